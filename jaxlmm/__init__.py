@@ -1,0 +1,35 @@
+"""Linear mixed models as pure JAX functions: lme4's formulas, a certificate instead of warnings.
+
+>>> import jaxlmm as lmm
+>>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+>>> fit.status
+'interior'
+"""
+
+from jaxlmm import covariance, datasets, plot
+from jaxlmm.api import design, deviance, fit, loglik
+from jaxlmm.errors import DataError, FormulaError, JaxlmmError, KinshipError, OptionError
+from jaxlmm.inference import STATUS
+from jaxlmm.model import Design
+from jaxlmm.results import Certificate, Fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "STATUS",
+    "Certificate",
+    "DataError",
+    "Design",
+    "Fit",
+    "FormulaError",
+    "JaxlmmError",
+    "KinshipError",
+    "OptionError",
+    "covariance",
+    "datasets",
+    "design",
+    "deviance",
+    "fit",
+    "loglik",
+    "plot",
+]

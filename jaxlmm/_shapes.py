@@ -1,0 +1,26 @@
+"""Array sizes are rounded up to a few buckets, so that another data set of the same model compiles nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+
+
+def bucket(size: int, smallest: int = 1) -> int:
+    """Return the padded size: ``smallest`` times a power of four up to 32,768, then powers of two.
+
+    >>> [bucket(n, 64) for n in (1, 64, 65, 300, 40_000)]
+    [64, 64, 256, 1024, 65536]
+    """
+    padded = smallest
+    while padded < size:
+        padded *= 4 if padded < 32_768 else 2
+    return padded
+
+
+def pad(values: NumpyArray, size: int, axis: int = 0) -> NumpyArray:
+    """Pad ``values`` with zeros at the end of ``axis`` to ``size``."""
+    widths = [(0, 0)] * values.ndim
+    widths[axis] = (0, size - values.shape[axis])
+    return np.pad(values, widths)

@@ -1,0 +1,50 @@
+"""The one base of every pytree in the package: a frozen dataclass that JAX can see through."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Self, dataclass_transform
+
+import jax
+
+
+def static(**kwargs: Any) -> Any:
+    """Declare a field that is part of the program, not of the data (it must be hashable)."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
+class Struct:
+    """Base class: each subclass becomes a frozen dataclass and a pytree, without a decorator.
+
+    Fields are children (arrays or other pytrees) unless declared with :func:`static`. Rebuilding a value from its
+    leaves, as ``vmap`` and ``jit`` do, does not run ``__init__`` or ``__post_init__``: the leaves may then be tracers.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, eq=False)(cls)
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        children = tuple(f.name for f in fields if not f.metadata.get("static"))
+        constants = tuple(f.name for f in fields if f.metadata.get("static"))
+
+        def flatten_with_keys(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+            keyed = [(jax.tree_util.GetAttrKey(name), getattr(value, name)) for name in children]
+            return keyed, tuple(getattr(value, name) for name in constants)
+
+        def flatten(value: Any) -> tuple[list[Any], tuple[Any, ...]]:
+            return [getattr(value, name) for name in children], tuple(getattr(value, name) for name in constants)
+
+        def unflatten(aux: tuple[Any, ...], leaves: Any) -> Any:
+            value = object.__new__(cls)
+            for name, leaf in zip(children, leaves, strict=True):
+                object.__setattr__(value, name, leaf)
+            for name, constant in zip(constants, aux, strict=True):
+                object.__setattr__(value, name, constant)
+            return value
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]

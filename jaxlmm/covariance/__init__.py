@@ -1,0 +1,9 @@
+"""Covariance structures: what a tag in a formula names, and what a researcher writes."""
+
+from jaxlmm.covariance.base import AbstractCovariance
+from jaxlmm.covariance.custom import Custom
+from jaxlmm.covariance.diagonal import Diagonal
+from jaxlmm.covariance.ou import OU
+from jaxlmm.covariance.unstructured import Unstructured
+
+__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Unstructured"]

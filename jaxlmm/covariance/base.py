@@ -1,0 +1,161 @@
+"""The contract of a covariance structure: two methods to write, all the rest derived."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._struct import Struct
+from jaxlmm._typing import Array, NumpyArray
+
+SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
+"""Relative standard deviations at which a start is looked for; never 0, where the gradient vanishes for any data."""
+
+
+class Placement(NamedTuple):
+    """A point of the parameter space, written so that what it holds at a boundary can be read off.
+
+    ``theta`` (k,) with the ``frame`` (q, q) in which it is written; ``free`` (k,) marks the parameters that are not
+    held at a boundary; each array in ``duals`` lists parameters whose block of the Hessian, halved, is the derivative
+    of the deviance in the (co)variances that are held at zero: at an optimum it is positive semidefinite.
+    """
+
+    theta: NumpyArray
+    frame: NumpyArray
+    free: NumpyArray
+    duals: tuple[NumpyArray, ...]
+
+
+class AbstractCovariance(Struct, abc.ABC):
+    """A covariance structure for a block of q columns, or of q positions.
+
+    A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put (a random term, a residual, a
+    kernel) decides what it acts on; the class does not know. Hyper-parameters are plain annotated fields; those that
+    change the shape of the program are declared with ``static``.
+
+    Examples
+    --------
+    Compound symmetry in ten lines, used within the columns of a random term:
+
+    >>> import jax.numpy as jnp
+    >>> import jaxlmm as lmm
+    >>> from jaxlmm.linalg import semidefinite_cholesky
+    >>> class Exchangeable(lmm.covariance.AbstractCovariance):
+    ...     def n_params(self, q):
+    ...         return 2
+    ...     def cholesky(self, theta, coords):
+    ...         q = coords.shape[0]
+    ...         shared, own = theta[0], theta[1]
+    ...         return semidefinite_cholesky(shared**2 * jnp.ones((q, q)) + own**2 * jnp.eye(q))
+    >>> fit = lmm.fit(
+    ...     "angle ~ recipe + temp + (0 + recipe | replicate)",
+    ...     lmm.datasets.cake(),
+    ...     covariance={"replicate": Exchangeable()},
+    ... )
+    >>> fit.variance()["estimate"].round(3).tolist()[:3]
+    [6.415, 6.415, 6.415]
+    """
+
+    @abc.abstractmethod
+    def n_params(self, q: int) -> int:
+        """Return how many parameters a block of ``q`` columns (or positions) needs."""
+
+    @abc.abstractmethod
+    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+        """Return a lower factor of the covariance relative to the residual variance.
+
+        Parameters
+        ----------
+        theta
+            ``(n_params(q),)``, unconstrained.
+        coords
+            ``(q, d)``: the positions of the block, in increasing order when ``d`` is 1; for columns of a model
+            matrix their numbers 0, 1, …, q − 1.
+
+        Returns
+        -------
+        factor
+            ``(q, q)`` with covariance ``factor @ factor.T``; an exactly singular one is a legal value. Build it from
+            closed forms or with :func:`jaxlmm.linalg.semidefinite_cholesky`; ``jnp.linalg.cholesky`` fails on
+            singular matrices, and batched LAPACK calls can deadlock on CPUs with few cores. Used as a residual
+            structure, ``theta[0]`` is held at 1 and must be the standard deviation of the first position.
+        """
+
+    def start(self, coords: NumpyArray) -> NumpyArray:
+        """Return a starting point ``(k,)``; ``coords`` is ``(q, d)`` or, for positions, ``(groups, q, d)``."""
+        return np.full(self.n_params(coords.shape[-2]), 0.5)
+
+    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
+        """Return pairs (parameter number, values) along which a better start is looked for, one axis at a time."""
+        return ()
+
+    def frame(self, gram: NumpyArray) -> NumpyArray:
+        """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimised.
+
+        ``gram`` is the ``(q, q)`` mean of ``z zᵀ`` over the rows. The identity is right for any structure; one that
+        is closed under a change of the columns' basis or units can return a better conditioned one.
+        """
+        return np.eye(gram.shape[0])
+
+    def placements(self, theta: NumpyArray, frame: NumpyArray, gram: NumpyArray) -> list[Placement]:
+        """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
+
+        Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
+        """
+        return [Placement(theta, frame, np.ones(theta.size, bool), ())]
+
+    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
+        """Return the parameter with the sign convention of the structure, and in the identity frame."""
+        return theta
+
+    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of what :meth:`report` returns, e.g. ``sd(x)``, ``corr(x, z)``, ``rho``."""
+        q = len(columns)
+        sds = [f"sd({column})" for column in columns]
+        return (*sds, *(f"corr({columns[i]}, {columns[j]})" for j in range(q) for i in range(j + 1, q)))
+
+    def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
+        """Return the natural parameters in response units, in the order of :meth:`param_names`.
+
+        Parameters
+        ----------
+        theta, factor, sigma
+            ``(k,)``; ``(q, q)``, the factor of the block (its frame included); the residual standard deviation.
+        """
+        return report_sd_corr(jnp.asarray(factor), jnp.asarray(sigma))
+
+
+def report_sd(factor: jax.Array, sigma: jax.Array) -> jax.Array:
+    """Return the standard deviations ``(q,)`` of ``sigma² factor factorᵀ``; the derivative at an exact zero is 0."""
+    variance = jnp.sum(factor**2, axis=-1)
+    positive = variance > 0
+    return sigma * jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
+
+
+def report_sd_corr(factor: jax.Array, sigma: jax.Array) -> jax.Array:
+    """Return standard deviations, then the correlations column by column; NaN where a standard deviation is 0."""
+    q = factor.shape[0]
+    sd = report_sd(factor, jnp.ones_like(sigma))
+    below = [(i, j) for j in range(q) for i in range(j + 1, q)]
+    if not below:
+        return sigma * sd
+    rows, columns = (jnp.array(index) for index in zip(*below, strict=True))
+    product = sd[rows] * sd[columns]
+    defined = product > 0
+    cosine = jnp.sum(factor[rows] * factor[columns], axis=-1) / jnp.where(defined, product, 1.0)
+    return jnp.concatenate([sigma * sd, jnp.where(defined, cosine, jnp.nan)])
+
+
+def lower_factor(factor: NumpyArray) -> NumpyArray:
+    """Return the lower triangular ``L`` with a nonnegative diagonal and ``L Lᵀ = factor factorᵀ``.
+
+    From the QR decomposition of ``factorᵀ``, so that an exactly singular factor gives exact zeros in the last columns.
+    """
+    lower = np.linalg.qr(factor.T, mode="r").T
+    signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
+    return lower * signs

@@ -1,0 +1,55 @@
+"""A covariance structure from a plain function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+
+from jaxlmm._struct import static
+from jaxlmm.covariance.base import AbstractCovariance
+from jaxlmm.errors import choose
+from jaxlmm.linalg import semidefinite_cholesky
+
+
+class Custom(AbstractCovariance):
+    """Wrap ``function(theta, coords)`` that returns a covariance matrix, or a factor of one.
+
+    Parameters
+    ----------
+    function
+        Takes ``theta (k,)`` and ``coords (q, d)``, returns ``(q, q)`` in JAX; singular matrices are handled.
+    n_params
+        The number of parameters k.
+    returns
+        ``"covariance"`` or ``"factor"``.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> ones = Custom(lambda theta, coords: theta[0] ** 2 * jnp.ones((coords.shape[0],) * 2), 1)
+    >>> ones.cholesky(jnp.array([2.0]), jnp.zeros((2, 1))).tolist()
+    [[2.0, 0.0], [2.0, 0.0]]
+    """
+
+    function: Callable[[jax.Array, jax.Array], jax.Array] = static()
+    count: int = static()
+    returns: str = static()
+
+    def __init__(
+        self,
+        function: Callable[[jax.Array, jax.Array], jax.Array],
+        n_params: int,
+        *,
+        returns: str = "covariance",
+    ) -> None:
+        object.__setattr__(self, "function", function)
+        object.__setattr__(self, "count", n_params)
+        object.__setattr__(self, "returns", choose("returns", returns, ("covariance", "factor")))
+
+    def n_params(self, q: int) -> int:
+        return self.count
+
+    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+        matrix = self.function(theta, coords)
+        return matrix if self.returns == "factor" else semidefinite_cholesky(matrix)

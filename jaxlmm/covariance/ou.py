@@ -1,0 +1,67 @@
+"""The Ornstein-Uhlenbeck process: correlation that decays exponentially along one continuous coordinate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.covariance.base import SD_NODES, AbstractCovariance, Placement
+from jaxlmm.covariance.unstructured import NEARLY_ZERO
+
+
+class OU(AbstractCovariance):
+    """Correlation ``rho ** |t - s|`` at positions t and s; ``theta`` is (relative sd, log decay rate), rho = exp(-rate).
+
+    The factor is that of a first-order Markov chain, so it costs no decomposition and is exact at any spacing (the
+    continuous autoregression of nlme's ``corCAR1`` and of glmmTMB's ``ou``).
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> factor = OU().cholesky(jnp.array([1.0, 0.0]), jnp.array([[0.0], [1.0], [3.0]]))
+    >>> bool(jnp.allclose((factor @ factor.T)[2, 0], jnp.exp(-3.0)))
+    True
+    """
+
+    def n_params(self, q: int) -> int:
+        return 2
+
+    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+        order = jnp.argsort(coords[:, 0])
+        time = coords[order, 0]
+        rate = jnp.exp(theta[1])
+        decay = jnp.exp(-rate * jnp.abs(time[:, None] - time[None, :]))
+        fresh = -jnp.expm1(-2.0 * rate * (time[1:] - time[:-1]))
+        positive = fresh > 0
+        innovation = jnp.where(positive, jnp.sqrt(jnp.where(positive, fresh, 1.0)), 0.0)
+        scale = jnp.concatenate([jnp.ones(1, time.dtype), innovation])
+        factor = jnp.tril(decay) * scale[None, :]
+        return theta[0] * factor[jnp.argsort(order)]
+
+    def start(self, coords: NumpyArray) -> NumpyArray:
+        gaps = np.diff(np.sort(coords[..., 0], axis=-1), axis=-1)
+        gaps = gaps[gaps > 0]
+        return np.array([0.5, -np.log(np.median(gaps)) if gaps.size else 0.0])
+
+    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
+        rates = self.start(coords)[1] + np.log([0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0, 12.0])
+        return ((0, SD_NODES), (1, rates))
+
+    def placements(self, theta: NumpyArray, frame: NumpyArray, gram: NumpyArray) -> list[Placement]:
+        itself = Placement(theta, frame, np.ones(2, bool), ())
+        if abs(theta[0]) > NEARLY_ZERO:
+            return [itself]
+        return [Placement(np.array([0.0, theta[1]]), frame, np.zeros(2, bool), (np.array([0]),)), itself]
+
+    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
+        return np.array([abs(theta[0]), theta[1]])
+
+    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
+        return ("sd", "rho")
+
+    def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
+        return jnp.stack([sigma * jnp.abs(theta[0]), jnp.exp(-jnp.exp(theta[1]))])

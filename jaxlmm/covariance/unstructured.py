@@ -1,0 +1,88 @@
+"""The unstructured covariance: every variance and covariance free, on lme4's Cholesky parameters."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance.base import SD_NODES, AbstractCovariance, Placement, lower_factor
+
+NEARLY_ZERO = 0.05
+"""Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
+
+
+def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
+    """Return rows and columns of the lower triangle, column by column: lme4's order of theta."""
+    columns, rows = np.triu_indices(q)
+    return rows, columns
+
+
+class Unstructured(AbstractCovariance):
+    """Any positive semidefinite covariance; ``theta`` is its lower Cholesky factor, column by column.
+
+    While it is optimised the factor is multiplied by a frame that whitens the columns and, near the optimum, by the
+    eigenvectors of the covariance. In the fixed order of the columns a first variance near zero is the bottom of a
+    curved valley in which Newton's method crawls; in its own eigenvectors the same point is an ordinary minimum.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> Unstructured().cholesky(jnp.array([1.0, 0.5, 2.0]), jnp.zeros((2, 1))).tolist()
+    [[1.0, 0.0], [0.5, 2.0]]
+    """
+
+    def n_params(self, q: int) -> int:
+        return q * (q + 1) // 2
+
+    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+        q = coords.shape[0]
+        return jnp.zeros((q, q), theta.dtype).at[lower_indices(q)].set(theta)
+
+    def start(self, coords: NumpyArray) -> NumpyArray:
+        rows, columns = lower_indices(coords.shape[-2])
+        return np.where(rows == columns, 0.5, 0.0)
+
+    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
+        rows, columns = lower_indices(coords.shape[-2])
+        return tuple((int(k), SD_NODES) for k in np.flatnonzero(rows == columns))
+
+    def frame(self, gram: NumpyArray) -> NumpyArray:
+        """Return C⁻ᵀ with ``gram = C Cᵀ``: the columns become uncorrelated with unit mean square."""
+        scale = np.sqrt(np.diag(gram))
+        scale = np.where(scale > 0, scale, 1.0)
+        values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
+        if values[0] < 1e-12 * values[-1]:
+            return np.diag(1.0 / scale)
+        return np.linalg.inv(lower_factor(scale[:, None] * vectors * np.sqrt(values))).T
+
+    def placements(self, theta: NumpyArray, frame: NumpyArray, gram: NumpyArray) -> list[Placement]:
+        q = frame.shape[0]
+        rows, columns = lower_indices(q)
+        lower = np.zeros((q, q))
+        lower[rows, columns] = theta
+        vectors, sd, _ = np.linalg.svd(lower)
+        turned = frame @ vectors
+        found = []
+        for rank in range(q + 1):
+            kept = np.where(np.arange(q) < rank, sd, 0.0)
+            if rank < q and sd[rank] > NEARLY_ZERO:
+                continue
+            point = np.where(rows == columns, kept[rows], 0.0)
+            duals = (np.flatnonzero(columns == rank),) if rank < q else ()
+            share = np.sum((turned * kept) ** 2, axis=1) * np.diag(gram)
+            vanishing = share < 1e-4 * np.max(share, initial=0.0)
+            if rank < q and vanishing.any():
+                zeroed = turned.copy()
+                zeroed[np.ix_(vanishing, np.arange(q) < rank)] = 0.0
+                found.append(Placement(point, zeroed, columns < rank, duals))
+            found.append(Placement(point, turned, columns < rank, duals))
+        return found
+
+    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
+        q = frame.shape[0]
+        rows, columns = lower_indices(q)
+        lower = np.zeros((q, q))
+        lower[rows, columns] = theta
+        return lower_factor(frame @ lower)[rows, columns]

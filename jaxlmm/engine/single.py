@@ -1,0 +1,178 @@
+"""One response: search a start, minimise, set to zero what is zero, and look again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._compile import program
+from jaxlmm._shapes import pad
+from jaxlmm._struct import Struct, static
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.model.design import Design
+from jaxlmm.model.layout import frames_of
+from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, minimise, search_axes
+from jaxlmm.solvers import SOLVERS, AbstractSolver
+
+SWEEPS = 2
+"""Rounds of the search for a start over the axes of theta."""
+
+MAX_STEPS = 200
+"""Evaluations after which Newton's method gives up; the reference models need about six."""
+
+MAX_STEPS_FIRST_ORDER = 100_000
+"""Evaluations after which a first-order method gives up."""
+
+RESTARTS = 3
+"""How often a point that only looked like a boundary optimum is left along its direction of descent."""
+
+ZERO_COSTS = 1e-9
+"""A parameter is set to exactly zero when that raises the deviance by no more than this and rounding."""
+
+
+class Solution(NamedTuple):
+    """An optimum and where it lies.
+
+    ``theta`` (k,) is written in ``frames``, one (q, q) per term; ``free`` (k,) marks parameters that are not held at
+    a boundary, ``duals`` lists the blocks of those that are. ``minimum`` is the deviance there with its derivatives.
+    """
+
+    likelihood: Likelihood
+    response: Response
+    theta: NumpyArray
+    frames: tuple[NumpyArray, ...]
+    free: NumpyArray
+    duals: tuple[NumpyArray, ...]
+    minimum: Minimum
+    n_evaluations: int
+
+    def deviance_at(self, theta: NumpyArray) -> float:
+        """Return the deviance at another ``theta`` (k,), written in the same frames."""
+        return float(_value(self.likelihood, self.response, self.frames, theta))
+
+
+class _Method(Struct):
+    """The criterion's name, as a constant of a compiled program."""
+
+    name: str = static()
+
+
+@program
+def _prepare(design: Design, solver: AbstractSolver, y: Array, method: _Method) -> tuple[Likelihood, Response]:
+    likelihood = Likelihood.of(design, solver, method.name)
+    return likelihood, likelihood.observe(jnp.asarray(y))
+
+
+@program
+def _value(likelihood: Likelihood, response: Response, frames: Sequence[Array], theta: Array) -> jax.Array:
+    return likelihood.deviance(likelihood.layout.factors(jnp.asarray(theta), frames), response)
+
+
+@program
+def _run(
+    likelihood: Likelihood,
+    response: Response,
+    frames: Sequence[Array],
+    method: AbstractMinimiser,
+    start: Array,
+    axes: tuple[Array, Array],
+    sweeps: Array,
+    max_steps: Array,
+) -> Minimum:
+    def objective(theta: jax.Array) -> jax.Array:
+        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+    found = search_axes(objective, jnp.asarray(start), *axes, sweeps)
+    return minimise(method, objective, found, max_steps)
+
+
+def solve_single(
+    design: Design, y: NumpyArray, *, solver: str, method: str, first_order: AbstractMinimiser | None = None
+) -> Solution:
+    """Minimise the deviance of one response.
+
+    Parameters
+    ----------
+    design, y
+        The design and a response ``(n,)`` in its own units.
+    solver, method
+        A solver's name and ``"REML"`` or ``"ML"``.
+    first_order
+        Another minimiser to find the optimum with; Newton's method then only confirms it.
+    """
+    likelihood, response = _prepare(
+        design, SOLVERS[solver].build(design), pad(y, design.n_padded), _Method(method)
+    )
+    layout, frames = likelihood.layout, frames_of(design.terms)
+    if layout.n_theta == 0:
+        value = _value(likelihood, response, frames, np.zeros(0))
+        minimum = Minimum(np.zeros(0), value, np.zeros(0), np.zeros((0, 0)), np.isfinite(value), np.int32(1))
+        return Solution(likelihood, response, np.zeros(0), frames, np.zeros(0, bool), (), minimum, 1)
+
+    newton = Newton(layout.blocks(), np.float64(int(design.n)))
+    axes, evaluations = layout.search_axes(), 0
+
+    def run(theta: NumpyArray, frames: tuple[NumpyArray, ...], sweeps: int, max_steps: int) -> Minimum:
+        nonlocal evaluations
+        found = _run(likelihood, response, frames, newton, theta, axes, np.int32(sweeps), np.int32(max_steps))
+        found = Minimum(*(np.asarray(part) for part in found))
+        evaluations += int(found.n_steps)
+        return found
+
+    if first_order is None:
+        minimum = run(layout.start(), frames, SWEEPS, MAX_STEPS)
+    else:
+        steps = (np.int32(0), np.int32(MAX_STEPS_FIRST_ORDER))
+        minimum = _run(likelihood, response, frames, first_order, layout.start(), axes, *steps)
+        minimum = Minimum(*(np.asarray(part) for part in minimum))
+        evaluations += int(minimum.n_steps)
+
+    grams = [term.gram for term in design.terms]
+    for _ in range(RESTARTS):
+        theta, frames, free, duals = _settle(minimum, layout.slices(), design, frames, grams, run)
+        # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
+        if first_order is None or not free.all():
+            minimum = run(theta, frames, 0, MAX_STEPS if minimum.converged else 2)
+        else:
+            minimum = run(theta, frames, 0, 1)._replace(converged=minimum.converged)
+        descent = _descent(minimum.hessian, duals)
+        if descent is None:
+            break
+        minimum = run(minimum.x + 0.1 * descent, frames, 0, MAX_STEPS)
+    return Solution(likelihood, response, minimum.x, frames, free, duals, minimum, evaluations)
+
+
+def _settle(minimum, slices, design, frames, grams, run):  # type: ignore[no-untyped-def]
+    """Set to exactly zero what the deviance does not miss, term by term; return theta, frames, free, duals."""
+    theta, frames = minimum.x.copy(), list(frames)
+    free, duals = np.ones(theta.size, bool), []
+    if not np.isfinite(minimum.value):
+        return theta, tuple(frames), free, ()
+    allowed = float(minimum.value) + ZERO_COSTS + 1e-12 * (abs(float(minimum.value)) + int(design.n))
+    for t, (term, place) in enumerate(zip(design.terms, slices, strict=False)):
+        placements = term.structure.placements(theta[place], frames[t], grams[t])
+        for placement in placements:
+            trial, trial_frames = theta.copy(), list(frames)
+            trial[place], trial_frames[t] = placement.theta, placement.frame
+            if placement is placements[-1] or run(trial, tuple(trial_frames), 0, 1).value <= allowed:
+                theta, frames = trial, trial_frames
+                free[place] = placement.free
+                duals += [place.start + dual for dual in placement.duals]
+                break
+    return theta, tuple(frames), free, tuple(duals)
+
+
+def _descent(hessian: NumpyArray, duals: Sequence[NumpyArray]) -> NumpyArray | None:
+    """Return a direction (k,) in which a parameter held at zero wants to leave it, or None."""
+    for dual in duals:
+        values, vectors = np.linalg.eigh(hessian[np.ix_(dual, dual)])
+        if values[0] < -1e-6:
+            direction = np.zeros(hessian.shape[0])
+            direction[dual] = vectors[:, 0]
+            return direction
+    return None

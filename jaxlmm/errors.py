@@ -1,0 +1,47 @@
+"""The errors that jaxlmm raises. Each message says what was expected, what came, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class JaxlmmError(ValueError):
+    """Base of all errors of this package; also a ``ValueError``."""
+
+
+class FormulaError(JaxlmmError):
+    """The formula cannot be read, or names something that is not there."""
+
+
+class DataError(JaxlmmError):
+    """The data cannot support the model: missing, infinite, constant or too few values."""
+
+
+class KinshipError(JaxlmmError):
+    """A known covariance matrix across levels does not fit its grouping factor."""
+
+
+class OptionError(JaxlmmError):
+    """An option has a value that is not one of those listed."""
+
+
+def nearest(name: str, choices: Iterable[object]) -> str:
+    """Return a hint that lists the choices, the nearest spellings first.
+
+    >>> nearest("Day", ["Days", "Subject"])
+    'did you mean Days? There are: Days, Subject'
+    """
+    names = [str(choice) for choice in choices]
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    return (f"did you mean {' or '.join(close)}? " if close else "") + f"There are: {listed}"
+
+
+def choose(option: str, value: object, choices: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``choices``; raise :class:`OptionError` that lists them if not."""
+    choices = tuple(choices)
+    if value in choices:
+        return str(value)
+    listed = ", ".join(repr(choice) for choice in choices)
+    raise OptionError(f"{option}: expected one of {listed}, got {value!r}.")

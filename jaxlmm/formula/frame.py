@@ -1,0 +1,235 @@
+"""The labelled side of a design: which rows, columns and levels its arrays stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._shapes import bucket, pad
+from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.errors import DataError, OptionError
+from jaxlmm.formula.checks import (
+    as_frame,
+    check_grouping,
+    check_response,
+    check_unique,
+    check_weights,
+    column_or_array,
+    finite_or_raise,
+)
+from jaxlmm.formula.columns import independent_columns, model_columns, used_variables
+from jaxlmm.formula.levels import Levels, across_levels, grouping_levels
+from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula, parse_tag
+from jaxlmm.formula.terms import STRUCTURES, TermBuilder, TermLabels, structures_of
+from jaxlmm.formula.tokens import Token, join
+from jaxlmm.model.design import Design, Grouping, Term
+
+SMALLEST_ROWS = 256
+"""Rows are padded to at least this many, so that small data sets share their programs."""
+
+
+class ModelFrame(NamedTuple):
+    """A design with everything that names it.
+
+    ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are ``kept``, of all ``column_names``; ``levels`` maps each group to its labels.
+    """
+
+    formula: str
+    response: str
+    y: NumpyArray | None
+    x: NumpyArray
+    column_names: tuple[str, ...]
+    kept: NumpyArray
+    index: pd.Index
+    n_dropped: int
+    weights: NumpyArray
+    offset: NumpyArray
+    levels: dict[str, Levels]
+    terms: tuple[TermLabels, ...]
+    residual: TermLabels | None
+    design: Design
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the kept fixed-effect columns."""
+        return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all natural parameters, the residual's last."""
+        last = self.residual.parameters if self.residual else ("Residual: sd",)
+        return (*(name for term in self.terms for name in term.parameters), *last)
+
+
+def build_frame(
+    parsed: ParsedFormula,
+    data: Any,
+    *,
+    weights: str | Sequence[float] | None = None,
+    offset: str | Sequence[float] | None = None,
+    kinship: Mapping[str, pd.DataFrame] | None = None,
+    covariance: Mapping[str, AbstractCovariance] | None = None,
+    residual: str | None = None,
+) -> ModelFrame:
+    """Evaluate a formula on data: drop incomplete rows once, check, and build the design.
+
+    Raises
+    ------
+    FormulaError, DataError, KinshipError, OptionError
+        Before any computing, each with what was expected and what came.
+    """
+    residual_bar = _residual_bar(residual)
+    bars = (*parsed.bars, *((residual_bar,) if residual_bar else ()))
+    rows = _complete_rows(parsed, bars, as_frame(data), weights, offset)
+    data, n = rows.data, len(rows.data)
+    y = check_response(join(parsed.response), _response(parsed, data)) if parsed.response else None
+    root_weight = np.sqrt(check_weights(rows.weights, n))
+    total_offset = _offset(parsed, rows)
+
+    fixed = model_columns(parsed.fixed, data)
+    finite_or_raise(fixed.matrix, fixed.names)
+    kept = independent_columns(fixed.matrix * root_weight[:, None])
+    x = fixed.matrix[:, kept]
+    if n <= x.shape[1]:
+        raise DataError(
+            f"the model needs more rows than fixed effects: got {n} complete rows and {x.shape[1]} columns "
+            f"({', '.join(fixed.names[:8])}). Remove terms or add data."
+        )
+    basis, triangle = np.linalg.qr(x * root_weight[:, None])
+    if y is not None:
+        _check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
+
+    levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
+    known = across_levels(kinship, levels)
+    for bar in parsed.bars:
+        told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
+        exempt = told_apart or TAGS[bar.tag] == "positions"
+        check_grouping(bar.group_name, len(levels[bar.group_name].labels), n, exempt)
+    padded, places = bucket(n, SMALLEST_ROWS), {name: place for place, name in enumerate(levels)}
+    groupings = tuple(
+        Grouping(pad(level.codes, padded), np.int64(len(level.labels)), known.get(name))
+        for name, level in levels.items()
+    )
+
+    builder = TermBuilder(data, root_weight, padded, set())
+    built = [
+        builder.build(bar, structure, levels[bar.group_name], places[bar.group_name])
+        for bar, structure in zip(parsed.bars, structures_of(parsed.bars, covariance), strict=True)
+    ]
+    residual_term, residual_labels = None, None
+    if residual_bar is not None:
+        group = residual_bar.group_name
+        plain = TermBuilder(data, np.ones(n), padded, set())
+        built_residual = plain.build(residual_bar, STRUCTURES[residual_bar.tag](), levels[group], places[group])
+        residual_term, residual_labels = _as_residual(*built_residual, levels[group])
+
+    design = Design(
+        pad(basis, padded), triangle, pad(root_weight, padded), pad(total_offset, padded), np.int64(n),
+        tuple(term for term, _ in built), groupings, residual_term,
+    )  # fmt: skip
+    return ModelFrame(
+        parsed.text, join(parsed.response), y, x, fixed.names, kept, data.index, rows.n_dropped, root_weight**2,
+        total_offset, levels, tuple(label for _, label in built),
+        residual_labels, design,
+    )  # fmt: skip
+
+
+class _Rows(NamedTuple):
+    """The complete rows of the used columns, with weights and offset on them."""
+
+    data: pd.DataFrame
+    n_dropped: int
+    weights: pd.Series | None
+    offset: pd.Series | None
+
+
+def _complete_rows(
+    parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFrame, weights: Any, offset: Any
+) -> _Rows:
+    tokens = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
+    names = [name for part in tokens for name in used_variables(part, data)]
+    for bar in bars:
+        names += [name for factor in bar.group if factor != "1" for name in used_variables([Token("quoted", factor)], data)]
+    names = list(dict.fromkeys(names))
+    check_unique(names, data)
+    weight, shift = column_or_array("weights", weights, data), column_or_array("offset", offset, data)
+    used = data[names]
+    complete = used.notna().all(axis=1).to_numpy()
+    for extra in (weight, shift):
+        if extra is not None:
+            complete &= extra.notna().to_numpy()
+    if not complete.any():
+        counts = ", ".join(f"{name} {int(count)}" for name, count in used.isna().sum().items() if count)
+        raise DataError(
+            f"data: expected at least one complete row, got {len(data)} rows with missing values ({counts or 'weights'})."
+        )
+    used = used[complete]
+    for name in used.columns:
+        if isinstance(used[name].dtype, pd.CategoricalDtype):
+            used = used.assign(**{name: used[name].cat.remove_unused_categories()})
+    pick = [None if extra is None else extra[complete] for extra in (weight, shift)]
+    return _Rows(used, int((~complete).sum()), *pick)
+
+
+def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
+    name = join(parsed.response)
+    if len(parsed.response) == 1 and name.strip("`") in data.columns:
+        column = data[name.strip("`")]
+        if not pd.api.types.is_numeric_dtype(column):
+            raise DataError(
+                f"response {name}: expected numbers, got {column.dtype} such as {column.iloc[0]!r}; convert it first."
+            )
+        return column.to_numpy(float)
+    columns = model_columns([*_NO_INTERCEPT, *parsed.response], data)
+    if columns.matrix.shape[1] != 1:
+        raise DataError(
+            f"response {name}: expected one column of numbers, got {columns.matrix.shape[1]} "
+            f"({', '.join(columns.names[:4])})."
+        )
+    missing = int(np.isnan(columns.matrix).sum())
+    if missing:
+        raise DataError(f"response {name}: the expression is undefined in {missing} rows; drop them from the data.")
+    return columns.matrix[:, 0]
+
+
+_NO_INTERCEPT = (Token("number", "0"), Token("operator", "+"))
+
+
+def _offset(parsed: ParsedFormula, rows: _Rows) -> NumpyArray:
+    total = np.zeros(len(rows.data)) if rows.offset is None else rows.offset.to_numpy(float)
+    for tokens in parsed.offsets:
+        total = total + model_columns([*_NO_INTERCEPT, *tokens], rows.data).matrix.sum(axis=1)
+    finite_or_raise(total[:, None], ("offset",))
+    return total
+
+
+def _check_not_perfect(name: str, y: NumpyArray, basis: NumpyArray) -> None:
+    residual = y - basis @ (basis.T @ y)
+    residual = residual - basis @ (basis.T @ residual)
+    if np.linalg.norm(residual) <= 1e-12 * np.linalg.norm(y):
+        raise DataError(f"response {name}: the fixed effects fit it perfectly, so there is no variance to estimate.")
+
+
+def _residual_bar(residual: str | None) -> Bar | None:
+    if residual is None:
+        return None
+    bar = parse_tag(residual, "residual")
+    if TAGS[bar.tag] != "positions":
+        raise OptionError(f"residual: expected a structure over positions such as 'ou(time | g)', got {residual!r}.")
+    return bar
+
+
+def _as_residual(term: Term, labels: TermLabels, levels: Levels) -> tuple[Term, TermLabels]:
+    """Check that each row has a position of its own, and name the parameters after the residual."""
+    taken = levels.codes.astype(np.int64) * term.size + np.asarray(term.positions)[: levels.codes.size]
+    if np.unique(taken).size < taken.size:
+        raise DataError(
+            f"residual {labels.text}: expected one row per position within a level, got "
+            f"{taken.size - np.unique(taken).size} repeated positions; a residual cannot be shared by two rows."
+        )
+    names = tuple(f"Residual: {name.split(': ', 1)[1]}" for name in labels.parameters)
+    return term, labels._replace(group="Residual", parameters=names)

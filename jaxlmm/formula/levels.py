@@ -1,0 +1,125 @@
+"""Grouping factors: the level of each row, positions within levels, and known matrices across levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import DataError, KinshipError, nearest
+from jaxlmm.formula.checks import finite_or_raise
+
+ASYMMETRY = 1e-8
+"""A known matrix may differ from its transpose, or have eigenvalues below zero, by this much of its largest entry."""
+
+
+class Levels(NamedTuple):
+    """A grouping factor: ``codes`` (n,) int32 into ``labels``."""
+
+    codes: NumpyArray
+    labels: pd.Index
+
+
+def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
+    """Return the levels that occur, in the order of the factor (or sorted), the first factor slowest.
+
+    The group ``1`` is one block of all rows.
+    """
+    codes, labels = np.zeros(len(data), np.int64), pd.Index(["1"])
+    for place, factor in enumerate(name for name in factors if name != "1"):
+        column = data[factor]
+        own = pd.Categorical(column).remove_unused_categories()
+        own_codes, own_labels = np.asarray(own.codes, np.int64), pd.Index(own.categories)
+        if place == 0:
+            codes, labels = own_codes, own_labels
+            continue
+        occurring, codes = np.unique(codes * len(own_labels) + own_codes, return_inverse=True)
+        before, after = np.divmod(occurring, len(own_labels))
+        labels = pd.Index([f"{labels[i]}:{own_labels[j]}" for i, j in zip(before, after, strict=True)])
+    return Levels(codes.reshape(-1).astype(np.int32), labels)
+
+
+def positions_in_levels(name: str, positions: NumpyArray, levels: Levels) -> tuple[NumpyArray, NumpyArray]:
+    """Return the place of each row among its level's distinct positions, and the positions.
+
+    Returns
+    -------
+    places, coords
+        ``(n,)`` int32, and ``(G, Q, 1)``: increasing; short levels go on in steps of one, which adds positions that
+        no row observes.
+    """
+    finite_or_raise(positions[:, None], (name,))
+    groups = len(levels.labels)
+    order = np.lexsort((positions, levels.codes))
+    sorted_codes, sorted_positions = levels.codes[order], positions[order]
+    fresh = np.r_[True, (np.diff(sorted_codes) != 0) | (np.diff(sorted_positions) != 0)]
+    first = np.r_[True, np.diff(sorted_codes) != 0]
+    rank = np.cumsum(fresh) - 1
+    place_sorted = rank - rank[np.flatnonzero(first)][np.cumsum(first) - 1]
+    longest = int(place_sorted.max()) + 1
+    coords = np.full((groups, longest), np.nan)
+    coords[sorted_codes, place_sorted] = sorted_positions
+    last = np.nanmax(coords, axis=1, keepdims=True)
+    missing = np.cumsum(np.isnan(coords), axis=1)
+    coords = np.where(np.isnan(coords), last + missing, coords)
+    places = np.empty(positions.size, np.int32)
+    places[order] = place_sorted
+    return places, coords[..., None]
+
+
+def position_values(matrix: NumpyArray, name: str) -> NumpyArray:
+    """Return the one column (n,) of positions that a structure along a line takes."""
+    if matrix.shape[1] != 1:
+        raise DataError(f"{name}: expected one numeric position per row, got {matrix.shape[1]} columns.")
+    return matrix[:, 0]
+
+
+def across_levels(kinship: Mapping[str, Any] | None, levels: Mapping[str, Levels]) -> dict[str, NumpyArray]:
+    """Return the known matrix (G, G) of each group in ``kinship``, in the order of its levels.
+
+    Raises
+    ------
+    KinshipError
+        If a matrix is not labelled, lacks a level, or is not a covariance matrix.
+    """
+    found = {}
+    for group, matrix in (kinship or {}).items():
+        if group not in levels:
+            raise KinshipError(f"kinship: no random term is grouped by {group!r}; {nearest(group, levels)}.")
+        found[group] = _aligned(group, matrix, levels[group].labels)
+    return found
+
+
+def _aligned(group: str, matrix: Any, labels: pd.Index) -> NumpyArray:
+    if not isinstance(matrix, pd.DataFrame):
+        raise KinshipError(
+            f"kinship of {group!r}: expected a data frame with ids as index and columns, got {type(matrix).__name__}."
+        )
+    if matrix.shape[0] != matrix.shape[1] or set(matrix.index) != set(matrix.columns):
+        raise KinshipError(f"kinship of {group!r}: expected the same ids as rows and columns, got {matrix.shape}.")
+    if matrix.index.has_duplicates:
+        twice = matrix.index[matrix.index.duplicated()][0]
+        raise KinshipError(f"kinship of {group!r}: id {twice!r} occurs more than once.")
+    missing = [label for label in labels if label not in matrix.index]
+    if missing:
+        raise KinshipError(
+            f"kinship of {group!r}: {len(missing)} of {len(labels)} ids in the data are not in the matrix, the first "
+            f"is {missing[0]!r} ({type(missing[0]).__name__}); the matrix has ids such as {matrix.index[0]!r} "
+            f"({type(matrix.index[0]).__name__})."
+        )
+    values = matrix.loc[labels, labels].to_numpy(float)
+    if not np.isfinite(values).all():
+        raise KinshipError(f"kinship of {group!r}: expected finite numbers, got missing or infinite ones.")
+    largest = np.abs(values).max()
+    asymmetry = np.abs(values - values.T).max()
+    if asymmetry > ASYMMETRY * largest:
+        raise KinshipError(f"kinship of {group!r}: expected a symmetric matrix, got entries that differ by {asymmetry:g}.")
+    smallest = float(np.linalg.eigvalsh(values)[0])
+    if smallest < -ASYMMETRY * largest * len(labels):
+        raise KinshipError(
+            f"kinship of {group!r}: expected a positive semidefinite matrix, got a smallest eigenvalue of {smallest:g}."
+        )
+    return 0.5 * (values + values.T)

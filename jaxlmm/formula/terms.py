@@ -1,0 +1,110 @@
+"""Random terms from bars: columns or positions, structures, and the names of their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._shapes import pad
+from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
+from jaxlmm.errors import OptionError, nearest
+from jaxlmm.formula.checks import finite_or_raise
+from jaxlmm.formula.columns import model_columns
+from jaxlmm.formula.levels import Levels, position_values, positions_in_levels
+from jaxlmm.formula.parse import TAGS, Bar
+from jaxlmm.formula.tokens import Token, join, tokenize
+from jaxlmm.model.design import Term
+
+STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
+"""Tag to class: one table."""
+
+
+class TermLabels(NamedTuple):
+    """One random term: its group, its columns (or positions), its bar as text, its natural parameters' names."""
+
+    group: str
+    columns: tuple[str, ...]
+    text: str
+    parameters: tuple[str, ...]
+
+
+class TermBuilder(NamedTuple):
+    """What all terms of a model share: the data, the rows' root weights, the padded size, the names given so far."""
+
+    data: pd.DataFrame
+    root_weight: NumpyArray
+    padded: int
+    taken: set[str]
+
+    def build(self, bar: Bar, structure: AbstractCovariance, levels: Levels, grouping: int) -> tuple[Term, TermLabels]:
+        """Return a term and its labels; ``grouping`` is the place of its factor in the design."""
+        if TAGS[bar.tag] == "positions":
+            values = position_values(_positions(bar, self.data), bar.text)
+            places, coords = positions_in_levels(bar.text, values, levels)
+            columns: tuple[str, ...] = tuple(f"position {place + 1}" for place in range(coords.shape[1]))
+            z, positions = self.root_weight[:, None], pad(places, self.padded)
+        else:
+            matrix = model_columns(bar.left, self.data)
+            finite_or_raise(matrix.matrix, matrix.names)
+            columns = tuple(self._unique(f"{bar.group_name}: ", name) for name in matrix.names)
+            coords, positions = np.arange(float(len(columns)))[:, None], None
+            z = matrix.matrix * self.root_weight[:, None]
+        own = tuple(self._unique(f"{bar.group_name}: ", name) for name in structure.param_names(columns))
+        names = tuple(f"{bar.group_name}: {name}" for name in own)
+        term = Term(structure, coords, pad(z, self.padded), positions, grouping)
+        return term, TermLabels(bar.group_name, columns, bar.text, names)
+
+    def _unique(self, prefix: str, name: str) -> str:
+        """Return ``name``, numbered if another term of the group has it."""
+        base, count = name, 0
+        while prefix + name in self.taken:
+            count += 1
+            name = f"{base}.{count}"
+        self.taken.add(prefix + name)
+        return name
+
+
+def structures_of(
+    bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None
+) -> list[AbstractCovariance]:
+    """Return the structure of each bar: the tag's, or the object that ``covariance`` gives for its group or text.
+
+    Raises
+    ------
+    OptionError
+        If a key matches no term, or a group's name matches several, or the value is no covariance structure.
+    """
+    found: list[AbstractCovariance] = [STRUCTURES[bar.tag]() for bar in bars]
+    for key, structure in (covariance or {}).items():
+        if not isinstance(structure, AbstractCovariance):
+            raise OptionError(
+                f"covariance of {key!r}: expected a jaxlmm.covariance object, got {type(structure).__name__}; "
+                "wrap a function in lmm.covariance.Custom."
+            )
+        text = join([token for token in tokenize(key)])
+        by_group = [i for i, bar in enumerate(bars) if bar.group_name == key]
+        by_text = [i for i, bar in enumerate(bars) if f"{join(bar.left)} | {bar.group_name}" == text]
+        places = by_text or by_group
+        if len(places) != 1:
+            choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
+            problem = "matches no term" if not places else f"matches {len(places)} terms; write the whole bar"
+            raise OptionError(f"covariance: {key!r} {problem}; {nearest(key, choices)}.")
+        found[places[0]] = structure
+    return found
+
+
+def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
+    """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1``."""
+    left = [token for token in bar.left]
+    if [token.text for token in left[:2]] == ["0", "+"]:
+        left = left[2:]
+    if [token.text for token in left] == ["1"]:
+        return np.arange(float(len(data)))[:, None]
+    name = left[0].text.strip("`")
+    if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
+        return pd.Categorical(data[name]).codes.astype(float)[:, None]
+    return model_columns([Token("number", "0"), Token("operator", "+"), *left], data).matrix

@@ -1,0 +1,156 @@
+"""The certificate of an optimum: not a warning but a proof, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.inference.examine import Examination
+
+STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
+"""The status words; their places are the codes of array-level results."""
+
+HELP = {
+    "interior": "The optimum is inside the parameter space: the gradient is zero and the Hessian positive definite.",
+    "boundary": (
+        "A variance is exactly zero, or a correlation exactly ±1, at the optimum: each multiplier is the rate at which "
+        "the deviance rises when it leaves the boundary. Standard errors of such parameters are not given; the others "
+        "hold them fixed. A simpler random part gives the same likelihood."
+    ),
+    "not_identified": (
+        "The data do not determine all parameters: the deviance is constant along the ridge. What moves along it has "
+        "no standard error. Remove a term, or collect data that tell the parameters apart."
+    ),
+    "not_converged": (
+        "The minimiser stopped before an optimum was reached. Look for a predictor or a response on an extreme scale, "
+        "a nearly saturated model, or a structure whose start is far off."
+    ),
+    "failed": "The deviance is not finite at any point that was tried, so there is no optimum to report.",
+}
+
+DECREMENT = 1e-6
+"""A point is an optimum when a full Newton step would lower the deviance by less than this."""
+
+FLAT = 1e-6
+"""A direction is a ridge when the deviance changes by less than this along it, half of each parameter's size away."""
+
+
+class Verdict(NamedTuple):
+    """What is proven about an optimum.
+
+    Attributes
+    ----------
+    status
+        One of ``interior``, ``boundary``, ``not_identified``, ``not_converged``, ``failed``.
+    gradient
+        The largest absolute entry of the deviance's gradient in theta.
+    min_eigenvalue
+        The smallest eigenvalue of the Hessian in relative changes of the free parameters.
+    multipliers
+        For what is held at the boundary, the rate at which the deviance rises with the variance that is let in, in
+        units of the residual variance (for a matrix, its smallest eigenvalue). Positive at an optimum.
+    ridge
+        Where the parameters are not identified, the direction in which they can move together at no cost, by
+        parameter name; otherwise empty.
+    help
+        What the status means and what to do.
+    null_directions, at_boundary, on_ridge
+        ``(d, k + 1)`` directions of psi in which the deviance is constant; ``(r,)`` which natural parameters are at a
+        boundary, and which move along a ridge.
+    """
+
+    status: str
+    gradient: float
+    min_eigenvalue: float
+    multipliers: dict[str, float]
+    ridge: dict[str, float]
+    help: str
+    null_directions: NumpyArray
+    at_boundary: NumpyArray
+    on_ridge: NumpyArray
+
+
+def certify(
+    examination: Examination,
+    *,
+    free: NumpyArray,
+    duals: Sequence[NumpyArray],
+    dual_names: Sequence[str],
+    names: Sequence[str],
+    converged: bool,
+    deviance_at: Callable[[NumpyArray], float],
+) -> Verdict:
+    """Judge an optimum.
+
+    Parameters
+    ----------
+    examination
+        The optimum and its derivatives.
+    free, duals, dual_names
+        ``(k,)`` which parameters are not held at a boundary; the blocks of theta that are held, and their names.
+    names
+        The names of the natural parameters.
+    converged
+        Whether the minimiser says that it is done; the certificate does not rely on it alone.
+    deviance_at
+        The deviance at another theta in the same frames.
+    """
+    report = np.asarray(examination.values.report)
+    hessian, gradient = np.asarray(examination.hessian), np.asarray(examination.gradient)
+    k = gradient.size - 1
+    nothing = np.zeros(report.size, bool)
+    if not (np.isfinite(hessian).all() and np.isfinite(gradient).all() and np.isfinite(report[-1])):
+        empty = np.zeros((0, k + 1))
+        return Verdict("failed", np.nan, np.nan, {}, {}, HELP["failed"], empty, nothing, nothing)
+
+    theta = np.asarray(examination.psi)[:k]
+    profile = hessian[:k, :k] - np.outer(hessian[:k, k], hessian[k, :k]) / hessian[k, k]
+    size = np.maximum(np.abs(theta), 0.1)[free]
+    scaled = profile[np.ix_(free, free)] * np.outer(size, size)
+    values, vectors = np.linalg.eigh(scaled)
+    value = deviance_at(theta)
+
+    def is_flat(direction: NumpyArray) -> bool:
+        step = np.zeros(k)
+        step[free] = 0.5 * size * direction / np.abs(direction).max()
+        return all(abs(deviance_at(theta + sign * step) - value) < FLAT for sign in (1.0, -1.0))
+
+    flat = [i for i in range(values.size) if values[i] < 1e-4 and is_flat(vectors[:, i])]
+    steep = [i for i in range(values.size) if i not in flat]
+    null = np.zeros((len(flat), k + 1))
+    for row, i in enumerate(flat):
+        null[row, :k][free] = size * vectors[:, i]
+        null[row, k] = -hessian[k, :k] @ null[row, :k] / hessian[k, k]
+
+    slope = vectors.T @ (gradient[:k][free] * size)
+    curved = all(values[i] > 0 for i in steep)
+    decrement = 0.5 * sum(slope[i] ** 2 / values[i] for i in steep) if curved else np.inf
+    multipliers = {}
+    for name, dual in zip(dual_names, duals, strict=True):
+        multipliers[name] = float(np.linalg.eigvalsh(0.5 * profile[np.ix_(dual, dual)])[0])
+    at_optimum = curved and (decrement < DECREMENT) and all(m > -1e-5 for m in multipliers.values())
+
+    movement = np.asarray(examination.derivatives.report) @ null.T
+    movement = np.where(np.isfinite(movement), movement, 0.0)
+    on_ridge = np.abs(movement).max(axis=1, initial=0.0) > 1e-6 * max(np.nanmax(np.abs(report)), 1e-300)
+    ridge = {}
+    if flat:
+        first = movement[:, 0] / np.abs(movement[:, 0]).max()
+        first = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
+        ridge = {name: float(w) for name, w in zip(names, first, strict=True) if abs(w) > 1e-6}
+
+    correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
+    at_boundary = np.where(correlation, ~(np.abs(report) < 1.0 - 1e-9), report == 0.0)
+    if not (at_optimum and (converged or flat)):
+        status = "not_converged"
+    elif flat:
+        status = "not_identified"
+    else:
+        status = "interior" if free.all() else "boundary"
+    return Verdict(
+        status, float(np.abs(gradient[:k]).max(initial=0.0)), float(values[0]) if values.size else np.inf,
+        multipliers, ridge, HELP[status], null, at_boundary, on_ridge,
+    )  # fmt: skip

@@ -1,0 +1,6 @@
+"""The model as data: terms, designs and the layout of theta."""
+
+from jaxlmm.model.design import Design, Grouping, Term
+from jaxlmm.model.layout import Layout
+
+__all__ = ["Design", "Grouping", "Layout", "Term"]

@@ -1,0 +1,81 @@
+"""The model as data: validated, response-free, a pytree of arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxlmm._struct import Struct, static
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.covariance import AbstractCovariance
+
+
+class Grouping(Struct):
+    """A grouping factor.
+
+    ``codes`` (N,) int32 is the level of each row; ``n_levels`` () the number of levels; ``relation`` (G, G) a known
+    covariance across levels, or None for independent levels.
+    """
+
+    codes: Array
+    n_levels: Array
+    relation: Array | None
+
+
+class Term(Struct):
+    """One random term (or the residual structure): a covariance structure and where it acts.
+
+    A term over *columns* has ``z`` (N, q), whose rows are weighted by the root of the observation's weight, and
+    ``coords`` (q, 1), the columns' numbers. A term over *positions* has ``positions`` (N,) int32, the place of each
+    row in its level, ``coords`` (G, Q, d) and, as ``z``, the rows' weights (N, 1).
+    """
+
+    structure: AbstractCovariance
+    coords: Array
+    z: Array
+    positions: Array | None
+    grouping: int = static()
+
+    @property
+    def size(self) -> int:
+        """The number of columns, or of positions per level, q."""
+        return int(self.coords.shape[-2])
+
+    @property
+    def over_positions(self) -> bool:
+        """Whether the term acts over positions rather than columns."""
+        return self.positions is not None
+
+    @property
+    def gram(self) -> NumpyArray:
+        """Mean of ``z zᵀ`` over the rows, (q, q): what a unit of relative covariance adds to a row's variance."""
+        z = np.asarray(self.z)
+        rows = max(int(np.count_nonzero(np.any(z != 0, axis=1))), 1)
+        return z.T @ z / rows
+
+
+class Design(Struct):
+    """Everything that a fit needs but the response. Rows are padded with zeros from ``n`` to a bucket size N.
+
+    ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
+    ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset`` (N,) is subtracted from a response
+    first; ``terms`` share ``groupings``; ``residual`` is a structure within groups, or None for independent errors.
+    """
+
+    basis: Array
+    triangle: Array
+    root_weight: Array
+    offset: Array
+    n: Array
+    terms: tuple[Term, ...]
+    groupings: tuple[Grouping, ...]
+    residual: Term | None
+
+    @property
+    def n_fixed(self) -> int:
+        """The number of fixed effects, p."""
+        return int(self.basis.shape[1])
+
+    @property
+    def n_padded(self) -> int:
+        """The padded number of rows, N."""
+        return int(self.basis.shape[0])

@@ -1,0 +1,74 @@
+"""The one loop of every minimiser. Safe under ``vmap``: a finished problem keeps its state while others go on."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlmm._struct import Struct
+
+Objective = Callable[[jax.Array], jax.Array]
+
+
+class Minimum(NamedTuple):
+    """Where a minimiser stopped.
+
+    ``x`` (k,), ``value`` (), ``gradient`` (k,) and ``hessian`` (k, k) there; ``converged`` and ``n_steps`` ().
+    """
+
+    x: jax.Array
+    value: jax.Array
+    gradient: jax.Array
+    hessian: jax.Array
+    converged: jax.Array
+    n_steps: jax.Array
+
+
+class AbstractMinimiser(Struct, abc.ABC):
+    """A method: its state is any pytree; ``step`` evaluates the objective at one place in the traced program."""
+
+    @abc.abstractmethod
+    def init(self, objective: Objective, x: jax.Array) -> Any:
+        """Return the state before the first evaluation, at ``x`` (k,)."""
+
+    @abc.abstractmethod
+    def step(self, objective: Objective, state: Any) -> Any:
+        """Evaluate once and return the next state."""
+
+    @abc.abstractmethod
+    def done(self, state: Any) -> jax.Array:
+        """Return whether the state is final, ()."""
+
+    @abc.abstractmethod
+    def result(self, objective: Objective, state: Any, n_steps: jax.Array) -> Minimum:
+        """Return the minimum that the state stands for."""
+
+
+def minimise(method: AbstractMinimiser, objective: Objective, x: jax.Array, max_steps: jax.Array) -> Minimum:
+    """Minimise ``objective`` from ``x`` (k,) in at most ``max_steps`` evaluations."""
+
+    def unfinished(carry: tuple[jax.Array, Any]) -> jax.Array:
+        count, state = carry
+        return (count < max_steps) & ~method.done(state)
+
+    def advance(carry: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+        count, state = carry
+        return count + 1, method.step(objective, state)
+
+    count, state = jax.lax.while_loop(unfinished, advance, (jnp.zeros((), jnp.int32), method.init(objective, x)))
+    return method.result(objective, state, count)
+
+
+def second_order(objective: Objective, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return value, gradient and Hessian of ``objective`` at ``x``, by forward over reverse differentiation."""
+
+    def first_order(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        value, gradient = jax.value_and_grad(objective)(x)
+        return gradient, (value, gradient)
+
+    hessian, (value, gradient) = jax.jacfwd(first_order, has_aux=True)(x)
+    return value, gradient, 0.5 * (hessian + hessian.T)

@@ -1,0 +1,141 @@
+"""Newton's method in a trust region, without an eigensolver, for a handful of parameters and thousands of problems."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._struct import static
+from jaxlmm._typing import Array
+from jaxlmm.linalg import inverse_logdet
+from jaxlmm.optimise.loop import AbstractMinimiser, Minimum, Objective, second_order
+
+LADDER = np.concatenate([[0.0], 10.0 ** np.arange(-6.0, 3.5, 0.5)])
+"""Shifts of the Hessian that are tried at once, relative to its largest scaled diagonal entry."""
+
+NEARLY_UNSHIFTED = 3
+"""Rungs of the ladder below this one (shifts under 1e-5) only steady a Hessian that is singular."""
+
+NOISE = 1e-13
+"""Relative rounding error of the objective."""
+
+
+class NewtonState(NamedTuple):
+    """``x`` (k,) with ``value``, ``gradient``, ``hessian`` there, and the step that will be tried next."""
+
+    x: jax.Array
+    value: jax.Array
+    gradient: jax.Array
+    hessian: jax.Array
+    radius: jax.Array
+    step: jax.Array
+    predicted: jax.Array
+    last: jax.Array
+    converged: jax.Array
+    failed: jax.Array
+
+
+class Newton(AbstractMinimiser):
+    """Newton steps on the exact Hessian.
+
+    A step solves ``(H + μD) s = -g`` for a ladder of μ at once and takes the smallest that is positive definite and
+    stays inside the radius (or the rung below, scaled to the radius). ``D`` measures each parameter by the root mean
+    square of its block, so a step is a relative change. It stops when the unshifted step would win less than
+    ``tolerance``: that step is taken and evaluated, and becomes the answer. A gradient norm is no criterion: rounding
+    keeps it up. At a stationary point with negative curvature it steps along that curvature.
+
+    ``blocks`` (k,) int32 numbers the block of each parameter. Differences of the objective f below
+    ``NOISE * (|f| + size)`` mean nothing; for a deviance ``size`` () is the number of observations.
+    """
+
+    blocks: Array
+    size: Array
+    tolerance: float = static(default=1e-9)
+    first_radius: float = static(default=0.7)
+
+    def init(self, objective: Objective, x: jax.Array) -> NewtonState:
+        k = x.shape[0]
+        zero = jnp.zeros((), x.dtype)
+        false = jnp.zeros((), bool)
+        radius = zero + self.first_radius
+        infinite = zero + jnp.inf
+        return NewtonState(
+            x, infinite, jnp.zeros(k, x.dtype), jnp.eye(k, dtype=x.dtype), radius, jnp.zeros(k, x.dtype),
+            infinite, false, false, false,
+        )  # fmt: skip
+
+    def step(self, objective: Objective, state: NewtonState) -> NewtonState:
+        trial = state.x + state.step
+        value, gradient, hessian = second_order(objective, trial)
+        first = jnp.isinf(state.value)
+        noise = NOISE * (self.size + jnp.abs(value))
+        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
+        ratio = jnp.where(first, 1.0, (state.value - value) / jnp.maximum(state.predicted, 1e-300))
+        within_noise = (state.predicted < 100.0 * noise) & (value - state.value < 100.0 * noise)
+        accepted = finite & (first | (ratio > 1e-3) | within_noise)
+
+        length = self._norm(state.x, state.step)
+        shrunk = jnp.where(accepted, length / 2.0, jnp.minimum(state.radius, length) / 4.0)
+        grown = jnp.where((ratio > 0.75) & (length > 0.8 * state.radius), 3.0 * state.radius, state.radius)
+        changed = jnp.where(accepted & ((ratio >= 0.25) | within_noise), grown, shrunk)
+        radius = jnp.where(first, state.radius, jnp.maximum(changed, 1e-10))
+
+        x = jnp.where(accepted, trial, state.x)
+        value = jnp.where(accepted, value, state.value)
+        gradient = jnp.where(accepted, gradient, state.gradient)
+        hessian = jnp.where(accepted, hessian, state.hessian)
+        step, predicted, settled = self._propose(x, gradient, hessian, radius)
+        return NewtonState(
+            x, value, gradient, hessian, radius, step, predicted,
+            settled & (predicted < self.tolerance), state.last & accepted, first & ~finite,
+        )  # fmt: skip
+
+    def done(self, state: NewtonState) -> jax.Array:
+        return state.converged | state.failed
+
+    def result(self, objective: Objective, state: NewtonState, n_steps: jax.Array) -> Minimum:
+        return Minimum(state.x, state.value, state.gradient, state.hessian, state.converged, n_steps)
+
+    def _metric(self, x: jax.Array) -> jax.Array:
+        same = (self.blocks[:, None] == self.blocks[None, :]).astype(x.dtype)
+        return 1.0 / jnp.maximum(same @ x**2 / jnp.sum(same, axis=1), 0.01)
+
+    def _norm(self, x: jax.Array, step: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.sum(self._metric(x) * step**2))
+
+    def _propose(
+        self, x: jax.Array, gradient: jax.Array, hessian: jax.Array, radius: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return a step (k,), the decrease it promises, and whether the Hessian needed no shift."""
+        metric = self._metric(x)
+        scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hessian)) / metric), 1e-4)
+        shifts = jnp.asarray(LADDER, x.dtype) * scale
+        inverse, logdet = inverse_logdet(hessian[None] + shifts[:, None, None] * jnp.diag(metric)[None])
+        steps = -(inverse @ gradient)
+        lengths = jnp.sqrt(jnp.sum(metric[None] * steps**2, axis=1))
+        definite = jnp.isfinite(logdet) & jnp.isfinite(lengths)
+        inside = definite & (lengths <= radius)
+        lowest, fitting = jnp.argmax(definite), jnp.argmax(inside)
+        chosen = jnp.where(
+            jnp.any(inside), jnp.where(fitting > lowest, fitting - 1, fitting), LADDER.size - 1
+        )
+        shrink = jnp.minimum(1.0, radius / jnp.maximum(lengths[chosen], 1e-300))
+        shifted = jnp.where(jnp.any(definite), 1.0, 0.0) * shrink
+        downhill = -gradient / metric
+        downhill = downhill * jnp.minimum(1.0, radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * downhill**2)), 1e-300))
+        step = jnp.where(jnp.any(definite), shifted * jnp.where(definite[chosen], steps[chosen], 0.0), downhill)
+
+        unshifted = (lowest < NEARLY_UNSHIFTED) & jnp.any(definite)
+        predicted = -(gradient @ step + 0.5 * step @ (hessian @ step))
+        bent = jnp.where(definite[lowest], inverse[lowest], jnp.eye(x.shape[0], dtype=x.dtype))
+        along = bent @ (bent @ (bent @ (1.0 + 0.1 * jnp.arange(x.shape[0], dtype=x.dtype))))
+        along = along * jnp.where(gradient @ along > 0, -1.0, 1.0)
+        along = along * 0.5 * radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * along**2)), 1e-300)
+        saddle = ~unshifted & (predicted < self.tolerance)
+        step = jnp.where(saddle, along, step)
+        gain = -(gradient @ along + 0.5 * along @ (hessian @ along))
+        predicted = jnp.where(saddle, gain, predicted)
+        return step, predicted, unshifted & (chosen < NEARLY_UNSHIFTED) & (shrink >= 1.0)

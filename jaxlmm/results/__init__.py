@@ -1,0 +1,6 @@
+"""Immutable results with names on them."""
+
+from jaxlmm.results.certificate import Certificate
+from jaxlmm.results.fit import Fit
+
+__all__ = ["Certificate", "Fit"]

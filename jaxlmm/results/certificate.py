@@ -1,0 +1,49 @@
+"""The certificate of a fit, by the user's own parameter names."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from jaxlmm.inference import Verdict
+
+
+class Certificate(NamedTuple):
+    """What is proven about an optimum.
+
+    Attributes
+    ----------
+    status
+        ``interior``, ``boundary``, ``not_identified``, ``not_converged`` or ``failed``.
+    gradient
+        The largest absolute entry of the deviance's gradient in theta.
+    min_eigenvalue
+        The smallest eigenvalue of the Hessian in relative changes of the parameters that are not at a boundary.
+    multipliers
+        For what is held at a boundary, the rate at which the deviance rises with the variance that is let in, in units
+        of the residual variance (for a covariance matrix its smallest eigenvalue). Positive at an optimum.
+    ridge
+        Where parameters are not identified, the direction in which they move together at no cost; otherwise empty.
+    help
+        What the status means and what to do.
+    """
+
+    status: str
+    gradient: float
+    min_eigenvalue: float
+    multipliers: pd.Series
+    ridge: pd.Series
+    help: str
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Certificate:
+        """Put names on a verdict."""
+        return cls(
+            verdict.status,
+            verdict.gradient,
+            verdict.min_eigenvalue,
+            pd.Series(verdict.multipliers, dtype=float, name="multiplier"),
+            pd.Series(verdict.ridge, dtype=float, name="weight"),
+            verdict.help,
+        )

@@ -1,0 +1,90 @@
+"""Shares of variance, and any function of the variance parameters, with standard errors by the delta method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxlmm._precision import in_double_precision
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import OptionError, nearest
+from jaxlmm.inference import delta_method
+from jaxlmm.results.tables import estimate_frame
+
+if TYPE_CHECKING:
+    from jaxlmm.results.fit import Fit
+
+
+def ratio(fit: Fit, group: str) -> pd.Series:
+    """Share of one group in the random and residual variance."""
+    groups = _groups(fit)
+    if group not in groups[:-1]:
+        raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(group, groups[:-1])}.")
+    variances, jacobian = _by_group(fit)
+    place, total = groups.index(group), variances.sum()
+    gradient = (np.eye(len(groups))[place] - variances[place] / total) / total
+    std_error = delta_method((gradient @ jacobian)[None], fit.uncertainty.component_cov)
+    return _share_frame([group], np.array([variances[place] / total]), std_error).loc[group]
+
+
+def pve(fit: Fit) -> pd.DataFrame:
+    """Shares of the fixed part (sample variance of Xβ), each group and the residual."""
+    groups = _groups(fit)
+    variances, jacobian = _by_group(fit)
+    x = fit.frame.x - fit.frame.x.mean(axis=0)
+    beta = np.asarray(fit.examination.beta)
+    explained = x @ beta
+    fixed = float(explained @ explained) / (fit.n - 1)
+    slope = 2.0 * (x.T @ explained) / (fit.n - 1)
+    values = np.array([fixed, *variances])
+    shares = values / values.sum()
+    gradient = (np.eye(values.size) - shares[:, None]) / values.sum()
+    wide = np.zeros((values.size, slope.size + jacobian.shape[1]))
+    wide[0, : slope.size], wide[1:, slope.size :] = slope, jacobian
+    covariance = np.zeros((wide.shape[1], wide.shape[1]))
+    covariance[: slope.size, : slope.size] = fit.uncertainty.vcov
+    covariance[slope.size :, slope.size :] = fit.uncertainty.component_cov
+    std_error = delta_method(gradient @ wide, covariance)
+    return _share_frame(["fixed", *groups], shares, std_error).rename_axis("component")
+
+
+@in_double_precision
+def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
+    """A function of the named parameters, with a Wald interval on its own scale."""
+    names = fit.frame.parameters
+    values = np.asarray(fit.examination.values.report)
+
+    def of_vector(vector: jax.Array) -> jax.Array:
+        return jnp.asarray(f(dict(zip(names, vector, strict=True))))
+
+    estimate, gradient = jax.value_and_grad(of_vector)(jnp.asarray(values))
+    jacobian = np.array(gradient)
+    for place in np.flatnonzero(fit.verdict.at_boundary & (jacobian == 0.0)):
+        inside = values.copy()
+        inside[place] = 0.5 * (inside[place] if inside[place] else values[-1])
+        if np.isfinite(values[place]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
+            jacobian[place] = np.nan  # it depends on a parameter at a boundary, though not to first order
+    std_error = delta_method(jacobian[None], fit.uncertainty.report_cov)
+    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, None).loc["value"].rename(None)
+
+
+def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
+    """A share of exactly zero is at a boundary and has no standard error."""
+    return estimate_frame(names, shares, np.where(shares == 0.0, np.nan, std_error), "share")
+
+
+def _groups(fit: Fit) -> list[str]:
+    return [*dict.fromkeys(term.group for term in fit.frame.terms), "Residual"]
+
+
+def _by_group(fit: Fit) -> tuple[NumpyArray, NumpyArray]:
+    """Mean variance of each group and the residual (g,), and its derivative in the components (g, terms + 1)."""
+    groups = _groups(fit)
+    owners = [*(term.group for term in fit.frame.terms), "Residual"]
+    jacobian = np.array([[float(owner == group) for owner in owners] for group in groups])
+    return jacobian @ np.asarray(fit.examination.values.components), jacobian

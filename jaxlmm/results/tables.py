@@ -1,0 +1,76 @@
+"""Small tables of estimates: tests, intervals, and the columns that all of them share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import OptionError
+
+COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]
+
+
+def t_table(names: list[str], estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float) -> pd.DataFrame:
+    """Return estimates (c,) with t tests and intervals; an infinite ``df`` gives normal ones.
+
+    Raises
+    ------
+    OptionError
+        If ``level`` is not between 0 and 1.
+    """
+    from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+    check_level(level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = estimate / std_error
+    normal = np.isinf(df)
+    finite = np.where(normal, 1.0, df)
+    p_value = 2.0 * np.where(normal, ndtr(-np.abs(statistic)), stdtr(finite, -np.abs(statistic)))
+    tail = 0.5 + 0.5 * level
+    half = std_error * np.where(normal, ndtri(tail), stdtrit(finite, tail))
+    columns = [estimate, std_error, df, statistic, p_value, estimate - half, estimate + half]
+    return pd.DataFrame(np.column_stack(columns), index=pd.Index(names, name="term"), columns=COEF_COLUMNS)
+
+
+def intervals(
+    names: list[str], estimate: NumpyArray, std_error: NumpyArray, level: float = 0.95
+) -> tuple[NumpyArray, NumpyArray]:
+    """Return Wald limits on the scale that keeps each parameter in its range.
+
+    Standard deviations and variances on the log scale, correlations on Fisher's z scale, shares and ``rho`` on the
+    logit scale, anything else as it is.
+    """
+    from scipy.special import ndtri
+
+    check_level(level)
+    half = float(ndtri(0.5 + 0.5 * level)) * std_error
+    low, high = estimate - half, estimate + half
+    with np.errstate(all="ignore"):
+        for i, name in enumerate(names):
+            value, width = estimate[i], half[i]
+            kind = name.split(": ")[-1].split("(")[0]
+            if kind in ("sd", "var"):
+                low[i], high[i] = value * np.exp(-width / value), value * np.exp(width / value)
+            elif kind == "corr":
+                width = width / (1.0 - value**2)
+                low[i], high[i] = np.tanh(np.arctanh(value) - width), np.tanh(np.arctanh(value) + width)
+            elif kind in ("rho", "share"):
+                centre, width = np.log(value / (1.0 - value)), width / (value * (1.0 - value))
+                low[i], high[i] = 1.0 / (1.0 + np.exp(width - centre)), 1.0 / (1.0 + np.exp(-width - centre))
+    unknown = np.isnan(std_error)
+    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+
+
+def check_level(level: float) -> None:
+    """Raise unless a confidence level is between 0 and 1."""
+    if not 0.0 < level < 1.0:
+        raise OptionError(f"level: expected a number between 0 and 1, got {level!r}.")
+
+
+def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray, kind: str | None) -> pd.DataFrame:
+    """Return ``estimate std_error conf_low conf_high`` by name; ``kind`` names the scale of the intervals."""
+    scales = names if kind is None else [kind] * len(names)
+    low, high = intervals(scales, estimate.astype(float), std_error.astype(float))
+    table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
+    return pd.DataFrame(table, index=pd.Index(names))

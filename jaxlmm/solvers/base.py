@@ -1,0 +1,59 @@
+"""The contract of a solver: exact products with the inverse of H(theta), and its log-determinant."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+
+from jaxlmm._struct import Struct
+from jaxlmm._typing import Array
+from jaxlmm.model.design import Design
+from jaxlmm.model.layout import Factors
+
+
+class Effects(NamedTuple):
+    """Conditional modes and their conditional standard deviations, per term, levels × columns (or positions).
+
+    ``modes`` are in response units; ``sds`` are relative to sigma.
+    """
+
+    modes: tuple[jax.Array, ...]
+    sds: tuple[jax.Array, ...]
+
+
+class AbstractSolver(Struct, abc.ABC):
+    """Work that does not depend on theta is done once (``build``, ``pair``), the rest per theta (``factor``).
+
+    With ``H(theta) = R + Z Λ Λᵀ Zᵀ`` in weighted rows, the likelihood needs ``Aᵀ H⁻¹ B`` and ``log|H|`` and nothing
+    else. Rows are padded to N; padded rows are zero in every argument. A solver is a pytree, so that one compiled
+    program serves every data set of the same shapes.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abc.abstractmethod
+    def build(cls, design: Design) -> Self:
+        """Do the work that depends on the design alone, on the host."""
+
+    @abc.abstractmethod
+    def pair(self, a: Array, b: Array) -> Any:
+        """Prepare ``Aᵀ H⁻¹ B`` for ``a`` (N, i) and ``b`` (N, j) as far as it does not depend on theta."""
+
+    @abc.abstractmethod
+    def factor(self, factors: Factors) -> Any:
+        """Do the work that depends on theta alone. A term's factor may have more columns than rows."""
+
+    @abc.abstractmethod
+    def logdet(self, factor: Any) -> jax.Array:
+        """Return ``log|H|``, ()."""
+
+    @abc.abstractmethod
+    def inner(self, factor: Any, pair: Any) -> jax.Array:
+        """Return ``Aᵀ H⁻¹ B``, (i, j)."""
+
+    @abc.abstractmethod
+    def effects(self, design: Design, factors: Factors, residual: jax.Array) -> Effects:
+        """Return the modes of the random effects given the marginal ``residual`` (N,), y − Xβ in weighted rows."""

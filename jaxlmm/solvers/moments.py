@@ -1,0 +1,180 @@
+"""The solver for one grouping factor: levels with the same within-level design are pooled into classes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import block_diag
+
+from jaxlmm._shapes import bucket, pad
+from jaxlmm._struct import static
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.linalg import inverse_logdet
+from jaxlmm.model.design import Design
+from jaxlmm.model.layout import Factors
+from jaxlmm.solvers.base import AbstractSolver, Effects
+
+FEW_CLASSES = 64
+"""Up to this many classes are pooled whatever the number of levels."""
+
+
+class MomentsPair(NamedTuple):
+    """``within`` (i, j), and either ``pooled`` (C, q, q, i, j) or the levels' own ``left``, ``right`` (L, q, ·)."""
+
+    within: jax.Array
+    pooled: jax.Array | None
+    left: jax.Array | None
+    right: jax.Array | None
+
+
+class MomentsFactor(NamedTuple):
+    """``inverse`` (C, q, q) of I + R Λ Λᵀ Rᵀ per class, and the ``logdet`` () over all levels."""
+
+    inverse: jax.Array
+    logdet: jax.Array
+
+
+class Moments(AbstractSolver):
+    """One grouping factor with any number of terms on it, independent residuals.
+
+    Per level j, ``Z_j = Q_j R_j`` with orthonormal ``Q_j``; levels of equal ``R_j`` form a class c. Then
+
+        ``Aᵀ H⁻¹ B = (A − QQᵀA)ᵀ(B − QQᵀB) + Σ_j (Q_jᵀA)ᵀ (I + R_c Λ Λᵀ R_cᵀ)⁻¹ (Q_jᵀB)``
+        ``log|H| = Σ_c m_c log|I + R_c Λ Λᵀ R_cᵀ|``
+
+    Every term is positive, so nothing cancels at any variance ratio. The cost of one theta does not depend on the
+    number of rows, nor, where classes are pooled, on the number of levels.
+    """
+
+    name: ClassVar[str] = "moments"
+
+    rows: Array  # (N, q): row i of Q_j
+    codes: Array  # (N,)
+    level_class: Array  # (L,)
+    triangles: Array  # (C, q, q): R_c
+    multiplicity: Array  # (C,)
+    pooled: bool = static()
+
+    @classmethod
+    def build(cls, design: Design) -> Self:
+        codes, levels = np.zeros(design.n_padded, np.int32), 1
+        if design.terms:
+            grouping = design.groupings[design.terms[0].grouping]
+            codes, levels = np.asarray(grouping.codes), int(grouping.n_levels)
+        z = np.concatenate([np.zeros((design.n_padded, 0)), *(np.asarray(term.z) for term in design.terms)], axis=1)
+        rows, triangles = level_qr(z, codes, levels)
+        largest = np.abs(triangles).max(axis=(0, 1), keepdims=True, initial=0.0)
+        keys = np.round(triangles / np.where(largest > 0, largest, 1.0), 12).reshape(levels, -1) + 0.0
+        _, first, level_class, count = np.unique(
+            keys, axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        n_classes, q = first.size, z.shape[1]
+        padded_classes, padded_levels = bucket(n_classes, 16), bucket(levels, 64)
+        return cls(
+            rows,
+            codes,
+            pad(level_class.reshape(-1).astype(np.int32), padded_levels),
+            pad(triangles[first], padded_classes),
+            pad(count.astype(float), padded_classes),
+            q > 0 and (n_classes <= FEW_CLASSES or n_classes * q <= levels),
+        )
+
+    def project(self, a: Array) -> jax.Array:
+        """Return ``Q_jᵀ A`` for every level, (L, q, i)."""
+        size = self.level_class.shape[0]
+        if self.rows.shape[1] == 0:
+            return jnp.zeros((size, 0, a.shape[1]))
+        columns = [
+            jax.ops.segment_sum(jnp.asarray(self.rows[:, k, None] * a), self.codes, size)
+            for k in range(self.rows.shape[1])
+        ]
+        return jnp.stack(columns, axis=1)
+
+    def pair(self, a: Array, b: Array) -> MomentsPair:
+        left, right = self.project(a), self.project(b)
+        within = self._remainder(a, left).T @ self._remainder(b, right)
+        if not self.pooled:
+            return MomentsPair(within, None, left, right)
+        q, classes = self.rows.shape[1], self.triangles.shape[0]
+
+        def moment(k: int, l: int) -> jax.Array:
+            products = left[:, k, :, None] * right[:, l, None, :]
+            return jax.ops.segment_sum(products, self.level_class, classes)
+
+        pooled = jnp.stack([jnp.stack([moment(k, l) for l in range(q)], axis=1) for k in range(q)], axis=1)
+        return MomentsPair(within, pooled, None, None)
+
+    def _remainder(self, a: Array, projected: jax.Array) -> jax.Array:
+        rows = jnp.asarray(self.rows)
+        return a - sum(rows[:, k, None] * projected[self.codes, k, :] for k in range(rows.shape[1]))
+
+    def factor(self, factors: Factors) -> MomentsFactor:
+        root = jnp.asarray(self.triangles) @ _joint(factors)
+        eye = jnp.eye(root.shape[1], dtype=root.dtype)[None]
+        inverse, logdet = inverse_logdet(eye + root @ root.swapaxes(-1, -2))
+        return MomentsFactor(inverse, jnp.sum(self.multiplicity * logdet))
+
+    def logdet(self, factor: MomentsFactor) -> jax.Array:
+        return factor.logdet
+
+    def inner(self, factor: MomentsFactor, pair: MomentsPair) -> jax.Array:
+        if pair.pooled is not None:
+            return pair.within + jnp.tensordot(factor.inverse, pair.pooled, axes=3)
+        inverse = factor.inverse[self.level_class]
+        return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
+
+    def effects(self, design: Design, factors: Factors, residual: jax.Array) -> Effects:
+        lam = _joint(factors)
+        triangles = jnp.asarray(self.triangles)
+        root = triangles @ lam
+        inverse = self.factor(factors).inverse
+        score = jnp.einsum("cki,ckl->cil", root, inverse)[self.level_class]
+        modes = jnp.einsum("lik,lk->li", score, self.project(residual[:, None])[..., 0]) @ lam.T
+        shrunk, _ = inverse_logdet(jnp.eye(lam.shape[1], dtype=lam.dtype)[None] + root.swapaxes(-1, -2) @ root)
+        variance = jnp.einsum("ai,cij,aj->ca", lam, shrunk, lam)[self.level_class]
+        ends = np.cumsum([factor.shape[0] for factor in factors.terms])[:-1]
+        return Effects(tuple(jnp.split(modes, ends, axis=1)), tuple(jnp.split(jnp.sqrt(variance), ends, axis=1)))
+
+
+def _joint(factors: Factors) -> jax.Array:
+    return block_diag(*factors.terms) if factors.terms else jnp.zeros((0, 0))
+
+
+def level_qr(z: NumpyArray, codes: NumpyArray, levels: int) -> tuple[NumpyArray, NumpyArray]:
+    """Return a rank-revealing QR of the rows of each level, for all levels at once.
+
+    Gram-Schmidt with reorthogonalisation. A column that depends on earlier ones within a level gets a zero row in
+    that level's triangle.
+
+    Parameters
+    ----------
+    z, codes, levels
+        ``(N, q)``; ``(N,)`` the level of each row; the number of levels G.
+
+    Returns
+    -------
+    rows, triangles
+        ``(N, q)`` and ``(G, q, q)`` with ``z[i] = rows[i] @ triangles[codes[i]]``.
+    """
+    n, q = z.shape
+    rows, triangles = np.zeros((n, q)), np.zeros((levels, q, q))
+
+    def total(values: NumpyArray) -> NumpyArray:
+        return np.bincount(codes, values, minlength=levels)
+
+    for k in range(q):
+        column = z[:, k].copy()
+        length = np.sqrt(total(column**2))
+        for _ in range(2):
+            for earlier in range(k):
+                dot = total(rows[:, earlier] * column)
+                triangles[:, earlier, k] += dot
+                column -= rows[:, earlier] * dot[codes]
+        rest = np.sqrt(total(column**2))
+        independent = rest > 1e-11 * length
+        triangles[:, k, k] = np.where(independent, rest, 0.0)
+        rows[:, k] = np.where(independent[codes], column / np.where(independent, rest, 1.0)[codes], 0.0)
+    return rows, triangles

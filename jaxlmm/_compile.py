@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -15,28 +15,41 @@ T = TypeVar("T")
 CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 """Many small kernels compile twice as fast with the older code generator, and run as fast."""
 
+ONCE_OPTIONS = {**CPU_OPTIONS, "xla_backend_optimization_level": 0}
+"""For what runs once per fit on little data, optimising the code costs more than it saves."""
 
-@functools.cache
-def compiler_options() -> dict[str, Any]:
-    """Return the options that the installed compiler understands for the default backend."""
-    if jax.default_backend() != "cpu":
-        return {}
-    try:
-        jax.jit(jnp.negative, compiler_options=CPU_OPTIONS).lower(jax.ShapeDtypeStruct((), jnp.float32)).compile()
-    except Exception:  # an unknown option is reported by whichever error this version of the compiler uses
-        return {}
-    return CPU_OPTIONS
+LITTLE = 100_000
+"""The number of entries of all arguments up to which data are little."""
 
 
-def program(function: Callable[P, T]) -> Callable[P, T]:
-    """Compile ``function`` once per shape of its arguments; nothing happens before the first call."""
+_understood = True
 
-    @functools.cache
-    def compiled() -> Callable[P, T]:
-        return jax.jit(function, compiler_options=compiler_options())
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return compiled()(*args, **kwargs)
+def program(*, once: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Compile a function once per shape of its arguments; nothing happens before the first call.
 
-    return run
+    ``once`` says that the program runs once per fit, so that its compile time counts as much as its run time.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.cache
+        def compiled(quick: bool, understood: bool) -> Callable[P, T]:
+            options = ONCE_OPTIONS if quick else CPU_OPTIONS
+            return jax.jit(function, compiler_options=options if understood else None)
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            global _understood
+            options = _understood and jax.default_backend() == "cpu"
+            quick = once and sum(np.size(leaf) for leaf in jax.tree.leaves(args)) < LITTLE
+            try:
+                return compiled(quick, options)(*args, **kwargs)
+            except Exception as error:
+                if not (options and any(name in str(error) for name in ONCE_OPTIONS)):
+                    raise
+                _understood = False  # a compiler that no longer knows an option
+                return compiled(quick, False)(*args, **kwargs)
+
+        return run
+
+    return decorate

@@ -59,6 +59,7 @@ def _inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return (inverse, logdet), (-(inverse @ da @ inverse), jnp.sum(inverse * da, axis=(-2, -1)))
 
 
+@functools.partial(jax.jit, inline=True)
 def _unrolled(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     size = a.shape[-1]
     entry = {(i, j): a[..., i, j] for i in range(size) for j in range(size)}

@@ -115,8 +115,9 @@ def fit(
         duals=solution.duals,
         dual_names=[_dual_name(frame, solution, dual) for dual in solution.duals],
         names=frame.parameters,
+        deviance=float(solution.minimum.value),
         converged=bool(solution.minimum.converged),
-        deviance_at=solution.deviance_at,
+        descend=solution.descend,
     )
     uncertain = uncertainty(examination, solution.free, verdict)
     device = str(next(iter(solution.response.scale.devices())))

@@ -117,7 +117,7 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return the names of what :meth:`report` returns, e.g. ``sd(x)``, ``corr(x, z)``, ``rho``."""
         q = len(columns)
         sds = [f"sd({column})" for column in columns]
-        return (*sds, *(f"corr({columns[i]}, {columns[j]})" for j in range(q) for i in range(j + 1, q)))
+        return (*sds, *(f"corr({columns[j]}, {columns[i]})" for j in range(q) for i in range(j + 1, q)))
 
     def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
         """Return the natural parameters in response units, in the order of :meth:`param_names`.

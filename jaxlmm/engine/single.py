@@ -51,9 +51,10 @@ class Solution(NamedTuple):
     minimum: Minimum
     n_evaluations: int
 
-    def deviance_at(self, theta: NumpyArray) -> float:
-        """Return the deviance at another ``theta`` (k,), written in the same frames."""
-        return float(_value(self.likelihood, self.response, self.frames, theta))
+    def descend(self, theta: NumpyArray) -> tuple[NumpyArray, float]:
+        """Minimise from another ``theta`` (k,) in the same frames; return where that leads, and the deviance there."""
+        found = _newton(self.likelihood, self.response, self.frames, theta, sweeps=0, max_steps=MAX_STEPS)
+        return found.x, float(found.value)
 
 
 class _Method(Struct):
@@ -62,18 +63,18 @@ class _Method(Struct):
     name: str = static()
 
 
-@program
+@program(once=True)
 def _prepare(design: Design, solver: AbstractSolver, y: Array, method: _Method) -> tuple[Likelihood, Response]:
     likelihood = Likelihood.of(design, solver, method.name)
     return likelihood, likelihood.observe(jnp.asarray(y))
 
 
-@program
+@program(once=True)
 def _value(likelihood: Likelihood, response: Response, frames: Sequence[Array], theta: Array) -> jax.Array:
     return likelihood.deviance(likelihood.layout.factors(jnp.asarray(theta), frames), response)
 
 
-@program
+@program()
 def _run(
     likelihood: Likelihood,
     response: Response,
@@ -84,11 +85,34 @@ def _run(
     sweeps: Array,
     max_steps: Array,
 ) -> Minimum:
+    @jax.jit
     def objective(theta: jax.Array) -> jax.Array:
         return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
 
     found = search_axes(objective, jnp.asarray(start), *axes, sweeps)
     return minimise(method, objective, found, max_steps)
+
+
+def _newton(
+    likelihood: Likelihood,
+    response: Response,
+    frames: Sequence[NumpyArray],
+    start: NumpyArray,
+    *,
+    sweeps: int,
+    max_steps: int,
+) -> Minimum:
+    """Minimise by Newton's method from ``start`` (k,), after ``sweeps`` rounds of search for a better start."""
+    layout = likelihood.layout
+    method = Newton(layout.blocks(), np.float64(int(likelihood.design.n)))
+    axes = layout.search_axes()
+    return _on_host(
+        _run(likelihood, response, frames, method, start, axes, np.int32(sweeps), np.int32(max_steps))
+    )
+
+
+def _on_host(minimum: Minimum) -> Minimum:
+    return Minimum(*(np.asarray(part) for part in minimum))
 
 
 def solve_single(
@@ -114,22 +138,19 @@ def solve_single(
         minimum = Minimum(np.zeros(0), value, np.zeros(0), np.zeros((0, 0)), np.isfinite(value), np.int32(1))
         return Solution(likelihood, response, np.zeros(0), frames, np.zeros(0, bool), (), minimum, 1)
 
-    newton = Newton(layout.blocks(), np.float64(int(design.n)))
-    axes, evaluations = layout.search_axes(), 0
+    evaluations = 0
 
     def run(theta: NumpyArray, frames: tuple[NumpyArray, ...], sweeps: int, max_steps: int) -> Minimum:
         nonlocal evaluations
-        found = _run(likelihood, response, frames, newton, theta, axes, np.int32(sweeps), np.int32(max_steps))
-        found = Minimum(*(np.asarray(part) for part in found))
+        found = _newton(likelihood, response, frames, theta, sweeps=sweeps, max_steps=max_steps)
         evaluations += int(found.n_steps)
         return found
 
     if first_order is None:
         minimum = run(layout.start(), frames, SWEEPS, MAX_STEPS)
     else:
-        steps = (np.int32(0), np.int32(MAX_STEPS_FIRST_ORDER))
-        minimum = _run(likelihood, response, frames, first_order, layout.start(), axes, *steps)
-        minimum = Minimum(*(np.asarray(part) for part in minimum))
+        axes, steps = layout.search_axes(), (np.int32(0), np.int32(MAX_STEPS_FIRST_ORDER))
+        minimum = _on_host(_run(likelihood, response, frames, first_order, layout.start(), axes, *steps))
         evaluations += int(minimum.n_steps)
 
     grams = [term.gram for term in design.terms]

@@ -158,7 +158,7 @@ def _complete_rows(
     check_unique(names, data)
     weight, shift = column_or_array("weights", weights, data), column_or_array("offset", offset, data)
     used = data[names]
-    complete = used.notna().all(axis=1).to_numpy()
+    complete = used.notna().all(axis=1).to_numpy(copy=True)
     for extra in (weight, shift):
         if extra is not None:
             complete &= extra.notna().to_numpy()

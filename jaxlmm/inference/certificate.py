@@ -34,8 +34,11 @@ HELP = {
 DECREMENT = 1e-6
 """A point is an optimum when a full Newton step would lower the deviance by less than this."""
 
-FLAT = 1e-6
-"""A direction is a ridge when the deviance changes by less than this along it, half of each parameter's size away."""
+FLAT = 1e-7
+"""Along a ridge the deviance, half of a parameter's size away and minimised again from there, differs by less."""
+
+NEARLY_SINGULAR = 1e-4
+"""Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
 
 
 class Verdict(NamedTuple):
@@ -80,8 +83,9 @@ def certify(
     duals: Sequence[NumpyArray],
     dual_names: Sequence[str],
     names: Sequence[str],
+    deviance: float,
     converged: bool,
-    deviance_at: Callable[[NumpyArray], float],
+    descend: Callable[[NumpyArray], tuple[NumpyArray, float]],
 ) -> Verdict:
     """Judge an optimum.
 
@@ -93,10 +97,13 @@ def certify(
         ``(k,)`` which parameters are not held at a boundary; the blocks of theta that are held, and their names.
     names
         The names of the natural parameters.
+    deviance
+        Its deviance.
     converged
         Whether the minimiser says that it is done; the certificate does not rely on it alone.
-    deviance_at
-        The deviance at another theta in the same frames.
+    descend
+        Minimises from another theta in the same frames; returns the theta reached and the deviance there. A ridge may
+        be curved: a step along its tangent is brought back to it by minimising.
     """
     report = np.asarray(examination.values.report)
     hessian, gradient = np.asarray(examination.hessian), np.asarray(examination.gradient)
@@ -111,14 +118,18 @@ def certify(
     size = np.maximum(np.abs(theta), 0.1)[free]
     scaled = profile[np.ix_(free, free)] * np.outer(size, size)
     values, vectors = np.linalg.eigh(scaled)
-    value = deviance_at(theta)
 
     def is_flat(direction: NumpyArray) -> bool:
         step = np.zeros(k)
         step[free] = 0.5 * size * direction / np.abs(direction).max()
-        return all(abs(deviance_at(theta + sign * step) - value) < FLAT for sign in (1.0, -1.0))
+        for sign in (1.0, -1.0):
+            reached, value = descend(theta + sign * step)
+            stayed_away = ((reached - theta)[free] / size) @ direction * sign > 0.1
+            if not (stayed_away and abs(value - deviance) < FLAT):
+                return False
+        return True
 
-    flat = [i for i in range(values.size) if values[i] < 1e-4 and is_flat(vectors[:, i])]
+    flat = [i for i in range(values.size) if values[i] < NEARLY_SINGULAR and is_flat(vectors[:, i])]
     steep = [i for i in range(values.size) if i not in flat]
     null = np.zeros((len(flat), k + 1))
     for row, i in enumerate(flat):

@@ -49,7 +49,7 @@ class Examination(NamedTuple):
     residual_factor: jax.Array | None
 
 
-@program
+@program(once=True)
 def examine(
     likelihood: Likelihood,
     response: Response,

@@ -90,15 +90,18 @@ class Layout(Struct):
         return np.concatenate([np.zeros(0), *parts])
 
     def search_axes(self) -> tuple[NumpyArray, NumpyArray]:
-        """Return parameter numbers (a,) and values (a, 13) along which a better start is looked for."""
+        """Return parameter numbers (a,) and values (a, v) along which a better start is looked for."""
         places, found = self.slices(), []
         for place, structure, coords in zip(places, self.structures, self.coords, strict=False):
             found += [(place.start + k, values) for k, values in structure.search_axes(np.asarray(coords))]
         if self.residual is not None:
             axes = self.residual.search_axes(np.asarray(self.residual_coords))
             found += [(places[-1].start + k - 1, values) for k, values in axes if k > 0]
-        index = np.array([k for k, _ in found], np.int32)
-        return index, np.array([values for _, values in found]).reshape(index.size, -1)
+        longest = max((len(values) for _, values in found), default=1)
+        table = np.zeros((len(found), longest))
+        for row, (_, values) in enumerate(found):
+            table[row] = np.pad(values, (0, longest - len(values)), mode="edge")
+        return np.array([k for k, _ in found], np.int32), table
 
     def blocks(self) -> NumpyArray:
         """Return the number of the term that each entry of theta belongs to, (k,) int32."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from jaxlmm.inference import Examination, Uncertainty, Verdict
 from jaxlmm.model import Design
 from jaxlmm.results import shares
 from jaxlmm.results.certificate import Certificate
+from jaxlmm.results.record import record
 from jaxlmm.results.tables import intervals, t_table
 from jaxlmm.results.text import Summary, summarise
 from jaxlmm.solvers import Choice
@@ -359,6 +363,10 @@ class Fit:
         names = ("n", "n_params", "loglik", "deviance", "aic", "bic", "sigma", "df_residual", "method", "solver")
         row = {name: getattr(self, name) for name in names}
         return pd.DataFrame([{**row, "status": self.status, "reason": "", "seconds": self.seconds}])
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fit's tables and scalars as JSON; what is not a finite number becomes null."""
+        Path(path).write_text(json.dumps(record(self), indent=1, allow_nan=False) + "\n")
 
     def summary(self, df: str = "satterthwaite") -> Summary:
         """Return the printed account of the fit; ``print`` it. ``df`` as in :meth:`coef`."""

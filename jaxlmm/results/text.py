@@ -98,7 +98,7 @@ def _mark(row: pd.Series) -> str:
 
 def _find_correlation(others: list[tuple[str, pd.Series]], group: str, one: str, other: str) -> float:
     for name, row in others:
-        if name in (f"{group}: corr({one}, {other})", f"{group}: corr({other}, {one})"):
+        if name == f"{group}: corr({one}, {other})":
             return float(row["estimate"])
     return np.nan
 

@@ -1,0 +1,19 @@
+"""Settings of every test: strict JAX, a compilation cache where the environment names one, a timeout with a traceback."""
+
+import faulthandler
+
+import jax
+import pytest
+
+TIMEOUT = 300
+"""Seconds after which a test is taken to hang: all threads' stacks are printed and the run ends."""
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(autouse=True)
+def _timeout():
+    faulthandler.dump_traceback_later(TIMEOUT, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,44 @@
+"""Copy the reference results that the tests use from a folder of R results.
+
+Usage: python collect.py SOURCE, where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as the R
+programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every optimum
+polished). Taken are all ``lmer`` fits, and those of other engines that show a contract: a process in time, a residual
+structure, a known matrix across levels, compound symmetry.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+OTHERS = (
+    "tmb_ou_ml",
+    "tmb_ou_reml",
+    "bodyweight_corCAR1_ml",
+    "oats_pdCompSymm_reml",
+    "kin_sim_ml",
+    "kin_sim_reml",
+)
+TOO_LARGE = ("insteval",)  # its model does not fit in the memory that the dense solver may take
+
+
+def main(source: Path) -> None:
+    for path in sorted((source / "fits").glob("*.json")):
+        record = json.loads(path.read_text())
+        wanted = record.get("engine") == "lmer" or path.stem in OTHERS
+        if not wanted or path.stem.startswith(TOO_LARGE):
+            continue
+        shutil.copy(path, HERE / "fits" / path.name)
+        for extra in (source / "fits").glob(f"{path.stem}.ranef.csv.gz"):
+            shutil.copy(extra, HERE / "fits" / extra.name)
+        names = [record["dataset"]]
+        names += [matrix["file"] for matrix in record.get("covariance_matrices") or [] if matrix["file"]]
+        for name in names:
+            stem = name.split(".csv")[0]
+            shutil.copy(source / "data" / name, HERE / "data" / name)
+            shutil.copy(source / "data" / f"{stem}.schema.json", HERE / "data" / f"{stem}.schema.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

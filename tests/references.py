@@ -1,0 +1,143 @@
+"""Reference results from R: data with their schemas, the model in our words, and R's names."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+import jaxlmm as lmm
+from jaxlmm.formula.tokens import Token, join, tokenize
+from jaxlmm.linalg import semidefinite_cholesky
+
+HERE = Path(__file__).parent / "reference"
+
+
+class Exchangeable(lmm.covariance.AbstractCovariance):
+    """Equal variances and one correlation: what a user would write to get nlme's ``pdCompSymm``."""
+
+    def n_params(self, q):
+        return 2
+
+    def cholesky(self, theta, coords):
+        q = coords.shape[0]
+        return semidefinite_cholesky(theta[0] ** 2 * jnp.ones((q, q)) + theta[1] ** 2 * jnp.eye(q))
+
+
+STRUCTURED: dict[str, dict[str, Any]] = {
+    "tmb_ou_ml": {"formula": "y ~ time + ou(time | subject)"},
+    "tmb_ou_reml": {"formula": "y ~ time + ou(time | subject)"},
+    "bodyweight_corCAR1_ml": {"residual": "ou(Time | Rat)"},
+    "oats_pdCompSymm_reml": {
+        "formula": "yield ~ nitro + (0 + Variety | Block)",
+        "covariance": {"Block": Exchangeable()},
+    },
+}
+"""How models of other engines are said in our words."""
+
+
+@functools.cache
+def records() -> dict[str, dict]:
+    """All reference fits by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "fits").glob("*.json"))}
+
+
+@functools.cache
+def dataset(file: str) -> pd.DataFrame:
+    """A data set with the column types and level order of its schema."""
+    schema = json.loads((HERE / "data" / f"{file.split('.csv')[0]}.schema.json").read_text())["columns"]
+    text = [name for name, column in schema.items() if column["type"] in ("factor", "ordered", "string")]
+    data = pd.read_csv(HERE / "data" / file, dtype=dict.fromkeys(text, str), na_values=["NA"], keep_default_na=False)
+    for name, column in schema.items():
+        if column["type"] in ("factor", "ordered"):
+            data[name] = pd.Categorical(data[name], column["levels"], ordered=column["type"] == "ordered")
+    return data
+
+
+def model(name: str) -> tuple[str, pd.DataFrame, dict[str, Any]]:
+    """The formula, data and options of a reference fit."""
+    record = records()[name]
+    data = dataset(record["dataset"])
+    if record.get("subset"):
+        data = data.query(record["subset"])
+    options: dict[str, Any] = {"method": "REML" if record["reml"] else "ML"}
+    if record.get("weights"):
+        options["weights"] = record["weights"]
+    if record.get("offset") and "offset(" not in record["formula"]:
+        options["offset"] = record["offset"]
+    for matrix in record.get("covariance_matrices") or []:
+        options["kinship"] = {matrix["group"]: matrix["scale"] * _symmetric(matrix["file"])}
+        data = data.astype({matrix["group"]: str})
+    structured = dict(STRUCTURED.get(name, {}))
+    formula = structured.pop("formula", None) or _with_contrasts(record, data)
+    return formula, data, {**options, **structured}
+
+
+@functools.cache
+def fitted(name: str, **changes: Any) -> lmm.Fit:
+    """Our fit of a reference model, made once per test run."""
+    formula, data, options = model(name)
+    return lmm.fit(formula, data, **{**options, **changes})
+
+
+def _symmetric(file: str) -> pd.DataFrame:
+    table = pd.read_csv(HERE / "data" / file, dtype={"id1": str, "id2": str})
+    ids = list(dict.fromkeys([*table["id1"], *table["id2"]]))
+    matrix = pd.DataFrame(0.0, index=ids, columns=ids)
+    values = matrix.to_numpy(copy=True)
+    rows, columns = matrix.index.get_indexer(table["id1"]), matrix.index.get_indexer(table["id2"])
+    values[rows, columns] = values[columns, rows] = table["value"]
+    return pd.DataFrame(values, index=ids, columns=ids)
+
+
+def _with_contrasts(record: dict, data: pd.DataFrame) -> str:
+    """The record's formula with factors coded as the record says, where that is not what their type implies."""
+    words = []
+    for token in tokenize(record["formula"]):
+        coding = (record.get("contrasts") or {}).get(token.text)
+        if coding:
+            ordered = data[token.text].dtype == "category" and data[token.text].cat.ordered
+            usual = "contr.poly" if ordered else "contr.treatment"
+            if coding != usual:
+                token = Token("name", f"C({token.text}, {coding})")
+        words.append(token)
+    left, right = join(words).split("~", 1)
+    bars = re.sub(r"C\((\w+), [\w.]+\)", r"\1", right[right.index("(1 |") :]) if "(1 |" in right else ""
+    return f"{left}~{right[: right.index('(1 |')] + bars if bars else right}"
+
+
+def r_term(ours: str, data: pd.DataFrame) -> frozenset[str]:
+    """R's name of a fixed-effect column, as the set of its factors (R and formulaic order them differently)."""
+    parts = re.split(r":(?![^\[(]*[\])])", ours)
+    return frozenset(_r_factor(part, data) for part in parts)
+
+
+def _r_factor(part: str, data: pd.DataFrame) -> str:
+    if part == "Intercept":
+        return "(Intercept)"
+    match = re.fullmatch(r"(.*)\[(?:T\.)?(.*)\]", part)
+    if match is None:
+        return part.replace(" ** ", "^").replace("'", '"')
+    factor, level = match.groups()
+    coded = re.fullmatch(r"C\((\w+), contr\.(\w+)\)", factor)
+    if coded is None:
+        return factor + level
+    if coded[2] == "sum":
+        return coded[1] + str(list(data[coded[1]].cat.categories).index(level.removeprefix("S.")) + 1)
+    return coded[1] + level
+
+
+def r_names(theirs: str) -> frozenset[str]:
+    """R's own spelling of a column, as the set of its factors."""
+    return frozenset(part.replace("'", '"') for part in re.split(r":(?![^(]*\))", theirs))
+
+
+def r_group(name: str) -> frozenset[str]:
+    """A grouping factor's name without the number that lme4 adds to a repeated one."""
+    return frozenset(re.sub(r"\.\d+$", "", name).split(":"))

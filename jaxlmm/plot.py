@@ -25,7 +25,7 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        Levels for which a column's mode is exactly zero with a zero design are left out of that column.
+        Levels in which a column does not occur (their mode is exactly zero) are left out of that column.
 
     Examples
     --------
@@ -48,7 +48,6 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
         ax.errorbar(places, shown, 1.96 * sds.loc[shown.index, column], fmt=".", elinewidth=0.7, label=str(column))
         start += len(shown)
     ax.axhline(0.0, color="grey", linewidth=0.8)
-    ax.set(xlabel=f"{group}, in order of the mode", ylabel="conditional mode", title=fit.formula)
-    ax.title.set_fontsize("small")
+    ax.set(xlabel=f"{group}, in order of the mode", ylabel="conditional mode")
     ax.legend(frameon=False)
     return ax

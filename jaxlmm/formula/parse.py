@@ -148,7 +148,7 @@ def _uncorrelated(left: Sequence[Token]) -> list[tuple[Token, ...]]:
     """Split the left side of a double bar into its terms; a factor keeps the correlations among its levels."""
     from formulaic import Formula
 
-    terms = [str(term) for term in Formula(join(left)).root]
+    terms = [str(term) for term in Formula(join(left))]
     return [tuple(tokenize(term if term == "1" else f"0 + {term}")) for term in terms]
 
 

@@ -10,234 +10,173 @@ import numpy as np
 
 from jaxlmm._shapes import bucket
 from jaxlmm._struct import Struct, static
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._typing import Array
 from jaxlmm.linalg import BLOCK, inverse_logdet
-from jaxlmm.model.design import Design, Grouping, Term
+from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
+from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, rounded, stacked
 
 
-class Rows(Struct):
-    """The rows of one term in a batch of clusters: ``z`` (B, M, q), ``levels`` and ``positions`` (B, M)."""
+class BatchTerm(Struct):
+    """One term in a batch of clusters.
 
-    z: Array
+    ``columns`` (B, m, L, q) maps the term's independent effects to the cluster's basis; ``levels`` (B, L) are their
+    levels, past the last where padded; ``root`` (B, L, L) is the root of a known matrix across them, or None.
+    """
+
+    columns: Array
     levels: Array
-    positions: Array | None
+    root: Array | None
 
-    def roots(self, factor: jax.Array) -> jax.Array:
-        """Return ``F`` (B, M, r): the term's covariance between two rows of one level is ``F_i · F_j``."""
-        if self.positions is None:
-            return jnp.asarray(self.z) @ factor
-        return jnp.asarray(self.z) * factor[self.levels, self.positions]
+    def spread(self, factor: jax.Array) -> jax.Array:
+        """Return what effects of unit variance do, (B, m, L, r)."""
+        if factor.ndim == 2:
+            return jnp.asarray(self.columns) @ factor
+        return jnp.einsum("bmlq,blqr->bmlr", self.columns, factor.at[self.levels].get(mode="fill", fill_value=0.0))
 
 
 class Batch(Struct):
-    """Clusters of similar size, padded to M rows.
+    """Clusters of similar size, padded to N rows.
 
-    ``index`` (B, M) are row numbers, ``real`` (B, M) is 1 on real rows; ``relations`` (B, M, M), per grouping, is the
-    known covariance between the levels of two rows (1 and 0 for independent levels).
+    ``index`` (B, N) are row numbers, ``basis`` (B, N, m) an orthonormal basis of what random effects can do to the
+    rows (zero on padding; the identity under a residual structure), ``levels`` and ``positions`` (B, N) those of the
+    residual structure.
     """
 
     index: Array
-    real: Array
-    relations: tuple[Array, ...]
-    terms: tuple[Rows, ...]
-    residual: Rows | None
+    basis: Array
+    terms: tuple[BatchTerm, ...]
+    levels: Array | None
+    positions: Array | None
+
+
+class DensePair(NamedTuple):
+    """``within`` (i, j), what no random effect touches; per batch the parts ``left``, ``right`` (B, m, ·) on the basis."""
+
+    within: jax.Array
+    left: list[jax.Array]
+    right: list[jax.Array]
+
+
+class DenseFactor(NamedTuple):
+    """Per batch the ``inverses`` (B, m, m) of H on the basis, and the ``logdet`` () over all clusters."""
+
+    inverses: list[jax.Array]
+    logdet: jax.Array
 
 
 class Dense(AbstractSolver):
-    """Any model. Clusters are the connected components of the covariance; each costs the cube of its size.
+    """Any model. Clusters are the connected components of the covariance.
 
-    ``H`` of a cluster is the sum over terms of ``(F Fᵀ) ∘ (relation of the levels)`` and the residual matrix, which is
-    the identity or a structure within its groups.
+    Within a cluster, random effects move the rows only in the range of their columns, of dimension m. On an
+    orthonormal basis U of it, ``H = I + Uᵀ Z Λ Λᵀ Zᵀ U``; off it, H is the identity and its part of ``AᵀB`` is formed
+    once. Nothing large is added to the identity there, so nothing cancels. A cluster costs m³, at most the cube of
+    its rows. Under a residual structure the basis is that of the rows, and its matrix takes the identity's place.
     """
 
     name: ClassVar[str] = "dense"
 
     batches: tuple[Batch, ...]
-    places: tuple[int, ...] = static()  # the grouping of each term, the residual's last
+    pairwise: bool = static()  # whether any row lies outside the bases
 
     @classmethod
     def build(cls, design: Design) -> Self:
-        acting = (*design.terms, *((design.residual,) if design.residual else ()))
-        batches = [_gather(design, clusters) for clusters in batched(clusters_of(design))]
-        return cls(tuple(batches), tuple(term.grouping for term in acting))
+        clusters = [describe(design, rows) for rows in clusters_of(design)]
+        batches = tuple(_batch(design, group) for group in batched(clusters))
+        return cls(batches, design.residual is None)
 
-    def pair(self, a: Array, b: Array) -> list[tuple[jax.Array, jax.Array]]:
+    def pair(self, a: Array, b: Array) -> DensePair:
         a, b = jnp.asarray(a), jnp.asarray(b)
-        return [
-            (a[batch.index] * batch.real[..., None], b[batch.index] * batch.real[..., None]) for batch in self.batches
-        ]
+        left, right = ([batch.basis.swapaxes(-1, -2) @ c[batch.index] for batch in self.batches] for c in (a, b))
+        if not self.pairwise:
+            return DensePair(jnp.zeros((a.shape[1], b.shape[1])), left, right)
+        return DensePair(self._remainder(a, left).T @ self._remainder(b, right), left, right)
 
-    def factor(self, factors: Factors) -> list[tuple[jax.Array, jax.Array]]:
-        return [inverse_logdet(self._matrix(batch, factors)) for batch in self.batches]
+    def _remainder(self, a: jax.Array, projected: list[jax.Array]) -> jax.Array:
+        for batch, part in zip(self.batches, projected, strict=True):
+            a = a.at[batch.index].add(-(batch.basis @ part))
+        return a
+
+    def factor(self, factors: Factors) -> DenseFactor:
+        parts = [inverse_logdet(self._matrix(batch, factors)) for batch in self.batches]
+        return DenseFactor([inverse for inverse, _ in parts], sum((jnp.sum(d) for _, d in parts), start=jnp.zeros(())))
 
     def _matrix(self, batch: Batch, factors: Factors) -> jax.Array:
-        eye = jnp.eye(batch.real.shape[1])
-        if batch.residual is None:
-            total = jnp.broadcast_to(eye, (*batch.real.shape, eye.shape[0]))
-        else:
-            roots = batch.residual.roots(factors.residual)
-            total = (roots @ roots.swapaxes(-1, -2)) * batch.relations[self.places[-1]]
-            total = total + eye[None] * (1.0 - batch.real)[..., None]
-        for rows, factor, place in zip(batch.terms, factors.terms, self.places, strict=False):
-            roots = rows.roots(factor)
-            total = total + (roots @ roots.swapaxes(-1, -2)) * batch.relations[place]
+        size = batch.basis.shape[-1]
+        total = jnp.broadcast_to(jnp.eye(size), (batch.basis.shape[0], size, size))
+        if batch.levels is not None:
+            root = factors.residual[batch.levels, batch.positions]
+            together = (batch.levels[:, :, None] == batch.levels[:, None, :]) & (batch.basis.sum(axis=1) > 0)[:, None, :]
+            total = jnp.where(together & together.swapaxes(-1, -2), root @ root.swapaxes(-1, -2), total)
+        for term, factor in zip(batch.terms, factors.terms, strict=True):
+            spread = term.spread(factor).reshape(*total.shape[:2], -1)
+            total = total + spread @ spread.swapaxes(-1, -2)
         return total
 
-    def logdet(self, factor: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
-        return sum((jnp.sum(logdet) for _, logdet in factor), start=jnp.zeros(()))
+    def logdet(self, factor: DenseFactor) -> jax.Array:
+        return factor.logdet
 
-    def inner(
-        self, factor: list[tuple[jax.Array, jax.Array]], pair: list[tuple[jax.Array, jax.Array]]
-    ) -> jax.Array:
-        parts = [
-            jnp.einsum("bmi,bmj->ij", a, inverse @ b) for (inverse, _), (a, b) in zip(factor, pair, strict=True)
-        ]
-        return sum(parts[1:], start=parts[0])
-
-    def solve(self, factor: list[tuple[jax.Array, jax.Array]], b: jax.Array) -> jax.Array:
-        """Return ``H⁻¹ B`` by rows, (N, j)."""
-        solved = jnp.zeros_like(b)
-        for batch, (inverse, _) in zip(self.batches, factor, strict=True):
-            part = inverse @ (b[batch.index] * batch.real[..., None])
-            solved = solved.at[batch.index].add(part * batch.real[..., None])
-        return solved
+    def inner(self, factor: DenseFactor, pair: DensePair) -> jax.Array:
+        total = pair.within
+        for inverse, left, right in zip(factor.inverses, pair.left, pair.right, strict=True):
+            total = total + jnp.einsum("bmi,bmj->ij", left, inverse @ right)
+        return total
 
     def effects(self, design: Design, factors: Factors, residual: jax.Array) -> Effects:
-        factor = self.factor(factors)
-        weighted = self.solve(factor, residual[:, None])
+        inverses = self.factor(factors).inverses
         modes, sds = [], []
         for t, term in enumerate(design.terms):
-            grouping = design.groupings[term.grouping]
-            z = _expanded(term)
-            size = _n_levels(grouping, factors.terms[t])
-            covariance = factors.terms[t] @ factors.terms[t].swapaxes(-1, -2)
-            score = jax.ops.segment_sum(z * weighted, grouping.codes, size)
-            information = self._information(factor, t, z, size, grouping)
-            if grouping.relation is not None:
-                score = grouping.relation @ score
-            prior = covariance if covariance.ndim == 3 else covariance[None]
-            variance = jnp.diagonal(prior, axis1=-2, axis2=-1)
-            if grouping.relation is not None:
-                variance = jnp.diagonal(jnp.asarray(grouping.relation))[:, None] * variance
-            explained = jnp.diagonal(prior @ information @ prior, axis1=-2, axis2=-1)
-            modes.append((prior @ score[..., None])[..., 0])
-            sds.append(jnp.sqrt(jnp.maximum(variance - explained, 0.0)))
+            factor = factors.terms[t]
+            size = factor.shape[0] if factor.ndim == 3 else design.n_padded  # at most as many levels as rows
+            mode = variance = jnp.zeros((size, term.size))
+            for batch, inverse in zip(self.batches, inverses, strict=True):
+                local = batch.terms[t]
+                found, explained = _modes(batch, local, factor, inverse, residual)
+                mode = mode.at[local.levels].add(found, mode="drop")
+                variance = variance.at[local.levels].add(explained, mode="drop")
+            modes.append(mode)
+            sds.append(jnp.sqrt(jnp.maximum(variance, 0.0)))
         return Effects(tuple(modes), tuple(sds))
 
-    def _information(
-        self,
-        factor: list[tuple[jax.Array, jax.Array]],
-        t: int,
-        z: jax.Array,
-        size: int,
-        grouping: Grouping,
-    ) -> jax.Array:
-        """Return, per level, ``Z̃ᵀ H⁻¹ Z̃`` (G, q, q) with ``Z̃`` the rows that covary with that level."""
-        q = z.shape[1]
-        if grouping.relation is None:
-            information = jnp.zeros((size, q, q), z.dtype)
-            for batch, (inverse, _) in zip(self.batches, factor, strict=True):
-                rows = z[batch.index] * batch.real[..., None]
-                product = (inverse * batch.relations[self.places[t]]) @ rows
-                information = information.at[batch.terms[t].levels].add(rows[..., :, None] * product[..., None, :])
-            return information
-        joint = jnp.zeros((size, size, q, q), z.dtype)
-        for batch, (inverse, _) in zip(self.batches, factor, strict=True):
-            rows = z[batch.index] * batch.real[..., None]
-            level = jnp.asarray(batch.terms[t].levels)
-            between = inverse[..., None, None] * rows[:, :, None, :, None] * rows[:, None, :, None, :]
-            joint = joint.at[level[:, :, None], level[:, None, :]].add(between)
-        relation = jnp.asarray(grouping.relation)
-        return jnp.einsum("jk,klab,jl->jab", relation, joint, relation, optimize=True)
+
+def _modes(
+    batch: Batch, term: BatchTerm, factor: jax.Array, inverse: jax.Array, residual: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return modes and conditional variances (B, L, q) of one term in a batch."""
+    spread = term.spread(factor)
+    own = jnp.ones(spread.shape[:1] + spread.shape[2:3])
+    if term.root is not None:
+        spread = jnp.einsum("bmjr,blj->bmlr", spread, term.root)
+        own = jnp.sum(jnp.asarray(term.root) ** 2, axis=-1)
+    on_basis = jnp.einsum("bnm,bn->bm", batch.basis, residual[batch.index])
+    weighted = jnp.einsum("bmn,bn->bm", inverse, on_basis)
+    score = jnp.einsum("bmlr,bm->blr", spread, weighted)
+    flat = spread.reshape(*spread.shape[:2], -1)
+    solved = (inverse @ flat).reshape(spread.shape)
+    left = own[..., None, None] * jnp.eye(spread.shape[-1]) - jnp.einsum("bmlr,bmls->blrs", spread, solved)
+    local = factor[None, None] if factor.ndim == 2 else factor.at[term.levels].get(mode="fill", fill_value=0.0)
+    mode = jnp.sum(local * score[..., None, :], axis=-1)
+    return mode, jnp.sum((local @ left) * local, axis=-1)
 
 
-def _expanded(term: Term) -> jax.Array:
-    if term.positions is None:
-        return jnp.asarray(term.z)
-    return jnp.asarray(term.z) * jax.nn.one_hot(term.positions, term.size, dtype=term.z.dtype)
-
-
-def _n_levels(grouping: Grouping, factor: jax.Array) -> int:
-    if factor.ndim == 3:
-        return factor.shape[0]
-    if grouping.relation is not None:
-        return int(grouping.relation.shape[0])
-    return int(grouping.codes.shape[0])  # a bound that is the same for all data sets of one bucket
-
-
-class Clusters(NamedTuple):
-    """Row numbers of clusters padded to one size: ``index`` and ``real``, (B, M)."""
-
-    index: NumpyArray
-    real: NumpyArray
-
-
-def clusters_of(design: Design) -> list[NumpyArray]:
-    """Return the row numbers of each independent cluster: the connected components of the covariance."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n, nodes = int(design.n), int(design.n)
-    starts, ends = [np.zeros(0, int)], [np.zeros(0, int)]
-    for grouping in design.groupings:
-        starts.append(np.arange(n))
-        ends.append(np.asarray(grouping.codes)[:n] + nodes)
-        if grouping.relation is not None:
-            one, other = np.nonzero(np.asarray(grouping.relation))
-            starts.append(one + nodes)
-            ends.append(other + nodes)
-        nodes += int(grouping.n_levels)
-    start, end = np.concatenate(starts), np.concatenate(ends)
-    graph = coo_array((np.ones(start.size, np.int8), (start, end)), shape=(nodes, nodes))
-    _, label = connected_components(graph, directed=False)
-    order = np.argsort(label[:n], kind="stable")
-    edges = np.flatnonzero(np.diff(label[:n][order])) + 1
-    return np.split(order, edges)
-
-
-def batched(clusters: list[NumpyArray]) -> list[Clusters]:
-    """Group clusters of similar size and pad them: sizes 4, 8, 16, 32, then multiples of 32."""
-    sizes = np.array([cluster.size for cluster in clusters])
-    left, found = np.ones(sizes.size, bool), []
-    while left.any():
-        largest = sizes[left].max()
-        if largest > BLOCK:
-            size = -(-largest // BLOCK) * BLOCK
-            chosen = left & (sizes > max(0.6 * largest, BLOCK))
-        else:
-            size = next(power for power in (4, 8, 16, 32) if power >= largest)
-            chosen = left & (sizes > (size // 2 if size > 4 else 0))
-        members = np.flatnonzero(chosen)
-        count = bucket(members.size) if size <= BLOCK else members.size
-        index, real = np.zeros((count, size), np.int32), np.zeros((count, size))
-        for place, member in enumerate(members):
-            index[place, : sizes[member]] = clusters[member]
-            real[place, : sizes[member]] = 1.0
-        found.append(Clusters(index, real))
-        left &= ~chosen
-    return found
-
-
-def _gather(design: Design, clusters: Clusters) -> Batch:
-    index, real = clusters
-
-    def rows(term: Term) -> Rows:
-        positions = None if term.positions is None else np.asarray(term.positions)[index]
-        levels = np.asarray(design.groupings[term.grouping].codes)[index]
-        return Rows(np.asarray(term.z)[index] * real[..., None], levels, positions)
-
-    def relation(grouping: Grouping) -> NumpyArray:
-        levels = np.asarray(grouping.codes)[index]
-        one, other = levels[:, :, None], levels[:, None, :]
-        known = (one == other).astype(float) if grouping.relation is None else np.asarray(grouping.relation)[one, other]
-        return known * real[:, :, None] * real[:, None, :]
-
-    return Batch(
-        index,
-        real,
-        tuple(relation(grouping) for grouping in design.groupings),
-        tuple(rows(term) for term in design.terms),
-        rows(design.residual) if design.residual else None,
-    )
+def _batch(design: Design, clusters: list[Cluster]) -> Batch:
+    n = rounded(max(cluster.rows.size for cluster in clusters))
+    m = n if design.residual is not None else rounded(max(max(c.basis.shape[1] for c in clusters), 1))
+    count = bucket(len(clusters)) if n <= BLOCK else len(clusters)
+    index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
+    terms = []
+    for t, term in enumerate(design.terms):
+        parts = [cluster.terms[t] for cluster in clusters]
+        wide = rounded(max(part.levels.size for part in parts))
+        columns = [np.einsum("nm,nlq->mlq", c.basis, p.columns) for c, p in zip(clusters, parts, strict=True)]
+        levels = stacked([p.levels.astype(np.int32) for p in parts], count, (wide,), fill=design.n_padded + 1)
+        roots = [part.root for part in parts if part.root is not None]
+        root = stacked(roots, count, (wide, wide)) if roots else None
+        terms.append(BatchTerm(stacked(columns, count, (m, wide, term.size)), levels, root))
+    levels = positions = None
+    if design.residual is not None:
+        levels = np.asarray(design.groupings[design.residual.grouping].codes)[index]
+        positions = np.asarray(design.residual.positions)[index]
+    basis = stacked([cluster.basis for cluster in clusters], count, (n, m))
+    return Batch(index, basis, tuple(terms), levels, positions)

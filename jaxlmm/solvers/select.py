@@ -9,7 +9,8 @@ import numpy as np
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.model.design import Design
 from jaxlmm.solvers.base import AbstractSolver
-from jaxlmm.solvers.dense import Dense, clusters_of
+from jaxlmm.solvers.clusters import clusters_of
+from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
 
 SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Dense)}

@@ -1,0 +1,123 @@
+"""Independent clusters of rows, found and padded on the host."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.linalg import BLOCK
+from jaxlmm.model.design import Design, Term
+
+RANK_TOLERANCE = 1e-11
+"""A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""
+
+
+class ClusterTerm(NamedTuple):
+    """What one term does in one cluster.
+
+    ``columns`` (N, L, q) maps its independent effects to rows; ``levels`` (L,) are the levels they belong to; with a
+    known matrix across levels, ``root`` (L, L) times its transpose is that matrix and is part of ``columns``.
+    """
+
+    columns: NumpyArray
+    levels: NumpyArray
+    root: NumpyArray | None
+
+
+class Cluster(NamedTuple):
+    """Rows that covary: ``rows`` (N,), an orthonormal ``basis`` (N, m) of what random effects can do to them."""
+
+    rows: NumpyArray
+    basis: NumpyArray
+    terms: tuple[ClusterTerm, ...]
+
+
+def clusters_of(design: Design) -> list[NumpyArray]:
+    """Return the row numbers of each independent cluster: the connected components of the covariance."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n, nodes = int(design.n), int(design.n)
+    starts, ends = [np.zeros(0, int)], [np.zeros(0, int)]
+    for grouping in design.groupings:
+        starts.append(np.arange(n))
+        ends.append(np.asarray(grouping.codes)[:n] + nodes)
+        if grouping.relation is not None:
+            one, other = np.nonzero(np.asarray(grouping.relation))
+            starts.append(one + nodes)
+            ends.append(other + nodes)
+        nodes += int(grouping.n_levels)
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    graph = coo_array((np.ones(start.size, np.int8), (start, end)), shape=(nodes, nodes))
+    _, label = connected_components(graph, directed=False)
+    order = np.argsort(label[:n], kind="stable")
+    edges = np.flatnonzero(np.diff(label[:n][order])) + 1
+    return np.split(order, edges)
+
+
+def describe(design: Design, rows: NumpyArray) -> Cluster:
+    """Work out one cluster of ``rows``."""
+    terms = tuple(_cluster_term(design, term, rows) for term in design.terms)
+    flat = np.concatenate([np.zeros((rows.size, 0)), *(t.columns.reshape(rows.size, -1) for t in terms)], axis=1)
+    if design.residual is not None or flat.shape[1] >= rows.size:
+        return Cluster(rows, np.eye(rows.size), terms)
+    return Cluster(rows, _range(flat), terms)
+
+
+def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
+    grouping = design.groupings[term.grouping]
+    levels, local = np.unique(np.asarray(grouping.codes)[rows], return_inverse=True)
+    columns = np.zeros((rows.size, levels.size, term.size))
+    z, place = np.asarray(term.z)[rows], np.arange(rows.size)
+    if term.positions is None:
+        columns[place, local.reshape(-1)] = z
+    else:
+        columns[place, local.reshape(-1), np.asarray(term.positions)[rows]] = z[:, 0]
+    if grouping.relation is None:
+        return ClusterTerm(columns, levels, None)
+    values, vectors = np.linalg.eigh(np.asarray(grouping.relation)[np.ix_(levels, levels)])
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return ClusterTerm(np.einsum("nlq,lj->njq", columns, root), levels, root)
+
+
+def _range(columns: NumpyArray) -> NumpyArray:
+    """Return an orthonormal basis (N, m) of the columns' range."""
+    from scipy.linalg import qr
+
+    length = np.linalg.norm(columns, axis=0)
+    basis, triangle, _ = qr(columns[:, length > 0] / length[length > 0], mode="economic", pivoting=True)
+    rank = int(np.count_nonzero(np.abs(np.diag(triangle)) > RANK_TOLERANCE))
+    return basis[:, :rank]
+
+
+def batched(clusters: list[Cluster]) -> list[list[Cluster]]:
+    """Group clusters of similar size, the largest first."""
+    sizes = np.array([rounded(cluster.rows.size) for cluster in clusters])
+    left, found = np.ones(sizes.size, bool), []
+    while left.any():
+        largest = sizes[left].max()
+        chosen = left & (sizes > 0.6 * largest if largest > 8 else True)
+        found.append([clusters[place] for place in np.flatnonzero(chosen)])
+        left &= ~chosen
+    return found
+
+
+def rounded(size: int) -> int:
+    """Return a padded matrix size: 4, 8, 16, 32, then multiples of 32.
+
+    >>> [rounded(size) for size in (1, 5, 33, 65)]
+    [4, 8, 64, 96]
+    """
+    if size > BLOCK:
+        return -(-size // BLOCK) * BLOCK
+    return next(power for power in (4, 8, 16, BLOCK) if power >= size)
+
+
+def stacked(arrays: list[NumpyArray], count: int, shape: tuple[int, ...], fill: float = 0.0) -> NumpyArray:
+    """Pad arrays to one ``shape`` and stack them, with ``count`` places."""
+    result = np.full((count, *shape), fill, dtype=arrays[0].dtype)
+    for place, array in enumerate(arrays):
+        result[(place, *(slice(0, size) for size in array.shape))] = array
+    return result

@@ -1,0 +1,136 @@
+"""The deviance on a registry of designs and solvers: values against plain NumPy, derivatives against differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxlmm as lmm
+import models
+
+DATA = models.data()
+Y = DATA["y"].to_numpy()
+STEP = 1e-5
+"""Central differences of a function with relative rounding 1e-14 are good to about 1e-9 at this step."""
+
+STRESS_CALLS = 200
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize(("name", "solver"), models.CASES)
+def test_value_is_the_plain_deviance(name, solver, method):
+    f = models.deviance(models.design(name, DATA), solver, method)
+    for factor in (1.0, 0.1, 3.0):
+        theta = factor * np.array(models.MODELS[name].theta)
+        assert float(f(theta, jnp.asarray(Y))) == pytest.approx(
+            models.plain_deviance(name, DATA, theta, method), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize(("name", "solver"), models.CASES)
+def test_gradient_and_hessian(name, solver):
+    f = models.deviance(models.design(name, DATA), solver, "REML")
+    theta, y = models.theta_of(name), jnp.asarray(Y)
+    value, gradient = jax.jit(f), jax.jit(jax.grad(f))
+    hessian = np.asarray(jax.jit(jax.hessian(f))(theta, y))
+    steps = STEP * np.eye(theta.size)
+    by_value = [(float(value(theta + s, y)) - float(value(theta - s, y))) / (2 * STEP) for s in steps]
+    assert np.asarray(gradient(theta, y)) == pytest.approx(by_value, abs=1e-7, rel=1e-7)
+    by_gradient = np.array([(gradient(theta + s, y) - gradient(theta - s, y)) / (2 * STEP) for s in steps])
+    assert hessian == pytest.approx(by_gradient, abs=1e-6, rel=1e-6)
+    assert np.abs(hessian - hessian.T).max() < 1e-8
+
+
+@pytest.mark.parametrize("name", [name for name, model in models.MODELS.items() if len(model.solvers) > 1])
+def test_solvers_agree(name):
+    design, y = models.design(name, DATA), jnp.asarray(Y)
+    one, other = (models.deviance(design, solver, "REML") for solver in models.MODELS[name].solvers)
+    theta = models.theta_of(name)
+    for function in (lambda f: f, jax.grad, jax.hessian):
+        assert np.asarray(function(one)(theta, y)) == pytest.approx(
+            np.asarray(function(other)(theta, y)), rel=1e-9, abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("name", ["intercept", "slope", "uncorrelated", "factor", "weights, offset"])
+@pytest.mark.parametrize(("ratio", "tolerance"), [(1e-10, 1e-10), (1e10, 1e-5)])
+def test_solvers_agree_at_extreme_variance_ratios(name, ratio, tolerance):
+    """At a ratio of 1e10 a whole covariance matrix has a condition of 1e10 n, so the dense solver keeps six digits."""
+    design, y = models.design(name, DATA), jnp.asarray(Y)
+    one, other = (models.deviance(design, solver, "REML") for solver in ("moments", "dense"))
+    theta = models.theta_of(name) * np.sqrt(ratio)
+    assert float(one(theta, y)) == pytest.approx(float(other(theta, y)), abs=tolerance * len(DATA))
+    scale = np.asarray(theta)
+    gradients = [np.asarray(jax.grad(f)(theta, y)) * scale for f in (one, other)]
+    assert gradients[0] == pytest.approx(gradients[1], abs=10 * tolerance * len(DATA))
+    hessians = [np.asarray(jax.hessian(f)(theta, y)) * np.outer(scale, scale) for f in (one, other)]
+    assert hessians[0] == pytest.approx(hessians[1], abs=100 * tolerance * len(DATA))
+
+
+def test_moments_does_not_cancel():
+    """With one level per scalar variance the deviance is known in closed form: no digit is lost at any ratio."""
+    design, y = models.design("intercept", DATA), jnp.asarray(Y)
+    f = models.deviance(design, "moments", "ML")
+    codes = DATA["g"].astype("category").cat.codes.to_numpy()
+    counts = np.bincount(codes)
+    x = np.column_stack([np.ones(len(DATA)), DATA["x"]])
+    for ratio in (1e-10, 1.0, 1e6, 1e10):
+        # Each level's mean has relative variance 1/n_j + ratio; deviations from it have variance 1.
+        shrink = 1.0 - 1.0 / np.sqrt(1.0 + ratio * counts)
+        white = [v - shrink[codes] * (np.bincount(codes, v) / counts)[codes] for v in (*x.T, Y)]
+        design_white, y_white = np.column_stack(white[:-1]), white[-1]
+        rest = y_white - design_white @ np.linalg.lstsq(design_white, y_white, rcond=None)[0]
+        expected = np.log1p(ratio * counts).sum() + len(Y) * (1 + np.log(2 * np.pi * (rest @ rest) / len(Y)))
+        assert float(f(jnp.array([np.sqrt(ratio)]), y)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["moments", "dense"])
+def test_public_functions_compile_map_and_differentiate(solver):
+    name = "slope" if solver == "moments" else "ou residual"
+    f = lmm.deviance(models.design(name, DATA))
+    theta, y = models.theta_of(name), jnp.asarray(Y)
+    many = jnp.stack([y, 2.0 * y, y + DATA["x"].to_numpy()], axis=1)
+    mapped = jax.jit(jax.vmap(f, in_axes=(None, 1)))(theta, many)
+    assert np.asarray(mapped) == pytest.approx([float(f(theta, many[:, j])) for j in range(3)], rel=1e-12)
+    by_y = jax.grad(f, argnums=1)(theta, y)
+    step = jnp.zeros_like(y).at[3].set(STEP)
+    assert float(by_y[3]) == pytest.approx(float((f(theta, y + step) - f(theta, y - step)) / (2 * STEP)), abs=1e-6)
+    with pytest.raises(lmm.DataError, match="expected shape"):
+        f(theta, y[:-1])
+
+
+def test_deviance_follows_the_callers_precision():
+    with jax.enable_x64(False):
+        value = lmm.deviance(models.design("slope", DATA))(jnp.array(models.MODELS["slope"].theta), jnp.asarray(Y))
+    assert value.dtype == jnp.float32
+    exact = models.plain_deviance("slope", DATA, np.array(models.MODELS["slope"].theta), "REML")
+    assert float(value) == pytest.approx(exact, rel=1e-4)
+
+
+def test_loglik_profiles_to_the_deviance():
+    fit = models.fit("weights, offset", DATA, method="ML")
+    f = lmm.loglik(fit.design)
+    beta, y = jnp.asarray(fit.fixef().to_numpy()), jnp.asarray(Y)
+    assert float(f(beta, fit.theta, fit.sigma, y)) == pytest.approx(fit.loglik, abs=1e-9)
+    slope = jax.grad(f, argnums=(0, 2))(beta, jnp.asarray(fit.theta), jnp.asarray(fit.sigma), y)
+    assert np.abs(np.asarray(slope[0])).max() < 1e-6
+    assert abs(float(slope[1])) < 1e-6
+
+
+@pytest.mark.parametrize(("name", "solver"), [("factor", "moments"), ("slope", "dense"), ("crossed", "dense")])
+def test_batched_hessian_program_never_hangs(name, solver):
+    """Batched LAPACK inside such a program can deadlock on two cores; ours has none. Default threads, 200 calls."""
+    f = models.deviance(models.design(name, DATA), solver, "REML")
+    program = jax.jit(jax.vmap(jax.hessian(f), in_axes=(0, 1)))
+    rng = np.random.default_rng(0)
+    thetas = jnp.asarray(np.array(models.MODELS[name].theta) * rng.uniform(0.5, 2.0, (16, 1)))
+    many = jnp.asarray(Y[:, None] + rng.normal(size=(len(Y), 16)))
+    for _ in range(STRESS_CALLS):
+        result = jax.block_until_ready(program(thetas, many))
+    assert bool(jnp.all(jnp.isfinite(result)))

@@ -13,6 +13,9 @@ from jaxlmm.model.design import Design, Term
 RANK_TOLERANCE = 1e-11
 """A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""
 
+LARGE = 500
+"""In a larger cluster with as many effects as rows, the basis is taken to be that of the rows."""
+
 
 class ClusterTerm(NamedTuple):
     """What one term does in one cluster.
@@ -61,7 +64,7 @@ def describe(design: Design, rows: NumpyArray) -> Cluster:
     """Work out one cluster of ``rows``."""
     terms = tuple(_cluster_term(design, term, rows) for term in design.terms)
     flat = np.concatenate([np.zeros((rows.size, 0)), *(t.columns.reshape(rows.size, -1) for t in terms)], axis=1)
-    if design.residual is not None or flat.shape[1] >= rows.size:
+    if design.residual is not None or flat.shape[1] >= rows.size > LARGE:
         return Cluster(rows, np.eye(rows.size), terms)
     return Cluster(rows, _range(flat), terms)
 

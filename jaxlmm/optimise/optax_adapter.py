@@ -36,9 +36,11 @@ class Optax(AbstractMinimiser):
 
         value, gradient = jax.value_and_grad(objective)(state.x)
         transformation = optax.with_extra_args_support(self.transformation)
-        updates, inner = transformation.update(
-            gradient, state.inner, state.x, value=value, grad=gradient, value_fn=objective
-        )
+        # optax counts its steps in 32 bits and relies on promotion, which the caller may have forbidden.
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            updates, inner = transformation.update(
+                gradient, state.inner, state.x, value=value, grad=gradient, value_fn=objective
+            )
         settled = jnp.all(jnp.abs(gradient) < self.tolerance)
         x = jnp.where(settled, state.x, optax.apply_updates(state.x, updates))
         return OptaxState(x, inner, gradient)

@@ -12,7 +12,7 @@ COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low
 
 
 def t_table(names: list[str], estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float) -> pd.DataFrame:
-    """Return estimates (c,) with t tests and intervals; an infinite ``df`` gives normal ones.
+    """Return estimates (c,) with t tests and intervals; an infinite ``df``, (c,) or (), gives normal ones.
 
     Raises
     ------
@@ -22,6 +22,7 @@ def t_table(names: list[str], estimate: NumpyArray, std_error: NumpyArray, df: N
     from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
     check_level(level)
+    df = np.broadcast_to(df, estimate.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = estimate / std_error
     normal = np.isinf(df)

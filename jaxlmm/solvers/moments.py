@@ -127,6 +127,8 @@ class Moments(AbstractSolver):
         return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
 
     def effects(self, design: Design, factors: Factors, residual: jax.Array) -> Effects:
+        if not factors.terms:
+            return Effects((), ())
         lam = _joint(factors)
         triangles = jnp.asarray(self.triangles)
         root = triangles @ lam

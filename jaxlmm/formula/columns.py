@@ -86,7 +86,8 @@ def model_columns(tokens: Sequence[Token], data: pd.DataFrame) -> Columns:
     }
     text = join(_in_python(tokens, data, polynomial))
     try:
-        matrix = Formula(text).get_model_matrix(data, context=dict(FUNCTIONS), na_action="ignore", output="numpy")
+        with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
+            matrix = Formula(text).get_model_matrix(data, context=dict(FUNCTIONS), na_action="ignore", output="numpy")
     except (FormulaicError, SyntaxError, TypeError, ValueError, KeyError, NameError, AttributeError) as error:
         raise FormulaError(f"cannot evaluate {join(tokens)!r}: {error}") from error
     names = tuple(_tidy(str(name), polynomial) for name in matrix.model_spec.column_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -96,12 +97,22 @@ def _range(columns: NumpyArray) -> NumpyArray:
 
 
 def batched(clusters: list[Cluster]) -> list[list[Cluster]]:
-    """Group clusters of similar size, the largest first."""
-    sizes = np.array([rounded(cluster.rows.size) for cluster in clusters])
+    """Group clusters whose bases are of similar size and whose rows are of comparable number, the largest first."""
+    batches = []
+    for group in _similar(clusters, lambda cluster: cluster.basis.shape[1], 0.6, 8):
+        batches += _similar(group, lambda cluster: cluster.rows.size, 0.25, BLOCK)
+    return batches
+
+
+def _similar(
+    clusters: list[Cluster], size: Callable[[Cluster], int], share: float, small: int
+) -> list[list[Cluster]]:
+    """Split by size: together are sizes above ``share`` of the largest left, or all up to ``small``."""
+    sizes = np.array([rounded(size(cluster)) for cluster in clusters])
     left, found = np.ones(sizes.size, bool), []
     while left.any():
         largest = sizes[left].max()
-        chosen = left & (sizes > 0.6 * largest if largest > 8 else True)
+        chosen = left & ((sizes > share * largest) | (largest <= small))
         found.append([clusters[place] for place in np.flatnonzero(chosen)])
         left &= ~chosen
     return found

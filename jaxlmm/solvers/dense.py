@@ -161,9 +161,10 @@ def _modes(
 
 
 def _batch(design: Design, clusters: list[Cluster]) -> Batch:
-    n = rounded(max(cluster.rows.size for cluster in clusters))
-    m = n if design.residual is not None else rounded(max(max(c.basis.shape[1] for c in clusters), 1))
-    count = bucket(len(clusters)) if n <= BLOCK else len(clusters)
+    n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
+    if design.residual is None:
+        n = max(n, BLOCK)
+    count = bucket(len(clusters), 16) if m <= BLOCK else len(clusters)
     index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
     terms = []
     for t, term in enumerate(design.terms):

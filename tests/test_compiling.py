@@ -1,0 +1,48 @@
+"""A second data set of the same model class compiles nothing."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxlmm as lmm
+
+LOWERED = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **_: LOWERED.append(event) if "jaxpr_to_mlir_module" in event else None
+)
+
+
+def programs(function):
+    """How many programs were made ready while ``function`` ran (whether or not a cache on disk held them)."""
+    before = len(LOWERED)
+    function()
+    return len(LOWERED) - before
+
+
+def data(levels, rows, seed, unbalanced):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(2, rows + 1, levels) if unbalanced else np.full(levels, rows)
+    g = np.repeat(np.arange(levels), sizes)
+    frame = pd.DataFrame({"g": g, "x": np.concatenate([np.arange(size) for size in sizes]).astype(float)})
+    effects = rng.normal(size=(levels, 2))
+    frame["y"] = effects[g, 0] + (1.0 + 0.5 * effects[g, 1]) * frame["x"] + rng.normal(size=g.size)
+    return frame
+
+
+@pytest.mark.parametrize(("formula", "solver"), [("y ~ x + (x | g)", "moments"), ("y ~ x + (1 | g)", "dense")])
+def test_other_rows_and_levels_compile_nothing(formula, solver):
+    jax.clear_caches()
+    from jaxlmm import _compile
+
+    assert _compile.CPU_OPTIONS  # the programs are made anew below because their caches are empty
+    first, second = data(18, 10, 1, False), data(23, 8, 2, solver == "moments")
+    assert programs(lambda: lmm.fit(formula, first, solver=solver).summary()) > 0
+    assert programs(lambda: lmm.fit(formula, second, solver=solver).summary()) == 0
+    assert programs(lambda: lmm.fit(formula, second.iloc[3:], solver=solver).summary()) == 0
+    assert programs(lambda: lmm.fit(formula, first, solver=solver, method="ML")) > 0
+
+
+def test_few_programs_per_model():
+    jax.clear_caches()
+    assert programs(lambda: lmm.fit("y ~ x + (x | g)", data(18, 10, 1, False))) <= 4

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
-import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
-"""An array of either library; inside a traced function, a tracer."""
+Array: TypeAlias = Any
+"""An array of either library, or a tracer: what may come from the host or from inside a traced function."""
 
-NumpyArray = np.ndarray[Any, Any]
+NumpyArray: TypeAlias = np.ndarray[Any, Any]
 """An array on the host."""

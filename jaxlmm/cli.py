@@ -112,7 +112,8 @@ def demo(
     )
     sleep = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
     typer.echo(f"{twins.summary()}\n\n{'-' * 80}\n\n{sleep.summary()}\n")
-    lmm.plot.ranef(twins, "IndividualFamilyID").figure.savefig(out, dpi=150)
+    figure: Any = lmm.plot.ranef(twins, "IndividualFamilyID").figure
+    figure.savefig(out, dpi=150)
     typer.echo(f"The family effects are drawn in {out}.")
 
 

@@ -1,6 +1,6 @@
 """The deviance of a linear mixed model, written once, from log|H| and inner products.
 
-With ``H = R + Z Λ Λᵀ Zᵀ``, ``Var(y) = σ² H`` and ``r² = yᵀ P y`` (Bates et al. 2015, J. Stat. Softw. 67(1), eqs. 34-42):
+With ``H = R + Z Λ Λᵀ Zᵀ``, ``Var(y) = σ² H`` and ``r² = yᵀ P y`` (Bates et al. 2015, eqs. 34-42):
 
     ML    log|H| + n (1 + log(2π r²/n))
     REML  log|H| + log|XᵀH⁻¹X| + (n − p) (1 + log(2π r²/(n − p)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
         from matplotlib.figure import Figure
 
         ax = Figure(figsize=(8.0, 4.5), layout="constrained").add_subplot()
-    modes, sds = fit.ranef(group), fit.ranef_sd(group)
+    modes, sds = pd.DataFrame(fit.ranef(group)), pd.DataFrame(fit.ranef_sd(group))
     start = 0
     for column in modes:
         shown = modes[column][modes[column] != 0.0].sort_values()

@@ -1,4 +1,4 @@
-"""Settings of every test: strict JAX, a compilation cache where the environment names one, a timeout with a traceback."""
+"""Settings of every test: strict JAX, and a timeout that prints all stacks."""
 
 import faulthandler
 

@@ -1,4 +1,4 @@
-"""A registry of small designs, each with the solvers that can do it, and a plain NumPy deviance to hold them against."""
+"""A registry of small designs, the solvers that can do each, and a plain NumPy deviance to hold them against."""
 
 from __future__ import annotations
 

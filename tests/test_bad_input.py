@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+
 import models
 
 DATA = models.data()
@@ -64,7 +65,7 @@ CASES = {
     "optimizer": (GOOD, DATA, {"optimizer": "bobyqa"}, lmm.OptionError, ["expected 'newton' or an optax"]),
     "residual": (GOOD, DATA, {"residual": "us(x | g)"}, lmm.OptionError, ["structure over positions"]),
     "no residual tag": (GOOD, DATA, {"residual": "t"}, lmm.FormulaError, ["expected one term such as"]),
-    "shared residual position": (GOOD, changed(t=1.0), {"residual": "ou(t | g)"}, lmm.DataError, ["one row per position"]),
+    "repeated position": (GOOD, changed(t=1.0), {"residual": "ou(t | g)"}, lmm.DataError, ["one row per position"]),
     "covariance key": (
         GOOD, DATA, {"covariance": {"k": lmm.covariance.Diagonal()}}, lmm.OptionError, ["matches no term"],
     ),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import jaxlmm as lmm
+
 from references import records
 
 TWINS = (

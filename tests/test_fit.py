@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+
 import models
 from references import fitted, model, records
 

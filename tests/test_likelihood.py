@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlmm as lmm
+
 import models
 
 DATA = models.data()

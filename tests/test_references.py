@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+
 from references import fitted, model, r_group, r_names, r_term, records
 
 LOGLIK = 1e-6
@@ -74,7 +75,9 @@ def test_fixed_effects(name):
     for term, expected in record["fixef"].items():
         row, std_error = ours[r_names(term)], record["se"][term]
         assert row["estimate"] == pytest.approx(expected, abs=IN_STANDARD_ERRORS * std_error), term
-        if record["engine"] != "glmmTMB":  # its standard errors hold the uncertainty of theta: see the joint Hessian below
+        if (
+            record["engine"] != "glmmTMB"
+        ):  # its standard errors hold the uncertainty of theta: see the joint Hessian below
             assert row["std_error"] == pytest.approx(std_error, rel=RELATIVE), term
     dropped = fit.coef().index[fit.coef()["estimate"].isna()]
     expected = record.get("fixef_dropped") or []

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._precision import in_double_precision
+from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import solve_single
 from jaxlmm.errors import FormulaError, OptionError
-from jaxlmm.formula import build_frame, parse
+from jaxlmm.formula import ModelFrame, build_frame, parse
 from jaxlmm.inference import certify, examine, uncertainty
 from jaxlmm.optimise import AbstractMinimiser, Optax
 from jaxlmm.results import Fit
@@ -104,6 +105,7 @@ def fit(
     assert frame.y is not None
     choice = select(frame.design, solver)
     solution = solve_single(frame.design, frame.y, solver=choice.name, method=method, first_order=first_order)
+    slices = solution.likelihood.layout.slices()
     inverse_triangle = np.linalg.inv(np.asarray(frame.design.triangle))
     examination = jax.tree.map(
         np.asarray,
@@ -113,7 +115,7 @@ def fit(
         examination,
         free=solution.free,
         duals=solution.duals,
-        dual_names=[_dual_name(frame, solution, dual) for dual in solution.duals],
+        dual_names=[_dual_name(frame, slices, dual) for dual in solution.duals],
         names=frame.parameters,
         deviance=float(solution.minimum.value),
         converged=bool(solution.minimum.converged),
@@ -140,11 +142,10 @@ def _minimiser(optimizer: Any) -> AbstractMinimiser | None:
     raise OptionError(f"optimizer: expected 'newton' or an optax gradient transformation, got {optimizer!r}.")
 
 
-def _dual_name(frame, solution, dual) -> str:  # type: ignore[no-untyped-def]
-    """Name what is held at zero: a standard deviation where it is one, else the term's smallest eigenvalue."""
-    for labels, place in zip(frame.terms, solution.likelihood.layout.slices(), strict=False):
+def _dual_name(frame: ModelFrame, slices: Sequence[slice], dual: NumpyArray) -> str:
+    """Name what is held at zero: the standard deviation where a term has one parameter for each, else the term."""
+    for labels, place in zip(frame.terms, slices, strict=False):
         if place.start <= dual[0] < place.stop:
-            if place.stop - place.start == len(labels.parameters) and dual.size == 1:
-                return labels.parameters[dual[0] - place.start] if len(labels.columns) != 2 else labels.text
-            return labels.text
-    return "Residual"
+            one_each = dual.size == 1 and all(": sd" in name for name in labels.parameters[: dual[0] - place.start + 1])
+            return labels.parameters[dual[0] - place.start] if one_each else f"{labels.text}: smallest eigenvalue"
+    raise AssertionError(f"theta[{dual[0]}] belongs to no term")

@@ -156,6 +156,6 @@ def lower_factor(factor: NumpyArray) -> NumpyArray:
 
     From the QR decomposition of ``factorᵀ``, so that an exactly singular factor gives exact zeros in the last columns.
     """
-    lower = np.linalg.qr(factor.T, mode="r").T
+    lower: NumpyArray = np.asarray(np.linalg.qr(factor.T, mode="r")).T
     signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
     return lower * signs

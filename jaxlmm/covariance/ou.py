@@ -14,7 +14,7 @@ from jaxlmm.covariance.unstructured import NEARLY_ZERO
 
 
 class OU(AbstractCovariance):
-    """Correlation ``rho ** |t - s|`` at positions t and s; ``theta`` is (relative sd, log decay rate), rho = exp(-rate).
+    """Correlation ``rho ** |t - s|`` at positions t and s; ``theta`` is (relative sd, log rate), rho = exp(-rate).
 
     The factor is that of a first-order Markov chain, so it costs no decomposition and is exact at any spacing (the
     continuous autoregression of nlme's ``corCAR1`` and of glmmTMB's ``ou``).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -57,6 +57,9 @@ class Solution(NamedTuple):
         return found.x, float(found.value)
 
 
+_Run = Callable[[NumpyArray, tuple[NumpyArray, ...], int, int], Minimum]
+
+
 class _Method(Struct):
     """The criterion's name, as a constant of a compiled program."""
 
@@ -106,9 +109,7 @@ def _newton(
     layout = likelihood.layout
     method = Newton(layout.blocks(), np.float64(int(likelihood.design.n)))
     axes = layout.search_axes()
-    return _on_host(
-        _run(likelihood, response, frames, method, start, axes, np.int32(sweeps), np.int32(max_steps))
-    )
+    return _on_host(_run(likelihood, response, frames, method, start, axes, np.int32(sweeps), np.int32(max_steps)))
 
 
 def _on_host(minimum: Minimum) -> Minimum:
@@ -129,9 +130,7 @@ def solve_single(
     first_order
         Another minimiser to find the optimum with; Newton's method then only confirms it.
     """
-    likelihood, response = _prepare(
-        design, SOLVERS[solver].build(design), pad(y, design.n_padded), _Method(method)
-    )
+    likelihood, response = _prepare(design, SOLVERS[solver].build(design), pad(y, design.n_padded), _Method(method))
     layout, frames = likelihood.layout, frames_of(design.terms)
     if layout.n_theta == 0:
         value = _value(likelihood, response, frames, np.zeros(0))
@@ -153,9 +152,8 @@ def solve_single(
         minimum = _on_host(_run(likelihood, response, frames, first_order, layout.start(), axes, *steps))
         evaluations += int(minimum.n_steps)
 
-    grams = [term.gram for term in design.terms]
     for _ in range(RESTARTS):
-        theta, frames, free, duals = _settle(minimum, layout.slices(), design, frames, grams, run)
+        theta, frames, free, duals = _settle(minimum, layout.slices(), design, frames, run)
         # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
         if first_order is None or not free.all():
             minimum = run(theta, frames, 0, MAX_STEPS if minimum.converged else 2)
@@ -168,24 +166,26 @@ def solve_single(
     return Solution(likelihood, response, minimum.x, frames, free, duals, minimum, evaluations)
 
 
-def _settle(minimum, slices, design, frames, grams, run):  # type: ignore[no-untyped-def]
+def _settle(
+    minimum: Minimum, slices: Sequence[slice], design: Design, frames: tuple[NumpyArray, ...], run: _Run
+) -> tuple[NumpyArray, tuple[NumpyArray, ...], NumpyArray, tuple[NumpyArray, ...]]:
     """Set to exactly zero what the deviance does not miss, term by term; return theta, frames, free, duals."""
-    theta, frames = minimum.x.copy(), list(frames)
-    free, duals = np.ones(theta.size, bool), []
+    theta, free = minimum.x.copy(), np.ones(minimum.x.size, bool)
+    duals: list[NumpyArray] = []
     if not np.isfinite(minimum.value):
-        return theta, tuple(frames), free, ()
+        return theta, frames, free, ()
     allowed = float(minimum.value) + ZERO_COSTS + 1e-12 * (abs(float(minimum.value)) + int(design.n))
     for t, (term, place) in enumerate(zip(design.terms, slices, strict=False)):
-        placements = term.structure.placements(theta[place], frames[t], grams[t])
+        placements = term.structure.placements(theta[place], frames[t], term.gram)
         for placement in placements:
-            trial, trial_frames = theta.copy(), list(frames)
-            trial[place], trial_frames[t] = placement.theta, placement.frame
-            if placement is placements[-1] or run(trial, tuple(trial_frames), 0, 1).value <= allowed:
+            trial, trial_frames = theta.copy(), (*frames[:t], placement.frame, *frames[t + 1 :])
+            trial[place] = placement.theta
+            if placement is placements[-1] or run(trial, trial_frames, 0, 1).value <= allowed:
                 theta, frames = trial, trial_frames
                 free[place] = placement.free
                 duals += [place.start + dual for dual in placement.duals]
                 break
-    return theta, tuple(frames), free, tuple(duals)
+    return theta, frames, free, tuple(duals)
 
 
 def _descent(hessian: NumpyArray, duals: Sequence[NumpyArray]) -> NumpyArray | None:

@@ -26,7 +26,9 @@ FUNCTIONS: dict[str, Any] = {
     "dummy": _dummy,
     "factor": _factor,
     "rint": np.rint,
-    **{name: getattr(np, name) for name in ("abs", "sqrt", "sin", "cos", "tan", "exp", "log", "log2", "log10", "log1p")},
+    **{
+        name: getattr(np, name) for name in ("abs", "sqrt", "sin", "cos", "tan", "exp", "log", "log2", "log10", "log1p")
+    },
     "pi": np.pi,
 }
 """What a formula may call, beside formulaic's own transforms."""

@@ -35,7 +35,8 @@ SMALLEST_ROWS = 256
 class ModelFrame(NamedTuple):
     """A design with everything that names it.
 
-    ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are ``kept``, of all ``column_names``; ``levels`` maps each group to its labels.
+    ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are ``kept``, of all ``column_names``; ``levels``
+    maps each group to its labels.
     """
 
     formula: str
@@ -147,13 +148,13 @@ class _Rows(NamedTuple):
     offset: pd.Series | None
 
 
-def _complete_rows(
-    parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFrame, weights: Any, offset: Any
-) -> _Rows:
+def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFrame, weights: Any, offset: Any) -> _Rows:
     tokens = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
     names = [name for part in tokens for name in used_variables(part, data)]
     for bar in bars:
-        names += [name for factor in bar.group if factor != "1" for name in used_variables([Token("quoted", factor)], data)]
+        names += [
+            name for factor in bar.group if factor != "1" for name in used_variables([Token("quoted", factor)], data)
+        ]
     names = list(dict.fromkeys(names))
     check_unique(names, data)
     weight, shift = column_or_array("weights", weights, data), column_or_array("offset", offset, data)
@@ -165,7 +166,8 @@ def _complete_rows(
     if not complete.any():
         counts = ", ".join(f"{name} {int(count)}" for name, count in used.isna().sum().items() if count)
         raise DataError(
-            f"data: expected at least one complete row, got {len(data)} rows with missing values ({counts or 'weights'})."
+            f"data: expected at least one complete row, got {len(data)} rows with missing values "
+            f"({counts or 'weights'})."
         )
     used = used[complete]
     for name in used.columns:

@@ -116,7 +116,9 @@ def _aligned(group: str, matrix: Any, labels: pd.Index) -> NumpyArray:
     largest = np.abs(values).max()
     asymmetry = np.abs(values - values.T).max()
     if asymmetry > ASYMMETRY * largest:
-        raise KinshipError(f"kinship of {group!r}: expected a symmetric matrix, got entries that differ by {asymmetry:g}.")
+        raise KinshipError(
+            f"kinship of {group!r}: expected a symmetric matrix, got entries that differ by {asymmetry:g}."
+        )
     smallest = float(np.linalg.eigvalsh(values)[0])
     if smallest < -ASYMMETRY * largest * len(labels):
         raise KinshipError(

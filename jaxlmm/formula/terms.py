@@ -68,9 +68,7 @@ class TermBuilder(NamedTuple):
         return name
 
 
-def structures_of(
-    bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None
-) -> list[AbstractCovariance]:
+def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None) -> list[AbstractCovariance]:
     """Return the structure of each bar: the tag's, or the object that ``covariance`` gives for its group or text.
 
     Raises
@@ -85,7 +83,7 @@ def structures_of(
                 f"covariance of {key!r}: expected a jaxlmm.covariance object, got {type(structure).__name__}; "
                 "wrap a function in lmm.covariance.Custom."
             )
-        text = join([token for token in tokenize(key)])
+        text = join(tokenize(key))
         by_group = [i for i, bar in enumerate(bars) if bar.group_name == key]
         by_text = [i for i, bar in enumerate(bars) if f"{join(bar.left)} | {bar.group_name}" == text]
         places = by_text or by_group
@@ -99,7 +97,7 @@ def structures_of(
 
 def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
     """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1``."""
-    left = [token for token in bar.left]
+    left = list(bar.left)
     if [token.text for token in left[:2]] == ["0", "+"]:
         left = left[2:]
     if [token.text for token in left] == ["1"]:

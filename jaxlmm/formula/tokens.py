@@ -52,9 +52,8 @@ def _check_brackets(text: str, tokens: Iterable[Token]) -> None:
             continue
         if token.text in closing:
             open_brackets.append(token.text)
-        elif token.text in closing.values():
-            if not open_brackets or closing[open_brackets.pop()] != token.text:
-                raise FormulaError(f"formula {text!r}: {token.text!r} closes nothing; remove it or open it before.")
+        elif token.text in closing.values() and (not open_brackets or closing[open_brackets.pop()] != token.text):
+            raise FormulaError(f"formula {text!r}: {token.text!r} closes nothing; remove it or open it before.")
     if open_brackets:
         bracket = open_brackets[-1]
         raise FormulaError(

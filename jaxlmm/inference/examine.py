@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxlmm._compile import program
 from jaxlmm._typing import Array
 from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.model.design import Design
+from jaxlmm.model.layout import Factors
 from jaxlmm.optimise.loop import second_order
 
 
@@ -99,20 +101,20 @@ def examine(
     )  # fmt: skip
 
 
-def _report(likelihood: Likelihood, theta: jax.Array, factors, sigma: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
+def _report(likelihood: Likelihood, theta: jax.Array, factors: Factors, sigma: jax.Array) -> jax.Array:
     """Natural parameters of every term, then of the residual (its standard deviation first)."""
     layout, places = likelihood.layout, likelihood.layout.slices()
     parts = []
     for structure, factor, place in zip(layout.structures, factors.terms, places, strict=False):
         parts.append(structure.report(theta[place], factor[0] if factor.ndim == 3 else factor, sigma))
-    if layout.residual is None:
+    if layout.residual is None or factors.residual is None:
         parts.append(sigma[None])
     else:
         parts.append(layout.residual.report(layout.residual_theta(theta), factors.residual[0], sigma))
     return jnp.concatenate(parts)
 
 
-def _components(design, factors, sigma: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
+def _components(design: Design, factors: Factors, sigma: jax.Array) -> jax.Array:
     """Mean over the rows of the variance that each term adds, and last the residual variance at weight 1."""
     weight = jnp.asarray(design.root_weight)
     inverse = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]

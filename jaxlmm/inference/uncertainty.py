@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,10 +74,10 @@ def delta_method(jacobian: NumpyArray, covariance: NumpyArray) -> NumpyArray:
     return np.where(unknown, np.nan, np.sqrt(np.maximum(variance, 0.0)))
 
 
-def _inverse_off(hessian: NumpyArray, null: Sequence[NumpyArray] | NumpyArray) -> NumpyArray:
+def _inverse_off(hessian: NumpyArray, null: NumpyArray) -> NumpyArray:
     """Invert a symmetric matrix on the complement of the ``null`` directions (rows)."""
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
-    null = np.asarray(null) / scale
+    null = null / scale
     keep = np.eye(hessian.shape[0])
     if len(null):
         orthogonal, _ = np.linalg.qr(null.T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ class Layout(Struct):
     def slices(self) -> tuple[slice, ...]:
         """Return the place of each term in theta (the residual structure last)."""
         ends = np.cumsum((0, *self.counts))
-        return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
     def factors(self, theta: jax.Array, frames: Sequence[Array] | None = None) -> Factors:
         """Return the covariance factors at ``theta`` (k,); a frame (q, q) per term multiplies its factor."""

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlmm._struct import Struct
+from jaxlmm._typing import Array
 
 Objective = Callable[[jax.Array], jax.Array]
 
@@ -20,12 +21,12 @@ class Minimum(NamedTuple):
     ``x`` (k,), ``value`` (), ``gradient`` (k,) and ``hessian`` (k, k) there; ``converged`` and ``n_steps`` ().
     """
 
-    x: jax.Array
-    value: jax.Array
-    gradient: jax.Array
-    hessian: jax.Array
-    converged: jax.Array
-    n_steps: jax.Array
+    x: Array
+    value: Array
+    gradient: Array
+    hessian: Array
+    converged: Array
+    n_steps: Array
 
 
 class AbstractMinimiser(Struct, abc.ABC):

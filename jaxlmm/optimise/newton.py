@@ -119,9 +119,7 @@ class Newton(AbstractMinimiser):
         definite = jnp.isfinite(logdet) & jnp.isfinite(lengths)
         inside = definite & (lengths <= radius)
         lowest, fitting = jnp.argmax(definite), jnp.argmax(inside)
-        chosen = jnp.where(
-            jnp.any(inside), jnp.where(fitting > lowest, fitting - 1, fitting), LADDER.size - 1
-        )
+        chosen = jnp.where(jnp.any(inside), jnp.where(fitting > lowest, fitting - 1, fitting), LADDER.size - 1)
         shrink = jnp.minimum(1.0, radius / jnp.maximum(lengths[chosen], 1e-300))
         shifted = jnp.where(jnp.any(definite), 1.0, 0.0) * shrink
         downhill = -gradient / metric

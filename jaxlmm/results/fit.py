@@ -350,9 +350,14 @@ class Fit:
     def _ran_vals(self, level: float) -> pd.DataFrame:
         parts = []
         for group in dict.fromkeys(term.group for term in self.frame.terms):
-            modes, sds = self._one_group(self.examination.modes, group), self._one_group(self.examination.mode_sds, group)
+            modes, sds = (
+                self._one_group(self.examination.modes, group),
+                self._one_group(self.examination.mode_sds, group),
+            )
             for column in modes:
-                table = t_table(list(modes.index), modes[column].to_numpy(), sds[column].to_numpy(), np.array(np.inf), level)
+                table = t_table(
+                    list(modes.index), modes[column].to_numpy(), sds[column].to_numpy(), np.array(np.inf), level
+                )
                 part = table[["estimate", "std_error", "conf_low", "conf_high"]].rename_axis("level").reset_index()
                 parts.append(part.assign(group=group, term=column))
         columns = ["group", "level", "term", "estimate", "std_error", "conf_low", "conf_high"]

@@ -11,7 +11,9 @@ from jaxlmm.errors import OptionError
 COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]
 
 
-def t_table(names: list[str], estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float) -> pd.DataFrame:
+def t_table(
+    names: list[str], estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float
+) -> pd.DataFrame:
     """Return estimates (c,) with t tests and intervals; an infinite ``df``, (c,) or (), gives normal ones.
 
     Raises

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
     from jaxlmm.results.fit import Fit
 
 
-class Summary(NamedTuple):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Summary:
     """A printable account of a fit: ``print`` it, or take ``text``."""
 
     text: str
@@ -19,7 +21,8 @@ class Summary(NamedTuple):
     def __str__(self) -> str:
         return self.text
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return self.text
 
 
 def summarise(fit: Fit, df: str) -> Summary:
@@ -112,7 +115,9 @@ def _fixed(fit: Fit, df: str) -> str:
             continue
         count = "Inf" if np.isinf(row["df"]) else f"{row['df']:.2f}"
         p = "nan" if np.isnan(row["p_value"]) else f"{row['p_value']:.3g}"
-        rows.append([str(term), _number(row["estimate"]), _number(row["std_error"]), count, f"{row['statistic']:.3f}", p])
+        rows.append(
+            [str(term), _number(row["estimate"]), _number(row["std_error"]), count, f"{row['statistic']:.3f}", p]
+        )
     test = "t value" if df != "normal" else "z value"
     return _grid(rows, ["", "Estimate", "Std. Error", "df", test, f"Pr(>|{test[0]}|)"], left=1)
 
@@ -124,7 +129,10 @@ def _correlation(fit: Fit) -> str:
         return ""
     sd = np.sqrt(np.diag(covariance))
     matrix = covariance.to_numpy() / np.outer(sd, sd)
-    rows = [[names[i], *(f"{matrix[i, j]:.3f}" for j in range(i)), *[""] * (len(names) - 1 - i)] for i in range(1, len(names))]
+    rows = [
+        [names[i], *(f"{matrix[i, j]:.3f}" for j in range(i)), *[""] * (len(names) - 1 - i)]
+        for i in range(1, len(names))
+    ]
     return "Correlation of fixed effects:\n" + _grid(rows, ["", *(name[:10] for name in names[:-1])], left=1)
 
 
@@ -160,6 +168,8 @@ def _grid(rows: list[list[str]], header: list[str], left: int = 0) -> str:
     widths = [max(len(row[j]) for row in table) for j in range(len(header))]
     lines = []
     for row in table:
-        cells = [cell.ljust(w) if j < left else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(w) if j < left else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append(" " + " ".join(cells).rstrip())
     return "\n".join(lines)

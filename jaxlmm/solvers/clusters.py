@@ -104,9 +104,7 @@ def batched(clusters: list[Cluster]) -> list[list[Cluster]]:
     return batches
 
 
-def _similar(
-    clusters: list[Cluster], size: Callable[[Cluster], int], share: float, small: int
-) -> list[list[Cluster]]:
+def _similar(clusters: list[Cluster], size: Callable[[Cluster], int], share: float, small: int) -> list[list[Cluster]]:
     """Split by size: together are sizes above ``share`` of the largest left, or all up to ``small``."""
     sizes = np.array([rounded(size(cluster)) for cluster in clusters])
     left, found = np.ones(sizes.size, bool), []
@@ -133,5 +131,5 @@ def stacked(arrays: list[NumpyArray], count: int, shape: tuple[int, ...], fill: 
     """Pad arrays to one ``shape`` and stack them, with ``count`` places."""
     result = np.full((count, *shape), fill, dtype=arrays[0].dtype)
     for place, array in enumerate(arrays):
-        result[(place, *(slice(0, size) for size in array.shape))] = array
+        result[place][tuple(slice(0, size) for size in array.shape)] = array
     return result

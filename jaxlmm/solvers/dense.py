@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxlmm._shapes import bucket
 from jaxlmm._struct import Struct, static
-from jaxlmm._typing import Array
+from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
@@ -52,7 +52,7 @@ class Batch(Struct):
 
 
 class DensePair(NamedTuple):
-    """``within`` (i, j), what no random effect touches; per batch the parts ``left``, ``right`` (B, m, ·) on the basis."""
+    """``within`` (i, j), what no random effect touches; per batch ``left``, ``right`` (B, m, ·) on the basis."""
 
     within: jax.Array
     left: list[jax.Array]
@@ -105,9 +105,11 @@ class Dense(AbstractSolver):
     def _matrix(self, batch: Batch, factors: Factors) -> jax.Array:
         size = batch.basis.shape[-1]
         total = jnp.broadcast_to(jnp.eye(size), (batch.basis.shape[0], size, size))
-        if batch.levels is not None:
+        if batch.levels is not None and factors.residual is not None:
             root = factors.residual[batch.levels, batch.positions]
-            together = (batch.levels[:, :, None] == batch.levels[:, None, :]) & (batch.basis.sum(axis=1) > 0)[:, None, :]
+            together = (batch.levels[:, :, None] == batch.levels[:, None, :]) & (batch.basis.sum(axis=1) > 0)[
+                :, None, :
+            ]
             total = jnp.where(together & together.swapaxes(-1, -2), root @ root.swapaxes(-1, -2), total)
         for term, factor in zip(batch.terms, factors.terms, strict=True):
             spread = term.spread(factor).reshape(*total.shape[:2], -1)
@@ -175,9 +177,10 @@ def _batch(design: Design, clusters: list[Cluster]) -> Batch:
         roots = [part.root for part in parts if part.root is not None]
         root = stacked(roots, count, (wide, wide)) if roots else None
         terms.append(BatchTerm(stacked(columns, count, (m, wide, term.size)), levels, root))
-    levels = positions = None
+    own_levels: NumpyArray | None = None
+    own_positions: NumpyArray | None = None
     if design.residual is not None:
-        levels = np.asarray(design.groupings[design.residual.grouping].codes)[index]
-        positions = np.asarray(design.residual.positions)[index]
+        own_levels = np.asarray(design.groupings[design.residual.grouping].codes)[index]
+        own_positions = np.asarray(design.residual.positions)[index]
     basis = stacked([cluster.basis for cluster in clusters], count, (n, m))
-    return Batch(index, basis, tuple(terms), levels, positions)
+    return Batch(index, basis, tuple(terms), own_levels, own_positions)

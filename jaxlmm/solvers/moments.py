@@ -25,9 +25,9 @@ class MomentsPair(NamedTuple):
     """``within`` (i, j), and either ``pooled`` (C, q, q, i, j) or the levels' own ``left``, ``right`` (L, q, ·)."""
 
     within: jax.Array
-    pooled: jax.Array | None
-    left: jax.Array | None
-    right: jax.Array | None
+    pooled: Array | None
+    left: Array | None
+    right: Array | None
 
 
 class MomentsFactor(NamedTuple):
@@ -100,11 +100,11 @@ class Moments(AbstractSolver):
             return MomentsPair(within, None, left, right)
         q, classes = self.rows.shape[1], self.triangles.shape[0]
 
-        def moment(k: int, l: int) -> jax.Array:
-            products = left[:, k, :, None] * right[:, l, None, :]
+        def moment(row: int, column: int) -> jax.Array:
+            products = left[:, row, :, None] * right[:, column, None, :]
             return jax.ops.segment_sum(products, self.level_class, classes)
 
-        pooled = jnp.stack([jnp.stack([moment(k, l) for l in range(q)], axis=1) for k in range(q)], axis=1)
+        pooled = jnp.stack([jnp.stack([moment(k, j) for j in range(q)], axis=1) for k in range(q)], axis=1)
         return MomentsPair(within, pooled, None, None)
 
     def _remainder(self, a: Array, projected: jax.Array) -> jax.Array:
@@ -121,7 +121,7 @@ class Moments(AbstractSolver):
         return factor.logdet
 
     def inner(self, factor: MomentsFactor, pair: MomentsPair) -> jax.Array:
-        if pair.pooled is not None:
+        if pair.left is None or pair.right is None:
             return pair.within + jnp.tensordot(factor.inverse, pair.pooled, axes=3)
         inverse = factor.inverse[self.level_class]
         return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)

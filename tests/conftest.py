@@ -17,3 +17,10 @@ def _timeout():
     faulthandler.dump_traceback_later(TIMEOUT, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _bounded_memory():
+    """Compiled programs of one file are let go before the next: a run holds hundreds of them otherwise."""
+    yield
+    jax.clear_caches()

@@ -18,7 +18,7 @@ from jaxlmm.errors import OptionError, choose, nearest
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import Examination, Uncertainty, Verdict
 from jaxlmm.model import Design
-from jaxlmm.results import shares
+from jaxlmm.results import rows, shares, tidy
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.record import record
 from jaxlmm.results.tables import intervals, t_table
@@ -286,9 +286,7 @@ class Fit:
 
     def fitted(self, level: str = "conditional") -> pd.Series:
         """Return fitted values on the data's index: with the random effects' modes, or ``"marginal"`` without."""
-        choose("level", level, ("conditional", "marginal"))
-        rows = self.examination.conditional if level == "conditional" else self.examination.marginal
-        return pd.Series(np.asarray(rows)[: self.n] + self.frame.offset, index=self.frame.index, name="fitted")
+        return rows.fitted(self, level)
 
     def residuals(self, type: str = "response", level: str = "conditional") -> pd.Series:
         """Return residuals on the data's index.
@@ -301,26 +299,7 @@ class Fit:
         level
             Of the fitted values.
         """
-        choose("type", type, ("response", "pearson", "normalized"))
-        raw = self.frame.y - self.fitted(level)
-        if type != "response":
-            raw = raw * np.sqrt(self.frame.weights) / self.sigma
-        if type == "normalized" and self.design.residual is not None:
-            raw = pd.Series(self._decorrelated(raw.to_numpy()), index=raw.index)
-        return raw.rename("residual")
-
-    def _decorrelated(self, values: NumpyArray) -> NumpyArray:
-        term = self.design.residual
-        assert term is not None
-        factors = np.asarray(self.examination.residual_factor)
-        codes = np.asarray(self.design.groupings[term.grouping].codes)[: self.n]
-        positions = np.asarray(term.positions)[: self.n]
-        found = np.empty_like(values)
-        for level in np.unique(codes):
-            rows = np.flatnonzero(codes == level)
-            root = factors[level][positions[rows]]
-            found[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
-        return found
+        return rows.residuals(self, type, level)
 
     # ---- tables --------------------------------------------------------------------------------------------------
 
@@ -335,39 +314,11 @@ class Fit:
         df, level
             As in :meth:`coef`.
         """
-        choose("effects", effects, ("fixed", "ran_pars", "ran_vals", "all"))
-        if effects == "fixed":
-            return self.coef(df, level=level).reset_index()
-        if effects == "ran_pars":
-            return self.variance().rename_axis("term").reset_index()
-        if effects == "ran_vals":
-            return self._ran_vals(level)
-        parts = {kind: self.tidy(kind, df=df, level=level) for kind in ("fixed", "ran_pars", "ran_vals")}
-        return pd.concat(
-            [part.assign(effect=kind) for kind, part in parts.items() if len(part)], ignore_index=True
-        ).pipe(lambda table: table[["effect", *(name for name in table if name != "effect")]])
-
-    def _ran_vals(self, level: float) -> pd.DataFrame:
-        parts = []
-        for group in dict.fromkeys(term.group for term in self.frame.terms):
-            modes, sds = (
-                self._one_group(self.examination.modes, group),
-                self._one_group(self.examination.mode_sds, group),
-            )
-            for column in modes:
-                table = t_table(
-                    list(modes.index), modes[column].to_numpy(), sds[column].to_numpy(), np.array(np.inf), level
-                )
-                part = table[["estimate", "std_error", "conf_low", "conf_high"]].rename_axis("level").reset_index()
-                parts.append(part.assign(group=group, term=column))
-        columns = ["group", "level", "term", "estimate", "std_error", "conf_low", "conf_high"]
-        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+        return tidy.tidy(self, effects, df, level)
 
     def glance(self) -> pd.DataFrame:
         """Return one row of scalars."""
-        names = ("n", "n_params", "loglik", "deviance", "aic", "bic", "sigma", "df_residual", "method", "solver")
-        row = {name: getattr(self, name) for name in names}
-        return pd.DataFrame([{**row, "status": self.status, "reason": "", "seconds": self.seconds}])
+        return tidy.glance(self)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fit's tables and scalars as JSON; what is not a finite number becomes null."""

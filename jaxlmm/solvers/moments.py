@@ -22,12 +22,14 @@ FEW_CLASSES = 64
 
 
 class MomentsPair(NamedTuple):
-    """``within`` (i, j), and either ``pooled`` (C, q, q, i, j) or the levels' own ``left``, ``right`` (L, q, ·)."""
+    """``within`` (i, j), and either ``pooled`` (C, q, q, i, j) or the levels' own ``left``, ``right`` (L, q, ·);
+    the other is None.
+    """
 
     within: jax.Array
-    pooled: Array | None
-    left: Array | None
-    right: Array | None
+    pooled: Array
+    left: Array
+    right: Array
 
 
 class MomentsFactor(NamedTuple):
@@ -121,7 +123,7 @@ class Moments(AbstractSolver):
         return factor.logdet
 
     def inner(self, factor: MomentsFactor, pair: MomentsPair) -> jax.Array:
-        if pair.left is None or pair.right is None:
+        if pair.pooled is not None:
             return pair.within + jnp.tensordot(factor.inverse, pair.pooled, axes=3)
         inverse = factor.inverse[self.level_class]
         return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)

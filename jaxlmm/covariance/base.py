@@ -17,6 +17,10 @@ SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15
 """Relative standard deviations at which a start is looked for; never 0, where the gradient vanishes for any data."""
 
 
+NEARLY_ZERO = 0.05
+"""Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
+
+
 class Placement(NamedTuple):
     """A point of the parameter space, written so that what it holds at a boundary can be read off.
 
@@ -58,7 +62,7 @@ class AbstractCovariance(Struct, abc.ABC):
     ...     covariance={"replicate": Exchangeable()},
     ... )
     >>> fit.variance()["estimate"].round(3).tolist()[:3]
-    [6.415, 6.415, 6.415]
+    [6.465, 6.465, 6.465]
     """
 
     @abc.abstractmethod
@@ -94,20 +98,34 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return pairs (parameter number, values) along which a better start is looked for, one axis at a time."""
         return ()
 
-    def frame(self, gram: NumpyArray) -> NumpyArray:
+    def frame(self, root: NumpyArray) -> NumpyArray:
         """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimised.
 
-        ``gram`` is the ``(q, q)`` mean of ``z zᵀ`` over the rows. The identity is right for any structure; one that
-        is closed under a change of the columns' basis or units can return a better conditioned one.
+        ``root`` (q, q) is upper triangular, ``rootᵀ root`` the mean of ``z zᵀ`` over the rows. The identity is right
+        for any structure; one that is closed under a change of the columns' basis or units can return a better
+        conditioned one.
         """
-        return np.eye(gram.shape[0])
+        return np.eye(root.shape[0])
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, gram: NumpyArray) -> list[Placement]:
+    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 
         Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
+        Here: a parameter at which zero makes the covariance singular. If it vanishes altogether, all are held.
         """
-        return [Placement(theta, frame, np.ones(theta.size, bool), ())]
+        coords = jnp.arange(float(root.shape[0]))[:, None]
+        found: list[Placement] = []
+        for k in np.flatnonzero(np.abs(theta) < NEARLY_ZERO):
+            zeroed = np.where(np.arange(theta.size) == k, 0.0, theta)
+            before, after = (
+                np.linalg.svd(np.asarray(self.cholesky(jnp.asarray(point), coords)), compute_uv=False)
+                for point in (theta, zeroed)
+            )
+            if after[0] == 0.0:
+                found.insert(0, Placement(zeroed, frame, np.zeros(theta.size, bool), (np.array([k]),)))
+            elif after[-1] < 1e-12 * after[0] and before[-1] >= 1e-12 * before[0]:
+                found.append(Placement(zeroed, frame, zeroed != 0.0, (np.array([k]),)))
+        return [*found, Placement(theta, frame, np.ones(theta.size, bool), ())]
 
     def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
         """Return the parameter with the sign convention of the structure, and in the identity frame."""

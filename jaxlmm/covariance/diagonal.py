@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import SD_NODES, AbstractCovariance, Placement, report_sd
-from jaxlmm.covariance.unstructured import NEARLY_ZERO
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placement, report_sd
 
 
 class Diagonal(AbstractCovariance):
@@ -32,11 +31,10 @@ class Diagonal(AbstractCovariance):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return tuple((k, SD_NODES) for k in range(coords.shape[-2]))
 
-    def frame(self, gram: NumpyArray) -> NumpyArray:
-        scale = np.sqrt(np.diag(gram))
-        return np.diag(1.0 / np.where(scale > 0, scale, 1.0))
+    def frame(self, root: NumpyArray) -> NumpyArray:
+        return np.diag(1.0 / np.linalg.norm(root, axis=0))
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, gram: NumpyArray) -> list[Placement]:
+    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
         small = sorted(np.flatnonzero(np.abs(theta) < NEARLY_ZERO), key=lambda k: abs(theta[k]))
         found = []
         for count in range(len(small), -1, -1):

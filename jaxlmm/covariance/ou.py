@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import SD_NODES, AbstractCovariance, Placement
-from jaxlmm.covariance.unstructured import NEARLY_ZERO
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placement
 
 
 class OU(AbstractCovariance):
@@ -51,7 +50,7 @@ class OU(AbstractCovariance):
         rates = self.start(coords)[1] + np.log([0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0, 12.0])
         return ((0, SD_NODES), (1, rates))
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, gram: NumpyArray) -> list[Placement]:
+    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
         itself = Placement(theta, frame, np.ones(2, bool), ())
         if abs(theta[0]) > NEARLY_ZERO:
             return [itself]
@@ -64,4 +63,4 @@ class OU(AbstractCovariance):
         return ("sd", "rho")
 
     def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
-        return jnp.stack([sigma * jnp.abs(theta[0]), jnp.exp(-jnp.exp(theta[1]))])
+        return jnp.stack([sigma * jnp.abs(theta[0]), jnp.where(theta[0] == 0, jnp.nan, jnp.exp(-jnp.exp(theta[1])))])

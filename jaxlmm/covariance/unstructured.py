@@ -7,10 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.covariance.base import SD_NODES, AbstractCovariance, Placement, lower_factor
-
-NEARLY_ZERO = 0.05
-"""Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placement, lower_factor
 
 
 def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
@@ -48,16 +45,14 @@ class Unstructured(AbstractCovariance):
         rows, columns = lower_indices(coords.shape[-2])
         return tuple((int(k), SD_NODES) for k in np.flatnonzero(rows == columns))
 
-    def frame(self, gram: NumpyArray) -> NumpyArray:
-        """Return C⁻ᵀ with ``gram = C Cᵀ``: the columns become uncorrelated with unit mean square."""
-        scale = np.sqrt(np.diag(gram))
-        scale = np.where(scale > 0, scale, 1.0)
-        values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
-        if values[0] < 1e-12 * values[-1]:
-            return np.diag(1.0 / scale)
-        return np.linalg.inv(lower_factor(scale[:, None] * vectors * np.sqrt(values))).T
+    def frame(self, root: NumpyArray) -> NumpyArray:
+        """Return the inverse of ``root``: the columns become uncorrelated with unit mean square."""
+        length = np.linalg.norm(root, axis=0)
+        if np.abs(np.diag(root) / length).min() < 1e-10:
+            return np.diag(1.0 / length)
+        return np.linalg.inv(root / length) / length[:, None]
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, gram: NumpyArray) -> list[Placement]:
+    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
         q = frame.shape[0]
         rows, columns = lower_indices(q)
         lower = np.zeros((q, q))
@@ -71,7 +66,7 @@ class Unstructured(AbstractCovariance):
                 continue
             point = np.where(rows == columns, kept[rows], 0.0)
             duals = (np.flatnonzero(columns == rank),) if rank < q else ()
-            share = np.sum((turned * kept) ** 2, axis=1) * np.diag(gram)
+            share = np.sum((turned * kept) ** 2, axis=1) * np.sum(root**2, axis=0)
             vanishing = share < 1e-4 * np.max(share, initial=0.0)
             if rank < q and vanishing.any():
                 zeroed = turned.copy()

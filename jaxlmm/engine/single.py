@@ -51,9 +51,9 @@ class Solution(NamedTuple):
     minimum: Minimum
     n_evaluations: int
 
-    def descend(self, theta: NumpyArray) -> tuple[NumpyArray, float]:
+    def descend(self, theta: NumpyArray, steps: int = MAX_STEPS) -> tuple[NumpyArray, float]:
         """Minimise from another ``theta`` (k,) in the same frames; return where that leads, and the deviance there."""
-        found = _newton(self.likelihood, self.response, self.frames, theta, sweeps=0, max_steps=MAX_STEPS)
+        found = _newton(self.likelihood, self.response, self.frames, theta, sweeps=0, max_steps=steps)
         return found.x, float(found.value)
 
 
@@ -176,7 +176,7 @@ def _settle(
         return theta, frames, free, ()
     allowed = float(minimum.value) + ZERO_COSTS + 1e-12 * (abs(float(minimum.value)) + int(design.n))
     for t, (term, place) in enumerate(zip(design.terms, slices, strict=False)):
-        placements = term.structure.placements(theta[place], frames[t], term.gram)
+        placements = term.structure.placements(theta[place], frames[t], term.root)
         for placement in placements:
             trial, trial_frames = theta.copy(), (*frames[:t], placement.frame, *frames[t + 1 :])
             trial[place] = placement.theta

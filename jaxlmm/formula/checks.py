@@ -45,6 +45,8 @@ def column_or_array(option: str, value: Any, data: pd.DataFrame) -> pd.Series | 
             raise DataError(f"{option}: {value!r} is no column of the data; {nearest(value, data.columns)}.")
         check_unique([value], data)
         value = data[value]
+    if isinstance(value, pd.Series) and not value.index.equals(data.index):
+        raise DataError(f"{option}: expected the index of the data, got another one; reindex it, or pass an array.")
     values = np.asarray(value)
     if values.shape != (len(data),):
         raise DataError(f"{option}: expected one number for each of {len(data)} rows, got shape {values.shape}.")
@@ -69,20 +71,22 @@ def check_weights(weights: pd.Series | None, n: int) -> NumpyArray:
 
 
 def finite_or_raise(matrix: NumpyArray, names: Sequence[str]) -> None:
-    """Raise if a column holds an infinite value."""
-    infinite = np.isinf(matrix)
-    if infinite.any():
-        column = int(np.flatnonzero(infinite.any(axis=0))[0])
-        count = int(infinite[:, column].sum())
-        raise DataError(f"{names[column]}: expected finite numbers, got {count} infinite values; replace or drop them.")
+    """Raise if a column holds an infinite or undefined value."""
+    wrong = ~np.isfinite(matrix)
+    if wrong.any():
+        column = int(np.flatnonzero(wrong.any(axis=0))[0])
+        undefined, count = int(np.isnan(matrix[:, column]).sum()), int(wrong[:, column].sum())
+        raise DataError(
+            f"{names[column]}: expected finite numbers, got {count - undefined} infinite and {undefined} undefined "
+            "values; replace them, or drop these rows from the data."
+        )
 
 
-def check_response(name: str, values: NumpyArray) -> NumpyArray:
-    """Return the response (n,) if it is numeric, finite and varies."""
+def check_response(name: str, values: NumpyArray, offset: NumpyArray) -> None:
+    """Raise unless the response (n,) is finite and varies once the offset is subtracted."""
     finite_or_raise(values[:, None], (name,))
-    if np.ptp(values) == 0:
+    if np.ptp(values - offset) == 0:
         raise DataError(f"response {name}: expected values that vary, got {values[0]:g} in all {values.size} rows.")
-    return values
 
 
 def check_grouping(name: str, levels: int, rows: int, exempt: bool) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import FormulaError, nearest
-from jaxlmm.formula.tokens import Token, join
+from jaxlmm.formula.tokens import Token, join, tokenize
 
 
 def _dummy(factor: pd.Series, level: object) -> NumpyArray:
@@ -61,7 +60,7 @@ def used_variables(tokens: Iterable[Token], data: pd.DataFrame) -> list[str]:
         if token.kind not in ("name", "quoted") or following == "=":
             continue
         name = token.text.strip("`")
-        if name in data.columns:
+        if name in data.columns and following != "(":
             found.append(name)
         elif token.kind == "quoted" or name.split(".")[0] not in KNOWN:
             what = "function" if following == "(" else "variable"
@@ -74,29 +73,53 @@ def model_columns(tokens: Sequence[Token], data: pd.DataFrame) -> Columns:
     """Evaluate one side of a formula on ``data`` without missing values.
 
     Names with dots are columns when the data have them, ``^`` is a power inside a call, and an ordered factor gets
-    polynomial contrasts, as in R. Names are those that formulaic prints.
+    polynomial contrasts and a logical column two levels, as in R. Names are those that formulaic prints.
     """
     if [token.text for token in tokens] == ["1"]:
         return Columns(np.ones((len(data), 1)), ("Intercept",))
     from formulaic import Formula
     from formulaic.errors import FormulaicError
 
-    polynomial = {
-        name
-        for name in set(used_variables(tokens, data))
-        if isinstance(data[name].dtype, pd.CategoricalDtype) and data[name].cat.ordered
-    }
-    text = join(_in_python(tokens, data, polynomial))
+    data = data[list(dict.fromkeys(used_variables(tokens, data)))].copy()
+    coded = {}
+    for name in data:
+        if isinstance(data[name].dtype, pd.CategoricalDtype):
+            data[name] = data[name].cat.remove_unused_categories()
+            if data[name].cat.ordered:
+                coded[str(name)] = "contr.poly"
+        elif data[name].dtype == bool:
+            coded[str(name)] = "contr.treatment"
+    text = join(_in_python(tokens, data, coded))
     try:
         with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
             matrix = Formula(text).get_model_matrix(data, context=dict(FUNCTIONS), na_action="ignore", output="numpy")
+            values = np.asarray(matrix, float)
     except (FormulaicError, SyntaxError, TypeError, ValueError, KeyError, NameError, AttributeError) as error:
         raise FormulaError(f"cannot evaluate {join(tokens)!r}: {error}") from error
-    names = tuple(_tidy(str(name), polynomial) for name in matrix.model_spec.column_names)
-    return Columns(np.asarray(matrix, float), names)
+    names = tuple(_tidy(str(name), coded) for name in matrix.model_spec.column_names)
+    return Columns(values, names)
 
 
-def _in_python(tokens: Sequence[Token], data: pd.DataFrame, polynomial: Iterable[str]) -> list[Token]:
+def as_arithmetic(tokens: Sequence[Token]) -> list[Token]:
+    """Return the formula of one column that is the value of an expression, where ``+ - * / ^`` are arithmetic."""
+    return [*tokenize("0 + I"), Token("operator", "("), *tokens, Token("operator", ")")]
+
+
+def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
+    """Return complete columns as NumPy numbers and booleans, and text as factors."""
+    changed = {}
+    for name in data.columns:
+        dtype = data[name].dtype
+        if isinstance(dtype, pd.StringDtype):
+            changed[name] = data[name].astype("category")
+        elif isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_bool_dtype(dtype):
+            changed[name] = data[name].astype(bool)
+        elif isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_numeric_dtype(dtype):
+            changed[name] = data[name].astype(float)
+    return data.assign(**changed)
+
+
+def _in_python(tokens: Sequence[Token], data: pd.DataFrame, coded: Mapping[str, str]) -> list[Token]:
     written, depth = [], 0
     for place, token in enumerate(tokens):
         depth += token.text == "("
@@ -105,9 +128,9 @@ def _in_python(tokens: Sequence[Token], data: pd.DataFrame, polynomial: Iterable
         name = token.text.strip("`")
         if token.text == "^" and depth:
             token = Token("operator", "**")
-        elif token.kind in ("name", "quoted") and name in data.columns and following != "=":
-            if name in polynomial and depth == 0:
-                token = Token("name", f"C({_quoted(name)}, contr.poly)")
+        elif token.kind in ("name", "quoted") and name in data.columns and following not in ("=", "("):
+            if name in coded and depth == 0:
+                token = Token("name", f"C({_quoted(name)}, {coded[name]})")
             else:
                 token = Token("name", _quoted(name))
         written.append(token)
@@ -118,9 +141,10 @@ def _quoted(name: str) -> str:
     return name if name.isidentifier() else f"`{name}`"
 
 
-def _tidy(name: str, polynomial: Iterable[str]) -> str:
-    for factor in polynomial:
-        name = re.sub(rf"C\(`?{re.escape(factor)}`?, contr\.poly\)", factor, name)
+def _tidy(name: str, coded: Mapping[str, str]) -> str:
+    for factor, coding in coded.items():
+        for spelled in (factor, f"`{factor}`"):
+            name = name.replace(f"C({spelled}, {coding})", factor)
     return name.replace("`", "")
 
 

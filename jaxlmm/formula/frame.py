@@ -21,7 +21,7 @@ from jaxlmm.formula.checks import (
     column_or_array,
     finite_or_raise,
 )
-from jaxlmm.formula.columns import independent_columns, model_columns, used_variables
+from jaxlmm.formula.columns import as_arithmetic, independent_columns, model_columns, plain_dtypes, used_variables
 from jaxlmm.formula.levels import Levels, across_levels, grouping_levels
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula, parse_tag
 from jaxlmm.formula.terms import STRUCTURES, TermBuilder, TermLabels, structures_of
@@ -87,9 +87,11 @@ def build_frame(
     bars = (*parsed.bars, *((residual_bar,) if residual_bar else ()))
     rows = _complete_rows(parsed, bars, as_frame(data), weights, offset)
     data, n = rows.data, len(rows.data)
-    y = check_response(join(parsed.response), _response(parsed, data)) if parsed.response else None
     root_weight = np.sqrt(check_weights(rows.weights, n))
     total_offset = _offset(parsed, rows)
+    y = _response(parsed, data) if parsed.response else None
+    if y is not None:
+        check_response(join(parsed.response), y, total_offset)
 
     fixed = model_columns(parsed.fixed, data)
     finite_or_raise(fixed.matrix, fixed.names)
@@ -105,7 +107,7 @@ def build_frame(
         _check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
 
     levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
-    known = across_levels(kinship, levels)
+    known = across_levels(kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
         exempt = told_apart or TAGS[bar.tag] == "positions"
@@ -118,14 +120,14 @@ def build_frame(
 
     builder = TermBuilder(data, root_weight, padded, set())
     built = [
-        builder.build(bar, structure, levels[bar.group_name], places[bar.group_name])
+        builder.build(bar, structure, levels[bar.group_name], places[bar.group_name], bar.group_name in known)
         for bar, structure in zip(parsed.bars, structures_of(parsed.bars, covariance), strict=True)
     ]
     residual_term, residual_labels = None, None
     if residual_bar is not None:
         group = residual_bar.group_name
         plain = TermBuilder(data, np.ones(n), padded, set())
-        built_residual = plain.build(residual_bar, STRUCTURES[residual_bar.tag](), levels[group], places[group])
+        built_residual = plain.build(residual_bar, STRUCTURES[residual_bar.tag](), levels[group], places[group], False)
         residual_term, residual_labels = _as_residual(*built_residual, levels[group])
 
     design = Design(
@@ -169,10 +171,7 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFram
             f"data: expected at least one complete row, got {len(data)} rows with missing values "
             f"({counts or 'weights'})."
         )
-    used = used[complete]
-    for name in used.columns:
-        if isinstance(used[name].dtype, pd.CategoricalDtype):
-            used = used.assign(**{name: used[name].cat.remove_unused_categories()})
+    used = plain_dtypes(used[complete])
     pick = [None if extra is None else extra[complete] for extra in (weight, shift)]
     return _Rows(used, int((~complete).sum()), *pick)
 
@@ -186,25 +185,19 @@ def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
                 f"response {name}: expected numbers, got {column.dtype} such as {column.iloc[0]!r}; convert it first."
             )
         return column.to_numpy(float)
-    columns = model_columns([*_NO_INTERCEPT, *parsed.response], data)
+    columns = model_columns(as_arithmetic(parsed.response), data)
     if columns.matrix.shape[1] != 1:
         raise DataError(
             f"response {name}: expected one column of numbers, got {columns.matrix.shape[1]} "
             f"({', '.join(columns.names[:4])})."
         )
-    missing = int(np.isnan(columns.matrix).sum())
-    if missing:
-        raise DataError(f"response {name}: the expression is undefined in {missing} rows; drop them from the data.")
     return columns.matrix[:, 0]
-
-
-_NO_INTERCEPT = (Token("number", "0"), Token("operator", "+"))
 
 
 def _offset(parsed: ParsedFormula, rows: _Rows) -> NumpyArray:
     total = np.zeros(len(rows.data)) if rows.offset is None else rows.offset.to_numpy(float)
     for tokens in parsed.offsets:
-        total = total + model_columns([*_NO_INTERCEPT, *tokens], rows.data).matrix.sum(axis=1)
+        total = total + model_columns(as_arithmetic(tokens), rows.data).matrix[:, 0]
     finite_or_raise(total[:, None], ("offset",))
     return total
 

@@ -42,8 +42,12 @@ def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
     return Levels(codes.reshape(-1).astype(np.int32), labels)
 
 
-def positions_in_levels(name: str, positions: NumpyArray, levels: Levels) -> tuple[NumpyArray, NumpyArray]:
+def positions_in_levels(
+    name: str, positions: NumpyArray, levels: Levels, shared: bool
+) -> tuple[NumpyArray, NumpyArray]:
     """Return the place of each row among its level's distinct positions, and the positions.
+
+    Levels that covary (``shared``) have one set of positions between them: those of all rows.
 
     Returns
     -------
@@ -52,6 +56,10 @@ def positions_in_levels(name: str, positions: NumpyArray, levels: Levels) -> tup
         no row observes.
     """
     finite_or_raise(positions[:, None], (name,))
+    if shared:
+        distinct, places = np.unique(positions, return_inverse=True)
+        grid = np.broadcast_to(distinct[:, None], (len(levels.labels), distinct.size, 1))
+        return places.reshape(-1).astype(np.int32), np.array(grid)
     groups = len(levels.labels)
     order = np.lexsort((positions, levels.codes))
     sorted_codes, sorted_positions = levels.codes[order], positions[order]
@@ -85,6 +93,8 @@ def across_levels(kinship: Mapping[str, Any] | None, levels: Mapping[str, Levels
     KinshipError
         If a matrix is not labelled, lacks a level, or is not a covariance matrix.
     """
+    if kinship is not None and not isinstance(kinship, Mapping):
+        raise KinshipError(f"kinship: expected a dict from group to matrix, got {type(kinship).__name__}.")
     found = {}
     for group, matrix in (kinship or {}).items():
         if group not in levels:

@@ -80,6 +80,8 @@ def parse_tag(text: str, option: str) -> Bar:
     if len(tokens) < 2 or tokens[0].kind != "name" or not _is_bar(tokens):
         raise FormulaError(f"{option}: expected one term such as 'ou(time | subject)', got {text!r}.")
     _add_bar(text, tokens, bars)
+    if len(bars) != 1:
+        raise FormulaError(f"{option}: expected one grouping factor, as in 'ou(time | a:b)', got {text!r}.")
     return bars[0]
 
 
@@ -100,6 +102,8 @@ def _collect(
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: a random term cannot be subtracted; leave it out instead.")
             _add_bar(formula, term, bars)
+        elif sign == "-" and (term[0].text == "offset" or any(token.text in ("|", "||") for token in term)):
+            raise FormulaError(f"formula {formula!r}: {join(term)!r} cannot be subtracted; leave it out instead.")
         elif inside and any(token.text in ("|", "||") for token in inside):
             _collect(formula, inside, fixed, bars, offsets)
         elif term[0].text == "offset" and len(term) > 2 and term[1].text == "(":
@@ -146,9 +150,15 @@ def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
 
 def _uncorrelated(left: Sequence[Token]) -> list[tuple[Token, ...]]:
     """Split the left side of a double bar into its terms; a factor keeps the correlations among its levels."""
-    from formulaic import Formula
+    if any(token.text in ("*", "^", "**", "/") for token in left):
+        from formulaic import Formula
 
-    terms = [str(term) for term in Formula(join(left))]
+        terms = [str(term) for term in Formula(join(left))]
+    else:
+        parts = [(sign, join(part)) for sign, part in split(left, ("+", "-")) if part]
+        intercept = ("-", "1") not in parts and ("", "0") not in parts and ("+", "0") not in parts
+        named = [text for sign, text in parts if sign != "-" and text not in ("0", "1")]
+        terms = [*(["1"] if intercept else []), *named]
     return [tuple(tokenize(term if term == "1" else f"0 + {term}")) for term in terms]
 
 

@@ -11,12 +11,12 @@ import pandas as pd
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
-from jaxlmm.errors import OptionError, nearest
+from jaxlmm.errors import DataError, FormulaError, OptionError, nearest
 from jaxlmm.formula.checks import finite_or_raise
-from jaxlmm.formula.columns import model_columns
+from jaxlmm.formula.columns import Columns, as_arithmetic, model_columns
 from jaxlmm.formula.levels import Levels, position_values, positions_in_levels
 from jaxlmm.formula.parse import TAGS, Bar
-from jaxlmm.formula.tokens import Token, join, tokenize
+from jaxlmm.formula.tokens import join, tokenize
 from jaxlmm.model.design import Term
 
 STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
@@ -40,16 +40,19 @@ class TermBuilder(NamedTuple):
     padded: int
     taken: set[str]
 
-    def build(self, bar: Bar, structure: AbstractCovariance, levels: Levels, grouping: int) -> tuple[Term, TermLabels]:
-        """Return a term and its labels; ``grouping`` is the place of its factor in the design."""
+    def build(
+        self, bar: Bar, structure: AbstractCovariance, levels: Levels, grouping: int, related: bool
+    ) -> tuple[Term, TermLabels]:
+        """Return a term and its labels; ``grouping`` is the place of its factor, ``related`` whether levels covary."""
         if TAGS[bar.tag] == "positions":
             values = position_values(_positions(bar, self.data), bar.text)
-            places, coords = positions_in_levels(bar.text, values, levels)
+            places, coords = positions_in_levels(bar.text, values, levels, related)
             columns: tuple[str, ...] = tuple(f"position {place + 1}" for place in range(coords.shape[1]))
             z, positions = self.root_weight[:, None], pad(places, self.padded)
         else:
             matrix = model_columns(bar.left, self.data)
             finite_or_raise(matrix.matrix, matrix.names)
+            _check_columns(bar, matrix)
             columns = tuple(self._unique(f"{bar.group_name}: ", name) for name in matrix.names)
             coords, positions = np.arange(float(len(columns)))[:, None], None
             z = matrix.matrix * self.root_weight[:, None]
@@ -85,12 +88,21 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
             )
         text = join(tokenize(key))
         by_group = [i for i, bar in enumerate(bars) if bar.group_name == key]
-        by_text = [i for i, bar in enumerate(bars) if f"{join(bar.left)} | {bar.group_name}" == text]
+        by_text = [
+            i
+            for i, bar in enumerate(bars)
+            if text in (f"{join(bar.left)} | {bar.group_name}", f"1 + {join(bar.left)} | {bar.group_name}")
+        ]
         places = by_text or by_group
         if len(places) != 1:
             choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
             problem = "matches no term" if not places else f"matches {len(places)} terms; write the whole bar"
             raise OptionError(f"covariance: {key!r} {problem}; {nearest(key, choices)}.")
+        if TAGS[bars[places[0]].tag] == "positions":
+            raise OptionError(
+                f"covariance of {key!r}: acts within the columns of a term such as '(0 + f | g)', got a term over "
+                f"positions, {bars[places[0]].text}."
+            )
         found[places[0]] = structure
     return found
 
@@ -105,4 +117,16 @@ def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
     name = left[0].text.strip("`")
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
         return pd.Categorical(data[name]).codes.astype(float)[:, None]
-    return model_columns([Token("number", "0"), Token("operator", "+"), *left], data).matrix
+    return model_columns(as_arithmetic(left), data).matrix
+
+
+def _check_columns(bar: Bar, columns: Columns) -> None:
+    """Raise if a term has no column, or one that is zero in all rows."""
+    if not columns.names:
+        raise FormulaError(f"the left side of {bar.text!r} has no column; write '1' for an intercept.")
+    zero = ~columns.matrix.any(axis=0)
+    if zero.any():
+        raise DataError(
+            f"random term {bar.text}: column {columns.names[int(np.flatnonzero(zero)[0])]!r} is zero in all "
+            f"{len(columns.matrix)} rows, so its variance is not in the data; leave it out."
+        )

@@ -16,9 +16,9 @@ STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 HELP = {
     "interior": "The optimum is inside the parameter space: the gradient is zero and the Hessian positive definite.",
     "boundary": (
-        "A variance is exactly zero, or a correlation exactly ±1, at the optimum: each multiplier is the rate at which "
-        "the deviance rises when it leaves the boundary. Standard errors of such parameters are not given; the others "
-        "hold them fixed. A simpler random part gives the same likelihood."
+        "A covariance matrix is exactly singular at the optimum (a variance of zero, a correlation of ±1, a rank below "
+        "its size), or a parameter of a structure is at its limit. Each multiplier is the rate at which the deviance "
+        "rises off the boundary. Standard errors of such parameters are not given; the others hold them fixed."
     ),
     "not_identified": (
         "The data do not determine all parameters: the deviance is constant along the ridge. What moves along it has "
@@ -34,8 +34,18 @@ HELP = {
 DECREMENT = 1e-6
 """A point is an optimum when a full Newton step would lower the deviance by less than this."""
 
+AWAY = 1.5
+"""How far a ridge is walked, relative to the parameters' size: far enough to tell it from the way to a limit, and not
+to the point's mirror image, at 2."""
+
 FLAT = 1e-7
-"""Along a ridge the deviance, half of a parameter's size away and minimised again from there, differs by less."""
+"""At the end of a walk along a ridge, minimised again from there, the deviance differs by less."""
+
+RIDGE_STEPS = 50
+"""Evaluations in which a step along a ridge must be back on it."""
+
+PERFECT = 1e-6
+"""A residual standard deviation below this, relative to that of least squares, is on its way to zero."""
 
 NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
@@ -53,8 +63,9 @@ class Verdict(NamedTuple):
     min_eigenvalue
         The smallest eigenvalue of the Hessian in relative changes of the free parameters.
     multipliers
-        For what is held at the boundary, the rate at which the deviance rises with the variance that is let in, in
-        units of the residual variance (for a matrix, its smallest eigenvalue). Positive at an optimum.
+        For what is held at the boundary, the rate at which the deviance rises with the variance that is let in,
+        averaged over the rows, in units of the residual variance (for a covariance matrix the smallest eigenvalue).
+        Positive at an optimum.
     ridge
         Where the parameters are not identified, the direction in which they can move together at no cost, by
         parameter name; otherwise empty.
@@ -85,7 +96,7 @@ def certify(
     names: Sequence[str],
     deviance: float,
     converged: bool,
-    descend: Callable[[NumpyArray], tuple[NumpyArray, float]],
+    descend: Callable[[NumpyArray, int], tuple[NumpyArray, float]],
 ) -> Verdict:
     """Judge an optimum.
 
@@ -102,8 +113,10 @@ def certify(
     converged
         Whether the minimiser says that it is done; the certificate does not rely on it alone.
     descend
-        Minimises from another theta in the same frames; returns the theta reached and the deviance there. A ridge may
-        be curved: a step along its tangent is brought back to it by minimising.
+        Minimises from another theta in the same frames for a number of evaluations; returns the theta reached and the
+        deviance there. A ridge may be curved: a step along its tangent is brought back to it by minimising. A
+        direction that is flat on one side only leads to a limit of the structure (a correlation that dies at once, or
+        never): that is a boundary.
     """
     report = np.asarray(examination.values.report)
     hessian, gradient = np.asarray(examination.hessian), np.asarray(examination.gradient)
@@ -119,18 +132,23 @@ def certify(
     scaled = profile[np.ix_(free, free)] * np.outer(size, size)
     values, vectors = np.linalg.eigh(scaled)
 
-    def is_flat(direction: NumpyArray) -> bool:
+    def flat_sides(direction: NumpyArray) -> int:
         step = np.zeros(k)
-        step[free] = 0.5 * size * direction / np.abs(direction).max()
-        for sign in (1.0, -1.0):
-            reached, value = descend(theta + sign * step)
-            stayed_away = ((reached - theta)[free] / size) @ direction * sign > 0.1
-            if not (stayed_away and abs(value - deviance) < FLAT):
-                return False
-        return True
+        step[free] = AWAY * size * direction / np.abs(direction).max()
+        sides = 0
+        for away in (step, -step):
+            if abs(descend(theta + away, 1)[1] - deviance) < FLAT:
+                sides += 1
+                continue
+            reached, value = descend(theta + away, RIDGE_STEPS)
+            stayed_away = (reached - theta) @ away > 0.02 * (away @ away)
+            sides += bool(stayed_away and abs(value - deviance) < FLAT)
+        return sides
 
-    flat = [i for i in range(values.size) if values[i] < NEARLY_SINGULAR and is_flat(vectors[:, i])]
-    steep = [i for i in range(values.size) if i not in flat]
+    sides = [flat_sides(vectors[:, i]) if values[i] < NEARLY_SINGULAR else 0 for i in range(values.size)]
+    flat = [i for i, count in enumerate(sides) if count > 0]
+    steep = [i for i, count in enumerate(sides) if count == 0]
+    at_limit = bool(flat) and all(sides[i] == 1 for i in flat)
     null = np.zeros((len(flat), k + 1))
     for row, i in enumerate(flat):
         null[row, :k][free] = size * vectors[:, i]
@@ -142,25 +160,33 @@ def certify(
     multipliers = {}
     for name, dual in zip(dual_names, duals, strict=True):
         multipliers[name] = float(np.linalg.eigvalsh(0.5 * profile[np.ix_(dual, dual)])[0])
+        if multipliers[name] == 0.0:  # a factor that has no second derivative at zero
+            aside = theta + 1e-3 * np.isin(np.arange(k), dual)
+            multipliers[name] = (descend(aside, 1)[1] - deviance) / 1e-6
     at_optimum = curved and (decrement < DECREMENT) and all(m > -1e-5 for m in multipliers.values())
 
     movement = np.asarray(examination.derivatives.report) @ null.T
     movement = np.where(np.isfinite(movement), movement, 0.0)
     on_ridge = np.abs(movement).max(axis=1, initial=0.0) > 1e-6 * max(np.nanmax(np.abs(report)), 1e-300)
     ridge = {}
-    if flat:
+    if flat and not at_limit:
         first = movement[:, 0] / np.abs(movement[:, 0]).max()
         first = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
         ridge = {name: float(w) for name, w in zip(names, first, strict=True) if abs(w) > 1e-6}
 
     correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
-    at_boundary = np.where(correlation, ~(np.abs(report) < 1.0 - 1e-9), report == 0.0)
-    if not (at_optimum and (converged or flat)):
+    singular = not free.all()
+    at_boundary = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0) | np.isnan(report)
+    if at_limit:
+        extreme = np.array([name.endswith(": rho") for name in names]) & (np.abs(report - 0.5) > 0.5 - 1e-6)
+        at_boundary, on_ridge = at_boundary | on_ridge | extreme, nothing
+    perfect = examination.psi[-1] < np.log(PERFECT)
+    if perfect or not (at_optimum and (converged or flat)):
         status = "not_converged"
-    elif flat:
+    elif flat and not at_limit:
         status = "not_identified"
     else:
-        status = "interior" if free.all() else "boundary"
+        status = "boundary" if singular or at_limit else "interior"
     return Verdict(
         status, float(np.abs(gradient[:k]).max(initial=0.0)), float(values[0]) if values.size else np.inf,
         multipliers, ridge, HELP[status], null, at_boundary, on_ridge,

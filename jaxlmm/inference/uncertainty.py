@@ -76,7 +76,7 @@ def delta_method(jacobian: NumpyArray, covariance: NumpyArray) -> NumpyArray:
 
 def _inverse_off(hessian: NumpyArray, null: NumpyArray) -> NumpyArray:
     """Invert a symmetric matrix on the complement of the ``null`` directions (rows)."""
-    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    scale = np.abs(np.diag(hessian)) ** -0.5 if np.diag(hessian).all() else np.ones(len(hessian))
     null = null / scale
     keep = np.eye(hessian.shape[0])
     if len(null):

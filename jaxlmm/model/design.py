@@ -46,11 +46,11 @@ class Term(Struct):
         return self.positions is not None
 
     @property
-    def gram(self) -> NumpyArray:
-        """Mean of ``z zᵀ`` over the rows, (q, q): what a unit of relative covariance adds to a row's variance."""
+    def root(self) -> NumpyArray:
+        """Upper triangular (q, q) whose square is the mean of ``z zᵀ`` over the rows that the term touches."""
         z = np.asarray(self.z)
         rows = max(int(np.count_nonzero(np.any(z != 0, axis=1))), 1)
-        return z.T @ z / rows
+        return np.asarray(np.linalg.qr(z, mode="r")) / np.sqrt(rows)
 
 
 class Design(Struct):

@@ -118,4 +118,4 @@ def _factor(structure: AbstractCovariance, theta: jax.Array, coords: Array) -> j
 
 def frames_of(terms: Sequence[Term]) -> tuple[NumpyArray, ...]:
     """Return the frame of each term: the basis of its columns in which it is optimised."""
-    return tuple(np.eye(1) if t.over_positions else t.structure.frame(t.gram) for t in terms)
+    return tuple(np.eye(1) if t.over_positions else t.structure.frame(t.root) for t in terms)

@@ -21,8 +21,9 @@ class Certificate(NamedTuple):
     min_eigenvalue
         The smallest eigenvalue of the Hessian in relative changes of the parameters that are not at a boundary.
     multipliers
-        For what is held at a boundary, the rate at which the deviance rises with the variance that is let in, in units
-        of the residual variance (for a covariance matrix its smallest eigenvalue). Positive at an optimum.
+        For what is held at a boundary, the rate at which the deviance rises with the variance that is let in, averaged
+        over the rows, in units of the residual variance (for a covariance matrix the smallest eigenvalue). Positive at
+        an optimum.
     ridge
         Where parameters are not identified, the direction in which they move together at no cost; otherwise empty.
     help

@@ -278,7 +278,7 @@ class Fit:
         >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
         >>> f = lambda v: v["Subject: sd(Intercept)"] ** 2 / v["Residual: sd"] ** 2
         >>> fit.delta(f).round(3).to_dict()
-        {'estimate': 1.43, 'std_error': 0.557, 'conf_low': 0.338, 'conf_high': 2.523}
+        {'estimate': 1.435, 'std_error': 0.554, 'conf_low': 0.35, 'conf_high': 2.52}
         """
         return shares.delta(self, f)
 

@@ -1,0 +1,234 @@
+"""Corners of formulas, data types and structures, each held against an independent statement of the same model."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+
+import jaxlmm as lmm
+
+RNG = np.random.default_rng(11)
+LEVELS, ROWS = 15, 6
+DATA = pd.DataFrame({"g": np.repeat([f"g{i:02d}" for i in range(LEVELS)], ROWS)})
+N = len(DATA)
+DATA["x"] = RNG.normal(size=N)
+DATA["t"] = np.tile(np.arange(float(ROWS)), LEVELS)
+DATA["f"] = RNG.choice(list("abc"), N)
+DATA["b"] = RNG.random(N) < 0.5
+DATA["pos"] = RNG.uniform(1.0, 2.0, N)
+DATA["y"] = 5.0 + DATA["x"] + RNG.normal(size=LEVELS).repeat(ROWS) + RNG.normal(size=N)
+
+
+def same(one, other, tolerance=1e-8):
+    assert one.deviance == pytest.approx(other.deviance, abs=tolerance)
+
+
+def plain_optimum(covariance, start, x, y):
+    """The smallest ML deviance over the parameters of a covariance matrix, by SciPy."""
+
+    def deviance(v):
+        total = covariance(v)
+        inverse, (sign, logdet) = np.linalg.inv(total), np.linalg.slogdet(total)
+        rest = y - x @ np.linalg.solve(x.T @ inverse @ x, x.T @ inverse @ y)
+        return len(y) * np.log(2 * np.pi) + logdet + rest @ inverse @ rest if sign > 0 else 1e10
+
+    starts = [np.array(start), np.array(start) + 0.5, np.array(start) - 0.5]
+    return min(
+        minimize(deviance, s, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000}).fun
+        for s in starts
+    )
+
+
+# ---- the left side, offsets, signs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "value"),
+    [
+        ("y - x", DATA["y"] - DATA["x"]),
+        ("y^2", DATA["y"] ** 2),
+        ("-y", -DATA["y"]),
+        ("y / 2 + 1", DATA["y"] / 2 + 1),
+        ("log(y + 20)", np.log(DATA["y"] + 20)),
+        ("y * pos", DATA["y"] * DATA["pos"]),
+    ],
+)
+def test_the_left_side_is_arithmetic(left, value):
+    same(lmm.fit(f"{left} ~ t + (1 | g)", DATA), lmm.fit("v ~ t + (1 | g)", DATA.assign(v=value)))
+
+
+def test_offsets_are_arithmetic_and_are_not_subtracted():
+    direct = lmm.fit("v ~ t + (1 | g)", DATA.assign(v=DATA["y"] - DATA["x"] * DATA["pos"]))
+    same(lmm.fit("y ~ t + offset(x * pos) + (1 | g)", DATA), direct)
+    same(lmm.fit("y ~ t + (1 | g)", DATA, offset=DATA["x"] * DATA["pos"]), direct)
+    for formula in ("y ~ t - offset(x) + (1 | g)", "y ~ t + x - (x + (1 | g))"):
+        with pytest.raises(lmm.FormulaError, match="cannot be subtracted"):
+            lmm.fit(formula, DATA)
+
+
+@pytest.mark.parametrize(
+    ("formula", "part"),
+    [
+        ("y ~ sqrt(x) + (1 | g)", "sqrt"),
+        ("y ~ t + (0 + sqrt(x) | g)", "sqrt"),
+        ("y ~ t + ou(sqrt(x) | g)", "sqrt"),
+        ("y ~ t + offset(sqrt(x)) + (1 | g)", "offset"),
+        ("sqrt(x) ~ t + (1 | g)", "sqrt"),
+    ],
+)
+def test_undefined_expressions_are_refused(formula, part):
+    with pytest.raises(lmm.DataError, match=rf"{part}.*undefined"):
+        lmm.fit(formula, DATA)
+
+
+def test_columns_without_variance_are_refused():
+    with pytest.raises(lmm.DataError, match="is zero in all 90 rows"):
+        lmm.fit("y ~ x + (1 | g) + (0 + dummy(f, 'z') | g)", DATA)
+    with pytest.raises(lmm.FormulaError, match="has no column"):
+        lmm.fit("y ~ x + (0 | g)", DATA)
+
+
+def test_series_with_another_index_is_refused():
+    with pytest.raises(lmm.DataError, match="expected the index of the data"):
+        lmm.fit("y ~ x + (1 | g)", DATA, weights=pd.Series(1.0, index=np.arange(N) + 1))
+
+
+# ---- data types ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + f + (1 | g)", "y ~ x * b + (1 | g)", "y ~ x + (0 + f | g)"])
+def test_pandas_types_change_nothing(formula):
+    plain = lmm.fit(formula, DATA)
+    same(lmm.fit(formula, DATA.convert_dtypes()), plain)
+    same(lmm.fit(formula, DATA.astype({"g": "category", "f": object})), plain)
+    shuffled = DATA.set_index(np.zeros(N, int))
+    same(lmm.fit(formula, shuffled), plain)
+
+
+@pytest.mark.parametrize("random", ["(1 | g)", "(0 + b | g)", "(b | g)"])
+def test_a_logical_column_is_a_factor(random):
+    as_factor = DATA.assign(b=pd.Categorical(DATA["b"].map({False: "no", True: "yes"}), ["no", "yes"]))
+    for fixed in ("x + b", "0 + b", "b:f"):
+        same(lmm.fit(f"y ~ {fixed} + {random}", DATA), lmm.fit(f"y ~ {fixed} + {random}", as_factor), 1e-6)
+    assert "b[T.True]" in lmm.fit("y ~ b + (1 | g)", DATA).fixef().index
+
+
+def test_names_that_need_quotes_and_names_of_functions():
+    data = DATA.assign(**{"a b": DATA["x"], "scale": DATA["t"], "a.b": DATA["x"]})
+    plain = lmm.fit("y ~ x + (x || g)", DATA)
+    same(lmm.fit("y ~ `a b` + (`a b` || g)", data), plain)
+    same(lmm.fit("y ~ a.b + (a.b || g)", data), plain)
+    same(lmm.fit("y ~ scale(x) + (scale | g)", data), lmm.fit("y ~ scale(x) + (t | g)", DATA))
+
+
+def test_unobserved_levels_count_as_positions():
+    days = DATA["t"].map({0.0: 0, 1.0: 1, 2.0: 2, 3.0: 4, 4.0: 5, 5.0: 7})
+    factor = pd.Categorical(days.map(lambda day: f"day {day}"), [f"day {day}" for day in range(8)])
+    data = DATA.assign(day=days, visit=factor)
+    same(lmm.fit("y ~ x + ou(visit | g)", data), lmm.fit("y ~ x + ou(day | g)", data))
+
+
+# ---- difficult optima ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shift", [1e3, 1e6, 3e6])
+def test_slopes_far_from_zero(shift):
+    """Moving the origin of an unstructured slope is a change of basis: the deviance stays."""
+    data = DATA.assign(y=DATA["y"] + RNG.normal(size=LEVELS).repeat(ROWS) * DATA["x"])
+    plain, moved = lmm.fit("y ~ x + (x | g)", data), lmm.fit("y ~ v + (v | g)", data.assign(v=data["x"] + shift))
+    assert moved.deviance == pytest.approx(plain.deviance, abs=1e-5)
+    assert moved.status == plain.status
+    assert moved.variance()["estimate"]["g: sd(v)"] == pytest.approx(plain.variance()["estimate"]["g: sd(x)"], rel=1e-3)
+
+
+def test_known_matrix_with_a_process_on_unequal_times():
+    rng = np.random.default_rng(4)
+    levels = 12
+    g = np.repeat(np.arange(levels), 4)
+    t = np.concatenate([np.sort(rng.choice(np.arange(9.0), 4, replace=False)) for _ in range(levels)])
+    root = rng.normal(size=(levels, 20))
+    kin = root @ root.T / 20
+    ids = [f"i{level}" for level in range(levels)]
+    gaps = np.abs(t[:, None] - t[None, :])
+
+    def covariance(v):
+        return np.exp(2 * v[0]) * kin[np.ix_(g, g)] * np.exp(-np.exp(v[1]) * gaps) + np.exp(2 * v[2]) * np.eye(g.size)
+
+    y = np.linalg.cholesky(covariance([0.4, -1.0, -0.5])) @ rng.normal(size=g.size)
+    data = pd.DataFrame({"y": y, "t": t, "id": [ids[level] for level in g]})
+    fit = lmm.fit("y ~ 1 + ou(t | id)", data, kinship={"id": pd.DataFrame(kin, ids, ids)}, method="ML")
+    best = plain_optimum(covariance, [0.0, -0.5, 0.0], np.ones((g.size, 1)), y)
+    assert fit.deviance == pytest.approx(best, abs=1e-5)
+    with pytest.raises(lmm.KinshipError, match="no random term is grouped"):
+        lmm.fit("y ~ t", data, residual="ou(t | id)", kinship={"id": pd.DataFrame(kin, ids, ids)})
+
+
+def test_a_process_that_never_decays_is_at_its_limit():
+    fit = lmm.fit("y ~ x + ou(t | g)", DATA)
+    intercept = lmm.fit("y ~ x + (1 | g)", DATA)
+    if fit.variance().loc["g: rho", "estimate"] > 1.0 - 1e-6:
+        assert fit.deviance == pytest.approx(intercept.deviance, abs=1e-5)
+        assert fit.status == "boundary"
+        assert fit.variance().loc["g: rho", "at_boundary"]
+        assert np.isnan(fit.variance().loc["g: rho", "std_error"])
+        assert fit.variance().loc["g: sd", "std_error"] == pytest.approx(
+            intercept.variance().loc["g: sd(Intercept)", "std_error"], rel=1e-3
+        )
+    else:
+        assert fit.deviance <= intercept.deviance + 1e-8
+
+
+def null_data(seed):
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=N)
+    y = y - pd.Series(y).groupby(DATA["g"].to_numpy()).transform("mean").to_numpy() * 0.9
+    return DATA.assign(y=y)
+
+
+def test_a_vanishing_process_has_no_correlation():
+    fit = lmm.fit("y ~ x + (1 | g) + ou(t | g)", null_data(1))
+    row = fit.variance().loc["g: rho"]
+    if fit.variance().loc["g: sd", "estimate"] == 0.0:
+        assert np.isnan(row["estimate"])
+        assert np.isnan(row["std_error"])
+        assert row["at_boundary"]
+    assert fit.variance().loc["g: sd(Intercept)", "estimate"] == 0.0
+
+
+def test_a_custom_structure_reaches_the_boundary():
+    data = null_data(2)
+    shared = lmm.covariance.Custom(lambda theta, coords: theta[0] ** 2 * np.ones((coords.shape[0],) * 2), 1)
+    fit = lmm.fit("y ~ x + (0 + f | g)", data, covariance={"g": shared})
+    same(fit, lmm.fit("y ~ x + (1 | g)", data), 1e-7)
+    assert fit.status == "boundary"
+    assert (fit.variance()["estimate"].iloc[:3] == 0.0).all()
+    assert fit.variance()["at_boundary"].iloc[:3].all()
+    assert (fit.certificate.multipliers > 0).all()
+
+
+def test_structures_act_within_columns():
+    with pytest.raises(lmm.OptionError, match="acts within the columns"):
+        lmm.fit("y ~ x + ou(t | g)", DATA, covariance={"g": lmm.covariance.Unstructured()})
+    same(
+        lmm.fit("y ~ x + (t | g)", DATA, covariance={"1 + t | g": lmm.covariance.Diagonal()}),
+        lmm.fit("y ~ x + diag(t | g)", DATA),
+    )
+
+
+@pytest.mark.parametrize("formula", ["y ~ factor(g) + (1 | g)", "y ~ factor(g) + x + (1 | g)"])
+def test_a_group_that_is_also_fixed_is_not_identified(formula):
+    for seed in range(3):
+        noise = np.random.default_rng(seed).normal(size=N)
+        assert lmm.fit(formula, DATA.assign(y=DATA["y"] + noise)).status == "not_identified"
+
+
+def test_a_response_without_residual_is_not_called_an_optimum():
+    level = pd.Series(RNG.normal(size=LEVELS)).repeat(ROWS).to_numpy()
+    assert lmm.fit("c ~ 1 + (1 | g)", DATA.assign(c=level)).status == "not_converged"
+
+
+def test_no_warning_leaves_a_fit(recwarn):
+    lmm.fit("y ~ x + (x | g)", DATA.assign(y=1e150 * DATA["y"]))
+    lmm.fit("y ~ x + (x | g)", null_data(3)).summary()
+    lmm.fit("height ~ variant1 + (1 | family)", lmm.datasets.variants5()).pve()
+    assert not [warning for warning in recwarn if "jaxlmm" in str(warning.filename)]

@@ -106,8 +106,8 @@ def loglik(design: Design) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Arr
     ...     f = lmm.loglik(fit.design)
     ...     y = jnp.array(sleep["Reaction"].to_numpy())
     ...     value, slope = jax.value_and_grad(f)(jnp.array(fit.fixef().to_numpy()), fit.theta, fit.sigma, y)
-    >>> round(float(value), 4) == round(fit.loglik, 4), bool(jnp.all(jnp.abs(slope) < 1e-6))
-    (True, True)
+    ...     print(round(float(value), 4) == round(fit.loglik, 4), bool(jnp.all(jnp.abs(slope) < 1e-6)))
+    True True
     """
     likelihood = _prepared(design, "ML")
     n, k, p = int(design.n), likelihood.layout.n_theta, design.n_fixed

@@ -102,6 +102,8 @@ def demo(
     ),
 ) -> None:
     """Fit the twin study and the sleep study, print both summaries, save a picture of the family effects."""
+    if out.suffix not in (".png", ".pdf", ".svg"):
+        _stop(f"--out: expected a file ending in .png, .pdf or .svg, got {out}.", USAGE_ERROR)
     import jaxlmm as lmm
 
     twins = lmm.fit(

@@ -82,5 +82,9 @@ def test_demo_saves_a_picture(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_demo_checks_the_file_before_it_fits(tmp_path):
+    assert run("demo", "--out", tmp_path / "effects.foo").exit_code == 2
+
+
 def test_info():
     assert "jaxlmm" in run("info").output

@@ -1,5 +1,8 @@
 """Corners of formulas, data types and structures, each held against an independent statement of the same model."""
 
+import re
+
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,6 +131,13 @@ def test_unobserved_levels_count_as_positions():
     same(lmm.fit("y ~ x + ou(visit | g)", data), lmm.fit("y ~ x + ou(day | g)", data))
 
 
+@pytest.mark.parametrize("time", [DATA["t"].astype(str), pd.to_datetime(DATA["t"], unit="D"), DATA["f"]])
+def test_positions_are_numbers_or_factors(time):
+    for formula, options in (("y ~ x + ou(v | g)", {}), ("y ~ x", {"residual": "ou(v | g)"})):
+        with pytest.raises(lmm.DataError, match="expected positions as numbers or as a factor"):
+            lmm.fit(formula, DATA.assign(v=time), **options)
+
+
 # ---- difficult optima ------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +230,60 @@ def test_a_group_that_is_also_fixed_is_not_identified(formula):
     for seed in range(3):
         noise = np.random.default_rng(seed).normal(size=N)
         assert lmm.fit(formula, DATA.assign(y=DATA["y"] + noise)).status == "not_identified"
+
+
+@pytest.mark.parametrize("random", ["(0 + factor(Days) | Subject)", "(factor(Days) | Subject)"])
+@pytest.mark.parametrize("days", [3, 4])
+def test_as_many_effects_as_rows_is_not_identified(random, days):
+    """One row per subject and column: what is residual and what is random cannot be told apart, in any basis."""
+    sleep = lmm.datasets.sleepstudy().query(f"Days < {days}")
+    fit = lmm.fit(f"Reaction ~ Days + {random}", sleep)
+    assert fit.status == "not_identified"
+    assert np.isnan(fit.variance().loc["Residual: sd", "std_error"])
+
+
+def test_structures_that_are_not_what_they_say():
+    def exchangeable(theta, coords):
+        q = coords.shape[0]
+        return theta[0] ** 2 * jnp.ones((q, q)) + theta[1] ** 2 * jnp.eye(q)
+
+    def lopsided(theta, coords):
+        return jnp.eye(3).at[0, 1].set(theta[0])
+
+    custom, formula = lmm.covariance.Custom, "y ~ x + (0 + f | g)"
+    for structure, part in (
+        (custom(exchangeable, 1), "declares 1 parameters and reads more"),
+        (custom(lopsided, 1), "expected a symmetric covariance matrix"),
+        (custom(lambda theta, coords: theta[0] * jnp.eye(2), 1), "expected a finite factor of shape"),
+        (lmm.covariance.Diagonal, "make an object of it, Diagonal()"),
+    ):
+        with pytest.raises(lmm.OptionError, match=re.escape(part)):
+            lmm.fit(formula, DATA, covariance={"g": structure})
+    with pytest.raises(lmm.OptionError, match="expected text such as"):
+        lmm.fit("y ~ x", DATA, residual=custom(exchangeable, 2))
+
+
+def test_functions_of_parameters_that_do_not_exist():
+    fit = lmm.fit("y ~ x + (1 | g)", DATA)
+    with pytest.raises(lmm.OptionError, match="did you mean g: sd"):
+        fit.delta(lambda v: v["g: var(Intercept)"])
+    with pytest.raises(lmm.OptionError, match="expected one number"):
+        fit.delta(lambda v: jnp.array([v["g: sd(Intercept)"], 1.0]))
+
+
+def test_summary_says_what_the_formula_does_not():
+    ids = sorted(DATA["g"].unique())
+    identity = pd.DataFrame(np.eye(len(ids)), ids, ids)
+    data = DATA.assign(treatment_arm=DATA["f"])
+    text = str(
+        lmm.fit("y ~ treatment_arm * x + (1 | g)", data, weights="pos", offset="t", kinship={"g": identity}).summary()
+    )
+    for part in ("Weights: from", "Offset: from 0 to 5", "Known matrix across: g", "[6] treatment_arm[T.c]:x"):
+        assert part in text
+    assert "Residual: ou(t | g)" in str(lmm.fit("y ~ x", DATA, residual="ou(t | g)").summary())
+    singular = str(lmm.fit("y ~ x + diag(1 + x | g)", null_data(5)).summary())
+    assert "nan" not in singular
+    assert "Corr\n" not in singular
 
 
 def test_a_response_without_residual_is_not_called_an_optimum():

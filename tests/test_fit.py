@@ -312,6 +312,7 @@ def test_summary_reads_like_lme4(sleep):
         assert part in text
     assert "612.0899" in text
     assert "0.07" in text
+    assert "<2e-16" in text
     assert str(sleep.summary("normal")).count("z value") == 1
 
 

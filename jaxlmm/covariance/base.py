@@ -38,9 +38,10 @@ class Placement(NamedTuple):
 class AbstractCovariance(Struct, abc.ABC):
     """A covariance structure for a block of q columns, or of q positions.
 
-    A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put (a random term, a residual, a
-    kernel) decides what it acts on; the class does not know. Hyper-parameters are plain annotated fields; those that
-    change the shape of the program are declared with ``static``.
+    A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put decides what it acts on; the
+    class does not know. ``covariance=`` puts it within the columns of a random term; a tag puts a built-in one
+    there, along positions, or (``residual=``) among the residuals. Hyper-parameters are plain annotated fields; those
+    that change the shape of the program are declared with ``static``.
 
     Examples
     --------
@@ -89,6 +90,10 @@ class AbstractCovariance(Struct, abc.ABC):
             singular matrices, and batched LAPACK calls can deadlock on CPUs with few cores. Used as a residual
             structure, ``theta[0]`` is held at 1 and must be the standard deviation of the first position.
         """
+
+    def check(self, theta: NumpyArray, coords: NumpyArray) -> None:
+        """Raise if the structure is not what it must be at ``theta`` (k,) and ``coords`` (q, d)."""
+        return
 
     def start(self, coords: NumpyArray) -> NumpyArray:
         """Return a starting point ``(k,)``; ``coords`` is ``(q, d)`` or, for positions, ``(groups, q, d)``."""

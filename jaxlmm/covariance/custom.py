@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxlmm._struct import static
+from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance
-from jaxlmm.errors import choose
+from jaxlmm.errors import OptionError, choose
 from jaxlmm.linalg import semidefinite_cholesky
 
 
@@ -46,6 +49,13 @@ class Custom(AbstractCovariance):
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "count", n_params)
         object.__setattr__(self, "returns", choose("returns", returns, ("covariance", "factor")))
+
+    def check(self, theta: NumpyArray, coords: NumpyArray) -> None:
+        matrix = np.asarray(self.function(jnp.asarray(theta), jnp.asarray(coords)))
+        if self.returns == "covariance" and not np.allclose(matrix, matrix.T, rtol=1e-8, atol=1e-12):
+            raise OptionError(
+                f"Custom: expected a symmetric covariance matrix, got {matrix.tolist()} at theta = {theta}."
+            )
 
     def n_params(self, q: int) -> int:
         return self.count

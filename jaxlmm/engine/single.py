@@ -31,6 +31,12 @@ MAX_STEPS_FIRST_ORDER = 100_000
 RESTARTS = 3
 """How often a point that only looked like a boundary optimum is left along its direction of descent."""
 
+NOT_STRICT = 1e-6
+"""A multiplier this small proves nothing: the deviance may be as low away from the boundary."""
+
+ASIDE = 0.3
+"""How far from a boundary that is not strict another optimum is looked for."""
+
 ZERO_COSTS = 1e-9
 """A parameter is set to exactly zero when that raises the deviance by no more than this and rounding."""
 
@@ -159,10 +165,16 @@ def solve_single(
             minimum = run(theta, frames, 0, MAX_STEPS if minimum.converged else 2)
         else:
             minimum = run(theta, frames, 0, 1)._replace(converged=minimum.converged)
-        descent = _descent(minimum.hessian, duals)
-        if descent is None:
+        slope, direction = _steepest(minimum.hessian, duals)
+        if slope > NOT_STRICT:
             break
-        minimum = run(minimum.x + 0.1 * descent, frames, 0, MAX_STEPS)
+        inside = run(minimum.x + ASIDE * direction, frames, 0, MAX_STEPS)
+        if slope < -NOT_STRICT:
+            minimum = inside
+            continue
+        if inside.value <= minimum.value + ZERO_COSTS and (inside.x - minimum.x) @ direction > 0.5 * ASIDE:
+            minimum, free, duals = inside, np.ones(inside.x.size, bool), ()  # the boundary is the end of a ridge
+        break
     return Solution(likelihood, response, minimum.x, frames, free, duals, minimum, evaluations)
 
 
@@ -188,12 +200,12 @@ def _settle(
     return theta, frames, free, tuple(duals)
 
 
-def _descent(hessian: NumpyArray, duals: Sequence[NumpyArray]) -> NumpyArray | None:
-    """Return a direction (k,) in which a parameter held at zero wants to leave it, or None."""
+def _steepest(hessian: NumpyArray, duals: Sequence[NumpyArray]) -> tuple[float, NumpyArray]:
+    """Return the smallest curvature among parameters held at zero (infinite without any), and its direction (k,)."""
+    slope, direction = np.inf, np.zeros(hessian.shape[0])
     for dual in duals:
         values, vectors = np.linalg.eigh(hessian[np.ix_(dual, dual)])
-        if values[0] < -1e-6:
-            direction = np.zeros(hessian.shape[0])
+        if values[0] < slope and np.any(hessian[np.ix_(dual, dual)]):
+            slope, direction = values[0], np.zeros(hessian.shape[0])
             direction[dual] = vectors[:, 0]
-            return direction
-    return None
+    return slope, direction

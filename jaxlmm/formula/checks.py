@@ -22,7 +22,8 @@ def as_frame(data: Any) -> pd.DataFrame:
         try:
             data = narwhals.from_native(data, eager_only=True).to_pandas()
         except TypeError as error:
-            raise DataError(f"data: expected a data frame, got {type(data).__name__}.") from error
+            hint = "; read the file first, for example with pandas.read_csv" if isinstance(data, str) else ""
+            raise DataError(f"data: expected a data frame, got {type(data).__name__}{hint}.") from error
     if len(data) == 0:
         raise DataError("data: expected at least one row, got an empty frame.")
     return data
@@ -64,7 +65,7 @@ def check_weights(weights: pd.Series | None, n: int) -> NumpyArray:
     wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if wrong.size:
         raise DataError(
-            f"weights: expected positive finite numbers, got {values[wrong[0]]!r} in row {weights.index[wrong[0]]!r} "
+            f"weights: expected positive finite numbers, got {values[wrong[0]]:g} in row {weights.index[wrong[0]]!s} "
             f"({wrong.size} such rows). Leave rows out of the data instead of weighting them with zero."
         )
     return values

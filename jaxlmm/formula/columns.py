@@ -116,7 +116,9 @@ def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
             changed[name] = data[name].astype(bool)
         elif isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_numeric_dtype(dtype):
             changed[name] = data[name].astype(float)
-    return data.assign(**changed)
+    result = data.assign(**changed)
+    result.attrs["text"] = tuple(name for name in changed if isinstance(result[name].dtype, pd.CategoricalDtype))
+    return result
 
 
 def _in_python(tokens: Sequence[Token], data: pd.DataFrame, coded: Mapping[str, str]) -> list[Token]:

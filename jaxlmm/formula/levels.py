@@ -117,8 +117,8 @@ def _aligned(group: str, matrix: Any, labels: pd.Index) -> NumpyArray:
     if missing:
         raise KinshipError(
             f"kinship of {group!r}: {len(missing)} of {len(labels)} ids in the data are not in the matrix, the first "
-            f"is {missing[0]!r} ({type(missing[0]).__name__}); the matrix has ids such as {matrix.index[0]!r} "
-            f"({type(matrix.index[0]).__name__})."
+            f"is {str(missing[0])!r} ({type(missing[0]).__name__}); the matrix has ids such as "
+            f"{str(matrix.index[0])!r} ({type(matrix.index[0]).__name__})."
         )
     values = matrix.loc[labels, labels].to_numpy(float)
     if not np.isfinite(values).all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxlmm.errors import FormulaError
+from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula.tokens import Token, join, split, tokenize
 
 TAGS = {"us": "columns", "diag": "columns", "ou": "positions"}
@@ -76,6 +76,8 @@ def parse(formula: str) -> ParsedFormula:
 def parse_tag(text: str, option: str) -> Bar:
     """Read one ``tag(left | group)``, as ``residual=`` takes it."""
     bars: list[Bar] = []
+    if not isinstance(text, str):
+        raise OptionError(f"{option}: expected text such as 'ou(time | subject)', got {type(text).__name__}.")
     tokens = tokenize(text)
     if len(tokens) < 2 or tokens[0].kind != "name" or not _is_bar(tokens):
         raise FormulaError(f"{option}: expected one term such as 'ou(time | subject)', got {text!r}.")
@@ -108,6 +110,10 @@ def _collect(
             _collect(formula, inside, fixed, bars, offsets)
         elif term[0].text == "offset" and len(term) > 2 and term[1].text == "(":
             offsets.append(tuple(term[2:-1]))
+        elif term[0].text in TAGS and len(term) > 1 and term[1].text == "(":
+            raise FormulaError(f"formula {formula!r}: {term[0].text!r} needs a bar, as in '{term[0].text}(t | g)'.")
+        elif term[0].text == ".":
+            raise FormulaError(f"formula {formula!r}: '.' for all other columns is not understood; name the columns.")
         elif any(token.text in ("|", "||") for token in term):
             raise FormulaError(
                 f"formula {formula!r}: the bar in {join(term)!r} needs its own parentheses, as in '(1 | g)'."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -54,6 +55,7 @@ class TermBuilder(NamedTuple):
             finite_or_raise(matrix.matrix, matrix.names)
             _check_columns(bar, matrix)
             columns = tuple(self._unique(f"{bar.group_name}: ", name) for name in matrix.names)
+            check_structure(structure, len(columns), bar.text)
             coords, positions = np.arange(float(len(columns)))[:, None], None
             z = matrix.matrix * self.root_weight[:, None]
         own = tuple(self._unique(f"{bar.group_name}: ", name) for name in structure.param_names(columns))
@@ -83,8 +85,7 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
     for key, structure in (covariance or {}).items():
         if not isinstance(structure, AbstractCovariance):
             raise OptionError(
-                f"covariance of {key!r}: expected a jaxlmm.covariance object, got {type(structure).__name__}; "
-                "wrap a function in lmm.covariance.Custom."
+                f"covariance of {key!r}: expected a jaxlmm.covariance object, got {_described(structure)}."
             )
         text = join(tokenize(key))
         by_group = [i for i, bar in enumerate(bars) if bar.group_name == key]
@@ -109,6 +110,7 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
 
 def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
     """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1``."""
+    text_columns = data.attrs.get("text", ())
     left = list(bar.left)
     if [token.text for token in left[:2]] == ["0", "+"]:
         left = left[2:]
@@ -116,8 +118,43 @@ def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
         return np.arange(float(len(data)))[:, None]
     name = left[0].text.strip("`")
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
-        return pd.Categorical(data[name]).codes.astype(float)[:, None]
+        if not isinstance(data[name].dtype, pd.CategoricalDtype) or name in text_columns:
+            raise DataError(
+                f"{bar.text}: expected positions as numbers or as a factor (whose levels are steps of one), got "
+                f"{data[name].dtype} such as {data[name].iloc[0]!s}; convert {name!r} first, for a date for example to "
+                "days since the first."
+            )
+        return data[name].cat.codes.to_numpy(float)[:, None]
     return model_columns(as_arithmetic(left), data).matrix
+
+
+def _described(value: object) -> str:
+    """What came instead of a structure, and what to do about it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; make an object of it, {value.__name__}()"
+    return f"{type(value).__name__}; wrap a function in lmm.covariance.Custom"
+
+
+def check_structure(structure: AbstractCovariance, q: int, text: str) -> None:
+    """Raise unless a structure gives a (q, q) factor at its start from exactly the parameters that it declares."""
+    coords = np.arange(float(q))[:, None]
+    theta = structure.start(coords)
+    try:  # JAX would read past the end of theta without a word; NumPy does not
+        structure.cholesky(theta, coords)  # type: ignore[arg-type]
+    except IndexError as error:
+        raise OptionError(
+            f"covariance of {text}: {type(structure).__name__} declares {theta.size} parameters and reads more "
+            f"({error})."
+        ) from error
+    except Exception:
+        pass
+    factor = np.asarray(structure.cholesky(jnp.asarray(theta), jnp.asarray(coords)))
+    if factor.shape != (q, q) or not np.isfinite(factor).all():
+        raise OptionError(
+            f"covariance of {text}: expected a finite factor of shape {(q, q)} from {type(structure).__name__} at "
+            f"theta = {theta.tolist()}, got shape {factor.shape}."
+        )
+    structure.check(theta, coords)
 
 
 def _check_columns(bar: Bar, columns: Columns) -> None:

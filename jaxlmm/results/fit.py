@@ -270,7 +270,12 @@ class Fit:
         ----------
         f
             Takes a dict from parameter name (as in :meth:`variance`, standard deviations and correlations) to value
-            and returns a number, in arithmetic or JAX.
+            and returns a number, in arithmetic or ``jax.numpy``.
+
+        Returns
+        -------
+        pandas.Series
+            ``estimate std_error conf_low conf_high``; the interval is Wald's on the function's own scale.
 
         Examples
         --------

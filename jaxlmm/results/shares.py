@@ -60,7 +60,13 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     values = np.asarray(fit.examination.values.report)
 
     def of_vector(vector: jax.Array) -> jax.Array:
-        return jnp.asarray(f(dict(zip(names, vector, strict=True))))
+        try:
+            value = jnp.asarray(f(dict(zip(names, vector, strict=True))))
+        except KeyError as error:
+            raise OptionError(f"f: no parameter is named {error}; {nearest(str(error.args[0]), names)}.") from error
+        if value.shape != ():
+            raise OptionError(f"f: expected one number, got shape {value.shape}; call delta once for each.")
+        return value
 
     estimate, gradient = jax.value_and_grad(of_vector)(jnp.asarray(values))
     jacobian = np.array(gradient)

@@ -46,6 +46,7 @@ def _header(fit: Fit) -> str:
     lines = [
         f"{kind} fit by {method}",
         f"Formula: {fit.formula}",
+        *_options(fit),
         f"Rows: {fit.n}" + (f" ({fit.n_dropped} dropped: missing values)" if fit.n_dropped else ""),
         f"Groups: {groups}" if groups else "Groups: none",
         f"Solver: {fit.solver} ({fit.solver_reason})",
@@ -55,6 +56,20 @@ def _header(fit: Fit) -> str:
     return "\n".join(lines)
 
 
+def _options(fit: Fit) -> list[str]:
+    """What the formula does not say: weights, offset, residual structure, known matrices."""
+    lines = []
+    if np.ptp(fit.frame.weights) > 0 or fit.frame.weights[0] != 1.0:
+        lines.append(f"Weights: from {fit.frame.weights.min():.4g} to {fit.frame.weights.max():.4g}")
+    if fit.frame.offset.any():
+        lines.append(f"Offset: from {fit.frame.offset.min():.4g} to {fit.frame.offset.max():.4g}")
+    if fit.frame.residual is not None:
+        lines.append(f"Residual: {fit.frame.residual.text}")
+    groups = zip(fit.frame.levels, fit.design.groupings, strict=True)
+    known = [name for name, grouping in groups if grouping.relation is not None]
+    return [*lines, *([f"Known matrix across: {', '.join(known)}"] if known else [])]
+
+
 def _quantiles(fit: Fit) -> list[list[str]]:
     scaled = fit.residuals("pearson").to_numpy()
     return [[_number(value) for value in np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0])]]
@@ -62,24 +77,36 @@ def _quantiles(fit: Fit) -> list[list[str]]:
 
 def _random(fit: Fit) -> str:
     table = fit.variance()
-    sd_rows, others = {}, []
+    sd_rows: dict[str, pd.Series] = {}
+    others: list[tuple[str, pd.Series]] = []
     for name, row in table.iterrows():
         kind = str(name).split(": ", 1)[1]
         if kind.startswith("sd"):
             sd_rows[str(name)] = row
         else:
             others.append((str(name), row))
-    rows = []
+    correlations = {name: float(row["estimate"]) for name, row in others}
+    rows: list[list[str]] = []
     for term in (*fit.frame.terms, *((fit.frame.residual,) if fit.frame.residual else ())):
         columns = [name for name in term.parameters if name in sd_rows]
         for place, name in enumerate(columns):
             labels = term.columns if len(columns) == len(term.columns) else ("",)
-            earlier = [_find_correlation(others, term.group, labels[j], labels[place]) for j in range(place)]
+            pairs = [f"{term.group}: corr({labels[j]}, {labels[place]})" for j in range(place)]
+            earlier = [correlations[pair] for pair in pairs if pair in correlations]
             rows.append(_random_row(term.group if place == 0 else "", labels[place], sd_rows[name], earlier))
         rest = [(name, row) for name, row in others if name in term.parameters and ": corr(" not in name]
         for name, row in rest:
             label = name.split(": ", 1)[1]
-            rows.append(["", label, "", _number(row["estimate"]), _number(row["std_error"]), _mark(row)])
+            rows.append(
+                [
+                    "",
+                    label,
+                    "",
+                    _number(row["estimate"]),
+                    "." if row["at_boundary"] else _number(row["std_error"]),
+                    _mark(row),
+                ]
+            )
     if fit.frame.residual is None:
         rows.append(_random_row("Residual", "", sd_rows["Residual: sd"], []))
     width = max(len(row) for row in rows)
@@ -91,19 +118,13 @@ def _random(fit: Fit) -> str:
 
 
 def _random_row(group: str, label: str, row: pd.Series, correlations: list[float]) -> list[str]:
-    numbers = [_number(row["estimate"] ** 2), _number(row["estimate"]), _number(row["std_error"])]
-    return [group, label, *numbers, _mark(row), *(f"{value:.2f}" for value in correlations)]
+    error = "." if row["at_boundary"] else _number(row["std_error"])
+    numbers = [_number(row["estimate"] ** 2), _number(row["estimate"]), error]
+    return [group, label, *numbers, _mark(row), *("." if np.isnan(value) else f"{value:.2f}" for value in correlations)]
 
 
 def _mark(row: pd.Series) -> str:
     return "boundary" if row["at_boundary"] else ""
-
-
-def _find_correlation(others: list[tuple[str, pd.Series]], group: str, one: str, other: str) -> float:
-    for name, row in others:
-        if name == f"{group}: corr({one}, {other})":
-            return float(row["estimate"])
-    return np.nan
 
 
 def _fixed(fit: Fit, df: str) -> str:
@@ -114,7 +135,7 @@ def _fixed(fit: Fit, df: str) -> str:
             rows.append([str(term), "dropped: determined by the other columns", "", "", "", ""])
             continue
         count = "Inf" if np.isinf(row["df"]) else f"{row['df']:.2f}"
-        p = "nan" if np.isnan(row["p_value"]) else f"{row['p_value']:.3g}"
+        p = _p_value(row["p_value"])
         rows.append(
             [str(term), _number(row["estimate"]), _number(row["std_error"]), count, f"{row['statistic']:.3f}", p]
         )
@@ -129,11 +150,16 @@ def _correlation(fit: Fit) -> str:
         return ""
     sd = np.sqrt(np.diag(covariance))
     matrix = covariance.to_numpy() / np.outer(sd, sd)
+    matrix = np.where(np.abs(matrix) < 5e-4, 0.0, matrix)
+    short = [name[:10] for name in names[:-1]]
+    numbered = len(set(short)) < len(short)
+    labels = [f"[{i + 1}] {name}" for i, name in enumerate(names)] if numbered else names
+    heads = [f"[{i + 1}]" for i in range(len(names) - 1)] if numbered else short
     rows = [
-        [names[i], *(f"{matrix[i, j]:.3f}" for j in range(i)), *[""] * (len(names) - 1 - i)]
-        for i in range(1, len(names))
+        [labels[i], *(f"{matrix[i, j]:.3f}" for j in range(i)), *[""] * (len(names) - 1 - i)]
+        for i in range(0 if numbered else 1, len(names))
     ]
-    return "Correlation of fixed effects:\n" + _grid(rows, ["", *(name[:10] for name in names[:-1])], left=1)
+    return "Correlation of fixed effects:\n" + _grid(rows, ["", *heads], left=1)
 
 
 def _notes(fit: Fit) -> str:
@@ -152,6 +178,14 @@ def _notes(fit: Fit) -> str:
                 "identified either."
             )
     return "\n".join(notes)
+
+
+def _p_value(value: float) -> str:
+    if np.isnan(value):
+        return "nan"
+    if value < 2e-16:
+        return "<2e-16"
+    return f"{value:.5f}" if value >= 1e-4 else f"{value:.2e}"
 
 
 def _number(value: float) -> str:

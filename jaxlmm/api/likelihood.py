@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import pandas as pd
 
+from jaxlmm._precision import in_double_precision
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import DataError, choose
 from jaxlmm.formula import build_frame, parse
@@ -17,6 +18,7 @@ from jaxlmm.model import Design
 from jaxlmm.solvers import SOLVERS, select
 
 
+@in_double_precision
 def design(
     formula: str,
     data: Any,

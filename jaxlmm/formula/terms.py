@@ -55,7 +55,8 @@ class TermBuilder(NamedTuple):
             finite_or_raise(matrix.matrix, matrix.names)
             _check_columns(bar, matrix)
             columns = tuple(self._unique(f"{bar.group_name}: ", name) for name in matrix.names)
-            check_structure(structure, len(columns), bar.text)
+            if type(structure) is not STRUCTURES[bar.tag]:
+                check_structure(structure, len(columns), bar.text)
             coords, positions = np.arange(float(len(columns)))[:, None], None
             z = matrix.matrix * self.root_weight[:, None]
         own = tuple(self._unique(f"{bar.group_name}: ", name) for name in structure.param_names(columns))

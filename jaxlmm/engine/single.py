@@ -170,7 +170,7 @@ def solve_single(
             break
         inside = run(minimum.x + ASIDE * direction, frames, 0, MAX_STEPS)
         if slope < -NOT_STRICT:
-            minimum = inside
+            minimum, free, duals = inside, np.ones(inside.x.size, bool), ()
             continue
         if inside.value <= minimum.value + ZERO_COSTS and (inside.x - minimum.x) @ direction > 0.5 * ASIDE:
             minimum, free, duals = inside, np.ones(inside.x.size, bool), ()  # the boundary is the end of a ridge

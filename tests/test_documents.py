@@ -1,5 +1,6 @@
 """The printed numbers of the documents that the package grew from: the twin study and the five people."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -76,17 +77,11 @@ def test_five_people(variant, effect, family, residual, pve, share, status):
 
 def test_multiplier_is_the_slope_of_the_deviance_in_the_variance():
     fit = lmm.fit(FIVE.format("variant1"), lmm.datasets.variants5())
-    with lmm_double():
+    with jax.enable_x64(True):
         f = lmm.deviance(fit.design)
         at = [float(f(np.array([theta]), fit.frame.y)) for theta in (0.0, 1e-3)]
     slope = (at[1] - at[0]) / 1e-6
     assert fit.certificate.multipliers["family: sd(Intercept)"] == pytest.approx(slope, rel=1e-4)
-
-
-def lmm_double():
-    import jax
-
-    return jax.enable_x64(True)
 
 
 def test_full_model_is_a_ridge(full):
@@ -103,7 +98,7 @@ def test_full_model_is_a_ridge(full):
 
 
 def test_deviance_is_constant_along_the_ridge(full):
-    with lmm_double():
+    with jax.enable_x64(True):
         f = lmm.deviance(full.design)
         for point in records()["seed2_full"]["flat_ridge"]:
             value = float(f(np.array([float(point["theta"])]), full.frame.y))
@@ -112,8 +107,11 @@ def test_deviance_is_constant_along_the_ridge(full):
 
 
 def test_full_model_lies_on_the_ridge(full):
-    """The reported point satisfies the one equation that the data give: interpolated between the reference's points."""
-    theta = full.theta[0]
-    points = records()["seed2_full"]["flat_ridge"]
-    thetas, sigma2 = [p["theta"] for p in points], [p["sigma2"] for p in points]
-    assert np.interp(theta, thetas, sigma2) == pytest.approx(full.sigma**2, rel=0.05)
+    """At the reported theta, beta and sigma are those of generalised least squares, in plain NumPy."""
+    family = lmm.datasets.variants5()["family"].to_numpy()
+    inverse = np.linalg.inv(np.eye(5) + full.theta[0] ** 2 * (family[:, None] == family[None, :]))
+    x, y = full.frame.x, full.frame.y
+    beta = np.linalg.solve(x.T @ inverse @ x, x.T @ inverse @ y)
+    assert full.fixef().to_numpy() == pytest.approx(beta, abs=1e-9)
+    rest = y - x @ beta
+    assert full.sigma**2 == pytest.approx(rest @ inverse @ rest / (5 - 4), rel=1e-9)

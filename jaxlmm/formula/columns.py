@@ -106,19 +106,17 @@ def as_arithmetic(tokens: Sequence[Token]) -> list[Token]:
 
 
 def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
-    """Return complete columns as NumPy numbers and booleans, and text as factors."""
+    """Return complete columns as NumPy numbers and booleans, and text as Python strings."""
     changed = {}
     for name in data.columns:
         dtype = data[name].dtype
         if isinstance(dtype, pd.StringDtype):
-            changed[name] = data[name].astype("category")
+            changed[name] = data[name].astype(object)
         elif isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_bool_dtype(dtype):
             changed[name] = data[name].astype(bool)
         elif isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_numeric_dtype(dtype):
             changed[name] = data[name].astype(float)
-    result = data.assign(**changed)
-    result.attrs["text"] = tuple(name for name in changed if isinstance(result[name].dtype, pd.CategoricalDtype))
-    return result
+    return data.assign(**changed)
 
 
 def _in_python(tokens: Sequence[Token], data: pd.DataFrame, coded: Mapping[str, str]) -> list[Token]:

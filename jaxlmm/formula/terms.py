@@ -111,7 +111,6 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
 
 def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
     """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1``."""
-    text_columns = data.attrs.get("text", ())
     left = list(bar.left)
     if [token.text for token in left[:2]] == ["0", "+"]:
         left = left[2:]
@@ -119,7 +118,7 @@ def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
         return np.arange(float(len(data)))[:, None]
     name = left[0].text.strip("`")
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
-        if not isinstance(data[name].dtype, pd.CategoricalDtype) or name in text_columns:
+        if not isinstance(data[name].dtype, pd.CategoricalDtype):
             raise DataError(
                 f"{bar.text}: expected positions as numbers or as a factor (whose levels are steps of one), got "
                 f"{data[name].dtype} such as {data[name].iloc[0]!s}; convert {name!r} first, for a date for example to "

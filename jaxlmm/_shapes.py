@@ -7,15 +7,22 @@ import numpy as np
 from jaxlmm._typing import NumpyArray
 
 
-def bucket(size: int, smallest: int = 1) -> int:
-    """Return the padded size: ``smallest`` times a power of four up to 32,768, then powers of two.
+LARGE = 32_768
+"""Beyond this size, padding costs more than compiling now and then."""
 
-    >>> [bucket(n, 64) for n in (1, 64, 65, 300, 40_000)]
-    [64, 64, 256, 1024, 65536]
+
+def bucket(size: int, smallest: int = 1) -> int:
+    """Return the padded size: ``smallest`` times a power of four up to 32,768, then four sizes per doubling.
+
+    >>> [bucket(n, 64) for n in (1, 64, 65, 300, 40_000, 50_000)]
+    [64, 64, 256, 1024, 40960, 57344]
     """
+    if size > LARGE:
+        step = 1 << (size.bit_length() - 3)
+        return -(-size // step) * step
     padded = smallest
     while padded < size:
-        padded *= 4 if padded < 32_768 else 2
+        padded *= 4
     return padded
 
 

@@ -39,7 +39,8 @@ class Point(NamedTuple):
     """The likelihood's ingredients at one theta, in units of the response's scale.
 
     ``logdet`` log|H|; ``information`` its log-determinant and ``vcov`` (p, p) the inverse of XᵀH⁻¹X on the basis;
-    ``shift`` (p,) GLS minus least-squares coefficients; ``r2`` the residual quadratic form yᵀPy.
+    ``shift`` (p,) GLS minus least-squares coefficients; ``r2`` the residual quadratic form yᵀPy; ``factor`` the
+    solver's work at this theta.
     """
 
     logdet: jax.Array
@@ -47,6 +48,7 @@ class Point(NamedTuple):
     vcov: jax.Array
     shift: jax.Array
     r2: jax.Array
+    factor: Any
 
 
 class Likelihood(Struct):
@@ -88,7 +90,8 @@ class Likelihood(Struct):
         vcov, information = inverse_logdet(self.solver.inner(factor, self.xx))
         cross = self.solver.inner(factor, response.pair)[:, 0]
         shift = vcov @ cross[:p]
-        return Point(self.solver.logdet(factor), information, vcov, shift, cross[p] - cross[:p] @ shift)
+        r2 = cross[p] - cross[:p] @ shift
+        return Point(self.solver.logdet(factor), information, vcov, shift, r2, factor)
 
     def constant(self, response: Response) -> jax.Array:
         """Return what the criterion owes to weights, the basis of X and the response's scale."""
@@ -104,9 +107,8 @@ class Likelihood(Struct):
         profiled = count * (1.0 + jnp.log(2.0 * np.pi * point.r2 / jnp.maximum(count, 1.0)))
         return self._determinants(point) + profiled + self.constant(response)
 
-    def deviance_given_sigma(self, factors: Factors, sigma: jax.Array, response: Response) -> jax.Array:
+    def deviance_given_sigma(self, point: Point, sigma: jax.Array, response: Response) -> jax.Array:
         """Return the same criterion at a given ``sigma`` (in units of the response's scale), profiled over beta."""
-        point = self.at(factors, response)
         spread = self.n_contrasts * jnp.log(2.0 * np.pi * sigma**2) + point.r2 / sigma**2
         return self._determinants(point) + spread + self.constant(response)
 

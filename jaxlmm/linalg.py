@@ -8,6 +8,9 @@ symmetric matrices and itself differentiable to any order: the elimination is ne
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +20,9 @@ UNROLLED = 3
 
 BLOCK = 32
 """Matrices up to this size are swept column by column, larger ones by blocks of this many columns."""
+
+HALVED = 160
+"""Matrices beyond this size are inverted by halves: 4/3 q³ multiplications in large products instead of 2 q³."""
 
 
 @jax.custom_jvp
@@ -49,7 +55,9 @@ def inverse_logdet(a: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _unrolled(a)
     if size <= BLOCK:
         return _sweep(a)
-    return _blocked(a)
+    if size <= HALVED:
+        return _blocked(a)
+    return _halved(a)
 
 
 @inverse_logdet.defjvp
@@ -57,6 +65,30 @@ def _inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (a,), (da,) = primals, tangents
     inverse, logdet = inverse_logdet(a)
     return (inverse, logdet), (-(inverse @ da @ inverse), jnp.sum(inverse * da, axis=(-2, -1)))
+
+
+T = TypeVar("T")
+
+
+def solve(multiply: Callable[[T], T], inverse: Callable[[T], T], b: T) -> T:
+    """Return the solution x of ``multiply(x) = b``; its derivatives are solves too, and never those of an inverse.
+
+    Parameters
+    ----------
+    multiply, inverse
+        A symmetric positive definite map of arrays (or of a list of arrays) and its inverse. Only ``multiply`` is
+        differentiated. One step of iterative refinement is taken.
+    b
+        The right hand side.
+    """
+
+    def refined(multiply: Callable[[T], T], b: T) -> T:
+        x = inverse(b)
+        rest = jax.tree.map(jnp.subtract, b, multiply(x))
+        return jax.tree.map(jnp.add, x, inverse(rest))
+
+    found: T = jax.lax.custom_linear_solve(multiply, b, refined, symmetric=True)
+    return found
 
 
 @functools.partial(jax.jit, inline=True)
@@ -105,10 +137,7 @@ def _sweep(a: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _blocked(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     size = a.shape[-1]
     padded = -(-size // BLOCK) * BLOCK
-    lead = [(0, 0)] * (a.ndim - 2)
-    a = jnp.pad(a, [*lead, (0, padded - size), (0, padded - size)])
-    filler = jnp.diag((jnp.arange(padded) >= size).astype(a.dtype))
-    a = a + filler.reshape((1,) * (a.ndim - 2) + filler.shape)
+    a = _enlarged(a, padded)
 
     def eliminate(k: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         a, logdet = state
@@ -125,6 +154,38 @@ def _blocked(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     initial = (a, jnp.zeros(a.shape[:-2], a.dtype))
     inverse, logdet = jax.lax.fori_loop(0, padded // BLOCK, eliminate, initial)
     return inverse[..., :size, :size], logdet
+
+
+def _halved(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Invert the leading half, then its Schur complement, down to blocks of at most ``HALVED``."""
+    size = a.shape[-1]
+    depth = math.ceil(math.log2(size / HALVED))
+    leaf = -(-size // (4 << depth)) * 4
+    inverse, logdet = _by_halves(_enlarged(a, leaf << depth), depth)
+    return inverse[..., :size, :size], logdet
+
+
+def _by_halves(a: jax.Array, depth: int) -> tuple[jax.Array, jax.Array]:
+    if depth == 0:
+        return _blocked(a)
+    half = a.shape[-1] // 2
+    corner = a[..., :half, half:]
+    first, first_logdet = _by_halves(a[..., :half, :half], depth - 1)
+    carried = first @ corner
+    schur = a[..., half:, half:] - corner.swapaxes(-1, -2) @ carried
+    last, last_logdet = _by_halves(0.5 * (schur + schur.swapaxes(-1, -2)), depth - 1)
+    across = -(carried @ last)
+    top = jnp.concatenate([first - across @ carried.swapaxes(-1, -2), across], axis=-1)
+    bottom = jnp.concatenate([across.swapaxes(-1, -2), last], axis=-1)
+    return jnp.concatenate([top, bottom], axis=-2), first_logdet + last_logdet
+
+
+def _enlarged(a: jax.Array, padded: int) -> jax.Array:
+    """Continue matrices by an identity to ``padded`` rows and columns."""
+    size = a.shape[-1]
+    a = jnp.pad(a, [*[(0, 0)] * (a.ndim - 2), (0, padded - size), (0, padded - size)])
+    filler = jnp.diag((jnp.arange(padded) >= size).astype(a.dtype))
+    return a + filler.reshape((1,) * (a.ndim - 2) + filler.shape)
 
 
 def semidefinite_cholesky(a: jax.Array) -> jax.Array:

@@ -55,7 +55,8 @@ class Model(NamedTuple):
     theta: tuple[float, ...]
 
 
-BOTH, DENSE = ("moments", "dense"), ("dense",)
+BOTH, DENSE = ("moments", "dense", "blocked"), ("dense",)
+SEVERAL = ("blocked", "dense")
 MODELS = {
     "intercept": Model("y ~ x + (1 | g)", {}, BOTH, (0.8,)),
     "slope": Model("y ~ x + (1 + z | g)", {}, BOTH, (0.9, 0.3, 0.5)),
@@ -66,8 +67,8 @@ MODELS = {
     "weights, offset": Model("y ~ x + (1 + z | g)", {"weights": "w", "offset": "o"}, BOTH, (0.9, 0.3, 0.5)),
     "user's structure": Model("y ~ x + (0 + f | g)", {"covariance": {"g": Exchangeable()}}, BOTH, (0.7, 0.4)),
     "no intercept": Model("y ~ 0 + x + z + (0 + z | g)", {}, BOTH, (0.8,)),
-    "crossed": Model("y ~ x + (1 | g) + (1 | h)", {}, DENSE, (0.8, 0.5)),
-    "nested": Model("y ~ x + (1 | g/h)", {}, DENSE, (0.8, 0.5)),
+    "crossed": Model("y ~ x + (1 | g) + (1 | h)", {}, SEVERAL, (0.8, 0.5)),
+    "nested": Model("y ~ x + (1 | g/h)", {}, SEVERAL, (0.8, 0.5)),
     "ou": Model("y ~ x + ou(t | g)", {}, DENSE, (0.8, -0.5)),
     "ou residual": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)"}, DENSE, (0.8, -0.5)),
     "ou residual, weights": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)", "weights": "w"}, DENSE, (0.8, -0.5)),

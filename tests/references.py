@@ -44,7 +44,38 @@ STRUCTURED: dict[str, dict[str, Any]] = {
 @functools.cache
 def records() -> dict[str, dict]:
     """All reference fits by name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "fits").glob("*.json"))}
+    found = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "fits").glob("*.json"))}
+    for record in found.values():
+        if "file" in record.get("ranef", {}):
+            record["ranef"] = _modes_from(record["ranef"]["file"])
+        if record["engine"] == "lme":
+            _name_nested_groups(record)
+    return found
+
+
+def _modes_from(file: str) -> dict:
+    """Modes kept in a table of their own, in the form of those kept in the record."""
+    table = pd.read_csv(HERE / "fits" / file, dtype={"level": str})
+    found = {}
+    for group, rows in table.groupby("group", sort=False):
+        columns = list(dict.fromkeys(rows["term"]))
+        wide = {kind: rows.pivot(index="level", columns="term", values=kind)[columns] for kind in ("condmode", "condsd")}
+        modes = {kind: part.to_numpy().tolist() for kind, part in wide.items()}
+        found[group] = {"levels": list(wide["condmode"].index), "columns": columns, **modes}
+    return found
+
+
+def _name_nested_groups(record: dict) -> None:
+    """nlme calls the factor b of a/b "b" and its levels "1/2"; lme4 and we call it a:b and its levels "1:2"."""
+    outer: list[str] = []
+    for group in list(record["ranef"]):
+        modes = record["ranef"][group]
+        if any("/" in level for level in modes["levels"]):
+            name = ":".join([*outer, group])
+            record["ranef"][name] = {**record["ranef"].pop(group), "levels": [v.replace("/", ":") for v in modes["levels"]]}
+            for row in record["varcorr"]:
+                row["group"] = name if row["group"] == group else row["group"]
+        outer.append(group)
 
 
 @functools.cache

@@ -57,7 +57,7 @@ class Unstructured(AbstractCovariance):
         rows, columns = lower_indices(q)
         lower = np.zeros((q, q))
         lower[rows, columns] = theta
-        vectors, sd, _ = np.linalg.svd(lower)
+        vectors, sd, _ = np.linalg.svd(lower) if q > 1 else (np.eye(1), np.abs(theta), None)
         turned = frame @ vectors
         found = []
         for rank in range(q + 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,12 @@ import numpy as np
 
 from jaxlmm._compile import program
 from jaxlmm._shapes import pad
-from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model.design import Design
-from jaxlmm.model.layout import frames_of
-from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, minimise, search_axes
-from jaxlmm.solvers import SOLVERS, AbstractSolver
+from jaxlmm.model.layout import Layout, frames_of
+from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton, minimise, search_axes
+from jaxlmm.solvers import SOLVERS
 
 SWEEPS = 2
 """Rounds of the search for a start over the axes of theta."""
@@ -36,6 +35,9 @@ NOT_STRICT = 1e-6
 
 ASIDE = 0.3
 """How far from a boundary that is not strict another optimum is looked for."""
+
+LEARNT_FROM = 4.0
+"""The deviance's second derivative per level, in relative changes of theta, where a Hessian is learnt."""
 
 ZERO_COSTS = 1e-9
 """A parameter is set to exactly zero when that raises the deviance by no more than this and rounding."""
@@ -66,16 +68,10 @@ class Solution(NamedTuple):
 _Run = Callable[[NumpyArray, tuple[NumpyArray, ...], int, int], Minimum]
 
 
-class _Method(Struct):
-    """The criterion's name, as a constant of a compiled program."""
-
-    name: str = static()
-
-
 @program(once=True)
-def _prepare(design: Design, solver: AbstractSolver, y: Array, method: _Method) -> tuple[Likelihood, Response]:
-    likelihood = Likelihood.of(design, solver, method.name)
-    return likelihood, likelihood.observe(jnp.asarray(y))
+def _prepare(likelihood: Likelihood, y: Array) -> tuple[Any, Response]:
+    own = likelihood.replace(xx=likelihood.solver.pair(likelihood.design.basis, likelihood.design.basis))
+    return own.xx, own.observe(jnp.asarray(y))
 
 
 @program(once=True)
@@ -111,11 +107,38 @@ def _newton(
     sweeps: int,
     max_steps: int,
 ) -> Minimum:
-    """Minimise by Newton's method from ``start`` (k,), after ``sweeps`` rounds of search for a better start."""
-    layout = likelihood.layout
-    method = Newton(layout.blocks(), np.float64(int(likelihood.design.n)))
-    axes = layout.search_axes()
+    """Minimise by Newton's method from ``start`` (k,), after ``sweeps`` rounds of search for a better start.
+
+    Where an exact Hessian is dear, the Hessian is learnt and the result's is not exact; nor is a start searched for.
+    """
+    layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
+    method: AbstractMinimiser = Newton(layout.blocks(), size)
+    if likelihood.solver.dear:
+        method, sweeps = QuasiNewton(layout.blocks(), size, curvature=_expected_curvature(likelihood)), 0
+    return _evaluate(likelihood, response, frames, method, start, sweeps, max_steps)
+
+
+def _evaluate(
+    likelihood: Likelihood,
+    response: Response,
+    frames: Sequence[NumpyArray],
+    method: AbstractMinimiser,
+    start: NumpyArray,
+    sweeps: int,
+    max_steps: int,
+) -> Minimum:
+    axes = likelihood.layout.search_axes()
     return _on_host(_run(likelihood, response, frames, method, start, axes, np.int32(sweeps), np.int32(max_steps)))
+
+
+def _expected_curvature(likelihood: Likelihood) -> NumpyArray:
+    """Return roughly the second derivatives (k,) of the deviance in relative changes of theta.
+
+    With L levels of a variance ratio well above its standard error, ``L log(theta²) + A/theta²`` has 4 L at its minimum.
+    """
+    design = likelihood.design
+    levels = [int(design.groupings[term.grouping].n_levels) for term in design.terms]
+    return np.repeat(np.array(levels, float), likelihood.layout.counts[: len(levels)]) * LEARNT_FROM
 
 
 def _on_host(minimum: Minimum) -> Minimum:
@@ -136,7 +159,9 @@ def solve_single(
     first_order
         Another minimiser to find the optimum with; Newton's method then only confirms it.
     """
-    likelihood, response = _prepare(design, SOLVERS[solver].build(design), pad(y, design.n_padded), _Method(method))
+    likelihood = jax.device_put(Likelihood(SOLVERS[solver].build(design), Layout.of(design), design, None, method))
+    xx, response = _prepare(likelihood, pad(y, design.n_padded))
+    likelihood = likelihood.replace(xx=xx)
     layout, frames = likelihood.layout, frames_of(design.terms)
     if layout.n_theta == 0:
         value = _value(likelihood, response, frames, np.zeros(0))
@@ -154,17 +179,25 @@ def solve_single(
     if first_order is None:
         minimum = run(layout.start(), frames, SWEEPS, MAX_STEPS)
     else:
-        axes, steps = layout.search_axes(), (np.int32(0), np.int32(MAX_STEPS_FIRST_ORDER))
-        minimum = _on_host(_run(likelihood, response, frames, first_order, layout.start(), axes, *steps))
+        minimum = _evaluate(likelihood, response, frames, first_order, layout.start(), 0, MAX_STEPS_FIRST_ORDER)
         evaluations += int(minimum.n_steps)
 
     for _ in range(RESTARTS):
+        before = frames
         theta, frames, free, duals = _settle(minimum, layout.slices(), design, frames, run)
+        moved = not free.all() or any(not np.array_equal(new, old) for new, old in zip(frames, before, strict=True))
         # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
+        if first_order is None and not moved:
+            break
         if first_order is None or not free.all():
             minimum = run(theta, frames, 0, MAX_STEPS if minimum.converged else 2)
         else:
             minimum = run(theta, frames, 0, 1)._replace(converged=minimum.converged)
+        if duals and likelihood.solver.dear:
+            exact = Newton(layout.blocks(), np.float64(int(design.n)), one_by_one=True)
+            minimum = minimum._replace(
+                hessian=_evaluate(likelihood, response, frames, exact, minimum.x, 0, 1).hessian
+            )
         slope, direction = _steepest(minimum.hessian, duals)
         if slope > NOT_STRICT:
             break

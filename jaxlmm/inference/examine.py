@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxlmm._typing import Array
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
-from jaxlmm.optimise.loop import second_order
+from jaxlmm.optimise.loop import each_direction
 
 
 class Quantities(NamedTuple):
@@ -66,36 +66,52 @@ def examine(
     """
     design, layout, solver = likelihood.design, likelihood.layout, likelihood.solver
     theta = jnp.asarray(theta)
-    point = likelihood.at(layout.factors(theta, frames), response)
-    log_sigma = 0.5 * jnp.log(point.r2 / jnp.maximum(likelihood.n_contrasts, 1.0))
-    psi = jnp.concatenate([theta, log_sigma[None]])
+    k, count = theta.shape[0], jnp.maximum(likelihood.n_contrasts, 1.0)
 
-    def deviance(psi: jax.Array) -> jax.Array:
-        factors = layout.factors(psi[:-1], frames)
-        return likelihood.deviance_given_sigma(factors, jnp.exp(psi[-1]), response)
+    def objective(theta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array, Any]]:
+        point = likelihood.at(layout.factors(theta, frames), response)
+        sigma = jax.lax.stop_gradient(jnp.sqrt(point.r2 / count))
+        value = likelihood.deviance_given_sigma(point, sigma, response)
+        return value, (point.vcov, point.r2, point.shift, point.factor)
 
-    def quantities(psi: jax.Array) -> tuple[Quantities, Quantities]:
+    def first_order(theta: jax.Array) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]]:
+        gradient, (vcov, r2, shift, factor) = jax.grad(objective, has_aux=True)(theta)
+        return (gradient, vcov, r2), (shift, factor)
+
+    # One trace serves all: the Hessian, the derivatives of vcov and of r², the modes.
+    (slope, on_basis, r2), push, (shift, factor) = jax.linearize(first_order, theta, has_aux=True)
+    along, d_on_basis, d_r2 = each_direction(push, theta, one_by_one=solver.dear)
+    variance = r2 / count
+    psi = jnp.append(theta, 0.5 * jnp.log(variance))
+    gradient = jnp.append(slope, 0.0)
+    mixed = -2.0 * d_r2 / variance
+    hessian = jnp.zeros((k + 1, k + 1)).at[:k, :k].set(0.5 * (along + along.T)).at[k, k].set(4.0 * count)
+    hessian = hessian.at[k, :k].set(mixed).at[:k, k].set(mixed)
+
+    def quantities(psi: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         factors, sigma = layout.factors(psi[:-1], frames), jnp.exp(psi[-1]) * response.scale
-        on_basis = likelihood.at(factors, response).vcov
-        vcov = sigma**2 * (inverse_triangle @ on_basis @ jnp.asarray(inverse_triangle).T)
-        found = Quantities(vcov, _report(likelihood, psi[:-1], factors, sigma), _components(design, factors, sigma))
+        found = _report(likelihood, psi[:-1], factors, sigma), _components(design, factors, sigma)
         return found, found
 
-    _, gradient, hessian = second_order(deviance, psi)
+    def in_columns(on_basis: jax.Array) -> jax.Array:
+        return variance * response.scale**2 * (inverse_triangle @ on_basis @ jnp.asarray(inverse_triangle).T)
+
+    vcov = in_columns(on_basis)
+    d_vcov = jnp.concatenate([jax.vmap(in_columns)(d_on_basis), 2.0 * vcov[None]]) if k else 2.0 * vcov[None]
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
 
     factors = layout.factors(theta, frames)
-    shift = point.shift * response.scale
+    shift = shift * response.scale
     coefficients = response.least_squares + shift
     residual = response.error * response.scale - design.basis @ shift
-    effects = solver.effects(design, factors, residual)
+    effects = solver.effects(design, factors, factor, residual)
     weight = jnp.asarray(design.root_weight)
     marginal = design.basis @ coefficients
     conditional = marginal + _random_part(likelihood, effects.modes)
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
-    sigma = jnp.exp(log_sigma) * response.scale
+    sigma = jnp.sqrt(variance) * response.scale
     return Examination(
-        psi, gradient, hessian, values, derivatives, inverse_triangle @ coefficients, sigma,
+        psi, gradient, hessian, Quantities(vcov, *values), Quantities(jnp.moveaxis(d_vcov, 0, -1), *derivatives), inverse_triangle @ coefficients, sigma,
         effects.modes, tuple(sigma * sd for sd in effects.sds), marginal * unweighted, conditional * unweighted,
         factors.residual,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxlmm._struct import Struct
 from jaxlmm._typing import Array
 
 Objective = Callable[[jax.Array], jax.Array]
+Tangents = TypeVar("Tangents")
 
 
 class Minimum(NamedTuple):
@@ -64,12 +65,24 @@ def minimise(method: AbstractMinimiser, objective: Objective, x: jax.Array, max_
     return method.result(objective, state, count)
 
 
-def second_order(objective: Objective, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def second_order(
+    objective: Objective, x: jax.Array, *, one_by_one: bool = False
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return value, gradient and Hessian of ``objective`` at ``x``, by forward over reverse differentiation."""
 
-    def first_order(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def first_order(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         value, gradient = jax.value_and_grad(objective)(x)
-        return gradient, (value, gradient)
+        return gradient, value
 
-    hessian, (value, gradient) = jax.jacfwd(first_order, has_aux=True)(x)
+    gradient, push, value = jax.linearize(first_order, x, has_aux=True)
+    hessian = each_direction(push, x, one_by_one=one_by_one)
     return value, gradient, 0.5 * (hessian + hessian.T)
+
+
+def each_direction(push: Callable[[jax.Array], Tangents], x: jax.Array, *, one_by_one: bool) -> Tangents:
+    """Return what ``push`` makes of every unit direction at ``x`` (k,), along a new first axis.
+
+    ``one_by_one`` saves the memory of all directions but one; together they are faster where matrices are small.
+    """
+    directions = jnp.eye(x.shape[0], dtype=x.dtype)
+    return jax.lax.map(push, directions) if one_by_one else jax.vmap(push)(directions)

@@ -1,7 +1,12 @@
-"""Newton's method in a trust region, without an eigensolver, for a handful of parameters and thousands of problems."""
+"""Newton's method in a trust region, without an eigensolver, for a handful of parameters and thousands of problems.
+
+The Hessian is exact, or learnt from gradients where an exact one is dear.
+"""
 
 from __future__ import annotations
 
+import abc
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -38,8 +43,19 @@ class NewtonState(NamedTuple):
     failed: jax.Array
 
 
-class Newton(AbstractMinimiser):
-    """Newton steps on the exact Hessian.
+class _Look(NamedTuple):
+    """The objective at a trial point: ``value`` (), ``gradient`` (k,), ``hessian`` (k, k), and ``learnt`` (k, k), what
+    is known of the Hessian at the old point if the trial is rejected.
+    """
+
+    value: jax.Array
+    gradient: jax.Array
+    hessian: jax.Array
+    learnt: jax.Array
+
+
+class TrustRegion(AbstractMinimiser):
+    """Steps on a quadratic model of the objective; how its Hessian is had, the subclass says.
 
     A step solves ``(H + μD) s = -g`` for a ladder of μ at once and takes the smallest that is positive definite and
     stays inside the radius (or the rung below, scaled to the radius). ``D`` measures each parameter by the root mean
@@ -56,6 +72,10 @@ class Newton(AbstractMinimiser):
     tolerance: float = static(default=1e-9)
     first_radius: float = static(default=0.7)
 
+    @abc.abstractmethod
+    def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
+        """Evaluate the objective at ``trial`` (k,)."""
+
     def init(self, objective: Objective, x: jax.Array) -> NewtonState:
         k = x.shape[0]
         zero = jnp.zeros((), x.dtype)
@@ -69,7 +89,7 @@ class Newton(AbstractMinimiser):
 
     def step(self, objective: Objective, state: NewtonState) -> NewtonState:
         trial = state.x + state.step
-        value, gradient, hessian = second_order(objective, trial)
+        value, gradient, hessian, learnt = self.look(objective, state, trial)
         first = jnp.isinf(state.value)
         noise = NOISE * (self.size + jnp.abs(value))
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
@@ -86,7 +106,7 @@ class Newton(AbstractMinimiser):
         x = jnp.where(accepted, trial, state.x)
         value = jnp.where(accepted, value, state.value)
         gradient = jnp.where(accepted, gradient, state.gradient)
-        hessian = jnp.where(accepted, hessian, state.hessian)
+        hessian = jnp.where(accepted, hessian, learnt)
         step, predicted, settled = self._propose(x, gradient, hessian, radius)
         return NewtonState(
             x, value, gradient, hessian, radius, step, predicted,
@@ -137,3 +157,36 @@ class Newton(AbstractMinimiser):
         gain = -(gradient @ along + 0.5 * along @ (hessian @ along))
         predicted = jnp.where(saddle, gain, predicted)
         return step, predicted, unshifted & (chosen < NEARLY_UNSHIFTED) & (shrink >= 1.0)
+
+
+class Newton(TrustRegion):
+    """Newton steps on the exact Hessian; ``one_by_one`` takes its columns one after the other, to save memory."""
+
+    one_by_one: bool = static(default=False)
+
+    def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
+        return _Look(*second_order(objective, trial, one_by_one=self.one_by_one), state.hessian)
+
+
+class QuasiNewton(TrustRegion):
+    """Steps on a Hessian that is learnt from the gradients by the symmetric rank-one update.
+
+    Without positive definiteness imposed, the update learns saddles too (Conn, Gould and Toint 1991). It starts from
+    ``curvature`` (k,), the Hessian's diagonal in relative changes of the parameters. The Hessian of the result is the
+    learnt one.
+    """
+
+    curvature: Array = dataclasses.field(kw_only=True)
+
+    def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
+        value, gradient = jax.value_and_grad(objective)(trial)
+        first = jnp.isinf(state.value)
+        step = jnp.where(first, 0.0, state.step)
+        rest = gradient - state.gradient - state.hessian @ step
+        along = rest @ step
+        lengths = jnp.sqrt((rest @ rest) * (step @ step))
+        safe = jnp.isfinite(along) & (jnp.abs(along) > 1e-8 * lengths)
+        update = jnp.where(safe, jnp.outer(rest, rest) / jnp.where(safe, along, 1.0), 0.0)
+        start = jnp.diag(jnp.asarray(self.curvature) * self._metric(trial))
+        learnt = jnp.where(first, start, state.hessian + update)
+        return _Look(value, gradient, learnt, learnt)

@@ -38,6 +38,11 @@ class AbstractSolver(Struct, abc.ABC):
     def build(cls, design: Design) -> Self:
         """Do the work that depends on the design alone, on the host."""
 
+    @property
+    def dear(self) -> bool:
+        """Whether an exact Hessian of the log-determinant costs many times its gradient."""
+        return False
+
     @abc.abstractmethod
     def pair(self, a: Array, b: Array) -> Any:
         """Prepare ``Aᵀ H⁻¹ B`` for ``a`` (N, i) and ``b`` (N, j) as far as it does not depend on theta."""
@@ -55,5 +60,8 @@ class AbstractSolver(Struct, abc.ABC):
         """Return ``Aᵀ H⁻¹ B``, (i, j)."""
 
     @abc.abstractmethod
-    def effects(self, design: Design, factors: Factors, residual: jax.Array) -> Effects:
-        """Return the modes of the random effects given the marginal ``residual`` (N,), y − Xβ in weighted rows."""
+    def effects(self, design: Design, factors: Factors, factor: Any, residual: jax.Array) -> Effects:
+        """Return the modes of the random effects given the marginal ``residual`` (N,), y − Xβ in weighted rows.
+
+        ``factor`` is what :meth:`factor` returned for the ``factors``.
+        """

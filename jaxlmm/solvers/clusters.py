@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -98,20 +97,22 @@ def _range(columns: NumpyArray) -> NumpyArray:
 
 def batched(clusters: list[Cluster]) -> list[list[Cluster]]:
     """Group clusters whose bases are of similar size and whose rows are of comparable number, the largest first."""
+    widths = np.array([cluster.basis.shape[1] for cluster in clusters])
+    rows = np.array([cluster.rows.size for cluster in clusters])
     batches = []
-    for group in _similar(clusters, lambda cluster: cluster.basis.shape[1], 0.6, 8):
-        batches += _similar(group, lambda cluster: cluster.rows.size, 0.25, BLOCK)
+    for group in similar(widths, 0.6, 8):
+        batches += [[clusters[place] for place in group[part]] for part in similar(rows[group], 0.25, BLOCK)]
     return batches
 
 
-def _similar(clusters: list[Cluster], size: Callable[[Cluster], int], share: float, small: int) -> list[list[Cluster]]:
-    """Split by size: together are sizes above ``share`` of the largest left, or all up to ``small``."""
-    sizes = np.array([rounded(size(cluster)) for cluster in clusters])
+def similar(sizes: NumpyArray, share: float, small: int) -> list[NumpyArray]:
+    """Split places by size (c,): together are sizes above ``share`` of the largest left, or all up to ``small``."""
+    sizes = np.array([rounded(int(size)) for size in sizes])
     left, found = np.ones(sizes.size, bool), []
     while left.any():
         largest = sizes[left].max()
         chosen = left & ((sizes > share * largest) | (largest <= small))
-        found.append([clusters[place] for place in np.flatnonzero(chosen)])
+        found.append(np.flatnonzero(chosen))
         left &= ~chosen
     return found
 

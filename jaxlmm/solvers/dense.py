@@ -125,16 +125,15 @@ class Dense(AbstractSolver):
             total = total + jnp.einsum("bmi,bmj->ij", left, inverse @ right)
         return total
 
-    def effects(self, design: Design, factors: Factors, residual: jax.Array) -> Effects:
-        inverses = self.factor(factors).inverses
+    def effects(self, design: Design, factors: Factors, factor: DenseFactor, residual: jax.Array) -> Effects:
         modes, sds = [], []
         for t, term in enumerate(design.terms):
-            factor = factors.terms[t]
-            size = factor.shape[0] if factor.ndim == 3 else design.n_padded  # at most as many levels as rows
+            root = factors.terms[t]
+            size = root.shape[0] if root.ndim == 3 else design.n_padded  # at most as many levels as rows
             mode = variance = jnp.zeros((size, term.size))
-            for batch, inverse in zip(self.batches, inverses, strict=True):
+            for batch, inverse in zip(self.batches, factor.inverses, strict=True):
                 local = batch.terms[t]
-                found, explained = _modes(batch, local, factor, inverse, residual)
+                found, explained = _modes(batch, local, root, inverse, residual)
                 mode = mode.at[local.levels].add(found, mode="drop")
                 variance = variance.at[local.levels].add(explained, mode="drop")
             modes.append(mode)

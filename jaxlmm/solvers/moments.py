@@ -128,13 +128,13 @@ class Moments(AbstractSolver):
         inverse = factor.inverse[self.level_class]
         return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
 
-    def effects(self, design: Design, factors: Factors, residual: jax.Array) -> Effects:
+    def effects(self, design: Design, factors: Factors, factor: MomentsFactor, residual: jax.Array) -> Effects:
         if not factors.terms:
             return Effects((), ())
         lam = _joint(factors)
         triangles = jnp.asarray(self.triangles)
         root = triangles @ lam
-        inverse = self.factor(factors).inverse
+        inverse = factor.inverse
         score = jnp.einsum("cki,ckl->cil", root, inverse)[self.level_class]
         modes = jnp.einsum("lik,lk->li", score, self.project(residual[:, None])[..., 0]) @ lam.T
         shrunk, _ = inverse_logdet(jnp.eye(lam.shape[1], dtype=lam.dtype)[None] + root.swapaxes(-1, -2) @ root)

@@ -2,7 +2,7 @@
 
 Usage: python collect.py SOURCE, where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as the R
 programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every optimum
-polished). Taken are all ``lmer`` fits, and those of other engines that show a contract: a process in time, a residual
+polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines that show a contract: a process in time, a residual
 structure, a known matrix across levels, compound symmetry.
 """
 
@@ -20,14 +20,13 @@ OTHERS = (
     "kin_sim_ml",
     "kin_sim_reml",
 )
-TOO_LARGE = ("insteval",)  # its model does not fit in the memory that the dense solver may take
 
 
 def main(source: Path) -> None:
     for path in sorted((source / "fits").glob("*.json")):
         record = json.loads(path.read_text())
-        wanted = record.get("engine") == "lmer" or path.stem in OTHERS
-        if not wanted or path.stem.startswith(TOO_LARGE):
+        plain_lme = record.get("engine") == "lme" and not record.get("structure")
+        if record.get("engine") != "lmer" and not plain_lme and path.stem not in OTHERS:
             continue
         shutil.copy(path, HERE / "fits" / path.name)
         for extra in (source / "fits").glob(f"{path.stem}.ranef.csv.gz"):

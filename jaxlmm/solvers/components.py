@@ -1,0 +1,152 @@
+"""What is left when the largest grouping factor is eliminated: independent components, found and laid out on the host."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._compile import program
+from jaxlmm._shapes import bucket
+from jaxlmm._typing import NumpyArray
+from jaxlmm.linalg import BLOCK, inverse_logdet
+from jaxlmm.model.design import Design
+from jaxlmm.solvers.clusters import rounded, similar
+from jaxlmm.solvers.coupling import Coupling, Entries, slices
+
+RIDGE = 1e-4
+"""What is added, relative to the diagonal, to invert products of columns that need not be independent: so much that
+rounding does not swell along the dependent ones."""
+
+EXACT = 4
+"""Up to this many levels of a factor in a component are not padded."""
+
+
+class Arrangement(NamedTuple):
+    """The layout of the rest's columns: batches of components, each grouping by grouping, level by level.
+
+    ``first_places``: per grouping (L,) the place of each level's first column; per batch ``shapes`` (count, size),
+    ``counts`` of levels per grouping and ``tables`` (B, l) of the levels (past the last where padded); ``n_places``
+    columns in all.
+    """
+
+    first_places: list[NumpyArray]
+    shapes: list[tuple[int, int]]
+    counts: list[tuple[int, ...]]
+    tables: list[tuple[NumpyArray, ...]]
+    n_places: int
+
+
+def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> list[NumpyArray]:
+    """Return, per grouping of the ``rest``, the number (L,) of the component that each level belongs to.
+
+    Two levels are in one component when a chain of eliminated levels connects them.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = int(design.n)
+    groupings = [design.groupings[g] for g in (eliminated, *rest)]
+    firsts = np.cumsum([0, *(int(grouping.n_levels) for grouping in groupings)])
+    codes = [np.asarray(grouping.codes)[:n] for grouping in groupings]
+    starts = np.tile(codes[0], len(rest))
+    ends = np.concatenate([np.zeros(0, int), *(c + first for c, first in zip(codes[1:], firsts[1:-1], strict=True))])
+    graph = coo_array((np.ones(ends.size, np.int8), (starts, ends)), shape=(firsts[-1], firsts[-1]))
+    _, label = connected_components(graph, directed=False)
+    own = [label[first:last] for first, last in zip(firsts[1:-1], firsts[2:], strict=True)]
+    _, renumbered = np.unique(np.concatenate([np.zeros(0, int), *own]), return_inverse=True)
+    return [renumbered[place] for place in slices([labels.size for labels in own])]
+
+
+def arrange(components: list[NumpyArray], levels: list[int], widths: tuple[int, ...]) -> Arrangement:
+    """Lay out components of similar size in batches; ``levels`` and ``widths`` are those of the groupings."""
+    if not components:
+        return Arrangement([], [], [], [], 0)
+    number = 1 + max(int(labels.max()) for labels in components)
+    held = np.stack([np.bincount(labels, minlength=number) for labels in components], axis=1)
+    first_places = [np.zeros(count, int) for count in levels]
+    arrangement = Arrangement(first_places, [], [], [], 0)
+    start = 0
+    for chosen in similar(held @ np.array(widths), 0.6, 8):
+        counts = tuple(_padded(int(count)) for count in held[chosen].max(axis=0))
+        offsets = np.cumsum([0, *(count * width for count, width in zip(counts, widths, strict=True))])
+        size = int(offsets[-1])
+        batch = bucket(chosen.size, 16) if size <= BLOCK and chosen.size > 1 else chosen.size
+        row = np.full(number, -1)
+        row[chosen] = np.arange(chosen.size)
+        tables = []
+        for g, labels in enumerate(components):
+            members = np.flatnonzero(row[labels] >= 0)
+            order = np.argsort(row[labels[members]], kind="stable")
+            members = members[order]
+            rows = row[labels[members]]
+            before = np.searchsorted(rows, np.arange(batch))
+            local = np.arange(members.size) - before[rows]
+            first_places[g][members] = start + rows * size + offsets[g] + local * widths[g]
+            table = np.full((batch, counts[g]), np.iinfo(np.int32).max, np.int32)
+            table[rows, local] = members
+            tables.append(table)
+        arrangement.shapes.append((batch, size))
+        arrangement.counts.append(counts)
+        arrangement.tables.append(tuple(tables))
+        start += batch * size
+    return arrangement._replace(n_places=start)
+
+
+def _padded(count: int) -> int:
+    return count if count <= EXACT else rounded(count)
+
+
+def products_outside(
+    entries: Entries, coupling: Coupling, places: list[NumpyArray], shapes: list[tuple[int, int]]
+) -> list[tuple[NumpyArray | None, NumpyArray | None]]:
+    """Return, per batch, ``Zᵀ(I − QQᵀ)Z`` (B, m, m) and nearly its inverse, or None where that is zero.
+
+    Within a level, columns in the range of the level's own are left out, so that what is zero is exactly zero.
+    """
+    from scipy.sparse import csr_array
+
+    if not any(values.any() for values in entries.outside):
+        return [(None, None)] * len(shapes)
+    n, total = entries.outside[0].size, coupling.places
+    columns = csr_array((n, total))
+    for values, place in zip(entries.outside, places, strict=True):
+        nonzero = np.flatnonzero(values)
+        columns = columns + csr_array((values[nonzero], (nonzero, place[nonzero])), shape=(n, total))
+    products = (columns.T @ columns).tocoo()
+    partly = entries._replace(values=np.where(entries.inside[:, None], 0.0, entries.values))
+    masked = Coupling.of(partly, shapes, coupling.n_levels) if entries.inside.any() else coupling
+    size = masked.values.shape[1]
+    weight = np.broadcast_to(np.eye(size), (coupling.n_levels, size, size))
+    found: list[tuple[NumpyArray | None, NumpyArray | None]] = []
+    grams = _grams(masked, weight)
+    for place, (count, width), gram in zip(slices([c * w for c, w in shapes]), shapes, grams, strict=True):
+        own = (products.row >= place.start) & (products.row < place.stop)
+        row, column = products.row[own] - place.start, products.col[own] - place.start
+        batch = np.zeros((count, width, width))
+        batch[row // width, row % width, column % width] = products.data[own]
+        if own.any():
+            batch -= np.asarray(gram)
+            found.append((batch, np.asarray(_near_inverse(batch))))
+        else:
+            found.append((None, None))
+    return found
+
+
+@program(once=True)
+def _grams(coupling: Coupling, weight: NumpyArray) -> list[jax.Array]:
+    return coupling.gram(jnp.asarray(weight))
+
+
+@program(once=True)
+def _near_inverse(products: NumpyArray) -> jax.Array:
+    """Invert positive semidefinite matrices (B, m, m) with a small ridge; empty columns give zeros."""
+    a = jnp.asarray(products)
+    length = jnp.sqrt(jnp.maximum(jnp.diagonal(a, axis1=-2, axis2=-1), 0.0))
+    scale = jnp.where(length > 0, 1.0 / jnp.where(length > 0, length, 1.0), 0.0)
+    outer = scale[:, :, None] * scale[:, None, :]
+    eye = jnp.eye(a.shape[-1], dtype=a.dtype)[None]
+    inverse, _ = inverse_logdet(a * outer + (RIDGE + jnp.where(scale > 0, 0.0, 1.0))[:, :, None] * eye)
+    return inverse * outer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,11 @@ class Method(enum.StrEnum):
 def _read(path: Path) -> Any:
     import pandas as pd
 
-    readers = {".csv": pd.read_csv, ".tsv": lambda file: pd.read_csv(file, sep="\t"), ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".csv": pd.read_csv,
+        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".parquet": pd.read_parquet,
+    }
     if path.suffix not in readers:
         _stop(f"DATA: expected a file ending in {', '.join(readers)}, got {path}.", USAGE_ERROR)
     if not path.exists():
@@ -35,6 +40,23 @@ def _read(path: Path) -> Any:
 def _stop(message: str, code: int) -> None:
     typer.echo(f"jaxlmm: {message}", err=True)
     raise typer.Exit(code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import jaxlmm
+
+        typer.echo(f"jaxlmm {jaxlmm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Linear mixed models in lme4's formulas."""
 
 
 @app.command()

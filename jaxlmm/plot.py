@@ -46,7 +46,7 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
     for column in modes:
         shown = modes[column][modes[column] != 0.0].sort_values()
         places = start + np.arange(len(shown))
-        ax.errorbar(places, shown, 1.96 * sds.loc[shown.index, column], fmt=".", elinewidth=0.7, label=str(column))
+        ax.errorbar(places, shown, 1.96 * sds[column].loc[shown.index], fmt=".", elinewidth=0.7, label=str(column))
         start += len(shown)
     ax.axhline(0.0, color="grey", linewidth=0.8)
     ax.set(xlabel=f"{group}, in order of the mode", ylabel="conditional mode")

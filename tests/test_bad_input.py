@@ -66,6 +66,10 @@ CASES = {
     "residual": (GOOD, DATA, {"residual": "us(x | g)"}, lmm.OptionError, ["structure over positions"]),
     "no residual tag": (GOOD, DATA, {"residual": "t"}, lmm.FormulaError, ["expected one term such as"]),
     "repeated position": (GOOD, changed(t=1.0), {"residual": "ou(t | g)"}, lmm.DataError, ["one row per position"]),
+    "covariance is no dict": (GOOD, DATA, {"covariance": 3}, lmm.OptionError, ["expected a dict", "got int"]),
+    "kinship is no dict": (GOOD, DATA, {"kinship": 3}, lmm.KinshipError, ["expected a dict", "got int"]),
+    "lme4's REML": (GOOD, DATA, {"REML": False}, lmm.OptionError, ["fit has no option 'REML'", "method='ML'"]),
+    "misspelled option": (GOOD, DATA, {"weight": "w"}, lmm.OptionError, ["'weight'", "did you mean weights"]),
     "covariance key": (
         GOOD, DATA, {"covariance": {"k": lmm.covariance.Diagonal()}}, lmm.OptionError, ["matches no term"],
     ),
@@ -117,9 +121,9 @@ def test_levels_equal_to_rows_are_fine_with_a_known_matrix():
 
 
 def test_nothing_is_computed_for_bad_input(monkeypatch):
-    import jaxlmm.api.fitting as fitting
+    import jaxlmm.api.solving as solving
 
-    monkeypatch.setattr(fitting, "solve_single", None)
+    monkeypatch.setattr(solving, "solve_single", None)
     for formula, data, options, kind, _ in CASES.values():
         with pytest.raises(kind):
             lmm.fit(formula, data, **options)

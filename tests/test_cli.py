@@ -86,5 +86,11 @@ def test_demo_checks_the_file_before_it_fits(tmp_path):
     assert run("demo", "--out", tmp_path / "effects.foo").exit_code == 2
 
 
+def test_version():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.output == f"jaxlmm {lmm.__version__}\n"
+
+
 def test_info():
     assert "jaxlmm" in run("info").output

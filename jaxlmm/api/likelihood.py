@@ -10,14 +10,17 @@ import jax.numpy as jnp
 import pandas as pd
 
 from jaxlmm._precision import in_double_precision
+from jaxlmm.api.call import criterion
+from jaxlmm.api.names import named_options
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.errors import DataError, choose
-from jaxlmm.formula import build_frame, parse
+from jaxlmm.errors import DataError
+from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design
 from jaxlmm.solvers import SOLVERS, select
 
 
+@named_options
 @in_double_precision
 def design(
     formula: str,
@@ -40,9 +43,8 @@ def design(
     >>> int(design.n), design.n_fixed
     (180, 2)
     """
-    return build_frame(
-        parse(formula), data, weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual
-    ).design
+    options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
+    return build_frame(parse(formula), data, options).design
 
 
 def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -79,8 +81,7 @@ def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.A
     (3, 3)
     (2,)
     """
-    method = choose("method", method.upper(), ("REML", "ML"))
-    likelihood = _prepared(design, method)
+    likelihood = _prepared(design, criterion(method))
     n, k = int(design.n), likelihood.layout.n_theta
 
     def f(theta: jax.Array, y: jax.Array) -> jax.Array:

@@ -1,6 +1,19 @@
 """From words and a data frame to a design: bars, columns, missing rows, labels."""
 
 from jaxlmm.formula.frame import ModelFrame, TermLabels, build_frame
+from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import Bar, ParsedFormula, parse
+from jaxlmm.formula.response import with_response
+from jaxlmm.formula.update import updated
 
-__all__ = ["Bar", "ModelFrame", "ParsedFormula", "TermLabels", "build_frame", "parse"]
+__all__ = [
+    "Bar",
+    "ModelFrame",
+    "ModelOptions",
+    "ParsedFormula",
+    "TermLabels",
+    "build_frame",
+    "parse",
+    "updated",
+    "with_response",
+]

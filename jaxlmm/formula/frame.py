@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,7 @@ import pandas as pd
 
 from jaxlmm._shapes import bucket, pad
 from jaxlmm._typing import NumpyArray
-from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.errors import DataError, OptionError
+from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import (
     as_frame,
     check_grouping,
@@ -23,7 +23,8 @@ from jaxlmm.formula.checks import (
 )
 from jaxlmm.formula.columns import as_arithmetic, independent_columns, model_columns, plain_dtypes, used_variables
 from jaxlmm.formula.levels import Levels, across_levels, grouping_levels
-from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula, parse_tag
+from jaxlmm.formula.options import ModelOptions
+from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.terms import STRUCTURES, TermBuilder, TermLabels, structures_of
 from jaxlmm.formula.tokens import Token, join
 from jaxlmm.model.design import Design, Grouping, Term
@@ -32,11 +33,12 @@ SMALLEST_ROWS = 256
 """Rows are padded to at least this many, so that small data sets share their programs."""
 
 
-class ModelFrame(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelFrame:
     """A design with everything that names it.
 
-    ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are ``kept``, of all ``column_names``; ``levels``
-    maps each group to its labels.
+    ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are ``kept``, of all ``column_names``; ``index``
+    labels the n rows, those of the data that are ``used`` (rows,); ``levels`` maps each group to its labels.
     """
 
     formula: str
@@ -46,13 +48,18 @@ class ModelFrame(NamedTuple):
     column_names: tuple[str, ...]
     kept: NumpyArray
     index: pd.Index
-    n_dropped: int
+    used: NumpyArray
     weights: NumpyArray
     offset: NumpyArray
     levels: dict[str, Levels]
     terms: tuple[TermLabels, ...]
     residual: TermLabels | None
     design: Design
+
+    @property
+    def n_dropped(self) -> int:
+        """The number of rows of the data that are not used, because a value is missing."""
+        return int((~self.used).sum())
 
     @property
     def fixed_names(self) -> tuple[str, ...]:
@@ -66,16 +73,7 @@ class ModelFrame(NamedTuple):
         return (*(name for term in self.terms for name in term.parameters), *last)
 
 
-def build_frame(
-    parsed: ParsedFormula,
-    data: Any,
-    *,
-    weights: str | Sequence[float] | None = None,
-    offset: str | Sequence[float] | None = None,
-    kinship: Mapping[str, pd.DataFrame] | None = None,
-    covariance: Mapping[str, AbstractCovariance] | None = None,
-    residual: str | None = None,
-) -> ModelFrame:
+def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> ModelFrame:
     """Evaluate a formula on data: drop incomplete rows once, check, and build the design.
 
     Raises
@@ -83,9 +81,9 @@ def build_frame(
     FormulaError, DataError, KinshipError, OptionError
         Before any computing, each with what was expected and what came.
     """
-    residual_bar = _residual_bar(residual)
+    residual_bar = options.residual_bar
     bars = (*parsed.bars, *((residual_bar,) if residual_bar else ()))
-    rows = _complete_rows(parsed, bars, as_frame(data), weights, offset)
+    rows = _complete_rows(parsed, bars, as_frame(data), options.weights, options.offset)
     data, n = rows.data, len(rows.data)
     root_weight = np.sqrt(check_weights(rows.weights, n))
     total_offset = _offset(parsed, rows)
@@ -104,10 +102,10 @@ def build_frame(
         )
     basis, triangle = np.linalg.qr(x * root_weight[:, None])
     if y is not None:
-        _check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
+        check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
 
     levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
-    known = across_levels(kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
+    known = across_levels(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
         exempt = told_apart or TAGS[bar.tag] == "positions"
@@ -121,7 +119,7 @@ def build_frame(
     builder = TermBuilder(data, root_weight, padded, set())
     built = [
         builder.build(bar, structure, levels[bar.group_name], places[bar.group_name], bar.group_name in known)
-        for bar, structure in zip(parsed.bars, structures_of(parsed.bars, covariance), strict=True)
+        for bar, structure in zip(parsed.bars, structures_of(parsed.bars, options.covariance), strict=True)
     ]
     residual_term, residual_labels = None, None
     if residual_bar is not None:
@@ -135,7 +133,7 @@ def build_frame(
         tuple(term for term, _ in built), groupings, residual_term,
     )  # fmt: skip
     return ModelFrame(
-        parsed.text, join(parsed.response), y, x, fixed.names, kept, data.index, rows.n_dropped, root_weight**2,
+        parsed.text, join(parsed.response), y, x, fixed.names, kept, data.index, rows.used, root_weight**2,
         total_offset, levels, tuple(label for _, label in built),
         residual_labels, design,
     )  # fmt: skip
@@ -145,7 +143,7 @@ class _Rows(NamedTuple):
     """The complete rows of the used columns, with weights and offset on them."""
 
     data: pd.DataFrame
-    n_dropped: int
+    used: NumpyArray
     weights: pd.Series | None
     offset: pd.Series | None
 
@@ -173,7 +171,7 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFram
         )
     used = plain_dtypes(used[complete])
     pick = [None if extra is None else extra[complete] for extra in (weight, shift)]
-    return _Rows(used, int((~complete).sum()), *pick)
+    return _Rows(used, complete, *pick)
 
 
 def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
@@ -202,20 +200,12 @@ def _offset(parsed: ParsedFormula, rows: _Rows) -> NumpyArray:
     return total
 
 
-def _check_not_perfect(name: str, y: NumpyArray, basis: NumpyArray) -> None:
+def check_not_perfect(name: str, y: NumpyArray, basis: NumpyArray) -> None:
+    """Raise if a weighted response (n,) lies in the span of the fixed effects' orthonormal ``basis`` (n, p)."""
     residual = y - basis @ (basis.T @ y)
     residual = residual - basis @ (basis.T @ residual)
     if np.linalg.norm(residual) <= 1e-12 * np.linalg.norm(y):
         raise DataError(f"response {name}: the fixed effects fit it perfectly, so there is no variance to estimate.")
-
-
-def _residual_bar(residual: str | None) -> Bar | None:
-    if residual is None:
-        return None
-    bar = parse_tag(residual, "residual")
-    if TAGS[bar.tag] != "positions":
-        raise OptionError(f"residual: expected a structure over positions such as 'ou(time | g)', got {residual!r}.")
-    return bar
 
 
 def _as_residual(term: Term, labels: TermLabels, levels: Levels) -> tuple[Term, TermLabels]:

@@ -93,8 +93,6 @@ def across_levels(kinship: Mapping[str, Any] | None, levels: Mapping[str, Levels
     KinshipError
         If a matrix is not labelled, lacks a level, or is not a covariance matrix.
     """
-    if kinship is not None and not isinstance(kinship, Mapping):
-        raise KinshipError(f"kinship: expected a dict from group to matrix, got {type(kinship).__name__}.")
     found = {}
     for group, matrix in (kinship or {}).items():
         if group not in levels:

@@ -79,12 +79,24 @@ def parse_tag(text: str, option: str) -> Bar:
     if not isinstance(text, str):
         raise OptionError(f"{option}: expected text such as 'ou(time | subject)', got {type(text).__name__}.")
     tokens = tokenize(text)
-    if len(tokens) < 2 or tokens[0].kind != "name" or not _is_bar(tokens):
+    if len(tokens) < 2 or tokens[0].kind != "name" or not is_bar(tokens):
         raise FormulaError(f"{option}: expected one term such as 'ou(time | subject)', got {text!r}.")
     _add_bar(text, tokens, bars)
     if len(bars) != 1:
         raise FormulaError(f"{option}: expected one grouping factor, as in 'ou(time | a:b)', got {text!r}.")
     return bars[0]
+
+
+def residual_bar(text: str) -> Bar:
+    """Read the structure that ``residual=`` takes.
+
+    >>> residual_bar("ou(time | subject)").tag
+    'ou'
+    """
+    bar = parse_tag(text, "residual")
+    if TAGS[bar.tag] != "positions":
+        raise OptionError(f"residual: expected a structure over positions such as 'ou(time | g)', got {text!r}.")
+    return bar
 
 
 def _collect(
@@ -100,7 +112,7 @@ def _collect(
                 continue
             raise FormulaError(f"formula {formula!r}: a term is missing after {sign or '~'!r}.")
         inside = term[1:-1] if term[0].text == "(" and term[-1].text == ")" else []
-        if _is_bar(term):
+        if is_bar(term):
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: a random term cannot be subtracted; leave it out instead.")
             _add_bar(formula, term, bars)
@@ -122,7 +134,8 @@ def _collect(
             fixed += [*([Token("operator", sign or "+")] if fixed or sign == "-" else []), *term]
 
 
-def _is_bar(term: Sequence[Token]) -> bool:
+def is_bar(term: Sequence[Token]) -> bool:
+    """Whether a term is ``(left | group)`` or ``tag(left | group)``."""
     start = 1 if term[0].kind == "name" else 0
     if len(term) < start + 2 or term[start].text != "(" or term[-1].text != ")":
         return False

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-from collections.abc import Callable, Mapping
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Solution
-from jaxlmm.errors import OptionError, choose, nearest
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import Examination, Uncertainty, Verdict
 from jaxlmm.model import Design
-from jaxlmm.results import rows, shares, tidy
+from jaxlmm.results import again, broom, effects, fixed, matrices, printed, record, rows, shares
 from jaxlmm.results.certificate import Certificate
-from jaxlmm.results.record import record
-from jaxlmm.results.tables import intervals, t_table
-from jaxlmm.results.text import Summary, summarise
 from jaxlmm.solvers import Choice
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear mixed model. Made by :func:`jaxlmm.fit`; nothing in it changes.
+
+    Its scalars are properties. Its tables are methods, and each is a plain function of a fit in a module beside this
+    one: the list at the end of the class is the table of contents.
 
     Examples
     --------
@@ -46,12 +40,15 @@ class Fit:
     verdict: Verdict
     uncertainty: Uncertainty
     choice: Choice
-    method: str
+    call: again.Call
     seconds: float
     device: str
 
     def __repr__(self) -> str:
         return f"<jaxlmm Fit: {self.formula} by {self.method}, {self.status}, deviance {self.deviance:.4f}>"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     # ---- scalars -------------------------------------------------------------------------------------------------
 
@@ -59,6 +56,11 @@ class Fit:
     def formula(self) -> str:
         """The formula as it was given."""
         return self.frame.formula
+
+    @property
+    def method(self) -> str:
+        """``"REML"`` or ``"ML"``."""
+        return self.call.method
 
     @property
     def design(self) -> Design:
@@ -151,184 +153,32 @@ class Fit:
         """What is proven about the optimum."""
         return Certificate.of(self.verdict)
 
-    # ---- fixed effects -------------------------------------------------------------------------------------------
+    # ---- tables and rows: functions of a fit ---------------------------------------------------------------------
 
-    def fixef(self) -> pd.Series:
-        """Return the fixed effects by term."""
-        return pd.Series(np.array(self.examination.beta), index=list(self.frame.fixed_names), name="estimate")
+    fixef = fixed.fixef
+    vcov = fixed.vcov
+    coef = fixed.coef
 
-    def vcov(self, kind: str = "model") -> pd.DataFrame:
-        """Return the covariance matrix of the fixed effects; ``kind`` is ``"model"``."""
-        choose("kind", kind, ("model",))
-        names = list(self.frame.fixed_names)
-        return pd.DataFrame(self.uncertainty.vcov, index=names, columns=names)
+    variance = effects.variance
+    ranef = effects.ranef
+    ranef_sd = effects.ranef_sd
+    coef_by = effects.coef_by
 
-    def coef(self, df: str = "satterthwaite", *, level: float = 0.95) -> pd.DataFrame:
-        """Return the table of fixed effects, index ``term``.
+    ratio = shares.ratio
+    pve = shares.pve
+    delta = shares.delta
 
-        Parameters
-        ----------
-        df
-            ``"satterthwaite"`` degrees of freedom, or ``"normal"`` for z tests.
-        level
-            The confidence level.
+    fitted = rows.fitted
+    residuals = rows.residuals
 
-        Returns
-        -------
-        pandas.DataFrame
-            ``estimate std_error df statistic p_value conf_low conf_high``; a column that the others determine has NaN.
-        """
-        choose("df", df, ("satterthwaite", "normal"))
-        names = list(self.frame.fixed_names)
-        count = np.full(len(names), np.inf)
-        if df == "satterthwaite":
-            count = self.uncertainty.satterthwaite(np.eye(len(names)))
-        estimate = np.asarray(self.examination.beta)
-        table = t_table(names, estimate, np.sqrt(np.diag(self.uncertainty.vcov)), count, level)
-        return table.reindex(pd.Index(self.frame.column_names, name="term"))
+    model_matrix = matrices.model_matrix
+    random_matrix = matrices.random_matrix
+    marginal_cov = matrices.marginal_cov
 
-    # ---- random effects ------------------------------------------------------------------------------------------
+    summary = printed.summary
+    tidy = broom.tidy
+    glance = broom.glance
+    save = record.save
 
-    def variance(self, scale: str = "sd") -> pd.DataFrame:
-        """Return the variance parameters, index ``parameter``.
-
-        Parameters
-        ----------
-        scale
-            ``"sd"``: standard deviations in response units, and correlations; ``"variance"``: squared ones.
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``group estimate std_error conf_low conf_high at_boundary fixed``. Standard errors come from the exact
-            Hessian; a parameter at a boundary or on a ridge has none.
-        """
-        choose("scale", scale, ("sd", "variance"))
-        names = list(self.frame.parameters)
-        estimate = np.array(self.examination.values.report)
-        with np.errstate(invalid="ignore"):
-            std_error = np.sqrt(np.diag(self.uncertainty.report_cov))
-        if scale == "variance":
-            is_sd = np.array([name.split(": ")[-1].startswith("sd") for name in names])
-            std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
-            estimate = np.where(is_sd, estimate**2, estimate)
-            names = [name.replace(": sd", ": var", 1) for name in names]
-        low, high = intervals(names, estimate, std_error)
-        table = {
-            "group": [name.split(": ")[0] for name in names],
-            "estimate": estimate,
-            "std_error": std_error,
-            "conf_low": low,
-            "conf_high": high,
-            "at_boundary": self.verdict.at_boundary,
-            "fixed": False,
-        }
-        return pd.DataFrame(table, index=pd.Index(names, name="parameter"))
-
-    def ranef(self, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
-        """Return the conditional modes, levels × columns of all terms of ``group``; a dict for all groups without."""
-        return self._by_group(self.examination.modes, group)
-
-    def ranef_sd(self, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
-        """Return the conditional standard deviations of the modes given theta and beta, in the shape of ``ranef``."""
-        return self._by_group(self.examination.mode_sds, group)
-
-    def _by_group(self, arrays: tuple, group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
-        grouped = dict.fromkeys(term.group for term in self.frame.terms)
-        if group is None:
-            return {name: self._one_group(arrays, name) for name in grouped}
-        if group not in grouped:
-            raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(group, grouped)}.")
-        return self._one_group(arrays, group)
-
-    def _one_group(self, arrays: tuple, group: str) -> pd.DataFrame:
-        labels = self.frame.levels[group].labels
-        parts = [
-            pd.DataFrame(np.array(array)[: len(labels)], index=labels, columns=list(term.columns))
-            for term, array in zip(self.frame.terms, arrays, strict=True)
-            if term.group == group
-        ]
-        return pd.concat(parts, axis=1).rename_axis(index=group)
-
-    # ---- shares of variance --------------------------------------------------------------------------------------
-
-    def ratio(self, group: str) -> pd.Series:
-        """Return the share of ``group`` in all random variance plus residual (an ICC, a heritability).
-
-        Variances are averaged over the rows. Returns ``estimate std_error conf_low conf_high``.
-        """
-        return shares.ratio(self, group)
-
-    def pve(self) -> pd.DataFrame:
-        """Return the shares of the fixed part, each group and the residual in the total variance; they sum to 1."""
-        return shares.pve(self)
-
-    def delta(self, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
-        """Return a function of the variance parameters with its standard error by the delta method.
-
-        Parameters
-        ----------
-        f
-            Takes a dict from parameter name (as in :meth:`variance`, standard deviations and correlations) to value
-            and returns a number, in arithmetic or ``jax.numpy``.
-
-        Returns
-        -------
-        pandas.Series
-            ``estimate std_error conf_low conf_high``; the interval is Wald's on the function's own scale.
-
-        Examples
-        --------
-        >>> import jaxlmm as lmm
-        >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
-        >>> f = lambda v: v["Subject: sd(Intercept)"] ** 2 / v["Residual: sd"] ** 2
-        >>> fit.delta(f).round(3).to_dict()
-        {'estimate': 1.435, 'std_error': 0.554, 'conf_low': 0.35, 'conf_high': 2.52}
-        """
-        return shares.delta(self, f)
-
-    # ---- rows ----------------------------------------------------------------------------------------------------
-
-    def fitted(self, level: str = "conditional") -> pd.Series:
-        """Return fitted values on the data's index: with the random effects' modes, or ``"marginal"`` without."""
-        return rows.fitted(self, level)
-
-    def residuals(self, type: str = "response", level: str = "conditional") -> pd.Series:
-        """Return residuals on the data's index.
-
-        Parameters
-        ----------
-        type
-            ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation;
-            ``"normalized"``: pearson, and decorrelated by the residual structure's Cholesky factor.
-        level
-            Of the fitted values.
-        """
-        return rows.residuals(self, type, level)
-
-    # ---- tables --------------------------------------------------------------------------------------------------
-
-    def tidy(self, effects: str = "fixed", *, df: str = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
-        """Return one table in the manner of broom.mixed.
-
-        Parameters
-        ----------
-        effects
-            ``"fixed"``, ``"ran_pars"`` (variance parameters), ``"ran_vals"`` (modes), or ``"all"`` of them with a
-            first column ``effect``.
-        df, level
-            As in :meth:`coef`.
-        """
-        return tidy.tidy(self, effects, df, level)
-
-    def glance(self) -> pd.DataFrame:
-        """Return one row of scalars."""
-        return tidy.glance(self)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fit's tables and scalars as JSON; what is not a finite number becomes null."""
-        Path(path).write_text(json.dumps(record(self), indent=1, allow_nan=False) + "\n")
-
-    def summary(self, df: str = "satterthwaite") -> Summary:
-        """Return the printed account of the fit; ``print`` it. ``df`` as in :meth:`coef`."""
-        return summarise(self, df)
+    refit = again.refit
+    update = again.update

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """The version of the record's layout."""
+
+
+def save(fit: Fit, path: str | PathLike[str]) -> None:
+    """Write the fit's tables and scalars as JSON; what is not a finite number becomes null."""
+    Path(path).write_text(json.dumps(record(fit), indent=1, allow_nan=False) + "\n")
 
 
 def record(fit: Fit) -> dict[str, Any]:

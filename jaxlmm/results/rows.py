@@ -14,17 +14,29 @@ if TYPE_CHECKING:
     from jaxlmm.results.fit import Fit
 
 
-def fitted(fit: Fit, level: str) -> pd.Series:
-    """Fitted values (n,) with the offset; ``level`` is conditional or marginal."""
+def fitted(fit: Fit, level: str = "conditional") -> pd.Series:
+    """Return fitted values on the data's index: with the random effects' modes, or ``"marginal"`` without.
+
+    They hold the offset, and are in units of the response.
+    """
     choose("level", level, ("conditional", "marginal"))
     values = fit.examination.conditional if level == "conditional" else fit.examination.marginal
     return pd.Series(np.asarray(values)[: fit.n] + fit.frame.offset, index=fit.frame.index, name="fitted")
 
 
-def residuals(fit: Fit, kind: str, level: str) -> pd.Series:
-    """Residuals (n,) of a ``kind``: response, pearson or normalized."""
-    choose("type", kind, ("response", "pearson", "normalized"))
-    raw = fit.frame.y - fitted(fit, level)
+def residuals(fit: Fit, type: str = "response", level: str = "conditional") -> pd.Series:
+    """Return residuals on the data's index.
+
+    Parameters
+    ----------
+    type
+        ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation;
+        ``"normalized"``: pearson, and decorrelated by the residual structure's Cholesky factor.
+    level
+        Of the fitted values.
+    """
+    kind = choose("type", type, ("response", "pearson", "normalized"))
+    raw = np.asarray(fit.frame.y) - fitted(fit, level)
     if kind != "response":
         raw = raw * np.sqrt(fit.frame.weights) / fit.sigma
     if kind == "normalized" and fit.design.residual is not None:

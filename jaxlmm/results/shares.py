@@ -14,6 +14,7 @@ from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.inference import delta_method
+from jaxlmm.results.effects import check_group
 from jaxlmm.results.tables import estimate_frame
 
 if TYPE_CHECKING:
@@ -21,19 +22,24 @@ if TYPE_CHECKING:
 
 
 def ratio(fit: Fit, group: str) -> pd.Series:
-    """Share of one group in the random and residual variance."""
+    """Return the share of ``group`` in all random variance plus residual (an ICC, a heritability).
+
+    Variances are averaged over the rows. Returns ``estimate std_error conf_low conf_high``.
+    """
     groups = _groups(fit)
-    if group not in groups[:-1]:
-        raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(group, groups[:-1])}.")
+    check_group(fit, group)
     variances, jacobian = _by_group(fit)
     place, total = groups.index(group), variances.sum()
     gradient = (np.eye(len(groups))[place] - variances[place] / total) / total
     std_error = delta_method((gradient @ jacobian)[None], fit.uncertainty.component_cov)
-    return _share_frame([group], np.array([variances[place] / total]), std_error).loc[group]
+    return _share_frame([group], np.array([variances[place] / total]), std_error).iloc[0]
 
 
 def pve(fit: Fit) -> pd.DataFrame:
-    """Shares of the fixed part (sample variance of Xβ), each group and the residual."""
+    """Return the shares of the fixed part, each group and the residual in the total variance; they sum to 1.
+
+    The variance of the fixed part is the sample variance of Xβ.
+    """
     groups = _groups(fit)
     variances, jacobian = _by_group(fit)
     x = fit.frame.x - fit.frame.x.mean(axis=0)
@@ -55,7 +61,27 @@ def pve(fit: Fit) -> pd.DataFrame:
 
 @in_double_precision
 def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
-    """A function of the named parameters, with a Wald interval on its own scale."""
+    """Return a function of the variance parameters with its standard error by the delta method.
+
+    Parameters
+    ----------
+    f
+        Takes a dict from parameter name (as in :meth:`variance`, standard deviations and correlations) to value
+        and returns a number, in arithmetic or ``jax.numpy``.
+
+    Returns
+    -------
+    pandas.Series
+        ``estimate std_error conf_low conf_high``; the interval is Wald's on the function's own scale.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
+    >>> f = lambda v: v["Subject: sd(Intercept)"] ** 2 / v["Residual: sd"] ** 2
+    >>> fit.delta(f).round(3).to_dict()
+    {'estimate': 1.435, 'std_error': 0.554, 'conf_low': 0.35, 'conf_high': 2.52}
+    """
     names = fit.frame.parameters
     values = np.asarray(fit.examination.values.report)
 
@@ -76,7 +102,7 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
         if np.isfinite(values[place]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
             jacobian[place] = np.nan  # it depends on a parameter at a boundary, though not to first order
     std_error = delta_method(jacobian[None], fit.uncertainty.report_cov)
-    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, None).loc["value"].rename(None)
+    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, None).iloc[0].rename(None)
 
 
 def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:

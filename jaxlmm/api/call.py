@@ -1,0 +1,104 @@
+"""What ``fit`` was asked for, as one frozen object that can be asked again."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from jaxlmm._precision import in_double_precision
+from jaxlmm.api.names import check_names
+from jaxlmm.api.solving import solve
+from jaxlmm.errors import FormulaError, OptionError, choose
+from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
+from jaxlmm.optimise import AbstractMinimiser, Optax
+from jaxlmm.results import Fit
+from jaxlmm.solvers import SOLVERS, select
+
+MODEL_OPTIONS = tuple(field.name for field in dataclasses.fields(ModelOptions))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Call:
+    """A formula with data and options, checked when it is made; the protocol of :mod:`jaxlmm.results.again`.
+
+    ``data`` are kept as they came, without a copy: a data frame that is changed in place later is seen as it is then.
+    ``replaced`` says that the response is no longer that of the data.
+    """
+
+    formula: str
+    data: Any
+    options: ModelOptions
+    method: str = "REML"
+    solver: str = "auto"
+    optimizer: Any = "newton"
+    replaced: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", criterion(self.method))
+        choose("solver", self.solver, ("auto", *SOLVERS))
+        _ = self.first_order
+
+    @classmethod
+    def of(cls, formula: str, data: Any, options: Mapping[str, Any]) -> Self:
+        """Make a call from keyword options by name."""
+        model = ModelOptions(**{name: value for name, value in options.items() if name in MODEL_OPTIONS})
+        return cls(formula, data, model, **{k: value for k, value in options.items() if k not in MODEL_OPTIONS})
+
+    @property
+    def first_order(self) -> AbstractMinimiser | None:
+        """The minimiser to find the optimum with, or None for Newton's method."""
+        if isinstance(self.optimizer, str):
+            if self.optimizer == "newton":
+                return None
+        elif hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update"):
+            return Optax(self.optimizer)
+        raise OptionError(f"optimizer: expected 'newton' or an optax gradient transformation, got {self.optimizer!r}.")
+
+    @in_double_precision
+    @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
+    def run(self) -> Fit:
+        """Fit the model."""
+        started = time.perf_counter()
+        parsed = parse(self.formula)
+        if not parsed.response:
+            raise FormulaError(f"formula {self.formula!r}: expected a response left of '~', as in 'y ~ x + (1 | g)'.")
+        frame = build_frame(parsed, self.data, self.options)
+        return solve(self, frame, select(frame.design, self.solver), self.first_order, started)
+
+    def refit(self, fit: Fit, y: Any) -> Fit:
+        """Fit the model of ``fit`` to another response on its design."""
+        started = time.perf_counter()
+        call = dataclasses.replace(self, replaced=True)
+        return solve(call, with_response(fit.frame, y), fit.choice, self.first_order, started)
+
+    def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
+        """Fit a changed call; the design of ``fit`` serves again where only the way of fitting changes."""
+        started = time.perf_counter()
+        check_names("update", options, _OPTIONS)
+        kept = {name: getattr(self.options, name) for name in MODEL_OPTIONS}
+        kept |= {"method": self.method, "solver": self.solver, "optimizer": self.optimizer}
+        text = self.formula if formula is None else updated(self.formula, formula)
+        call = Call.of(text, self.data if data is None else data, {**kept, **options})
+        if formula is None and data is None and not set(options) & set(MODEL_OPTIONS):
+            call = dataclasses.replace(call, replaced=self.replaced)
+            return solve(call, fit.frame, select(fit.design, call.solver), call.first_order, started)
+        if self.replaced and data is None:
+            raise OptionError(
+                "update: this fit's response came from refit(y) and is not in the data, so the model cannot be built "
+                "anew. Put the response into a data frame and pass data=, or update the original fit and refit that."
+            )
+        return call.run()
+
+
+_OPTIONS = (*MODEL_OPTIONS, "method", "solver", "optimizer")
+
+
+def criterion(method: Any) -> str:
+    """Return ``"REML"`` or ``"ML"`` for ``method`` in any case."""
+    if isinstance(method, str) and method.upper() in ("REML", "ML"):
+        return method.upper()
+    raise OptionError(f"method: expected 'REML' or 'ML', got {method!r}.")

@@ -1,0 +1,82 @@
+"""Another response on the rows of a model that is already built."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import DataError
+from jaxlmm.formula.checks import check_response
+from jaxlmm.formula.frame import ModelFrame, check_not_perfect
+
+
+def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
+    """Return the frame with another response; nothing else of it is computed again.
+
+    Parameters
+    ----------
+    frame
+        A model on n rows, out of N rows of data.
+    y
+        Numbers in the units of the formula's left side: (n,), or (N,) of which those of the used rows are taken. A
+        series is aligned by its index.
+
+    Raises
+    ------
+    DataError
+        If the length fits neither, a label has no value or more than one, or a value is missing, infinite, no number,
+        or all are the same.
+    """
+    values = _on_rows(frame, y)
+    missing = np.flatnonzero(np.isnan(values))
+    if missing.size:
+        raise DataError(
+            f"y: expected a number in each of the {values.size} rows of this fit, got {missing.size} missing, the "
+            f"first in row {frame.index[missing[0]]!s}. Fill it in, or fit the changed data with update(data=...), "
+            "which drops such rows."
+        )
+    check_response("y", values, frame.offset)
+    basis = np.asarray(frame.design.basis)[: values.size]
+    check_not_perfect("y", np.sqrt(frame.weights) * (values - frame.offset), basis)
+    return dataclasses.replace(frame, y=values)
+
+
+def _on_rows(frame: ModelFrame, y: Any) -> NumpyArray:
+    n, total = len(frame.index), frame.used.size
+    values = np.asarray(y)
+    if values.dtype == object or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
+        try:
+            values = values.astype(float)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"y: expected numbers, got {values.dtype}; convert it first.") from error
+    values = values.astype(float)
+    if values.ndim != 1:
+        raise DataError(f"y: expected one response, got shape {values.shape}; pass one column at a time.")
+    if isinstance(y, pd.Series):
+        return _by_label(frame, y, values)
+    if values.size not in (n, total):
+        dropped = f", or {total} numbers for all rows of the data" if total > n else ""
+        raise DataError(f"y: expected {n} numbers, one for each row of this fit{dropped}; got {values.size}.")
+    return values[frame.used] if values.size == total else values
+
+
+def _by_label(frame: ModelFrame, y: pd.Series, values: NumpyArray) -> NumpyArray:
+    """Take the value of each row's label; where the labels repeat, only the same index tells the rows apart."""
+    if values.size == frame.used.size and y.index[frame.used].equals(frame.index):
+        return values[frame.used]
+    if y.index.equals(frame.index):
+        return values
+    if y.index.has_duplicates or frame.index.has_duplicates:
+        raise DataError("y: expected the index of the data where row labels repeat, got another one; pass an array.")
+    places = y.index.get_indexer(frame.index)
+    if (places < 0).any():
+        label = frame.index[int(np.flatnonzero(places < 0)[0])]
+        raise DataError(
+            f"y: expected a value for each row of this fit by its label, got none for {int((places < 0).sum())} of "
+            f"{places.size} rows, the first is {label!s}. Give it the index of the data, or pass an array."
+        )
+    return np.asarray(values[places])

@@ -1,0 +1,227 @@
+"""What a summary says, before it is known how: facts, tables of formatted cells, and notes.
+
+lme4's layout with lmerTest's columns, and a certificate where they have warnings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxlmm.formula import TermLabels
+    from jaxlmm.results.fit import Fit
+
+
+class Table(NamedTuple):
+    """A table of texts: ``rows`` are as long as ``header``, and their first ``left`` cells are names."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    left: int
+
+
+class Account(NamedTuple):
+    """A title, lines of facts as pairs of name and value, tables, and notes in words."""
+
+    title: str
+    facts: list[list[tuple[str, str]]]
+    tables: list[Table]
+    notes: list[str]
+
+
+def account(fit: Fit, df: str) -> Account:
+    """Return what there is to say about a fit; ``df`` as in :meth:`jaxlmm.results.Fit.coef`."""
+    kind = "Linear mixed model" if fit.frame.terms else "Linear model"
+    method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
+    tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit)]
+    return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], _notes(fit))
+
+
+def _facts(fit: Fit) -> list[list[tuple[str, str]]]:
+    groups = "; ".join(f"{name}, {count}" for name, count in fit.n_groups.items())
+    dropped = f" ({fit.n_dropped} dropped: missing values)" if fit.n_dropped else ""
+    return [
+        [("Formula", fit.formula)],
+        *([option] for option in _options(fit)),
+        [("Rows", f"{fit.n}{dropped}")],
+        [("Groups", groups or "none")],
+        [("Solver", f"{fit.solver} ({fit.solver_reason})")],
+        [("Status", fit.status)],
+        [
+            ("REML criterion" if fit.method == "REML" else "Deviance", f"{fit.deviance:.4f}"),
+            ("loglik", f"{fit.loglik:.4f}"),
+            ("AIC", f"{fit.aic:.2f}"),
+            ("BIC", f"{fit.bic:.2f}"),
+        ],
+    ]
+
+
+def _options(fit: Fit) -> list[tuple[str, str]]:
+    """What the formula does not say: weights, offset, residual structure, known matrices."""
+    found, frame = [], fit.frame
+    if np.ptp(frame.weights) > 0 or frame.weights[0] != 1.0:
+        found.append(("Weights", f"from {frame.weights.min():.4g} to {frame.weights.max():.4g}"))
+    if frame.offset.any():
+        found.append(("Offset", f"from {frame.offset.min():.4g} to {frame.offset.max():.4g}"))
+    if frame.residual is not None:
+        found.append(("Residual", frame.residual.text))
+    groups = zip(frame.levels, fit.design.groupings, strict=True)
+    known = [name for name, grouping in groups if grouping.relation is not None]
+    return [*found, *([("Known matrix across", ", ".join(known))] if known else [])]
+
+
+def _quantiles(fit: Fit) -> Table:
+    scaled = fit.residuals("pearson").to_numpy()
+    row = [_number(value) for value in np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0])]
+    return Table("Scaled residuals", ["Min", "1Q", "Median", "3Q", "Max"], [row], 0)
+
+
+def _random(fit: Fit) -> Table:
+    """Standard deviations, with the correlations among the columns of a term beside them as in lme4."""
+    table = fit.variance().to_dict(orient="index")
+    rows = []
+    for term in _terms(fit):
+        names = [name for name in term.parameters if _is_sd(name)]
+        labels = [_column(name) for name in names]
+        for place, name in enumerate(names):
+            row = table[name]
+            pairs = [f"{term.group}: corr({labels[j]}, {labels[place]})" for j in range(place)]
+            beside = [table[pair]["estimate"] for pair in pairs if pair in table]
+            rows.append(
+                [term.group if place == 0 else "", labels[place], _number(row["estimate"] ** 2)]
+                + [_number(row["estimate"]), _error(row), _mark(row)]
+                + ["." if np.isnan(value) else f"{value:.2f}" for value in beside]
+            )
+    if fit.frame.residual is None:
+        row = table["Residual: sd"]
+        numbers = [_number(row["estimate"] ** 2), _number(row["estimate"]), _error(row), _mark(row)]
+        rows.append(["Residual", "", *numbers])
+    width = max((len(row) for row in rows), default=6)
+    header = ["Groups", "Name", "Variance", "Std.Dev.", "SE(Std.Dev.)", "", "Corr"][: min(width, 7)]
+    return _without_marks(Table("Random effects", header + [""] * (width - 7), rows, 2), width)
+
+
+def _parameters(fit: Fit) -> Table:
+    """What is neither a standard deviation nor shown beside one: a decay, a user's own parameters."""
+    table = fit.variance().to_dict(orient="index")
+    rows = []
+    for term in _terms(fit):
+        names = [name for name in term.parameters if not _is_sd(name) and not _is_beside(term, name)]
+        for place, name in enumerate(names):
+            row, group = table[name], term.group if place == 0 else ""
+            rows.append([group, name.split(": ", 1)[1], _number(row["estimate"]), _error(row), _mark(row)])
+    header = ["Groups", "Parameter", "Estimate", "Std. Error", ""]
+    return _without_marks(Table("Covariance parameters", header, rows, 2), 5)
+
+
+def _terms(fit: Fit) -> list[TermLabels]:
+    return [*fit.frame.terms, *([fit.frame.residual] if fit.frame.residual else [])]
+
+
+def _is_sd(name: str) -> bool:
+    return name.split(": ", 1)[1].startswith("sd")
+
+
+def _column(name: str) -> str:
+    """Return ``log(x)`` of ``g: sd(log(x))``, and nothing of ``g: sd``."""
+    text = name.split(": ", 1)[1]
+    return text[3:-1] if text.startswith("sd(") else text[2:]
+
+
+def _is_beside(term: TermLabels, name: str) -> bool:
+    """Whether a parameter is a correlation between two columns whose standard deviations are in the table."""
+    labels = [_column(other) for other in term.parameters if _is_sd(other)]
+    return name in {f"{term.group}: corr({a}, {b})" for a in labels for b in labels}
+
+
+def _without_marks(table: Table, width: int) -> Table:
+    """Pad the rows to ``width``, and leave out the column of marks if nothing is at a boundary."""
+    rows = [row + [""] * (width - len(row)) for row in table.rows]
+    place = table.header.index("")
+    if any(row[place] for row in rows):
+        return table._replace(rows=rows)
+    header = [*table.header[:place], *table.header[place + 1 :]]
+    return table._replace(header=header, rows=[[*row[:place], *row[place + 1 :]] for row in rows])
+
+
+def _error(row: Mapping[Any, Any]) -> str:
+    return "." if row["at_boundary"] else _number(row["std_error"])
+
+
+def _mark(row: Mapping[Any, Any]) -> str:
+    return "boundary" if row["at_boundary"] else ""
+
+
+def _fixed(fit: Fit, df: str) -> Table:
+    normal = df == "normal"
+    test = "z" if normal else "t"
+    rows = []
+    for term, row in fit.coef(df).iterrows():
+        if np.isnan(row["estimate"]):
+            rows.append([str(term), "dropped", *[""] * (3 if normal else 4)])
+            continue
+        count = [] if normal else ["Inf" if np.isinf(row["df"]) else f"{row['df']:.2f}"]
+        numbers = [_number(row["estimate"]), _number(row["std_error"]), *count]
+        rows.append([str(term), *numbers, f"{row['statistic']:.3f}", _p_value(row["p_value"])])
+    header = ["", "Estimate", "Std. Error", *([] if normal else ["df"]), f"{test} value", f"Pr(>|{test}|)"]
+    return Table("Fixed effects", header, rows, 1)
+
+
+def _correlation(fit: Fit) -> Table:
+    title, covariance = "Correlation of fixed effects", fit.vcov()
+    names = list(covariance.columns)
+    if len(names) < 2 or len(names) > 20:
+        return Table(title, [], [], 1)
+    sd = np.sqrt(np.diag(covariance))
+    matrix = covariance.to_numpy() / np.outer(sd, sd)
+    matrix = np.where(np.abs(matrix) < 5e-4, 0.0, matrix)
+    short = [name[:10] for name in names[:-1]]
+    numbered = len(set(short)) < len(short)
+    labels = [f"[{i + 1}] {name}" for i, name in enumerate(names)] if numbered else names
+    heads = [f"[{i + 1}]" for i in range(len(names) - 1)] if numbered else short
+    rows = [
+        [labels[i], *(f"{matrix[i, j]:.3f}" for j in range(i)), *[""] * (len(names) - 1 - i)]
+        for i in range(0 if numbered else 1, len(names))
+    ]
+    return Table(title, ["", *heads], rows, 1)
+
+
+def _notes(fit: Fit) -> list[str]:
+    certificate, notes = fit.certificate, []
+    dropped = [name for name, kept in zip(fit.frame.column_names, fit.frame.kept, strict=True) if not kept]
+    if dropped:
+        notes.append(f"Dropped, because the other columns determine them: {', '.join(dropped)}")
+    if fit.status != "interior":
+        notes.append(f"{fit.status}: {certificate.help}")
+    if len(certificate.multipliers):
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in certificate.multipliers.items())
+        notes.append(f"Multipliers (rise of the deviance off the boundary): {listed}")
+    if len(certificate.ridge):
+        listed = ", ".join(f"{name} {value:+.3f}" for name, value in certificate.ridge.items())
+        notes.append(f"Ridge (directions in which the deviance is constant): {listed}")
+        if len(certificate.ridge) > 1:
+            notes.append(
+                "These parameters move together at no cost: none of them is identified, and their ratio is not "
+                "identified either."
+            )
+    return notes
+
+
+def _p_value(value: float) -> str:
+    if np.isnan(value):
+        return "nan"
+    if value < 2e-16:
+        return "<2e-16"
+    return f"{value:.5f}" if value >= 1e-4 else f"{value:.2e}"
+
+
+def _number(value: float) -> str:
+    if np.isnan(value):
+        return "nan"
+    if value == 0.0:
+        return "0"
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"

@@ -1,0 +1,121 @@
+"""Random effects: variance parameters, conditional modes, and coefficients by level."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm.errors import OptionError, choose, nearest
+from jaxlmm.results.tables import intervals
+
+if TYPE_CHECKING:
+    from jaxlmm.results.fit import Fit
+
+
+def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
+    """Return the variance parameters, index ``parameter``.
+
+    Parameters
+    ----------
+    scale
+        ``"sd"``: standard deviations in response units, and correlations; ``"variance"``: squared ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``group estimate std_error conf_low conf_high at_boundary fixed``. Standard errors come from the exact
+        Hessian; a parameter at a boundary or on a ridge has none.
+    """
+    choose("scale", scale, ("sd", "variance"))
+    names = list(fit.frame.parameters)
+    estimate = np.array(fit.examination.values.report)
+    with np.errstate(invalid="ignore"):
+        std_error = np.sqrt(np.diag(fit.uncertainty.report_cov))
+    if scale == "variance":
+        is_sd = np.array([name.split(": ")[-1].startswith("sd") for name in names])
+        std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
+        estimate = np.where(is_sd, estimate**2, estimate)
+        names = [name.replace(": sd", ": var", 1) for name in names]
+    low, high = intervals(names, estimate, std_error)
+    table = {
+        "group": [name.split(": ")[0] for name in names],
+        "estimate": estimate,
+        "std_error": std_error,
+        "conf_low": low,
+        "conf_high": high,
+        "at_boundary": fit.verdict.at_boundary,
+        "fixed": False,
+    }
+    return pd.DataFrame(table, index=pd.Index(names, name="parameter"))
+
+
+def ranef(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    """Return the conditional modes, levels × columns of all terms of ``group``; a dict for all groups without."""
+    return _by_group(fit, fit.examination.modes, group)
+
+
+def ranef_sd(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    """Return the conditional standard deviations of the modes given theta and beta, in the shape of ``ranef``."""
+    return _by_group(fit, fit.examination.mode_sds, group)
+
+
+def coef_by(fit: Fit, group: str) -> pd.DataFrame:
+    """Return the coefficients of each level of ``group``: fixed effect plus conditional mode, lme4's ``coef``.
+
+    Parameters
+    ----------
+    group
+        A grouping factor.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Levels × columns: first the random columns that have no fixed effect of the same name, whose coefficient is
+        the mode alone, then all fixed effects. A fixed effect that does not vary over the group is the same in all
+        rows. Columns meet by name, as formulaic prints it: ``recipe[T.B]``, a difference, is not ``recipe[B]``.
+
+    Raises
+    ------
+    OptionError
+        If no random term is grouped by ``group``.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> fit.coef_by("Subject").head(2).round(2)
+             Intercept   Days
+    Subject
+    308         253.66  19.67
+    309         211.01   1.85
+    """
+    check_group(fit, group)
+    modes, fixed = _one_group(fit, fit.examination.modes, group), fit.fixef()
+    names = [*(name for name in modes if name not in fixed.index), *fixed.index]
+    return modes.reindex(columns=names, fill_value=0.0) + fixed.reindex(names, fill_value=0.0)
+
+
+def check_group(fit: Fit, group: object) -> None:
+    """Raise unless a random term is grouped by ``group``."""
+    grouped = dict.fromkeys(term.group for term in fit.frame.terms)
+    if group not in grouped:
+        raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(str(group), grouped)}.")
+
+
+def _by_group(fit: Fit, arrays: tuple, group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    if group is None:
+        return {name: _one_group(fit, arrays, name) for name in dict.fromkeys(term.group for term in fit.frame.terms)}
+    check_group(fit, group)
+    return _one_group(fit, arrays, group)
+
+
+def _one_group(fit: Fit, arrays: tuple, group: str) -> pd.DataFrame:
+    labels = fit.frame.levels[group].labels
+    parts = [
+        pd.DataFrame(np.array(array)[: len(labels)], index=labels, columns=list(term.columns))
+        for term, array in zip(fit.frame.terms, arrays, strict=True)
+        if term.group == group
+    ]
+    return pd.concat(parts, axis=1).rename_axis(index=group)

@@ -94,7 +94,7 @@ def _run(
     def objective(theta: jax.Array) -> jax.Array:
         return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
 
-    found = search_axes(objective, jnp.asarray(start), *axes, sweeps)
+    found = search_axes(objective, jnp.asarray(start), *axes, sweeps, one_by_one=likelihood.solver.one_by_one)
     return minimise(method, objective, found, max_steps)
 
 
@@ -112,7 +112,7 @@ def _newton(
     Where an exact Hessian is dear, the Hessian is learnt and the result's is not exact; nor is a start searched for.
     """
     layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
-    method: AbstractMinimiser = Newton(layout.blocks(), size)
+    method: AbstractMinimiser = Newton(layout.blocks(), size, one_by_one=likelihood.solver.one_by_one)
     if likelihood.solver.dear:
         method, sweeps = QuasiNewton(layout.blocks(), size, curvature=_expected_curvature(likelihood)), 0
     return _evaluate(likelihood, response, frames, method, start, sweeps, max_steps)

@@ -80,7 +80,7 @@ def examine(
 
     # One trace serves all: the Hessian, the derivatives of vcov and of r², the modes.
     (slope, on_basis, r2), push, (shift, factor) = jax.linearize(first_order, theta, has_aux=True)
-    along, d_on_basis, d_r2 = each_direction(push, theta, one_by_one=solver.dear)
+    along, d_on_basis, d_r2 = each_direction(push, theta, one_by_one=solver.one_by_one)
     variance = r2 / count
     psi = jnp.append(theta, 0.5 * jnp.log(variance))
     gradient = jnp.append(slope, 0.0)

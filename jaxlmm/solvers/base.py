@@ -43,6 +43,11 @@ class AbstractSolver(Struct, abc.ABC):
         """Whether an exact Hessian of the log-determinant costs many times its gradient."""
         return False
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether evaluations and directions follow one another, because all at once they would take much memory."""
+        return False
+
     @abc.abstractmethod
     def pair(self, a: Array, b: Array) -> Any:
         """Prepare ``Aᵀ H⁻¹ B`` for ``a`` (N, i) and ``b`` (N, j) as far as it does not depend on theta."""

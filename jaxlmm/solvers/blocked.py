@@ -23,6 +23,9 @@ from jaxlmm.solvers.moments import level_qr
 DEAR = 256
 """Beyond this size of a component an exact Hessian of its log-determinant is not worth its time in every step."""
 
+BULKY = 30_000
+"""With more numbers than this in every array of an evaluation, evaluations follow one another."""
+
 ROUNDS = 4
 """Rounds in which rows are projected on the rest's columns; each takes two to four digits off what is left."""
 
@@ -175,6 +178,11 @@ class Blocked(AbstractSolver):
     @property
     def dear(self) -> bool:
         return max((block.size for block in self.blocks), default=0) > DEAR
+
+    @property
+    def one_by_one(self) -> bool:
+        matrices = sum(gram.count * gram.size**2 for gram in self.coupling.grams)
+        return matrices + self.triangles.shape[0] + self.coupling.level.shape[0] > BULKY
 
     def pair(self, a: Array, b: Array) -> BlockedPair:
         rows_a, side_a = self._side(jnp.asarray(a))

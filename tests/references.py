@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import re
 from pathlib import Path
@@ -45,6 +46,13 @@ STRUCTURED: dict[str, dict[str, Any]] = {
 def records() -> dict[str, dict]:
     """All reference fits by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "fits").glob("*.json"))}
+
+
+@functools.cache
+def model_matrices() -> dict[str, dict]:
+    """R's model matrices of ``model_matrices.csv``, by formula in our spelling."""
+    text = gzip.decompress((HERE / "model_matrices.json.gz").read_bytes())
+    return {record["formula"]: record for record in json.loads(text)["records"]}
 
 
 @functools.cache

@@ -20,8 +20,8 @@ from jaxlmm.formula.variables import Variable, plain_dtypes
 class Encoding:
     """One side of a formula as columns of numbers, with the levels, contrasts and bases that the fit's data gave.
 
-    It holds no data, and is JSON after :meth:`to_plain`. Values that a formula takes from all rows are remembered for
-    ``poly``, ``center``, ``scale`` and splines; a call such as ``np.mean(x)`` is computed anew.
+    It holds no data, and is JSON after :meth:`to_plain`. What is taken from all rows is remembered for ``factor``,
+    ``poly``, ``center``, ``scale`` and the splines; a call such as ``np.mean(x)`` is computed anew, as in R.
 
     Parameters
     ----------

@@ -6,7 +6,6 @@ import numpy as np
 
 from jaxlmm._typing import NumpyArray
 
-
 LARGE = 32_768
 """Beyond this size, padding costs more than compiling now and then."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import re
 from pathlib import Path
@@ -59,7 +60,9 @@ def _modes_from(file: str) -> dict:
     found = {}
     for group, rows in table.groupby("group", sort=False):
         columns = list(dict.fromkeys(rows["term"]))
-        wide = {kind: rows.pivot(index="level", columns="term", values=kind)[columns] for kind in ("condmode", "condsd")}
+        wide = {
+            kind: rows.pivot(index="level", columns="term", values=kind)[columns] for kind in ("condmode", "condsd")
+        }
         modes = {kind: part.to_numpy().tolist() for kind, part in wide.items()}
         found[group] = {"levels": list(wide["condmode"].index), "columns": columns, **modes}
     return found
@@ -72,10 +75,20 @@ def _name_nested_groups(record: dict) -> None:
         modes = record["ranef"][group]
         if any("/" in level for level in modes["levels"]):
             name = ":".join([*outer, group])
-            record["ranef"][name] = {**record["ranef"].pop(group), "levels": [v.replace("/", ":") for v in modes["levels"]]}
+            record["ranef"][name] = {
+                **record["ranef"].pop(group),
+                "levels": [v.replace("/", ":") for v in modes["levels"]],
+            }
             for row in record["varcorr"]:
                 row["group"] = name if row["group"] == group else row["group"]
         outer.append(group)
+
+
+@functools.cache
+def model_matrices() -> dict[str, dict]:
+    """R's model matrices of ``model_matrices.csv``, by formula in our spelling."""
+    text = gzip.decompress((HERE / "model_matrices.json.gz").read_bytes())
+    return {record["formula"]: record for record in json.loads(text)["records"]}
 
 
 @functools.cache

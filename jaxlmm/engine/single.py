@@ -195,9 +195,7 @@ def solve_single(
             minimum = run(theta, frames, 0, 1)._replace(converged=minimum.converged)
         if duals and likelihood.solver.dear:
             exact = Newton(layout.blocks(), np.float64(int(design.n)), one_by_one=True)
-            minimum = minimum._replace(
-                hessian=_evaluate(likelihood, response, frames, exact, minimum.x, 0, 1).hessian
-            )
+            minimum = minimum._replace(hessian=_evaluate(likelihood, response, frames, exact, minimum.x, 0, 1).hessian)
         slope, direction = _steepest(minimum.hessian, duals)
         if slope > NOT_STRICT:
             break

@@ -1,5 +1,6 @@
 """From words and a data frame to a design: bars, columns, missing rows, labels."""
 
+from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.frame import ModelFrame, TermLabels, build_frame
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import Bar, ParsedFormula, parse
@@ -8,6 +9,7 @@ from jaxlmm.formula.update import updated
 
 __all__ = [
     "Bar",
+    "Encoding",
     "ModelFrame",
     "ModelOptions",
     "ParsedFormula",

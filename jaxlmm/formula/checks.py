@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,43 +12,65 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, nearest
 
 
-def as_frame(data: Any) -> pd.DataFrame:
-    """Return ``data`` as a pandas frame; a mapping or another library's frame is converted."""
+def as_table(data: Any) -> Any:
+    """Return data with ``columns`` and a length, unconverted: a pandas frame, or another library's by narwhals."""
     if isinstance(data, Mapping):
-        data = pd.DataFrame(dict(data))
+        try:
+            data = pd.DataFrame(dict(data))
+        except ValueError as error:
+            raise DataError(f"data: expected columns of one length, got others ({error}).") from error
     elif not isinstance(data, pd.DataFrame):
         import narwhals
 
         try:
-            data = narwhals.from_native(data, eager_only=True).to_pandas()
+            data = narwhals.from_native(data, eager_only=True)
         except TypeError as error:
             hint = "; read the file first, for example with pandas.read_csv" if isinstance(data, str) else ""
+            hint = "; collect it first" if hasattr(data, "collect") else hint
             raise DataError(f"data: expected a data frame, got {type(data).__name__}{hint}.") from error
     if len(data) == 0:
         raise DataError("data: expected at least one row, got an empty frame.")
     return data
 
 
-def check_unique(names: Sequence[str], data: pd.DataFrame) -> None:
+def as_frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
+    """Return the columns ``names`` of :func:`as_table`'s result as a pandas frame; the others are not converted.
+
+    A ``Categorical`` of polars has no order of levels and is read as text; an ``Enum`` is an ordered factor.
+    """
+    if isinstance(table, pd.DataFrame):
+        return table[list(names)]
+    if not names:
+        return pd.DataFrame(index=pd.RangeIndex(len(table)))
+    import narwhals
+
+    chosen = table.select(*names)
+    if chosen.implementation.is_polars():
+        chosen = chosen.with_columns(narwhals.selectors.by_dtype(narwhals.Categorical).cast(narwhals.String))
+    return chosen.to_pandas()
+
+
+def check_unique(names: Iterable[str], columns: Iterable[object]) -> None:
     """Raise if a variable of the model names more than one column."""
+    columns = list(columns)
     for name in names:
-        count = int((data.columns == name).sum())
-        if count > 1:
-            raise DataError(f"data: column {name!r} occurs {count} times; rename or drop the copies.")
+        if columns.count(name) > 1:
+            raise DataError(f"data: column {name!r} occurs {columns.count(name)} times; rename or drop the copies.")
 
 
-def column_or_array(option: str, value: Any, data: pd.DataFrame) -> pd.Series | None:
+def column_or_array(option: str, value: Any, data: pd.DataFrame, columns: Iterable[object]) -> pd.Series | None:
     """Return weights or an offset, given as a column's name or as one number per row, on the data's index."""
     if value is None:
         return None
     if isinstance(value, str):
         if value not in data.columns:
-            raise DataError(f"{option}: {value!r} is no column of the data; {nearest(value, data.columns)}.")
-        check_unique([value], data)
+            raise DataError(f"{option}: {value!r} is no column of the data; {nearest(value, columns)}.")
         value = data[value]
     if isinstance(value, pd.Series) and not value.index.equals(data.index):
         raise DataError(f"{option}: expected the index of the data, got another one; reindex it, or pass an array.")
     values = np.asarray(value)
+    if np.iscomplexobj(values):
+        raise DataError(f"{option}: expected real numbers, got complex ones.")
     if values.shape != (len(data),):
         raise DataError(f"{option}: expected one number for each of {len(data)} rows, got shape {values.shape}.")
     try:

@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import FormulaError, nearest
+from jaxlmm.formula.encoding import Encoding
+from jaxlmm.formula.functions import KNOWN
 from jaxlmm.formula.tokens import Token, join, tokenize
 
 
-def _dummy(factor: pd.Series, level: object) -> NumpyArray:
-    return np.asarray(factor.astype(str) == str(level), float)
-
-
-def _factor(values: pd.Series) -> pd.Series:
-    return values.astype("category")
-
-
-FUNCTIONS: dict[str, Any] = {
-    "dummy": _dummy,
-    "factor": _factor,
-    "rint": np.rint,
-    **{
-        name: getattr(np, name) for name in ("abs", "sqrt", "sin", "cos", "tan", "exp", "log", "log2", "log10", "log1p")
-    },
-    "pi": np.pi,
-}
-"""What a formula may call, beside formulaic's own transforms."""
-
-KNOWN = {
-    *FUNCTIONS, "I", "C", "contr", "poly", "center", "scale", "bs", "cs", "cc", "cr", "lag", "np", "Q",
-    "True", "False", "None",
-}  # fmt: skip
-
-
 class Columns(NamedTuple):
-    """A model matrix (n, p) and its columns' names."""
+    """A model matrix (n, p), its columns' names, and how they are computed from data."""
 
     matrix: NumpyArray
     names: tuple[str, ...]
+    encoding: Encoding
 
 
-def used_variables(tokens: Iterable[Token], data: pd.DataFrame) -> list[str]:
-    """Return the columns of ``data`` that an expression names, and raise for names that are nowhere.
+def used_variables(tokens: Iterable[Token], columns: Collection[str]) -> list[str]:
+    """Return the ``columns`` of the data that an expression names, and raise for names that are nowhere.
 
     Raises
     ------
@@ -60,11 +38,11 @@ def used_variables(tokens: Iterable[Token], data: pd.DataFrame) -> list[str]:
         if token.kind not in ("name", "quoted") or following == "=":
             continue
         name = token.text.strip("`")
-        if name in data.columns and following != "(":
+        if name in columns and following != "(":
             found.append(name)
         elif token.kind == "quoted" or name.split(".")[0] not in KNOWN:
             what = "function" if following == "(" else "variable"
-            choices = sorted(KNOWN) if what == "function" else [str(column) for column in data.columns]
+            choices = sorted(KNOWN) if what == "function" else [str(column) for column in columns]
             raise FormulaError(f"unknown {what} {name!r}: it is no column of the data; {nearest(name, choices)}.")
     return found
 
@@ -72,80 +50,45 @@ def used_variables(tokens: Iterable[Token], data: pd.DataFrame) -> list[str]:
 def model_columns(tokens: Sequence[Token], data: pd.DataFrame) -> Columns:
     """Evaluate one side of a formula on ``data`` without missing values.
 
-    Names with dots are columns when the data have them, ``^`` is a power inside a call, and an ordered factor gets
-    polynomial contrasts and a logical column two levels, as in R. Names are those that formulaic prints.
+    A formula says what it says in R: ``^`` is a power inside a call, ``TRUE`` is true, an ordered factor gets
+    polynomial contrasts and a logical column two levels, levels that do not occur are dropped, names with dots are
+    columns when the data have them. Numbers are computed in double precision. Names are those that formulaic prints,
+    the factors of an interaction in the order in which the formula names them first: ``Intercept``, ``f[T.b]``,
+    ``f[T.b]:x``, ``o[.L]``, ``I(x ** 2)``, ``poly(x, 2)[1]``, ``factor(x)[T.2]``, ``relevel(f, 'b')[T.a]``,
+    ``C(f, contr.sum)[S.a]``.
     """
-    if [token.text for token in tokens] == ["1"]:
-        return Columns(np.ones((len(data), 1)), ("Intercept",))
-    from formulaic import Formula
-    from formulaic.errors import FormulaicError
-
-    data = data[list(dict.fromkeys(used_variables(tokens, data)))].copy()
-    coded = {}
-    for name in data:
-        if isinstance(data[name].dtype, pd.CategoricalDtype):
-            data[name] = data[name].cat.remove_unused_categories()
-            if data[name].cat.ordered:
-                coded[str(name)] = "contr.poly"
-        elif data[name].dtype == bool:
-            coded[str(name)] = "contr.treatment"
-    text = join(_in_python(tokens, data, coded))
-    try:
-        with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
-            matrix = Formula(text).get_model_matrix(data, context=dict(FUNCTIONS), na_action="ignore", output="numpy")
-            values = np.asarray(matrix, float)
-    except (FormulaicError, SyntaxError, TypeError, ValueError, KeyError, NameError, AttributeError) as error:
-        raise FormulaError(f"cannot evaluate {join(tokens)!r}: {error}") from error
-    names = tuple(_tidy(str(name), coded) for name in matrix.model_spec.column_names)
-    return Columns(values, names)
+    names = used_variables(tokens, data.columns)
+    encoding, matrix = Encoding.learn(join(_in_python(tokens, names)), data[list(dict.fromkeys(names))])
+    return Columns(matrix, encoding.names, encoding)
 
 
 def as_arithmetic(tokens: Sequence[Token]) -> list[Token]:
     """Return the formula of one column that is the value of an expression, where ``+ - * / ^`` are arithmetic."""
-    return [*tokenize("0 + I"), Token("operator", "("), *tokens, Token("operator", ")")]
+    return [*tokenize("0 + number"), Token("operator", "("), *tokens, Token("operator", ")")]
 
 
-def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
-    """Return complete columns as NumPy numbers and booleans, and text as Python strings."""
-    changed = {}
-    for name in data.columns:
-        dtype = data[name].dtype
-        if isinstance(dtype, pd.StringDtype):
-            changed[name] = data[name].astype(object)
-        elif isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_bool_dtype(dtype):
-            changed[name] = data[name].astype(bool)
-        elif isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_numeric_dtype(dtype):
-            changed[name] = data[name].astype(float)
-    return data.assign(**changed)
-
-
-def _in_python(tokens: Sequence[Token], data: pd.DataFrame, coded: Mapping[str, str]) -> list[Token]:
-    written, depth = [], 0
+def _in_python(tokens: Sequence[Token], names: Collection[str]) -> list[Token]:
+    written: list[Token] = []
+    calls: list[bool] = []
     for place, token in enumerate(tokens):
-        depth += token.text == "("
-        depth -= token.text == ")"
         following = tokens[place + 1].text if place + 1 < len(tokens) else ""
         name = token.text.strip("`")
-        if token.text == "^" and depth:
+        if token.text == "(":
+            calls.append(place > 0 and tokens[place - 1].kind in ("name", "quoted"))
+        elif token.text == ")":
+            calls.pop()
+        elif token.text == "^" and any(calls):
             token = Token("operator", "**")
-        elif token.kind in ("name", "quoted") and name in data.columns and following not in ("=", "("):
-            if name in coded and depth == 0:
-                token = Token("name", f"C({_quoted(name)}, {coded[name]})")
-            else:
-                token = Token("name", _quoted(name))
+        elif token.text == "%in%":
+            if any(calls):
+                raise FormulaError(f"cannot evaluate {join(tokens)!r}: '%in%' joins factors, and stands in no call.")
+            token = Token("operator", ":")
+        elif token.kind in ("name", "quoted") and name in names and following not in ("=", "("):
+            token = Token("name", name if name.isidentifier() else f"`{name}`")
+        elif token.kind == "name" and token.text in ("TRUE", "FALSE"):
+            token = Token("name", token.text.capitalize())
         written.append(token)
     return written
-
-
-def _quoted(name: str) -> str:
-    return name if name.isidentifier() else f"`{name}`"
-
-
-def _tidy(name: str, coded: Mapping[str, str]) -> str:
-    for factor, coding in coded.items():
-        for spelled in (factor, f"`{factor}`"):
-            name = name.replace(f"C({spelled}, {coding})", factor)
-    return name.replace("`", "")
 
 
 def independent_columns(x: NumpyArray, tolerance: float = 1e-7) -> NumpyArray:

@@ -14,6 +14,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import (
     as_frame,
+    as_table,
     check_grouping,
     check_response,
     check_unique,
@@ -21,12 +22,14 @@ from jaxlmm.formula.checks import (
     column_or_array,
     finite_or_raise,
 )
-from jaxlmm.formula.columns import as_arithmetic, independent_columns, model_columns, plain_dtypes, used_variables
+from jaxlmm.formula.columns import as_arithmetic, independent_columns, model_columns, used_variables
+from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.levels import Levels, across_levels, grouping_levels
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.terms import STRUCTURES, TermBuilder, TermLabels, structures_of
 from jaxlmm.formula.tokens import Token, join
+from jaxlmm.formula.variables import plain_dtypes
 from jaxlmm.model.design import Design, Grouping, Term
 
 SMALLEST_ROWS = 256
@@ -38,7 +41,8 @@ class ModelFrame:
     """A design with everything that names it.
 
     ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are ``kept``, of all ``column_names``; ``index``
-    labels the n rows, those of the data that are ``used`` (rows,); ``levels`` maps each group to its labels.
+    labels the n rows, those of the data that are ``used`` (rows,); ``levels`` maps each group to its labels;
+    ``encoding`` computes all fixed-effect columns on other data, ``offset_encodings`` the offsets of the formula.
     """
 
     formula: str
@@ -54,6 +58,8 @@ class ModelFrame:
     levels: dict[str, Levels]
     terms: tuple[TermLabels, ...]
     residual: TermLabels | None
+    encoding: Encoding
+    offset_encodings: tuple[Encoding, ...]
     design: Design
 
     @property
@@ -83,10 +89,10 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
     """
     residual_bar = options.residual_bar
     bars = (*parsed.bars, *((residual_bar,) if residual_bar else ()))
-    rows = _complete_rows(parsed, bars, as_frame(data), options.weights, options.offset)
+    rows = _complete_rows(parsed, bars, data, options.weights, options.offset)
     data, n = rows.data, len(rows.data)
     root_weight = np.sqrt(check_weights(rows.weights, n))
-    total_offset = _offset(parsed, rows)
+    total_offset, offset_encodings = _offset(parsed, rows)
     y = _response(parsed, data) if parsed.response else None
     if y is not None:
         check_response(join(parsed.response), y, total_offset)
@@ -135,7 +141,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
     return ModelFrame(
         parsed.text, join(parsed.response), y, x, fixed.names, kept, data.index, rows.used, root_weight**2,
         total_offset, levels, tuple(label for _, label in built),
-        residual_labels, design,
+        residual_labels, fixed.encoding, offset_encodings, design,
     )  # fmt: skip
 
 
@@ -148,17 +154,22 @@ class _Rows(NamedTuple):
     offset: pd.Series | None
 
 
-def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFrame, weights: Any, offset: Any) -> _Rows:
+def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights: Any, offset: Any) -> _Rows:
+    table = as_table(data)
     tokens = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
-    names = [name for part in tokens for name in used_variables(part, data)]
+    names = [name for part in tokens for name in used_variables(part, table.columns)]
     for bar in bars:
-        names += [
-            name for factor in bar.group if factor != "1" for name in used_variables([Token("quoted", factor)], data)
-        ]
+        factors = [Token("quoted", factor) for factor in bar.group if factor != "1"]
+        names += used_variables(factors, table.columns)
     names = list(dict.fromkeys(names))
-    check_unique(names, data)
-    weight, shift = column_or_array("weights", weights, data), column_or_array("offset", offset, data)
-    used = data[names]
+    options = [value for value in (weights, offset) if isinstance(value, str) and value in table.columns]
+    check_unique([*names, *options], table.columns)
+    frame = as_frame(table, list(dict.fromkeys([*names, *options])))
+    weight, shift = (
+        column_or_array(option, value, frame, table.columns)
+        for option, value in (("weights", weights), ("offset", offset))
+    )
+    used = frame[names]
     complete = used.notna().all(axis=1).to_numpy(copy=True)
     for extra in (weight, shift):
         if extra is not None:
@@ -166,7 +177,7 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFram
     if not complete.any():
         counts = ", ".join(f"{name} {int(count)}" for name, count in used.isna().sum().items() if count)
         raise DataError(
-            f"data: expected at least one complete row, got {len(data)} rows with missing values "
+            f"data: expected at least one complete row, got {len(used)} rows with missing values "
             f"({counts or 'weights'})."
         )
     used = plain_dtypes(used[complete])
@@ -192,12 +203,12 @@ def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
     return columns.matrix[:, 0]
 
 
-def _offset(parsed: ParsedFormula, rows: _Rows) -> NumpyArray:
+def _offset(parsed: ParsedFormula, rows: _Rows) -> tuple[NumpyArray, tuple[Encoding, ...]]:
     total = np.zeros(len(rows.data)) if rows.offset is None else rows.offset.to_numpy(float)
-    for tokens in parsed.offsets:
-        total = total + model_columns(as_arithmetic(tokens), rows.data).matrix[:, 0]
+    parts = [model_columns(as_arithmetic(tokens), rows.data) for tokens in parsed.offsets]
+    total = total + sum(part.matrix[:, 0] for part in parts)
     finite_or_raise(total[:, None], ("offset",))
-    return total
+    return total, tuple(part.encoding for part in parts)
 
 
 def check_not_perfect(name: str, y: NumpyArray, basis: NumpyArray) -> None:

@@ -15,9 +15,10 @@ from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
 from jaxlmm.errors import DataError, FormulaError, OptionError, nearest
 from jaxlmm.formula.checks import finite_or_raise
 from jaxlmm.formula.columns import Columns, as_arithmetic, model_columns
+from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.levels import Levels, position_values, positions_in_levels
 from jaxlmm.formula.parse import TAGS, Bar
-from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.formula.tokens import Token, join, tokenize
 from jaxlmm.model.design import Term
 
 STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
@@ -25,12 +26,17 @@ STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": D
 
 
 class TermLabels(NamedTuple):
-    """One random term: its group, its columns (or positions), its bar as text, its natural parameters' names."""
+    """One random term: its group, its columns (or positions), its bar as text, its natural parameters' names.
+
+    ``encoding`` computes its columns, or its positions (n, 1), on other data; None where the order of the rows is the
+    position.
+    """
 
     group: str
     columns: tuple[str, ...]
     text: str
     parameters: tuple[str, ...]
+    encoding: Encoding | None
 
 
 class TermBuilder(NamedTuple):
@@ -46,12 +52,14 @@ class TermBuilder(NamedTuple):
     ) -> tuple[Term, TermLabels]:
         """Return a term and its labels; ``grouping`` is the place of its factor, ``related`` whether levels covary."""
         if TAGS[bar.tag] == "positions":
-            values = position_values(_positions(bar, self.data), bar.text)
+            positions_matrix, encoding = _positions(bar, self.data)
+            values = position_values(positions_matrix, bar.text)
             places, coords = positions_in_levels(bar.text, values, levels, related)
             columns: tuple[str, ...] = tuple(f"position {place + 1}" for place in range(coords.shape[1]))
             z, positions = self.root_weight[:, None], pad(places, self.padded)
         else:
             matrix = model_columns(bar.left, self.data)
+            encoding = matrix.encoding
             finite_or_raise(matrix.matrix, matrix.names)
             _check_columns(bar, matrix)
             columns = tuple(self._unique(f"{bar.group_name}: ", name) for name in matrix.names)
@@ -62,7 +70,7 @@ class TermBuilder(NamedTuple):
         own = tuple(self._unique(f"{bar.group_name}: ", name) for name in structure.param_names(columns))
         names = tuple(f"{bar.group_name}: {name}" for name in own)
         term = Term(structure, coords, pad(z, self.padded), positions, grouping)
-        return term, TermLabels(bar.group_name, columns, bar.text, names)
+        return term, TermLabels(bar.group_name, columns, bar.text, names, encoding)
 
     def _unique(self, prefix: str, name: str) -> str:
         """Return ``name``, numbered if another term of the group has it."""
@@ -109,13 +117,13 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
     return found
 
 
-def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
-    """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1``."""
+def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | None]:
+    """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1`` (no encoding)."""
     left = list(bar.left)
     if [token.text for token in left[:2]] == ["0", "+"]:
         left = left[2:]
     if [token.text for token in left] == ["1"]:
-        return np.arange(float(len(data)))[:, None]
+        return np.arange(float(len(data)))[:, None], None
     name = left[0].text.strip("`")
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
         if not isinstance(data[name].dtype, pd.CategoricalDtype):
@@ -124,8 +132,9 @@ def _positions(bar: Bar, data: pd.DataFrame) -> NumpyArray:
                 f"{data[name].dtype} such as {data[name].iloc[0]!s}; convert {name!r} first, for a date for example to "
                 "days since the first."
             )
-        return data[name].cat.codes.to_numpy(float)[:, None]
-    return model_columns(as_arithmetic(left), data).matrix
+        left = [*tokenize("level_number"), Token("operator", "("), *left, Token("operator", ")")]
+    columns = model_columns(as_arithmetic(left), data)
+    return columns.matrix, columns.encoding
 
 
 def _described(value: object) -> str:

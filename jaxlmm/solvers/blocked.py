@@ -354,7 +354,9 @@ def _roles(design: Design) -> tuple[int, tuple[int, ...]]:
     """Return the grouping with the most effects, which is eliminated, and the others."""
     effects: dict[int, int] = {}
     for term in design.terms:
-        effects[term.grouping] = effects.get(term.grouping, 0) + int(design.groupings[term.grouping].n_levels) * term.size
+        effects[term.grouping] = (
+            effects.get(term.grouping, 0) + int(design.groupings[term.grouping].n_levels) * term.size
+        )
     eliminated = max(effects, key=lambda g: effects[g])
     return eliminated, tuple(g for g in effects if g != eliminated)
 

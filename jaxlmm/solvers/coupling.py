@@ -116,8 +116,7 @@ class Coupling(Struct):
         level, place = (pad(part.astype(np.int32), size) for part in (entries.level, entries.place))
         ends = np.cumsum([0, *(count * width for count, width in batches)])
         grams = tuple(
-            _gram(entries, int(start), count, width)
-            for start, (count, width) in zip(ends[:-1], batches, strict=True)
+            _gram(entries, int(start), count, width) for start, (count, width) in zip(ends[:-1], batches, strict=True)
         )
         return cls(values, level, place, grams, int(ends[-1]), n_levels)
 
@@ -168,9 +167,7 @@ def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
         products = np.zeros((q, q, padded))
         for i, j in itertools.product(range(q), repeat=2):
             np.multiply(values[i][first], values[j][second], out=products[i, j, :n_pairs])
-        return Gram(
-            products, pad(level[first].astype(np.int32), padded), pad(target, padded), None, None, count, size
-        )
+        return Gram(products, pad(level[first].astype(np.int32), padded), pad(target, padded), None, None, count, size)
     order = np.argsort(component[run], kind="stable")
     within = np.empty(levels.size, int)
     within[order] = _count_up(per_component)

@@ -1,0 +1,129 @@
+"""How columns are computed from data, remembered: a fit's columns again, on other data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import DataError, FormulaError, JaxlmmError
+from jaxlmm.formula import plain
+from jaxlmm.formula.checks import as_frame, as_table, check_unique
+from jaxlmm.formula.variables import Variable, plain_dtypes
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """One side of a formula as columns of numbers, with the levels, contrasts and bases that the fit's data gave.
+
+    It holds no data, and is JSON after :meth:`to_plain`. What is taken from all rows is remembered for ``factor``,
+    ``poly``, ``center``, ``scale`` and the splines; a call such as ``np.mean(x)`` is computed anew, as in R.
+
+    Parameters
+    ----------
+    text
+        The formula as formulaic reads it.
+    names
+        The columns' names (p,).
+    variables
+        What each column of the data holds.
+    transforms, codings
+        What formulaic learned of calls and of factors, by their text.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    variables: Mapping[str, Variable]
+    transforms: Mapping[str, Any]
+    codings: Mapping[str, Any]
+
+    @classmethod
+    def learn(cls, text: str, data: pd.DataFrame) -> tuple[Encoding, NumpyArray]:
+        """Return the encoding that complete data give, and their columns (n, p)."""
+        variables = {str(name): Variable.of(str(name), data[name]) for name in data.columns}
+        return cls(text, (), variables, {}, {})._evaluate(data)
+
+    def columns(self, data: Any) -> NumpyArray:
+        """Return the columns (n, p) of other data; a row in which a variable is missing is NaN.
+
+        Parameters
+        ----------
+        data
+            A data frame (pandas, polars, pyarrow) or a mapping, with the variables of the formula.
+
+        Raises
+        ------
+        DataError
+            If a variable is not there, or a factor has a level that the fit has not seen.
+        """
+        table, needed = as_table(data), list(self.variables)
+        absent = [name for name in needed if name not in table.columns]
+        if absent:
+            raise DataError(
+                f"data: expected the variables {', '.join(needed)}, got no {', '.join(absent)}; there are: "
+                f"{', '.join(str(name) for name in table.columns)}."
+            )
+        check_unique(needed, table.columns)
+        used = as_frame(table, needed)
+        complete = used.notna().all(axis=1).to_numpy()
+        matrix = np.full((len(used), len(self.names)), np.nan)
+        if complete.any():
+            matrix[complete] = self._evaluate(plain_dtypes(used[complete]))[1]
+        return matrix
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the encoding as JSON types.
+
+        Raises
+        ------
+        FormulaError
+            If a level or a state is neither number nor text.
+        """
+        variables = {name: [v.kind, list(v.levels), v.ordered] for name, v in self.variables.items()}
+        parts = {"variables": variables, "transforms": self.transforms, "codings": self.codings}
+        return {
+            "text": self.text,
+            "names": list(self.names),
+            **{key: {name: plain.to_plain(state, name) for name, state in part.items()} for key, part in parts.items()},
+        }
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> Encoding:
+        """Return the encoding that :meth:`to_plain` wrote."""
+        variables, transforms, codings = (
+            {name: plain.from_plain(state) for name, state in record[key].items()}
+            for key in ("variables", "transforms", "codings")
+        )
+        read = {name: Variable(kind, tuple(levels), ordered) for name, (kind, levels, ordered) in variables.items()}
+        return cls(record["text"], tuple(record["names"]), read, transforms, codings)
+
+    def _evaluate(self, data: pd.DataFrame) -> tuple[Encoding, NumpyArray]:
+        """Return the columns (n, p) of complete data, and the encoding with what they taught, if it was empty."""
+        if self.text == "1":
+            return Encoding("1", ("Intercept",), {}, {}, {}), np.ones((len(data), 1))
+        from formulaic.errors import FormulaicError
+
+        from jaxlmm.formula.coding import evaluate
+
+        read = {name: variable.read(name, data[name]) for name, variable in self.variables.items()}
+        try:
+            with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
+                table = pd.DataFrame(read, index=pd.RangeIndex(len(data)))
+                found = evaluate(self.text, table, self.transforms, self.codings)
+        except (FormulaicError, SyntaxError, TypeError, ValueError, KeyError, NameError, AttributeError) as error:
+            if isinstance(error, JaxlmmError):
+                raise
+            if isinstance(error.__cause__, DataError):
+                raise error.__cause__ from None
+            raise FormulaError(f"cannot evaluate {self.text!r}: {error}") from error
+        names = tuple(name.replace("`", "") for name in found.names)
+        if self.names and (names != self.names or found.transforms.keys() != self.transforms.keys()):
+            raise FormulaError(
+                f"cannot evaluate {self.text!r} as in the fit: expected columns {', '.join(self.names)}, got "
+                f"{', '.join(names)}; columns whose names differ only in signs, as 'a b' and 'a_b', need other names."
+            )
+        return Encoding(self.text, names, self.variables, found.transforms, found.codings), found.matrix

@@ -1,0 +1,109 @@
+"""What a formula may call: R's functions where formulaic has none, or another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import DataError
+from jaxlmm.formula.variables import check_levels, said
+
+
+def factor(
+    values: Any,
+    levels: Sequence[object] | None = None,
+    ordered: bool | None = None,
+    _state: dict[str, Any] | None = None,
+) -> pd.Series:
+    """Return values as a factor; whole numbers are labelled as such (``1``, not ``1.0``), as in R.
+
+    Parameters
+    ----------
+    values
+        Numbers, text, logicals or a factor, one per row.
+    levels
+        The levels in their order; by default those of the factor, or the sorted values.
+    ordered
+        Whether the factor gets polynomial contrasts; by default it stays what it is.
+    _state
+        What the first call learned, and later ones use: the levels, and whether they are ordered.
+    """
+    state = {} if _state is None else _state
+    column = pd.Series(values)
+    if pd.api.types.is_float_dtype(column) and (column == np.floor(column)).all():
+        column = column.astype(np.int64)
+    made: pd.Categorical[Any] = pd.Categorical(column)
+    occurring = list(made.remove_unused_categories().categories)
+    if "levels" in state:
+        check_levels(occurring, state["levels"])
+        made = pd.Categorical(np.asarray(column, object), state["levels"], state["ordered"])
+        return pd.Series(made, index=column.index)
+    if levels is not None:
+        chosen = [_level(list(made.categories), level) for level in levels]
+        left_out = [level for level in occurring if level not in chosen]
+        if left_out:
+            raise DataError(f"levels= does not list {said(left_out)}, which is in the data.")
+        made = made.set_categories(chosen)
+    if ordered is not None:
+        made = made.as_ordered() if ordered else made.as_unordered()
+    state.update(levels=list(made.categories), ordered=bool(made.ordered))
+    return pd.Series(made, index=column.index)
+
+
+def relevel(values: Any, ref: object) -> pd.Series:
+    """Return a factor whose first level, the reference of treatment contrasts, is ``ref``."""
+    if not isinstance(getattr(values, "dtype", None), pd.CategoricalDtype) or values.cat.ordered:
+        raise DataError("expected an unordered factor; factor(f, ordered=FALSE) makes it.")
+    levels = list(values.cat.categories)
+    first = _level(levels, ref)
+    return values.cat.reorder_categories([first, *(level for level in levels if level != first)])
+
+
+def dummy(values: pd.Series, level: object) -> NumpyArray:
+    """Return the indicator (n,) of one level."""
+    return np.asarray(factor(values).astype(str) == str(level), float)
+
+
+def number(values: Any) -> NumpyArray:
+    """Return values (n,) as numbers; a logical is 0 or 1."""
+    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
+        raise DataError("expected numbers, got a factor; make a column of numbers first.")
+    return np.asarray(values, float)
+
+
+def level_number(values: pd.Series) -> NumpyArray:
+    """Return the place (n,) of each value among the levels; levels that do not occur count."""
+    return values.cat.codes.to_numpy(float)
+
+
+def log(values: Any, base: float | None = None) -> Any:
+    """Return the natural logarithm, or that to ``base``."""
+    return np.log(values) if base is None else np.log(values) / np.log(base)
+
+
+def _level(levels: Sequence[object], wanted: object) -> object:
+    """Find a level by its text: in R all levels are text."""
+    for level in levels:
+        if str(level) == str(wanted):
+            return level
+    raise DataError(f"expected one of the levels {said(levels)}, got {wanted!r}.")
+
+
+FUNCTIONS: dict[str, Any] = {
+    **{function.__name__: function for function in (factor, relevel, dummy, number, level_number, log)},
+    **{name: getattr(np, name) for name in ("abs", "sqrt", "sin", "cos", "tan", "exp", "log2", "log10", "log1p")},
+    "rint": np.rint,
+    "c": lambda *values: list(values),
+    "pi": np.pi,
+}
+"""By the name that a formula uses."""
+
+KNOWN = {
+    *FUNCTIONS, "I", "C", "contr", "Treatment", "poly", "center", "scale", "bs", "cs", "cc", "cr", "lag", "np",
+    "True", "False", "None", "TRUE", "FALSE",
+}  # fmt: skip
+"""All names that are no columns, formulaic's own transforms included."""

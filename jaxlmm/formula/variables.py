@@ -1,0 +1,123 @@
+"""The variables of a model: what their columns hold, and how new columns are read as the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Complex, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm.errors import DataError
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a column holds: ``kind`` is ``"number"``, ``"logical"`` or ``"factor"``, the last with its levels."""
+
+    kind: str
+    levels: tuple[Any, ...] = ()
+    ordered: bool = False
+
+    @classmethod
+    def of(cls, name: str, column: pd.Series) -> Variable:
+        """Find out what a complete column holds; a factor keeps the levels that do not occur."""
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return cls("factor", tuple(column.cat.categories), bool(column.cat.ordered))
+        if column.dtype == bool:
+            return cls("logical")
+        if pd.api.types.is_numeric_dtype(column):
+            return cls("number")
+        if is_text(column):
+            return cls("factor", tuple(sorted(set(column))))
+        raise DataError(
+            f"{name}: expected numbers, text, logicals or a factor, got {column.dtype} such as {column.iloc[0]!s}; "
+            f"convert {name!r} first, for a date for example to days since the first."
+        )
+
+    def read(self, name: str, column: pd.Series) -> Any:
+        """Return a complete column (n,) as numbers, logicals or a factor with these levels.
+
+        Raises
+        ------
+        DataError
+            If it holds something else, or a level that is not one of these.
+        """
+        if self.kind == "factor":
+            values = np.asarray(column, object)
+            try:
+                check_levels(pd.unique(values), self.levels)
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from error
+            return pd.Categorical(values, list(self.levels), self.ordered)
+        fits = column.dtype == bool if self.kind == "logical" else pd.api.types.is_numeric_dtype(column)
+        if not fits:
+            what = "logical values" if self.kind == "logical" else "numbers"
+            raise DataError(f"{name}: expected {what} as in the fit, got {column.dtype} such as {column.iloc[0]!s}.")
+        return np.asarray(column, bool if self.kind == "logical" else float)
+
+
+def check_levels(given: Iterable[object], known: Sequence[object]) -> None:
+    """Raise if a level is new."""
+    seen = set(known)
+    new = [level for level in given if level not in seen]
+    if new:
+        raise DataError(
+            f"expected one of the levels of the fit, {said(known)}; got {said(new)}, which it has not seen."
+        )
+
+
+def said(levels: Iterable[object]) -> str:
+    """Return levels as a list in words, the first of many."""
+    words = [repr(level) if isinstance(level, str) else str(level) for level in levels]
+    return ", ".join(words[:12]) + (f", … ({len(words)} levels)" if len(words) > 12 else "")
+
+
+def is_text(column: pd.Series) -> bool:
+    """Return whether every value of an object column is text."""
+    return column.dtype == object and all(isinstance(value, str) for value in column)
+
+
+def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
+    """Return complete columns as NumPy numbers and booleans, and text as Python strings.
+
+    Raises
+    ------
+    DataError
+        For complex numbers, and for a column that holds numbers and something else.
+    """
+    return data.assign(**{str(name): _plain(str(name), data[name]) for name in data.columns})
+
+
+def _plain(name: str, column: pd.Series) -> pd.Series:
+    if pd.api.types.is_object_dtype(column.dtype):
+        column = _without_objects(name, column)
+    dtype = column.dtype
+    if pd.api.types.is_complex_dtype(dtype):
+        raise DataError(f"{name}: expected real numbers, got complex ones; take their real part or modulus first.")
+    if isinstance(dtype, np.dtype | pd.CategoricalDtype | pd.DatetimeTZDtype):
+        return column
+    for kind, fits in (
+        (bool, pd.api.types.is_bool_dtype),
+        (np.int64, pd.api.types.is_integer_dtype),
+        (float, pd.api.types.is_numeric_dtype),
+    ):
+        if fits(dtype):
+            return pd.Series(np.asarray(column, kind), column.index)
+    return column.astype(object)
+
+
+def _without_objects(name: str, column: pd.Series) -> pd.Series:
+    """Return a column of objects as what they are, if that is one thing: numbers, logicals, text."""
+    column = column.infer_objects()
+    if not pd.api.types.is_object_dtype(column.dtype):
+        return column
+    if all(isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_) for value in column):
+        return column.astype(float)
+    if any(isinstance(value, Complex | Decimal) for value in column):
+        kinds = sorted({type(value).__name__ for value in column})
+        raise DataError(f"{name}: expected numbers or text, got {' and '.join(kinds)} mixed; convert it first.")
+    return column

@@ -124,9 +124,9 @@ class Blocked(AbstractSolver):
 
         ``log|H| = Σ_j log|I + R_j Λ Λᵀ R_jᵀ| + log|I + Λᵀ S Λ|``
 
-    S falls into connected components, small ones where factors are nested: they are batched. Products with ``H⁻¹``
-    are evaluated as penalised sums of squares at the solution of the mixed-model equations (Bates et al. 2015,
-    eq. 14), where every term is positive and an error of the solution counts only by its square.
+    S falls into connected components, small ones where factors are nested: they are batched. ``AᵀH⁻¹A`` is evaluated
+    as a penalised sum of squares at the solution of the mixed-model equations (Bates et al. 2015, eq. 14), where every
+    term is positive and an error of the solution counts only by its square.
     """
 
     name: ClassVar[str] = "blocked"
@@ -264,17 +264,22 @@ class Blocked(AbstractSolver):
         return factor.logdet
 
     def inner(self, factor: BlockedFactor, pair: BlockedPair) -> jax.Array:
-        one = self._solved(factor, pair.a)
-        other = one if pair.b is None else self._solved(factor, pair.b)
-        left, right = pair.a.left, (pair.a if pair.b is None else pair.b).left
-        total = pair.within - one.rest.T @ right - left.T @ other.rest
-        total = total + jnp.einsum("lqi,lqj->ij", one.own, factor.weight @ other.own)
-        parts = zip(self.blocks, self._split(one.rest), self._split(other.rest), strict=True)
-        for block, part_a, part_b in parts:
+        """Return ``Aᵀ H⁻¹ B``: solved for B, and for both as one where B is A."""
+        a, b = pair.a, pair.a if pair.b is None else pair.b
+        solved = self._solved(factor, b)
+        if pair.b is None:
+            total = pair.within - solved.rest.T @ a.left - a.left.T @ solved.rest
+            total = total + jnp.einsum("lqi,lqj->ij", solved.own, factor.weight @ solved.own)
+            for u in solved.effects:
+                total = total + jnp.einsum("bmi,bmj->ij", u, u)
+            left = solved.rest
+        else:
+            total = pair.within - a.left.T @ solved.rest + a.rest.T @ b.left
+            total = total + jnp.einsum("lqi,lqj->ij", a.own, factor.weight @ solved.own)
+            left = -a.rest
+        for block, one, other in zip(self.blocks, self._split(left), self._split(solved.rest), strict=True):
             if block.outside is not None:
-                total = total + jnp.einsum("bmi,bmj->ij", part_a, block.outside @ part_b)
-        for u_a, u_b in zip(one.effects, other.effects, strict=True):
-            total = total + jnp.einsum("bmi,bmj->ij", u_a, u_b)
+                total = total + jnp.einsum("bmi,bmj->ij", one, block.outside @ other)
         return total
 
     def _solved(self, factor: BlockedFactor, side: Side) -> Solved:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.formula import build_frame, parse
+from jaxlmm.formula import ModelOptions, build_frame, parse
 
 import references
 
@@ -22,7 +22,7 @@ DATA = references.dataset("model_matrices.csv")
 
 
 def frame_of(formula, data=DATA):
-    return build_frame(parse(formula), data)
+    return build_frame(parse(formula), data, ModelOptions())
 
 
 def r_name(ours, encoding):
@@ -197,7 +197,7 @@ def test_only_used_columns_are_converted(made, monkeypatch):
     converted = []
     whole = nw.DataFrame.to_pandas
     monkeypatch.setattr(nw.DataFrame, "to_pandas", lambda frame: converted.append(tuple(frame.columns)) or whole(frame))
-    frame = build_frame(parse("y ~ log(z) + (1 | a)"), made(DATA), weights="k", offset="w")
+    frame = build_frame(parse("y ~ log(z) + (1 | a)"), made(DATA), ModelOptions(weights="k", offset="w"))
     assert converted == [("y", "z", "a", "k", "w")]
     frame.encoding.columns(made(DATA))
     assert converted[1:] == [("z",)]

@@ -31,8 +31,11 @@ def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
     codes, labels = np.zeros(len(data), np.int64), pd.Index(["1"])
     for place, factor in enumerate(name for name in factors if name != "1"):
         column = data[factor]
-        own = pd.Categorical(column).remove_unused_categories()
+        own = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
         own_codes, own_labels = np.asarray(own.codes, np.int64), pd.Index(own.categories)
+        occurs = np.bincount(own_codes, minlength=len(own_labels)) > 0
+        if not occurs.all():
+            own_codes, own_labels = (np.cumsum(occurs) - 1)[own_codes], own_labels[occurs]
         if place == 0:
             codes, labels = own_codes, own_labels
             continue

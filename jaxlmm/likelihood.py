@@ -25,7 +25,7 @@ from jaxlmm.solvers import AbstractSolver
 class Response(Struct):
     """One response, prepared: what is left of it after its least-squares fit, scaled to standard deviation 1.
 
-    ``pair`` holds ``[X e]ᵀ H⁻¹ e`` up to theta; ``least_squares`` (p,) are coefficients on the design's basis;
+    ``pair`` holds ``[X e]ᵀ H⁻¹ [X e]`` up to theta; ``least_squares`` (p,) are coefficients on the design's basis;
     ``scale`` () is the residual standard deviation of that fit, by which ``e`` (N,) was divided.
     """
 
@@ -57,13 +57,12 @@ class Likelihood(Struct):
     solver: AbstractSolver
     layout: Layout
     design: Design
-    xx: Any
     method: str = static()
 
     @classmethod
     def of(cls, design: Design, solver: AbstractSolver, method: str) -> Likelihood:
-        """Prepare what depends on the design alone."""
-        return cls(solver, Layout.of(design), design, solver.pair(design.basis, design.basis), method)
+        """Join a design, a solver built for it, and a criterion."""
+        return cls(solver, Layout.of(design), design, method)
 
     @property
     def n_contrasts(self) -> jax.Array:
@@ -80,17 +79,18 @@ class Likelihood(Struct):
         error = weighted - basis @ (once + again)
         scale = jnp.sqrt(jnp.sum(error**2) / jnp.maximum(jnp.asarray(design.n, float) - design.n_fixed, 1.0))
         error = error / scale
-        pair = self.solver.pair(jnp.concatenate([basis, error[:, None]], axis=1), error[:, None])
-        return Response(pair, once + again, scale, error)
+        both = jnp.concatenate([basis, error[:, None]], axis=1)
+        return Response(self.solver.pair(both, both), once + again, scale, error)
 
     def at(self, factors: Factors, response: Response) -> Point:
         """Evaluate the ingredients at the covariance ``factors``."""
         p = self.design.n_fixed
         factor = self.solver.factor(factors)
-        vcov, information = inverse_logdet(self.solver.inner(factor, self.xx))
-        cross = self.solver.inner(factor, response.pair)[:, 0]
-        shift = vcov @ cross[:p]
-        r2 = cross[p] - cross[:p] @ shift
+        products = self.solver.inner(factor, response.pair)
+        vcov, information = inverse_logdet(products[:p, :p])
+        cross = products[:p, p]
+        shift = vcov @ cross
+        r2 = products[p, p] - cross @ shift
         return Point(self.solver.logdet(factor), information, vcov, shift, r2, factor)
 
     def constant(self, response: Response) -> jax.Array:

@@ -126,8 +126,7 @@ def loglik(design: Design) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Arr
 
 
 def _prepared(design: Design, method: str) -> Likelihood:
-    solver = SOLVERS[select(design).name].build(design)
-    return jax.jit(lambda design, solver: Likelihood.of(design, solver, method))(design, solver)
+    return Likelihood.of(design, SOLVERS[select(design).name].build(design), method)
 
 
 def _check_shape(name: str, value: jax.Array, expected: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxlmm._shapes import pad
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model.design import Design
-from jaxlmm.model.layout import Layout, frames_of
+from jaxlmm.model.layout import frames_of
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton, minimise, search_axes
 from jaxlmm.solvers import SOLVERS
 
@@ -69,9 +69,8 @@ _Run = Callable[[NumpyArray, tuple[NumpyArray, ...], int, int], Minimum]
 
 
 @program(once=True)
-def _prepare(likelihood: Likelihood, y: Array) -> tuple[Any, Response]:
-    own = likelihood.replace(xx=likelihood.solver.pair(likelihood.design.basis, likelihood.design.basis))
-    return own.xx, own.observe(jnp.asarray(y))
+def _prepare(likelihood: Likelihood, y: Array) -> Response:
+    return likelihood.observe(jnp.asarray(y))
 
 
 @program(once=True)
@@ -159,11 +158,10 @@ def solve_single(
     first_order
         Another minimiser to find the optimum with; Newton's method then only confirms it.
     """
-    likelihood = Likelihood(SOLVERS[solver].build(design), Layout.of(design), design, None, method)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method)
     if likelihood.solver.one_by_one:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
-    xx, response = _prepare(likelihood, pad(y, design.n_padded))
-    likelihood = likelihood.replace(xx=xx)
+    response = _prepare(likelihood, pad(y, design.n_padded))
     layout, frames = likelihood.layout, frames_of(design.terms)
     if layout.n_theta == 0:
         value = _value(likelihood, response, frames, np.zeros(0))

@@ -140,7 +140,9 @@ class Blocked(AbstractSolver):
 
     S falls into connected components, small ones where factors are nested: they are batched. ``AᵀH⁻¹A`` is evaluated
     as a penalised sum of squares at the solution of the mixed-model equations (Bates et al. 2015, eq. 14), where every
-    term is positive and an error of the solution counts only by its square.
+    term is positive and an error of the solution counts only by its square. Nothing cancels at any variance ratio,
+    but for correlated slopes on a crossed factor, which lose the digits of the ratio in ``log|I + Λᵀ S Λ|``, and for
+    components of more than 256 effects.
     """
 
     name: ClassVar[str] = "blocked"

@@ -140,6 +140,13 @@ def outside_of(
 
     Within a level, columns in the range of the level's own are left out, so that what is zero is exactly zero.
     """
+    with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
+        return _outside_of(entries, coupling, places, arrangement, widths)
+
+
+def _outside_of(
+    entries: Entries, coupling: Coupling, places: list[NumpyArray], arrangement: Arrangement, widths: tuple[int, ...]
+) -> list[Outside | None]:
     from scipy.sparse import csr_array
 
     shapes = arrangement.shapes

@@ -96,8 +96,9 @@ class Moments(AbstractSolver):
         return jnp.stack(columns, axis=1)
 
     def pair(self, a: Array, b: Array) -> MomentsPair:
-        left, right = self.project(a), self.project(b)
-        within = self._remainder(a, left).T @ self._remainder(b, right)
+        left, rest_a = self._parted(a)
+        right, rest_b = (left, rest_a) if a is b else self._parted(b)
+        within = rest_a.T @ rest_b
         if not self.pooled:
             return MomentsPair(within, None, left, right)
         q, classes = self.rows.shape[1], self.triangles.shape[0]
@@ -109,9 +110,11 @@ class Moments(AbstractSolver):
         pooled = jnp.stack([jnp.stack([moment(k, j) for j in range(q)], axis=1) for k in range(q)], axis=1)
         return MomentsPair(within, pooled, None, None)
 
-    def _remainder(self, a: Array, projected: jax.Array) -> jax.Array:
-        rows = jnp.asarray(self.rows)
-        return a - sum(rows[:, k, None] * projected[self.codes, k, :] for k in range(rows.shape[1]))
+    def _parted(self, a: Array) -> tuple[jax.Array, jax.Array]:
+        """Return ``Q_jᵀ A`` (L, q, i) and what is left of A (N, i)."""
+        rows, projected = jnp.asarray(self.rows), self.project(a)
+        explained = sum(rows[:, k, None] * projected[self.codes, k, :] for k in range(rows.shape[1]))
+        return projected, a - explained
 
     def factor(self, factors: Factors) -> MomentsFactor:
         root = jnp.asarray(self.triangles) @ _joint(factors)

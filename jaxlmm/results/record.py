@@ -34,7 +34,7 @@ def record(fit: Fit) -> dict[str, Any]:
             "kind": "jaxlmm.fit",
             "version": VERSION,
             "formula": fit.formula,
-            "response": fit.frame.response,
+            "response": fit.estimates.labels.response,
             **scalars,
             "n_dropped": fit.n_dropped,
             "n_groups": fit.n_groups,

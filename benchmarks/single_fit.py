@@ -140,14 +140,14 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
 
     import jaxlmm as lmm
     from jaxlmm.engine import single
-    from jaxlmm.formula import build_frame, parse
+    from jaxlmm.formula import ModelOptions, build_frame, parse
     from jaxlmm.solvers import select
 
     formula, data, method = spec["formula"], spec["data"], spec["method"]
     fit = lmm.fit(formula, data, method=method)
 
     def to_optimum():
-        frame = build_frame(parse(formula), data)
+        frame = build_frame(parse(formula), data, ModelOptions())
         return single.solve_single(frame.design, frame.y, solver=select(frame.design).name, method=method)
 
     name = fit.solver

@@ -69,6 +69,12 @@ MODELS = {
     "no intercept": Model("y ~ 0 + x + z + (0 + z | g)", {}, BOTH, (0.8,)),
     "crossed": Model("y ~ x + (1 | g) + (1 | h)", {}, SEVERAL, (0.8, 0.5)),
     "nested": Model("y ~ x + (1 | g/h)", {}, SEVERAL, (0.8, 0.5)),
+    "three crossed": Model("y ~ x + (1 | g) + (1 | h) + (1 | f)", {}, SEVERAL, (0.8, 0.5, 0.3)),
+    "crossed and nested": Model("y ~ x + (1 | g/h) + (1 | f)", {}, SEVERAL, (0.8, 0.5, 0.6)),
+    "slopes on both": Model("y ~ x + (1 + z | g) + (1 + x | h)", {}, SEVERAL, (0.9, 0.3, 0.5, 0.4, -0.2, 0.3)),
+    "slopes on both, weights": Model(
+        "y ~ x + (1 + z | g) + (0 + z | h)", {"weights": "w", "offset": "o"}, SEVERAL, (0.9, 0.3, 0.5, 0.4)
+    ),
     "ou": Model("y ~ x + ou(t | g)", {}, DENSE, (0.8, -0.5)),
     "ou residual": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)"}, DENSE, (0.8, -0.5)),
     "ou residual, weights": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)", "weights": "w"}, DENSE, (0.8, -0.5)),
@@ -120,7 +126,9 @@ def plain_deviance(name: str, frame: pd.DataFrame, theta: np.ndarray, method: st
     if "offset" in MODELS[name].options:
         y = y - frame["o"].to_numpy()
 
-    def lower(q):
+    f = (frame["f"].to_numpy()[:, None] == frame["f"].to_numpy()[None, :]).astype(float)
+
+    def lower(q, theta=theta):
         factor = np.zeros((q, q))
         columns, rows = np.triu_indices(q)
         factor[rows, columns] = theta
@@ -146,6 +154,15 @@ def plain_deviance(name: str, frame: pd.DataFrame, theta: np.ndarray, method: st
         random = theta[0] ** 2 * g + theta[1] ** 2 * h
     elif name == "nested":
         random = theta[0] ** 2 * g + theta[1] ** 2 * g * h
+    elif name == "three crossed":
+        random = theta[0] ** 2 * g + theta[1] ** 2 * h + theta[2] ** 2 * f
+    elif name == "crossed and nested":
+        random = theta[0] ** 2 * g + theta[1] ** 2 * g * h + theta[2] ** 2 * f
+    elif name == "slopes on both":
+        other = np.column_stack([one, x])
+        random = (pair @ lower(2, theta[:3]) @ pair.T) * g + (other @ lower(2, theta[3:]) @ other.T) * h
+    elif name == "slopes on both, weights":
+        random = (pair @ lower(2, theta[:3]) @ pair.T) * g + theta[3] ** 2 * np.outer(z, z) * h
     elif name == "ou":
         random = theta[0] ** 2 * np.exp(-np.exp(theta[1]) * t) * g
     elif name.startswith("ou residual"):

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.formula import Encoding, build_frame, parse
+from jaxlmm.formula import Encoding, ModelOptions, build_frame, parse
 
 import references
 
@@ -29,7 +29,7 @@ FORMULAS = [
 
 
 def encoding_of(formula, data=DATA):
-    return build_frame(parse(f"y ~ {formula}"), data).labels.encoding
+    return build_frame(parse(f"y ~ {formula}"), data, ModelOptions()).labels.encoding
 
 
 def through_json(encoding):
@@ -43,7 +43,7 @@ def raw(data):
 
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_the_columns_of_the_fit_come_back(formula):
-    frame = build_frame(parse(f"y ~ {formula}"), DATA)
+    frame = build_frame(parse(f"y ~ {formula}"), DATA, ModelOptions())
     back = through_json(frame.labels.encoding)
     assert back.names == frame.labels.column_names
     np.testing.assert_array_equal(back.columns(DATA)[:, frame.labels.kept], frame.x)
@@ -146,7 +146,7 @@ def test_numbers_survive_json_exactly():
     "bar", ["(1 | a)", "(1 + x + v | a)", "(poly(x, 2) || a)", "(0 + relevel(u, 'u2') | a)", "diag(0 + scale(z) | a)"]
 )
 def test_random_columns_come_back(bar):
-    frame = build_frame(parse(f"y ~ x + {bar}"), DATA, weights="k")
+    frame = build_frame(parse(f"y ~ x + {bar}"), DATA, ModelOptions(weights="k"))
     root = np.sqrt(DATA["k"].to_numpy(float))[:, None]
     for term, labels in zip(frame.design.terms, frame.labels.terms, strict=True):
         back = through_json(labels.encoding)
@@ -156,7 +156,7 @@ def test_random_columns_come_back(bar):
 
 @pytest.mark.parametrize("left", ["k", "v", "log(z) + x^2"])
 def test_positions_come_back(left):
-    frame = build_frame(parse(f"y ~ x + ou({left} | a)"), DATA)
+    frame = build_frame(parse(f"y ~ x + ou({left} | a)"), DATA, ModelOptions())
     places = through_json(frame.labels.terms[0].encoding).columns(raw(DATA))
     level, place = frame.levels["a"].codes, np.asarray(frame.design.terms[0].positions)[: len(DATA)]
     np.testing.assert_array_equal(places[:, 0], np.asarray(frame.design.terms[0].coords)[level, place, 0])
@@ -165,12 +165,12 @@ def test_positions_come_back(left):
 
 
 def test_the_order_of_rows_is_no_encoding():
-    frame = build_frame(parse("y ~ x"), DATA, residual="ou(1 | 1)")
+    frame = build_frame(parse("y ~ x"), DATA, ModelOptions(residual="ou(1 | 1)"))
     assert frame.labels.residual.encoding is None
 
 
 def test_offsets_come_back():
-    frame = build_frame(parse("y ~ x + offset(log(z)) + offset(2 * k)"), DATA)
+    frame = build_frame(parse("y ~ x + offset(log(z)) + offset(2 * k)"), DATA, ModelOptions())
     again = sum(through_json(encoding).columns(DATA)[:, 0] for encoding in frame.labels.offset.encodings)
     np.testing.assert_array_equal(again, frame.offset)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.formula import build_frame, parse
+from jaxlmm.formula import ModelOptions, build_frame, parse
 
 import references
 
@@ -22,7 +22,7 @@ DATA = references.dataset("model_matrices.csv")
 
 
 def frame_of(formula, data=DATA):
-    return build_frame(parse(formula), data)
+    return build_frame(parse(formula), data, ModelOptions())
 
 
 def r_name(ours, encoding):
@@ -129,7 +129,7 @@ def test_incomplete_rows_are_dropped_before_a_function_sees_them(formula):
     formula = f"y ~ I({formula})" if ">" in formula else f"y ~ {formula}"
     with_missing, without = frame_of(formula, data), frame_of(formula, data.dropna())
     assert with_missing.n_dropped == 3
-    assert with_missing.column_names == without.column_names
+    assert with_missing.labels.column_names == without.labels.column_names
     np.testing.assert_array_equal(with_missing.x, without.x)
 
 
@@ -152,7 +152,7 @@ def in_pyarrow(data):
 
 def test_pyarrow_gives_the_pandas_columns():
     ours, theirs = frame_of(FORMULA), frame_of(FORMULA, in_pyarrow(DATA))
-    assert theirs.column_names == ours.column_names
+    assert theirs.labels.column_names == ours.labels.column_names
     np.testing.assert_allclose(theirs.x, ours.x, rtol=1e-12, atol=0)
     np.testing.assert_allclose(
         theirs.labels.terms[0].encoding.columns(DATA), ours.labels.terms[0].encoding.columns(in_pyarrow(DATA))
@@ -163,7 +163,7 @@ def test_pyarrow_gives_the_pandas_columns():
 def test_polars_gives_the_pandas_columns():
     plain = DATA.assign(a=DATA["a"].astype(str), u=DATA["u"].astype(str))
     ours, theirs = frame_of(FORMULA, plain), frame_of(FORMULA, in_polars(DATA))
-    assert theirs.column_names == ours.column_names
+    assert theirs.labels.column_names == ours.labels.column_names
     np.testing.assert_allclose(theirs.x, ours.x, rtol=1e-12, atol=0)
     assert list(theirs.levels["u"].labels) == list(ours.levels["u"].labels) == ["u1", "u2", "u4"]
     reversed_rows = in_polars(DATA.iloc[::-1].reset_index(drop=True))
@@ -199,7 +199,7 @@ def test_only_used_columns_are_converted(made, monkeypatch):
     converted = []
     whole = nw.DataFrame.to_pandas
     monkeypatch.setattr(nw.DataFrame, "to_pandas", lambda frame: converted.append(tuple(frame.columns)) or whole(frame))
-    frame = build_frame(parse("y ~ log(z) + (1 | a)"), made(DATA), weights="k", offset="w")
+    frame = build_frame(parse("y ~ log(z) + (1 | a)"), made(DATA), ModelOptions(weights="k", offset="w"))
     assert converted == [("y", "z", "a", "k", "w")]
     frame.labels.encoding.columns(made(DATA))
     assert converted[1:] == [("z",)]
@@ -218,7 +218,7 @@ def test_numbers_of_any_type_are_numbers(kind):
     data = DATA.assign(k=DATA["k"].astype(kind))
     for formula in ("y ~ k + I(k^20) + I(k^-1) + poly(k, 2)", "y ~ factor(k)", "y ~ x + (k | a)"):
         ours, plain = frame_of(formula, data), frame_of(formula)
-        assert ours.column_names == plain.column_names
+        assert ours.labels.column_names == plain.labels.column_names
         np.testing.assert_array_equal(ours.labels.encoding.columns(data), plain.labels.encoding.columns(DATA))
     np.testing.assert_array_equal(frame_of("k ~ x", data).y, frame_of("k ~ x").y)
 

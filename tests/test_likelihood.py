@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm.solvers import select
 
 import models
 
@@ -63,7 +64,13 @@ def test_solvers_agree(name):
             assert np.asarray(mine) == pytest.approx(np.asarray(theirs), rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["intercept", "slope", "uncorrelated", "factor", "weights, offset"])
+EXTREME = [
+    "intercept", "slope", "uncorrelated", "factor", "weights, offset", "crossed", "nested", "three crossed",
+    "crossed and nested", "slopes on both",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXTREME)
 @pytest.mark.parametrize("ratio", [1e-10, 1e10])
 def test_solvers_agree_at_extreme_variance_ratios(name, ratio):
     design, theta = models.design(name, DATA), models.theta_of(name) * np.sqrt(ratio)
@@ -94,9 +101,9 @@ def test_moments_does_not_cancel():
         assert float(f(jnp.array([np.sqrt(ratio)]), y)) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("solver", ["moments", "dense"])
-def test_public_functions_compile_map_and_differentiate(solver):
-    name = "slope" if solver == "moments" else "ou residual"
+@pytest.mark.parametrize(("name", "solver"), [("slope", "moments"), ("crossed", "blocked"), ("ou residual", "dense")])
+def test_public_functions_compile_map_and_differentiate(name, solver):
+    assert select(models.design(name, DATA)).name == solver
     f = lmm.deviance(models.design(name, DATA))
     theta, y = models.theta_of(name), jnp.asarray(Y)
     many = jnp.stack([y, 2.0 * y, y + DATA["x"].to_numpy()], axis=1)
@@ -127,7 +134,7 @@ def test_loglik_profiles_to_the_deviance():
     assert abs(float(slope[1])) < 1e-6
 
 
-@pytest.mark.parametrize(("name", "solver"), [("factor", "moments"), ("slope", "dense"), ("crossed", "dense")])
+@pytest.mark.parametrize(("name", "solver"), [("factor", "moments"), ("slope", "dense"), ("crossed", "blocked")])
 def test_batched_hessian_program_never_hangs(name, solver):
     """Batched LAPACK inside such a program can deadlock on two cores; ours has none. Default threads, 200 calls."""
     f = models.deviance(models.design(name, DATA), solver, "REML")

@@ -223,7 +223,7 @@ def test_offsets():
     shifted = estimates(by_column, DATA.assign(o=DATA["o"] + 3.0))
     close(shifted, by_column.fitted() + 3.0, 1.0)
     assert by_array.predict()["estimate"].to_numpy() == pytest.approx(by_column.fitted().to_numpy())
-    with pytest.raises(lmm.DataError, match="one number for each of its rows.*offset='o'"):
+    with pytest.raises(lmm.DataError, match=r"one number for each of its rows.*offset='o'"):
         by_array.predict(DATA)
     with pytest.raises(lmm.DataError, match="offset: 'o' is no column of the data"):
         by_column.predict(DATA.drop(columns="o"))
@@ -278,7 +278,7 @@ def test_other_frames(sleep, kind):
 
 def test_new_levels(sleep):
     new = {"Subject": ["308", "400", "401", "400"], "Days": [1, 1, 1, 2]}
-    with pytest.raises(lmm.DataError, match="such as '308', '309', '310'; got '400', '401'.*new_levels='zero'"):
+    with pytest.raises(lmm.DataError, match=r"such as '308', '309', '310'; got '400', '401'.*new_levels='zero'"):
         sleep.predict(new)
     with pytest.raises(lmm.OptionError, match="new_levels: expected one of 'error', 'zero', got True"):
         sleep.predict(new, new_levels=True)

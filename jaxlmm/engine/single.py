@@ -159,7 +159,9 @@ def solve_single(
     first_order
         Another minimiser to find the optimum with; Newton's method then only confirms it.
     """
-    likelihood = jax.device_put(Likelihood(SOLVERS[solver].build(design), Layout.of(design), design, None, method))
+    likelihood = Likelihood(SOLVERS[solver].build(design), Layout.of(design), design, None, method)
+    if likelihood.solver.one_by_one:
+        likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     xx, response = _prepare(likelihood, pad(y, design.n_padded))
     likelihood = likelihood.replace(xx=xx)
     layout, frames = likelihood.layout, frames_of(design.terms)

@@ -20,7 +20,7 @@ from pandas.api.types import is_bool_dtype
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.formula.functions import FUNCTIONS, factor
+from jaxlmm.formula.functions import FUNCTIONS, factor, ordered
 from jaxlmm.formula.variables import check_levels, said
 
 
@@ -42,7 +42,13 @@ def evaluate(text: str, data: pd.DataFrame, transforms: Mapping[str, Any], codin
         transform_state=copy.deepcopy(dict(transforms)),
         encoder_state={name: (Factor.Kind.CATEGORICAL, dict(state)) for name, state in codings.items()},
     )
-    context = {**FUNCTIONS, "factor": stateful_transform(factor), "poly": poly, "C": as_factor}
+    context = {
+        **FUNCTIONS,
+        "factor": stateful_transform(factor),
+        "ordered": stateful_transform(ordered),
+        "poly": poly,
+        "C": as_factor,
+    }
     matrix = Materializer(data, context=context).get_model_matrix(spec)
     learned = matrix.model_spec
     kept = {

@@ -58,7 +58,7 @@ def model_columns(tokens: Sequence[Token], data: pd.DataFrame) -> Columns:
     ``C(f, contr.sum)[S.a]``.
     """
     names = used_variables(tokens, data.columns)
-    encoding, matrix = Encoding.learn(join(_in_python(tokens, names)), data[list(dict.fromkeys(names))])
+    encoding, matrix = Encoding.learn(join(_in_python(tokens, names)), data, list(dict.fromkeys(names)))
     return Columns(matrix, encoding.names, encoding)
 
 

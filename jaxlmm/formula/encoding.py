@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +42,9 @@ class Encoding:
     codings: Mapping[str, Any]
 
     @classmethod
-    def learn(cls, text: str, data: pd.DataFrame) -> tuple[Encoding, NumpyArray]:
-        """Return the encoding that complete data give, and their columns (n, p)."""
-        variables = {str(name): Variable.of(str(name), data[name]) for name in data.columns}
+    def learn(cls, text: str, data: pd.DataFrame, names: Sequence[str]) -> tuple[Encoding, NumpyArray]:
+        """Return the encoding that the columns ``names`` of complete data give, and their matrix (n, p)."""
+        variables = {name: Variable.of(name, data[name]) for name in names}
         return cls(text, (), variables, {}, {})._evaluate(data)
 
     def columns(self, data: Any) -> NumpyArray:
@@ -95,8 +95,11 @@ class Encoding:
 
     def _evaluate(self, data: pd.DataFrame) -> tuple[Encoding, NumpyArray]:
         """Return the columns (n, p) of complete data, and the encoding with what they taught, if it was empty."""
-        if self.text == "1":
-            return Encoding("1", ("Intercept",), {}, {}, {}), np.ones((len(data), 1))
+        plain_sum = self._as_sum()
+        if plain_sum is not None:
+            parts = [np.ones(len(data))] if "Intercept" in plain_sum else []
+            parts += [np.asarray(self.variables[v].read(v, data[v])) for v in plain_sum if v != "Intercept"]
+            return Encoding(self.text, plain_sum, self.variables, {}, {}), np.stack(parts, axis=1)
         from formulaic.errors import FormulaicError
 
         from jaxlmm.formula.coding import evaluate
@@ -119,3 +122,16 @@ class Encoding:
                 f"{', '.join(names)}; columns whose names differ only in signs, as 'a b' and 'a_b', need other names."
             )
         return Encoding(self.text, names, self.variables, found.transforms, found.codings), found.matrix
+
+    def _as_sum(self) -> tuple[str, ...] | None:
+        """Return the columns' names if the formula only adds variables that are numbers, else None.
+
+        Most random terms do, and need no formula machinery, which takes as long as the fit of a small model.
+        """
+        words = [word.strip() for word in self.text.split("+")]
+        numbers = [word for word in words if word not in ("0", "1")]
+        if not all(word in self.variables and self.variables[word].kind == "number" for word in numbers):
+            return None
+        if "Intercept" in numbers or ("0" in words and (words.count("0") > 1 or words[0] != "0" or "1" in words)):
+            return None
+        return tuple(dict.fromkeys([*([] if "0" in words else ["Intercept"]), *numbers])) or None

@@ -166,8 +166,10 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weight
         column_or_array(option, value, frame, table.columns)
         for option, value in (("weights", weights), ("offset", offset))
     )
-    used = frame[names]
-    complete = used.notna().all(axis=1).to_numpy(copy=True)
+    used = frame[names] if options else frame
+    complete = np.ones(len(used), bool)
+    for name in names:
+        complete &= used[name].notna().to_numpy()
     for extra in (weight, shift):
         if extra is not None:
             complete &= extra.notna().to_numpy()
@@ -177,9 +179,10 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weight
             f"data: expected at least one complete row, got {len(used)} rows with missing values "
             f"({counts or 'weights'})."
         )
-    used = plain_dtypes(used[complete])
-    pick = [None if extra is None else extra[complete] for extra in (weight, shift)]
-    return _Rows(used, complete, *pick)
+    if not complete.all():
+        used = used[complete]
+        weight, shift = (None if extra is None else extra[complete] for extra in (weight, shift))
+    return _Rows(plain_dtypes(used), complete, weight, shift)
 
 
 def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:

@@ -54,6 +54,11 @@ def factor(
     return pd.Series(made, index=column.index)
 
 
+def ordered(values: Any, levels: Sequence[object] | None = None, _state: dict[str, Any] | None = None) -> pd.Series:
+    """Return values as a factor with polynomial contrasts: ``factor(values, levels, ordered=TRUE)``."""
+    return factor(values, levels, True, _state)
+
+
 def relevel(values: Any, ref: object) -> pd.Series:
     """Return a factor whose first level, the reference of treatment contrasts, is ``ref``."""
     if not isinstance(getattr(values, "dtype", None), pd.CategoricalDtype) or values.cat.ordered:
@@ -94,7 +99,7 @@ def _level(levels: Sequence[object], wanted: object) -> object:
 
 
 FUNCTIONS: dict[str, Any] = {
-    **{function.__name__: function for function in (factor, relevel, dummy, number, level_number, log)},
+    **{function.__name__: function for function in (factor, ordered, relevel, dummy, number, level_number, log)},
     **{name: getattr(np, name) for name in ("abs", "sqrt", "sin", "cos", "tan", "exp", "log2", "log10", "log1p")},
     "rint": np.rint,
     "c": lambda *values: list(values),

@@ -32,8 +32,12 @@ def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
     codes = np.zeros(len(data), np.int64)
     parts: tuple[pd.Index, ...] = ()
     for factor in real_factors(factors):
-        own = pd.Categorical(data[factor]).remove_unused_categories()
+        column = data[factor]
+        own = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
         own_codes, own_labels = np.asarray(own.codes, np.int64), pd.Index(own.categories)
+        occurs = np.bincount(own_codes, minlength=len(own_labels)) > 0
+        if not occurs.all():
+            own_codes, own_labels = (np.cumsum(occurs) - 1)[own_codes], own_labels[occurs]
         if not parts:
             codes, parts = own_codes, (own_labels,)
             continue

@@ -89,7 +89,9 @@ def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
     DataError
         For complex numbers, and for a column that holds numbers and something else.
     """
-    return data.assign(**{str(name): _plain(str(name), data[name]) for name in data.columns})
+    columns = {str(name): data[name] for name in data.columns}
+    changed = {name: plain for name, column in columns.items() if (plain := _plain(name, column)) is not column}
+    return data.assign(**changed) if changed else data
 
 
 def _plain(name: str, column: pd.Series) -> pd.Series:

@@ -16,7 +16,7 @@ from jaxlmm.linalg import inverse_logdet, solve
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
-from jaxlmm.solvers.components import arrange, components_of, products_outside
+from jaxlmm.solvers.components import Outside, arrange, components_of, outside_of, reflect
 from jaxlmm.solvers.coupling import Coupling, Entries, add_up, slices, take
 from jaxlmm.solvers.moments import level_qr
 
@@ -33,13 +33,12 @@ ROUNDS = 4
 class Block(Struct):
     """A batch of connected components of the rest: B of them with m columns each.
 
-    Columns stand grouping by grouping, level by level: ``counts`` levels of ``widths`` columns. ``outside`` (B, m, m)
-    are the columns' products outside the eliminated levels' bases, ``near_inverse`` (B, m, m) nearly their inverse;
-    both None where nothing lies outside. ``levels`` (B, l) per grouping are its levels, past the last where padded.
+    Columns stand grouping by grouping, level by level: ``counts`` levels of ``widths`` columns. ``outside`` is what
+    they do outside the eliminated levels' bases, None where that is nothing. ``levels`` (B, l) per grouping are its
+    levels, past the last where padded.
     """
 
-    outside: Array
-    near_inverse: Array
+    outside: Outside | None
     levels: tuple[Array, ...]
     counts: tuple[int, ...] = static()
     widths: tuple[int, ...] = static()
@@ -47,6 +46,23 @@ class Block(Struct):
     @property
     def size(self) -> int:
         return sum(count * width for count, width in zip(self.counts, self.widths, strict=True))
+
+    def products(self, gram: jax.Array) -> jax.Array:
+        """Return ``S = C + gram`` (B, m, m), its levels reflected where the batch has reflections."""
+        if self.outside is None:
+            return gram
+        if self.outside.turns is None:
+            return self.outside.products + gram
+        half = reflect(self.outside.turns, self.widths, gram).swapaxes(-1, -2)
+        return self.outside.products + reflect(self.outside.turns, self.widths, half)
+
+    def unturned(self, factors: list[jax.Array], matrix: jax.Array) -> jax.Array:
+        """Return a matrix (B, r, r) on effects of reflected levels, on those of the levels themselves."""
+        if self.outside is None or self.outside.turns is None:
+            return matrix
+        widths = [factor.shape[1] for factor in factors]
+        half = reflect(self.outside.turns, widths, matrix).swapaxes(-1, -2)
+        return reflect(self.outside.turns, widths, half)
 
     def transform(self, factors: list[jax.Array], v: jax.Array) -> jax.Array:
         """Return ``Λᵀ v`` (B, r, c) for ``v`` (B, m, c), with one factor (q, s) per grouping."""
@@ -124,9 +140,9 @@ class Blocked(AbstractSolver):
 
         ``log|H| = Σ_j log|I + R_j Λ Λᵀ R_jᵀ| + log|I + Λᵀ S Λ|``
 
-    S falls into connected components, small ones where factors are nested: they are batched. Products with ``H⁻¹``
-    are evaluated as penalised sums of squares at the solution of the mixed-model equations (Bates et al. 2015,
-    eq. 14), where every term is positive and an error of the solution counts only by its square.
+    S falls into connected components, small ones where factors are nested: they are batched. ``AᵀH⁻¹A`` is evaluated
+    as a penalised sum of squares at the solution of the mixed-model equations (Bates et al. 2015, eq. 14), where every
+    term is positive and an error of the solution counts only by its square.
     """
 
     name: ClassVar[str] = "blocked"
@@ -164,10 +180,9 @@ class Blocked(AbstractSolver):
         ]
         entries = Entries.of(rows[:n], codes[eliminated][:n], columns, arrangement.n_places)
         coupling = Coupling.of(entries, arrangement.shapes, n_levels)
-        outside = products_outside(entries, coupling, [place for _, place in columns], arrangement.shapes)
+        outside = outside_of(entries, coupling, [place for _, place in columns], arrangement, widths)
         blocks = tuple(
-            Block(products, near, tables, counts, widths)
-            for (products, near), tables, counts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
+            Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
         )
         return cls(
             rows, codes[eliminated], triangles, tuple(joint[g] for g in rest),
@@ -239,7 +254,7 @@ class Blocked(AbstractSolver):
 
     def _near_solve(self, v: jax.Array) -> jax.Array:
         parts = [
-            jnp.zeros_like(part) if block.near_inverse is None else block.near_inverse @ part
+            jnp.zeros_like(part) if block.outside is None else block.outside.near_inverse @ part
             for block, part in zip(self.blocks, self._split(v), strict=True)
         ]
         return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
@@ -251,30 +266,35 @@ class Blocked(AbstractSolver):
         logdet = jnp.sum(logdets)
         inverses = []
         for block, gram in zip(self.blocks, self.coupling.gram(weight), strict=True):
-            products = gram if block.outside is None else gram + block.outside
+            products = block.products(gram)
             half = block.transform(rest, products).swapaxes(-1, -2)
             matrix = block.transform(rest, half)
             matrix = jnp.eye(matrix.shape[-1])[None] + 0.5 * (matrix + matrix.swapaxes(-1, -2))
             inverse, value = inverse_logdet(matrix)
             logdet = logdet + jnp.sum(value)
-            inverses.append(inverse)
+            inverses.append(block.unturned(rest, inverse))
         return BlockedFactor(weight, inverses, rest, logdet)
 
     def logdet(self, factor: BlockedFactor) -> jax.Array:
         return factor.logdet
 
     def inner(self, factor: BlockedFactor, pair: BlockedPair) -> jax.Array:
-        one = self._solved(factor, pair.a)
-        other = one if pair.b is None else self._solved(factor, pair.b)
-        left, right = pair.a.left, (pair.a if pair.b is None else pair.b).left
-        total = pair.within - one.rest.T @ right - left.T @ other.rest
-        total = total + jnp.einsum("lqi,lqj->ij", one.own, factor.weight @ other.own)
-        parts = zip(self.blocks, self._split(one.rest), self._split(other.rest), strict=True)
-        for block, part_a, part_b in parts:
+        """Return ``Aᵀ H⁻¹ B``: solved for B, and for both as one where B is A."""
+        a, b = pair.a, pair.a if pair.b is None else pair.b
+        solved = self._solved(factor, b)
+        if pair.b is None:
+            total = pair.within - solved.rest.T @ a.left - a.left.T @ solved.rest
+            total = total + jnp.einsum("lqi,lqj->ij", solved.own, factor.weight @ solved.own)
+            for u in solved.effects:
+                total = total + jnp.einsum("bmi,bmj->ij", u, u)
+            left = solved.rest
+        else:
+            total = pair.within - a.left.T @ solved.rest + a.rest.T @ b.left
+            total = total + jnp.einsum("lqi,lqj->ij", a.own, factor.weight @ solved.own)
+            left = -a.rest
+        for block, one, other in zip(self.blocks, self._split(left), self._split(solved.rest), strict=True):
             if block.outside is not None:
-                total = total + jnp.einsum("bmi,bmj->ij", part_a, block.outside @ part_b)
-        for u_a, u_b in zip(one.effects, other.effects, strict=True):
-            total = total + jnp.einsum("bmi,bmj->ij", u_a, u_b)
+                total = total + jnp.einsum("bmi,bmj->ij", one, block.outside.times(block.widths, other))
         return total
 
     def _solved(self, factor: BlockedFactor, side: Side) -> Solved:
@@ -307,7 +327,7 @@ class Blocked(AbstractSolver):
         parts = []
         for block, part, coefficients in zip(self.blocks, self._split(total), self._split(rest), strict=True):
             if block.outside is not None:
-                part = part + block.outside @ coefficients
+                part = part + block.outside.times(block.widths, coefficients)
             parts.append(block.transform(factor.rest, part))
         return parts
 

@@ -1,7 +1,9 @@
-"""What is left when the largest grouping factor is eliminated: independent components, found and laid out on the host."""
+"""What is left when the largest grouping factor is eliminated: independent components, laid out on the host."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,7 +12,8 @@ import numpy as np
 
 from jaxlmm._compile import program
 from jaxlmm._shapes import bucket
-from jaxlmm._typing import NumpyArray
+from jaxlmm._struct import Struct
+from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.solvers.clusters import rounded, similar
@@ -19,6 +22,12 @@ from jaxlmm.solvers.coupling import Coupling, Entries, slices
 RIDGE = 1e-4
 """What is added, relative to the diagonal, to invert products of columns that need not be independent: so much that
 rounding does not swell along the dependent ones."""
+
+TURNED = 256
+"""Up to this size of a component, sums over all levels get columns of their own."""
+
+IN_BASES = 1e-12
+"""Such a sum lies in the eliminated levels' bases if its products outside are this small, relative to the largest."""
 
 EXACT = 4
 """Up to this many levels of a factor in a component are not padded."""
@@ -55,7 +64,7 @@ def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> lis
     ends = np.concatenate([np.zeros(0, int), *(c + first for c, first in zip(codes[1:], firsts[1:-1], strict=True))])
     graph = coo_array((np.ones(ends.size, np.int8), (starts, ends)), shape=(firsts[-1], firsts[-1]))
     _, label = connected_components(graph, directed=False)
-    own = [label[first:last] for first, last in zip(firsts[1:-1], firsts[2:], strict=True)]
+    own = [label[first:last] for first, last in itertools.pairwise(firsts[1:])]
     _, renumbered = np.unique(np.concatenate([np.zeros(0, int), *own]), return_inverse=True)
     return [renumbered[place] for place in slices([labels.size for labels in own])]
 
@@ -99,17 +108,49 @@ def _padded(count: int) -> int:
     return count if count <= EXACT else rounded(count)
 
 
-def products_outside(
-    entries: Entries, coupling: Coupling, places: list[NumpyArray], shapes: list[tuple[int, int]]
-) -> list[tuple[NumpyArray | None, NumpyArray | None]]:
-    """Return, per batch, ``Zᵀ(I − QQᵀ)Z`` (B, m, m) and nearly its inverse, or None where that is zero.
+class Outside(Struct):
+    """What a batch's columns do outside the eliminated levels' bases.
+
+    ``products`` (B, m, m) is ``C = Zᵀ(I − QQᵀ)Z``, ``near_inverse`` (B, m, m) nearly its inverse. A sum of a factor's
+    columns over all its levels often lies in the bases (the constant does): C is singular there, and its rounding, not
+    its zeros, would be multiplied by a large variance. ``turns``, per grouping (B, l, l), are reflections of the levels
+    that make such sums columns of their own: then ``products`` stand in those columns, with exact zeros. There are none
+    where matrices are large.
+    """
+
+    products: Array
+    near_inverse: Array
+    turns: tuple[Array, ...] | None
+
+    def times(self, widths: Sequence[int], v: jax.Array) -> jax.Array:
+        """Return ``C v`` (B, m, c)."""
+        if self.turns is None:
+            return self.products @ v
+        return reflect(self.turns, widths, self.products @ reflect(self.turns, widths, v))
+
+
+def reflect(turns: tuple[Array, ...], widths: Sequence[int], v: Array) -> jax.Array:
+    """Apply reflections of the levels (B, l, l) to ``v`` (B, m, c), whose columns stand level by level."""
+    parts = []
+    sizes = [turn.shape[1] * width for turn, width in zip(turns, widths, strict=True)]
+    for turn, width, place in zip(turns, widths, slices(sizes), strict=True):
+        part = jnp.asarray(v)[:, place]
+        parts.append((turn @ part.reshape(*turn.shape[:2], -1)).reshape(part.shape))
+    return jnp.concatenate(parts, axis=1)
+
+
+def outside_of(
+    entries: Entries, coupling: Coupling, places: list[NumpyArray], arrangement: Arrangement, widths: tuple[int, ...]
+) -> list[Outside | None]:
+    """Work out, per batch, what lies outside the eliminated levels' bases; None where nothing does.
 
     Within a level, columns in the range of the level's own are left out, so that what is zero is exactly zero.
     """
     from scipy.sparse import csr_array
 
+    shapes = arrangement.shapes
     if not any(values.any() for values in entries.outside):
-        return [(None, None)] * len(shapes)
+        return [None] * len(shapes)
     n, total = entries.outside[0].size, coupling.places
     columns = csr_array((n, total))
     for values, place in zip(entries.outside, places, strict=True):
@@ -119,20 +160,49 @@ def products_outside(
     partly = entries._replace(values=np.where(entries.inside[:, None], 0.0, entries.values))
     masked = Coupling.of(partly, shapes, coupling.n_levels) if entries.inside.any() else coupling
     size = masked.values.shape[1]
-    weight = np.broadcast_to(np.eye(size), (coupling.n_levels, size, size))
-    found: list[tuple[NumpyArray | None, NumpyArray | None]] = []
-    grams = _grams(masked, weight)
-    for place, (count, width), gram in zip(slices([c * w for c, w in shapes]), shapes, grams, strict=True):
-        own = (products.row >= place.start) & (products.row < place.stop)
+    grams = _grams(masked, np.broadcast_to(np.eye(size), (coupling.n_levels, size, size)))
+    found: list[Outside | None] = []
+    for i, place in enumerate(slices([count * width for count, width in shapes])):
+        (count, width), own = shapes[i], (products.row >= place.start) & (products.row < place.stop)
         row, column = products.row[own] - place.start, products.col[own] - place.start
         batch = np.zeros((count, width, width))
         batch[row // width, row % width, column % width] = products.data[own]
-        if own.any():
-            batch -= np.asarray(gram)
-            found.append((batch, np.asarray(_near_inverse(batch))))
-        else:
-            found.append((None, None))
+        if not own.any():
+            found.append(None)
+            continue
+        squares = np.diagonal(batch, axis1=1, axis2=2).copy()
+        batch -= np.asarray(grams[i])
+        near = np.asarray(_near_inverse(batch))
+        if width > TURNED:
+            found.append(Outside(batch, near, None))
+            continue
+        turns, sums = _reflections(arrangement.tables[i], widths)
+        turned = np.array(reflect(turns, widths, reflect(turns, widths, batch).swapaxes(-1, -2)))
+        for column in sums.T:
+            row = turned[np.arange(count), column]
+            empty = np.flatnonzero(np.abs(row).max(axis=1) <= IN_BASES * squares.max(axis=1))
+            turned[empty, column[empty], :] = turned[empty, :, column[empty]] = 0.0
+        found.append(Outside(turned, near, turns))
     return found
+
+
+def _reflections(tables: tuple[NumpyArray, ...], widths: tuple[int, ...]) -> tuple[tuple[NumpyArray, ...], NumpyArray]:
+    """Return, per grouping, reflections (B, l, l) that exchange the mean over the levels with the last level, and the
+    columns (B, ·) in which the sums then stand.
+    """
+    turns, sums, offset = [], [], 0
+    for table, width in zip(tables, widths, strict=True):
+        real = table < np.iinfo(np.int32).max
+        number = np.maximum(real.sum(axis=1), 1)
+        batch = np.arange(number.size)
+        normal = real / np.sqrt(number)[:, None]
+        normal[batch, number - 1] -= 1.0
+        length = np.sum(normal**2, axis=1)
+        scaled = normal * np.where(length > 0, 2.0 / np.where(length > 0, length, 1.0), 0.0)[:, None]
+        turns.append(np.eye(table.shape[1]) - normal[:, :, None] * scaled[:, None, :])
+        sums += [offset + (number - 1) * width + c for c in range(width)]
+        offset += table.shape[1] * width
+    return tuple(turns), np.stack(sums, axis=1)
 
 
 @program(once=True)

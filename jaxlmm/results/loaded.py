@@ -71,8 +71,9 @@ def _checked(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
     try:
         record = json.loads(content)
     except json.JSONDecodeError as error:
-        broken = content.lstrip().startswith(b"{") and error.pos >= len(error.doc.rstrip()) - 1
-        what = "JSON that ends too early (a truncated file)" if broken else "no JSON"
+        text = error.doc.strip()
+        short = text.startswith("{") and (not text.endswith("}") or error.pos >= len(error.doc.rstrip()))
+        what = "JSON that ends too early (a truncated file)" if short else "no JSON"
         raise DataError(f"{wanted}, got {what}: {error}. Save the fit again.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{wanted}, got a binary file; read data with pandas.") from error

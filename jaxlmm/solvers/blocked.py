@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
 
 import jax
@@ -17,7 +18,7 @@ from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
 from jaxlmm.solvers.components import Outside, arrange, components_of, outside_of, reflect
-from jaxlmm.solvers.coupling import Coupling, Entries, add_up, slices, take
+from jaxlmm.solvers.coupling import Coupling, Entries, Gram, add_up, slices, take
 from jaxlmm.solvers.moments import level_qr
 
 DEAR = 256
@@ -47,22 +48,17 @@ class Block(Struct):
     def size(self) -> int:
         return sum(count * width for count, width in zip(self.counts, self.widths, strict=True))
 
+    def turn(self, v: jax.Array, widths: Sequence[int] | None = None) -> jax.Array:
+        """Exchange the levels' columns ``v`` (B, m, c) for reflected ones, or back, where the batch has reflections."""
+        if self.outside is None or self.outside.turns is None:
+            return v
+        return reflect(self.outside.turns, self.widths if widths is None else widths, v)
+
     def products(self, gram: jax.Array) -> jax.Array:
-        """Return ``S = C + gram`` (B, m, m), its levels reflected where the batch has reflections."""
+        """Return ``S = C + gram`` (B, m, m) on the reflected columns."""
         if self.outside is None:
             return gram
-        if self.outside.turns is None:
-            return self.outside.products + gram
-        half = reflect(self.outside.turns, self.widths, gram).swapaxes(-1, -2)
-        return self.outside.products + reflect(self.outside.turns, self.widths, half)
-
-    def unturned(self, factors: list[jax.Array], matrix: jax.Array) -> jax.Array:
-        """Return a matrix (B, r, r) on effects of reflected levels, on those of the levels themselves."""
-        if self.outside is None or self.outside.turns is None:
-            return matrix
-        widths = [factor.shape[1] for factor in factors]
-        half = reflect(self.outside.turns, widths, matrix).swapaxes(-1, -2)
-        return reflect(self.outside.turns, widths, half)
+        return self.outside.products + self.turn(self.turn(gram).swapaxes(-1, -2))
 
     def transform(self, factors: list[jax.Array], v: jax.Array) -> jax.Array:
         """Return ``Λᵀ v`` (B, r, c) for ``v`` (B, m, c), with one factor (q, s) per grouping."""
@@ -91,13 +87,14 @@ class Block(Struct):
 
 
 class Side(NamedTuple):
-    """One argument of a product: ``own`` (L, q, c) on the eliminated levels' bases, ``rest`` (M, c) its least-squares
-    coefficients on the rest's columns outside them, ``left`` (M, c) what their products with it still are then.
+    """One argument of a product: ``own`` (L, q, c) on the eliminated levels' bases; per batch ``rest`` (B, m, c) its
+    least-squares coefficients on the rest's columns outside them, ``left`` (B, m, c) what their products with it still
+    are then.
     """
 
     own: jax.Array
-    rest: jax.Array
-    left: jax.Array
+    rest: list[jax.Array]
+    left: list[jax.Array]
 
 
 class BlockedPair(NamedTuple):
@@ -109,11 +106,12 @@ class BlockedPair(NamedTuple):
 
 
 class BlockedFactor(NamedTuple):
-    """``weight`` (L, q, q), the inverse of I + R Λ Λᵀ Rᵀ per eliminated level; per batch ``inverses`` (B, r, r) of
-    I + Λᵀ S Λ; ``rest`` the factors of the rest's groupings; ``logdet`` ().
+    """``weight`` (L, q, q), the inverse of I + R Λ Λᵀ Rᵀ per eliminated level; per batch ``matrices`` (B, r, r),
+    I + Λᵀ S Λ, and their ``inverses``; ``rest`` the factors of the rest's groupings; ``logdet`` ().
     """
 
     weight: jax.Array
+    matrices: list[jax.Array]
     inverses: list[jax.Array]
     rest: list[jax.Array]
     logdet: jax.Array
@@ -122,14 +120,14 @@ class BlockedFactor(NamedTuple):
 class Solved(NamedTuple):
     """The mixed-model equations solved for one side.
 
-    ``effects`` per batch (B, r, c), of unit variance; ``rest`` (M, c) and ``own`` (L, q, c), what is left of the
-    side's coordinates; ``coefficients`` (M, c) = Λ times the effects.
+    Per batch ``effects`` (B, r, c), of unit variance, and ``coefficients`` (B, m, c) = Λ times the effects; ``rest``
+    (B, m, c) and ``own`` (L, q, c) are the side's coordinates less those.
     """
 
     effects: list[jax.Array]
-    rest: jax.Array
+    coefficients: list[jax.Array]
+    rest: list[jax.Array]
     own: jax.Array
-    coefficients: jax.Array
 
 
 class Blocked(AbstractSolver):
@@ -209,13 +207,21 @@ class Blocked(AbstractSolver):
     def _side(self, a: jax.Array) -> tuple[jax.Array, Side]:
         """Return what is left of rows ``a`` (N, c) outside all random effects' columns, and their place in those."""
         own, a = self._off_levels(a)
-        rest = jnp.zeros((self.coupling.places, a.shape[1]), a.dtype)
+        none = [jnp.zeros((gram.count, block.size, a.shape[1]), a.dtype) for gram, block in self._batches()]
         if not any(block.outside is not None for block in self.blocks):
-            return a, Side(own, rest, rest)
-        for _ in range(ROUNDS):
-            change = self._near_solve(self._rest_of(a))
-            rest = rest + change
+            return a, Side(own, none, none)
+
+        def project(_: int, found: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
+            rest, a = found
+            left = self._rest_of(a)
+            change = [
+                zero if block.outside is None else block.outside.near_inverse @ part
+                for block, part, zero in zip(self.blocks, left, none, strict=True)
+            ]
             _, a = self._off_levels(a - self._rows_of(change))
+            return [one + more for one, more in zip(rest, change, strict=True)], a
+
+        rest, a = jax.lax.fori_loop(0, ROUNDS, project, (none, a))
         return a, Side(own, rest, self._rest_of(a))
 
     def _off_levels(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -227,44 +233,49 @@ class Blocked(AbstractSolver):
             total = total + found
         return jnp.asarray(total), a
 
-    def _rest_of(self, a: jax.Array) -> jax.Array:
-        """Return ``Zᵀ a`` (M, c) for rows ``a`` (N, c)."""
+    def _rest_of(self, a: jax.Array) -> list[jax.Array]:
+        """Return ``Zᵀ a`` in batches (B, m, c) for rows ``a`` (N, c)."""
         total = jnp.zeros((self.coupling.places, a.shape[1]), a.dtype)
         for z, place in zip(self.columns, self.places, strict=True):
             for c in range(z.shape[1]):
                 total = total + add_up(jnp.asarray(z)[:, c, None] * a, place + c, total.shape[0])
-        return total
+        return self._split(total)
 
-    def _rows_of(self, b: jax.Array) -> jax.Array:
-        """Return ``Z b`` (N, c) for ``b`` (M, c)."""
-        total = jnp.zeros((self.codes.shape[0], b.shape[1]), b.dtype)
+    def _rows_of(self, b: list[jax.Array]) -> jax.Array:
+        """Return ``Z b`` (N, c) for batches ``b`` (B, m, c)."""
+        joined = self._join(b)
+        total = jnp.zeros((self.codes.shape[0], joined.shape[1]), joined.dtype)
         for z, place in zip(self.columns, self.places, strict=True):
             for c in range(z.shape[1]):
-                total = total + jnp.asarray(z)[:, c, None] * take(b, place + c)
+                total = total + jnp.asarray(z)[:, c, None] * take(joined, place + c)
         return total
 
+    def _batches(self) -> list[tuple[Gram, Block]]:
+        return list(zip(self.coupling.grams, self.blocks, strict=True))
+
     def _split(self, v: jax.Array) -> list[jax.Array]:
-        """Cut ``v`` (M, c) into batches (B, m, c)."""
-        counts = [gram.count for gram in self.coupling.grams]
-        places = slices([count * block.size for count, block in zip(counts, self.blocks, strict=True)])
+        """Cut ``v`` (M, c) into batches (B, m, c), on reflected columns."""
+        sizes = [gram.count * block.size for gram, block in self._batches()]
         return [
-            v[place].reshape(count, block.size, -1)
-            for place, count, block in zip(places, counts, self.blocks, strict=True)
+            block.turn(v[place].reshape(gram.count, block.size, -1))
+            for place, (gram, block) in zip(slices(sizes), self._batches(), strict=True)
         ]
 
-    def _near_solve(self, v: jax.Array) -> jax.Array:
-        parts = [
-            jnp.zeros_like(part) if block.outside is None else block.outside.near_inverse @ part
-            for block, part in zip(self.blocks, self._split(v), strict=True)
-        ]
-        return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+    def _join(self, parts: list[jax.Array]) -> jax.Array:
+        """Undo :meth:`_split`."""
+        turned = [block.turn(part) for block, part in zip(self.blocks, parts, strict=True)]
+        return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in turned])
+
+    def _up(self, b: list[jax.Array], like: jax.Array) -> jax.Array:
+        """Return ``P b`` (L, q, c) for batches ``b`` (B, m, c)."""
+        return self.coupling.up(self._join(b)) if b else jnp.zeros_like(like)
 
     def factor(self, factors: Factors) -> BlockedFactor:
         own, rest = _joint(factors, self.eliminated), [_joint(factors, members) for members in self.rest]
         root = jnp.asarray(self.triangles) @ own
         weight, logdets = inverse_logdet(jnp.eye(root.shape[1])[None] + root @ root.swapaxes(-1, -2))
         logdet = jnp.sum(logdets)
-        inverses = []
+        matrices, inverses = [], []
         for block, gram in zip(self.blocks, self.coupling.gram(weight), strict=True):
             products = block.products(gram)
             half = block.transform(rest, products).swapaxes(-1, -2)
@@ -272,8 +283,9 @@ class Blocked(AbstractSolver):
             matrix = jnp.eye(matrix.shape[-1])[None] + 0.5 * (matrix + matrix.swapaxes(-1, -2))
             inverse, value = inverse_logdet(matrix)
             logdet = logdet + jnp.sum(value)
-            inverses.append(block.unturned(rest, inverse))
-        return BlockedFactor(weight, inverses, rest, logdet)
+            matrices.append(matrix)
+            inverses.append(inverse)
+        return BlockedFactor(weight, matrices, inverses, rest, logdet)
 
     def logdet(self, factor: BlockedFactor) -> jax.Array:
         return factor.logdet
@@ -283,53 +295,56 @@ class Blocked(AbstractSolver):
         a, b = pair.a, pair.a if pair.b is None else pair.b
         solved = self._solved(factor, b)
         if pair.b is None:
-            total = pair.within - solved.rest.T @ a.left - a.left.T @ solved.rest
-            total = total + jnp.einsum("lqi,lqj->ij", solved.own, factor.weight @ solved.own)
-            for u in solved.effects:
-                total = total + jnp.einsum("bmi,bmj->ij", u, u)
-            left = solved.rest
-        else:
-            total = pair.within - a.left.T @ solved.rest + a.rest.T @ b.left
-            total = total + jnp.einsum("lqi,lqj->ij", a.own, factor.weight @ solved.own)
-            left = -a.rest
-        for block, one, other in zip(self.blocks, self._split(left), self._split(solved.rest), strict=True):
+            total = pair.within + jnp.einsum("lqi,lqj->ij", solved.own, factor.weight @ solved.own)
+            for u, rest, left, block in zip(solved.effects, solved.rest, a.left, self.blocks, strict=True):
+                cross = _dot(rest, left)
+                total = total + _dot(u, u) - cross - cross.T
+                if block.outside is not None:
+                    total = total + _dot(rest, block.outside.products @ rest)
+            return total
+        total = pair.within + jnp.einsum("lqi,lqj->ij", a.own, factor.weight @ solved.own)
+        for one, one_left, other, other_left, block in zip(
+            a.rest, a.left, solved.rest, b.left, self.blocks, strict=True
+        ):
+            total = total + _dot(one, other_left) - _dot(one_left, other)
             if block.outside is not None:
-                total = total + jnp.einsum("bmi,bmj->ij", one, block.outside.times(block.widths, other))
+                total = total - _dot(one, block.outside.products @ other)
         return total
 
     def _solved(self, factor: BlockedFactor, side: Side) -> Solved:
         """Solve the mixed-model equations for one side: ``(I + Λᵀ S Λ) u = Λᵀ Zᵀ H₁⁻¹ a``, H₁ without the rest."""
+        if not self.blocks:
+            return Solved([], [], [], side.own)
         known = [jax.lax.stop_gradient(inverse) for inverse in factor.inverses]
 
         def multiply(u: list[jax.Array]) -> list[jax.Array]:
-            v = self._expand(factor, u)
-            return [one + moved for one, moved in zip(u, self._pull(factor, v, self.coupling.up(v)), strict=True)]
+            if not self.dear:
+                return [matrix @ part for matrix, part in zip(factor.matrices, u, strict=True)]
+            v = self._expand(factor, u)  # thin products keep derivatives thin too
+            pulled = self._pull(factor, v, self._up(v, side.own))
+            return [one + moved for one, moved in zip(u, pulled, strict=True)]
 
         def inverse(b: list[jax.Array]) -> list[jax.Array]:
             return [matrix @ part for matrix, part in zip(known, b, strict=True)]
 
-        pull = self._pull(factor, side.rest, side.own, side.left)
-        effects = solve(multiply, inverse, pull) if pull else pull
-        coefficients = self._expand(factor, effects) if pull else side.rest
-        return Solved(effects, coefficients - side.rest, side.own - self.coupling.up(coefficients), coefficients)
+        pull = self._pull(factor, side.rest, side.own)
+        left = [block.transform(factor.rest, part) for block, part in zip(self.blocks, side.left, strict=True)]
+        effects = solve(multiply, inverse, [one + more for one, more in zip(pull, left, strict=True)])
+        coefficients = self._expand(factor, effects)
+        rest = [one - other for one, other in zip(coefficients, side.rest, strict=True)]
+        return Solved(effects, coefficients, rest, side.own - self._up(coefficients, side.own))
 
-    def _expand(self, factor: BlockedFactor, u: list[jax.Array]) -> jax.Array:
-        """Return ``Λ u`` (M, c) for batches ``u`` (B, r, c)."""
-        parts = [block.expand(factor.rest, part) for block, part in zip(self.blocks, u, strict=True)]
-        return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+    def _expand(self, factor: BlockedFactor, u: list[jax.Array]) -> list[jax.Array]:
+        """Return ``Λ u`` (B, m, c) for batches ``u`` (B, r, c)."""
+        return [block.expand(factor.rest, part) for block, part in zip(self.blocks, u, strict=True)]
 
-    def _pull(
-        self, factor: BlockedFactor, rest: jax.Array, own: jax.Array, left: jax.Array | None = None
-    ) -> list[jax.Array]:
-        """Return ``Λᵀ (C rest + Pᵀ W own + left)`` in batches (B, r, c)."""
-        total = self.coupling.down(factor.weight @ own)
-        total = total if left is None else total + left
-        parts = []
-        for block, part, coefficients in zip(self.blocks, self._split(total), self._split(rest), strict=True):
+    def _pull(self, factor: BlockedFactor, rest: list[jax.Array], own: jax.Array) -> list[jax.Array]:
+        """Return ``Λᵀ (C rest + Pᵀ W own)`` in batches (B, r, c)."""
+        parts = self._split(self.coupling.down(factor.weight @ own))
+        for i, (block, coefficients) in enumerate(zip(self.blocks, rest, strict=True)):
             if block.outside is not None:
-                part = part + block.outside.times(block.widths, coefficients)
-            parts.append(block.transform(factor.rest, part))
-        return parts
+                parts[i] = parts[i] + block.outside.products @ coefficients
+        return [block.transform(factor.rest, part) for block, part in zip(self.blocks, parts, strict=True)]
 
     def effects(self, design: Design, factors: Factors, factor: BlockedFactor, residual: jax.Array) -> Effects:
         own = _joint(factors, self.eliminated)
@@ -344,11 +359,11 @@ class Blocked(AbstractSolver):
                 modes[t], variances[t] = b, v
 
         # The covariance of the rest's coefficients given the data, and its diagonal level by level.
-        spread = [
-            block.expand(factor.rest, block.expand(factor.rest, inverse).swapaxes(-1, -2))
-            for block, inverse in zip(self.blocks, factor.inverses, strict=True)
-        ]
-        coefficients = [part[..., 0] for part in self._split(solved.coefficients)]
+        spread = []
+        for block, inverse in zip(self.blocks, factor.inverses, strict=True):
+            half = block.turn(block.expand(factor.rest, inverse)).swapaxes(-1, -2)
+            spread.append(block.turn(block.expand(factor.rest, half)))
+        coefficients = [block.turn(part)[..., 0] for block, part in zip(self.blocks, solved.coefficients, strict=True)]
         diagonals = [jnp.diagonal(matrix, axis1=-2, axis2=-1) for matrix in spread]
         for place, members in enumerate(self.rest):
             size = int(design.n_padded)  # at most as many levels as rows
@@ -390,6 +405,11 @@ def plan(design: Design) -> tuple[int, tuple[int, ...], int]:
         held = np.bincount(labels) * sum(design.terms[t].size for t in _members(design, g))
         sizes = pad(sizes, max(sizes.size, held.size)) + pad(held, max(sizes.size, held.size))
     return eliminated, rest, int(sizes.max())
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return ``aᵀ b`` (i, j) summed over batches (B, m, ·)."""
+    return jnp.einsum("bmi,bmj->ij", a, b)
 
 
 def _members(design: Design, grouping: int) -> tuple[int, ...]:

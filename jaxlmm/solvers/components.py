@@ -114,19 +114,13 @@ class Outside(Struct):
     ``products`` (B, m, m) is ``C = Zᵀ(I − QQᵀ)Z``, ``near_inverse`` (B, m, m) nearly its inverse. A sum of a factor's
     columns over all its levels often lies in the bases (the constant does): C is singular there, and its rounding, not
     its zeros, would be multiplied by a large variance. ``turns``, per grouping (B, l, l), are reflections of the levels
-    that make such sums columns of their own: then ``products`` stand in those columns, with exact zeros. There are none
-    where matrices are large.
+    that make such sums columns of their own, in which both matrices then stand, with exact zeros. They commute with Λ.
+    There are none where matrices are large.
     """
 
     products: Array
     near_inverse: Array
     turns: tuple[Array, ...] | None
-
-    def times(self, widths: Sequence[int], v: jax.Array) -> jax.Array:
-        """Return ``C v`` (B, m, c)."""
-        if self.turns is None:
-            return self.products @ v
-        return reflect(self.turns, widths, self.products @ reflect(self.turns, widths, v))
 
 
 def reflect(turns: tuple[Array, ...], widths: Sequence[int], v: Array) -> jax.Array:
@@ -170,19 +164,17 @@ def outside_of(
         if not own.any():
             found.append(None)
             continue
-        squares = np.diagonal(batch, axis1=1, axis2=2).copy()
+        squares = np.diagonal(batch, axis1=1, axis2=2).max(axis=1)
         batch -= np.asarray(grams[i])
-        near = np.asarray(_near_inverse(batch))
-        if width > TURNED:
-            found.append(Outside(batch, near, None))
-            continue
-        turns, sums = _reflections(arrangement.tables[i], widths)
-        turned = np.array(reflect(turns, widths, reflect(turns, widths, batch).swapaxes(-1, -2)))
-        for column in sums.T:
-            row = turned[np.arange(count), column]
-            empty = np.flatnonzero(np.abs(row).max(axis=1) <= IN_BASES * squares.max(axis=1))
-            turned[empty, column[empty], :] = turned[empty, :, column[empty]] = 0.0
-        found.append(Outside(turned, near, turns))
+        turns: tuple[NumpyArray, ...] | None = None
+        if width <= TURNED:
+            turns, sums = _reflections(arrangement.tables[i], widths)
+            batch = np.array(reflect(turns, widths, reflect(turns, widths, batch).swapaxes(-1, -2)))
+            for column in sums.T:
+                row = batch[np.arange(count), column]
+                empty = np.flatnonzero(np.abs(row).max(axis=1) <= IN_BASES * squares)
+                batch[empty, column[empty], :] = batch[empty, :, column[empty]] = 0.0
+        found.append(Outside(batch, np.asarray(_near_inverse(batch)), turns))
     return found
 
 

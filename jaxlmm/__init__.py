@@ -11,7 +11,7 @@ from jaxlmm.api import design, deviance, fit, loglik
 from jaxlmm.errors import DataError, FormulaError, JaxlmmError, KinshipError, OptionError
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
-from jaxlmm.results import Certificate, Fit
+from jaxlmm.results import Certificate, Fit, load
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,7 @@ __all__ = [
     "design",
     "deviance",
     "fit",
+    "load",
     "loglik",
     "plot",
 ]

@@ -61,7 +61,8 @@ def _modes_from(file: str) -> dict:
     for group, rows in table.groupby("group", sort=False):
         columns = list(dict.fromkeys(rows["term"]))
         wide = {
-            kind: rows.pivot(index="level", columns="term", values=kind)[columns] for kind in ("condmode", "condsd")
+            kind: rows.pivot_table(index="level", columns="term", values=kind)[columns]
+            for kind in ("condmode", "condsd")
         }
         modes = {kind: part.to_numpy().tolist() for kind, part in wide.items()}
         found[group] = {"levels": list(wide["condmode"].index), "columns": columns, **modes}

@@ -220,9 +220,9 @@ def test_update_of_data_and_options(fit):
         lmm.fit("y ~ x + (1 | g) + z", other, method="ML", weights="w", offset="o", solver="dense"),
     )
     decaying = fit.update(residual="ou(t | g)")
-    assert decaying.frame.residual is not None
+    assert decaying.frame.labels.residual is not None
     same(decaying.update(residual=None), fit)
-    assert fit.frame.residual is None
+    assert fit.frame.labels.residual is None
 
 
 def test_update_keeps_and_replaces_matrices_and_structures():

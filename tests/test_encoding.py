@@ -29,7 +29,7 @@ FORMULAS = [
 
 
 def encoding_of(formula, data=DATA):
-    return build_frame(parse(f"y ~ {formula}"), data, ModelOptions()).encoding
+    return build_frame(parse(f"y ~ {formula}"), data, ModelOptions()).labels.encoding
 
 
 def through_json(encoding):
@@ -44,11 +44,11 @@ def raw(data):
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_the_columns_of_the_fit_come_back(formula):
     frame = build_frame(parse(f"y ~ {formula}"), DATA, ModelOptions())
-    back = through_json(frame.encoding)
-    assert back.names == frame.column_names
-    np.testing.assert_array_equal(back.columns(DATA)[:, frame.kept], frame.x)
-    np.testing.assert_array_equal(back.columns(raw(DATA))[:, frame.kept], frame.x)
-    assert back.to_plain() == frame.encoding.to_plain()
+    back = through_json(frame.labels.encoding)
+    assert back.names == frame.labels.column_names
+    np.testing.assert_array_equal(back.columns(DATA)[:, frame.labels.kept], frame.x)
+    np.testing.assert_array_equal(back.columns(raw(DATA))[:, frame.labels.kept], frame.x)
+    assert back.to_plain() == frame.labels.encoding.to_plain()
 
 
 @pytest.mark.parametrize("formula", FORMULAS)
@@ -148,7 +148,7 @@ def test_numbers_survive_json_exactly():
 def test_random_columns_come_back(bar):
     frame = build_frame(parse(f"y ~ x + {bar}"), DATA, ModelOptions(weights="k"))
     root = np.sqrt(DATA["k"].to_numpy(float))[:, None]
-    for term, labels in zip(frame.design.terms, frame.terms, strict=True):
+    for term, labels in zip(frame.design.terms, frame.labels.terms, strict=True):
         back = through_json(labels.encoding)
         assert len(back.names) == len(labels.columns)
         np.testing.assert_array_equal(back.columns(raw(DATA)) * root, np.asarray(term.z)[: len(DATA)])
@@ -157,7 +157,7 @@ def test_random_columns_come_back(bar):
 @pytest.mark.parametrize("left", ["k", "v", "log(z) + x^2"])
 def test_positions_come_back(left):
     frame = build_frame(parse(f"y ~ x + ou({left} | a)"), DATA, ModelOptions())
-    places = through_json(frame.terms[0].encoding).columns(raw(DATA))
+    places = through_json(frame.labels.terms[0].encoding).columns(raw(DATA))
     level, place = frame.levels["a"].codes, np.asarray(frame.design.terms[0].positions)[: len(DATA)]
     np.testing.assert_array_equal(places[:, 0], np.asarray(frame.design.terms[0].coords)[level, place, 0])
     if left == "v":
@@ -166,12 +166,12 @@ def test_positions_come_back(left):
 
 def test_the_order_of_rows_is_no_encoding():
     frame = build_frame(parse("y ~ x"), DATA, ModelOptions(residual="ou(1 | 1)"))
-    assert frame.residual.encoding is None
+    assert frame.labels.residual.encoding is None
 
 
 def test_offsets_come_back():
     frame = build_frame(parse("y ~ x + offset(log(z)) + offset(2 * k)"), DATA, ModelOptions())
-    again = sum(through_json(encoding).columns(DATA)[:, 0] for encoding in frame.offset_encodings)
+    again = sum(through_json(encoding).columns(DATA)[:, 0] for encoding in frame.labels.offset.encodings)
     np.testing.assert_array_equal(again, frame.offset)
 
 

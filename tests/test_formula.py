@@ -65,14 +65,14 @@ def _r_expression(text):
 @pytest.mark.parametrize("formula", list(RECORDS))
 def test_columns_are_those_of_r(formula):
     record, frame = RECORDS[formula], frame_of(f"y ~ {formula}")
-    ours, theirs = frame.encoding.columns(DATA), np.array(record["columns"]).T
-    assert ours.shape == theirs.shape, (frame.column_names, record["names"])
+    ours, theirs = frame.labels.encoding.columns(DATA), np.array(record["columns"]).T
+    assert ours.shape == theirs.shape, (frame.labels.column_names, record["names"])
     far = np.abs(ours - theirs).max(axis=0) > RELATIVE * np.abs(theirs).max(axis=0)
-    assert not far.any(), np.array(frame.column_names)[far]
-    dropped = [name for name, kept in zip(record["names"], frame.kept, strict=True) if not kept]
+    assert not far.any(), np.array(frame.labels.column_names)[far]
+    dropped = [name for name, kept in zip(record["names"], frame.labels.kept, strict=True) if not kept]
     assert dropped == record["dropped"]
     if record["r"] == formula:
-        assert [r_name(name, frame.encoding) for name in frame.column_names] == record["names"]
+        assert [r_name(name, frame.labels.encoding) for name in frame.labels.column_names] == record["names"]
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_coefficients_of_aliased_columns_are_nan_where_r_has_na(formula):
     ],
 )
 def test_names(formula, names):
-    assert list(frame_of(f"y ~ {formula}").column_names) == names
+    assert list(frame_of(f"y ~ {formula}").labels.column_names) == names
 
 
 def test_left_side_of_a_bar_is_coded_as_the_fixed_part():
     frame = frame_of("y ~ x + (v | k) + (0 + relevel(a, 'c'):x | b) + (x %in% a | d)")
-    assert [term.columns for term in frame.terms] == [
+    assert [term.columns for term in frame.labels.terms] == [
         ("Intercept", "v[.L]", "v[.Q]"),
         ("relevel(a, 'c')[c]:x", "relevel(a, 'c')[b]:x", "relevel(a, 'c')[a]:x"),
         ("Intercept", "x:a[b]", "x:a[a]", "x:a[c]"),
@@ -129,7 +129,7 @@ def test_incomplete_rows_are_dropped_before_a_function_sees_them(formula):
     formula = f"y ~ I({formula})" if ">" in formula else f"y ~ {formula}"
     with_missing, without = frame_of(formula, data), frame_of(formula, data.dropna())
     assert with_missing.n_dropped == 3
-    assert with_missing.column_names == without.column_names
+    assert with_missing.labels.column_names == without.labels.column_names
     np.testing.assert_array_equal(with_missing.x, without.x)
 
 
@@ -152,20 +152,22 @@ def in_pyarrow(data):
 
 def test_pyarrow_gives_the_pandas_columns():
     ours, theirs = frame_of(FORMULA), frame_of(FORMULA, in_pyarrow(DATA))
-    assert theirs.column_names == ours.column_names
+    assert theirs.labels.column_names == ours.labels.column_names
     np.testing.assert_allclose(theirs.x, ours.x, rtol=1e-12, atol=0)
-    np.testing.assert_allclose(theirs.terms[0].encoding.columns(DATA), ours.terms[0].encoding.columns(in_pyarrow(DATA)))
+    np.testing.assert_allclose(
+        theirs.labels.terms[0].encoding.columns(DATA), ours.labels.terms[0].encoding.columns(in_pyarrow(DATA))
+    )
     assert list(theirs.levels["u"].labels) == list(ours.levels["u"].labels)
 
 
 def test_polars_gives_the_pandas_columns():
     plain = DATA.assign(a=DATA["a"].astype(str), u=DATA["u"].astype(str))
     ours, theirs = frame_of(FORMULA, plain), frame_of(FORMULA, in_polars(DATA))
-    assert theirs.column_names == ours.column_names
+    assert theirs.labels.column_names == ours.labels.column_names
     np.testing.assert_allclose(theirs.x, ours.x, rtol=1e-12, atol=0)
     assert list(theirs.levels["u"].labels) == list(ours.levels["u"].labels) == ["u1", "u2", "u4"]
     reversed_rows = in_polars(DATA.iloc[::-1].reset_index(drop=True))
-    assert frame_of("y ~ u", reversed_rows).column_names == ("Intercept", "u[T.u2]", "u[T.u4]")
+    assert frame_of("y ~ u", reversed_rows).labels.column_names == ("Intercept", "u[T.u2]", "u[T.u4]")
 
 
 @pytest.mark.parametrize(
@@ -187,9 +189,9 @@ def test_order_of_levels_in_other_libraries(column, names):
     y = np.arange(12.0) ** 2
     data = pl.DataFrame({"f": column, "y": y}) if isinstance(column, pl.Series) else pa.table({"f": column, "y": y})
     frame = frame_of("y ~ f", data)
-    assert frame.column_names == names
+    assert frame.labels.column_names == names
     levels = ["a", "b", "c"] if "f[T.c]" in names else ["c", "a", "b"]
-    assert frame.encoding.codings["f"]["categories"] == levels
+    assert frame.labels.encoding.codings["f"]["categories"] == levels
 
 
 @pytest.mark.parametrize("made", [in_polars, in_pyarrow])
@@ -199,7 +201,7 @@ def test_only_used_columns_are_converted(made, monkeypatch):
     monkeypatch.setattr(nw.DataFrame, "to_pandas", lambda frame: converted.append(tuple(frame.columns)) or whole(frame))
     frame = build_frame(parse("y ~ log(z) + (1 | a)"), made(DATA), ModelOptions(weights="k", offset="w"))
     assert converted == [("y", "z", "a", "k", "w")]
-    frame.encoding.columns(made(DATA))
+    frame.labels.encoding.columns(made(DATA))
     assert converted[1:] == [("z",)]
 
 
@@ -216,8 +218,8 @@ def test_numbers_of_any_type_are_numbers(kind):
     data = DATA.assign(k=DATA["k"].astype(kind))
     for formula in ("y ~ k + I(k^20) + I(k^-1) + poly(k, 2)", "y ~ factor(k)", "y ~ x + (k | a)"):
         ours, plain = frame_of(formula, data), frame_of(formula)
-        assert ours.column_names == plain.column_names
-        np.testing.assert_array_equal(ours.encoding.columns(data), plain.encoding.columns(DATA))
+        assert ours.labels.column_names == plain.labels.column_names
+        np.testing.assert_array_equal(ours.labels.encoding.columns(data), plain.labels.encoding.columns(DATA))
     np.testing.assert_array_equal(frame_of("k ~ x", data).y, frame_of("k ~ x").y)
 
 
@@ -227,7 +229,7 @@ def test_objects_are_read_as_what_they_hold():
     money = DATA.assign(k=[Decimal(int(k)) / 2 for k in DATA["k"]])
     np.testing.assert_array_equal(frame_of("y ~ k", money).x[:, 1], DATA["k"] / 2)
     logical = DATA.assign(l=DATA["l"].astype(object))
-    assert frame_of("y ~ l", logical).column_names == ("Intercept", "l[T.True]")
+    assert frame_of("y ~ l", logical).labels.column_names == ("Intercept", "l[T.True]")
 
 
 @pytest.mark.parametrize(

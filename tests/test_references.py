@@ -85,7 +85,7 @@ def expected_variances(record):
 def our_variances(fit, data):
     table = fit.variance("variance")
     found = {}
-    for term in fit.frame.terms:
+    for term in fit.frame.labels.terms:
         columns = [r_term(column, data) for column in term.columns]
         for place, parameter in enumerate(term.parameters):
             label = parameter.split(": ", 1)[1]
@@ -97,7 +97,7 @@ def our_variances(fit, data):
             else:
                 continue
             names = frozenset(name.replace('"', "'") for name in names)
-            found[r_group(term.group), names] = table.iloc[list(fit.frame.parameters).index(parameter)]
+            found[r_group(term.group), names] = table.iloc[list(fit.frame.labels.parameters).index(parameter)]
     found[frozenset(["Residual"]), frozenset()] = table.loc["Residual: var"]
     return found
 
@@ -132,7 +132,7 @@ def test_satterthwaite(name):
         df = fit.coef()["df"].dropna()
         assert np.isfinite(df).all()
         if (fit.variance()["estimate"].iloc[:-1] == 0.0).all():
-            count = fit.n - (len(fit.frame.fixed_names) if fit.method == "REML" else 0)
+            count = fit.n - (len(fit.frame.labels.fixed_names) if fit.method == "REML" else 0)
             assert df.to_numpy() == pytest.approx(count)
         return
     data = model(name)[1]

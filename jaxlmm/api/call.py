@@ -16,7 +16,7 @@ from jaxlmm.errors import FormulaError, OptionError, choose
 from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
 from jaxlmm.optimise import AbstractMinimiser, Optax
 from jaxlmm.results import Fit
-from jaxlmm.solvers import SOLVERS, select
+from jaxlmm.solvers import SOLVERS, Choice, select
 
 MODEL_OPTIONS = tuple(field.name for field in dataclasses.fields(ModelOptions))
 
@@ -73,7 +73,9 @@ class Call:
         """Fit the model of ``fit`` to another response on its design."""
         started = time.perf_counter()
         call = dataclasses.replace(self, replaced=True)
-        return solve(call, with_response(fit.frame, y), fit.choice, self.first_order, started)
+        return solve(
+            call, with_response(fit.frame, y), Choice(fit.solver, fit.solver_reason), self.first_order, started
+        )
 
     def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
         """Fit a changed call; the design of ``fit`` serves again where only the way of fitting changes."""

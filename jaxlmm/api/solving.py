@@ -14,7 +14,7 @@ from jaxlmm.engine import solve_single
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import certify, examine, uncertainty
 from jaxlmm.optimise import AbstractMinimiser
-from jaxlmm.results import Call, Fit
+from jaxlmm.results import Call, Estimates, Fit, Origin
 from jaxlmm.solvers import Choice
 
 
@@ -35,20 +35,19 @@ def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMi
         free=solution.free,
         duals=solution.duals,
         dual_names=[_dual_name(frame, slices, dual) for dual in solution.duals],
-        names=frame.parameters,
+        names=frame.labels.parameters,
         deviance=float(solution.minimum.value),
         converged=bool(solution.minimum.converged),
         descend=solution.descend,
     )
     uncertain = uncertainty(examination, solution.free, verdict)
-    device = str(next(iter(solution.response.scale.devices())))
-    seconds = time.perf_counter() - started
-    return Fit(frame, solution, examination, verdict, uncertain, choice, call, seconds, device)
+    estimates = Estimates.of(frame, solution, examination, verdict, uncertain, choice, call.method)
+    return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, examination, call))
 
 
 def _dual_name(frame: ModelFrame, slices: Sequence[slice], dual: NumpyArray) -> str:
     """Name what is held at zero: the standard deviation where a term has one parameter for each, else the term."""
-    for labels, place in zip(frame.terms, slices, strict=False):
+    for labels, place in zip(frame.labels.terms, slices, strict=False):
         if place.start <= dual[0] < place.stop:
             one_each = dual.size == 1 and all(": sd" in name for name in labels.parameters[: dual[0] - place.start + 1])
             return labels.parameters[dual[0] - place.start] if one_each else f"{labels.text}: smallest eigenvalue"

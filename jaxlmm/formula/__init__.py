@@ -1,7 +1,8 @@
 """From words and a data frame to a design: bars, columns, missing rows, labels."""
 
 from jaxlmm.formula.encoding import Encoding
-from jaxlmm.formula.frame import ModelFrame, TermLabels, build_frame
+from jaxlmm.formula.frame import ModelFrame, build_frame
+from jaxlmm.formula.labels import GroupLabels, ModelLabels, TermLabels
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import Bar, ParsedFormula, parse
 from jaxlmm.formula.response import with_response
@@ -10,7 +11,9 @@ from jaxlmm.formula.update import updated
 __all__ = [
     "Bar",
     "Encoding",
+    "GroupLabels",
     "ModelFrame",
+    "ModelLabels",
     "ModelOptions",
     "ParsedFormula",
     "TermLabels",

@@ -50,6 +50,25 @@ def as_frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
     return chosen.to_pandas()
 
 
+def variables_of(data: Any, names: Sequence[str]) -> pd.DataFrame:
+    """Return the variables ``names`` of other data than a fit's, as a pandas frame with the index of the data.
+
+    Raises
+    ------
+    DataError
+        If one is not there, or there twice.
+    """
+    table = as_table(data)
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        raise DataError(
+            f"data: expected the variables {', '.join(names)}, got no {', '.join(absent)}; there are: "
+            f"{', '.join(str(name) for name in table.columns)}."
+        )
+    check_unique(names, table.columns)
+    return as_frame(table, names)
+
+
 def check_unique(names: Iterable[str], columns: Iterable[object]) -> None:
     """Raise if a variable of the model names more than one column."""
     columns = list(columns)

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, JaxlmmError
 from jaxlmm.formula import plain
-from jaxlmm.formula.checks import as_frame, as_table, check_unique
+from jaxlmm.formula.checks import variables_of
 from jaxlmm.formula.variables import Variable, plain_dtypes
 
 
@@ -60,15 +60,7 @@ class Encoding:
         DataError
             If a variable is not there, or a factor has a level that the fit has not seen.
         """
-        table, needed = as_table(data), list(self.variables)
-        absent = [name for name in needed if name not in table.columns]
-        if absent:
-            raise DataError(
-                f"data: expected the variables {', '.join(needed)}, got no {', '.join(absent)}; there are: "
-                f"{', '.join(str(name) for name in table.columns)}."
-            )
-        check_unique(needed, table.columns)
-        used = as_frame(table, needed)
+        used = variables_of(data, list(self.variables))
         complete = used.notna().all(axis=1).to_numpy()
         matrix = np.full((len(used), len(self.names)), np.nan)
         if complete.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +24,11 @@ from jaxlmm.formula.checks import (
 )
 from jaxlmm.formula.columns import as_arithmetic, independent_columns, model_columns, used_variables
 from jaxlmm.formula.encoding import Encoding
-from jaxlmm.formula.levels import Levels, across_levels, grouping_levels
+from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
+from jaxlmm.formula.levels import Levels, across_levels, grouping_levels, real_factors
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
-from jaxlmm.formula.terms import STRUCTURES, TermBuilder, TermLabels, structures_of
+from jaxlmm.formula.terms import STRUCTURES, TermBuilder, structures_of
 from jaxlmm.formula.tokens import Token, join
 from jaxlmm.formula.variables import plain_dtypes
 from jaxlmm.model.design import Design, Grouping, Term
@@ -40,43 +41,26 @@ SMALLEST_ROWS = 256
 class ModelFrame:
     """A design with everything that names it.
 
-    ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are ``kept``, of all ``column_names``; ``index``
-    labels the n rows, those of the data that are ``used`` (rows,); ``levels`` maps each group to its labels;
-    ``encoding`` computes all fixed-effect columns on other data, ``offset_encodings`` the offsets of the formula.
+    ``labels`` hold no row; ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are kept; ``index`` labels
+    the n rows, those of the data that are ``used`` (rows,); ``levels`` are those of each group, the residual's too;
+    ``kinship`` are the known matrices as they were given.
     """
 
-    formula: str
-    response: str
+    labels: ModelLabels
     y: NumpyArray | None
     x: NumpyArray
-    column_names: tuple[str, ...]
-    kept: NumpyArray
     index: pd.Index
     used: NumpyArray
     weights: NumpyArray
     offset: NumpyArray
     levels: dict[str, Levels]
-    terms: tuple[TermLabels, ...]
-    residual: TermLabels | None
-    encoding: Encoding
-    offset_encodings: tuple[Encoding, ...]
+    kinship: Mapping[str, pd.DataFrame]
     design: Design
 
     @property
     def n_dropped(self) -> int:
         """The number of rows of the data that are not used, because a value is missing."""
         return int((~self.used).sum())
-
-    @property
-    def fixed_names(self) -> tuple[str, ...]:
-        """Names of the kept fixed-effect columns."""
-        return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of all natural parameters, the residual's last."""
-        last = self.residual.parameters if self.residual else ("Residual: sd",)
-        return (*(name for term in self.terms for name in term.parameters), *last)
 
 
 def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> ModelFrame:
@@ -92,7 +76,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
     rows = _complete_rows(parsed, bars, data, options.weights, options.offset)
     data, n = rows.data, len(rows.data)
     root_weight = np.sqrt(check_weights(rows.weights, n))
-    total_offset, offset_encodings = _offset(parsed, rows)
+    total_offset, encodings = _offset(parsed, rows)
     y = _response(parsed, data) if parsed.response else None
     if y is not None:
         check_response(join(parsed.response), y, total_offset)
@@ -138,11 +122,24 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
         pad(basis, padded), triangle, pad(root_weight, padded), pad(total_offset, padded), np.int64(n),
         tuple(term for term, _ in built), groupings, residual_term,
     )  # fmt: skip
-    return ModelFrame(
-        parsed.text, join(parsed.response), y, x, fixed.names, kept, data.index, rows.used, root_weight**2,
-        total_offset, levels, tuple(label for _, label in built),
-        residual_labels, fixed.encoding, offset_encodings, design,
+    column = options.offset if isinstance(options.offset, str) else None
+    offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
+    kinship = dict(options.kinship or {})
+    groups = {bar.group_name: _group_labels(bar, levels[bar.group_name], kinship) for bar in parsed.bars}
+    labels = ModelLabels(
+        parsed.text, join(parsed.response), fixed.names, kept, fixed.encoding, offset, groups,
+        tuple(label for _, label in built), residual_labels,
     )  # fmt: skip
+    return ModelFrame(labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, kinship, design)
+
+
+def _group_labels(bar: Bar, levels: Levels, kinship: Mapping[str, pd.DataFrame]) -> GroupLabels:
+    relatives = None
+    if bar.group_name in kinship:
+        matrix = kinship[bar.group_name]
+        others = matrix.index[~matrix.index.isin(levels.labels)]
+        relatives = others[np.isfinite(matrix.loc[others, levels.labels].to_numpy(float)).all(axis=1)]
+    return GroupLabels(real_factors(bar.group), levels.parts, levels.labels, relatives)
 
 
 class _Rows(NamedTuple):
@@ -183,9 +180,9 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weight
             f"({counts or 'weights'})."
         )
     if not complete.all():
-        used, weight, shift = (None if part is None else part[complete] for part in (used, weight, shift))
-    used = plain_dtypes(used)
-    return _Rows(used, complete, weight, shift)
+        used = used[complete]
+        weight, shift = (None if extra is None else extra[complete] for extra in (weight, shift))
+    return _Rows(plain_dtypes(used), complete, weight, shift)
 
 
 def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
@@ -231,4 +228,4 @@ def _as_residual(term: Term, labels: TermLabels, levels: Levels) -> tuple[Term, 
             f"{taken.size - np.unique(taken).size} repeated positions; a residual cannot be shared by two rows."
         )
     names = tuple(f"Residual: {name.split(': ', 1)[1]}" for name in labels.parameters)
-    return term, labels._replace(group="Residual", parameters=names)
+    return term, labels._replace(group="Residual", parameters=names, positions=None)

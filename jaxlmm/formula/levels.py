@@ -17,10 +17,11 @@ ASYMMETRY = 1e-8
 
 
 class Levels(NamedTuple):
-    """A grouping factor: ``codes`` (n,) int32 into ``labels``."""
+    """A grouping factor: ``codes`` (n,) int32 into ``labels`` (G,); ``parts`` are the factors' values at the levels."""
 
     codes: NumpyArray
     labels: pd.Index
+    parts: tuple[pd.Index, ...]
 
 
 def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
@@ -28,21 +29,38 @@ def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
 
     The group ``1`` is one block of all rows.
     """
-    codes, labels = np.zeros(len(data), np.int64), pd.Index(["1"])
-    for place, factor in enumerate(name for name in factors if name != "1"):
+    codes = np.zeros(len(data), np.int64)
+    parts: tuple[pd.Index, ...] = ()
+    for factor in real_factors(factors):
         column = data[factor]
         own = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
         own_codes, own_labels = np.asarray(own.codes, np.int64), pd.Index(own.categories)
         occurs = np.bincount(own_codes, minlength=len(own_labels)) > 0
         if not occurs.all():
             own_codes, own_labels = (np.cumsum(occurs) - 1)[own_codes], own_labels[occurs]
-        if place == 0:
-            codes, labels = own_codes, own_labels
+        if not parts:
+            codes, parts = own_codes, (own_labels,)
             continue
         occurring, codes = np.unique(codes * len(own_labels) + own_codes, return_inverse=True)
         before, after = np.divmod(occurring, len(own_labels))
-        labels = pd.Index([f"{labels[i]}:{own_labels[j]}" for i, j in zip(before, after, strict=True)])
-    return Levels(codes.reshape(-1).astype(np.int32), labels)
+        parts = (*(part[before] for part in parts), own_labels[after])
+    return Levels(codes.reshape(-1).astype(np.int32), level_labels(parts), parts)
+
+
+def real_factors(factors: Sequence[str]) -> tuple[str, ...]:
+    """Return the factors of a group that are columns of the data: all but ``1``."""
+    return tuple(name for name in factors if name != "1")
+
+
+def level_labels(parts: Sequence[pd.Index]) -> pd.Index:
+    """Return the labels of levels from the values of their factors: ``a1:b1`` if there are several.
+
+    >>> level_labels([pd.Index(["a", "a"]), pd.Index([1, 2])]).tolist()
+    ['a:1', 'a:2']
+    """
+    if not parts:
+        return pd.Index(["1"])
+    return parts[0] if len(parts) == 1 else pd.Index([":".join(map(str, level)) for level in zip(*parts, strict=True)])
 
 
 def positions_in_levels(

@@ -16,6 +16,7 @@ from jaxlmm.errors import DataError, FormulaError, OptionError, nearest
 from jaxlmm.formula.checks import finite_or_raise
 from jaxlmm.formula.columns import Columns, as_arithmetic, model_columns
 from jaxlmm.formula.encoding import Encoding
+from jaxlmm.formula.labels import TermLabels
 from jaxlmm.formula.levels import Levels, position_values, positions_in_levels
 from jaxlmm.formula.parse import TAGS, Bar
 from jaxlmm.formula.tokens import Token, join, tokenize
@@ -23,20 +24,6 @@ from jaxlmm.model.design import Term
 
 STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
 """Tag to class: one table."""
-
-
-class TermLabels(NamedTuple):
-    """One random term: its group, its columns (or positions), its bar as text, its natural parameters' names.
-
-    ``encoding`` computes its columns, or its positions (n, 1), on other data; None where the order of the rows is the
-    position.
-    """
-
-    group: str
-    columns: tuple[str, ...]
-    text: str
-    parameters: tuple[str, ...]
-    encoding: Encoding | None
 
 
 class TermBuilder(NamedTuple):
@@ -57,7 +44,10 @@ class TermBuilder(NamedTuple):
             places, coords = positions_in_levels(bar.text, values, levels, related)
             columns: tuple[str, ...] = tuple(f"position {place + 1}" for place in range(coords.shape[1]))
             z, positions = self.root_weight[:, None], pad(places, self.padded)
+            seen = coords[..., 0] if related else np.full(coords.shape[:2], np.nan)
+            seen[levels.codes, places] = values
         else:
+            seen = None
             matrix = model_columns(bar.left, self.data)
             encoding = matrix.encoding
             finite_or_raise(matrix.matrix, matrix.names)
@@ -70,7 +60,7 @@ class TermBuilder(NamedTuple):
         own = tuple(self._unique(f"{bar.group_name}: ", name) for name in structure.param_names(columns))
         names = tuple(f"{bar.group_name}: {name}" for name in own)
         term = Term(structure, coords, pad(z, self.padded), positions, grouping)
-        return term, TermLabels(bar.group_name, columns, bar.text, names, encoding)
+        return term, TermLabels(bar.group_name, columns, bar.text, names, encoding, seen)
 
     def _unique(self, prefix: str, name: str) -> str:
         """Return ``name``, numbered if another term of the group has it."""

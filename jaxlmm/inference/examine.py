@@ -111,7 +111,8 @@ def examine(
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
     sigma = jnp.sqrt(variance) * response.scale
     return Examination(
-        psi, gradient, hessian, Quantities(vcov, *values), Quantities(jnp.moveaxis(d_vcov, 0, -1), *derivatives), inverse_triangle @ coefficients, sigma,
+        psi, gradient, hessian, Quantities(vcov, *values), Quantities(jnp.moveaxis(d_vcov, 0, -1), *derivatives),
+        inverse_triangle @ coefficients, sigma,
         effects.modes, tuple(sigma * sd for sd in effects.sds), marginal * unweighted, conditional * unweighted,
         factors.residual,
     )  # fmt: skip

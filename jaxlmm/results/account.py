@@ -35,7 +35,7 @@ class Account(NamedTuple):
 
 def account(fit: Fit, df: str) -> Account:
     """Return what there is to say about a fit; ``df`` as in :meth:`jaxlmm.results.Fit.coef`."""
-    kind = "Linear mixed model" if fit.frame.terms else "Linear model"
+    kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
     tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit)]
     return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], _notes(fit))
@@ -62,21 +62,19 @@ def _facts(fit: Fit) -> list[list[tuple[str, str]]]:
 
 def _options(fit: Fit) -> list[tuple[str, str]]:
     """What the formula does not say: weights, offset, residual structure, known matrices."""
-    found, frame = [], fit.frame
-    if np.ptp(frame.weights) > 0 or frame.weights[0] != 1.0:
-        found.append(("Weights", f"from {frame.weights.min():.4g} to {frame.weights.max():.4g}"))
-    if frame.offset.any():
-        found.append(("Offset", f"from {frame.offset.min():.4g} to {frame.offset.max():.4g}"))
-    if frame.residual is not None:
-        found.append(("Residual", frame.residual.text))
-    groups = zip(frame.levels, fit.design.groupings, strict=True)
-    known = [name for name, grouping in groups if grouping.relation is not None]
+    found, labels, ranges = [], fit.estimates.labels, fit.estimates.ranges
+    if (ranges.weights != 1.0).any():
+        found.append(("Weights", f"from {ranges.weights[0]:.4g} to {ranges.weights[1]:.4g}"))
+    if ranges.offset.any():
+        found.append(("Offset", f"from {ranges.offset[0]:.4g} to {ranges.offset[1]:.4g}"))
+    if labels.residual is not None:
+        found.append(("Residual", labels.residual.text))
+    known = [name for name, group in labels.groups.items() if group.relatives is not None]
     return [*found, *([("Known matrix across", ", ".join(known))] if known else [])]
 
 
 def _quantiles(fit: Fit) -> Table:
-    scaled = fit.residuals("pearson").to_numpy()
-    row = [_number(value) for value in np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0])]
+    row = [_number(value) for value in fit.estimates.ranges.residuals]
     return Table("Scaled residuals", ["Min", "1Q", "Median", "3Q", "Max"], [row], 0)
 
 
@@ -96,7 +94,7 @@ def _random(fit: Fit) -> Table:
                 + [_number(row["estimate"]), _error(row), _mark(row)]
                 + ["." if np.isnan(value) else f"{value:.2f}" for value in beside]
             )
-    if fit.frame.residual is None:
+    if fit.estimates.labels.residual is None:
         row = table["Residual: sd"]
         numbers = [_number(row["estimate"] ** 2), _number(row["estimate"]), _error(row), _mark(row)]
         rows.append(["Residual", "", *numbers])
@@ -119,7 +117,8 @@ def _parameters(fit: Fit) -> Table:
 
 
 def _terms(fit: Fit) -> list[TermLabels]:
-    return [*fit.frame.terms, *([fit.frame.residual] if fit.frame.residual else [])]
+    labels = fit.estimates.labels
+    return [*labels.terms, *([labels.residual] if labels.residual else [])]
 
 
 def _is_sd(name: str) -> bool:
@@ -191,8 +190,8 @@ def _correlation(fit: Fit) -> Table:
 
 
 def _notes(fit: Fit) -> list[str]:
-    certificate, notes = fit.certificate, []
-    dropped = [name for name, kept in zip(fit.frame.column_names, fit.frame.kept, strict=True) if not kept]
+    certificate, labels, notes = fit.certificate, fit.estimates.labels, []
+    dropped = [name for name, kept in zip(labels.column_names, labels.kept, strict=True) if not kept]
     if dropped:
         notes.append(f"Dropped, because the other columns determine them: {', '.join(dropped)}")
     if fit.status != "interior":

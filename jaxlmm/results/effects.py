@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import OptionError, choose, nearest
 from jaxlmm.results.tables import intervals
 
@@ -29,10 +31,10 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
         Hessian; a parameter at a boundary or on a ridge has none.
     """
     choose("scale", scale, ("sd", "variance"))
-    names = list(fit.frame.parameters)
-    estimate = np.array(fit.examination.values.report)
+    found = fit.estimates
+    names, estimate = list(found.labels.parameters), found.report.copy()
     with np.errstate(invalid="ignore"):
-        std_error = np.sqrt(np.diag(fit.uncertainty.report_cov))
+        std_error = np.sqrt(np.diag(found.uncertainty.report_cov))
     if scale == "variance":
         is_sd = np.array([name.split(": ")[-1].startswith("sd") for name in names])
         std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
@@ -45,7 +47,7 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
         "std_error": std_error,
         "conf_low": low,
         "conf_high": high,
-        "at_boundary": fit.verdict.at_boundary,
+        "at_boundary": found.verdict.at_boundary,
         "fixed": False,
     }
     return pd.DataFrame(table, index=pd.Index(names, name="parameter"))
@@ -53,12 +55,12 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
 
 def ranef(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
     """Return the conditional modes, levels × columns of all terms of ``group``; a dict for all groups without."""
-    return _by_group(fit, fit.examination.modes, group)
+    return _by_group(fit, [modes.values for modes in fit.estimates.modes], group)
 
 
 def ranef_sd(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
     """Return the conditional standard deviations of the modes given theta and beta, in the shape of ``ranef``."""
-    return _by_group(fit, fit.examination.mode_sds, group)
+    return _by_group(fit, [modes.sds for modes in fit.estimates.modes], group)
 
 
 def coef_by(fit: Fit, group: str) -> pd.DataFrame:
@@ -92,30 +94,30 @@ def coef_by(fit: Fit, group: str) -> pd.DataFrame:
     309         211.01   1.85
     """
     check_group(fit, group)
-    modes, fixed = _one_group(fit, fit.examination.modes, group), fit.fixef()
+    modes, fixed = _one_group(fit, [modes.values for modes in fit.estimates.modes], group), fit.fixef()
     names = [*(name for name in modes if name not in fixed.index), *fixed.index]
     return modes.reindex(columns=names, fill_value=0.0) + fixed.reindex(names, fill_value=0.0)
 
 
 def check_group(fit: Fit, group: object) -> None:
     """Raise unless a random term is grouped by ``group``."""
-    grouped = dict.fromkeys(term.group for term in fit.frame.terms)
+    grouped = fit.estimates.labels.groups
     if group not in grouped:
         raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(str(group), grouped)}.")
 
 
-def _by_group(fit: Fit, arrays: tuple, group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+def _by_group(fit: Fit, arrays: Sequence[NumpyArray], group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
     if group is None:
-        return {name: _one_group(fit, arrays, name) for name in dict.fromkeys(term.group for term in fit.frame.terms)}
+        return {name: _one_group(fit, arrays, name) for name in fit.estimates.labels.groups}
     check_group(fit, group)
     return _one_group(fit, arrays, group)
 
 
-def _one_group(fit: Fit, arrays: tuple, group: str) -> pd.DataFrame:
-    labels = fit.frame.levels[group].labels
+def _one_group(fit: Fit, arrays: Sequence[NumpyArray], group: str) -> pd.DataFrame:
+    labels = fit.estimates.labels.groups[group].labels
     parts = [
-        pd.DataFrame(np.array(array)[: len(labels)], index=labels, columns=list(term.columns))
-        for term, array in zip(fit.frame.terms, arrays, strict=True)
+        pd.DataFrame(array.copy(), index=labels, columns=list(term.columns))
+        for term, array in zip(fit.estimates.labels.terms, arrays, strict=True)
         if term.group == group
     ]
     return pd.concat(parts, axis=1).rename_axis(index=group)

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Solution
+from jaxlmm.errors import DataError
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import Examination, Uncertainty, Verdict
+from jaxlmm.inference import Examination
 from jaxlmm.model import Design
-from jaxlmm.results import again, broom, effects, fixed, matrices, printed, record, rows, shares
+from jaxlmm.results import again, broom, effects, fixed, matrices, predicted, printed, record, rows, shares
 from jaxlmm.results.certificate import Certificate
-from jaxlmm.solvers import Choice
+from jaxlmm.results.estimates import Estimates
+
+
+class Origin(NamedTuple):
+    """What a fit was made from and by: rows, compiled solvers, the call. No file holds it."""
+
+    frame: ModelFrame
+    solution: Solution
+    examination: Examination
+    call: again.Call
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fit:
-    """A fitted linear mixed model. Made by :func:`jaxlmm.fit`; nothing in it changes.
+    """A fitted linear mixed model. Made by :func:`jaxlmm.fit` or :func:`jaxlmm.load`; nothing in it changes.
 
     Its scalars are properties. Its tables are methods, and each is a plain function of a fit in a module beside this
-    one: the list at the end of the class is the table of contents.
+    one: the list at the end of the class is the table of contents. What needs no row reads ``estimates``, which a
+    file holds; what needs rows reads the ``origin``, which a loaded fit lacks, and then raises a ``DataError``.
 
     Examples
     --------
@@ -34,15 +46,8 @@ class Fit:
     {'Intercept': 251.405, 'Days': 10.467}
     """
 
-    frame: ModelFrame
-    solution: Solution
-    examination: Examination
-    verdict: Verdict
-    uncertainty: Uncertainty
-    choice: Choice
-    call: again.Call
-    seconds: float
-    device: str
+    estimates: Estimates
+    origin: Origin | None
 
     def __repr__(self) -> str:
         return f"<jaxlmm Fit: {self.formula} by {self.method}, {self.status}, deviance {self.deviance:.4f}>"
@@ -55,37 +60,32 @@ class Fit:
     @property
     def formula(self) -> str:
         """The formula as it was given."""
-        return self.frame.formula
+        return self.estimates.labels.formula
 
     @property
     def method(self) -> str:
         """``"REML"`` or ``"ML"``."""
-        return self.call.method
-
-    @property
-    def design(self) -> Design:
-        """The design: a pytree that :func:`jaxlmm.deviance` and :func:`jaxlmm.loglik` take."""
-        return self.frame.design
+        return self.estimates.method
 
     @property
     def n(self) -> int:
         """The number of rows used."""
-        return len(self.frame.index)
+        return self.estimates.n
 
     @property
     def n_groups(self) -> dict[str, int]:
         """The number of levels of each grouping factor."""
-        return {name: len(level.labels) for name, level in self.frame.levels.items()}
+        return dict(self.estimates.n_groups)
 
     @property
     def n_dropped(self) -> int:
         """The number of rows left out because a used variable is missing."""
-        return self.frame.n_dropped
+        return self.estimates.n_dropped
 
     @property
     def n_params(self) -> int:
         """The number of parameters: fixed effects, theta and sigma."""
-        return len(self.frame.fixed_names) + self.theta.size + 1
+        return self.estimates.beta.size + self.theta.size + 1
 
     @property
     def df_residual(self) -> int:
@@ -95,23 +95,17 @@ class Fit:
     @property
     def sigma(self) -> float:
         """The residual standard deviation (at weight 1)."""
-        return float(self.examination.sigma)
+        return self.estimates.sigma
 
-    @functools.cached_property
+    @property
     def theta(self) -> NumpyArray:
         """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column."""
-        solution, parts = self.solution, []
-        places = solution.likelihood.layout.slices()
-        for term, frame, place in zip(self.design.terms, solution.frames, places, strict=False):
-            parts.append(term.structure.canonical(solution.theta[place], frame))
-        if self.design.residual is not None:
-            parts.append(solution.theta[places[-1]])
-        return np.concatenate([np.zeros(0), *parts])
+        return self.estimates.theta.copy()
 
     @property
     def deviance(self) -> float:
         """−2 log-likelihood, or the REML criterion."""
-        return float(self.solution.minimum.value)
+        return self.estimates.deviance
 
     @property
     def loglik(self) -> float:
@@ -131,27 +125,75 @@ class Fit:
     @property
     def solver(self) -> str:
         """The solver's name."""
-        return self.choice.name
+        return self.estimates.solver
 
     @property
     def solver_reason(self) -> str:
         """Why this solver was used."""
-        return self.choice.reason
+        return self.estimates.solver_reason
+
+    @property
+    def device(self) -> str:
+        """The device on which it was computed."""
+        return self.estimates.device
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.estimates.seconds
 
     @property
     def status(self) -> str:
         """``interior``, ``boundary``, ``not_identified``, ``not_converged`` or ``failed``."""
-        return self.verdict.status
+        return self.estimates.verdict.status
 
     @property
     def is_singular(self) -> bool:
         """Whether a covariance matrix of random effects is singular at the optimum."""
-        return not bool(self.solution.free.all())
+        return self.estimates.is_singular
 
     @functools.cached_property
     def certificate(self) -> Certificate:
         """What is proven about the optimum."""
-        return Certificate.of(self.verdict)
+        return Certificate.of(self.estimates.verdict)
+
+    # ---- what it was made from -----------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> ModelFrame:
+        """The rows: response, columns, index, weights, offset."""
+        return self._made_from.frame
+
+    @property
+    def design(self) -> Design:
+        """The design: a pytree that :func:`jaxlmm.deviance` and :func:`jaxlmm.loglik` take."""
+        return self._made_from.frame.design
+
+    @property
+    def solution(self) -> Solution:
+        """The optimum as the engine found it."""
+        return self._made_from.solution
+
+    @property
+    def examination(self) -> Examination:
+        """Values and derivatives at the optimum."""
+        return self._made_from.examination
+
+    @property
+    def call(self) -> again.Call:
+        """What was asked for."""
+        return self._made_from.call
+
+    @property
+    def _made_from(self) -> Origin:
+        if self.origin is None:
+            raise DataError(
+                "this fit was loaded from a file, which holds its estimates and no rows; fitted values, residuals, "
+                "the matrices X, Z and V, the design, refit and update need the data. Fit again where they are, "
+                f"lmm.fit({self.formula!r}, data, method={self.method!r}, ...), or give other data to "
+                "predict(newdata)."
+            )
+        return self.origin
 
     # ---- tables and rows: functions of a fit ---------------------------------------------------------------------
 
@@ -170,6 +212,7 @@ class Fit:
 
     fitted = rows.fitted
     residuals = rows.residuals
+    predict = predicted.predict
 
     model_matrix = matrices.model_matrix
     random_matrix = matrices.random_matrix

@@ -31,14 +31,14 @@ def choose_df(df: str) -> str:
 
 def fixef(fit: Fit) -> pd.Series:
     """Return the fixed effects by term, in units of the response per unit of the column."""
-    return pd.Series(np.array(fit.examination.beta), index=list(fit.frame.fixed_names), name="estimate")
+    return pd.Series(fit.estimates.beta.copy(), index=list(fit.estimates.labels.fixed_names), name="estimate")
 
 
 def vcov(fit: Fit, kind: str = "model") -> pd.DataFrame:
     """Return the covariance matrix of the fixed effects, terms × terms; ``kind`` is ``"model"``."""
     choose("kind", kind, ("model",))
-    names = list(fit.frame.fixed_names)
-    return pd.DataFrame(np.array(fit.uncertainty.vcov), index=names, columns=names)
+    names = list(fit.estimates.labels.fixed_names)
+    return pd.DataFrame(fit.estimates.uncertainty.vcov.copy(), index=names, columns=names)
 
 
 def coef(fit: Fit, df: str = "satterthwaite", *, level: float = 0.95) -> pd.DataFrame:
@@ -71,10 +71,9 @@ def coef(fit: Fit, df: str = "satterthwaite", *, level: float = 0.95) -> pd.Data
     Intercept   251.405  inf     25.794
     Days         10.467  inf     13.015
     """
-    names = list(fit.frame.fixed_names)
+    found, names = fit.estimates, list(fit.estimates.labels.fixed_names)
     count = np.full(len(names), np.inf)
     if choose_df(df) == "satterthwaite":
-        count = fit.uncertainty.satterthwaite(np.eye(len(names)))
-    estimate = np.asarray(fit.examination.beta)
-    table = t_table(names, estimate, np.sqrt(np.diag(fit.uncertainty.vcov)), count, level)
-    return table.reindex(pd.Index(fit.frame.column_names, name="term"))
+        count = found.uncertainty.satterthwaite(np.eye(len(names)))
+    table = t_table(names, found.beta, np.sqrt(np.diag(found.uncertainty.vcov)), count, level)
+    return table.reindex(pd.Index(found.labels.column_names, name="term"))

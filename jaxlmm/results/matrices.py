@@ -13,6 +13,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.model import Term
 from jaxlmm.results.effects import check_group
+from jaxlmm.results.rows import unweighted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -47,7 +48,7 @@ def model_matrix(fit: Fit) -> pd.DataFrame:
     0        1.0   0.0
     1        1.0   1.0
     """
-    return pd.DataFrame(fit.frame.x.copy(), index=fit.frame.index, columns=list(fit.frame.fixed_names))
+    return pd.DataFrame(fit.frame.x.copy(), index=fit.frame.index, columns=list(fit.frame.labels.fixed_names))
 
 
 def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
@@ -86,12 +87,12 @@ def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
 
     check_group(fit, group)
     level = fit.frame.levels[group]
-    mine = [place for place, labels in enumerate(fit.frame.terms) if labels.group == group]
-    names = [column for place in mine for column in fit.frame.terms[place].columns]
+    mine = [place for place, labels in enumerate(fit.frame.labels.terms) if labels.group == group]
+    names = [column for place in mine for column in fit.frame.labels.terms[place].columns]
     rows, columns, values, start = [], [], [], 0
     for place in mine:
         term = fit.design.terms[place]
-        z, row = _unweighted(fit, term), np.arange(fit.n)
+        z, row = unweighted(fit, term), np.arange(fit.n)
         first = level.codes.astype(np.int64) * len(names) + start
         if term.over_positions:
             first = first + np.asarray(term.positions)[: fit.n]
@@ -170,14 +171,9 @@ def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
     return pd.DataFrame(fit.sigma**2 * total, index=index[taken], columns=index[taken])
 
 
-def _unweighted(fit: Fit, term: Term) -> NumpyArray:
-    """Return the rows (n, q) of a term's columns as they are in the data; ones (n, 1) for a term over positions."""
-    return np.asarray(term.z)[: fit.n] / np.sqrt(fit.frame.weights)[:, None]
-
-
 def _roots(fit: Fit, term: Term, factor: NumpyArray, taken: NumpyArray) -> NumpyArray:
     """Return rows (m, r) whose inner products are the term's covariances, relative to sigma², within a level."""
-    z = _unweighted(fit, term)[taken]
+    z = unweighted(fit, term)[taken]
     if not term.over_positions:
         return np.asarray(z @ factor)
     codes = np.asarray(fit.design.groupings[term.grouping].codes)[taken]

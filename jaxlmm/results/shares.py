@@ -31,7 +31,7 @@ def ratio(fit: Fit, group: str) -> pd.Series:
     variances, jacobian = _by_group(fit)
     place, total = groups.index(group), variances.sum()
     gradient = (np.eye(len(groups))[place] - variances[place] / total) / total
-    std_error = delta_method((gradient @ jacobian)[None], fit.uncertainty.component_cov)
+    std_error = delta_method((gradient @ jacobian)[None], fit.estimates.uncertainty.component_cov)
     return _share_frame([group], np.array([variances[place] / total]), std_error).iloc[0]
 
 
@@ -42,19 +42,17 @@ def pve(fit: Fit) -> pd.DataFrame:
     """
     groups = _groups(fit)
     variances, jacobian = _by_group(fit)
-    x = fit.frame.x - fit.frame.x.mean(axis=0)
-    beta = np.asarray(fit.examination.beta)
-    explained = x @ beta
-    fixed = float(explained @ explained) / (fit.n - 1)
-    slope = 2.0 * (x.T @ explained) / (fit.n - 1)
+    found = fit.estimates
+    slope = 2.0 * found.column_cov @ found.beta
+    fixed = 0.5 * float(found.beta @ slope)
     values = np.array([fixed, *variances])
     shares = values / values.sum()
     gradient = (np.eye(values.size) - shares[:, None]) / values.sum()
     wide = np.zeros((values.size, slope.size + jacobian.shape[1]))
     wide[0, : slope.size], wide[1:, slope.size :] = slope, jacobian
     covariance = np.zeros((wide.shape[1], wide.shape[1]))
-    covariance[: slope.size, : slope.size] = fit.uncertainty.vcov
-    covariance[slope.size :, slope.size :] = fit.uncertainty.component_cov
+    covariance[: slope.size, : slope.size] = found.uncertainty.vcov
+    covariance[slope.size :, slope.size :] = found.uncertainty.component_cov
     std_error = delta_method(gradient @ wide, covariance)
     return _share_frame(["fixed", *groups], shares, std_error).rename_axis("component")
 
@@ -82,8 +80,7 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     >>> fit.delta(f).round(3).to_dict()
     {'estimate': 1.435, 'std_error': 0.554, 'conf_low': 0.35, 'conf_high': 2.52}
     """
-    names = fit.frame.parameters
-    values = np.asarray(fit.examination.values.report)
+    names, values = fit.estimates.labels.parameters, fit.estimates.report
 
     def of_vector(vector: jax.Array) -> jax.Array:
         try:
@@ -96,12 +93,12 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
 
     estimate, gradient = jax.value_and_grad(of_vector)(jnp.asarray(values))
     jacobian = np.array(gradient)
-    for place in np.flatnonzero(fit.verdict.at_boundary & (jacobian == 0.0)):
+    for place in np.flatnonzero(fit.estimates.verdict.at_boundary & (jacobian == 0.0)):
         inside = values.copy()
         inside[place] = 0.5 * (inside[place] if inside[place] else values[-1])
         if np.isfinite(values[place]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
             jacobian[place] = np.nan  # it depends on a parameter at a boundary, though not to first order
-    std_error = delta_method(jacobian[None], fit.uncertainty.report_cov)
+    std_error = delta_method(jacobian[None], fit.estimates.uncertainty.report_cov)
     return estimate_frame(["value"], np.asarray(estimate)[None], std_error, None).iloc[0].rename(None)
 
 
@@ -111,12 +108,12 @@ def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) ->
 
 
 def _groups(fit: Fit) -> list[str]:
-    return [*dict.fromkeys(term.group for term in fit.frame.terms), "Residual"]
+    return [*fit.estimates.labels.groups, "Residual"]
 
 
 def _by_group(fit: Fit) -> tuple[NumpyArray, NumpyArray]:
     """Mean variance of each group and the residual (g,), and its derivative in the components (g, terms + 1)."""
     groups = _groups(fit)
-    owners = [*(term.group for term in fit.frame.terms), "Residual"]
+    owners = [*(term.group for term in fit.estimates.labels.terms), "Residual"]
     jacobian = np.array([[float(owner == group) for owner in owners] for group in groups])
-    return jacobian @ np.asarray(fit.examination.values.components), jacobian
+    return jacobian @ fit.estimates.components, jacobian

@@ -1,0 +1,167 @@
+"""What a model is called, and how it is computed from data: all that names a design, without a row of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.formula import plain
+from jaxlmm.formula.encoding import Encoding
+from jaxlmm.formula.levels import level_labels
+
+
+class TermLabels(NamedTuple):
+    """One random term: its group, its columns (or positions), its bar as text, its natural parameters' names.
+
+    ``encoding`` computes its columns, or its positions (n, 1), on other data; None where the order of the rows is the
+    position. ``positions`` (G, Q) are those of each level of a term over positions, NaN where no row has one.
+    """
+
+    group: str
+    columns: tuple[str, ...]
+    text: str
+    parameters: tuple[str, ...]
+    encoding: Encoding | None
+    positions: NumpyArray | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types."""
+        return {
+            "group": self.group,
+            "columns": list(self.columns),
+            "text": self.text,
+            "parameters": list(self.parameters),
+            "encoding": None if self.encoding is None else self.encoding.to_plain(),
+            "positions": None if self.positions is None else plain.numbers_to_plain(self.positions),
+        }
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> TermLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        encoding, positions, columns = record["encoding"], record["positions"], tuple(record["columns"])
+        return cls(
+            record["group"], columns, record["text"], tuple(record["parameters"]),
+            None if encoding is None else Encoding.from_plain(encoding),
+            None if positions is None else plain.numbers_from_plain(positions, (-1, len(columns))),
+        )  # fmt: skip
+
+
+class GroupLabels(NamedTuple):
+    """A grouping factor: the ``factors`` whose interaction it is, their values at each level, the levels' labels (G,).
+
+    ``relatives`` are the ids of a known matrix that have no row in the fit; None where the levels are independent.
+    """
+
+    factors: tuple[str, ...]
+    parts: tuple[pd.Index, ...]
+    labels: pd.Index
+    relatives: pd.Index | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types.
+
+        Raises
+        ------
+        FormulaError
+            If a level is neither number nor text.
+        """
+        relatives = None if self.relatives is None else plain.to_plain(list(self.relatives), "kinship")
+        levels = {
+            factor: {"dtype": str(part.dtype), "values": plain.to_plain(list(part), factor)}
+            for factor, part in zip(self.factors, self.parts, strict=True)
+        }
+        return {"factors": levels, "relatives": relatives}
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> GroupLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        levels, relatives = record["factors"], record["relatives"]
+        parts = tuple(pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"]) for part in levels.values())
+        known = None if relatives is None else pd.Index(plain.from_plain(relatives))
+        return cls(tuple(levels), parts, level_labels(parts), known)
+
+
+class OffsetLabels(NamedTuple):
+    """Where an offset comes from: ``offset()`` in the formula, a ``column`` of the data, an ``array`` by the rows."""
+
+    encodings: tuple[Encoding, ...]
+    column: str | None
+    array: bool
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types."""
+        encodings = [encoding.to_plain() for encoding in self.encodings]
+        return {"encodings": encodings, "column": self.column, "array": self.array}
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> OffsetLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        encodings = tuple(Encoding.from_plain(encoding) for encoding in record["encodings"])
+        return cls(encodings, record["column"], record["array"])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelLabels:
+    """All that names a design and computes it on other data; it holds no rows, and is JSON after :meth:`to_plain`.
+
+    ``column_names`` are all fixed-effect columns, which ``encoding`` computes; ``kept`` marks those that are not
+    determined by the ones before; ``groups`` are those of the random ``terms``.
+    """
+
+    formula: str
+    response: str
+    column_names: tuple[str, ...]
+    kept: NumpyArray
+    encoding: Encoding
+    offset: OffsetLabels
+    groups: Mapping[str, GroupLabels]
+    terms: tuple[TermLabels, ...]
+    residual: TermLabels | None
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the kept fixed-effect columns."""
+        return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all natural parameters, the residual's last."""
+        last = self.residual.parameters if self.residual else ("Residual: sd",)
+        return (*(name for term in self.terms for name in term.parameters), *last)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types.
+
+        Raises
+        ------
+        FormulaError
+            If a level, or what a function of the formula remembers, is neither number nor text.
+        """
+        return {
+            "formula": self.formula,
+            "response": self.response,
+            "columns": list(self.column_names),
+            "kept": self.kept.tolist(),
+            "encoding": self.encoding.to_plain(),
+            "offset": self.offset.to_plain(),
+            "groups": {name: group.to_plain() for name, group in self.groups.items()},
+            "terms": [term.to_plain() for term in self.terms],
+            "residual": None if self.residual is None else self.residual.to_plain(),
+        }
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> ModelLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        residual = record["residual"]
+        return cls(
+            record["formula"], record["response"], tuple(record["columns"]), np.array(record["kept"], bool),
+            Encoding.from_plain(record["encoding"]), OffsetLabels.from_plain(record["offset"]),
+            {name: GroupLabels.from_plain(group) for name, group in record["groups"].items()},
+            tuple(TermLabels.from_plain(term) for term in record["terms"]),
+            None if residual is None else TermLabels.from_plain(residual),
+        )  # fmt: skip

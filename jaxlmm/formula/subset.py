@@ -1,0 +1,91 @@
+"""Which random effects a prediction takes: ``"~ (1 | g)"`` as a part of a model's random terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxlmm.errors import OptionError
+from jaxlmm.formula.labels import ModelLabels
+from jaxlmm.formula.levels import real_factors
+from jaxlmm.formula.parse import TAGS, Bar, parse
+from jaxlmm.formula.tokens import Token, join, split
+
+
+def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of the columns that ``re_form`` names, term by term.
+
+    Parameters
+    ----------
+    labels
+        The model.
+    re_form
+        None for all random terms, ``"~0"`` for none, else random terms: whole terms of the model, or an intercept and
+        numeric columns out of those of a group, which are found by name as in lme4.
+
+    Raises
+    ------
+    OptionError
+        If it is no such formula, or names what the model does not have.
+    FormulaError
+        If it cannot be read.
+    """
+    if re_form is None:
+        return tuple(tuple(range(len(term.columns))) for term in labels.terms)
+    if not isinstance(re_form, str):
+        raise OptionError(f"re_form: expected None, '~0' or random terms such as '~ (1 | g)', got {re_form!r}.")
+    parsed = parse(re_form)
+    fixed = join(parsed.fixed)
+    if parsed.response or parsed.offsets or fixed not in (("0", "1") if parsed.bars else ("0",)):
+        raise OptionError(f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}.")
+    found = {place for bar in parsed.bars for place in _places(labels, bar)}
+    return tuple(
+        tuple(column for column in range(len(term.columns)) if (number, column) in found)
+        for number, term in enumerate(labels.terms)
+    )
+
+
+def _places(labels: ModelLabels, bar: Bar) -> set[tuple[int, int]]:
+    """Return (term, column) numbers: those of the same term, or of the group's columns of these names.
+
+    ``a:b`` and ``b:a`` are the same group.
+    """
+    same = [number for number, other in enumerate(parse(labels.formula).bars) if _meaning(other) == _meaning(bar)]
+    if same:
+        return {(number, column) for number in same for column in range(len(labels.terms[number].columns))}
+    columns: dict[str, tuple[int, int]] = {}
+    for number, term in enumerate(labels.terms):
+        if set(labels.groups[term.group].factors) == set(real_factors(bar.group)) and term.positions is None:
+            for place, name in enumerate(term.columns):
+                columns.setdefault(_squeezed(name), (number, place))
+    names = _names(bar.left) if TAGS[bar.tag] == "columns" else ()
+    if not names or not columns.keys() >= set(names):
+        terms = "; ".join(f"{term.text} with columns {', '.join(term.columns[:8])}" for term in labels.terms)
+        raise OptionError(
+            f"re_form: expected random terms of the fit, or an intercept and numeric columns of one, got {bar.text}. "
+            f"There are: {terms or 'no random terms'}."
+        )
+    return {columns[name] for name in names}
+
+
+def _meaning(bar: Bar) -> tuple[str, frozenset[str], tuple[str, ...]]:
+    """Return what makes two bars the same term, however they are spelled."""
+    return bar.tag, frozenset(real_factors(bar.group)), _names(bar.left) or (join(bar.left),)
+
+
+def _names(left: Sequence[Token]) -> tuple[str, ...]:
+    """Return the summands of the left side of a bar, the intercept first; none if something else is subtracted."""
+    names, intercept = [], True
+    for sign, part in split(left, ("+", "-")):
+        text = join(part)
+        if text in ("0", "1"):
+            intercept = (text == "1") != (sign == "-")
+        elif sign == "-" and text:
+            return ()
+        elif text:
+            names.append(_squeezed(text))
+    return (*(["Intercept"] if intercept else []), *names)
+
+
+def _squeezed(name: str) -> str:
+    """Return a name in one spelling: ``I(x^2)`` and ``I(x ** 2)`` are the same column."""
+    return name.replace("^", "**").replace(" ", "").replace("`", "")

@@ -1,0 +1,160 @@
+"""What a fit says that needs no row: numbers beside the labels that name them. This is what a file of a fit holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.engine import Solution
+from jaxlmm.formula import ModelFrame, ModelLabels
+from jaxlmm.inference import Examination, Uncertainty, Verdict
+from jaxlmm.solvers import Choice
+
+REACH = 1e-12
+"""Directions of a known matrix below this part of its largest eigenvalue hold nothing of the modes but rounding."""
+
+
+class Modes(NamedTuple):
+    """Modes of one term: ``values`` and conditional ``sds`` (G, q) of the levels in the fit, and what the known
+    matrix says of its other ids, ``relatives`` (R, q).
+    """
+
+    values: NumpyArray
+    sds: NumpyArray
+    relatives: NumpyArray
+
+
+class Ranges(NamedTuple):
+    """Of what has a number for each row: smallest and largest ``weights`` and ``offset`` (2,), and the quartiles of
+    the residuals in units of sigma, ``residuals`` (5,).
+    """
+
+    weights: NumpyArray
+    offset: NumpyArray
+    residuals: NumpyArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimates:
+    """One fit without its rows: every accessor that needs no row reads this, whether the fit was made or loaded.
+
+    ``beta`` (p,) are the coefficients of the kept columns, whose covariance over the rows is ``column_cov`` (p, p);
+    ``report`` (r,) the natural parameters, ``components`` (terms + 1,) the mean variances that the terms and the
+    residual add to a row; ``theta`` (k,) is canonical. ``deviance``, ``sigma`` and all others are in response units.
+    """
+
+    labels: ModelLabels
+    method: str
+    n: int
+    n_dropped: int
+    n_groups: dict[str, int]
+    solver: str
+    solver_reason: str
+    device: str
+    seconds: float
+    deviance: float
+    sigma: float
+    is_singular: bool
+    theta: NumpyArray
+    beta: NumpyArray
+    column_cov: NumpyArray
+    report: NumpyArray
+    components: NumpyArray
+    uncertainty: Uncertainty
+    verdict: Verdict
+    modes: tuple[Modes, ...]
+    ranges: Ranges
+
+    @classmethod
+    def of(
+        cls,
+        frame: ModelFrame,
+        solution: Solution,
+        examination: Examination,
+        verdict: Verdict,
+        uncertainty: Uncertainty,
+        choice: Choice,
+        method: str,
+    ) -> Estimates:
+        """Take what needs no row out of an optimum; ``seconds`` and ``device`` are set by :meth:`timed`."""
+        centred = frame.x - frame.x.mean(axis=0)
+        values = examination.values
+        return cls(
+            labels=frame.labels,
+            method=method,
+            n=len(frame.index),
+            n_dropped=frame.n_dropped,
+            n_groups={name: len(level.labels) for name, level in frame.levels.items()},
+            solver=choice.name,
+            solver_reason=choice.reason,
+            device=str(next(iter(solution.response.scale.devices()))),
+            seconds=np.nan,
+            deviance=float(solution.minimum.value),
+            sigma=float(examination.sigma),
+            is_singular=not bool(solution.free.all()),
+            theta=_theta(frame, solution),
+            beta=_own(examination.beta),
+            column_cov=_own(centred.T @ centred / (len(centred) - 1)),
+            report=_own(values.report),
+            components=_own(values.components),
+            uncertainty=Uncertainty(*(_own(part) for part in uncertainty)),
+            verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
+            modes=_modes(frame, examination),
+            ranges=_ranges(frame, examination),
+        )
+
+    def timed(self, seconds: float) -> Estimates:
+        """Return the same with the ``seconds`` that it took."""
+        return dataclasses.replace(self, seconds=seconds)
+
+
+def _own(array: Array) -> NumpyArray:
+    """Copy in C order, as a file gives it back: sums over another order of the entries differ in the last digit."""
+    return np.array(array, float, order="C")
+
+
+def _theta(frame: ModelFrame, solution: Solution) -> NumpyArray:
+    """Return the covariance parameters (k,) out of the frames in which they were optimised."""
+    places, parts = solution.likelihood.layout.slices(), []
+    for term, basis, place in zip(frame.design.terms, solution.frames, places, strict=False):
+        parts.append(term.structure.canonical(solution.theta[place], basis))
+    if frame.design.residual is not None:
+        parts.append(solution.theta[places[-1]])
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _ranges(frame: ModelFrame, examination: Examination) -> Ranges:
+    assert frame.y is not None
+    left = frame.y - (np.asarray(examination.conditional)[: len(frame.index)] + frame.offset)
+    scaled = left * np.sqrt(frame.weights) / float(examination.sigma)
+    weights, offset = (np.array([part.min(), part.max()]) for part in (frame.weights, frame.offset))
+    return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
+
+
+def _modes(frame: ModelFrame, examination: Examination) -> tuple[Modes, ...]:
+    across = {name: _regression(frame, name) for name in frame.labels.groups}
+    found = []
+    for labels, modes, sds in zip(frame.labels.terms, examination.modes, examination.mode_sds, strict=True):
+        count = len(frame.labels.groups[labels.group].labels)
+        values = _own(modes[:count])
+        found.append(Modes(values, _own(sds[:count]), _own(across[labels.group] @ values)))
+    return tuple(found)
+
+
+def _regression(frame: ModelFrame, group: str) -> NumpyArray:
+    """Return the regression (R, G) of the effects of relatives without a row on those of the levels with one.
+
+    Effects are normal with covariance K ⊗ Σ, so that given those of the fit's levels (old) those of the others (new)
+    have mean ``K_new,old K_old⁻¹ b_old``, whatever Σ is. Modes lie in the range of K_old if that is singular.
+    """
+    labels = frame.labels.groups[group]
+    if labels.relatives is None or not len(labels.relatives):
+        return np.zeros((0, len(labels.labels)))
+    place = list(frame.levels).index(group)
+    values, vectors = np.linalg.eigh(np.asarray(frame.design.groupings[place].relation))
+    held = values > REACH * values[-1]
+    across = frame.kinship[group].loc[labels.relatives, labels.labels].to_numpy(float)
+    return np.asarray((across @ vectors[:, held] / values[held]) @ vectors[:, held].T)

@@ -1,0 +1,162 @@
+"""``load``: a fit from the file that it was saved to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import DataError
+from jaxlmm.formula import ModelLabels
+from jaxlmm.formula.plain import numbers_from_plain
+from jaxlmm.inference import Uncertainty, Verdict
+from jaxlmm.results.estimates import Estimates, Modes, Ranges
+from jaxlmm.results.fit import Fit
+from jaxlmm.results.record import KIND, VERSION
+
+
+def load(path: str | PathLike[str]) -> Fit:
+    """Return the fit that :meth:`jaxlmm.Fit.save` wrote.
+
+    It prints, tabulates, predicts on other data and saves as the fit did, to the last digit. It holds no rows: what
+    needs them (fitted values, residuals, matrices, ``refit``, ``update``) raises a ``DataError`` that says so.
+
+    Loading evaluates nothing. Predicting evaluates the formula in the file, and a formula is code: never predict from a
+    file of an untrusted source.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    DataError
+        If it is another kind of file, incomplete, or of another version of the layout.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fit.save(f"{folder}/sleep.json")
+    ...     again = lmm.load(f"{folder}/sleep.json")
+    >>> str(again.summary()) == str(fit.summary())
+    True
+    >>> again.predict({"Subject": ["308"], "Days": [10]}).round(2)
+       estimate
+    0    450.33
+    """
+    record = _checked(path, Path(path).read_bytes())
+    try:
+        return Fit(_estimates(record), None)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        missing = f"no field {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{path}: expected the fields of a fit (version {VERSION}), got {missing}; the file was changed after it "
+            "was saved. Save the fit again."
+        ) from error
+
+
+def _checked(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
+    """Return the record if it is a fit of this version."""
+    wanted = f"{path}: expected a fit saved by fit.save(path)"
+    try:
+        record = json.loads(content)
+    except json.JSONDecodeError as error:
+        text = error.doc.strip()
+        short = text.startswith("{") and (not text.endswith("}") or error.pos >= len(error.doc.rstrip()))
+        what = "JSON that ends too early (a truncated file)" if short else "no JSON"
+        raise DataError(f"{wanted}, got {what}: {error}. Save the fit again.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{wanted}, got a binary file; read data with pandas.") from error
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if kind != KIND:
+        what = f"one of kind {kind!r}" if kind else f"JSON without kind {KIND!r}"
+        raise DataError(f"{wanted}, got {what}.")
+    version = record.get("version")
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        hint = "install a newer jaxlmm" if newer else "fit and save again with this version"
+        raise DataError(f"{wanted} with layout version {VERSION}, got version {version!r}; {hint}.")
+    return dict(record)
+
+
+def _estimates(record: Mapping[str, Any]) -> Estimates:
+    labels, arrays = ModelLabels.from_plain(record["model"]), record["inference"]
+    k, p = len(arrays["theta"]), len(arrays["beta"])
+    parameters, terms = len(labels.parameters), len(labels.terms)
+    shapes = {
+        "theta": (k,), "beta": (p,), "column_cov": (p, p), "report": (parameters,), "components": (terms + 1,),
+        "psi_cov": (k + 1, k + 1), "report_cov": (parameters, parameters), "component_cov": (terms + 1, terms + 1),
+        "vcov": (p, p), "vcov_derivative": (p, p, k + 1),
+    }  # fmt: skip
+    if p != len(labels.fixed_names):
+        raise ValueError(f"{p} numbers in beta for {len(labels.fixed_names)} columns")
+    numbers = {name: numbers_from_plain(arrays[name], shape) for name, shape in shapes.items()}
+    ranges = arrays["ranges"]
+    return Estimates(
+        labels=labels,
+        method=record["method"],
+        n=record["n"],
+        n_dropped=record["n_dropped"],
+        n_groups=dict(record["n_groups"]),
+        solver=record["solver"],
+        solver_reason=record["solver_reason"],
+        device=record["device"],
+        seconds=_number(record["seconds"]),
+        deviance=_number(record["deviance"]),
+        sigma=_number(record["sigma"]),
+        is_singular=record["is_singular"],
+        theta=numbers["theta"],
+        beta=numbers["beta"],
+        column_cov=numbers["column_cov"],
+        report=numbers["report"],
+        components=numbers["components"],
+        uncertainty=Uncertainty(**{name: numbers[name] for name in Uncertainty._fields}),
+        verdict=_verdict(record["certificate"], k, parameters),
+        modes=_modes(record, labels),
+        ranges=Ranges(*(numbers_from_plain(ranges[name], (-1,)) for name in Ranges._fields)),
+    )
+
+
+def _number(value: Any) -> float:
+    return float(numbers_from_plain(value, ()))
+
+
+def _verdict(record: Mapping[str, Any], k: int, parameters: int) -> Verdict:
+    flags = {name: np.array(record[name], bool).reshape(parameters) for name in ("at_boundary", "on_ridge")}
+    return Verdict(
+        status=record["status"],
+        gradient=_number(record["gradient"]),
+        min_eigenvalue=_number(record["min_eigenvalue"]),
+        multipliers={name: _number(value) for name, value in record["multipliers"].items()},
+        ridge={name: _number(value) for name, value in record["ridge"].items()},
+        help=record["help"],
+        null_directions=numbers_from_plain(record["null_directions"], (-1, k + 1)),
+        **flags,
+    )
+
+
+def _modes(record: Mapping[str, Any], labels: ModelLabels) -> tuple[Modes, ...]:
+    found = []
+    for term, relatives in zip(labels.terms, record["inference"]["relatives"], strict=True):
+        group = labels.groups[term.group]
+        values, sds = (_taken(record[name][term.group]["columns"], term.columns) for name in ("ranef", "ranef_sd"))
+        if len(values) != len(group.labels) or len(sds) != len(group.labels):
+            raise ValueError(f"{len(values)} modes for {len(group.labels)} levels of {term.group}")
+        others = 0 if group.relatives is None else len(group.relatives)
+        found.append(Modes(values, sds, numbers_from_plain(relatives, (others, len(term.columns)))))
+    return tuple(found)
+
+
+def _taken(table: Mapping[str, Any], columns: tuple[str, ...]) -> NumpyArray:
+    """Return the ``columns`` of a table as an array (G, q) in C order."""
+    return np.array(np.stack([numbers_from_plain(table[name], (-1,)) for name in columns], axis=1), order="C")

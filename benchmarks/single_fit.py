@@ -1,13 +1,13 @@
 """One model, one response: jaxlmm beside lme4, mixedlm and statsmodels, warm and cold, in one run.
 
-Run ``python benchmarks/single_fit.py [repeats]``. Every engine gets the same table from memory and the same formula and
-returns a REML or ML fit; times are medians over repeats with their range, in seconds. lme4 is timed inside R, with and
-without its derivative check; it is left out where there is no ``Rscript``. Results go to
+Run ``python benchmarks/single_fit.py [repeats]``. Every engine gets the same table from memory and the same
+formula; times are medians over repeats with their range, in seconds. lme4 is timed inside R, with and without its
+derivative check; it is left out where there is no ``Rscript``. Results go to
 ``benchmarks/results/single_fit.json``.
 
-Ours are timed in four parts: ``formula to Fit`` (everything: parsing, optimum, standard errors, Satterthwaite df, modes,
-certificate), ``formula to optimum`` (what lme4 does without its check), ``design to optimum``, and ``arrays to optimum``
-(the compiled programme alone). ``cold`` is the first fit of a new process, compilation included, imports not.
+Ours are timed in four parts: ``formula to Fit`` (everything: parsing, optimum, standard errors, df, modes,
+certificate), ``formula to optimum`` (what lme4 does without its check), ``design to optimum``, and ``arrays to
+optimum`` (the compiled programme alone). ``cold`` is the first fit of a new process, compilation included, imports not.
 """
 
 import json

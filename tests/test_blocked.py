@@ -1,4 +1,4 @@
-"""The blocked solver beyond the common registry: exact arithmetic, random designs, large components, learnt Hessians."""
+"""The blocked solver beyond the registry: exact arithmetic, random designs, large components, learnt Hessians."""
 
 import importlib
 

@@ -133,7 +133,7 @@ def _evaluate(
 def _expected_curvature(likelihood: Likelihood) -> NumpyArray:
     """Return roughly the second derivatives (k,) of the deviance in relative changes of theta.
 
-    With L levels of a variance ratio well above its standard error, ``L log(theta²) + A/theta²`` has 4 L at its minimum.
+    With L levels of a variance ratio well above its standard error, ``L log(theta²) + A/theta²`` has 4 L there.
     """
     design = likelihood.design
     levels = [int(design.groupings[term.grouping].n_levels) for term in design.terms]

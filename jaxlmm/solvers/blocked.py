@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
 
 import jax
@@ -10,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import block_diag
 
-from jaxlmm._shapes import bucket, pad
-from jaxlmm._struct import Struct, static
+from jaxlmm._shapes import bucket
+from jaxlmm._struct import static
 from jaxlmm._typing import Array
 from jaxlmm.linalg import inverse_logdet, solve
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
-from jaxlmm.solvers.components import Outside, arrange, components_of, outside_of, reflect
+from jaxlmm.solvers.block import Block
+from jaxlmm.solvers.components import arrange, components_of, members, outside_of, roles
 from jaxlmm.solvers.coupling import Coupling, Entries, Gram, add_up, slices, take
 from jaxlmm.solvers.moments import level_qr
 
@@ -29,61 +29,6 @@ BULKY = 30_000
 
 ROUNDS = 4
 """Rounds in which rows are projected on the rest's columns; each takes two to four digits off what is left."""
-
-
-class Block(Struct):
-    """A batch of connected components of the rest: B of them with m columns each.
-
-    Columns stand grouping by grouping, level by level: ``counts`` levels of ``widths`` columns. ``outside`` is what
-    they do outside the eliminated levels' bases, None where that is nothing. ``levels`` (B, l) per grouping are its
-    levels, past the last where padded.
-    """
-
-    outside: Outside | None
-    levels: tuple[Array, ...]
-    counts: tuple[int, ...] = static()
-    widths: tuple[int, ...] = static()
-
-    @property
-    def size(self) -> int:
-        return sum(count * width for count, width in zip(self.counts, self.widths, strict=True))
-
-    def turn(self, v: jax.Array, widths: Sequence[int] | None = None) -> jax.Array:
-        """Exchange the levels' columns ``v`` (B, m, c) for reflected ones, or back, where the batch has reflections."""
-        if self.outside is None or self.outside.turns is None:
-            return v
-        return reflect(self.outside.turns, self.widths if widths is None else widths, v)
-
-    def products(self, gram: jax.Array) -> jax.Array:
-        """Return ``S = C + gram`` (B, m, m) on the reflected columns."""
-        if self.outside is None:
-            return gram
-        return self.outside.products + self.turn(self.turn(gram).swapaxes(-1, -2))
-
-    def transform(self, factors: list[jax.Array], v: jax.Array) -> jax.Array:
-        """Return ``Λᵀ v`` (B, r, c) for ``v`` (B, m, c), with one factor (q, s) per grouping."""
-        return self._each([factor.T for factor in factors], self.widths, v)
-
-    def expand(self, factors: list[jax.Array], u: jax.Array) -> jax.Array:
-        """Return ``Λ u`` (B, m, c) for ``u`` (B, r, c)."""
-        return self._each(factors, tuple(factor.shape[1] for factor in factors), u)
-
-    def of(self, place: int, v: jax.Array) -> jax.Array:
-        """Return the part of ``v`` (B, m) that belongs to one grouping, (B, l, q)."""
-        places = slices([count * width for count, width in zip(self.counts, self.widths, strict=True)])
-        return v[:, places[place]].reshape(v.shape[0], self.counts[place], self.widths[place])
-
-    def _each(self, matrices: list[jax.Array], widths: tuple[int, ...], v: jax.Array) -> jax.Array:
-        if all(matrix.shape == (1, 1) for matrix in matrices):
-            scale = [jnp.broadcast_to(matrix[0, 0], count) for matrix, count in zip(matrices, self.counts, strict=True)]
-            return v * jnp.concatenate(scale)[None, :, None]
-        parts = []
-        places = slices([count * width for count, width in zip(self.counts, widths, strict=True)])
-        for matrix, place, count, width in zip(matrices, places, self.counts, widths, strict=True):
-            part = v[:, place].reshape(v.shape[0], count, width, v.shape[-1])
-            moved = jnp.einsum("qr,blrc->blqc", matrix, part)
-            parts.append(moved.reshape(v.shape[0], count * matrix.shape[0], v.shape[-1]))
-        return jnp.concatenate(parts, axis=1)
 
 
 class Side(NamedTuple):
@@ -160,9 +105,9 @@ class Blocked(AbstractSolver):
     @classmethod
     def build(cls, design: Design) -> Self:
         n = int(design.n)
-        eliminated, rest = _roles(design)
+        eliminated, rest = roles(design)
         joint = {
-            g: np.concatenate([np.asarray(design.terms[t].z) for t in _members(design, g)], axis=1)
+            g: np.concatenate([np.asarray(design.terms[t].z) for t in members(design, g)], axis=1)
             for g in (eliminated, *rest)
         }
         levels = {g: int(design.groupings[g].n_levels) for g in joint}
@@ -187,7 +132,7 @@ class Blocked(AbstractSolver):
         return cls(
             rows, codes[eliminated], triangles, tuple(joint[g] for g in rest),
             tuple(place.astype(np.int32) for place in places), coupling, blocks,
-            _members(design, eliminated), tuple(_members(design, g) for g in rest),
+            members(design, eliminated), tuple(members(design, g) for g in rest),
         )  # fmt: skip
 
     @property
@@ -220,7 +165,7 @@ class Blocked(AbstractSolver):
                 zero if block.outside is None else block.outside.near_inverse @ part
                 for block, part, zero in zip(self.blocks, left, none, strict=True)
             ]
-            _, a = self._off_levels(a - self._rows_of(change))
+            a = self._off_levels(a - self._rows_of(change))[1]
             return [one + more for one, more in zip(rest, change, strict=True)], a
 
         rest, a = jax.lax.fori_loop(0, ROUNDS, project, (none, a))
@@ -228,12 +173,13 @@ class Blocked(AbstractSolver):
 
     def _off_levels(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Split rows (N, c) into coordinates (L, q, c) on the eliminated levels' bases and what is left."""
-        rows, total = jnp.asarray(self.rows), 0.0
+        rows = jnp.asarray(self.rows)
+        total = jnp.zeros((self.coupling.n_levels, rows.shape[1], a.shape[1]), a.dtype)
         for _ in range(2):
             found = add_up(rows[:, :, None] * a[:, None, :], self.codes, self.coupling.n_levels)
             a = a - jnp.sum(rows[:, :, None] * take(found, self.codes), axis=1)
             total = total + found
-        return jnp.asarray(total), a
+        return total, a
 
     def _rest_of(self, a: jax.Array) -> list[jax.Array]:
         """Return ``Zᵀ a`` in batches (B, m, c) for rows ``a`` (N, c)."""
@@ -355,9 +301,9 @@ class Blocked(AbstractSolver):
         modes: dict[int, jax.Array] = {}
         variances: dict[int, jax.Array] = {}
 
-        def share(members: tuple[int, ...], mode: jax.Array, variance: jax.Array) -> None:
-            ends = np.cumsum([factors.terms[t].shape[0] for t in members])[:-1]
-            for t, b, v in zip(members, jnp.split(mode, ends, 1), jnp.split(variance, ends, 1), strict=True):
+        def share(terms: tuple[int, ...], mode: jax.Array, variance: jax.Array) -> None:
+            ends = np.cumsum([factors.terms[t].shape[0] for t in terms])[:-1]
+            for t, b, v in zip(terms, jnp.split(mode, ends, 1), jnp.split(variance, ends, 1), strict=True):
                 modes[t], variances[t] = b, v
 
         # The covariance of the rest's coefficients given the data, and its diagonal level by level.
@@ -367,14 +313,14 @@ class Blocked(AbstractSolver):
             spread.append(block.turn(block.expand(factor.rest, half)))
         coefficients = [block.turn(part)[..., 0] for block, part in zip(self.blocks, solved.coefficients, strict=True)]
         diagonals = [jnp.diagonal(matrix, axis1=-2, axis2=-1) for matrix in spread]
-        for place, members in enumerate(self.rest):
+        for place, terms in enumerate(self.rest):
             size = int(design.n_padded)  # at most as many levels as rows
-            mode = variance = jnp.zeros((size, sum(factors.terms[t].shape[0] for t in members)))
+            mode = variance = jnp.zeros((size, sum(factors.terms[t].shape[0] for t in terms)))
             for block, found, known in zip(self.blocks, coefficients, diagonals, strict=True):
                 levels = block.levels[place]
                 mode = mode.at[levels].add(block.of(place, found), mode="drop")
                 variance = variance.at[levels].add(block.of(place, known), mode="drop")
-            share(members, mode, variance)
+            share(terms, mode, variance)
 
         root = jnp.asarray(self.triangles) @ own
         carried = own @ root.swapaxes(-1, -2) @ factor.weight  # (L, q, q): from a level's own residual to its modes
@@ -387,35 +333,9 @@ class Blocked(AbstractSolver):
         return Effects(tuple(modes[t] for t in order), tuple(jnp.sqrt(jnp.maximum(variances[t], 0.0)) for t in order))
 
 
-def _roles(design: Design) -> tuple[int, tuple[int, ...]]:
-    """Return the grouping with the most effects, which is eliminated, and the others."""
-    effects: dict[int, int] = {}
-    for term in design.terms:
-        effects[term.grouping] = (
-            effects.get(term.grouping, 0) + int(design.groupings[term.grouping].n_levels) * term.size
-        )
-    eliminated = max(effects, key=lambda g: effects[g])
-    return eliminated, tuple(g for g in effects if g != eliminated)
-
-
-def plan(design: Design) -> tuple[int, tuple[int, ...], int]:
-    """Return the grouping to be eliminated, the others, and the number of effects in their largest component."""
-    eliminated, rest = _roles(design)
-    components = components_of(design, eliminated, rest)
-    sizes = np.zeros(1)
-    for g, labels in zip(rest, components, strict=True):
-        held = np.bincount(labels) * sum(design.terms[t].size for t in _members(design, g))
-        sizes = pad(sizes, max(sizes.size, held.size)) + pad(held, max(sizes.size, held.size))
-    return eliminated, rest, int(sizes.max())
-
-
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return ``aᵀ b`` (i, j) summed over batches (B, m, ·)."""
     return jnp.einsum("bmi,bmj->ij", a, b)
-
-
-def _members(design: Design, grouping: int) -> tuple[int, ...]:
-    return tuple(t for t, term in enumerate(design.terms) if term.grouping == grouping)
 
 
 def _joint(factors: Factors, members: tuple[int, ...]) -> jax.Array:

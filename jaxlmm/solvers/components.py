@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._compile import program
-from jaxlmm._shapes import bucket
-from jaxlmm._struct import Struct
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._shapes import bucket, pad
+from jaxlmm._typing import NumpyArray
 from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
+from jaxlmm.solvers.block import Outside, reflect
 from jaxlmm.solvers.clusters import rounded, similar
 from jaxlmm.solvers.coupling import Coupling, Entries, slices
 
@@ -46,6 +45,33 @@ class Arrangement(NamedTuple):
     counts: list[tuple[int, ...]]
     tables: list[tuple[NumpyArray, ...]]
     n_places: int
+
+
+def members(design: Design, grouping: int) -> tuple[int, ...]:
+    """Return the numbers of the terms on one grouping."""
+    return tuple(t for t, term in enumerate(design.terms) if term.grouping == grouping)
+
+
+def roles(design: Design) -> tuple[int, tuple[int, ...]]:
+    """Return the grouping with the most effects, which is eliminated, and the others."""
+    effects: dict[int, int] = {}
+    for term in design.terms:
+        effects[term.grouping] = (
+            effects.get(term.grouping, 0) + int(design.groupings[term.grouping].n_levels) * term.size
+        )
+    eliminated = max(effects, key=lambda g: effects[g])
+    return eliminated, tuple(g for g in effects if g != eliminated)
+
+
+def largest_component(design: Design) -> int:
+    """Return the number of effects in the largest component that is left; 0 for one grouping factor."""
+    eliminated, rest = roles(design)
+    components = components_of(design, eliminated, rest)
+    sizes = np.zeros(1)
+    for g, labels in zip(rest, components, strict=True):
+        held = np.bincount(labels) * sum(design.terms[t].size for t in members(design, g))
+        sizes = pad(sizes, max(sizes.size, held.size)) + pad(held, max(sizes.size, held.size))
+    return int(sizes.max())
 
 
 def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> list[NumpyArray]:
@@ -108,31 +134,6 @@ def _padded(count: int) -> int:
     return count if count <= EXACT else rounded(count)
 
 
-class Outside(Struct):
-    """What a batch's columns do outside the eliminated levels' bases.
-
-    ``products`` (B, m, m) is ``C = Zᵀ(I − QQᵀ)Z``, ``near_inverse`` (B, m, m) nearly its inverse. A sum of a factor's
-    columns over all its levels often lies in the bases (the constant does): C is singular there, and its rounding, not
-    its zeros, would be multiplied by a large variance. ``turns``, per grouping (B, l, l), are reflections of the levels
-    that make such sums columns of their own, in which both matrices then stand, with exact zeros. They commute with Λ.
-    There are none where matrices are large.
-    """
-
-    products: Array
-    near_inverse: Array
-    turns: tuple[Array, ...] | None
-
-
-def reflect(turns: tuple[Array, ...], widths: Sequence[int], v: Array) -> jax.Array:
-    """Apply reflections of the levels (B, l, l) to ``v`` (B, m, c), whose columns stand level by level."""
-    parts = []
-    sizes = [turn.shape[1] * width for turn, width in zip(turns, widths, strict=True)]
-    for turn, width, place in zip(turns, widths, slices(sizes), strict=True):
-        part = jnp.asarray(v)[:, place]
-        parts.append((turn @ part.reshape(*turn.shape[:2], -1)).reshape(part.shape))
-    return jnp.concatenate(parts, axis=1)
-
-
 def outside_of(
     entries: Entries, coupling: Coupling, places: list[NumpyArray], arrangement: Arrangement, widths: tuple[int, ...]
 ) -> list[Outside | None]:
@@ -163,9 +164,9 @@ def _outside_of(
     size = masked.values.shape[1]
     grams = _grams(masked, np.broadcast_to(np.eye(size), (coupling.n_levels, size, size)))
     found: list[Outside | None] = []
-    for i, place in enumerate(slices([count * width for count, width in shapes])):
-        (count, width), own = shapes[i], (products.row >= place.start) & (products.row < place.stop)
-        row, column = products.row[own] - place.start, products.col[own] - place.start
+    for i, part in enumerate(slices([count * width for count, width in shapes])):
+        (count, width), own = shapes[i], (products.row >= part.start) & (products.row < part.stop)
+        row, column = products.row[own] - part.start, products.col[own] - part.start
         batch = np.zeros((count, width, width))
         batch[row // width, row % width, column % width] = products.data[own]
         if not own.any():

@@ -62,7 +62,8 @@ class Entries(NamedTuple):
             outside.append(left)
         joined = [np.concatenate([part[i] for part in parts]) for i in range(4)]
         order = np.lexsort((joined[1], joined[0]))
-        return cls(*(part[order] for part in joined), outside)
+        level, at, coordinates, inside = (part[order] for part in joined)
+        return cls(level, at, coordinates, inside, outside)
 
 
 class Gram(Struct):

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.model.design import Design
 from jaxlmm.solvers.base import AbstractSolver
-from jaxlmm.solvers.blocked import Blocked, plan
+from jaxlmm.solvers.blocked import Blocked
 from jaxlmm.solvers.clusters import clusters_of
+from jaxlmm.solvers.components import largest_component
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
 
@@ -18,7 +19,7 @@ LARGEST_CLUSTER = 3_000
 """The most rows of one cluster that the dense solver takes: its inverse costs 2 × 3000³ operations per evaluation."""
 
 LARGEST_COMPONENT = 6_000
-"""The most connected effects that the blocked solver takes: one matrix of them is 288 MB, and a Hessian needs several."""
+"""The most connected effects that the blocked solver takes: one matrix of them is 288 MB; a Hessian needs several."""
 
 
 class Choice(NamedTuple):
@@ -65,14 +66,14 @@ def select(design: Design, solver: str = "auto") -> Choice:
 
 def _blocked(design: Design, used: set[int]) -> str:
     """Say what the blocked solver is chosen for, and raise where its largest component is too large."""
-    eliminated, rest, largest = plan(design)
+    largest = largest_component(design)
     if largest > LARGEST_COMPONENT:
         raise OptionError(
             f"solver='blocked' takes up to {LARGEST_COMPONENT:,} connected random effects beside those of the largest "
             f"grouping factor; this model has {largest:,}. Leave one of the crossed factors out, or enter it as a "
             "fixed effect."
         )
-    if not rest:
+    if len(used) == 1:
         return "one grouping factor, independent residuals"
     return f"{len(used)} grouping factors; {largest} connected effects once the largest is eliminated"
 

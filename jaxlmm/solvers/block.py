@@ -1,0 +1,92 @@
+"""A batch of connected components of effects: small dense matrices, and how the covariance factors act on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxlmm._struct import Struct, static
+from jaxlmm._typing import Array
+from jaxlmm.solvers.coupling import slices
+
+
+class Outside(Struct):
+    """What a batch's columns do outside the eliminated levels' bases.
+
+    ``products`` (B, m, m) is ``C = Zᵀ(I − QQᵀ)Z``, ``near_inverse`` (B, m, m) nearly its inverse. A sum of a factor's
+    columns over all its levels often lies in the bases (the constant does): C is singular there, and its rounding, not
+    its zeros, would be multiplied by a large variance. ``turns``, per grouping (B, l, l), are reflections of the levels
+    that make such sums columns of their own, in which both matrices then stand, with exact zeros. They commute with Λ.
+    There are none where matrices are large.
+    """
+
+    products: Array
+    near_inverse: Array
+    turns: tuple[Array, ...] | None
+
+
+def reflect(turns: tuple[Array, ...], widths: Sequence[int], v: Array) -> jax.Array:
+    """Apply reflections of the levels (B, l, l) to ``v`` (B, m, c), whose columns stand level by level."""
+    parts = []
+    sizes = [turn.shape[1] * width for turn, width in zip(turns, widths, strict=True)]
+    for turn, place in zip(turns, slices(sizes), strict=True):
+        part = jnp.asarray(v)[:, place]
+        parts.append((turn @ part.reshape(*turn.shape[:2], -1)).reshape(part.shape))
+    return jnp.concatenate(parts, axis=1)
+
+
+class Block(Struct):
+    """A batch of connected components of the rest: B of them with m columns each.
+
+    Columns stand grouping by grouping, level by level: ``counts`` levels of ``widths`` columns. ``outside`` is what
+    they do outside the eliminated levels' bases, None where that is nothing. ``levels`` (B, l) per grouping are its
+    levels, past the last where padded.
+    """
+
+    outside: Outside | None
+    levels: tuple[Array, ...]
+    counts: tuple[int, ...] = static()
+    widths: tuple[int, ...] = static()
+
+    @property
+    def size(self) -> int:
+        return sum(count * width for count, width in zip(self.counts, self.widths, strict=True))
+
+    def turn(self, v: jax.Array, widths: Sequence[int] | None = None) -> jax.Array:
+        """Exchange the levels' columns ``v`` (B, m, c) for reflected ones, or back, where the batch has reflections."""
+        if self.outside is None or self.outside.turns is None:
+            return v
+        return reflect(self.outside.turns, self.widths if widths is None else widths, v)
+
+    def products(self, gram: jax.Array) -> jax.Array:
+        """Return ``S = C + gram`` (B, m, m) on the reflected columns."""
+        if self.outside is None:
+            return gram
+        return self.outside.products + self.turn(self.turn(gram).swapaxes(-1, -2))
+
+    def transform(self, factors: list[jax.Array], v: jax.Array) -> jax.Array:
+        """Return ``Λᵀ v`` (B, r, c) for ``v`` (B, m, c), with one factor (q, s) per grouping."""
+        return self._each([factor.T for factor in factors], self.widths, v)
+
+    def expand(self, factors: list[jax.Array], u: jax.Array) -> jax.Array:
+        """Return ``Λ u`` (B, m, c) for ``u`` (B, r, c)."""
+        return self._each(factors, tuple(factor.shape[1] for factor in factors), u)
+
+    def of(self, place: int, v: jax.Array) -> jax.Array:
+        """Return the part of ``v`` (B, m) that belongs to one grouping, (B, l, q)."""
+        places = slices([count * width for count, width in zip(self.counts, self.widths, strict=True)])
+        return v[:, places[place]].reshape(v.shape[0], self.counts[place], self.widths[place])
+
+    def _each(self, matrices: list[jax.Array], widths: tuple[int, ...], v: jax.Array) -> jax.Array:
+        if all(matrix.shape == (1, 1) for matrix in matrices):
+            scale = [jnp.broadcast_to(matrix[0, 0], count) for matrix, count in zip(matrices, self.counts, strict=True)]
+            return v * jnp.concatenate(scale)[None, :, None]
+        parts = []
+        places = slices([count * width for count, width in zip(self.counts, widths, strict=True)])
+        for matrix, place, count, width in zip(matrices, places, self.counts, widths, strict=True):
+            part = v[:, place].reshape(v.shape[0], count, width, v.shape[-1])
+            moved = jnp.einsum("qr,blrc->blqc", matrix, part)
+            parts.append(moved.reshape(v.shape[0], count * matrix.shape[0], v.shape[-1]))
+        return jnp.concatenate(parts, axis=1)

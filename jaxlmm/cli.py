@@ -70,7 +70,7 @@ def fit(
         list[str] | None, typer.Option(help="GROUP=FILE: a known matrix (.csv with ids as first column). Repeatable.")
     ] = None,
     residual: Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")] = None,
-    solver: Annotated[str, typer.Option(help="auto, moments or dense.")] = "auto",
+    solver: Annotated[str, typer.Option(help="auto, moments, blocked or dense.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
 ) -> None:

@@ -48,7 +48,7 @@ def fit(
     residual
         A residual structure, ``"ou(time | group)"``.
     solver
-        ``"auto"``, ``"moments"`` or ``"dense"``.
+        ``"auto"``, ``"moments"``, ``"blocked"`` or ``"dense"``.
     optimizer
         ``"newton"``, or an optax gradient transformation; the certificate judges both alike.
 

@@ -1,10 +1,11 @@
 """Nested factors: time and memory against size, up to 100,000 classes in 5,000 schools and two million rows.
 
-Run ``python benchmarks/nested.py``. Each size runs in a new process: its first fit (compilation included, no compilation
-cache), the median of three warm ones, and the largest memory that the process held. Results go to
+Run ``python benchmarks/nested.py``. Each size runs in a new process: its first fit (compilation included, no cache
+of it), the median of three warm ones, and the largest memory that the process held. Results go to
 ``benchmarks/results/nested.json``.
 """
 
+import itertools
 import json
 import os
 import platform
@@ -52,7 +53,7 @@ def main() -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
-    for smaller, larger in zip(rows[:-1], rows[1:], strict=True):
+    for smaller, larger in itertools.pairwise(rows):
         larger["warm, as a multiple of half the size"] = larger["warm"] / smaller["warm"]
     results = {"python": platform.python_version(), "jax": jax.__version__, "cores": os.cpu_count(), "sizes": rows}
     out = Path(__file__).parent / "results" / "nested.json"

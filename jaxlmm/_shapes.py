@@ -6,12 +6,12 @@ import numpy as np
 
 from jaxlmm._typing import NumpyArray
 
-LARGE = 32_768
+LARGE = 16_384
 """Beyond this size, padding costs more than compiling now and then."""
 
 
 def bucket(size: int, smallest: int = 1) -> int:
-    """Return the padded size: ``smallest`` times a power of four up to 32,768, then four sizes per doubling.
+    """Return the padded size: ``smallest`` times a power of four up to 16,384, then four sizes per doubling.
 
     >>> [bucket(n, 64) for n in (1, 64, 65, 300, 40_000, 50_000)]
     [64, 64, 256, 1024, 40960, 57344]

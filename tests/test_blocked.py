@@ -121,6 +121,17 @@ def test_several_components_of_different_size():
         assert np.asarray(mine) == pytest.approx(np.asarray(theirs), rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | a) + (0 + x | b)", "y ~ x + (1 | a) + (1 + x | b)"])
+def test_a_covariate_far_from_zero(formula):
+    """A year, a position on a chromosome: its mean is a million times its spread."""
+    frame = crossed_data()
+    frame["y"] = frame["y"] + 0.5 * np.random.default_rng(1).normal(size=15)[frame["b"]] * frame["x"]
+    frame["x"] = frame["x"] + 1e6
+    one, other = (lmm.fit(formula, frame, solver=solver) for solver in ("blocked", "dense"))
+    assert one.status == other.status
+    assert one.deviance == pytest.approx(other.deviance, abs=1e-6)
+
+
 def test_nested_factors_stay_small_blocks():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"school": np.repeat(np.arange(50), 40), "class": np.tile(np.repeat(np.arange(8), 5), 50)})

@@ -75,7 +75,7 @@ EXTREME = [
 
 
 SLOPES = "slopes on both"
-"""Blocked loses here as many digits as the ratio has: a triangular factor mixes correlated columns, of which one is
+"""Blocked loses here as many of 15 digits as the ratio has, and four more in second derivatives: a triangular factor mixes correlated columns, of which one is
 singular outside the eliminated levels."""
 
 
@@ -83,7 +83,7 @@ singular outside the eliminated levels."""
 def test_solvers_agree_at_extreme_variance_ratios(name, ratio):
     design, theta = models.design(name, DATA), models.theta_of(name) * np.sqrt(ratio)
     scale = np.asarray(theta)  # derivatives in relative changes of theta
-    tolerance = 1e-9 if name != SLOPES else max(1e-9, 1e-12 * ratio)
+    tolerance = 1e-9 if name != SLOPES else max(1e-9, 1e-11 * ratio)
     results = []
     for solver in models.MODELS[name].solvers:
         value, gradient, hessian = second_order(design, solver)(theta, jnp.asarray(Y))

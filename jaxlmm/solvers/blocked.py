@@ -11,7 +11,7 @@ from jax.scipy.linalg import block_diag
 
 from jaxlmm._shapes import bucket
 from jaxlmm._struct import static
-from jaxlmm._typing import Array
+from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.linalg import inverse_logdet, solve
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
@@ -95,7 +95,8 @@ class Blocked(AbstractSolver):
     rows: Array  # (N, q): row i of Q_j
     codes: Array  # (N,) eliminated level of each row
     triangles: Array  # (L, q, q): R_j
-    columns: tuple[Array, ...]  # per grouping of the rest (N, q)
+    columns: tuple[Array, ...]  # per grouping of the rest (N, q), orthogonal
+    roots: tuple[Array, ...]  # (q, q): a grouping's own columns are those times its root
     places: tuple[Array, ...]  # per grouping of the rest (N,): the place of its level's first column
     coupling: Coupling
     blocks: tuple[Block, ...]
@@ -110,6 +111,11 @@ class Blocked(AbstractSolver):
             g: np.concatenate([np.asarray(design.terms[t].z) for t in members(design, g)], axis=1)
             for g in (eliminated, *rest)
         }
+        roots = []
+        for g in rest:  # orthogonal columns: correlated ones, such as an intercept and a year, lose digits in products
+            joint[g], root = np.linalg.qr(joint[g])
+            joint[g], root = joint[g] * np.sqrt(n), root / np.sqrt(n)
+            roots.append(root)
         levels = {g: int(design.groupings[g].n_levels) for g in joint}
         codes = {g: np.asarray(design.groupings[g].codes) for g in joint}
         n_levels = bucket(levels[eliminated], 64)
@@ -125,12 +131,19 @@ class Blocked(AbstractSolver):
         ]
         entries = Entries.of(rows[:n], codes[eliminated][:n], columns, arrangement.n_places)
         coupling = Coupling.of(entries, arrangement.shapes, n_levels)
-        outside = outside_of(entries, coupling, [place for _, place in columns], arrangement, widths)
+
+        def project(a: NumpyArray) -> NumpyArray:
+            for _ in range(2):
+                own = [np.bincount(codes[eliminated][:n], q * a, minlength=n_levels) for q in rows[:n].T]
+                a = a - sum(q * part[codes[eliminated][:n]] for q, part in zip(rows[:n].T, own, strict=True))
+            return a
+
+        outside = outside_of(entries, coupling, [p for _, p in columns], arrangement, widths, project)
         blocks = tuple(
             Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
         )
         return cls(
-            rows, codes[eliminated], triangles, tuple(joint[g] for g in rest),
+            rows, codes[eliminated], triangles, tuple(joint[g] for g in rest), tuple(roots),
             tuple(place.astype(np.int32) for place in places), coupling, blocks,
             members(design, eliminated), tuple(members(design, g) for g in rest),
         )  # fmt: skip
@@ -219,7 +232,8 @@ class Blocked(AbstractSolver):
         return self.coupling.up(self._join(b)) if b else jnp.zeros_like(like)
 
     def factor(self, factors: Factors) -> BlockedFactor:
-        own, rest = _joint(factors, self.eliminated), [_joint(factors, members) for members in self.rest]
+        own = _joint(factors, self.eliminated)
+        rest = [jnp.asarray(root) @ _joint(factors, terms) for root, terms in zip(self.roots, self.rest, strict=True)]
         root = jnp.asarray(self.triangles) @ own
         weight, logdets = inverse_logdet(jnp.eye(root.shape[1])[None] + root @ root.swapaxes(-1, -2))
         logdet = jnp.sum(logdets)
@@ -306,13 +320,21 @@ class Blocked(AbstractSolver):
             for t, b, v in zip(terms, jnp.split(mode, ends, 1), jnp.split(variance, ends, 1), strict=True):
                 modes[t], variances[t] = b, v
 
-        # The covariance of the rest's coefficients given the data, and its diagonal level by level.
-        spread = []
-        for block, inverse in zip(self.blocks, factor.inverses, strict=True):
-            half = block.turn(block.expand(factor.rest, inverse)).swapaxes(-1, -2)
-            spread.append(block.turn(block.expand(factor.rest, half)))
-        coefficients = [block.turn(part)[..., 0] for block, part in zip(self.blocks, solved.coefficients, strict=True)]
-        diagonals = [jnp.diagonal(matrix, axis1=-2, axis2=-1) for matrix in spread]
+        # The covariance of the rest's coefficients given the data: on the orthogonal columns, and on the terms' own.
+        in_terms = [_joint(factors, terms) for terms in self.rest]
+
+        def covariance(rest: list[jax.Array]) -> list[jax.Array]:
+            found = []
+            for block, inverse in zip(self.blocks, factor.inverses, strict=True):
+                half = block.turn(block.expand(rest, inverse)).swapaxes(-1, -2)
+                found.append(block.turn(block.expand(rest, half)))
+            return found
+
+        spread = covariance(factor.rest)
+        diagonals = [jnp.diagonal(matrix, axis1=-2, axis2=-1) for matrix in covariance(in_terms)]
+        coefficients = [
+            block.turn(block.expand(in_terms, u))[..., 0] for block, u in zip(self.blocks, solved.effects, strict=True)
+        ]
         for place, terms in enumerate(self.rest):
             size = int(design.n_padded)  # at most as many levels as rows
             mode = variance = jnp.zeros((size, sum(factors.terms[t].shape[0] for t in terms)))

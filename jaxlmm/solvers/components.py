@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -25,8 +26,8 @@ rounding does not swell along the dependent ones."""
 TURNED = 256
 """Up to this size of a component, sums over all levels get columns of their own."""
 
-IN_BASES = 1e-12
-"""Such a sum lies in the eliminated levels' bases if its products outside are this small, relative to the largest."""
+IN_BASES = 1e-11
+"""Such a sum lies in the eliminated levels' bases if what is left of it is this small, relative to its length."""
 
 EXACT = 4
 """Up to this many levels of a factor in a component are not padded."""
@@ -135,18 +136,29 @@ def _padded(count: int) -> int:
 
 
 def outside_of(
-    entries: Entries, coupling: Coupling, places: list[NumpyArray], arrangement: Arrangement, widths: tuple[int, ...]
+    entries: Entries,
+    coupling: Coupling,
+    places: list[NumpyArray],
+    arrangement: Arrangement,
+    widths: tuple[int, ...],
+    project: Callable[[NumpyArray], NumpyArray],
 ) -> list[Outside | None]:
     """Work out, per batch, what lies outside the eliminated levels' bases; None where nothing does.
 
     Within a level, columns in the range of the level's own are left out, so that what is zero is exactly zero.
+    ``project`` takes rows (n,) off those bases.
     """
     with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
-        return _outside_of(entries, coupling, places, arrangement, widths)
+        return _outside_of(entries, coupling, places, arrangement, widths, project)
 
 
 def _outside_of(
-    entries: Entries, coupling: Coupling, places: list[NumpyArray], arrangement: Arrangement, widths: tuple[int, ...]
+    entries: Entries,
+    coupling: Coupling,
+    places: list[NumpyArray],
+    arrangement: Arrangement,
+    widths: tuple[int, ...],
+    project: Callable[[NumpyArray], NumpyArray],
 ) -> list[Outside | None]:
     from scipy.sparse import csr_array
 
@@ -163,6 +175,7 @@ def _outside_of(
     masked = Coupling.of(partly, shapes, coupling.n_levels) if entries.inside.any() else coupling
     size = masked.values.shape[1]
     grams = _grams(masked, np.broadcast_to(np.eye(size), (coupling.n_levels, size, size)))
+    of_sums = [_products_of_sum(column, entries.outside, places, total, project) for column in entries.outside]
     found: list[Outside | None] = []
     for i, part in enumerate(slices([count * width for count, width in shapes])):
         (count, width), own = shapes[i], (products.row >= part.start) & (products.row < part.stop)
@@ -172,25 +185,46 @@ def _outside_of(
         if not own.any():
             found.append(None)
             continue
-        squares = np.diagonal(batch, axis1=1, axis2=2).max(axis=1)
         batch -= np.asarray(grams[i])
         turns: tuple[NumpyArray, ...] | None = None
         if width <= TURNED:
-            turns, sums = _reflections(arrangement.tables[i], widths)
+            turns, sums, means = _reflections(arrangement.tables[i], widths)
             batch = np.array(reflect(turns, widths, reflect(turns, widths, batch).swapaxes(-1, -2)))
-            for column in sums.T:
-                row = batch[np.arange(count), column]
-                empty = np.flatnonzero(np.abs(row).max(axis=1) <= IN_BASES * squares)
-                batch[empty, column[empty], :] = batch[empty, :, column[empty]] = 0.0
+            for column, mean, total_products in zip(sums.T, means.T, of_sums, strict=True):
+                exact = total_products[part].reshape(count, width, 1)
+                line = np.array(reflect(turns, widths, exact))[:, :, 0] * mean[:, None]
+                each = np.arange(count)
+                batch[each, column, :] = batch[each, :, column] = line
         found.append(Outside(batch, np.asarray(_near_inverse(batch)), turns))
     return found
 
 
-def _reflections(tables: tuple[NumpyArray, ...], widths: tuple[int, ...]) -> tuple[tuple[NumpyArray, ...], NumpyArray]:
-    """Return, per grouping, reflections (B, l, l) that exchange the mean over the levels with the last level, and the
-    columns (B, ·) in which the sums then stand.
+def _products_of_sum(
+    column: NumpyArray,
+    columns: list[NumpyArray],
+    places: list[NumpyArray],
+    total: int,
+    project: Callable[[NumpyArray], NumpyArray],
+) -> NumpyArray:
+    """Return the products (M,) of all columns with the sum of one over its levels, off the eliminated levels' bases.
+
+    The sum's rows are the ``column`` itself. Where its mean is large against its spread, taking it off the bases by
+    rows keeps the digits that a difference of products loses.
     """
-    turns, sums, offset = [], [], 0
+    rest = project(column)
+    if np.linalg.norm(rest) <= IN_BASES * np.linalg.norm(column):
+        return np.zeros(total)
+    rest = project(rest)
+    return np.sum([np.bincount(p, v * rest, minlength=total) for v, p in zip(columns, places, strict=True)], axis=0)
+
+
+def _reflections(
+    tables: tuple[NumpyArray, ...], widths: tuple[int, ...]
+) -> tuple[tuple[NumpyArray, ...], NumpyArray, NumpyArray]:
+    """Return, per grouping, reflections (B, l, l) that exchange the mean over the levels with the last level; the
+    columns (B, ·) in which the sums then stand, and what they are multiplied by (B, ·).
+    """
+    turns, sums, means, offset = [], [], [], 0
     for table, width in zip(tables, widths, strict=True):
         real = table < np.iinfo(np.int32).max
         number = np.maximum(real.sum(axis=1), 1)
@@ -201,8 +235,9 @@ def _reflections(tables: tuple[NumpyArray, ...], widths: tuple[int, ...]) -> tup
         scaled = normal * np.where(length > 0, 2.0 / np.where(length > 0, length, 1.0), 0.0)[:, None]
         turns.append(np.eye(table.shape[1]) - normal[:, :, None] * scaled[:, None, :])
         sums += [offset + (number - 1) * width + c for c in range(width)]
+        means += [1.0 / np.sqrt(number)] * width
         offset += table.shape[1] * width
-    return tuple(turns), np.stack(sums, axis=1)
+    return tuple(turns), np.stack(sums, axis=1), np.stack(means, axis=1)
 
 
 @program(once=True)

@@ -75,8 +75,8 @@ EXTREME = [
 
 
 SLOPES = "slopes on both"
-"""Blocked loses here as many of 15 digits as the ratio has, and four more in second derivatives: a triangular factor mixes correlated columns, of which one is
-singular outside the eliminated levels."""
+"""Blocked loses here as many of 15 digits as the ratio has, and four more in second derivatives: a triangular factor
+mixes correlated columns, of which one is singular outside the eliminated levels."""
 
 
 @pytest.mark.parametrize(("name", "ratio"), [*EXTREME, (SLOPES, 1e-10), (SLOPES, 1e6)])

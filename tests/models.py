@@ -55,16 +55,16 @@ class Model(NamedTuple):
     theta: tuple[float, ...]
 
 
-BOTH, DENSE = ("moments", "dense", "blocked"), ("dense",)
+BOTH, ALL, DENSE = ("moments", "dense"), ("moments", "dense", "blocked"), ("dense",)
 SEVERAL = ("blocked", "dense")
 MODELS = {
     "intercept": Model("y ~ x + (1 | g)", {}, BOTH, (0.8,)),
-    "slope": Model("y ~ x + (1 + z | g)", {}, BOTH, (0.9, 0.3, 0.5)),
+    "slope": Model("y ~ x + (1 + z | g)", {}, ALL, (0.9, 0.3, 0.5)),
     "uncorrelated": Model("y ~ x + (1 + z || g)", {}, BOTH, (0.9, 0.5)),
     "diag": Model("y ~ x + diag(1 + z | g)", {}, BOTH, (0.9, 0.5)),
     "factor": Model("y ~ f + (0 + f | g)", {}, BOTH, (0.9, 0.3, 0.1, 0.7, -0.2, 0.4)),
-    "two dummies": Model("y ~ x + (0 + dummy(f, 'u') | g) + (0 + dummy(f, 'v') | g)", {}, BOTH, (0.9, 0.5)),
-    "weights, offset": Model("y ~ x + (1 + z | g)", {"weights": "w", "offset": "o"}, BOTH, (0.9, 0.3, 0.5)),
+    "two dummies": Model("y ~ x + (0 + dummy(f, 'u') | g) + (0 + dummy(f, 'v') | g)", {}, ALL, (0.9, 0.5)),
+    "weights, offset": Model("y ~ x + (1 + z | g)", {"weights": "w", "offset": "o"}, ALL, (0.9, 0.3, 0.5)),
     "user's structure": Model("y ~ x + (0 + f | g)", {"covariance": {"g": Exchangeable()}}, BOTH, (0.7, 0.4)),
     "no intercept": Model("y ~ 0 + x + z + (0 + z | g)", {}, BOTH, (0.8,)),
     "crossed": Model("y ~ x + (1 | g) + (1 | h)", {}, SEVERAL, (0.8, 0.5)),

@@ -5,6 +5,8 @@ error, which is what R's polished optima are good for; Satterthwaite df within 1
 them from numerical derivatives.
 """
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -143,8 +145,8 @@ def test_satterthwaite(name):
 
 def level_key(group, label):
     """A level of an interaction, whatever the order in which its factors are named."""
-    factors = group.split(":")
-    labels = str(label).split(":") if len(factors) > 1 else [label]  # a single factor's labels may hold a colon
+    factors = re.sub(r"\.\d+$", "", group).split(":")  # lme4 numbers a factor's second term
+    labels = str(label).split(":") if len(factors) > 1 else [str(label)]  # a single factor's labels may hold a colon
     return frozenset(zip(factors, labels, strict=True))
 
 

@@ -25,14 +25,18 @@ from jaxlmm.solvers import AbstractSolver
 class Response(Struct):
     """One response, prepared: what is left of it after its least-squares fit, scaled to standard deviation 1.
 
-    ``pair`` holds ``[X e]ᵀ H⁻¹ [X e]`` up to theta; ``least_squares`` (p,) are coefficients on the design's basis;
-    ``scale`` () is the residual standard deviation of that fit, by which ``e`` (N,) was divided.
+    ``fixed`` holds ``XᵀH⁻¹X`` up to theta, which responses of one design share, and ``border`` what this response adds;
+    ``least_squares`` (p,) are coefficients on the design's basis; ``scale`` () is the residual standard deviation of
+    that fit, by which the response was divided; ``count`` () the number of independent observations that the criterion
+    speaks of, n, or n − p for REML; ``constant`` () what the criterion owes to weights, basis, and scale.
     """
 
-    pair: Any
+    fixed: Any
+    border: Any
     least_squares: jax.Array
     scale: jax.Array
-    error: jax.Array
+    count: jax.Array
+    constant: jax.Array
 
 
 class Point(NamedTuple):
@@ -64,53 +68,73 @@ class Likelihood(Struct):
         """Join a design, a solver built for it, and a criterion."""
         return cls(solver, Layout.of(design), design, method)
 
-    @property
-    def n_contrasts(self) -> jax.Array:
-        """The number of independent observations that the criterion speaks of: n, or n − p for REML."""
-        return jnp.asarray(self.design.n, float) - (self.design.n_fixed if self.method == "REML" else 0)
+    def fixed(self) -> Any:
+        """Prepare the fixed effects' basis; all responses share this."""
+        basis = jnp.asarray(self.design.basis)
+        return self.solver.pair(basis, basis)
 
-    def observe(self, y: jax.Array) -> Response:
-        """Prepare a response ``y`` (N,), padded with zeros, in its own units."""
-        design = self.design
-        weighted = design.root_weight * (y - design.offset)
-        basis = jnp.asarray(design.basis)
+    def residuals(self, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return least-squares coefficients (p, m) on the basis, scales (m,), scaled residuals (N, m) in weighted rows.
+
+        ``y`` (N, m) are responses in their own units, padded with zeros.
+        """
+        design, basis = self.design, jnp.asarray(self.design.basis)
+        weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None])
         once = basis.T @ weighted
         again = basis.T @ (weighted - basis @ once)
-        error = weighted - basis @ (once + again)
-        scale = jnp.sqrt(jnp.sum(error**2) / jnp.maximum(jnp.asarray(design.n, float) - design.n_fixed, 1.0))
-        error = error / scale
-        both = jnp.concatenate([basis, error[:, None]], axis=1)
-        return Response(self.solver.pair(both, both), once + again, scale, error)
+        rest = weighted - basis @ (once + again)
+        free = jnp.maximum(jnp.asarray(design.n, rest.dtype) - design.n_fixed, 1.0)
+        scale = jnp.sqrt(jnp.sum(rest**2, axis=0) / free)
+        return once + again, scale, rest / scale[None, :]
+
+    def observe_all(self, fixed: Any, y: jax.Array) -> Response:
+        """Prepare responses ``y`` (N, m); every leaf but those of ``fixed`` has a first axis over them."""
+        design = self.design
+        least_squares, scale, rest = self.residuals(y)
+        count = jnp.asarray(design.n, rest.dtype) - (design.n_fixed if self.method == "REML" else 0)
+        weight = jnp.asarray(design.root_weight)
+        constant = -2.0 * jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
+        if self.method == "REML":
+            constant = constant + 2.0 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
+        return Response(
+            fixed,
+            self.solver.border(design.basis, rest),
+            least_squares.T,
+            scale,
+            jnp.broadcast_to(count, scale.shape),
+            constant + 2.0 * count * jnp.log(scale),
+        )
+
+    def observe(self, y: jax.Array) -> Response:
+        """Prepare one response ``y`` (N,)."""
+        fixed = self.fixed()
+        return jax.tree.map(lambda leaf: leaf[0], self.observe_all(None, y[:, None])).replace(fixed=fixed)
 
     def at(self, factors: Factors, response: Response) -> Point:
         """Evaluate the ingredients at the covariance ``factors``."""
-        p = self.design.n_fixed
-        factor = self.solver.factor(factors)
-        products = self.solver.inner(factor, response.pair)
-        vcov, information = inverse_logdet(products[:p, :p])
-        cross = products[:p, p]
-        shift = vcov @ cross
-        r2 = products[p, p] - cross @ shift
-        return Point(self.solver.logdet(factor), information, vcov, shift, r2, factor)
+        return self.given(self.solver.factor(factors), response)
 
-    def constant(self, response: Response) -> jax.Array:
-        """Return what the criterion owes to weights, the basis of X and the response's scale."""
-        weight = jnp.asarray(self.design.root_weight)
-        total = -2.0 * jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
-        if self.method == "REML":
-            total = total + 2.0 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(self.design.triangle)))))
-        return total + 2.0 * self.n_contrasts * jnp.log(response.scale)
+    def given(self, factor: Any, response: Response) -> Point:
+        """Evaluate the ingredients given the solver's work at some covariance."""
+        information, cross, square = self.solver.bordered(factor, response.fixed, response.border)
+        vcov, logdet = inverse_logdet(information)
+        shift = vcov @ cross
+        return Point(self.solver.logdet(factor), logdet, vcov, shift, square - cross @ shift, factor)
 
     def deviance(self, factors: Factors, response: Response) -> jax.Array:
         """Return −2 log-likelihood (or REML criterion), profiled over beta and sigma."""
-        point, count = self.at(factors, response), self.n_contrasts
+        return self.profiled(self.at(factors, response), response)
+
+    def profiled(self, point: Point, response: Response) -> jax.Array:
+        """Return the deviance from its ingredients."""
+        count = response.count
         profiled = count * (1.0 + jnp.log(2.0 * np.pi * point.r2 / jnp.maximum(count, 1.0)))
-        return self._determinants(point) + profiled + self.constant(response)
+        return self._determinants(point) + profiled + response.constant
 
     def deviance_given_sigma(self, point: Point, sigma: jax.Array, response: Response) -> jax.Array:
         """Return the same criterion at a given ``sigma`` (in units of the response's scale), profiled over beta."""
-        spread = self.n_contrasts * jnp.log(2.0 * np.pi * sigma**2) + point.r2 / sigma**2
-        return self._determinants(point) + spread + self.constant(response)
+        spread = response.count * jnp.log(2.0 * np.pi * sigma**2) + point.r2 / sigma**2
+        return self._determinants(point) + spread + response.constant
 
     def _determinants(self, point: Point) -> jax.Array:
         return point.logdet + (point.information if self.method == "REML" else 0.0)
@@ -118,10 +142,9 @@ class Likelihood(Struct):
     def loglik(self, factors: Factors, beta: jax.Array, sigma: jax.Array, y: jax.Array) -> jax.Array:
         """Return the unprofiled log-likelihood of ``y`` (N,) at ``beta`` (p,) and ``sigma`` in response units."""
         design = self.design
-        residual = design.root_weight * (y - design.offset) - design.basis @ (design.triangle @ beta)
+        residual = (design.root_weight * (y - design.offset) - design.basis @ (design.triangle @ beta))[:, None]
         factor = self.solver.factor(factors)
-        pair = self.solver.pair(residual[:, None], residual[:, None])
-        square = self.solver.inner(factor, pair)[0, 0] / sigma**2
+        square = self.solver.inner(factor, self.solver.pair(residual, residual))[0, 0] / sigma**2
         weight = jnp.asarray(design.root_weight)
         logdet = self.solver.logdet(factor) - 2.0 * jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
         return -0.5 * (jnp.asarray(design.n, float) * jnp.log(2.0 * np.pi * sigma**2) + logdet + square)

@@ -92,7 +92,7 @@ def test_random_designs_agree_with_dense(pair_cost, monkeypatch):
     for seed in range(4):
         design, y = random_design(seed)
         solver = blocked.Blocked.build(design)
-        assert all((gram.columns is None) == (pair_cost < 1) for gram in solver.coupling.grams)
+        assert all((gram.columns is None) == (pair_cost < 1) for gram in solver.rest.coupling.grams)
         one, other = (
             second_order(Likelihood.of(design, built, "REML"), theta, jnp.asarray(y))
             for built in (solver, SOLVERS["dense"].build(design))
@@ -110,7 +110,7 @@ def test_several_components_of_different_size():
     frame["t"] = np.where(frame["s"] == 40, rng.integers(0, 30, 900), 30 + frame["s"])
     design = lmm.design("y ~ x + (1 + x | s) + (1 | c) + (1 | t)", frame)
     solver = blocked.Blocked.build(design)
-    assert len(solver.blocks) > 1
+    assert len(solver.rest.blocks) > 1
     theta = jnp.array([0.5, 0.2, 0.3, 0.7, 0.4])
     y = jnp.asarray(frame["y"].to_numpy())
     one, other = (
@@ -137,7 +137,7 @@ def test_nested_factors_stay_small_blocks():
     frame = pd.DataFrame({"school": np.repeat(np.arange(50), 40), "class": np.tile(np.repeat(np.arange(8), 5), 50)})
     frame["y"] = rng.normal(size=len(frame))
     solver = blocked.Blocked.build(lmm.design("y ~ 1 + (1 | school/class)", frame))
-    (block,) = solver.blocks
+    (block,) = solver.rest.blocks
     assert block.size == 1
     assert block.outside is None  # a school's effect is a sum of its classes': nothing lies outside
 

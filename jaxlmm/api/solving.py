@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine import solve_single
+from jaxlmm.engine import judged, solve_single
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import certify, examine, uncertainty
+from jaxlmm.inference import duals, uncertainty
+from jaxlmm.model import Layout
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.results import Call, Estimates, Fit, Origin
 from jaxlmm.solvers import Choice
@@ -24,31 +23,21 @@ def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMi
     """Fit the response of ``frame`` as ``call`` asks; ``started`` is when the clock was at its beginning."""
     assert frame.y is not None
     solution = solve_single(frame.design, frame.y, solver=choice.name, method=call.method, first_order=first_order)
-    slices = solution.likelihood.layout.slices()
-    inverse_triangle = np.linalg.inv(np.asarray(frame.design.triangle))
-    examination = jax.tree.map(
-        np.asarray,
-        examine(solution.likelihood, solution.response, solution.frames, solution.theta, inverse_triangle),
-    )
-    verdict = certify(
-        examination,
-        free=solution.free,
-        duals=solution.duals,
-        dual_names=[_dual_name(frame, slices, dual) for dual in solution.duals],
-        names=frame.labels.parameters,
-        deviance=float(solution.minimum.value),
-        converged=bool(solution.minimum.converged),
-        descend=solution.descend,
-    )
-    uncertain = uncertainty(examination, solution.free, verdict)
-    estimates = Estimates.of(frame, solution, examination, verdict, uncertain, choice, call.method)
-    return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, examination, call))
+    examination, rows = solution.examine()
+    verdicts = judged(solution.problems, solution.optima, examination, frame.labels.parameters)
+    uncertain = uncertainty(examination, solution.optima.held, verdicts)
+    verdict = verdicts.one(0, frame.labels.parameters, dual_names(frame, solution.likelihood.layout, solution.held))
+    estimates = Estimates.of(frame, solution, examination, rows, verdict, uncertain, choice, call.method)
+    return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
 
 
-def _dual_name(frame: ModelFrame, slices: Sequence[slice], dual: NumpyArray) -> str:
-    """Name what is held at zero: the standard deviation where a term has one parameter for each, else the term."""
-    for labels, place in zip(frame.labels.terms, slices, strict=False):
-        if place.start <= dual[0] < place.stop:
-            one_each = dual.size == 1 and all(": sd" in name for name in labels.parameters[: dual[0] - place.start + 1])
-            return labels.parameters[dual[0] - place.start] if one_each else f"{labels.text}: smallest eigenvalue"
-    raise AssertionError(f"theta[{dual[0]}] belongs to no term")
+def dual_names(frame: ModelFrame, layout: Layout, held: NumpyArray) -> dict[int, str]:
+    """Name the blocks held at zero, by number: the standard deviation where each parameter is one, else the term."""
+    found = {}
+    for number, dual in duals(held).items():
+        for labels, place in zip(frame.labels.terms, layout.slices(), strict=False):
+            if place.start <= dual[0] < place.stop:
+                before = labels.parameters[: dual[0] - place.start + 1]
+                one_each = dual.size == 1 and all(": sd" in name for name in before)
+                found[number] = before[-1] if one_each else f"{labels.text}: smallest eigenvalue"
+    return found

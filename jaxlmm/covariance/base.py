@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.linalg import singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
 """Relative standard deviations at which a start is looked for; never 0, where the gradient vanishes for any data."""
@@ -21,18 +22,31 @@ NEARLY_ZERO = 0.05
 """Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
 
 
-class Placement(NamedTuple):
-    """A point of the parameter space, written so that what it holds at a boundary can be read off.
+class Placements(NamedTuple):
+    """Ways of writing one point of the parameter space, the most simplified first and the point itself last.
 
-    ``theta`` (k,) with the ``frame`` (q, q) in which it is written; ``free`` (k,) marks the parameters that are not
-    held at a boundary; each array in ``duals`` lists parameters whose block of the Hessian, halved, is the derivative
-    of the deviance in the (co)variances that are held at zero: at an optimum it is positive semidefinite.
+    ``theta`` (c, k) with the ``frame`` (c, q, q) in which it is written; ``held`` (c, k) int32 is 0 where a parameter
+    is free and other than 0 where it is held at a boundary. Parameters that share a positive number form a block whose
+    part of the Hessian, halved, is the derivative of the deviance in the (co)variances that are held at zero: at an
+    optimum it is positive semidefinite. ``valid`` (c,) says which simplify what is nearly simple; the last is always
+    valid.
     """
 
-    theta: NumpyArray
-    frame: NumpyArray
-    free: NumpyArray
-    duals: tuple[NumpyArray, ...]
+    theta: jax.Array
+    frame: jax.Array
+    held: jax.Array
+    valid: jax.Array
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Array, Array, Array, Array]]) -> Placements:
+        """Stack (theta, frame, held, valid) rows."""
+        theta, frame, held, valid = zip(*rows, strict=True)
+        return cls(
+            jnp.stack([jnp.asarray(part) for part in theta]),
+            jnp.stack([jnp.asarray(part) for part in frame]),
+            jnp.stack([jnp.asarray(part, jnp.int32) for part in held]),
+            jnp.stack([jnp.asarray(part, bool) for part in valid]),
+        )
 
 
 class AbstractCovariance(Struct, abc.ABC):
@@ -112,25 +126,26 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         return np.eye(root.shape[0])
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 
         Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
         Here: a parameter at which zero makes the covariance singular. If it vanishes altogether, all are held.
         """
-        coords = jnp.arange(float(root.shape[0]))[:, None]
-        found: list[Placement] = []
-        for k in np.flatnonzero(np.abs(theta) < NEARLY_ZERO):
-            zeroed = np.where(np.arange(theta.size) == k, 0.0, theta)
-            before, after = (
-                np.linalg.svd(np.asarray(self.cholesky(jnp.asarray(point), coords)), compute_uv=False)
-                for point in (theta, zeroed)
-            )
-            if after[0] == 0.0:
-                found.insert(0, Placement(zeroed, frame, np.zeros(theta.size, bool), (np.array([k]),)))
-            elif after[-1] < 1e-12 * after[0] and before[-1] >= 1e-12 * before[0]:
-                found.append(Placement(zeroed, frame, zeroed != 0.0, (np.array([k]),)))
-        return [*found, Placement(theta, frame, np.ones(theta.size, bool), ())]
+        coords = jnp.arange(root.shape[0], dtype=theta.dtype)[:, None]
+        number = np.arange(theta.size)
+        _, before = singular_vectors(self.cholesky(theta, coords))
+        vanishing, singular = [], []
+        for k in number:
+            zeroed = theta.at[k].set(0.0)
+            _, after = singular_vectors(self.cholesky(zeroed, coords))
+            near, gone = jnp.abs(theta[k]) < NEARLY_ZERO, after[0] == 0.0
+            becomes = (after[-1] < 1e-12 * after[0]) & (before[-1] >= 1e-12 * before[0])
+            own = np.where(number == k, k + 1, 0)
+            vanishing.append((zeroed, frame, np.where(number == k, k + 1, -1), near & gone))
+            singular.append((zeroed, frame, jnp.where(zeroed == 0.0, jnp.where(own > 0, own, -1), 0), near & becomes))
+        itself = (theta, frame, np.zeros(theta.size), np.True_)
+        return Placements.of([*vanishing, *singular, itself])
 
     def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
         """Return the parameter with the sign convention of the structure, and in the identity frame."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placement, report_sd
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements, report_sd
 
 
 class Diagonal(AbstractCovariance):
@@ -34,14 +34,15 @@ class Diagonal(AbstractCovariance):
     def frame(self, root: NumpyArray) -> NumpyArray:
         return np.diag(1.0 / np.linalg.norm(root, axis=0))
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
-        small = sorted(np.flatnonzero(np.abs(theta) < NEARLY_ZERO), key=lambda k: abs(theta[k]))
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+        order = jnp.argsort(jnp.abs(theta))
+        rank = jnp.argsort(order)  # of each parameter, from the smallest
         found = []
-        for count in range(len(small), -1, -1):
-            zero = np.isin(np.arange(theta.size), small[:count])
-            duals = tuple(np.array([k]) for k in np.flatnonzero(zero))
-            found.append(Placement(np.where(zero, 0.0, theta), frame, ~zero, duals))
-        return found
+        for count in range(theta.size, -1, -1):
+            zero = rank < count
+            near = jnp.abs(theta[order[count - 1]]) < NEARLY_ZERO if count else np.True_
+            found.append((jnp.where(zero, 0.0, theta), frame, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
+        return Placements.of(found)
 
     def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
         return np.abs(np.diag(frame) * theta)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placement
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements
 
 
 class OU(AbstractCovariance):
@@ -50,11 +50,9 @@ class OU(AbstractCovariance):
         rates = self.start(coords)[1] + np.log([0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0, 12.0])
         return ((0, SD_NODES), (1, rates))
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
-        itself = Placement(theta, frame, np.ones(2, bool), ())
-        if abs(theta[0]) > NEARLY_ZERO:
-            return [itself]
-        return [Placement(np.array([0.0, theta[1]]), frame, np.zeros(2, bool), (np.array([0]),)), itself]
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+        zero = (theta.at[0].set(0.0), frame, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
+        return Placements.of([zero, (theta, frame, np.zeros(2), np.True_)])
 
     def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
         return np.array([abs(theta[0]), theta[1]])

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placement, lower_factor
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements, lower_factor
+from jaxlmm.linalg import singular_vectors
 
 
 def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
@@ -52,28 +53,27 @@ class Unstructured(AbstractCovariance):
             return np.diag(1.0 / length)
         return np.linalg.inv(root / length) / length[:, None]
 
-    def placements(self, theta: NumpyArray, frame: NumpyArray, root: NumpyArray) -> list[Placement]:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
         q = frame.shape[0]
         rows, columns = lower_indices(q)
-        lower = np.zeros((q, q))
-        lower[rows, columns] = theta
-        vectors, sd, _ = np.linalg.svd(lower) if q > 1 else (np.eye(1), np.abs(theta), None)
-        turned = frame @ vectors
-        found = []
-        for rank in range(q + 1):
-            kept = np.where(np.arange(q) < rank, sd, 0.0)
-            if rank < q and sd[rank] > NEARLY_ZERO:
-                continue
-            point = np.where(rows == columns, kept[rows], 0.0)
-            duals = (np.flatnonzero(columns == rank),) if rank < q else ()
-            share = np.sum((turned * kept) ** 2, axis=1) * np.sum(root**2, axis=0)
-            vanishing = share < 1e-4 * np.max(share, initial=0.0)
-            if rank < q and vanishing.any():
-                zeroed = turned.copy()
-                zeroed[np.ix_(vanishing, np.arange(q) < rank)] = 0.0
-                found.append(Placement(point, zeroed, columns < rank, duals))
-            found.append(Placement(point, turned, columns < rank, duals))
-        return found
+        vectors, sd = singular_vectors(jnp.zeros((q, q), theta.dtype).at[rows, columns].set(theta))
+        turned, number = frame @ vectors, np.arange(q)
+        found: list[tuple[Array, Array, Array, Array]] = []
+        for rank in range(q):
+            kept = jnp.where(number < rank, sd, 0.0)
+            point = jnp.where(rows == columns, kept[rows], 0.0)
+            held = np.where(columns < rank, 0, np.where(columns == rank, 1, -1))
+            near = sd[rank] <= NEARLY_ZERO
+            if rank > 0:
+                share = jnp.sum((turned * kept[None, :]) ** 2, axis=1) * jnp.sum(root**2, axis=0)
+                vanishing = share < 1e-4 * jnp.max(share)
+                zeroed = jnp.where(vanishing[:, None] & (number < rank)[None, :], 0.0, turned)
+                found.append((point, zeroed, held, near & jnp.any(vanishing)))
+            found.append((point, turned, held, near))
+        close = sd[-1] <= NEARLY_ZERO  # far from the boundary, the point may stay in the frame it has
+        point = jnp.where(close, jnp.where(rows == columns, sd[rows], 0.0), theta)
+        found.append((point, jnp.where(close, turned, frame), np.zeros(theta.size), np.True_))
+        return Placements.of(found)
 
     def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
         q = frame.shape[0]

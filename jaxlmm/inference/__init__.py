@@ -1,7 +1,23 @@
 """What an optimum implies: covariances, degrees of freedom, standard errors, and a certificate."""
 
-from jaxlmm.inference.certificate import STATUS, Verdict, certify
-from jaxlmm.inference.examine import Examination, examine
+from jaxlmm.inference.certificate import STATUS, Verdict, Verdicts, certify
+from jaxlmm.inference.examine import Examination, Rows, Units, examine, rows_at
+from jaxlmm.inference.held import duals, patterns
 from jaxlmm.inference.uncertainty import Uncertainty, delta_method, uncertainty
 
-__all__ = ["STATUS", "Examination", "Uncertainty", "Verdict", "certify", "delta_method", "examine", "uncertainty"]
+__all__ = [
+    "STATUS",
+    "Examination",
+    "Rows",
+    "Uncertainty",
+    "Units",
+    "Verdict",
+    "Verdicts",
+    "certify",
+    "delta_method",
+    "duals",
+    "examine",
+    "patterns",
+    "rows_at",
+    "uncertainty",
+]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.inference.examine import Examination
+from jaxlmm.inference.held import duals, patterns
 
 STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 """The status words; their places are the codes of array-level results."""
@@ -52,28 +54,10 @@ NEARLY_SINGULAR = 1e-4
 
 
 class Verdict(NamedTuple):
-    """What is proven about an optimum.
+    """What is proven about one optimum, by name, a row of :class:`Verdicts`; no row of ``null_directions`` is zero.
 
-    Attributes
-    ----------
-    status
-        One of ``interior``, ``boundary``, ``not_identified``, ``not_converged``, ``failed``.
-    gradient
-        The largest absolute entry of the deviance's gradient in theta.
-    min_eigenvalue
-        The smallest eigenvalue of the Hessian in relative changes of the free parameters.
-    multipliers
-        For what is held at the boundary, the rate at which the deviance rises with the variance that is let in,
-        averaged over the rows, in units of the residual variance (for a covariance matrix the smallest eigenvalue).
-        Positive at an optimum.
-    ridge
-        Where the parameters are not identified, the direction in which they can move together at no cost, by
-        parameter name; otherwise empty.
-    help
-        What the status means and what to do.
-    null_directions, at_boundary, on_ridge
-        ``(d, k + 1)`` directions of psi in which the deviance is constant; ``(r,)`` which natural parameters are at a
-        boundary, and which move along a ridge.
+    ``multipliers`` and ``ridge`` name what is held at the boundary, and what moves along a ridge; ``help`` says what
+    the status means and what to do.
     """
 
     status: str
@@ -87,107 +71,182 @@ class Verdict(NamedTuple):
     on_ridge: NumpyArray
 
 
+class Verdicts(NamedTuple):
+    """What is proven about the optima of b responses.
+
+    Attributes
+    ----------
+    status
+        ``(b,)`` places in ``STATUS``.
+    gradient
+        ``(b,)`` the largest absolute entry of the deviance's gradient in theta.
+    min_eigenvalue
+        ``(b,)`` the smallest eigenvalue of the Hessian in relative changes of the free parameters.
+    multipliers
+        ``(b, k)`` for the block of number j that is held at the boundary, in column j − 1, the rate at which the
+        deviance rises with the variance that is let in, averaged over the rows, in units of the residual variance (for
+        a covariance matrix the smallest eigenvalue). Positive at an optimum; NaN elsewhere.
+    ridge
+        ``(b, r)`` where the parameters are not identified, the direction in which the natural ones can move together at
+        no cost; zero elsewhere.
+    null_directions
+        ``(b, k, k + 1)`` directions of psi in which the deviance is constant, followed by zeros.
+    at_boundary, on_ridge
+        ``(b, r)`` which natural parameters are at a boundary, and which move along a ridge.
+    """
+
+    status: NumpyArray
+    gradient: NumpyArray
+    min_eigenvalue: NumpyArray
+    multipliers: NumpyArray
+    ridge: NumpyArray
+    null_directions: NumpyArray
+    at_boundary: NumpyArray
+    on_ridge: NumpyArray
+
+    @classmethod
+    def failed(cls, b: int, k: int, r: int) -> Self:
+        """Return verdicts on responses without an optimum."""
+        nothing, unknown = np.zeros((b, r), bool), np.full(b, np.nan)
+        return cls(
+            np.full(b, STATUS.index("failed"), np.int8), unknown, unknown.copy(), np.full((b, k), np.nan),
+            np.zeros((b, r)), np.zeros((b, k, k + 1)), nothing, nothing.copy(),
+        )  # fmt: skip
+
+    def one(self, i: int, names: Sequence[str], dual_names: Mapping[int, str]) -> Verdict:
+        """Return the verdict on response ``i``; ``dual_names`` are those of the blocks that are held, by number."""
+        word, null = STATUS[int(self.status[i])], self.null_directions[i]
+        ridge = {name: float(w) for name, w in zip(names, self.ridge[i], strict=True) if abs(w) > 1e-6}
+        multipliers = {name: float(self.multipliers[i, number - 1]) for number, name in dual_names.items()}
+        return Verdict(
+            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, HELP[word],
+            null[null.any(axis=1)], self.at_boundary[i], self.on_ridge[i],
+        )  # fmt: skip
+
+
+Descend = Callable[[int, NumpyArray, int], tuple[NumpyArray, float]]
+
+
 def certify(
     examination: Examination,
     *,
-    free: NumpyArray,
-    duals: Sequence[NumpyArray],
-    dual_names: Sequence[str],
+    held: NumpyArray,
     names: Sequence[str],
-    deviance: float,
-    converged: bool,
-    descend: Callable[[NumpyArray, int], tuple[NumpyArray, float]],
-) -> Verdict:
-    """Judge an optimum.
+    deviance: NumpyArray,
+    converged: NumpyArray,
+    descend: Descend,
+) -> Verdicts:
+    """Judge the optima of b responses.
 
     Parameters
     ----------
     examination
-        The optimum and its derivatives.
-    free, duals, dual_names
-        ``(k,)`` which parameters are not held at a boundary; the blocks of theta that are held, and their names.
+        The optima and their derivatives.
+    held
+        ``(b, k)``: 0 for a free parameter; parameters of the same positive number are a block held at zero.
     names
         The names of the natural parameters.
-    deviance
-        Its deviance.
-    converged
-        Whether the minimiser says that it is done; the certificate does not rely on it alone.
+    deviance, converged
+        ``(b,)`` the deviances, and whether the minimiser says that it is done; the certificate does not rely on it
+        alone.
     descend
-        Minimises from another theta in the same frames for a number of evaluations; returns the theta reached and the
-        deviance there. A ridge may be curved: a step along its tangent is brought back to it by minimising. A
-        direction that is flat on one side only leads to a limit of the structure (a correlation that dies at once, or
-        never): that is a boundary.
+        Minimises a response, by its number, from another theta in the same frames for a number of evaluations; returns
+        the theta reached and the deviance there. A ridge may be curved: a step along its tangent is brought back to it
+        by minimising. A direction that is flat on one side only leads to a limit of the structure (a correlation that
+        dies at once, or never): that is a boundary.
     """
-    report = np.asarray(examination.values.report)
-    hessian, gradient = np.asarray(examination.hessian), np.asarray(examination.gradient)
-    k = gradient.size - 1
-    nothing = np.zeros(report.size, bool)
-    if not (np.isfinite(hessian).all() and np.isfinite(gradient).all() and np.isfinite(report[-1])):
-        empty = np.zeros((0, k + 1))
-        return Verdict("failed", np.nan, np.nan, {}, {}, HELP["failed"], empty, nothing, nothing)
+    b, r = examination.values.report.shape
+    verdicts = Verdicts.failed(b, held.shape[1], r)
+    finite = np.isfinite(examination.hessian).all(axis=(1, 2)) & np.isfinite(examination.gradient).all(axis=1)
+    finite &= np.isfinite(examination.values.report[:, -1])
+    for places, pattern in patterns(held):
+        chosen = places[finite[places]]
+        if chosen.size:
+            _judge(verdicts, chosen, pattern, examination, names, deviance, converged, descend)
+    return verdicts
 
-    theta = np.asarray(examination.psi)[:k]
-    profile = hessian[:k, :k] - np.outer(hessian[:k, k], hessian[k, :k]) / hessian[k, k]
-    size = np.maximum(np.abs(theta), 0.1)[free]
-    scaled = profile[np.ix_(free, free)] * np.outer(size, size)
-    values, vectors = np.linalg.eigh(scaled)
 
-    def flat_sides(direction: NumpyArray) -> int:
+def _judge(
+    verdicts: Verdicts,
+    chosen: NumpyArray,
+    pattern: NumpyArray,
+    examination: Examination,
+    names: Sequence[str],
+    deviance: NumpyArray,
+    converged: NumpyArray,
+    descend: Descend,
+) -> None:
+    """Write the verdicts on the ``chosen`` (c,) responses, which hold the same parameters."""
+    free = np.asarray(pattern == 0)
+    k, singular = free.size, not free.all()
+    hessian, gradient = examination.hessian[chosen], examination.gradient[chosen, :k]
+    theta, report = examination.psi[chosen, :k], examination.values.report[chosen]
+    profile = hessian[:, :k, :k] - hessian[:, :k, k, None] * hessian[:, None, k, :k] / hessian[:, k, k, None, None]
+    size = np.maximum(np.abs(theta), 0.1)[:, free]
+    values, vectors = np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :])
+
+    sides = np.zeros(values.shape, int)
+    for i, j in np.argwhere(values < NEARLY_SINGULAR):
         step = np.zeros(k)
-        step[free] = AWAY * size * direction / np.abs(direction).max()
-        sides = 0
-        for away in (step, -step):
-            if abs(descend(theta + away, 1)[1] - deviance) < FLAT:
-                sides += 1
-                continue
-            reached, value = descend(theta + away, RIDGE_STEPS)
-            stayed_away = (reached - theta) @ away > 0.02 * (away @ away)
-            sides += bool(stayed_away and abs(value - deviance) < FLAT)
-        return sides
+        step[free] = AWAY * size[i] * vectors[i, :, j] / np.abs(vectors[i, :, j]).max()
+        sides[i, j] = _flat_sides(step, theta[i], deviance[chosen[i]], functools.partial(descend, int(chosen[i])))
+    flat = sides > 0
+    ridged = flat.any(axis=1)
+    at_limit = ridged & np.all((sides == 1) | ~flat, axis=1)
 
-    sides = [flat_sides(vectors[:, i]) if values[i] < NEARLY_SINGULAR else 0 for i in range(values.size)]
-    flat = [i for i, count in enumerate(sides) if count > 0]
-    steep = [i for i, count in enumerate(sides) if count == 0]
-    at_limit = bool(flat) and all(sides[i] == 1 for i in flat)
-    null = np.zeros((len(flat), k + 1))
-    for row, i in enumerate(flat):
-        null[row, :k][free] = size * vectors[:, i]
-        null[row, k] = -hessian[k, :k] @ null[row, :k] / hessian[k, k]
-
-    slope = vectors.T @ (gradient[:k][free] * size)
-    curved = all(values[i] > 0 for i in steep)
-    decrement = 0.5 * sum(slope[i] ** 2 / values[i] for i in steep) if curved else np.inf
-    multipliers = {}
-    for name, dual in zip(dual_names, duals, strict=True):
-        multipliers[name] = float(np.linalg.eigvalsh(0.5 * profile[np.ix_(dual, dual)])[0])
-        if multipliers[name] == 0.0:  # a factor that has no second derivative at zero
-            aside = theta + 1e-3 * np.isin(np.arange(k), dual)
-            multipliers[name] = (descend(aside, 1)[1] - deviance) / 1e-6
-    at_optimum = curved and (decrement < DECREMENT) and all(m > -1e-5 for m in multipliers.values())
-
-    movement = np.asarray(examination.derivatives.report) @ null.T
-    movement = np.where(np.isfinite(movement), movement, 0.0)
-    on_ridge = np.abs(movement).max(axis=1, initial=0.0) > 1e-6 * max(np.nanmax(np.abs(report)), 1e-300)
-    ridge = {}
-    if flat and not at_limit:
-        first = movement[:, 0] / np.abs(movement[:, 0]).max()
-        first = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
-        ridge = {name: float(w) for name, w in zip(names, first, strict=True) if abs(w) > 1e-6}
+    slope = np.einsum("cij,ci->cj", vectors, gradient[:, free] * size)
+    curved = np.all((values > 0) | flat, axis=1)
+    rise = np.where(flat, 0.0, slope**2 / np.where(values > 0, values, 1.0))
+    at_optimum = curved & (0.5 * rise.sum(axis=1) < DECREMENT)
+    for number, dual in duals(pattern).items():
+        multiplier = np.linalg.eigvalsh(0.5 * profile[:, dual][:, :, dual])[:, 0]
+        for i in np.flatnonzero(multiplier == 0.0):  # a factor that has no second derivative at zero
+            aside = theta[i] + 1e-3 * (pattern == number)
+            multiplier[i] = (descend(int(chosen[i]), aside, 1)[1] - deviance[chosen[i]]) / 1e-6
+        verdicts.multipliers[chosen, number - 1] = multiplier
+        at_optimum &= multiplier > -1e-5
 
     correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
-    singular = not free.all()
-    at_boundary = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0) | np.isnan(report)
-    if at_limit:
-        extreme = np.array([name.endswith(": rho") for name in names]) & (np.abs(report - 0.5) > 0.5 - 1e-6)
-        at_boundary, on_ridge = at_boundary | on_ridge | extreme, nothing
-    perfect = examination.psi[-1] < np.log(PERFECT)
-    if perfect or not (at_optimum and (converged or flat)):
-        status = "not_converged"
-    elif flat and not at_limit:
-        status = "not_identified"
-    else:
-        status = "boundary" if singular or at_limit else "interior"
-    return Verdict(
-        status, float(np.abs(gradient[:k]).max(initial=0.0)), float(values[0]) if values.size else np.inf,
-        multipliers, ridge, HELP[status], null, at_boundary, on_ridge,
-    )  # fmt: skip
+    extreme_value = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0)
+    at_boundary = np.asarray(extreme_value | np.isnan(report))
+    on_ridge = np.zeros(report.shape, bool)
+    for i in np.flatnonzero(ridged):
+        null = np.zeros((int(flat[i].sum()), k + 1))
+        null[:, :k][:, free] = (size[i, :, None] * vectors[i][:, flat[i]]).T
+        null[:, k] = -(null[:, :k] @ hessian[i, k, :k]) / hessian[i, k, k]
+        verdicts.null_directions[chosen[i], : len(null)] = null
+        movement = examination.derivatives.report[chosen[i]] @ null.T
+        movement = np.where(np.isfinite(movement), movement, 0.0)
+        moves = np.abs(movement).max(axis=1) > 1e-6 * max(np.nanmax(np.abs(report[i])), 1e-300)
+        if at_limit[i]:
+            extreme = np.array([name.endswith(": rho") for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
+            at_boundary[i] |= moves | extreme
+            continue
+        on_ridge[i] = moves
+        first = movement[:, 0] / np.abs(movement[:, 0]).max()
+        verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
+
+    perfect = examination.psi[chosen, k] < np.log(PERFECT)
+    proven = at_optimum & ~perfect & (converged[chosen] | ridged)
+    word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
+    word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)
+    verdicts.status[chosen] = np.where(proven, word, STATUS.index("not_converged"))
+    verdicts.gradient[chosen] = np.abs(gradient).max(axis=1, initial=0.0)
+    verdicts.min_eigenvalue[chosen] = values[:, 0] if free.any() else np.inf
+    verdicts.at_boundary[chosen] = at_boundary
+    verdicts.on_ridge[chosen] = on_ridge
+
+
+def _flat_sides(
+    step: NumpyArray, theta: NumpyArray, deviance: float, descend: Callable[[NumpyArray, int], tuple[NumpyArray, float]]
+) -> int:
+    """Return on how many sides of ``theta`` (k,) the deviance is constant along a ``step`` (k,) or a curve near it."""
+    sides = 0
+    for away in (step, -step):
+        if abs(descend(theta + away, 1)[1] - deviance) < FLAT:
+            sides += 1
+            continue
+        reached, value = descend(theta + away, RIDGE_STEPS)
+        stayed_away = (reached - theta) @ away > 0.02 * (away @ away)
+        sides += bool(stayed_away and abs(value - deviance) < FLAT)
+    return sides

@@ -1,19 +1,29 @@
-"""Everything that is read off one optimum, in one compiled program: values and their exact derivatives."""
+"""Everything that is read off one optimum: values and their exact derivatives. Pure functions of one response."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxlmm._compile import program
+from jaxlmm._struct import Struct
 from jaxlmm._typing import Array
-from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.model.design import Design
+from jaxlmm.likelihood import Likelihood, Point, Response
 from jaxlmm.model.layout import Factors
 from jaxlmm.optimise.loop import each_direction
+
+
+class Units(Struct):
+    """What turns a result on a design's orthonormal basis into the data's units.
+
+    ``inverse_triangle`` (p, p) takes coefficients on the basis to those of the columns; ``mean_squares`` are the
+    design's.
+    """
+
+    inverse_triangle: Array
+    mean_squares: tuple[Array, ...]
 
 
 class Quantities(NamedTuple):
@@ -23,64 +33,65 @@ class Quantities(NamedTuple):
     the rows.
     """
 
-    vcov: jax.Array
-    report: jax.Array
-    components: jax.Array
+    vcov: Array
+    report: Array
+    components: Array
 
 
 class Examination(NamedTuple):
-    """One optimum in response units.
+    """One optimum in response units; that of many responses has a first axis over them on every leaf.
 
     ``psi`` (k + 1,) is theta (in its frames) and log sigma, with ``gradient`` and ``hessian`` of the deviance there;
-    ``values`` and ``derivatives`` (a trailing axis over psi) of the :class:`Quantities`; ``beta`` (p,), ``sigma`` ();
+    ``values`` and ``derivatives`` (a trailing axis over psi) of the :class:`Quantities`; ``beta`` (p,), ``sigma`` ().
+    """
+
+    psi: Array
+    gradient: Array
+    hessian: Array
+    values: Quantities
+    derivatives: Quantities
+    beta: Array
+    sigma: Array
+
+
+class Rows(NamedTuple):
+    """What an optimum says of levels and rows, in response units.
+
     ``modes`` and ``mode_sds`` per term, levels × columns; ``marginal`` and ``conditional`` (N,) fitted values without
     the offset; ``residual_factor`` (G, Q, Q) of the residual structure, where there is one.
     """
 
-    psi: jax.Array
-    gradient: jax.Array
-    hessian: jax.Array
-    values: Quantities
-    derivatives: Quantities
-    beta: jax.Array
-    sigma: jax.Array
-    modes: tuple[jax.Array, ...]
-    mode_sds: tuple[jax.Array, ...]
-    marginal: jax.Array
-    conditional: jax.Array
-    residual_factor: jax.Array | None
+    modes: tuple[Array, ...]
+    mode_sds: tuple[Array, ...]
+    marginal: Array
+    conditional: Array
+    residual_factor: Array | None
 
 
-@program(once=True)
 def examine(
-    likelihood: Likelihood,
-    response: Response,
-    frames: Sequence[Array],
-    theta: Array,
-    inverse_triangle: Array,
-) -> Examination:
-    """Evaluate everything that a result reports at ``theta`` (k,).
+    likelihood: Likelihood, response: Response, units: Units, frames: Sequence[Array], theta: Array
+) -> tuple[Examination, Point]:
+    """Evaluate the parameters that a result reports, and their derivatives, at ``theta`` (k,); the point too.
 
     The Hessian is that of the deviance in (theta, log sigma), beta profiled (ML) or integrated out (REML): its
     inverse, doubled, is the covariance of the variance parameters (as in lmerTest, Kuznetsova et al. 2017, eq. 7).
     """
-    design, layout, solver = likelihood.design, likelihood.layout, likelihood.solver
+    layout = likelihood.layout
     theta = jnp.asarray(theta)
-    k, count = theta.shape[0], jnp.maximum(likelihood.n_contrasts, 1.0)
+    k, count = theta.shape[0], jnp.maximum(response.count, 1.0)
 
-    def objective(theta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array, Any]]:
+    def objective(theta: jax.Array) -> tuple[jax.Array, Point]:
         point = likelihood.at(layout.factors(theta, frames), response)
         sigma = jax.lax.stop_gradient(jnp.sqrt(point.r2 / count))
-        value = likelihood.deviance_given_sigma(point, sigma, response)
-        return value, (point.vcov, point.r2, point.shift, point.factor)
+        return likelihood.deviance_given_sigma(point, sigma, response), point
 
-    def first_order(theta: jax.Array) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]]:
-        gradient, (vcov, r2, shift, factor) = jax.grad(objective, has_aux=True)(theta)
-        return (gradient, vcov, r2), (shift, factor)
+    def first_order(theta: jax.Array) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Point]:
+        gradient, point = jax.grad(objective, has_aux=True)(theta)
+        return (gradient, point.vcov, point.r2), point
 
-    # One trace serves all: the Hessian, the derivatives of vcov and of r², the modes.
-    (slope, on_basis, r2), push, (shift, factor) = jax.linearize(first_order, theta, has_aux=True)
-    along, d_on_basis, d_r2 = each_direction(push, theta, one_by_one=solver.one_by_one)
+    # One trace serves all: the Hessian, the derivatives of vcov and of r².
+    (slope, on_basis, r2), push, point = jax.linearize(first_order, theta, has_aux=True)
+    along, d_on_basis, d_r2 = each_direction(push, theta, one_by_one=likelihood.solver.one_by_one)
     variance = r2 / count
     psi = jnp.append(theta, 0.5 * jnp.log(variance))
     gradient = jnp.append(slope, 0.0)
@@ -90,32 +101,41 @@ def examine(
 
     def quantities(psi: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         factors, sigma = layout.factors(psi[:-1], frames), jnp.exp(psi[-1]) * response.scale
-        found = _report(likelihood, psi[:-1], factors, sigma), _components(design, factors, sigma)
+        found = _report(likelihood, psi[:-1], factors, sigma), _components(units, factors, sigma)
         return found, found
 
+    inverse_triangle = jnp.asarray(units.inverse_triangle)
+
     def in_columns(on_basis: jax.Array) -> jax.Array:
-        return variance * response.scale**2 * (inverse_triangle @ on_basis @ jnp.asarray(inverse_triangle).T)
+        return variance * response.scale**2 * (inverse_triangle @ on_basis @ inverse_triangle.T)
 
     vcov = in_columns(on_basis)
     d_vcov = jnp.concatenate([jax.vmap(in_columns)(d_on_basis), 2.0 * vcov[None]]) if k else 2.0 * vcov[None]
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
+    found = Examination(
+        psi, gradient, hessian, Quantities(vcov, *values), Quantities(jnp.moveaxis(d_vcov, 0, -1), *derivatives),
+        inverse_triangle @ (response.least_squares + point.shift * response.scale),
+        jnp.sqrt(variance) * response.scale,
+    )  # fmt: skip
+    return found, point
 
-    factors = layout.factors(theta, frames)
-    shift = shift * response.scale
+
+def rows_at(likelihood: Likelihood, response: Response, y: Array, factors: Factors, point: Point) -> Rows:
+    """Evaluate modes and fitted values of the response ``y`` (N,), in its own units, at a ``point``."""
+    design = likelihood.design
+    _, _, rest = likelihood.residuals(jnp.asarray(y)[:, None])
+    shift = point.shift * response.scale
     coefficients = response.least_squares + shift
-    residual = response.error * response.scale - design.basis @ shift
-    effects = solver.effects(design, factors, factor, residual)
+    effects = likelihood.solver.effects(
+        design, factors, point.factor, rest[:, 0] * response.scale - design.basis @ shift
+    )
     weight = jnp.asarray(design.root_weight)
+    unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
     marginal = design.basis @ coefficients
     conditional = marginal + _random_part(likelihood, effects.modes)
-    unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
-    sigma = jnp.sqrt(variance) * response.scale
-    return Examination(
-        psi, gradient, hessian, Quantities(vcov, *values), Quantities(jnp.moveaxis(d_vcov, 0, -1), *derivatives),
-        inverse_triangle @ coefficients, sigma,
-        effects.modes, tuple(sigma * sd for sd in effects.sds), marginal * unweighted, conditional * unweighted,
-        factors.residual,
-    )  # fmt: skip
+    sigma = jnp.sqrt(point.r2 / jnp.maximum(response.count, 1.0)) * response.scale
+    sds = tuple(sigma * sd for sd in effects.sds)
+    return Rows(effects.modes, sds, marginal * unweighted, conditional * unweighted, factors.residual)
 
 
 def _report(likelihood: Likelihood, theta: jax.Array, factors: Factors, sigma: jax.Array) -> jax.Array:
@@ -131,19 +151,12 @@ def _report(likelihood: Likelihood, theta: jax.Array, factors: Factors, sigma: j
     return jnp.concatenate(parts)
 
 
-def _components(design: Design, factors: Factors, sigma: jax.Array) -> jax.Array:
+def _components(units: Units, factors: Factors, sigma: jax.Array) -> jax.Array:
     """Mean over the rows of the variance that each term adds, and last the residual variance at weight 1."""
-    weight = jnp.asarray(design.root_weight)
-    inverse = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]
     parts = []
-    for term, factor in zip(design.terms, factors.terms, strict=True):
-        grouping = design.groupings[term.grouping]
-        z = term.z * inverse
-        rows = z @ factor if term.positions is None else z * factor[grouping.codes, term.positions]
-        square = jnp.sum(rows**2, axis=1)
-        if grouping.relation is not None:
-            square = square * jnp.diagonal(jnp.asarray(grouping.relation))[grouping.codes]
-        parts.append(jnp.sum(square) / jnp.asarray(design.n, float))
+    for square, factor in zip(units.mean_squares, factors.terms, strict=True):
+        rows = jnp.asarray(square)[..., None] * factor if factor.ndim == 3 else square @ factor
+        parts.append(jnp.sum(rows * factor))
     parts.append(jnp.ones_like(sigma))
     return sigma**2 * jnp.stack(parts)
 

@@ -79,3 +79,25 @@ class Design(Struct):
     def n_padded(self) -> int:
         """The padded number of rows, N."""
         return int(self.basis.shape[0])
+
+    def mean_squares(self) -> tuple[NumpyArray, ...]:
+        """Return, per term, what turns its covariance into the variance that it adds to a row, averaged over the rows.
+
+        The mean of ``z zᵀ`` (q, q) of a term over columns; the mean of ``z²`` by level and position (G, Q) of one over
+        positions; both without weights, and times the diagonal of a known matrix across levels.
+        """
+        n = int(self.n)
+        weight = np.asarray(self.root_weight)[:n]
+        found = []
+        for term in self.terms:
+            grouping = self.groupings[term.grouping]
+            codes, z = np.asarray(grouping.codes)[:n], np.asarray(term.z)[:n] / weight[:, None]
+            if grouping.relation is not None:
+                z = z * np.sqrt(np.diagonal(np.asarray(grouping.relation)))[codes, None]
+            if term.positions is None:
+                found.append(z.T @ z / n)
+                continue
+            place = codes.astype(np.int64) * term.size + np.asarray(term.positions)[:n]
+            shape = term.coords.shape[:2]
+            found.append(np.bincount(place, z[:, 0] ** 2, minlength=shape[0] * shape[1]).reshape(shape) / n)
+        return tuple(found)

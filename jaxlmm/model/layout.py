@@ -13,7 +13,7 @@ import numpy as np
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.model.design import Design, Term
+from jaxlmm.model.design import Design
 
 
 class Factors(NamedTuple):
@@ -30,11 +30,12 @@ class Layout(Struct):
     """The part of a design that turns theta into factors: structures and coordinates, no rows.
 
     ``theta`` is the concatenation of the terms' parameters in order, then those of the residual structure without its
-    first, the scale, which is held at 1 because sigma is the scale of the residual.
+    first, the scale, which is held at 1 because sigma is the scale of the residual. ``roots`` are those of the terms.
     """
 
     structures: tuple[AbstractCovariance, ...]
     coords: tuple[Array, ...]
+    roots: tuple[Array, ...]
     residual: AbstractCovariance | None
     residual_coords: Array | None
 
@@ -44,6 +45,7 @@ class Layout(Struct):
         return cls(
             tuple(term.structure for term in design.terms),
             tuple(term.coords for term in design.terms),
+            tuple(term.root for term in design.terms),
             design.residual.structure if design.residual else None,
             design.residual.coords if design.residual else None,
         )
@@ -104,6 +106,13 @@ class Layout(Struct):
             table[row] = np.pad(values, (0, longest - len(values)), mode="edge")
         return np.array([k for k, _ in found], np.int32), table
 
+    def frames(self) -> tuple[NumpyArray, ...]:
+        """Return the frame of each term: the basis (q, q) of its columns in which it is optimised."""
+        return tuple(
+            np.eye(1) if coords.ndim == 3 else structure.frame(np.asarray(root))
+            for structure, coords, root in zip(self.structures, self.coords, self.roots, strict=True)
+        )
+
     def blocks(self) -> NumpyArray:
         """Return the number of the term that each entry of theta belongs to, (k,) int32."""
         return np.repeat(np.arange(len(self.counts), dtype=np.int32), self.counts)
@@ -114,8 +123,3 @@ def _factor(structure: AbstractCovariance, theta: jax.Array, coords: Array) -> j
     if coords.ndim == 3:
         return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
     return structure.cholesky(theta, coords)
-
-
-def frames_of(terms: Sequence[Term]) -> tuple[NumpyArray, ...]:
-    """Return the frame of each term: the basis of its columns in which it is optimised."""
-    return tuple(np.eye(1) if t.over_positions else t.structure.frame(t.root) for t in terms)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine import Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
-from jaxlmm.inference import Examination, Uncertainty, Verdict
+from jaxlmm.inference import Examination, Rows, Uncertainty, Verdict
 from jaxlmm.solvers import Choice
 
 REACH = 1e-12
@@ -74,12 +74,16 @@ class Estimates:
         frame: ModelFrame,
         solution: Solution,
         examination: Examination,
+        rows: Rows,
         verdict: Verdict,
         uncertainty: Uncertainty,
         choice: Choice,
         method: str,
     ) -> Estimates:
-        """Take what needs no row out of an optimum; ``seconds`` and ``device`` are set by :meth:`timed`."""
+        """Take what needs no row out of an optimum; ``seconds`` are set by :meth:`timed`.
+
+        ``examination`` and ``uncertainty`` have a first axis over one response.
+        """
         centred = frame.x - frame.x.mean(axis=0)
         values = examination.values
         return cls(
@@ -90,20 +94,20 @@ class Estimates:
             n_groups={name: len(level.labels) for name, level in frame.levels.items()},
             solver=choice.name,
             solver_reason=choice.reason,
-            device=str(next(iter(solution.response.scale.devices()))),
+            device=str(next(iter(solution.problems.responses.scale.devices()))),
             seconds=np.nan,
-            deviance=float(solution.minimum.value),
-            sigma=float(examination.sigma),
-            is_singular=not bool(solution.free.all()),
+            deviance=solution.deviance,
+            sigma=float(examination.sigma[0]),
+            is_singular=bool(np.any(solution.held)),
             theta=_theta(frame, solution),
-            beta=_own(examination.beta),
+            beta=_own(examination.beta[0]),
             column_cov=_own(centred.T @ centred / (len(centred) - 1)),
-            report=_own(values.report),
-            components=_own(values.components),
-            uncertainty=Uncertainty(*(_own(part) for part in uncertainty)),
+            report=_own(values.report[0]),
+            components=_own(values.components[0]),
+            uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
-            modes=_modes(frame, examination),
-            ranges=_ranges(frame, examination),
+            modes=_modes(frame, rows),
+            ranges=_ranges(frame, rows, float(examination.sigma[0])),
         )
 
     def timed(self, seconds: float) -> Estimates:
@@ -126,18 +130,18 @@ def _theta(frame: ModelFrame, solution: Solution) -> NumpyArray:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _ranges(frame: ModelFrame, examination: Examination) -> Ranges:
+def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
     assert frame.y is not None
-    left = frame.y - (np.asarray(examination.conditional)[: len(frame.index)] + frame.offset)
-    scaled = left * np.sqrt(frame.weights) / float(examination.sigma)
+    left = frame.y - (np.asarray(rows.conditional)[: len(frame.index)] + frame.offset)
+    scaled = left * np.sqrt(frame.weights) / sigma
     weights, offset = (np.array([part.min(), part.max()]) for part in (frame.weights, frame.offset))
     return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
 
 
-def _modes(frame: ModelFrame, examination: Examination) -> tuple[Modes, ...]:
+def _modes(frame: ModelFrame, rows: Rows) -> tuple[Modes, ...]:
     across = {name: _regression(frame, name) for name in frame.labels.groups}
     found = []
-    for labels, modes, sds in zip(frame.labels.terms, examination.modes, examination.mode_sds, strict=True):
+    for labels, modes, sds in zip(frame.labels.terms, rows.modes, rows.mode_sds, strict=True):
         count = len(frame.labels.groups[labels.group].labels)
         values = _own(modes[:count])
         found.append(Modes(values, _own(sds[:count]), _own(across[labels.group] @ values)))

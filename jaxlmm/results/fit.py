@@ -12,7 +12,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Solution
 from jaxlmm.errors import DataError
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import Examination
+from jaxlmm.inference import Rows
 from jaxlmm.model import Design
 from jaxlmm.results import again, broom, effects, fixed, matrices, predicted, printed, record, rows, shares
 from jaxlmm.results.certificate import Certificate
@@ -24,7 +24,7 @@ class Origin(NamedTuple):
 
     frame: ModelFrame
     solution: Solution
-    examination: Examination
+    rows: Rows
     call: again.Call
 
 
@@ -175,9 +175,9 @@ class Fit:
         return self._made_from.solution
 
     @property
-    def examination(self) -> Examination:
-        """Values and derivatives at the optimum."""
-        return self._made_from.examination
+    def by_row(self) -> Rows:
+        """What the optimum says of levels and rows, as arrays."""
+        return self._made_from.rows
 
     @property
     def call(self) -> again.Call:

@@ -21,7 +21,7 @@ def fitted(fit: Fit, level: str = "conditional") -> pd.Series:
     They hold the offset, and are in units of the response.
     """
     choose("level", level, ("conditional", "marginal"))
-    values = fit.examination.conditional if level == "conditional" else fit.examination.marginal
+    values = fit.by_row.conditional if level == "conditional" else fit.by_row.marginal
     return pd.Series(np.asarray(values)[: fit.n] + fit.frame.offset, index=fit.frame.index, name="fitted")
 
 
@@ -54,7 +54,7 @@ def _decorrelated(fit: Fit, values: NumpyArray) -> NumpyArray:
     """Solve with the Cholesky factor of the residual correlation, group by group."""
     term = fit.design.residual
     assert term is not None
-    factors = np.asarray(fit.examination.residual_factor)
+    factors = np.asarray(fit.by_row.residual_factor)
     codes = np.asarray(fit.design.groupings[term.grouping].codes)[: fit.n]
     positions = np.asarray(term.positions)[: fit.n]
     found = np.empty_like(values)

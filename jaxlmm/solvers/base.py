@@ -38,6 +38,10 @@ class AbstractSolver(Struct, abc.ABC):
     def build(cls, design: Design) -> Self:
         """Do the work that depends on the design alone, on the host."""
 
+    def exact(self) -> Self:
+        """Return the same solver without padding: for many responses, compiling once more is worth it."""
+        return self
+
     @property
     def dear(self) -> bool:
         """Whether an exact Hessian of the log-determinant costs many times its gradient."""
@@ -63,6 +67,17 @@ class AbstractSolver(Struct, abc.ABC):
     @abc.abstractmethod
     def inner(self, factor: Any, pair: Any) -> jax.Array:
         """Return ``Aᵀ H⁻¹ B``, (i, j)."""
+
+    @abc.abstractmethod
+    def border(self, a: Array, e: Array) -> Any:
+        """Prepare what each column of ``e`` (N, m), m responses, adds to the pair of ``a`` (N, i) with itself.
+
+        Every leaf of the result has a first axis over the m responses, and holds nothing that they share.
+        """
+
+    @abc.abstractmethod
+    def bordered(self, factor: Any, pair: Any, border: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return ``Aᵀ H⁻¹ A`` (i, i), ``Aᵀ H⁻¹ e`` (i,) and ``eᵀ H⁻¹ e`` () for one response of a border."""
 
     @abc.abstractmethod
     def effects(self, design: Design, factors: Factors, factor: Any, residual: jax.Array) -> Effects:

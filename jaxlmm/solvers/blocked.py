@@ -18,8 +18,9 @@ from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
 from jaxlmm.solvers.block import Block
 from jaxlmm.solvers.components import arrange, components_of, members, outside_of, roles
-from jaxlmm.solvers.coupling import Coupling, Entries, Gram, add_up, slices, take
+from jaxlmm.solvers.coupling import Coupling, Entries, add_up, take
 from jaxlmm.solvers.moments import level_qr
+from jaxlmm.solvers.rest import Rest
 
 DEAR = 256
 """Beyond this size of a component an exact Hessian of its log-determinant is not worth its time in every step."""
@@ -48,6 +49,15 @@ class BlockedPair(NamedTuple):
     within: jax.Array
     a: Side
     b: Side | None
+
+
+class BlockedBorder(NamedTuple):
+    """For each of m responses: ``within`` (m, i + 1), its products with the columns and itself outside all random
+    effects' columns, and its ``side``, whose leaves have a first axis over the responses and one column.
+    """
+
+    within: jax.Array
+    side: Side
 
 
 class BlockedFactor(NamedTuple):
@@ -98,10 +108,9 @@ class Blocked(AbstractSolver):
     columns: tuple[Array, ...]  # per grouping of the rest (N, q), orthogonal
     roots: tuple[Array, ...]  # (q, q): a grouping's own columns are those times its root
     places: tuple[Array, ...]  # per grouping of the rest (N,): the place of its level's first column
-    coupling: Coupling
-    blocks: tuple[Block, ...]
+    rest: Rest
     eliminated: tuple[int, ...] = static()  # numbers of the terms on the eliminated grouping
-    rest: tuple[tuple[int, ...], ...] = static()  # and on each grouping of the rest
+    others: tuple[tuple[int, ...], ...] = static()  # and on each grouping of the rest
 
     @classmethod
     def build(cls, design: Design) -> Self:
@@ -138,24 +147,24 @@ class Blocked(AbstractSolver):
                 a = a - sum(q * part[codes[eliminated][:n]] for q, part in zip(rows[:n].T, own, strict=True))
             return a
 
-        outside = outside_of(entries, coupling, [p for _, p in columns], arrangement, widths, project)
+        with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
+            outside = outside_of(entries, coupling, [p for _, p in columns], arrangement, widths, project)
         blocks = tuple(
             Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
         )
         return cls(
             rows, codes[eliminated], triangles, tuple(joint[g] for g in rest), tuple(roots),
-            tuple(place.astype(np.int32) for place in places), coupling, blocks,
+            tuple(place.astype(np.int32) for place in places), Rest(coupling, blocks),
             members(design, eliminated), tuple(members(design, g) for g in rest),
         )  # fmt: skip
 
     @property
     def dear(self) -> bool:
-        return max((block.size for block in self.blocks), default=0) > DEAR
+        return self.rest.largest > DEAR
 
     @property
     def one_by_one(self) -> bool:
-        matrices = sum(gram.count * gram.size**2 for gram in self.coupling.grams)
-        return matrices + self.triangles.shape[0] + self.coupling.level.shape[0] > BULKY
+        return self.rest.bulk + self.triangles.shape[0] + self.rest.coupling.level.shape[0] > BULKY
 
     def pair(self, a: Array, b: Array) -> BlockedPair:
         rows_a, side_a = self._side(jnp.asarray(a))
@@ -164,11 +173,26 @@ class Blocked(AbstractSolver):
         rows_b, side_b = self._side(jnp.asarray(b))
         return BlockedPair(rows_a.T @ rows_b, side_a, side_b)
 
+    def border(self, a: Array, e: Array) -> BlockedBorder:
+        rows_a, _ = self._side(jnp.asarray(a))
+        rows, side = self._side(jnp.asarray(e))
+        within = jnp.concatenate([rows.T @ rows_a, jnp.sum(rows**2, axis=0)[:, None]], axis=1)
+        return BlockedBorder(within, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0)[..., None], side))
+
+    def bordered(
+        self, factor: BlockedFactor, pair: BlockedPair, border: BlockedBorder
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        last = border.within.shape[0] - 1
+        within = jnp.pad(pair.within, (0, 1)).at[last].set(border.within).at[:, last].set(border.within)
+        side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), pair.a, border.side)
+        products = self.inner(factor, BlockedPair(within, side, None))
+        return products[:last, :last], products[:last, last], products[last, last]
+
     def _side(self, a: jax.Array) -> tuple[jax.Array, Side]:
         """Return what is left of rows ``a`` (N, c) outside all random effects' columns, and their place in those."""
         own, a = self._off_levels(a)
-        none = [jnp.zeros((gram.count, block.size, a.shape[1]), a.dtype) for gram, block in self._batches()]
-        if not any(block.outside is not None for block in self.blocks):
+        none = self.rest.zeros(a.shape[1], a.dtype)
+        if not self.rest.has_outside:
             return a, Side(own, none, none)
 
         def project(_: int, found: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
@@ -176,7 +200,7 @@ class Blocked(AbstractSolver):
             left = self._rest_of(a)
             change = [
                 zero if block.outside is None else block.outside.near_inverse @ part
-                for block, part, zero in zip(self.blocks, left, none, strict=True)
+                for block, part, zero in zip(self.rest.blocks, left, none, strict=True)
             ]
             a = self._off_levels(a - self._rows_of(change))[1]
             return [one + more for one, more in zip(rest, change, strict=True)], a
@@ -187,58 +211,38 @@ class Blocked(AbstractSolver):
     def _off_levels(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Split rows (N, c) into coordinates (L, q, c) on the eliminated levels' bases and what is left."""
         rows = jnp.asarray(self.rows)
-        total = jnp.zeros((self.coupling.n_levels, rows.shape[1], a.shape[1]), a.dtype)
+        total = jnp.zeros((self.rest.coupling.n_levels, rows.shape[1], a.shape[1]), a.dtype)
         for _ in range(2):
-            found = add_up(rows[:, :, None] * a[:, None, :], self.codes, self.coupling.n_levels)
+            found = add_up(rows[:, :, None] * a[:, None, :], self.codes, self.rest.coupling.n_levels)
             a = a - jnp.sum(rows[:, :, None] * take(found, self.codes), axis=1)
             total = total + found
         return total, a
 
     def _rest_of(self, a: jax.Array) -> list[jax.Array]:
         """Return ``Zᵀ a`` in batches (B, m, c) for rows ``a`` (N, c)."""
-        total = jnp.zeros((self.coupling.places, a.shape[1]), a.dtype)
+        total = jnp.zeros((self.rest.coupling.places, a.shape[1]), a.dtype)
         for z, place in zip(self.columns, self.places, strict=True):
             for c in range(z.shape[1]):
                 total = total + add_up(jnp.asarray(z)[:, c, None] * a, place + c, total.shape[0])
-        return self._split(total)
+        return self.rest.split(total)
 
     def _rows_of(self, b: list[jax.Array]) -> jax.Array:
         """Return ``Z b`` (N, c) for batches ``b`` (B, m, c)."""
-        joined = self._join(b)
+        joined = self.rest.join(b)
         total = jnp.zeros((self.codes.shape[0], joined.shape[1]), joined.dtype)
         for z, place in zip(self.columns, self.places, strict=True):
             for c in range(z.shape[1]):
                 total = total + jnp.asarray(z)[:, c, None] * take(joined, place + c)
         return total
 
-    def _batches(self) -> list[tuple[Gram, Block]]:
-        return list(zip(self.coupling.grams, self.blocks, strict=True))
-
-    def _split(self, v: jax.Array) -> list[jax.Array]:
-        """Cut ``v`` (M, c) into batches (B, m, c), on reflected columns."""
-        sizes = [gram.count * block.size for gram, block in self._batches()]
-        return [
-            block.turn(v[place].reshape(gram.count, block.size, -1))
-            for place, (gram, block) in zip(slices(sizes), self._batches(), strict=True)
-        ]
-
-    def _join(self, parts: list[jax.Array]) -> jax.Array:
-        """Undo :meth:`_split`."""
-        turned = [block.turn(part) for block, part in zip(self.blocks, parts, strict=True)]
-        return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in turned])
-
-    def _up(self, b: list[jax.Array], like: jax.Array) -> jax.Array:
-        """Return ``P b`` (L, q, c) for batches ``b`` (B, m, c)."""
-        return self.coupling.up(self._join(b)) if b else jnp.zeros_like(like)
-
     def factor(self, factors: Factors) -> BlockedFactor:
         own = _joint(factors, self.eliminated)
-        rest = [jnp.asarray(root) @ _joint(factors, terms) for root, terms in zip(self.roots, self.rest, strict=True)]
+        rest = [jnp.asarray(root) @ _joint(factors, terms) for root, terms in zip(self.roots, self.others, strict=True)]
         root = jnp.asarray(self.triangles) @ own
         weight, logdets = inverse_logdet(jnp.eye(root.shape[1])[None] + root @ root.swapaxes(-1, -2))
         logdet = jnp.sum(logdets)
         matrices, inverses = [], []
-        for block, gram in zip(self.blocks, self.coupling.gram(weight), strict=True):
+        for block, gram in zip(self.rest.blocks, self.rest.coupling.gram(weight), strict=True):
             products = block.products(gram)
             half = block.transform(rest, products).swapaxes(-1, -2)
             matrix = block.transform(rest, half)
@@ -258,7 +262,7 @@ class Blocked(AbstractSolver):
         solved = self._solved(factor, b)
         if pair.b is None:
             total = pair.within + jnp.einsum("lqi,lqj->ij", solved.own, factor.weight @ solved.own)
-            for u, rest, left, block in zip(solved.effects, solved.rest, a.left, self.blocks, strict=True):
+            for u, rest, left, block in zip(solved.effects, solved.rest, a.left, self.rest.blocks, strict=True):
                 cross = _dot(rest, left)
                 total = total + _dot(u, u) - cross - cross.T
                 if block.outside is not None:
@@ -266,7 +270,7 @@ class Blocked(AbstractSolver):
             return total
         total = pair.within + jnp.einsum("lqi,lqj->ij", a.own, factor.weight @ solved.own)
         for one, one_left, other, other_left, block in zip(
-            a.rest, a.left, solved.rest, b.left, self.blocks, strict=True
+            a.rest, a.left, solved.rest, b.left, self.rest.blocks, strict=True
         ):
             total = total + _dot(one, other_left) - _dot(one_left, other)
             if block.outside is not None:
@@ -275,38 +279,26 @@ class Blocked(AbstractSolver):
 
     def _solved(self, factor: BlockedFactor, side: Side) -> Solved:
         """Solve the mixed-model equations for one side: ``(I + Λᵀ S Λ) u = Λᵀ Zᵀ H₁⁻¹ a``, H₁ without the rest."""
-        if not self.blocks:
+        if not self.rest.blocks:
             return Solved([], [], [], side.own)
         known = [jax.lax.stop_gradient(inverse) for inverse in factor.inverses]
 
         def multiply(u: list[jax.Array]) -> list[jax.Array]:
             if not self.dear:
                 return [matrix @ part for matrix, part in zip(factor.matrices, u, strict=True)]
-            v = self._expand(factor, u)  # thin products keep derivatives thin too
-            pulled = self._pull(factor, v, self._up(v, side.own))
+            v = self.rest.expand(factor.rest, u)  # thin products keep derivatives thin too
+            pulled = self.rest.pull(factor.rest, factor.weight, v, self.rest.up(v, side.own))
             return [one + moved for one, moved in zip(u, pulled, strict=True)]
 
         def inverse(b: list[jax.Array]) -> list[jax.Array]:
             return [matrix @ part for matrix, part in zip(known, b, strict=True)]
 
-        pull = self._pull(factor, side.rest, side.own)
-        left = [block.transform(factor.rest, part) for block, part in zip(self.blocks, side.left, strict=True)]
+        pull = self.rest.pull(factor.rest, factor.weight, side.rest, side.own)
+        left = [block.transform(factor.rest, part) for block, part in zip(self.rest.blocks, side.left, strict=True)]
         effects = solve(multiply, inverse, [one + more for one, more in zip(pull, left, strict=True)])
-        coefficients = self._expand(factor, effects)
+        coefficients = self.rest.expand(factor.rest, effects)
         rest = [one - other for one, other in zip(coefficients, side.rest, strict=True)]
-        return Solved(effects, coefficients, rest, side.own - self._up(coefficients, side.own))
-
-    def _expand(self, factor: BlockedFactor, u: list[jax.Array]) -> list[jax.Array]:
-        """Return ``Λ u`` (B, m, c) for batches ``u`` (B, r, c)."""
-        return [block.expand(factor.rest, part) for block, part in zip(self.blocks, u, strict=True)]
-
-    def _pull(self, factor: BlockedFactor, rest: list[jax.Array], own: jax.Array) -> list[jax.Array]:
-        """Return ``Λᵀ (C rest + Pᵀ W own)`` in batches (B, r, c)."""
-        parts = self._split(self.coupling.down(factor.weight @ own))
-        for i, (block, coefficients) in enumerate(zip(self.blocks, rest, strict=True)):
-            if block.outside is not None:
-                parts[i] = parts[i] + block.outside.products @ coefficients
-        return [block.transform(factor.rest, part) for block, part in zip(self.blocks, parts, strict=True)]
+        return Solved(effects, coefficients, rest, side.own - self.rest.up(coefficients, side.own))
 
     def effects(self, design: Design, factors: Factors, factor: BlockedFactor, residual: jax.Array) -> Effects:
         own = _joint(factors, self.eliminated)
@@ -321,11 +313,11 @@ class Blocked(AbstractSolver):
                 modes[t], variances[t] = b, v
 
         # The covariance of the rest's coefficients given the data: on the orthogonal columns, and on the terms' own.
-        in_terms = [_joint(factors, terms) for terms in self.rest]
+        in_terms = [_joint(factors, terms) for terms in self.others]
 
         def covariance(rest: list[jax.Array]) -> list[jax.Array]:
             found = []
-            for block, inverse in zip(self.blocks, factor.inverses, strict=True):
+            for block, inverse in zip(self.rest.blocks, factor.inverses, strict=True):
                 half = block.turn(block.expand(rest, inverse)).swapaxes(-1, -2)
                 found.append(block.turn(block.expand(rest, half)))
             return found
@@ -333,12 +325,13 @@ class Blocked(AbstractSolver):
         spread = covariance(factor.rest)
         diagonals = [jnp.diagonal(matrix, axis1=-2, axis2=-1) for matrix in covariance(in_terms)]
         coefficients = [
-            block.turn(block.expand(in_terms, u))[..., 0] for block, u in zip(self.blocks, solved.effects, strict=True)
+            block.turn(block.expand(in_terms, u))[..., 0]
+            for block, u in zip(self.rest.blocks, solved.effects, strict=True)
         ]
-        for place, terms in enumerate(self.rest):
+        for place, terms in enumerate(self.others):
             size = int(design.n_padded)  # at most as many levels as rows
             mode = variance = jnp.zeros((size, sum(factors.terms[t].shape[0] for t in terms)))
-            for block, found, known in zip(self.blocks, coefficients, diagonals, strict=True):
+            for block, found, known in zip(self.rest.blocks, coefficients, diagonals, strict=True):
                 levels = block.levels[place]
                 mode = mode.at[levels].add(block.of(place, found), mode="drop")
                 variance = variance.at[levels].add(block.of(place, known), mode="drop")
@@ -348,7 +341,7 @@ class Blocked(AbstractSolver):
         carried = own @ root.swapaxes(-1, -2) @ factor.weight  # (L, q, q): from a level's own residual to its modes
         shrunk, _ = inverse_logdet(jnp.eye(own.shape[1])[None] + root.swapaxes(-1, -2) @ root)
         alone = jnp.einsum("ai,lij,aj->la", own, shrunk, own)
-        shared = carried @ self.coupling.sandwich(spread) @ carried.swapaxes(-1, -2) if spread else 0.0 * carried
+        shared = carried @ self.rest.coupling.sandwich(spread) @ carried.swapaxes(-1, -2) if spread else 0.0 * carried
         variance = alone + jnp.diagonal(shared, axis1=-2, axis2=-1)
         share(self.eliminated, (carried @ solved.own)[..., 0], variance)
         order = range(len(factors.terms))

@@ -114,15 +114,14 @@ def arrange(components: list[NumpyArray], levels: list[int], widths: tuple[int, 
         row[chosen] = np.arange(chosen.size)
         tables = []
         for g, labels in enumerate(components):
-            members = np.flatnonzero(row[labels] >= 0)
-            order = np.argsort(row[labels[members]], kind="stable")
-            members = members[order]
-            rows = row[labels[members]]
+            mine = np.flatnonzero(row[labels] >= 0)
+            mine = mine[np.argsort(row[labels[mine]], kind="stable")]
+            rows = row[labels[mine]]
             before = np.searchsorted(rows, np.arange(batch))
-            local = np.arange(members.size) - before[rows]
-            first_places[g][members] = start + rows * size + offsets[g] + local * widths[g]
+            local = np.arange(mine.size) - before[rows]
+            first_places[g][mine] = start + rows * size + offsets[g] + local * widths[g]
             table = np.full((batch, counts[g]), np.iinfo(np.int32).max, np.int32)
-            table[rows, local] = members
+            table[rows, local] = mine
             tables.append(table)
         arrangement.shapes.append((batch, size))
         arrangement.counts.append(counts)
@@ -148,18 +147,6 @@ def outside_of(
     Within a level, columns in the range of the level's own are left out, so that what is zero is exactly zero.
     ``project`` takes rows (n,) off those bases.
     """
-    with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
-        return _outside_of(entries, coupling, places, arrangement, widths, project)
-
-
-def _outside_of(
-    entries: Entries,
-    coupling: Coupling,
-    places: list[NumpyArray],
-    arrangement: Arrangement,
-    widths: tuple[int, ...],
-    project: Callable[[NumpyArray], NumpyArray],
-) -> list[Outside | None]:
     from scipy.sparse import csr_array
 
     shapes = arrangement.shapes

@@ -73,17 +73,17 @@ class Gram(Struct):
     ``target`` (K,) of the upper triangle. By ``columns`` (B, l, q, m) over ``levels`` (B, l) where most do.
     """
 
-    products: Array
-    level: Array
-    target: Array
-    columns: Array
-    levels: Array
     count: int = static()
     size: int = static()
+    products: Array | None = None
+    level: Array | None = None
+    target: Array | None = None
+    columns: Array | None = None
+    levels: Array | None = None
 
     def __call__(self, weight: jax.Array) -> jax.Array:
         """Add the products up with ``weight`` (L, q, q)."""
-        if self.columns is not None:
+        if self.columns is not None and self.levels is not None:
             own = weight[self.levels]
             scaled = jnp.einsum("blqr,blrm->blqm", own, self.columns).reshape(self.count, -1, self.size)
             return jnp.asarray(self.columns).reshape(scaled.shape).swapaxes(-1, -2) @ scaled
@@ -168,7 +168,8 @@ def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
         products = np.zeros((q, q, padded))
         for i, j in itertools.product(range(q), repeat=2):
             np.multiply(values[i][first], values[j][second], out=products[i, j, :n_pairs])
-        return Gram(products, pad(level[first].astype(np.int32), padded), pad(target, padded), None, None, count, size)
+        first_level = pad(level[first].astype(np.int32), padded)
+        return Gram(count, size, products=products, level=first_level, target=pad(target, padded))
     order = np.argsort(component[run], kind="stable")
     within = np.empty(levels.size, int)
     within[order] = _count_up(per_component)
@@ -178,7 +179,7 @@ def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
     columns[component, within[entry_level], :, local % size] = entries.values[chosen]
     table = np.zeros((count, width), np.int32)
     table[component[run], within] = levels
-    return Gram(None, None, None, columns, table, count, size)
+    return Gram(count, size, columns=columns, levels=table)
 
 
 def _count_up(counts: NumpyArray) -> NumpyArray:

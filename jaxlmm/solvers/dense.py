@@ -59,6 +59,16 @@ class DensePair(NamedTuple):
     right: list[jax.Array]
 
 
+class DenseBorder(NamedTuple):
+    """For each of m responses: ``within`` (m, i) and ``square`` (m,), what no random effect touches; per batch
+    ``own`` (m, B, r) on the basis.
+    """
+
+    within: jax.Array
+    square: jax.Array
+    own: list[jax.Array]
+
+
 class DenseFactor(NamedTuple):
     """Per batch the ``inverses`` (B, m, m) of H on the basis, and the ``logdet`` () over all clusters."""
 
@@ -88,10 +98,32 @@ class Dense(AbstractSolver):
 
     def pair(self, a: Array, b: Array) -> DensePair:
         a, b = jnp.asarray(a), jnp.asarray(b)
-        left, right = ([batch.basis.swapaxes(-1, -2) @ c[batch.index] for batch in self.batches] for c in (a, b))
+        left, right = (self._on_bases(c) for c in (a, b))
         if not self.pairwise:
             return DensePair(jnp.zeros((a.shape[1], b.shape[1])), left, right)
         return DensePair(self._remainder(a, left).T @ self._remainder(b, right), left, right)
+
+    def border(self, a: Array, e: Array) -> DenseBorder:
+        a, e = jnp.asarray(a), jnp.asarray(e)
+        left, own = (self._on_bases(c) for c in (a, e))
+        leading = [jnp.moveaxis(part, -1, 0) for part in own]
+        if not self.pairwise:
+            return DenseBorder(jnp.zeros((e.shape[1], a.shape[1])), jnp.zeros(e.shape[1]), leading)
+        rest = self._remainder(e, own)
+        return DenseBorder(rest.T @ self._remainder(a, left), jnp.sum(rest**2, axis=0), leading)
+
+    def bordered(
+        self, factor: DenseFactor, pair: DensePair, border: DenseBorder
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        cross, square = border.within, border.square
+        for inverse, left, own in zip(factor.inverses, pair.left, border.own, strict=True):
+            pulled = jnp.einsum("bmn,bn->bm", inverse, own)
+            cross = cross + jnp.einsum("bmi,bm->i", left, pulled)
+            square = square + jnp.sum(own * pulled)
+        return self.inner(factor, pair), cross, square
+
+    def _on_bases(self, a: jax.Array) -> list[jax.Array]:
+        return [batch.basis.swapaxes(-1, -2) @ a[batch.index] for batch in self.batches]
 
     def _remainder(self, a: jax.Array, projected: list[jax.Array]) -> jax.Array:
         for batch, part in zip(self.batches, projected, strict=True):

@@ -32,6 +32,18 @@ class MomentsPair(NamedTuple):
     right: Array
 
 
+class MomentsBorder(NamedTuple):
+    """For each of m responses: ``within`` (m, i) and ``square`` (m,), outside the levels' bases; either ``cross``
+    (m, C, q, q, i) and ``pooled`` (m, C, q, q), or the levels' ``own`` (m, L, q); the others are None.
+    """
+
+    within: jax.Array
+    square: jax.Array
+    cross: Array
+    pooled: Array
+    own: Array
+
+
 class MomentsFactor(NamedTuple):
     """``inverse`` (C, q, q) of I + R Λ Λᵀ Rᵀ per class, and the ``logdet`` () over all levels."""
 
@@ -84,6 +96,15 @@ class Moments(AbstractSolver):
             q > 0 and (n_classes <= FEW_CLASSES or n_classes * q <= levels),
         )
 
+    def exact(self) -> Self:
+        classes = max(int(np.count_nonzero(self.multiplicity)), 1)
+        levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
+        return self.replace(
+            level_class=self.level_class[:levels],
+            triangles=self.triangles[:classes],
+            multiplicity=self.multiplicity[:classes],
+        )
+
     def project(self, a: Array) -> jax.Array:
         """Return ``Q_jᵀ A`` for every level, (L, q, i)."""
         size = self.level_class.shape[0]
@@ -101,14 +122,41 @@ class Moments(AbstractSolver):
         within = rest_a.T @ rest_b
         if not self.pooled:
             return MomentsPair(within, None, left, right)
-        q, classes = self.rows.shape[1], self.triangles.shape[0]
+        q = self.rows.shape[1]
 
         def moment(row: int, column: int) -> jax.Array:
-            products = left[:, row, :, None] * right[:, column, None, :]
-            return jax.ops.segment_sum(products, self.level_class, classes)
+            return self._by_class(left[:, row, :, None] * right[:, column, None, :])
 
         pooled = jnp.stack([jnp.stack([moment(k, j) for j in range(q)], axis=1) for k in range(q)], axis=1)
         return MomentsPair(within, pooled, None, None)
+
+    def border(self, a: Array, e: Array) -> MomentsBorder:
+        left, rest_a = self._parted(a)
+        own, rest = self._parted(e)
+        within, square = rest.T @ rest_a, jnp.sum(rest**2, axis=0)
+        if not self.pooled:
+            return MomentsBorder(within, square, None, None, jnp.moveaxis(own, -1, 0))
+        classes = np.arange(self.triangles.shape[0], dtype=np.int32)
+        members = (jnp.asarray(self.level_class)[None, :] == classes[:, None]).astype(own.dtype)
+        cross = jnp.einsum("clki,ljm->mckji", members[:, :, None, None] * left[None], own)
+        pooled = self._by_class(own[:, :, None, :] * own[:, None, :, :])
+        return MomentsBorder(within, square, cross, jnp.moveaxis(pooled, -1, 0), None)
+
+    def bordered(
+        self, factor: MomentsFactor, pair: MomentsPair, border: MomentsBorder
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        if border.own is None:
+            cross = border.within + jnp.tensordot(factor.inverse, border.cross, axes=3)
+            square = border.square + jnp.sum(factor.inverse * border.pooled)
+        else:
+            pulled = jnp.einsum("lkj,lj->lk", factor.inverse[self.level_class], border.own)
+            cross = border.within + jnp.einsum("lki,lk->i", pair.left, pulled)
+            square = border.square + jnp.sum(border.own * pulled)
+        return self.inner(factor, pair), cross, square
+
+    def _by_class(self, products: jax.Array) -> jax.Array:
+        """Add ``products`` (L, ...) of levels up by class, (C, ...)."""
+        return jax.ops.segment_sum(products, self.level_class, self.triangles.shape[0])
 
     def _parted(self, a: Array) -> tuple[jax.Array, jax.Array]:
         """Return ``Q_jᵀ A`` (L, q, i) and what is left of A (N, i)."""

@@ -1,0 +1,137 @@
+"""Many responses on the same rows: prepared together, minimised together, examined together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxlmm._shapes import pad
+from jaxlmm._typing import NumpyArray
+from jaxlmm.engine.optimum import Optima, judged, solve
+from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, Problems, blocks, examine_all, in_blocks, prepare_many
+from jaxlmm.inference import Examination, Uncertainty, Units, Verdicts, uncertainty
+from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.model.design import Design
+from jaxlmm.optimise import AbstractMinimiser
+from jaxlmm.solvers import SOLVERS
+
+AT_ONCE = 2**28
+"""Bytes that prepared responses, or one evaluation of a block of them, may take together."""
+
+EVALUATION_COPIES = 20
+"""An evaluation with gradient and Hessian holds about this many arrays of the size of the solver's work."""
+
+
+class Found(NamedTuple):
+    """The optima of b responses, and all that is known about them; every leaf has a first axis over them."""
+
+    optima: Optima
+    examination: Examination
+    verdicts: Verdicts
+    uncertainty: Uncertainty
+
+
+def solve_many(
+    design: Design,
+    y: NumpyArray,
+    *,
+    solver: str,
+    method: str,
+    names: Sequence[str],
+    first_order: AbstractMinimiser | None = None,
+    done: Callable[[int], None] = lambda count: None,
+) -> Iterator[tuple[NumpyArray, Found]]:
+    """Minimise the deviance of every response, some of them at a time.
+
+    Parameters
+    ----------
+    design, y
+        The design and responses ``(n, m)`` in their own units, all of them finite and not constant.
+    solver, method, first_order
+        As in :func:`jaxlmm.engine.single.solve_single`.
+    names
+        Those of the natural parameters.
+    done
+        Is told how many more responses are finished.
+
+    Yields
+    ------
+    places, found
+        ``(b,)`` the numbers of some of the responses, and what was found.
+    """
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
+    if likelihood.solver.one_by_one:
+        likelihood = jax.device_put(likelihood)
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    group, largest = _sizes(likelihood)
+    start = 0
+    while start < y.shape[1]:
+        places = np.arange(start, min(start + group, y.shape[1]))
+        try:
+            found = _together(likelihood, units, y[:, places], largest, names, first_order)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or largest == 1:
+                raise
+            group, largest = max(group // 2, 1), largest // 2  # out of memory: half as many
+            continue
+        yield places, found
+        done(places.size)
+        start += places.size
+
+
+def _together(
+    likelihood: Likelihood,
+    units: Units,
+    y: NumpyArray,
+    largest: int,
+    names: Sequence[str],
+    first_order: AbstractMinimiser | None,
+) -> Found:
+    problems = Problems(likelihood, _prepared(likelihood, y, largest), units, largest=largest, mesh=_mesh())
+    optima = solve(problems, first_order)
+    return known(problems, optima, names)
+
+
+def known(problems: Problems, optima: Optima, names: Sequence[str]) -> Found:
+    """Examine and judge optima of all problems."""
+    everyone = np.arange(problems.size)
+    examination = in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames))
+    verdicts = judged(problems, optima, examination, names)
+    return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts))
+
+
+def _prepared(likelihood: Likelihood, y: NumpyArray, largest: int) -> Response:
+    """Prepare responses (n, m) block by block."""
+    padded, parts = likelihood.design.n_padded, []
+    for places, count in blocks(y.shape[1], largest):
+        part = prepare_many(likelihood, pad(y[:, places], padded))
+        shared, own = part.fixed, part.replace(fixed=None)
+        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], own))
+    joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return jax.device_put(joined.replace(fixed=shared))
+
+
+def _sizes(likelihood: Likelihood) -> tuple[int, int]:
+    """Return how many responses are prepared together, and how many of them are evaluated at once."""
+    shape = jax.ShapeDtypeStruct((likelihood.design.n_padded, 1), float)
+    theta = jax.ShapeDtypeStruct((likelihood.layout.n_theta,), float)
+    own = _bytes(jax.eval_shape(lambda y: likelihood.observe_all(None, y), shape))
+    work = _bytes(jax.eval_shape(lambda theta: likelihood.solver.factor(likelihood.layout.factors(theta)), theta))
+    group = max(AT_ONCE // max(own, 1), 1)
+    fitting = AT_ONCE // (EVALUATION_COPIES * max(work, 8 * likelihood.design.n_padded))
+    largest = LARGE_BLOCK
+    while largest > SMALL_BLOCK and largest > fitting:
+        largest //= 2
+    return group, largest
+
+
+def _bytes(shapes: object) -> int:
+    return sum(8 * int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+
+
+def _mesh() -> jax.sharding.Mesh | None:
+    devices = jax.local_devices()
+    return jax.sharding.Mesh(np.array(devices), ("responses",)) if len(devices) > 1 else None

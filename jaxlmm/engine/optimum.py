@@ -1,0 +1,241 @@
+"""Minimise, set to zero what is zero, and look again: any number of responses of one likelihood together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.engine.problems import ZERO_COSTS, Plan, Problems, in_blocks, run, settle, values
+from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
+from jaxlmm.likelihood import Likelihood
+from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
+
+FIRST_STEPS = 10
+"""Evaluations after which what is not done goes on in a smaller company; the reference models need about six."""
+
+MAX_STEPS = 200
+"""Evaluations after which Newton's method gives up."""
+
+MAX_STEPS_FIRST_ORDER = 100_000
+"""Evaluations after which a first-order method gives up."""
+
+RESTARTS = 3
+"""How often a point that only looked like a boundary optimum is left along its direction of descent."""
+
+NOT_STRICT = 1e-6
+"""A multiplier this small proves nothing: the deviance may be as low away from the boundary."""
+
+ASIDE = 0.3
+"""How far from a boundary that is not strict another optimum is looked for."""
+
+LEARNT_FROM = 4.0
+"""The deviance's second derivative per level, in relative changes of theta, where a Hessian is learnt."""
+
+
+class Optima(NamedTuple):
+    """Optima of b responses.
+
+    ``theta`` (b, k) is written in ``frames``, one (b, q, q) per term; ``held`` (b, k) is 0 where a parameter is free,
+    positive for the blocks held at a boundary that have a multiplier (one number each), negative for what is held with
+    them; ``value`` (b,) is the deviance, ``converged`` (b,) and ``n_evaluations`` (b,) what it took.
+    """
+
+    theta: NumpyArray
+    frames: tuple[NumpyArray, ...]
+    held: NumpyArray
+    value: NumpyArray
+    converged: NumpyArray
+    n_evaluations: NumpyArray
+
+    def take(self, index: NumpyArray) -> Self:
+        """Return the optima of some of the responses."""
+        theta, frames, *rest = self
+        return type(self)(theta[index], tuple(frame[index] for frame in frames), *(part[index] for part in rest))
+
+
+class Solver:
+    """The minimiser at work on some problems: which method, and how many evaluations were spent on each."""
+
+    def __init__(self, problems: Problems, first_order: AbstractMinimiser | None = None) -> None:
+        likelihood = problems.likelihood
+        layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
+        one_by_one, dear = likelihood.solver.one_by_one, likelihood.solver.dear
+        self.problems, self.first_order = problems, first_order
+        self.plan = Plan.of(likelihood)
+        self.exact = Newton(layout.blocks(), size, one_by_one=one_by_one)
+        self.method: AbstractMinimiser = self.exact
+        if dear:
+            self.method = QuasiNewton(layout.blocks(), size, curvature=_expected_curvature(likelihood))
+        self.n_evaluations = np.zeros(problems.size, int)
+
+    def minimise(
+        self,
+        index: NumpyArray,
+        theta: NumpyArray,
+        frames: Sequence[NumpyArray],
+        max_steps: int | NumpyArray = MAX_STEPS,
+        *,
+        method: AbstractMinimiser | None = None,
+        search: bool = False,
+    ) -> Minimum:
+        """Minimise the problems ``index`` (b,) from ``theta`` (b, k) in at most ``max_steps`` () or (b,) evaluations.
+
+        Those that need many go on with others of their kind, so that they do not hold up the rest.
+        """
+        method = self.method if method is None else method
+        limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
+        first = limit if index.size == 1 or method is self.first_order else np.minimum(limit, FIRST_STEPS)
+        found = self._run(method, search, index, theta, frames, first)
+        left = np.flatnonzero(~found.converged & (found.n_steps == first) & (first < limit))
+        if left.size:
+            rest = self._run(
+                method, False, index[left], found.x[left], [f[left] for f in frames], (limit - first)[left]
+            )
+            spent = found.n_steps.copy()
+            spent[left] += rest.n_steps
+            found = Minimum(*(_put(old, left, new) for old, new in zip(found, rest, strict=True)))._replace(
+                n_steps=spent
+            )
+        self.n_evaluations[index] += found.n_steps
+        return found
+
+    def _run(
+        self,
+        method: AbstractMinimiser,
+        search: bool,
+        index: NumpyArray,
+        theta: NumpyArray,
+        frames: Sequence[NumpyArray],
+        max_steps: NumpyArray,
+    ) -> Minimum:
+        given = functools.partial(run, method=method, plan=self.plan, search=np.bool_(search))
+        return in_blocks(self.problems, given, index, theta, list(frames), max_steps)
+
+    def settle(
+        self, index: NumpyArray, minimum: Minimum, frames: Sequence[NumpyArray]
+    ) -> tuple[NumpyArray, list[NumpyArray], NumpyArray]:
+        """Set to exactly zero what the deviance does not miss; return theta, frames and what is held."""
+        found: tuple[Any, Any, Any] = in_blocks(self.problems, settle, index, minimum.x, list(frames), minimum.value)
+        return found[0], list(found[1]), found[2]
+
+
+def solve(problems: Problems, first_order: AbstractMinimiser | None = None) -> Optima:
+    """Minimise the deviance of every response.
+
+    ``first_order`` is another minimiser to find the optima with; Newton's method then only confirms them.
+    """
+    likelihood, everyone = problems.likelihood, np.arange(problems.size)
+    frames = [np.tile(frame, (everyone.size, 1, 1)) for frame in likelihood.layout.frames()]
+    if likelihood.layout.n_theta == 0:
+        nothing = np.zeros((everyone.size, 0))
+        value = np.asarray(in_blocks(problems, values, everyone, nothing, frames))
+        return Optima(nothing, (), nothing.astype(np.int32), value, np.isfinite(value), np.ones(everyone.size, int))
+    solver = Solver(problems, first_order)
+    start = np.tile(likelihood.layout.start(), (everyone.size, 1))
+    if first_order is None:
+        found = solver.minimise(everyone, start, frames, search=not likelihood.solver.dear)
+    else:
+        found = solver.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order)
+    held = np.zeros(start.shape, np.int32)
+
+    active = everyone
+    for _ in range(RESTARTS):
+        theta, settled, holds = solver.settle(active, _of(found, active), [frame[active] for frame in frames])
+        turned = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(settled, frames, strict=True)]
+        moved = np.any([np.any(holds != 0, axis=1), *turned], axis=0)
+        if first_order is None:  # what did not move is done
+            active, theta, holds = active[moved], theta[moved], holds[moved]
+            settled = [frame[moved] for frame in settled]
+        if not active.size:
+            break
+        frames = [_put(old, active, new) for old, new in zip(frames, settled, strict=True)]
+        held = _put(held, active, holds)
+        # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
+        before = found.converged[active]
+        full = np.any(holds != 0, axis=1) | (first_order is None)
+        again = solver.minimise(active, theta, settled, np.where(full, np.where(before, MAX_STEPS, 2), 1))
+        found = _into(found, active, again._replace(converged=np.where(full, again.converged, before)))
+
+        at_zero = active[np.any(held[active] > 0, axis=1)]
+        if at_zero.size and likelihood.solver.dear:
+            looked = solver.minimise(at_zero, found.x[at_zero], _rows(frames, at_zero), 1, method=solver.exact)
+            found = found._replace(hessian=_put(found.hessian, at_zero, looked.hessian))
+        slope, direction = steepest(found.hessian[at_zero], held[at_zero])
+        unproven = slope <= NOT_STRICT
+        doubted, slope, direction = at_zero[unproven], slope[unproven], direction[unproven]
+        if not doubted.size:
+            break
+        aside = solver.minimise(doubted, found.x[doubted] + ASIDE * direction, _rows(frames, doubted))
+        away = np.sum((aside.x - found.x[doubted]) * direction, axis=1) > 0.5 * ASIDE
+        ridge = (aside.value <= found.value[doubted] + ZERO_COSTS) & away  # the boundary is the end of a ridge
+        left = (slope < -NOT_STRICT) | ridge
+        found = _into(found, doubted[left], _of(aside, left))
+        held[doubted[left]] = 0
+        active = doubted[slope < -NOT_STRICT]
+        if not active.size:
+            break
+    return Optima(found.x, tuple(frames), held, found.value, found.converged, solver.n_evaluations)
+
+
+def judged(problems: Problems, optima: Optima, examination: Examination, names: Sequence[str]) -> Verdicts:
+    """Judge the optima of all problems; ``names`` are those of the natural parameters."""
+    solver = Solver(problems)
+
+    def descend(number: int, theta: NumpyArray, steps: int) -> tuple[NumpyArray, float]:
+        index = np.array([number])
+        found = solver.minimise(index, theta[None], _rows(optima.frames, index), steps)
+        return found.x[0], float(found.value[0])
+
+    return certify(
+        examination, held=optima.held, names=names, deviance=optima.value, converged=optima.converged, descend=descend
+    )
+
+
+def steepest(hessian: NumpyArray, held: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+    """Return the smallest curvature (b,) among parameters held at zero, infinite without any, and its direction (b, k).
+
+    ``hessian`` (b, k, k) and ``held`` (b, k) as in :class:`Optima`.
+    """
+    slope, direction = np.full(len(held), np.inf), np.zeros(held.shape)
+    for same, pattern in patterns(held):
+        for dual in duals(pattern).values():
+            block = hessian[same][:, dual[:, None], dual]
+            values, vectors = np.linalg.eigh(np.where(np.isfinite(block), block, 0.0))
+            steeper = (values[:, 0] < slope[same]) & np.any(block, axis=(1, 2))
+            chosen = same[steeper]
+            slope[chosen] = values[steeper, 0]
+            direction[chosen] = 0.0
+            direction[np.ix_(chosen, dual)] = vectors[steeper, :, 0]
+    return slope, direction
+
+
+def _expected_curvature(likelihood: Likelihood) -> NumpyArray:
+    """Return roughly the second derivatives (k,) of the deviance in relative changes of theta.
+
+    With L levels of a variance ratio well above its standard error, ``L log(theta²) + A/theta²`` has 4 L there.
+    """
+    design = likelihood.design
+    levels = [int(design.groupings[term.grouping].n_levels) for term in design.terms]
+    return np.repeat(np.array(levels, float), likelihood.layout.counts[: len(levels)]) * LEARNT_FROM
+
+
+def _put(old: NumpyArray, index: NumpyArray, new: NumpyArray) -> NumpyArray:
+    changed = np.array(old)
+    changed[index] = new
+    return changed
+
+
+def _rows(frames: Sequence[NumpyArray], index: NumpyArray) -> list[NumpyArray]:
+    return [frame[index] for frame in frames]
+
+
+def _of(minimum: Minimum, index: NumpyArray) -> Minimum:
+    return Minimum(*(part[index] for part in minimum))
+
+
+def _into(old: Minimum, index: NumpyArray, new: Minimum) -> Minimum:
+    return Minimum(*(_put(one, index, other) for one, other in zip(old, new, strict=True)))

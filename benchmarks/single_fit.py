@@ -139,7 +139,7 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
     import jax
 
     import jaxlmm as lmm
-    from jaxlmm.engine import single
+    from jaxlmm.engine import optimum, single
     from jaxlmm.formula import ModelOptions, build_frame, parse
     from jaxlmm.solvers import select
 
@@ -153,23 +153,23 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
     name = fit.solver
     with jax.enable_x64(True):
         seen = []
-        original = single._run
+        original = optimum.run
 
-        def watched(*arguments):
-            seen.append(arguments)
-            return original(*arguments)
+        def watched(*arguments, **options):
+            seen.append((arguments, options))
+            return original(*arguments, **options)
 
-        single._run = watched
+        optimum.run = watched
         to_optimum()
-        single._run = original
-        arguments = seen[0]
+        optimum.run = original
+        arguments, options = seen[0]
         found = {
             "formula to Fit": clock(lambda: lmm.fit(formula, data, method=method), repeats),
             "formula to optimum": clock(to_optimum, repeats),
             "design to optimum": clock(
                 lambda: single.solve_single(fit.design, fit.frame.y, solver=name, method=method), repeats
             ),
-            "arrays to optimum": clock(lambda: jax.block_until_ready(original(*arguments)), repeats),
+            "arrays to optimum": clock(lambda: jax.block_until_ready(original(*arguments, **options)), repeats),
         }
     return {
         "jaxlmm": {

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array
-from jaxlmm.linalg import inverse_logdet
+from jaxlmm.linalg import normal_equations
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.solvers import AbstractSolver
@@ -117,9 +117,8 @@ class Likelihood(Struct):
     def given(self, factor: Any, response: Response) -> Point:
         """Evaluate the ingredients given the solver's work at some covariance."""
         information, cross, square = self.solver.bordered(factor, response.fixed, response.border)
-        vcov, logdet = inverse_logdet(information)
-        shift = vcov @ cross
-        return Point(self.solver.logdet(factor), logdet, vcov, shift, square - cross @ shift, factor)
+        vcov, logdet, shift, explained = normal_equations(information, cross)
+        return Point(self.solver.logdet(factor), logdet, vcov, shift, square - explained, factor)
 
     def deviance(self, factors: Factors, response: Response) -> jax.Array:
         """Return −2 log-likelihood (or REML criterion), profiled over beta and sigma."""

@@ -71,6 +71,43 @@ def _inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return (inverse, logdet), (-(inverse @ da @ inverse), jnp.sum(inverse * da, axis=(-2, -1)))
 
 
+@jax.custom_jvp
+def normal_equations(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Solve ``a x = b`` for a symmetric positive definite matrix, with what least squares needs beside.
+
+    The derivatives of ``x`` and ``bᵀx`` are those of a solution, products of matrices and vectors alone.
+
+    Parameters
+    ----------
+    a, b
+        ``(p, p)`` and ``(p,)``.
+
+    Returns
+    -------
+    inverse, logdet, x, square
+        ``(p, p)`` and ``()`` of ``a``; ``(p,)``; ``bᵀx`` ().
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> _, _, x, square = normal_equations(2.0 * jnp.eye(2), jnp.array([4.0, 2.0]))
+    >>> x.tolist(), float(square)
+    ([2.0, 1.0], 10.0)
+    """
+    inverse, logdet = inverse_logdet(a)
+    x = inverse @ b
+    return inverse, logdet, x, b @ x
+
+
+@normal_equations.defjvp
+def _normal_equations_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (a, b), (da, db) = primals, tangents
+    inverse, logdet, x, square = normal_equations(a, b)
+    moved = da @ x
+    out = -(inverse @ da @ inverse), jnp.sum(inverse * da), inverse @ (db - moved), 2.0 * (x @ db) - x @ moved
+    return (inverse, logdet, x, square), out
+
+
 T = TypeVar("T")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +11,16 @@ import numpy as np
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.optimum import Optima, judged, solve
-from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, Problems, blocks, examine_all, in_blocks, prepare_many
+from jaxlmm.engine.problems import (
+    LARGE_BLOCK,
+    SMALL_BLOCK,
+    Problems,
+    blocks,
+    examine_all,
+    in_blocks,
+    prepare_fixed,
+    prepare_responses,
+)
 from jaxlmm.inference import Examination, Uncertainty, Units, Verdicts, uncertainty
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model.design import Design
@@ -66,12 +75,13 @@ def solve_many(
     if likelihood.solver.one_by_one:
         likelihood = jax.device_put(likelihood)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    fixed = prepare_fixed(likelihood)
     group, largest = _sizes(likelihood)
     start = 0
     while start < y.shape[1]:
         places = np.arange(start, min(start + group, y.shape[1]))
         try:
-            found = _together(likelihood, units, y[:, places], largest, names, first_order)
+            found = _together(likelihood, fixed, units, y[:, places], largest, names, first_order)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or largest == 1:
                 raise
@@ -84,13 +94,14 @@ def solve_many(
 
 def _together(
     likelihood: Likelihood,
+    fixed: Any,
     units: Units,
     y: NumpyArray,
     largest: int,
     names: Sequence[str],
     first_order: AbstractMinimiser | None,
 ) -> Found:
-    problems = Problems(likelihood, _prepared(likelihood, y, largest), units, largest=largest, mesh=_mesh())
+    problems = Problems(likelihood, _prepared(likelihood, fixed, y, largest), units, largest=largest, mesh=_mesh())
     optima = solve(problems, first_order)
     return known(problems, optima, names)
 
@@ -103,15 +114,15 @@ def known(problems: Problems, optima: Optima, names: Sequence[str]) -> Found:
     return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts))
 
 
-def _prepared(likelihood: Likelihood, y: NumpyArray, largest: int) -> Response:
+def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> Response:
     """Prepare responses (n, m) block by block."""
     padded, parts = likelihood.design.n_padded, []
     for places, count in blocks(y.shape[1], largest):
-        part = prepare_many(likelihood, pad(y[:, places], padded))
-        shared, own = part.fixed, part.replace(fixed=None)
-        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], own))
+        block = y[:, places[0] : places[0] + count] if count == places.size else y[:, places]
+        part = prepare_responses(likelihood, pad(block, padded))
+        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
     joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return jax.device_put(joined.replace(fixed=shared))
+    return jax.device_put(joined.replace(fixed=fixed))
 
 
 def _sizes(likelihood: Likelihood) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
 
-FIRST_STEPS = 10
+STEPS = (8, 16, 64)
 """Evaluations after which what is not done goes on in a smaller company; the reference models need about six."""
 
 MAX_STEPS = 200
@@ -88,20 +88,20 @@ class Solver:
         """
         method = self.method if method is None else method
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
-        first = limit if index.size == 1 or method is self.first_order else np.minimum(limit, FIRST_STEPS)
-        found = self._run(method, search, index, theta, frames, first)
-        left = np.flatnonzero(~found.converged & (found.n_steps == first) & (first < limit))
-        if left.size:
-            rest = self._run(
-                method, False, index[left], found.x[left], [f[left] for f in frames], (limit - first)[left]
-            )
-            spent = found.n_steps.copy()
-            spent[left] += rest.n_steps
-            found = Minimum(*(_put(old, left, new) for old, new in zip(found, rest, strict=True)))._replace(
-                n_steps=spent
-            )
-        self.n_evaluations[index] += found.n_steps
-        return found
+        alone = index.size == 1 or method is self.first_order
+        found, left, spent = None, np.arange(index.size), np.zeros(index.shape, np.int32)
+        for steps in (MAX_STEPS_FIRST_ORDER,) if alone else (*STEPS, MAX_STEPS):
+            allowed = np.minimum(limit[left] - spent[left], steps).astype(np.int32)
+            part = self._run(method, search and found is None, index[left], theta[left], _rows(frames, left), allowed)
+            found = part if found is None else _into(found, left, part)
+            spent[left] += part.n_steps
+            theta = found.x
+            left = left[~part.converged & (part.n_steps == allowed) & (spent[left] < limit[left])]
+            if not left.size:
+                break
+        assert found is not None
+        self.n_evaluations[index] += spent
+        return found._replace(n_steps=spent)
 
     def _run(
         self,

@@ -128,12 +128,22 @@ def in_blocks(problems: Problems, run: Callable[..., T], index: NumpyArray, *arg
     return cut[0] if len(cut) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *cut)
 
 
-def _prepare(likelihood: Likelihood, y: Array) -> Response:
-    """Prepare responses ``y`` (N, m)."""
+@program(once=True)
+def prepare(likelihood: Likelihood, y: Array) -> Response:
+    """Prepare responses ``y`` (N, m) and the fixed effects."""
     return likelihood.observe_all(likelihood.fixed(), jnp.asarray(y))
 
 
-prepare, prepare_many = program(once=True)(_prepare), program()(_prepare)
+@program()
+def prepare_fixed(likelihood: Likelihood) -> Any:
+    """Prepare the fixed effects."""
+    return likelihood.fixed()
+
+
+@program()
+def prepare_responses(likelihood: Likelihood, y: Array) -> Response:
+    """Prepare responses ``y`` (N, m) without the fixed effects."""
+    return likelihood.observe_all(None, jnp.asarray(y))
 
 
 class Plan(Struct):

@@ -28,8 +28,16 @@ NOISE = 1e-13
 """Relative rounding error of the objective."""
 
 
+LAST_NOISE = 1e-7
+"""A step that promises less than the tolerance is taken unless the objective rises by more than this: that would not be
+rounding, which near a residual variance of zero is far above ``NOISE``."""
+
+
 class NewtonState(NamedTuple):
-    """``x`` (k,) with ``value``, ``gradient``, ``hessian`` there, and the step that will be tried next."""
+    """``x`` (k,) with ``value``, ``gradient``, ``hessian`` there, and the step that will be tried next.
+
+    The step is ``sound`` if it is a whole Newton step, and the ``last`` if it promises next to nothing besides.
+    """
 
     x: jax.Array
     value: jax.Array
@@ -38,6 +46,7 @@ class NewtonState(NamedTuple):
     radius: jax.Array
     step: jax.Array
     predicted: jax.Array
+    sound: jax.Array
     last: jax.Array
     converged: jax.Array
     failed: jax.Array
@@ -84,7 +93,7 @@ class TrustRegion(AbstractMinimiser):
         infinite = zero + jnp.inf
         return NewtonState(
             x, infinite, jnp.zeros(k, x.dtype), jnp.eye(k, dtype=x.dtype), radius, jnp.zeros(k, x.dtype),
-            infinite, false, false, false,
+            infinite, false, false, false, false,
         )  # fmt: skip
 
     def step(self, objective: Objective, state: NewtonState) -> NewtonState:
@@ -95,7 +104,8 @@ class TrustRegion(AbstractMinimiser):
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
         ratio = jnp.where(first, 1.0, (state.value - value) / jnp.maximum(state.predicted, 1e-300))
         within_noise = (state.predicted < 100.0 * noise) & (value - state.value < 100.0 * noise)
-        accepted = finite & (first | (ratio > 1e-3) | within_noise)
+        last = state.last & (value - state.value < LAST_NOISE)
+        accepted = finite & (first | (ratio > 1e-3) | within_noise | last)
 
         length = self._norm(state.x, state.step)
         shrunk = jnp.where(accepted, length / 2.0, jnp.minimum(state.radius, length) / 4.0)
@@ -108,9 +118,10 @@ class TrustRegion(AbstractMinimiser):
         gradient = jnp.where(accepted, gradient, state.gradient)
         hessian = jnp.where(accepted, hessian, learnt)
         step, predicted, settled = self._propose(x, gradient, hessian, radius)
+        refused = finite & ~accepted & state.sound & (state.predicted < 100.0 * noise)  # nothing more can be won
         return NewtonState(
             x, value, gradient, hessian, radius, step, predicted,
-            settled & (predicted < self.tolerance), state.last & accepted, first & ~finite,
+            settled, settled & (predicted < self.tolerance), (state.last & accepted) | refused, first & ~finite,
         )  # fmt: skip
 
     def done(self, state: NewtonState) -> jax.Array:

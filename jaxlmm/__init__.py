@@ -7,11 +7,11 @@
 """
 
 from jaxlmm import covariance, datasets, plot
-from jaxlmm.api import design, deviance, fit, loglik
+from jaxlmm.api import design, deviance, fit, fit_many, loglik
 from jaxlmm.errors import DataError, FormulaError, JaxlmmError, KinshipError, OptionError
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
-from jaxlmm.results import Certificate, Fit, load
+from jaxlmm.results import Certificate, Fit, FitMany, load
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ __all__ = [
     "DataError",
     "Design",
     "Fit",
+    "FitMany",
     "FormulaError",
     "JaxlmmError",
     "KinshipError",
@@ -30,6 +31,7 @@ __all__ = [
     "design",
     "deviance",
     "fit",
+    "fit_many",
     "load",
     "loglik",
     "plot",

@@ -2,5 +2,6 @@
 
 from jaxlmm.api.fitting import fit
 from jaxlmm.api.likelihood import design, deviance, loglik
+from jaxlmm.api.many import fit_many
 
-__all__ = ["design", "deviance", "fit", "loglik"]
+__all__ = ["design", "deviance", "fit", "fit_many", "loglik"]

@@ -1,7 +1,21 @@
 """Programmes over arrays: a design and responses in, optima out. No pandas here."""
 
+from jaxlmm.engine.many import Found, rows_of, solve_many
 from jaxlmm.engine.optimum import Optima, judged, solve
+from jaxlmm.engine.own_rows import solve_own_rows, takes_own_rows
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.single import Solution, solve_single
 
-__all__ = ["Optima", "Problems", "Solution", "judged", "solve", "solve_single"]
+__all__ = [
+    "Found",
+    "Optima",
+    "Problems",
+    "Solution",
+    "judged",
+    "rows_of",
+    "solve",
+    "solve_many",
+    "solve_own_rows",
+    "solve_single",
+    "takes_own_rows",
+]

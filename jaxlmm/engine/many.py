@@ -20,12 +20,16 @@ from jaxlmm.engine.problems import (
     in_blocks,
     prepare_fixed,
     prepare_responses,
+    rows_all,
 )
-from jaxlmm.inference import Examination, Uncertainty, Units, Verdicts, uncertainty
+from jaxlmm.inference import Examination, Rows, Uncertainty, Units, Verdicts, uncertainty
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model.design import Design
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
+
+PERFECT = 1e-12
+"""Relative to the response, a residual of least squares of this length is rounding."""
 
 AT_ONCE = 2**28
 """Bytes that prepared responses, or one evaluation of a block of them, may take together."""
@@ -52,13 +56,13 @@ def solve_many(
     names: Sequence[str],
     first_order: AbstractMinimiser | None = None,
     done: Callable[[int], None] = lambda count: None,
-) -> Iterator[tuple[NumpyArray, Found]]:
+) -> Iterator[tuple[NumpyArray, Found | None]]:
     """Minimise the deviance of every response, some of them at a time.
 
     Parameters
     ----------
     design, y
-        The design and responses ``(n, m)`` in their own units, all of them finite and not constant.
+        The design and responses ``(n, m)`` in their own units, all of them finite.
     solver, method, first_order
         As in :func:`jaxlmm.engine.single.solve_single`.
     names
@@ -69,7 +73,8 @@ def solve_many(
     Yields
     ------
     places, found
-        ``(b,)`` the numbers of some of the responses, and what was found.
+        ``(b,)`` the numbers of some of the responses, and what was found; None for those that the fixed effects fit
+        perfectly.
     """
     likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
     if likelihood.solver.one_by_one:
@@ -81,29 +86,41 @@ def solve_many(
     while start < y.shape[1]:
         places = np.arange(start, min(start + group, y.shape[1]))
         try:
-            found = _together(likelihood, fixed, units, y[:, places], largest, names, first_order)
+            responses, varying = _prepared(likelihood, fixed, y[:, places], largest)
+            found = None
+            if varying.any():
+                problems = Problems(likelihood, responses, units, largest=largest, mesh=mesh_of_devices())
+                found = known(problems, solve(problems, first_order), names)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or largest == 1:
                 raise
             group, largest = max(group // 2, 1), largest // 2  # out of memory: half as many
             continue
-        yield places, found
+        if found is not None:
+            yield places[varying], found
+        if not varying.all():
+            yield places[~varying], None
         done(places.size)
         start += places.size
 
 
-def _together(
-    likelihood: Likelihood,
-    fixed: Any,
-    units: Units,
+def rows_of(
+    design: Design,
     y: NumpyArray,
-    largest: int,
-    names: Sequence[str],
-    first_order: AbstractMinimiser | None,
-) -> Found:
-    problems = Problems(likelihood, _prepared(likelihood, fixed, y, largest), units, largest=largest, mesh=_mesh())
-    optima = solve(problems, first_order)
-    return known(problems, optima, names)
+    theta: NumpyArray,
+    frames: Sequence[NumpyArray],
+    *,
+    solver: str,
+    method: str,
+) -> Rows:
+    """Return what optima ``theta`` (m, k) in ``frames`` (m, q, q) say of the rows of their responses ``y`` (n, m)."""
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
+    _, largest = _sizes(likelihood)
+    responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, largest)
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), ())
+    problems = Problems(likelihood, responses, units, largest=largest, mesh=mesh_of_devices())
+    rows = np.ascontiguousarray(pad(y, design.n_padded).T)
+    return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
 
 
 def known(problems: Problems, optima: Optima, names: Sequence[str]) -> Found:
@@ -114,15 +131,24 @@ def known(problems: Problems, optima: Optima, names: Sequence[str]) -> Found:
     return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts))
 
 
-def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> Response:
-    """Prepare responses (n, m) block by block."""
+def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> tuple[Response, NumpyArray]:
+    """Prepare responses (n, m) block by block; return those that vary, and which do (m,)."""
     padded, parts = likelihood.design.n_padded, []
     for places, count in blocks(y.shape[1], largest):
         block = y[:, places[0] : places[0] + count] if count == places.size else y[:, places]
         part = prepare_responses(likelihood, pad(block, padded))
         parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
     joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return jax.device_put(joined.replace(fixed=fixed))
+    varying = vary(joined, int(likelihood.design.n) - likelihood.design.n_fixed)
+    if not varying.all():
+        joined = jax.tree.map(lambda leaf: leaf[varying], joined)
+    return jax.device_put(joined.replace(fixed=fixed)), varying
+
+
+def vary(responses: Response, degrees: NumpyArray | int) -> NumpyArray:
+    """Return which responses (m,) the fixed effects leave something of; ``degrees`` are rows less columns."""
+    rest, explained = degrees * responses.scale**2, np.sum(responses.least_squares**2, axis=1)
+    return np.asarray(rest > PERFECT**2 * (rest + explained))
 
 
 def _sizes(likelihood: Likelihood) -> tuple[int, int]:
@@ -143,6 +169,7 @@ def _bytes(shapes: object) -> int:
     return sum(8 * int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
 
 
-def _mesh() -> jax.sharding.Mesh | None:
+def mesh_of_devices() -> jax.sharding.Mesh | None:
+    """Return the devices among which responses are spread; None for a single one."""
     devices = jax.local_devices()
     return jax.sharding.Mesh(np.array(devices), ("responses",)) if len(devices) > 1 else None

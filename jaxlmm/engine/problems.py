@@ -299,6 +299,18 @@ def examine_all(problems: Problems, index: Array, theta: Array, frames: Sequence
     return problems.each(one, index, theta, frames)
 
 
+@program()
+def rows_all(problems: Problems, index: Array, theta: Array, frames: Sequence[Array], y: Array) -> Rows:
+    """Return what problems ``index`` (b,) say of the rows of their responses ``y`` (b, N), at ``theta`` (b, k)."""
+
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], y: jax.Array) -> Rows:
+        likelihood, response, _ = problem
+        factors = likelihood.layout.factors(theta, frames)
+        return rows_at(likelihood, response, y, factors, likelihood.at(factors, response))
+
+    return problems.each(one, index, theta, frames, y)
+
+
 @program(once=True)
 def examine_one(problems: Problems, y: Array, theta: Array, frames: Sequence[Array]) -> tuple[Examination, Rows]:
     """Examine a single problem at ``theta`` (1, k), with what it says of the rows of ``y`` (N, 1); no first axis."""

@@ -6,6 +6,7 @@ from jaxlmm.formula.labels import GroupLabels, ModelLabels, TermLabels
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import Bar, ParsedFormula, parse
 from jaxlmm.formula.response import with_response
+from jaxlmm.formula.responses import Responses, read_responses
 from jaxlmm.formula.update import updated
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "ModelLabels",
     "ModelOptions",
     "ParsedFormula",
+    "Responses",
     "TermLabels",
     "build_frame",
     "parse",
+    "read_responses",
     "updated",
     "with_response",
 ]

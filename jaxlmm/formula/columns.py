@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
@@ -89,20 +88,3 @@ def _in_python(tokens: Sequence[Token], names: Collection[str]) -> list[Token]:
             token = Token("name", token.text.capitalize())
         written.append(token)
     return written
-
-
-def independent_columns(x: NumpyArray, tolerance: float = 1e-7) -> NumpyArray:
-    """Return which columns (p,) are kept when each must add to those before it, as R's ``qr`` does.
-
-    A column is dropped when less than ``tolerance`` of its length is left after projection on the kept ones.
-    """
-    basis = np.zeros((x.shape[0], 0))
-    kept = np.zeros(x.shape[1], bool)
-    for k in range(x.shape[1]):
-        rest = x[:, k] - basis @ (basis.T @ x[:, k])
-        rest = rest - basis @ (basis.T @ rest)
-        length = np.linalg.norm(rest)
-        if length > tolerance * np.linalg.norm(x[:, k]):
-            kept[k] = True
-            basis = np.column_stack([basis, rest / length])
-    return kept

@@ -22,7 +22,7 @@ from jaxlmm.formula.checks import (
     column_or_array,
     finite_or_raise,
 )
-from jaxlmm.formula.columns import as_arithmetic, independent_columns, model_columns, used_variables
+from jaxlmm.formula.columns import as_arithmetic, model_columns, used_variables
 from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import Levels, across_levels, grouping_levels, real_factors
@@ -31,7 +31,7 @@ from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.terms import STRUCTURES, TermBuilder, structures_of
 from jaxlmm.formula.tokens import Token, join
 from jaxlmm.formula.variables import plain_dtypes
-from jaxlmm.model.design import Design, Grouping, Term
+from jaxlmm.model.design import Design, Grouping, Term, independent_columns
 
 SMALLEST_ROWS = 256
 """Rows are padded to at least this many, so that small data sets share their programs."""

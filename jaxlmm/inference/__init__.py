@@ -3,10 +3,11 @@
 from jaxlmm.inference.certificate import STATUS, Verdict, Verdicts, certify
 from jaxlmm.inference.examine import Examination, Rows, Units, examine, rows_at
 from jaxlmm.inference.held import duals, patterns
-from jaxlmm.inference.uncertainty import Uncertainty, delta_method, uncertainty
+from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 
 __all__ = [
     "STATUS",
+    "Contrasts",
     "Examination",
     "Rows",
     "Uncertainty",

@@ -12,6 +12,14 @@ from jaxlmm.inference.examine import Examination
 from jaxlmm.inference.held import patterns
 
 
+class Contrasts(NamedTuple):
+    """An F test, or one per response: numerator and denominator degrees of freedom, and the ``statistic``."""
+
+    num_df: NumpyArray
+    den_df: NumpyArray
+    statistic: NumpyArray
+
+
 class Uncertainty(NamedTuple):
     """What is known about an optimum; what is known about many has a first axis over the responses everywhere.
 
@@ -26,14 +34,52 @@ class Uncertainty(NamedTuple):
     vcov: NumpyArray
     vcov_derivative: NumpyArray
 
-    def satterthwaite(self, contrasts: NumpyArray) -> NumpyArray:
-        """Return the degrees of freedom (..., c) of contrasts ``(c, p)`` of beta.
+    @property
+    def std_error(self) -> NumpyArray:
+        """Standard errors (..., p) of beta."""
+        return np.sqrt(np.diagonal(self.vcov, axis1=-2, axis2=-1))
 
-        ``2 v² / (gᵀ A g)`` with v the variance of the contrast, g its derivative in (theta, log sigma) and A their
-        covariance (Giesbrecht and Burns 1985; Kuznetsova et al. 2017). No refit is needed.
+    def satterthwaite(self) -> NumpyArray:
+        """Return the degrees of freedom (..., p) of each of beta.
+
+        ``2 v² / (gᵀ A g)`` with v the variance, g its derivative in (theta, log sigma) and A their covariance
+        (Giesbrecht and Burns 1985; Kuznetsova et al. 2017). No refit is needed.
         """
-        variance = np.einsum("ci,...ij,cj->...c", contrasts, self.vcov, contrasts, optimize=True)
-        gradient = np.einsum("ci,...ijk,cj->...ck", contrasts, self.vcov_derivative, contrasts, optimize=True)
+        gradient = np.moveaxis(np.diagonal(self.vcov_derivative, axis1=-3, axis2=-2), -1, -2)
+        return self._degrees(np.diagonal(self.vcov, axis1=-2, axis2=-1), gradient)
+
+    def contrasts(self, beta: NumpyArray, rows: NumpyArray, df: str) -> Contrasts:
+        """Test that ``rows`` (c, p) times beta (..., p) are all zero, by Wald's F.
+
+        Degrees of freedom combine those of the c directions in which the contrasts' estimates are uncorrelated (Fai and
+        Cornelius 1996; Kuznetsova et al. 2017); ``df`` ``"normal"`` gives infinite ones. Directions without a variance
+        do not count; a test of what is not estimated is NaN.
+        """
+        used = rows.any(axis=0)
+        beta, rows = beta[..., used], rows[:, used]
+        vcov, derivative = self.vcov[..., used, :][..., used], self.vcov_derivative[..., used, :, :][..., :, used, :]
+        known = np.asarray(np.isfinite(beta).all(axis=-1) & np.isfinite(vcov).all(axis=(-2, -1)))
+        values, vectors = np.linalg.eigh(np.where(known[..., None, None], rows @ vcov @ rows.T, 0.0))
+        counted = values > 1e-10 * np.max(values, axis=-1, keepdims=True, initial=0.0)
+        turned = vectors.swapaxes(-1, -2) @ rows  # (..., c, p)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            square = np.where(counted, np.einsum("...ci,...i->...c", turned, beta) ** 2 / values, 0.0)
+            number = counted.sum(axis=-1)
+            statistic = np.where(known, square.sum(axis=-1) / number, np.nan)
+            each = np.full(values.shape, np.inf)
+            if df != "normal":
+                gradient = np.einsum("...ci,...ijk,...cj->...ck", turned, derivative, turned, optimize=True)
+                each = self._degrees(values, gradient)
+            share = np.where(counted, np.where(np.isinf(each), 1.0, each / (each - 2.0)), 0.0).sum(axis=-1)
+            several = np.where(np.any(counted & (each <= 2.0), axis=-1), 2.0, 2.0 * share / (share - number))
+            highest = np.max(np.where(counted, each, -np.inf), axis=-1, initial=-np.inf)
+            lowest = np.min(np.where(counted, each, np.inf), axis=-1, initial=np.inf)
+            combined = np.where((number == 1) | (highest - lowest < 1e-8) | np.isinf(lowest), highest, several)
+        missing = ~known | (number == 0)
+        return Contrasts(np.where(missing, np.nan, number), np.where(missing, np.nan, combined), statistic)
+
+    def _degrees(self, variance: NumpyArray, gradient: NumpyArray) -> NumpyArray:
+        """Return degrees of freedom (..., c) of variances (..., c) with a ``gradient`` (..., c, k + 1)."""
         spread = np.sum((gradient @ self.psi_cov) * gradient, axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(2.0 * variance**2 / spread)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
+from jaxlmm._shapes import pad
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
@@ -101,3 +104,54 @@ class Design(Struct):
             shape = term.coords.shape[:2]
             found.append(np.bincount(place, z[:, 0] ** 2, minlength=shape[0] * shape[1]).reshape(shape) / n)
         return tuple(found)
+
+    def exact(self) -> Self:
+        """Return the same design without padding: for many responses, compiling once more is worth it."""
+        return self._taken(np.arange(int(self.n)), int(self.n))
+
+    def at_rows(self, rows: NumpyArray) -> tuple[Self, NumpyArray]:
+        """Return the design of some of its ``rows`` (r,), and which fixed-effect columns (p,) are left.
+
+        Columns that the others determine on these rows are left out. Rows are padded to as many as before; levels
+        without a row stay.
+        """
+        design = self._taken(rows, self.n_padded)
+        columns = np.asarray(design.basis)[: rows.size] @ np.asarray(self.triangle)
+        kept = independent_columns(columns)
+        basis, triangle = np.linalg.qr(columns[:, kept])
+        return design.replace(basis=pad(basis, self.n_padded), triangle=triangle), kept
+
+    def _taken(self, rows: NumpyArray, padded: int) -> Self:
+        def take(values: Array) -> NumpyArray:
+            return pad(np.asarray(values)[rows], padded)
+
+        def taken(term: Term) -> Term:
+            positions = None if term.positions is None else take(term.positions)
+            return term.replace(z=take(term.z), positions=positions)
+
+        return self.replace(
+            basis=take(self.basis),
+            root_weight=take(self.root_weight),
+            offset=take(self.offset),
+            n=np.int64(rows.size),
+            terms=tuple(taken(term) for term in self.terms),
+            groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
+            residual=None if self.residual is None else taken(self.residual),
+        )
+
+
+def independent_columns(x: NumpyArray, tolerance: float = 1e-7) -> NumpyArray:
+    """Return which columns (p,) are kept when each must add to those before it, as R's ``qr`` does.
+
+    A column is dropped when less than ``tolerance`` of its length is left after projection on the kept ones.
+    """
+    basis = np.zeros((x.shape[0], 0))
+    kept = np.zeros(x.shape[1], bool)
+    for k in range(x.shape[1]):
+        rest = x[:, k] - basis @ (basis.T @ x[:, k])
+        rest = rest - basis @ (basis.T @ rest)
+        length = np.linalg.norm(rest)
+        if length > tolerance * np.linalg.norm(x[:, k]):
+            kept[k] = True
+            basis = np.column_stack([basis, rest / length])
+    return kept

@@ -5,5 +5,6 @@ from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.fit import Fit, Origin
 from jaxlmm.results.loaded import load
+from jaxlmm.results.many import FitMany, ManyOrigin
 
-__all__ = ["Call", "Certificate", "Estimates", "Fit", "Origin", "load"]
+__all__ = ["Call", "Certificate", "Estimates", "Fit", "FitMany", "ManyOrigin", "Origin", "load"]

@@ -13,7 +13,10 @@ from jaxlmm.errors import OptionError, choose, nearest
 from jaxlmm.results.tables import intervals
 
 if TYPE_CHECKING:
+    from jaxlmm.formula import ModelLabels
+    from jaxlmm.results.estimates import Estimates
     from jaxlmm.results.fit import Fit
+    from jaxlmm.results.many_estimates import ManyEstimates
 
 
 def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
@@ -30,16 +33,8 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
         ``group estimate std_error conf_low conf_high at_boundary fixed``. Standard errors come from the exact
         Hessian; a parameter at a boundary or on a ridge has none.
     """
-    choose("scale", scale, ("sd", "variance"))
     found = fit.estimates
-    names, estimate = list(found.labels.parameters), found.report.copy()
-    with np.errstate(invalid="ignore"):
-        std_error = np.sqrt(np.diag(found.uncertainty.report_cov))
-    if scale == "variance":
-        is_sd = np.array([name.split(": ")[-1].startswith("sd") for name in names])
-        std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
-        estimate = np.where(is_sd, estimate**2, estimate)
-        names = [name.replace(": sd", ": var", 1) for name in names]
+    names, estimate, std_error = on_scale(found, scale)
     low, high = intervals(names, estimate, std_error)
     table = {
         "group": [name.split(": ")[0] for name in names],
@@ -51,6 +46,20 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
         "fixed": False,
     }
     return pd.DataFrame(table, index=pd.Index(names, name="parameter"))
+
+
+def on_scale(found: Estimates | ManyEstimates, scale: str) -> tuple[list[str], NumpyArray, NumpyArray]:
+    """Return names, estimates (..., r) and standard errors of the variance parameters on a ``scale``."""
+    choose("scale", scale, ("sd", "variance"))
+    names, estimate = list(found.labels.parameters), found.report.copy()
+    with np.errstate(invalid="ignore"):
+        std_error = np.sqrt(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1))
+    if scale == "variance":
+        is_sd = np.array([name.split(": ")[-1].startswith("sd") for name in names])
+        std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
+        estimate = np.where(is_sd, estimate**2, estimate)
+        names = [name.replace(": sd", ": var", 1) for name in names]
+    return names, estimate, std_error
 
 
 def ranef(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
@@ -93,23 +102,22 @@ def coef_by(fit: Fit, group: str) -> pd.DataFrame:
     308         253.66  19.67
     309         211.01   1.85
     """
-    check_group(fit, group)
+    check_group(fit.estimates.labels, group)
     modes, fixed = _one_group(fit, [modes.values for modes in fit.estimates.modes], group), fit.fixef()
     names = [*(name for name in modes if name not in fixed.index), *fixed.index]
     return modes.reindex(columns=names, fill_value=0.0) + fixed.reindex(names, fill_value=0.0)
 
 
-def check_group(fit: Fit, group: object) -> None:
+def check_group(labels: ModelLabels, group: object) -> None:
     """Raise unless a random term is grouped by ``group``."""
-    grouped = fit.estimates.labels.groups
-    if group not in grouped:
-        raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(str(group), grouped)}.")
+    if group not in labels.groups:
+        raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(str(group), labels.groups)}.")
 
 
 def _by_group(fit: Fit, arrays: Sequence[NumpyArray], group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
     if group is None:
         return {name: _one_group(fit, arrays, name) for name in fit.estimates.labels.groups}
-    check_group(fit, group)
+    check_group(fit.estimates.labels, group)
     return _one_group(fit, arrays, group)
 
 

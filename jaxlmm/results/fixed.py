@@ -74,6 +74,6 @@ def coef(fit: Fit, df: str = "satterthwaite", *, level: float = 0.95) -> pd.Data
     found, names = fit.estimates, list(fit.estimates.labels.fixed_names)
     count = np.full(len(names), np.inf)
     if choose_df(df) == "satterthwaite":
-        count = found.uncertainty.satterthwaite(np.eye(len(names)))
-    table = t_table(names, found.beta, np.sqrt(np.diag(found.uncertainty.vcov)), count, level)
+        count = found.uncertainty.satterthwaite()
+    table = t_table(names, found.beta, found.uncertainty.std_error, count, level)
     return table.reindex(pd.Index(found.labels.column_names, name="term"))

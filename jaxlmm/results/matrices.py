@@ -85,7 +85,7 @@ def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
     """
     from scipy.sparse import csr_array
 
-    check_group(fit, group)
+    check_group(fit.estimates.labels, group)
     level = fit.frame.levels[group]
     mine = [place for place, labels in enumerate(fit.frame.labels.terms) if labels.group == group]
     names = [column for place in mine for column in fit.frame.labels.terms[place].columns]

@@ -18,7 +18,9 @@ from jaxlmm.results.effects import check_group
 from jaxlmm.results.tables import estimate_frame
 
 if TYPE_CHECKING:
+    from jaxlmm.results.estimates import Estimates
     from jaxlmm.results.fit import Fit
+    from jaxlmm.results.many_estimates import ManyEstimates
 
 
 def ratio(fit: Fit, group: str) -> pd.Series:
@@ -26,13 +28,9 @@ def ratio(fit: Fit, group: str) -> pd.Series:
 
     Variances are averaged over the rows. Returns ``estimate std_error conf_low conf_high``.
     """
-    groups = _groups(fit)
-    check_group(fit, group)
-    variances, jacobian = _by_group(fit)
-    place, total = groups.index(group), variances.sum()
-    gradient = (np.eye(len(groups))[place] - variances[place] / total) / total
-    std_error = delta_method((gradient @ jacobian)[None], fit.estimates.uncertainty.component_cov)
-    return _share_frame([group], np.array([variances[place] / total]), std_error).iloc[0]
+    check_group(fit.estimates.labels, group)
+    share, std_error = ratio_of(fit.estimates, group)
+    return _share_frame([group], share[None], std_error[None]).iloc[0]
 
 
 def pve(fit: Fit) -> pd.DataFrame:
@@ -40,21 +38,39 @@ def pve(fit: Fit) -> pd.DataFrame:
 
     The variance of the fixed part is the sample variance of Xβ.
     """
-    groups = _groups(fit)
-    variances, jacobian = _by_group(fit)
-    found = fit.estimates
-    slope = 2.0 * found.column_cov @ found.beta
-    fixed = 0.5 * float(found.beta @ slope)
-    values = np.array([fixed, *variances])
-    shares = values / values.sum()
-    gradient = (np.eye(values.size) - shares[:, None]) / values.sum()
-    wide = np.zeros((values.size, slope.size + jacobian.shape[1]))
-    wide[0, : slope.size], wide[1:, slope.size :] = slope, jacobian
-    covariance = np.zeros((wide.shape[1], wide.shape[1]))
-    covariance[: slope.size, : slope.size] = found.uncertainty.vcov
-    covariance[slope.size :, slope.size :] = found.uncertainty.component_cov
-    std_error = delta_method(gradient @ wide, covariance)
-    return _share_frame(["fixed", *groups], shares, std_error).rename_axis("component")
+    shares, std_error = pve_of(fit.estimates)
+    return _share_frame(components_of(fit.estimates), shares, std_error).rename_axis("component")
+
+
+def components_of(found: Estimates | ManyEstimates) -> list[str]:
+    """Return the names of the components of the total variance: the fixed part, each group, the residual."""
+    return ["fixed", *found.labels.groups, "Residual"]
+
+
+def ratio_of(found: Estimates | ManyEstimates, group: str) -> tuple[NumpyArray, NumpyArray]:
+    """Return the share (...) of a group and its standard error."""
+    variances, jacobian = _by_group(found)
+    place, total = list(found.labels.groups).index(group), variances.sum(axis=-1)
+    share = np.asarray(variances[..., place] / total)
+    gradient = (np.eye(variances.shape[-1])[place] - share[..., None]) / total[..., None]
+    std_error = delta_method((gradient @ jacobian)[..., None, :], found.uncertainty.component_cov)
+    return share, std_error[..., 0]
+
+
+def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
+    """Return the shares (..., c) of all components and their standard errors."""
+    variances, jacobian = _by_group(found)
+    slope = 2.0 * np.einsum("...ij,...j->...i", found.column_cov, found.beta)
+    fixed = 0.5 * np.sum(found.beta * slope, axis=-1, keepdims=True)
+    values = np.concatenate([fixed, variances], axis=-1)
+    total = values.sum(axis=-1)[..., None]
+    shares, p, t = values / total, slope.shape[-1], jacobian.shape[1]
+    gradient = (np.eye(values.shape[-1]) - shares[..., :, None]) / total[..., None]
+    wide = np.zeros((*values.shape, p + t))
+    wide[..., 0, :p], wide[..., 1:, p:] = slope, jacobian
+    covariance = np.zeros((*values.shape[:-1], p + t, p + t))
+    covariance[..., :p, :p], covariance[..., p:, p:] = found.uncertainty.vcov, found.uncertainty.component_cov
+    return shares, delta_method(gradient @ wide, covariance)
 
 
 @in_double_precision
@@ -107,13 +123,8 @@ def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) ->
     return estimate_frame(names, shares, np.where(shares == 0.0, np.nan, std_error), "share")
 
 
-def _groups(fit: Fit) -> list[str]:
-    return [*fit.estimates.labels.groups, "Residual"]
-
-
-def _by_group(fit: Fit) -> tuple[NumpyArray, NumpyArray]:
-    """Mean variance of each group and the residual (g,), and its derivative in the components (g, terms + 1)."""
-    groups = _groups(fit)
-    owners = [*(term.group for term in fit.estimates.labels.terms), "Residual"]
-    jacobian = np.array([[float(owner == group) for owner in owners] for group in groups])
-    return jacobian @ fit.estimates.components, jacobian
+def _by_group(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
+    """Mean variance of each group and the residual (..., g), and its derivative in the components (g, terms + 1)."""
+    owners = [*(term.group for term in found.labels.terms), "Residual"]
+    jacobian = np.array([[float(owner == group) for owner in owners] for group in components_of(found)[1:]])
+    return found.components @ jacobian.T, jacobian

@@ -21,6 +21,12 @@ def t_table(
     OptionError
         If ``level`` is not between 0 and 1.
     """
+    columns = t_columns(estimate, std_error, df, level)
+    return pd.DataFrame(np.column_stack(columns), index=pd.Index(names, name="term"), columns=COEF_COLUMNS)
+
+
+def t_columns(estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float) -> list[NumpyArray]:
+    """Return the columns of :func:`t_table`, in the shape of ``estimate``."""
     from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
     check_level(level)
@@ -32,14 +38,13 @@ def t_table(
     p_value = 2.0 * np.where(normal, ndtr(-np.abs(statistic)), stdtr(finite, -np.abs(statistic)))
     tail = 0.5 + 0.5 * level
     half = std_error * np.where(normal, ndtri(tail), stdtrit(finite, tail))
-    columns = [estimate, std_error, df, statistic, p_value, estimate - half, estimate + half]
-    return pd.DataFrame(np.column_stack(columns), index=pd.Index(names, name="term"), columns=COEF_COLUMNS)
+    return [estimate, std_error, df, statistic, p_value, estimate - half, estimate + half]
 
 
 def intervals(
     names: list[str], estimate: NumpyArray, std_error: NumpyArray, level: float = 0.95
 ) -> tuple[NumpyArray, NumpyArray]:
-    """Return Wald limits on the scale that keeps each parameter in its range.
+    """Return Wald limits (..., c) on the scale that keeps each of c parameters in its range.
 
     Standard deviations and variances on the log scale, correlations on Fisher's z scale, shares and ``rho`` on the
     logit scale, anything else as it is.
@@ -50,7 +55,8 @@ def intervals(
     half = float(ndtri(0.5 + 0.5 * level)) * std_error
     low, high = estimate - half, estimate + half
     with np.errstate(all="ignore"):
-        for i, name in enumerate(names):
+        for place, name in enumerate(names):
+            i = (..., place)
             value, width = estimate[i], half[i]
             kind = name.split(": ")[-1].split("(")[0]
             if kind in ("sd", "var"):
@@ -77,3 +83,13 @@ def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray
     low, high = intervals(scales, estimate.astype(float), std_error.astype(float))
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     return pd.DataFrame(table, index=pd.Index(names))
+
+
+def status_counts(words: NumpyArray) -> str:
+    """Say how often each status occurs, the most frequent first.
+
+    >>> status_counts(np.array(["interior", "boundary", "interior"]))
+    'interior 2, boundary 1'
+    """
+    names, counts = np.unique(words.astype(str), return_counts=True)
+    return ", ".join(f"{names[place]} {counts[place]}" for place in np.argsort(-counts, kind="stable"))

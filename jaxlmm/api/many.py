@@ -1,0 +1,238 @@
+"""``fit_many``: the same model for many responses."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from jaxlmm._precision import in_double_precision
+from jaxlmm._typing import NumpyArray
+from jaxlmm.api.call import Call
+from jaxlmm.api.names import named_options
+from jaxlmm.api.progress import progress_bar
+from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.engine import solve_many, solve_own_rows, takes_own_rows
+from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
+from jaxlmm.formula.checks import as_frame, as_table
+from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.model.layout import Layout
+from jaxlmm.results import Fit, FitMany, ManyOrigin
+from jaxlmm.results.many_estimates import Collector
+from jaxlmm.results.many_rows import patterns_of
+from jaxlmm.solvers import select
+
+SHARED = 32
+"""With at least this many responses, a pattern of missing values is worth a design of its own."""
+
+
+@named_options
+def fit_many(
+    formula: str,
+    data: Any,
+    *,
+    responses: Any = None,
+    id: str | None = None,
+    progress: bool | None = None,
+    method: str = "REML",
+    weights: str | Sequence[float] | None = None,
+    offset: str | Sequence[float] | None = None,
+    kinship: Mapping[str, pd.DataFrame] | None = None,
+    covariance: Mapping[str, AbstractCovariance] | None = None,
+    residual: str | None = None,
+    solver: str = "auto",
+    optimizer: Any = "newton",
+) -> FitMany:
+    """Fit a linear mixed model to many responses, each at its own exact optimum.
+
+    What does not depend on the response is done once; all responses are minimised together, in blocks that fit into
+    memory. A response that cannot be fitted is a row with a status and a reason, never an exception.
+
+    Parameters
+    ----------
+    formula
+        As in :func:`jaxlmm.fit`, with nothing left of ``~`` beside ``responses``, or with ``cbind(y1, y2) ~ ...``.
+    data
+        A data frame (pandas, polars, pyarrow). Rows in which a predictor is missing are dropped, and counted. A missing
+        value of a response leaves the row out for that response alone; columns such as ``poly(x, 2)`` are coded once,
+        on all rows, as R does.
+    responses
+        Names of columns of the data or a pattern (``"gene*"``); a frame with a response per column; an array (rows,
+        responses) in the order of the rows, whose columns are called y1, y2, ...
+    id
+        The column of the data that holds the labels of the rows of a frame ``responses``. Without it, a frame is
+        matched by its index if both it and the data have labels, else by position.
+    progress
+        Whether a bar is shown; by default on a terminal or in a notebook.
+    method, weights, offset, kinship, covariance, residual, solver, optimizer
+        As in :func:`jaxlmm.fit`.
+
+    Returns
+    -------
+    FitMany
+        Tables by response and term.
+
+    Raises
+    ------
+    FormulaError, DataError, KinshipError, OptionError
+        Before any computing: what is wrong with the model, the data, or all responses; never for a single response.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm, numpy as np
+    >>> sleep = lmm.datasets.sleepstudy()
+    >>> Y = np.random.default_rng(1).normal(size=(180, 3)) + sleep[["Reaction"]].to_numpy() / 50
+    >>> many = lmm.fit_many("~ Days + (Days | Subject)", sleep, responses=Y)
+    >>> many.tidy().query("term == 'Days'")[["response", "n", "estimate", "status"]].round(3)
+      response    n  estimate    status
+    1       y1  180     0.192  boundary
+    3       y2  180     0.178  interior
+    5       y3  180     0.242  interior
+    """
+    options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
+    call = Call(formula, data, options, method=method, solver=solver, optimizer=optimizer)
+    return run_many(call, responses, id, progress)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class SingleCalls:
+    """Fits one response of many alone: the call's formula with that response on its left side."""
+
+    call: Call
+
+    def single(self, name: str, y: NumpyArray) -> Fit:
+        """Fit the response ``y`` (N,)."""
+        table = as_table(self.call.data)
+        frame = as_frame(table, list(table.columns)).assign(**{name: y})
+        right = join(tokenize(self.call.formula.split("~", 1)[1]))
+        return dataclasses.replace(self.call, formula=f"`{name}` ~ {right}", data=frame).run()
+
+
+@in_double_precision
+@np.errstate(all="ignore")  # what is not finite ends in a status, not in a warning
+def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) -> FitMany:
+    """Fit the model of a call to responses found as :func:`fit_many` says."""
+    started = time.perf_counter()
+    parsed = parse(call.formula)
+    read = read_responses(parsed, call.data, responses, id)
+    frame = build_frame(parsed._replace(response=()), call.data, call.options)
+    choice = select(frame.design, call.solver)
+    y = read.values if frame.used.all() else read.values[frame.used]
+    n = np.full(y.shape[1], len(y))
+    doubtful = np.flatnonzero(~np.isfinite(y.sum(axis=0)))
+    n[doubtful] = np.isfinite(y[:, doubtful]).sum(axis=0)
+    collector = Collector(frame, n, Layout.of(frame.design).n_theta)
+    with progress_bar(y.shape[1], progress, "responses") as done:
+        _solve(collector, frame, y, call, choice.name, done)
+    seconds, device = time.perf_counter() - started, str(jax.devices()[0])
+    estimates = collector.finish(read, choice, call.method, device, seconds)
+    return FitMany(estimates, ManyOrigin(frame, read.values, SingleCalls(call)))
+
+
+def _solve(collector: Collector, frame: ModelFrame, y: NumpyArray, call: Call, solver: str, done: Any) -> None:
+    """Fit what can be fitted, pattern by pattern of missing values, and say why the rest cannot."""
+    design, method, names = frame.design, call.method, frame.labels.parameters
+    infinite = np.flatnonzero(np.isinf(y[:, np.flatnonzero(~np.isfinite(y.sum(axis=0)))]).any(axis=0))
+    hopeless = np.zeros(y.shape[1], bool)
+    doubtful = np.flatnonzero(~np.isfinite(y.sum(axis=0)))
+    for places, reason in (
+        (doubtful[infinite], "infinite"),
+        (np.flatnonzero(collector.arrays["n"] == 0), "all_missing"),
+    ):
+        collector.fail(places, reason)
+        hopeless[places] = True
+    candidates = np.flatnonzero(~hopeless)
+    done(int(hopeless.sum()))
+    covariances = _Covariances(frame.x)
+
+    scattered: list[NumpyArray] = []
+    own: list[tuple[NumpyArray, NumpyArray]] = []
+    for rows, some in patterns_of(y[:, candidates] if hopeless.any() else y):
+        places = candidates[some]
+        if rows.size == len(y):
+            block = y if places.size == y.shape[1] else y[:, places]
+            column_cov, exact = covariances.of(None), design.exact()
+            for part, found in solve_many(
+                exact, block, solver=solver, method=method, names=names, first_order=call.first_order, done=done
+            ):
+                if found is None:
+                    _explain(collector, frame, block[:, part], np.arange(len(y)), places[part])
+                else:
+                    collector.add(places[part], found, column_cov)
+        elif places.size < SHARED and takes_own_rows(design, solver):
+            scattered.append(places)
+        else:
+            own.append((rows, places))
+
+    together = np.concatenate(scattered) if scattered else np.zeros(0, int)
+    if together.size:
+        exact = design.exact()
+        for part, found in solve_own_rows(
+            exact, y[:, together], method=method, names=names, first_order=call.first_order, done=done
+        ):
+            places = together[part]
+            if found is None:
+                own += [(rows, places[some]) for rows, some in patterns_of(y[:, places])]
+            else:
+                collector.add(places, found, covariances.of(np.isfinite(y[:, places])))
+    for rows, places in own:
+        _alone(collector, frame, y, rows, places, call, solver, done)
+
+
+def _alone(
+    collector: Collector,
+    frame: ModelFrame,
+    y: NumpyArray,
+    rows: NumpyArray,
+    places: NumpyArray,
+    call: Call,
+    solver: str,
+    done: Any,
+) -> None:
+    """Fit the responses of one pattern of missing values on a design of their own."""
+    some, kept = frame.design.at_rows(rows)
+    if rows.size <= kept.sum():
+        collector.fail(places, "too_few_rows")
+        done(places.size)
+        return
+    block, names = y[np.ix_(rows, places)], frame.labels.parameters
+    x = frame.x[np.ix_(rows, np.flatnonzero(kept))]
+    column_cov = np.full((kept.size, kept.size), np.nan)
+    column_cov[np.ix_(kept, kept)] = _Covariances(x).of(None)
+    for part, found in solve_many(
+        some, block, solver=solver, method=call.method, names=names, first_order=call.first_order, done=done
+    ):
+        if found is None:
+            _explain(collector, frame, block[:, part], rows, places[part])
+        else:
+            collector.add(places[part], found, column_cov, kept)
+
+
+def _explain(collector: Collector, frame: ModelFrame, y: NumpyArray, rows: NumpyArray, places: NumpyArray) -> None:
+    """Say why responses (n, b) without a residual have no fit."""
+    constant = np.ptp(y - frame.offset[rows, None], axis=0) == 0
+    collector.fail(places[constant], "constant")
+    collector.fail(places[~constant], "perfect_fit")
+
+
+class _Covariances:
+    """Sample covariances of the fixed-effect columns (n, p) over the rows of each response."""
+
+    def __init__(self, x: NumpyArray) -> None:
+        self.x = x - x.mean(axis=0)
+
+    def of(self, present: NumpyArray | None) -> NumpyArray:
+        """Return (p, p) over all rows, or (b, p, p) over those ``present`` (n, b) in each response."""
+        x, (n, p) = self.x, self.x.shape
+        if present is None:
+            return np.asarray(x.T @ x / (n - 1))
+        counts, there = present.sum(axis=0), present.astype(float)
+        products = (x[:, :, None] * x[:, None, :]).reshape(n, p * p)
+        means = (there.T @ x) / counts[:, None]
+        total = (there.T @ products).reshape(-1, p, p) - counts[:, None, None] * means[:, :, None] * means[:, None, :]
+        return np.asarray(total / (counts - 1)[:, None, None])

@@ -1,0 +1,185 @@
+"""Many responses: found, named, and laid on the rows of the data."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import DataError, FormulaError, nearest
+from jaxlmm.formula.checks import as_frame, as_table, check_unique
+from jaxlmm.formula.columns import as_arithmetic, model_columns, used_variables
+from jaxlmm.formula.parse import ParsedFormula
+from jaxlmm.formula.tokens import Token, join, split
+from jaxlmm.formula.variables import plain_dtypes
+
+
+class Responses(NamedTuple):
+    """Responses on the rows of the data: ``values`` (N, m), NaN where missing, by ``names`` (m,).
+
+    ``matched`` says how they found their rows; ``unmatched`` counts rows of the responses that the data do not have.
+    """
+
+    names: tuple[str, ...]
+    values: NumpyArray
+    matched: str
+    unmatched: int = 0
+
+
+def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | None) -> Responses:
+    """Find the responses of a formula, or those beside it, and lay them on the rows of the data.
+
+    Parameters
+    ----------
+    parsed
+        A formula whose left side is empty, one response, or ``cbind(y1, y2)``.
+    data
+        The data frame.
+    responses
+        None for the formula's left side; names or patterns (``"gene*"``) of columns of the data; a frame with one
+        response per column; an array (N, m) in the order of the rows.
+    id
+        The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
+        if both it and the data have labels, else by position.
+
+    Raises
+    ------
+    FormulaError, DataError
+        If there is no response, or two places name some; if rows cannot be matched; if a response holds no numbers.
+    """
+    table = as_table(data)
+    if responses is None:
+        if not parsed.response:
+            raise FormulaError(
+                f"formula {parsed.text!r}: expected responses, got none; write responses=, or 'cbind(y1, y2) ~ x'."
+            )
+        found = _of_formula(parsed, table)
+    elif parsed.response:
+        raise FormulaError(
+            f"formula {parsed.text!r}: expected nothing left of '~' beside responses=, got {join(parsed.response)}."
+        )
+    elif isinstance(responses, str) or _is_names(responses):
+        found = _named(table, [responses] if isinstance(responses, str) else list(responses))
+    elif hasattr(responses, "columns"):
+        found = _of_frame(table, responses, id)
+    else:
+        found = _of_array(table, responses)
+    if id is not None and not hasattr(responses, "columns"):
+        raise DataError("id: expected a frame of responses whose rows it labels; leave it out for names and arrays.")
+    if not found.names:
+        raise DataError("responses: expected at least one column, got none.")
+    twice = pd.Index(found.names)[pd.Index(found.names).duplicated()]
+    if len(twice):
+        raise DataError(f"responses: expected different names, got {twice[0]!r} more than once; rename the copies.")
+    return found
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, Sequence) and bool(value) and all(isinstance(name, str) for name in value)
+
+
+def _of_formula(parsed: ParsedFormula, table: Any) -> Responses:
+    tokens = list(parsed.response)
+    called = len(tokens) > 3 and [token.text for token in tokens[:2]] == ["cbind", "("] and tokens[-1].text == ")"
+    parts = [part for _, part in split(tokens[2:-1], (",",))] if called else [tokens]
+    if not all(parts):
+        raise FormulaError(f"formula {parsed.text!r}: a response is missing in {join(tokens)}.")
+    names = tuple(join(part).strip("`") for part in parts)
+    return Responses(names, np.column_stack([_expression(part, table) for part in parts]), "columns of the data")
+
+
+def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
+    """Return the values (N,) of one response, NaN where a variable of it is missing."""
+    used = used_variables(tokens, table.columns)
+    frame = as_frame(table, list(dict.fromkeys(used)))
+    if len(tokens) == 1 and used:
+        return _numbers(frame)[:, 0]
+    complete = frame.notna().all(axis=1).to_numpy()
+    values = np.full(len(frame), np.nan)
+    if complete.any():
+        values[complete] = model_columns(as_arithmetic(tokens), plain_dtypes(frame[complete])).matrix[:, 0]
+    return values
+
+
+def _named(table: Any, patterns: Sequence[str]) -> Responses:
+    columns, names = [str(column) for column in table.columns], []
+    for pattern in patterns:
+        exact = pattern in columns
+        some = [pattern] if exact else fnmatch.filter(columns, pattern) if set(pattern) & set("*?[") else []
+        if not some:
+            raise DataError(f"responses: {pattern!r} is no column of the data; {nearest(pattern, columns)}.")
+        names += some
+    names = list(dict.fromkeys(names))
+    check_unique(names, table.columns)
+    return Responses(tuple(names), _numbers(as_frame(table, names)), "columns of the data")
+
+
+def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
+    labelled = isinstance(responses, pd.DataFrame)
+    other = as_table(responses)
+    frame = as_frame(other, list(other.columns))
+    if id is not None and id in frame.columns:
+        frame, labelled = frame.set_index(id), True
+    names = tuple(str(name) for name in frame.columns)
+    if id is not None:
+        if id not in table.columns:
+            raise DataError(f"id: {id!r} is no column of the data; {nearest(id, table.columns)}.")
+        if not labelled:
+            raise DataError(
+                f"id: expected the column {id!r} in the responses too, or a pandas frame with labelled rows."
+            )
+        labels, matched = pd.Index(as_frame(table, [id])[id]), f"by {id}"
+    elif labelled and isinstance(table, pd.DataFrame) and _has_labels(frame) and _has_labels(table):
+        labels, matched = table.index, "by index"
+    else:
+        if len(frame) != len(table):
+            raise DataError(
+                f"responses: expected one row for each of the {len(table)} rows of the data, got {len(frame)}; match "
+                "them by id=, a column of the data that holds the labels of the responses' rows."
+            )
+        return Responses(names, _numbers(frame), "by position")
+    for what, index in (("responses", frame.index), ("data", labels)):
+        if index.has_duplicates:
+            raise DataError(f"{what}: expected one row per label, got {index[index.duplicated()][0]!r} more than once.")
+    places = frame.index.get_indexer(labels)
+    if (places < 0).any():
+        lost = labels[places < 0]
+        raise DataError(
+            f"responses: expected a row for every row of the data, got none for {len(lost)} of {len(labels)}, the "
+            f"first labelled {lost[0]!r} ({type(lost[0]).__name__}); the responses have labels such as "
+            f"{frame.index[0]!r} ({type(frame.index[0]).__name__}). Select the rows of the data that have responses."
+        )
+    return Responses(names, _numbers(frame)[places], matched, len(frame) - len(labels))
+
+
+def _has_labels(frame: pd.DataFrame) -> bool:
+    return not frame.index.equals(pd.RangeIndex(len(frame)))
+
+
+def _of_array(table: Any, responses: Any) -> Responses:
+    values = np.asarray(responses)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or len(values) != len(table):
+        raise DataError(
+            f"responses: expected an array with {len(table)} rows, those of the data, and a column per response, got "
+            f"shape {np.shape(responses)}."
+        )
+    if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):
+        raise DataError(f"responses: expected real numbers, got {values.dtype}.")
+    return Responses(tuple(f"y{number + 1}" for number in range(values.shape[1])), values.astype(float), "by position")
+
+
+def _numbers(frame: pd.DataFrame) -> NumpyArray:
+    """Return the numbers (N, m) of a frame, NaN where missing."""
+    wrong = [name for name in frame if not (pd.api.types.is_numeric_dtype(frame[name]))]
+    wrong += [name for name in frame if pd.api.types.is_complex_dtype(frame[name])]
+    if wrong:
+        raise DataError(
+            f"responses: expected numbers, got {frame[wrong[0]].dtype} in {wrong[0]!r} ({len(wrong)} such columns); "
+            "convert or leave them out."
+        )
+    return frame.to_numpy(float, na_value=np.nan)

@@ -1,0 +1,123 @@
+"""What many fits say that needs no row: numbers with a first axis over the responses, beside their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.engine import Found
+from jaxlmm.formula import ModelFrame, ModelLabels, Responses
+from jaxlmm.inference import STATUS, Uncertainty
+from jaxlmm.solvers import Choice
+
+FAILED = STATUS.index("failed")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ManyEstimates:
+    """Fits of m responses; a response without an optimum has NaN, the status ``failed`` and a ``reason`` in words.
+
+    As in :class:`jaxlmm.results.estimates.Estimates`, each with a first axis: ``beta`` (m, p), ``column_cov``
+    (m, p, p), ``report`` (m, r), ``components`` (m, terms + 1). ``n`` (m,) are the rows of each response, ``status``
+    (m,) places in ``STATUS``. ``theta`` (m, k) is written in ``frames`` (m, q, q), one per term.
+    """
+
+    labels: ModelLabels
+    method: str
+    names: tuple[str, ...]
+    matched: str
+    unmatched: int
+    n_dropped: int
+    n_groups: dict[str, int]
+    solver: str
+    solver_reason: str
+    device: str
+    seconds: float
+    n: NumpyArray
+    status: NumpyArray
+    reason: NumpyArray
+    deviance: NumpyArray
+    sigma: NumpyArray
+    is_singular: NumpyArray
+    theta: NumpyArray
+    frames: tuple[NumpyArray, ...]
+    beta: NumpyArray
+    column_cov: NumpyArray
+    report: NumpyArray
+    components: NumpyArray
+    at_boundary: NumpyArray
+    uncertainty: Uncertainty
+
+    @property
+    def words(self) -> NumpyArray:
+        """The status of each response (m,) in words."""
+        return np.array(STATUS, dtype=object)[self.status]
+
+
+class Collector:
+    """Fills the arrays of :class:`ManyEstimates` while responses are finished, in whatever order."""
+
+    def __init__(self, frame: ModelFrame, n: NumpyArray, k: int) -> None:
+        m, p, r, t = n.size, frame.x.shape[1], len(frame.labels.parameters), len(frame.labels.terms) + 1
+
+        def unknown(*shape: int) -> NumpyArray:
+            return np.full((m, *shape), np.nan)
+
+        self.frame = frame
+        self.arrays: dict[str, Any] = {
+            "n": n, "status": np.full(m, FAILED, np.int8), "reason": np.full(m, "", object),
+            "deviance": unknown(), "sigma": unknown(), "is_singular": np.zeros(m, bool), "theta": unknown(k),
+            "beta": unknown(p), "report": unknown(r), "components": unknown(t), "at_boundary": np.zeros((m, r), bool),
+            "column_cov": unknown(p, p),
+        }  # fmt: skip
+        sizes = [term.size if not term.over_positions else 1 for term in frame.design.terms]
+        self.frames = tuple(unknown(q, q) for q in sizes)
+        self.uncertainty = Uncertainty(
+            unknown(k + 1, k + 1), unknown(r, r), unknown(t, t), unknown(p, p), unknown(p, p, k + 1)
+        )
+
+    def fail(self, places: NumpyArray, reason: str) -> None:
+        """Note why responses have no optimum."""
+        self.arrays["reason"][places] = reason
+
+    def add(self, places: NumpyArray, found: Found, column_cov: NumpyArray, kept: NumpyArray | None = None) -> None:
+        """Take what was found for responses ``places`` (b,); ``kept`` (p,) marks the columns that their rows leave."""
+        own, optima, examination = self.arrays, found.optima, found.examination
+        own["deviance"][places], own["sigma"][places] = optima.value, examination.sigma
+        own["status"][places], own["theta"][places] = found.verdicts.status, optima.theta
+        own["is_singular"][places] = np.any(optima.held != 0, axis=1)
+        own["report"][places], own["components"][places] = examination.values.report, examination.values.components
+        own["at_boundary"][places] = found.verdicts.at_boundary
+        for mine, theirs in zip(self.frames, optima.frames, strict=True):
+            mine[places] = theirs
+        columns = np.arange(self.frame.x.shape[1]) if kept is None else np.flatnonzero(kept)
+        own["beta"][np.ix_(places, columns)] = examination.beta
+        own["column_cov"][places] = column_cov
+        for name, mine in self.uncertainty._asdict().items():
+            part = getattr(found.uncertainty, name)
+            mine[np.ix_(places, columns, columns) if name.startswith("vcov") else places] = part
+        failed = places[found.verdicts.status == FAILED]
+        self.fail(failed, "the deviance is not finite")
+
+    def finish(self, read: Responses, choice: Choice, method: str, device: str, seconds: float) -> ManyEstimates:
+        """Return the whole."""
+        frame = self.frame
+        return ManyEstimates(
+            labels=frame.labels,
+            method=method,
+            names=read.names,
+            matched=read.matched,
+            unmatched=read.unmatched,
+            n_dropped=frame.n_dropped,
+            n_groups={name: len(level.labels) for name, level in frame.levels.items()},
+            solver=choice.name,
+            solver_reason=choice.reason,
+            device=device,
+            seconds=seconds,
+            frames=self.frames,
+            uncertainty=self.uncertainty,
+            **self.arrays,
+        )

@@ -44,8 +44,8 @@ class Diagonal(AbstractCovariance):
             found.append((jnp.where(zero, 0.0, theta), frame, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
         return Placements.of(found)
 
-    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
-        return np.abs(np.diag(frame) * theta)
+    def canonical(self, theta: Array, frame: Array) -> Array:
+        return abs(frame.diagonal() * theta)
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"sd({column})" for column in columns)

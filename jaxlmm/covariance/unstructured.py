@@ -75,9 +75,10 @@ class Unstructured(AbstractCovariance):
         found.append((point, jnp.where(close, turned, frame), np.zeros(theta.size), np.True_))
         return Placements.of(found)
 
-    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
-        q = frame.shape[0]
-        rows, columns = lower_indices(q)
-        lower = np.zeros((q, q))
-        lower[rows, columns] = theta
+    def canonical(self, theta: Array, frame: Array) -> Array:
+        rows, columns = lower_indices(frame.shape[0])
+        # The factor column by column, by products: the same in NumPy and JAX.
+        place = np.zeros((theta.size, *frame.shape))
+        place[np.arange(theta.size), rows, columns] = 1.0
+        lower = (theta @ place.reshape(theta.size, -1)).reshape(frame.shape)
         return lower_factor(frame @ lower)[rows, columns]

@@ -169,6 +169,22 @@ class Plan(Struct):
         return cls(nodes, (index, values))
 
 
+def best_node(
+    likelihood: Likelihood, response: Response, plan: Plan, start: jax.Array, frames: Sequence[Array]
+) -> jax.Array:
+    """Return where the search for one response begins: the best of the plan's nodes, or of values along its axes."""
+
+    def objective(theta: jax.Array) -> jax.Array:
+        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+    nodes = jnp.asarray(plan.nodes)
+    if not nodes.shape[0]:
+        return search_axes(objective, start, *plan.axes, jnp.int32(SWEEPS), one_by_one=likelihood.solver.one_by_one)
+    values = jax.lax.map(objective, nodes) if likelihood.solver.one_by_one else jax.vmap(objective)(nodes)
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+    return jnp.where(jnp.isfinite(jnp.min(values)), nodes[jnp.argmin(values)], start)
+
+
 @program()
 def run(
     problems: Problems,
@@ -223,59 +239,68 @@ def run(
 def settle(
     problems: Problems, index: Array, theta: Array, frames: Sequence[Array], value: Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
-    """Set to exactly zero what the deviance does not miss, term by term.
-
-    Takes ``theta`` (b, k) in ``frames`` (b, q, q) with the deviance ``value`` (b,) there; returns theta, frames, and
-    ``held`` (b, k): 0 where a parameter is free, else as in :class:`jaxlmm.covariance.base.Placements`, with numbers
-    that differ between terms.
-    """
-    layout = problems.likelihood.layout
+    """Settle ``theta`` (b, k) in ``frames`` (b, q, q) with the deviance ``value`` (b,) there, as :func:`settled`."""
 
     def one(
         problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
-        likelihood, response, _ = problem
-        allowed = value + ZERO_COSTS + 1e-12 * (jnp.abs(value) + response.count)
-        held, kept = jnp.zeros(theta.shape, jnp.int32), tuple(frames)
-        for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
-            options = structure.placements(theta[place], kept[t], jnp.asarray(layout.roots[t]))
-            number = np.arange(options.valid.shape[0])
-
-            def placed(
-                choice: jax.Array,
-                theta: jax.Array = theta,
-                frames: tuple[jax.Array, ...] = kept,
-                options: Placements = options,
-                place: slice = place,
-                t: int = t,
-            ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-                return theta.at[place].set(options.theta[choice]), (
-                    *frames[:t], options.frame[choice], *frames[t + 1 :],
-                )  # fmt: skip
-
-            def refused(state: tuple[jax.Array, jax.Array]) -> jax.Array:
-                return ~state[1]
-
-            def following(
-                state: tuple[jax.Array, jax.Array],
-                placed: Callable[[jax.Array], tuple[jax.Array, tuple[jax.Array, ...]]] = placed,
-                valid: jax.Array = options.valid,
-                number: NumpyArray = number,
-            ) -> tuple[jax.Array, jax.Array]:
-                choice, _ = state
-                trial, trial_frames = placed(choice)
-                good = likelihood.deviance(layout.factors(trial, trial_frames), response) <= allowed
-                after = jnp.argmax(valid & (number > choice))
-                return jnp.where(good, choice, after), good | (after == number[-1])
-
-            first = jnp.argmax(options.valid)
-            choice, _ = jax.lax.while_loop(refused, following, (first, first == number[-1]))
-            theta, kept = placed(choice)
-            blocks = options.held[choice]
-            held = held.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
-        return theta, kept, held
+        return settled(problem.likelihood, problem.response, theta, tuple(frames), value)
 
     return problems.each(one, index, theta, frames, value)
+
+
+def settled(
+    likelihood: Likelihood, response: Response, theta: jax.Array, frames: tuple[jax.Array, ...], value: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
+    """Set to exactly zero what the deviance does not miss, term by term.
+
+    Takes ``theta`` (k,) in ``frames`` with the deviance ``value`` () there; returns theta, frames, and ``held`` (k,): 0
+    where a parameter is free, else as in :class:`jaxlmm.covariance.base.Placements`, with numbers that differ between
+    terms.
+    """
+    layout, held = likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
+    allowed = value + ZERO_COSTS + 1e-12 * (jnp.abs(value) + response.count)
+    for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
+        options = structure.placements(theta[place], frames[t], jnp.asarray(layout.roots[t]))
+        choice = _first_good(likelihood, response, _Trials(theta, frames, options, t, place), allowed)
+        theta, frames = _Trials(theta, frames, options, t, place).at(choice)
+        blocks = options.held[choice]
+        held = held.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
+    return theta, frames, held
+
+
+class _Trials(NamedTuple):
+    """Other ways of writing term ``t``, whose parameters stand at ``place`` in ``theta`` (k,)."""
+
+    theta: jax.Array
+    frames: tuple[jax.Array, ...]
+    options: Placements
+    t: int
+    place: slice
+
+    def at(self, choice: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Return theta and frames with one of them."""
+        frame = self.options.frame[choice]
+        frames = (*self.frames[: self.t], frame, *self.frames[self.t + 1 :])
+        return self.theta.at[self.place].set(self.options.theta[choice]), frames
+
+
+def _first_good(likelihood: Likelihood, response: Response, trials: _Trials, allowed: jax.Array) -> jax.Array:
+    """Return the number of the first valid way whose deviance is ``allowed``, or else of the last."""
+    valid = trials.options.valid
+    number = np.arange(valid.shape[0])
+
+    def refused(state: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return ~state[1]
+
+    def following(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        choice, _ = state
+        good = likelihood.deviance(likelihood.layout.factors(*trials.at(choice)), response) <= allowed
+        after = jnp.argmax(valid & (number > choice))
+        return jnp.where(good, choice, after), good | (after == number[-1])
+
+    first = jnp.argmax(valid)
+    return jax.lax.while_loop(refused, following, (first, first == number[-1]))[0]
 
 
 @program(once=True)

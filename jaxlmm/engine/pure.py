@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array
+from jaxlmm.engine.many import PERFECT
 from jaxlmm.engine.optimum import ASIDE, MAX_STEPS, NOT_STRICT
 from jaxlmm.engine.problems import ZERO_COSTS, Plan, best_node, settled
 from jaxlmm.inference import STATUS
@@ -83,7 +84,9 @@ def estimate(likelihood: Likelihood, inverse_triangle: Array, y: jax.Array) -> E
         parts.append(found.theta[layout.slices()[-1]])
     theta = jnp.concatenate([jnp.zeros(0, y.dtype), *parts])
     deviance = likelihood.profiled(point, response)
-    return Estimate(theta, beta, sigma, deviance, _status(found, deviance, sigma))
+    rest = response.count * response.scale**2
+    varies = rest > PERFECT**2 * (rest + jnp.sum(response.least_squares**2))
+    return Estimate(theta, beta, sigma, deviance, _status(found, varies & jnp.isfinite(deviance) & jnp.isfinite(sigma)))
 
 
 def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
@@ -187,8 +190,8 @@ def _steepest(hessian: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array
     return jnp.where(known, values[-1] - size, jnp.inf), jnp.where(known & dual, vectors[:, -1], 0.0)
 
 
-def _status(found: _Place, deviance: jax.Array, sigma: jax.Array) -> jax.Array:
-    """Judge an optimum by its gradient and Hessian alone."""
+def _status(found: _Place, usable: jax.Array) -> jax.Array:
+    """Judge an optimum by its gradient and Hessian alone; it has failed where it is not ``usable`` ()."""
     free = found.held == 0
     size = jnp.where(free, jnp.maximum(jnp.abs(found.theta), 0.1), 0.0)
     scaled = found.hessian * size[:, None] * size[None, :]
@@ -201,5 +204,4 @@ def _status(found: _Place, deviance: jax.Array, sigma: jax.Array) -> jax.Array:
     word = jnp.where(jnp.any(~free), STATUS.index("boundary"), STATUS.index("interior"))
     word = jnp.where(flat, STATUS.index("not_identified"), word)
     word = jnp.where(proven, word, STATUS.index("not_converged"))
-    finite = jnp.isfinite(deviance) & jnp.isfinite(sigma)
-    return jnp.where(finite, word, STATUS.index("failed")).astype(jnp.int32)
+    return jnp.where(usable, word, STATUS.index("failed")).astype(jnp.int32)

@@ -26,6 +26,10 @@ DEPENDENT = 1e-13
 """A row of a factor of which less than this part is left beside earlier ones depends on them."""
 
 
+SMALLEST_GUESS = 0.1
+"""A start guessed from the data has no smaller relative standard deviation: at zero the gradient vanishes."""
+
+
 class Placements(NamedTuple):
     """Ways of writing one point of the parameter space, the most simplified first and the point itself last.
 
@@ -116,6 +120,10 @@ class AbstractCovariance(Struct, abc.ABC):
     def start(self, coords: NumpyArray) -> NumpyArray:
         """Return a starting point ``(k,)``; ``coords`` is ``(q, d)`` or, for positions, ``(groups, q, d)``."""
         return np.full(self.n_params(coords.shape[-2]), 0.5)
+
+    def guess(self, covariance: jax.Array) -> jax.Array | None:
+        """Return a starting point (k,) near a rough relative ``covariance`` (q, q) in the frame, or None."""
+        return None
 
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         """Return pairs (parameter number, values) along which a better start is looked for, one axis at a time."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements, report_sd
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, report_sd
 
 
 class Diagonal(AbstractCovariance):
@@ -27,6 +27,9 @@ class Diagonal(AbstractCovariance):
 
     def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
         return jnp.diag(theta)
+
+    def guess(self, covariance: jax.Array) -> jax.Array | None:
+        return jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESS**2))
 
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return tuple((k, SD_NODES) for k in range(coords.shape[-2]))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements, lower_factor
-from jaxlmm.linalg import singular_vectors
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, lower_factor
+from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
 
 def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
@@ -41,6 +41,11 @@ class Unstructured(AbstractCovariance):
     def start(self, coords: NumpyArray) -> NumpyArray:
         rows, columns = lower_indices(coords.shape[-2])
         return np.where(rows == columns, 0.5, 0.0)
+
+    def guess(self, covariance: jax.Array) -> jax.Array | None:
+        rows, columns = lower_indices(covariance.shape[0])
+        theta = semidefinite_cholesky(covariance)[rows, columns]
+        return jnp.where(rows == columns, jnp.maximum(theta, SMALLEST_GUESS), theta)
 
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         rows, columns = lower_indices(coords.shape[-2])

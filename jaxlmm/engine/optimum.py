@@ -14,7 +14,7 @@ from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
 
-STEPS = (8, 16, 64)
+STEPS = (6, 8, 16, 64)
 """Evaluations after which what is not done goes on in a smaller company; the reference models need about six."""
 
 MAX_STEPS = 200

@@ -154,6 +154,7 @@ class Plan(Struct):
 
     nodes: Array
     axes: tuple[Array, Array]
+    inverse_frames: tuple[Array, ...]
 
     @classmethod
     def of(cls, likelihood: Likelihood) -> Plan:
@@ -166,7 +167,7 @@ class Plan(Struct):
             points = np.array(list(itertools.product(*values[:, some])))
         nodes = np.tile(start, (len(points), 1))
         nodes[:, index] = points
-        return cls(nodes, (index, values))
+        return cls(nodes, (index, values), tuple(np.linalg.inv(frame) for frame in likelihood.layout.frames()))
 
 
 def best_node(
@@ -215,7 +216,19 @@ def run(
     def best_node() -> jax.Array:
         values = jax.lax.map(at_node, nodes) if likelihood.solver.one_by_one else jax.vmap(at_node)(nodes)
         values = jnp.where(jnp.isfinite(values), values, jnp.inf)
-        return jnp.where(jnp.isfinite(jnp.min(values, axis=0))[:, None], nodes[jnp.argmin(values, axis=0)], start)
+        lowest = jnp.min(values, axis=0)
+        found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
+        guessed, at_guess = problems.each(guess, index, start, frames)
+        return jnp.where((at_guess < lowest)[:, None], guessed, found)
+
+    def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        likelihood, response, _ = problem
+        covariance = likelihood.solver.guess(response.border, response.count)
+        if covariance is None:
+            return start, jnp.full((), jnp.inf, start.dtype)
+        theta = likelihood.layout.guess(covariance, start, plan.inverse_frames)
+        value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+        return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
     if by_nodes:
         start = jax.lax.cond(search, best_node, lambda: start)

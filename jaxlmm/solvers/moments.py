@@ -171,6 +171,27 @@ class Moments(AbstractSolver):
             square = border.square + jnp.sum(border.own * pulled)
         return self.inner(factor, pair), cross, square
 
+    def guess(self, border: MomentsBorder, count: jax.Array) -> jax.Array | None:
+        """Match second moments: with ``A_j = Z_jᵀZ_j``, ``E Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``."""
+        triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
+        q = triangles.shape[1]
+        if q == 0:
+            return None
+        squares = triangles.swapaxes(-1, -2) @ triangles
+        if border.own is None:
+            found = jnp.einsum("cki,ckl,clj->ij", triangles, border.pooled, triangles)
+        else:
+            pulled = jnp.einsum("lki,lk->li", triangles, border.own)
+            found = pulled.T @ pulled
+        rank = jnp.sum(jnp.sign(jnp.diagonal(triangles, axis1=-2, axis2=-1)), axis=-1)
+        free = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
+        excess = found * free / jnp.maximum(border.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
+        system = jnp.einsum("c,cij,ckl->ikjl", weight, squares, squares).reshape(q * q, q * q)
+        ridge = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
+        inverse, _ = inverse_logdet(0.5 * (system + system.T) + ridge)
+        covariance = (inverse @ excess.reshape(-1)).reshape(q, q)
+        return 0.5 * (covariance + covariance.T)
+
     def _by_class(self, products: jax.Array) -> jax.Array:
         """Add ``products`` (L, ...) of levels up by class, (C, ...)."""
         return jax.ops.segment_sum(products, self.level_class, self.triangles.shape[0])

@@ -179,7 +179,8 @@ def deviance_of_lme4(name, response):
     formula, _, method, names = MODELS[name]
     row = reference(name).loc[response]
     a, b, c = (row[column] for column in names)
-    factor = [np.sqrt(a), c / np.sqrt(a), np.sqrt(max(b - c**2 / a, 0.0))]
+    across = c / np.sqrt(a) if a > 0 else 0.0
+    factor = [np.sqrt(a), across, np.sqrt(max(b - across**2, 0.0))]
     data = pd.read_csv(HERE / "many" / f"{name}.data.csv.gz")
     with jax.enable_x64(True):
         f = lmm.deviance(lmm.design(formula, data), method=method)

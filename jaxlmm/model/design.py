@@ -11,7 +11,6 @@ from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
 
-
 ROUNDING = 1e-12
 """Of a column's length over all rows, what is left of it on some rows may be rounding alone."""
 

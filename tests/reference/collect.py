@@ -1,9 +1,9 @@
 """Copy the reference results that the tests use from a folder of R results.
 
 Usage: python collect.py SOURCE [MANY], where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as
-the R programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every optimum
-polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines that show a
-contract: a process in time, a residual structure, a known matrix across levels, compound symmetry.
+the R programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every
+optimum polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines
+that show a contract: a process in time, a residual structure, a known matrix across levels, compound symmetry.
 
 Many responses on one design are two tables each, the data with the responses and lme4's fits, as
 ``21_many_responses.R OUT visible`` writes them into a folder; ``python collect.py SOURCE MANY`` copies that folder too.

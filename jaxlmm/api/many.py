@@ -106,7 +106,7 @@ class SingleCalls:
     call: Call
 
     def single(self, name: str, y: NumpyArray) -> Fit:
-        """Fit the response ``y`` (N,); one that is called as a column of the data, and is not that column, is marked."""
+        """Fit the response ``y`` (N,); its name is marked if another column of the data has it."""
         table = as_table(self.call.data)
         frame = as_frame(table, list(table.columns)).copy(deep=False)
         name = name.replace("`", "'")

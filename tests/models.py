@@ -38,6 +38,18 @@ def data(seed: int = 1, levels: int = 14) -> pd.DataFrame:
     return frame
 
 
+def balanced(groups: int = 8, per: int = 6) -> pd.DataFrame:
+    """Groups of one size, with a covariate ``b`` between them and one ``c`` within."""
+    g = np.repeat(np.arange(groups), per)
+    return pd.DataFrame({"g": g, "b": (g % 2).astype(float), "c": np.tile(np.arange(per) % 2, groups).astype(float)})
+
+
+def draw(frame: pd.DataFrame, m: int, seed: int, sd: float | np.ndarray = 1.0) -> np.ndarray:
+    """Responses (n, m) with intercepts of standard deviation ``sd`` by g, an error of 1, and nothing else."""
+    rng, codes = np.random.default_rng(seed), pd.factorize(frame["g"])[0]
+    return rng.normal(size=(codes.max() + 1, m))[codes] * sd + rng.normal(size=(len(frame), m))
+
+
 def kinship(frame: pd.DataFrame) -> pd.DataFrame:
     """A positive definite matrix in blocks of families, on the levels of g."""
     ids = sorted(frame["g"].unique())

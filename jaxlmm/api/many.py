@@ -106,11 +106,21 @@ class SingleCalls:
     call: Call
 
     def single(self, name: str, y: NumpyArray) -> Fit:
-        """Fit the response ``y`` (N,)."""
+        """Fit the response ``y`` (N,); its name is marked if another column of the data has it."""
         table = as_table(self.call.data)
-        frame = as_frame(table, list(table.columns)).assign(**{name: y})
+        frame = as_frame(table, list(table.columns)).copy(deep=False)
+        name = name.replace("`", "'")
+        while name in frame and not _holds(frame[name], y):
+            name += " (response)"
+        frame[name] = y
         right = join(tokenize(self.call.formula.split("~", 1)[1]))
         return dataclasses.replace(self.call, formula=f"`{name}` ~ {right}", data=frame).run()
+
+
+def _holds(column: pd.Series, y: NumpyArray) -> bool:
+    """Whether a column of the data is the response ``y`` (N,)."""
+    numeric = pd.api.types.is_numeric_dtype(column)
+    return numeric and np.array_equal(column.to_numpy(float, na_value=np.nan), y, equal_nan=True)
 
 
 @in_double_precision

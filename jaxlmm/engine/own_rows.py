@@ -93,7 +93,8 @@ def _prepare_own(likelihood: Likelihood, units: Units, y: Array, present: Array)
     )
     inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ own.to_basis
     squares = tuple(_mean_squares(design, t, present) for t in range(len(design.terms)))
-    entries = jnp.max(own.to_basis**2, axis=(1, 2))
+    # Rounding may turn a pivot of zero negative: then there is no log-determinant, and no entry of the root is large.
+    entries = jnp.where(jnp.isfinite(own.logdet), jnp.max(own.to_basis**2, axis=(1, 2)), jnp.inf)
     return response, OwnRows(own.solver, own.fixed, Units(inverse_triangle, squares)), entries
 
 

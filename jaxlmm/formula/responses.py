@@ -72,10 +72,14 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
         raise DataError("id: expected a frame of responses whose rows it labels; leave it out for names and arrays.")
     if not found.names:
         raise DataError("responses: expected at least one column, got none.")
-    twice = pd.Index(found.names)[pd.Index(found.names).duplicated()]
+    _check_different(found.names)
+    return found
+
+
+def _check_different(names: Sequence[str]) -> None:
+    twice = pd.Index(names)[pd.Index(names).duplicated()]
     if len(twice):
         raise DataError(f"responses: expected different names, got {twice[0]!r} more than once; rename the copies.")
-    return found
 
 
 def _is_names(value: Any) -> bool:
@@ -121,6 +125,7 @@ def _named(table: Any, patterns: Sequence[str]) -> Responses:
 def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
     labelled = isinstance(responses, pd.DataFrame)
     other = as_table(responses)
+    _check_different([str(name) for name in other.columns])
     frame = as_frame(other, list(other.columns))
     if id is not None and id in frame.columns:
         frame, labelled = frame.set_index(id), True

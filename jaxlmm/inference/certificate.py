@@ -247,6 +247,8 @@ def _flat_sides(
             sides += 1
             continue
         reached, value = descend(theta + away, RIDGE_STEPS)
-        stayed_away = (reached - theta) @ away > 0.02 * (away @ away)
-        sides += bool(stayed_away and abs(value - deviance) < FLAT)
+        enough = 0.02 * (away @ away)
+        stayed_away = (reached - theta) @ away > enough
+        mirrored = np.abs(np.abs(reached) - np.abs(theta)) @ np.abs(away) <= enough  # the same optimum, signs turned
+        sides += bool(stayed_away and not mirrored and abs(value - deviance) < FLAT)
     return sides

@@ -11,6 +11,9 @@ from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
 
+ROUNDING = 1e-12
+"""Of a column's length over all rows, what is left of it on some rows may be rounding alone."""
+
 
 class Grouping(Struct):
     """A grouping factor.
@@ -116,8 +119,9 @@ class Design(Struct):
         without a row stay.
         """
         design = self._taken(rows, self.n_padded)
-        columns = np.asarray(design.basis)[: rows.size] @ np.asarray(self.triangle)
-        kept = independent_columns(columns)
+        triangle = np.asarray(self.triangle)
+        columns = np.asarray(design.basis)[: rows.size] @ triangle
+        kept = independent_columns(columns, rounding=ROUNDING * np.linalg.norm(triangle, axis=0))
         basis, triangle = np.linalg.qr(columns[:, kept])
         return design.replace(basis=pad(basis, self.n_padded), triangle=triangle), kept
 
@@ -140,18 +144,20 @@ class Design(Struct):
         )
 
 
-def independent_columns(x: NumpyArray, tolerance: float = 1e-7) -> NumpyArray:
+def independent_columns(x: NumpyArray, tolerance: float = 1e-7, *, rounding: NumpyArray | None = None) -> NumpyArray:
     """Return which columns (p,) are kept when each must add to those before it, as R's ``qr`` does.
 
-    A column is dropped when less than ``tolerance`` of its length is left after projection on the kept ones.
+    A column is dropped when less than ``tolerance`` of its length is left after projection on the kept ones, or no more
+    than the length ``rounding`` (p,) that its own rounding errors may have.
     """
+    rounding = np.zeros(x.shape[1]) if rounding is None else rounding
     basis = np.zeros((x.shape[0], 0))
     kept = np.zeros(x.shape[1], bool)
     for k in range(x.shape[1]):
         rest = x[:, k] - basis @ (basis.T @ x[:, k])
         rest = rest - basis @ (basis.T @ rest)
         length = np.linalg.norm(rest)
-        if length > tolerance * np.linalg.norm(x[:, k]):
+        if length > max(tolerance * np.linalg.norm(x[:, k]), rounding[k]):
             kept[k] = True
             basis = np.column_stack([basis, rest / length])
     return kept

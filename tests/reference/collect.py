@@ -1,9 +1,12 @@
 """Copy the reference results that the tests use from a folder of R results.
 
-Usage: python collect.py SOURCE, where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as the R
-programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every optimum
-polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines that show a
-contract: a process in time, a residual structure, a known matrix across levels, compound symmetry.
+Usage: python collect.py SOURCE [MANY], where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as
+the R programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every
+optimum polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines
+that show a contract: a process in time, a residual structure, a known matrix across levels, compound symmetry.
+
+Many responses on one design are two tables each, the data with the responses and lme4's fits, as
+``21_many_responses.R OUT visible`` writes them into a folder; ``python collect.py SOURCE MANY`` copies that folder too.
 """
 
 import json
@@ -39,5 +42,12 @@ def main(source: Path) -> None:
             shutil.copy(source / "data" / f"{stem}.schema.json", HERE / "data" / f"{stem}.schema.json")
 
 
+def many(source: Path) -> None:
+    for path in sorted(source.glob("many_*.csv.gz")):
+        shutil.copy(path, HERE / "many" / path.name)
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    for folder in sys.argv[2:]:
+        many(Path(folder))

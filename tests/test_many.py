@@ -1,0 +1,255 @@
+"""What must hold of many fits: each is ``fit``'s, alone or in company; hopeless responses are rows with a reason.
+
+Tolerances: ``fit_many`` and ``fit`` run the same iterations, and differ by rounding (1e-13 in practice); sums over
+responses in blocks of other sizes are added in another order. Deviances are compared with what 48 rows round to.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxlmm as lmm
+
+import models
+from models import balanced, draw
+
+AS_FIT = 1e-8
+IN_COMPANY = 1e-10
+SCALED = 1e-7
+SHIFTED = 1e-6
+"""Adding 1e6 to a response of size 1 leaves ten digits of it."""
+
+DATA = models.data(seed=5, levels=20)
+FORMULA = "~ b + c + (1 | g)"
+
+
+SMALL = balanced()
+
+
+def with_missing(data, seed=3):
+    """Six responses: three complete, two with rows of their own missing, one without the last level of f."""
+    rng = np.random.default_rng(seed)
+    y = 1.0 + draw(data, 6, seed, np.array([0.0, 0.7, 1.2, 0.4, 1.0, 0.9]))
+    y[rng.choice(len(y), 6, replace=False), 3] = np.nan
+    y[rng.choice(len(y), 10, replace=False), 4] = np.nan
+    if "f" in data:
+        y[data["f"] == "w", 5] = np.nan
+    return y
+
+
+BOTH = {"weights": "w", "offset": "o"}
+CASES = {
+    "pooled": (SMALL, FORMULA, {"method": "REML"}, "moments"),
+    "pooled ML": (SMALL, FORMULA, {"method": "ML"}, "moments"),
+    "irregular": (DATA, "~ x + f + (1 + z | g)", {**BOTH, "method": "REML"}, "moments"),
+    "crossed": (DATA, "~ x + (1 | g) + (1 | h)", {**BOTH, "method": "ML"}, "blocked"),
+    "dense": (DATA, "~ x + (1 | g)", {**BOTH, "solver": "dense", "method": "REML"}, "dense"),
+    "kinship": (DATA, "~ x + (1 | g)", {"kinship": {"g": models.kinship(DATA)}, "method": "ML"}, "dense"),
+}
+
+
+def close(mine, theirs, rel=AS_FIT):
+    """Assert that arrays agree relative to each entry, or to rounding of the largest, and are NaN together."""
+    mine, theirs = np.asarray(mine, float), np.asarray(theirs, float)
+    known = np.abs(theirs[np.isfinite(theirs)])
+    np.testing.assert_allclose(mine, theirs, rtol=rel, atol=1e-5 * rel * known.max(initial=0.0))
+
+
+def numbers(many, responses=None):
+    """Everything that is known about the responses, in their order."""
+    chosen = slice(None) if responses is None else [many.responses.index(name) for name in responses]
+    e = many.estimates
+    df = e.uncertainty.satterthwaite()
+    found = e.beta, e.uncertainty.std_error, df, e.report, e.sigma, e.deviance, e.uncertainty.report_cov
+    return [part[chosen] for part in found], e.status[chosen]
+
+
+def same(some, other, responses, rel=IN_COMPANY):
+    (mine, status), (theirs, expected) = numbers(some, responses), numbers(other, responses)
+    for one, two in zip(mine, theirs, strict=True):
+        close(one, two, rel)
+    assert (status == expected).all()
+
+
+# ---- fit, column by column -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fit_many_is_fit_column_by_column(case):
+    data, formula, options, solver = CASES[case]
+    y = with_missing(data)
+    many = lmm.fit_many(formula, data, responses=y, **options)
+    assert many.estimates.solver == solver
+    tables = many.tidy(), many.variance(), many.fitted(), many.residuals(), many.ranef("g")
+    glance = many.glance().set_index("response")
+    for place, name in enumerate(many.responses):
+        one = lmm.fit("y " + formula, data.assign(y=y[:, place]), **options)
+        agrees(one, name, tables, glance.loc[name])
+
+
+def agrees(one, name, tables, glance):
+    tidy, variance, fitted, residuals, modes = tables
+    mine, theirs = tidy[tidy["response"] == name].set_index("term"), one.coef()
+    for column in ("estimate", "std_error", "df", "p_value", "conf_low"):
+        close(mine.loc[theirs.index, column], theirs[column])
+    assert mine.drop(index=theirs.index)["estimate"].isna().all()  # a level that no row of this response has
+    mine, theirs = variance[variance["response"] == name].set_index("parameter"), one.variance()
+    for column in ("estimate", "std_error", "conf_low", "conf_high"):
+        close(mine[column], theirs[column])
+    assert (mine["at_boundary"] == theirs["at_boundary"]).all()
+    close(glance["deviance"], one.deviance)
+    close(glance["sigma"], one.sigma)
+    assert (glance["status"], glance["n"]) == (one.status, one.n)
+    rows = one.fitted().index
+    close(fitted.loc[rows, name], one.fitted())
+    close(residuals.loc[rows, name], one.residuals())
+    assert fitted[name].drop(rows).isna().sum() == residuals[name].drop(rows).isna().sum() == len(fitted) - one.n
+    theirs = one.ranef("g")
+    places = pd.MultiIndex.from_product([theirs.index, theirs.columns])
+    close(modes[name].loc[places], theirs.to_numpy().ravel())
+
+
+@pytest.fixture(scope="module")
+def company():
+    """1,100 responses on the small design; the 70th to 72nd have missing values."""
+    y = draw(SMALL, 1100, 7)
+    y[[1, 7], 70], y[[2, 8, 30], 71], y[[40, 41], 72] = np.nan, np.nan, np.nan
+    return y, lmm.fit_many(FORMULA, SMALL, responses=y)
+
+
+def test_a_level_without_a_row_leaves_its_column_out_by_every_route():
+    """Columns that vanish on a response's rows: alone, together with 32 more, and whatever rounding makes of zero."""
+    y = draw(SMALL, 40, 5)
+    y[SMALL["b"] == 0] = np.nan
+    few, together = (lmm.fit_many(FORMULA, SMALL, responses=y[:, :m]) for m in (5, 40))
+    same(few, together, few.responses, AS_FIT)
+    one = lmm.fit("y " + FORMULA, SMALL.assign(y=y[:, 0]))
+    close(few.tidy()["estimate"][:3], one.coef()["estimate"])
+    assert few.tidy().query("term == 'b'")["estimate"].isna().all()
+    assert set(together.status) <= {"interior", "boundary"}
+
+
+def test_a_pattern_that_many_share_gives_what_it_gives_a_few():
+    y = draw(SMALL, 33, 6)
+    y[[3, 9, 10, 33]] = np.nan
+    shared, few = lmm.fit_many(FORMULA, SMALL, responses=y), lmm.fit_many(FORMULA, SMALL, responses=y[:, :5])
+    same(few, shared, few.responses, AS_FIT)
+    one = lmm.fit("y " + FORMULA, SMALL.assign(y=y[:, 2]))
+    tables = shared.tidy(), shared.variance(), shared.fitted(), shared.residuals(), shared.ranef("g")
+    agrees(one, "y3", tables, shared.glance().set_index("response").loc["y3"])
+
+
+def test_one_of_many_is_a_whole_fit(company):
+    _, many = company
+    for name in ("y5", "y72"):
+        one, row = many[name], many.glance().set_index("response").loc[name]
+        assert (one.status, one.n) == (row["status"], row["n"])
+        close(one.deviance, row["deviance"])
+        assert one.formula.startswith(f"`{name}` ~") or one.formula.startswith(f"{name} ~")
+        close(one.predict()["estimate"], many.fitted().loc[one.fitted().index, name])
+
+
+def test_a_response_called_as_a_predictor_does_not_take_its_place():
+    y = pd.DataFrame(draw(SMALL, 3, 8), columns=["b", "self", "x`y"])
+    many = lmm.fit_many(FORMULA, SMALL, responses=y)
+    for place, name in enumerate(many.responses):
+        one = lmm.fit("y " + FORMULA, SMALL.assign(y=y.to_numpy()[:, place]))
+        close(many[name].coef()["estimate"], one.coef()["estimate"])
+
+
+# ---- company ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("places", [slice(0, 1), slice(0, 70), slice(70, 71), slice(68, 73)])
+def test_company_changes_nothing(company, places):
+    y, many = company
+    names = many.responses[places]
+    alone = lmm.fit_many(FORMULA, SMALL, responses=pd.DataFrame(y[:, places], columns=names))
+    same(alone, many, names)
+
+
+def test_permuting_responses_permutes_rows(company):
+    y, many = company
+    order = np.random.default_rng(0).permutation(y.shape[1])
+    names = [many.responses[place] for place in order]
+    other = lmm.fit_many(FORMULA, SMALL, responses=pd.DataFrame(y[:, order], columns=names))
+    assert other.responses == tuple(names)
+    assert list(other.tidy()["response"][::3]) == names
+    same(other, many, names)
+
+
+# ---- hopeless responses ----------------------------------------------------------------------------------------------
+
+
+def test_hopeless_responses_are_rows_with_a_reason(company):
+    y, many = company
+    x = np.column_stack([np.ones(len(SMALL)), SMALL["b"], SMALL["c"]])
+    n = len(SMALL)
+    hopeless = {
+        "constant": np.full(n, 2.5), "zero": np.zeros(n), "nothing": np.full(n, np.nan),
+        "infinite": np.r_[np.inf, y[1:, 0]], "minus": np.r_[np.nan, -np.inf, y[2:, 0]],
+        "three rows": np.where(np.isin(np.arange(n), [0, 7, 13]), y[:, 0], np.nan),
+        "one row": np.r_[1.0, np.full(n - 1, np.nan)],
+        "perfect": x @ [1.0, 0.3, -2.1],
+        "perfect, missing": np.where(np.arange(n) % 5 == 0, np.nan, x @ [3.0, 1e-3, 7.0]),
+        "constant, missing": np.where(np.arange(n) % 7 == 0, np.nan, 1e-5),
+    }  # fmt: skip
+    reasons = ["constant", "constant", "all_missing", "infinite", "infinite", "too_few_rows", "too_few_rows"]
+    reasons += ["perfect_fit", "perfect_fit", "constant"]
+    good = pd.DataFrame(y[:, 60:73], columns=many.responses[60:73])
+    frame = pd.concat([pd.DataFrame(hopeless), good], axis=1).sample(frac=1, axis=1, random_state=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = lmm.fit_many(FORMULA, SMALL, responses=frame)
+        failed = found.failed().set_index("response").loc[list(hopeless)]
+        tidy, variance, glance = found.tidy(), found.variance(), found.glance()
+        found.anova(), found.test("b - c = 0"), found.ratio("g"), found.pve(), str(found), repr(found)
+        rows = found.fitted(), found.residuals(), found.residuals("pearson"), found.ranef("g")
+    assert list(failed["reason"]) == reasons
+    assert set(failed["status"]) == {"failed"}
+    for table in (tidy, variance):
+        part = table[table["response"].isin(list(hopeless))].select_dtypes(float)
+        assert len(part) == len(hopeless) * (len(table) // len(found))
+        assert part.isna().all().all()
+    part = glance.set_index("response").loc[list(hopeless)]
+    assert part[["loglik", "deviance", "aic", "bic", "sigma"]].isna().all().all()
+    assert all(table[list(hopeless)].isna().all().all() for table in rows)
+    same(found, many, list(good))
+    with pytest.raises(lmm.DataError, match="constant"):
+        found["zero"]
+
+
+def test_all_responses_may_be_hopeless():
+    found = lmm.fit_many(FORMULA, SMALL, responses=np.ones((len(SMALL), 3)))
+    assert (found.status == "failed").all()
+    assert found.tidy()["q_value"].isna().all()
+    assert found.fitted().isna().all().all()
+
+
+# ---- scale -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_scaled_responses_give_scaled_results(company, scale):
+    y, many = company
+    other = lmm.fit_many(FORMULA, SMALL, responses=y[:, :70] * scale)
+    (beta, se, df, report, sigma, deviance, _), status = numbers(other)
+    (beta0, se0, df0, report0, sigma0, deviance0, _), status0 = numbers(many, other.responses)
+    for mine, theirs in ((beta, beta0), (se, se0), (report, report0), (sigma, sigma0)):
+        close(mine / scale, theirs, SCALED)
+    close(df, df0, SCALED)
+    close(deviance, deviance0 + 2.0 * (len(SMALL) - 3) * np.log(scale), SCALED)
+    assert (status == status0).all()
+
+
+def test_a_shifted_response_moves_the_intercept_alone(company):
+    y, many = company
+    other = lmm.fit_many(FORMULA, SMALL, responses=y[:, :70] + 1e6)
+    (beta, se, _, report, sigma, deviance, _), status = numbers(other)
+    (beta0, se0, _, report0, sigma0, deviance0, _), status0 = numbers(many, other.responses)
+    for mine, theirs in ((se, se0), (report, report0), (sigma, sigma0), (deviance, deviance0)):
+        close(mine, theirs, SHIFTED)
+    assert np.abs(beta - [1e6, 0.0, 0.0] - beta0).max() < SHIFTED
+    assert (status == status0).all()

@@ -138,6 +138,10 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         return np.eye(root.shape[0])
 
+    def turned(self, theta: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the same point ``theta`` (k,) in the ``frame`` (q, q) in which it is best minimised from there."""
+        return theta, frame
+
     def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 

@@ -58,6 +58,12 @@ class Unstructured(AbstractCovariance):
             return np.diag(1.0 / length)
         return np.linalg.inv(root / length) / length[:, None]
 
+    def turned(self, theta: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Turn the frame to the eigenvectors of the covariance: there is no valley to be followed round a bend."""
+        rows, columns = lower_indices(frame.shape[0])
+        vectors, sd = singular_vectors(jnp.zeros(frame.shape, theta.dtype).at[rows, columns].set(theta))
+        return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), frame @ vectors
+
     def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
         q = frame.shape[0]
         rows, columns = lower_indices(q)

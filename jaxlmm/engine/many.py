@@ -119,7 +119,7 @@ def rows_of(
     method: str,
 ) -> Rows:
     """Return what optima ``theta`` (m, k) in ``frames`` (m, q, q) say of the rows of their responses ``y`` (n, m)."""
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method)  # padded: the same for similar designs
     sizes = _Sizes.of(likelihood)
     responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), ())
@@ -173,6 +173,8 @@ class _Sizes(NamedTuple):
         at_once = AT_ONCE // (EVALUATION_COPIES * max(work, 1))
         if jax.default_backend() == "cpu":
             at_once = min(at_once, IN_CACHE // max(work, 1))
+        if likelihood.solver.one_by_one:
+            at_once = 1
         rows = AT_ONCE // (8 * EVALUATION_COPIES * likelihood.design.n_padded)
         return cls(max(AT_ONCE // max(own, 1), 1), _power(rows), _power(at_once))
 
@@ -182,11 +184,11 @@ class _Sizes(NamedTuple):
 
 
 def _power(fitting: int) -> int:
-    """Return a power of two, at least ``FEWEST``, that fits."""
+    """Return a power of two that fits, at least ``FEWEST`` unless only one does."""
     size = LARGE_BLOCK
     while size > FEWEST and size > fitting:
         size //= 2
-    return size
+    return size if fitting > 1 else 1
 
 
 def _bytes(shapes: object) -> int:

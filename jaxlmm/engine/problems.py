@@ -70,6 +70,10 @@ class Problems(Struct):
         """The number of responses."""
         return int(self.responses.scale.shape[0])
 
+    def blocks(self, size: int) -> Iterator[tuple[NumpyArray, int]]:
+        """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled programme."""
+        return blocks(size, self.largest, 1 if self.size == 1 else SMALL_BLOCK)
+
     def each(self, function: Callable[..., T], index: Array, *arguments: Any) -> T:
         """Return ``function(problem, *arguments)`` for the problems ``index`` (b,), along a new first axis.
 
@@ -99,19 +103,20 @@ class Problems(Struct):
         return jax.vmap(one)(chosen, arguments)
 
 
-def blocks(size: int, largest: int = LARGE_BLOCK) -> Iterator[tuple[NumpyArray, int]]:
-    """Split places 0 … size − 1 into blocks, each padded by repetition; yields places and how many of them count.
+def blocks(size: int, largest: int = LARGE_BLOCK, smallest: int = SMALL_BLOCK) -> Iterator[tuple[NumpyArray, int]]:
+    """Split places 0 … size − 1 into blocks of two sizes, each padded by repetition.
+
+    Yields places and how many of them count.
 
     >>> [(places.size, count) for places, count in blocks(1100)]
     [(1024, 1024), (64, 64), (64, 12)]
     """
-    sizes = sorted({1, min(SMALL_BLOCK, largest), largest})
+    sizes = sorted({min(smallest, largest), largest})
     start = 0
     while start < size:
         left = size - start
         larger = next((block for block in sizes if block >= left), largest)
-        smaller = max(block for block in sizes if block <= left)
-        block = larger if left > larger // 4 or left > 4 * smaller else smaller
+        block = larger if left > larger // 4 or left > 4 * sizes[0] else sizes[0]
         count = min(block, left)
         yield start + np.resize(np.arange(count), block), count
         start += count
@@ -121,7 +126,7 @@ def in_blocks(problems: Problems, run: Callable[..., T], index: NumpyArray, *arg
     """Call ``run(problems, index, *arguments)`` block by block, and join the results (b, ...) on the host."""
     parts = []
     index = index.astype(np.int32)
-    for places, count in blocks(index.size, problems.largest):
+    for places, count in problems.blocks(index.size):
         chosen = jax.tree.map(lambda leaf, places=places: leaf[places], (index, *arguments))
         parts.append((run(problems, *chosen), count))
     cut = [jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part) for part, count in parts]
@@ -260,6 +265,23 @@ def settle(
         return settled(problem.likelihood, problem.response, theta, tuple(frames), value)
 
     return problems.each(one, index, theta, frames, value)
+
+
+@program()
+def turn(
+    problems: Problems, index: Array, theta: Array, frames: Sequence[Array]
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """Write ``theta`` (b, k) in the frames (b, q, q) that are best to go on from it."""
+    layout = problems.likelihood.layout
+
+    def one(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        found = list(frames)
+        for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
+            own, found[t] = structure.turned(theta[place], frames[t])
+            theta = theta.at[place].set(own)
+        return theta, tuple(found)
+
+    return problems.each(one, index, theta, frames)
 
 
 def settled(

@@ -58,7 +58,7 @@ class Rest(Struct):
         ]
 
     def join(self, parts: list[jax.Array]) -> jax.Array:
-        """Undo :meth:`_split`."""
+        """Undo :meth:`split`."""
         turned = [block.turn(part) for block, part in zip(self.blocks, parts, strict=True)]
         return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in turned])
 

@@ -6,6 +6,7 @@ responses in blocks of other sizes are added in another order. Deviances are com
 
 import warnings
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -253,3 +254,23 @@ def test_a_shifted_response_moves_the_intercept_alone(company):
         close(mine, theirs, SHIFTED)
     assert np.abs(beta - [1e6, 0.0, 0.0] - beta0).max() < SHIFTED
     assert (status == status0).all()
+
+
+def test_out_of_memory_means_half_as_many(company, monkeypatch):
+    """A group of responses that does not fit is divided, and gives the same numbers."""
+    from jaxlmm.engine import many as engine
+
+    y, many = company
+    solve, tried = engine.solve, []
+
+    def refuse(problems, first_order=None):
+        tried.append(problems.size)
+        if problems.size > 40:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return solve(problems, first_order)
+
+    monkeypatch.setattr(engine, "AT_ONCE", 100 * 8 * 20)
+    monkeypatch.setattr(engine, "solve", refuse)
+    found = lmm.fit_many(FORMULA, SMALL, responses=pd.DataFrame(y[:, :100], columns=many.responses[:100]))
+    assert max(tried) > 40 >= tried[-1]
+    same(found, many, many.responses[:100])

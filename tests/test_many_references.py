@@ -197,3 +197,23 @@ def test_hopeless_columns_are_rows_with_a_reason():
     rows = many.tidy().query("response in @HOPELESS")
     assert len(rows) == 3 * 6
     assert rows.drop(columns=["response", "n", "term", "status", "reason"]).isna().all().all()
+
+
+def test_the_twin_study_with_a_crossed_shipment():
+    """Two terms on the families and a crossed factor: 303 responses, each proven, some compared with ``fit``."""
+    frame = lmm.datasets.twins().rename(columns={"Age.at.metagenomics.sample": "age"})
+    rng = np.random.default_rng(1)
+    shipment = rng.integers(0, 9, len(frame))
+    family = pd.Categorical(frame["IndividualFamilyID"]).codes
+    frame["shipment"] = shipment.astype(str)
+    spread = [rng.uniform(0, top, 303) * (rng.random(303) > 0.3) for top in (2.0, 1.4, 1.0)]
+    twins = np.where(frame["MZ"].to_numpy()[:, None] > 0, spread[0], spread[1]) * rng.normal(size=(125, 303))[family]
+    y = twins + rng.normal(size=(9, 303))[shipment] * spread[2] + rng.normal(size=(250, 303))
+    family_terms = "(0 + MZ | IndividualFamilyID) + (0 + DZ | IndividualFamilyID)"
+    many = lmm.fit_many(f"~ age + IndividualBMI + {family_terms} + (1 | shipment)", frame, responses=y)
+    assert set(many.status) == {"interior", "boundary"}
+    deviance = many.glance().set_index("response")["deviance"]
+    for name in ("y1", "y150", "y303"):
+        fit = many[name]
+        assert fit.deviance == pytest.approx(deviance[name], rel=1e-12)
+        assert fit.status == many.status[name]

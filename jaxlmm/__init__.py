@@ -7,8 +7,8 @@
 """
 
 from jaxlmm import covariance, datasets, plot
-from jaxlmm.api import design, deviance, fit, fit_many, loglik
-from jaxlmm.errors import DataError, FormulaError, JaxlmmError, KinshipError, OptionError
+from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik
+from jaxlmm.errors import DataError, FormulaError, JaxlmmError, KinshipError, OptionError, PrecisionError
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
 from jaxlmm.results import Certificate, Fit, FitMany, load
@@ -26,10 +26,12 @@ __all__ = [
     "JaxlmmError",
     "KinshipError",
     "OptionError",
+    "PrecisionError",
     "covariance",
     "datasets",
     "design",
     "deviance",
+    "estimate",
     "fit",
     "fit_many",
     "load",

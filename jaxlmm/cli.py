@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,11 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-USAGE_ERROR, DATA_ERROR = 2, 3
-"""Exit codes: an option or a formula is wrong; the data cannot support the model."""
+USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
+"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C."""
+
+SHOWN = 10
+"""Rows of a table that are printed."""
 
 
 class Method(enum.StrEnum):
@@ -22,14 +26,38 @@ class Method(enum.StrEnum):
     ML = "ML"
 
 
-def _read(path: Path) -> Any:
+Formula = Annotated[str, typer.Argument(help="lme4's spelling, e.g. 'y ~ x + (1 + x | g)'.")]
+RightSide = Annotated[str, typer.Argument(help="As in fit, e.g. '~ x + (1 | g)' or 'cbind(y1, y2) ~ x + (1 | g)'.")]
+Data = Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet file.")]
+Criterion = Annotated[Method, typer.Option(help="The criterion.", case_sensitive=False)]
+Weights = Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")]
+Offset = Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")]
+Kinship = Annotated[
+    list[str] | None, typer.Option(help="GROUP=FILE: a known matrix (.csv with ids as first column). Repeatable.")
+]
+Residual = Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")]
+Solver = Annotated[str, typer.Option(help="auto, moments, blocked or dense.")]
+Responses = Annotated[
+    list[str] | None,
+    typer.Option(help="A column of the data, a pattern ('gene*'), or a file with a response per column. Repeatable."),
+]
+Id = Annotated[str | None, typer.Option(help="The column of both files by which rows of --responses FILE are found.")]
+Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="A bar; by default on a terminal.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
+
+
+def _readers() -> dict[str, Callable[[Path], Any]]:
     import pandas as pd
 
-    readers: dict[str, Callable[[Path], Any]] = {
+    return {
         ".csv": pd.read_csv,
         ".tsv": lambda file: pd.read_csv(file, sep="\t"),
         ".parquet": pd.read_parquet,
     }
+
+
+def _read(path: Path) -> Any:
+    readers = _readers()
     if path.suffix not in readers:
         _stop(f"DATA: expected a file ending in {', '.join(readers)}, got {path}.", USAGE_ERROR)
     if not path.exists():
@@ -40,6 +68,30 @@ def _read(path: Path) -> Any:
 def _stop(message: str, code: int) -> None:
     typer.echo(f"jaxlmm: {message}", err=True)
     raise typer.Exit(code)
+
+
+def _check_out(out: Path | None, endings: tuple[str, ...], force: bool) -> None:
+    """Stop before any computing if the result cannot be written."""
+    if out is not None and out.suffix not in endings:
+        expected = " or ".join([", ".join(endings[:-1]), endings[-1]] if endings[1:] else endings)
+        _stop(f"--out: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
+    if out is not None and out.exists() and not force:
+        _stop(f"--out: {out} exists; give --force to overwrite it.", USAGE_ERROR)
+
+
+@contextlib.contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turn what is wrong with a model or its data into a message and an exit code."""
+    import jaxlmm as lmm
+
+    try:
+        yield
+    except (lmm.FormulaError, lmm.OptionError) as error:
+        _stop(str(error), USAGE_ERROR)
+    except lmm.JaxlmmError as error:
+        _stop(str(error), DATA_ERROR)
+    except KeyboardInterrupt:
+        _stop("interrupted; nothing was written.", INTERRUPTED)
 
 
 def _version(asked: bool) -> None:
@@ -61,28 +113,23 @@ def main(
 
 @app.command()
 def fit(
-    formula: Annotated[str, typer.Argument(help="lme4's spelling, e.g. 'y ~ x + (1 + x | g)'.")],
-    data: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet file.")],
-    method: Annotated[Method, typer.Option(help="The criterion.", case_sensitive=False)] = Method.REML,
-    weights: Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")] = None,
-    offset: Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")] = None,
-    kinship: Annotated[
-        list[str] | None, typer.Option(help="GROUP=FILE: a known matrix (.csv with ids as first column). Repeatable.")
-    ] = None,
-    residual: Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")] = None,
-    solver: Annotated[str, typer.Option(help="auto, moments, blocked or dense.")] = "auto",
+    formula: Formula,
+    data: Data,
+    method: Criterion = Method.REML,
+    weights: Weights = None,
+    offset: Offset = None,
+    kinship: Kinship = None,
+    residual: Residual = None,
+    solver: Solver = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    force: Force = False,
 ) -> None:
     """Fit one model and print its summary."""
-    if out is not None and out.suffix != ".json":
-        _stop(f"--out: expected a file ending in .json, got {out}.", USAGE_ERROR)
-    if out is not None and out.exists() and not force:
-        _stop(f"--out: {out} exists; give --force to overwrite it.", USAGE_ERROR)
+    _check_out(out, (".json",), force)
     import jaxlmm as lmm
 
     frame = _read(data)
-    try:
+    with _exit_codes():
         result = lmm.fit(
             formula,
             frame,
@@ -93,13 +140,70 @@ def fit(
             residual=residual,
             solver=solver,
         )
-    except (lmm.FormulaError, lmm.OptionError) as error:
-        _stop(str(error), USAGE_ERROR)
-    except lmm.JaxlmmError as error:
-        _stop(str(error), DATA_ERROR)
     typer.echo(str(result.summary()))
     if out is not None:
         result.save(out)
+
+
+@app.command()
+def fit_many(
+    formula: RightSide,
+    data: Data,
+    responses: Responses = None,
+    id: Id = None,
+    method: Criterion = Method.REML,
+    weights: Weights = None,
+    offset: Offset = None,
+    kinship: Kinship = None,
+    residual: Residual = None,
+    solver: Solver = "auto",
+    progress: Progress = None,
+    out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
+    force: Force = False,
+) -> None:
+    """Fit one model to many responses, and print or write a table of their coefficients."""
+    _check_out(out, (".parquet", ".csv", ".tsv"), force)
+    import jaxlmm as lmm
+
+    frame = _read(data)
+    with _exit_codes():
+        many = lmm.fit_many(
+            formula,
+            frame,
+            responses=_responses(responses or [], frame),
+            id=id,
+            progress=progress,
+            method=method.value,
+            weights=weights,
+            offset=offset,
+            kinship=_matrices(kinship or [], frame),
+            residual=residual,
+            solver=solver,
+        )
+    typer.echo(str(many))
+    failed = many.failed()
+    if len(failed):
+        _echo_table("Without a proven optimum", failed)
+    if out is None:
+        _echo_table("Coefficients", many.tidy())
+    else:
+        (many.to_parquet if out.suffix == ".parquet" else many.to_csv)(out)
+        typer.echo(f"\nThe coefficients are in {out}.")
+
+
+def _echo_table(title: str, table: Any) -> None:
+    rest = len(table) - SHOWN
+    typer.echo(f"\n{title}:\n{table.head(SHOWN).to_string(index=False)}")
+    if rest > 0:
+        typer.echo(f"... and {rest} more rows")
+
+
+def _responses(arguments: list[str], data: Any) -> Any:
+    """Return None, names and patterns of columns of the data, or the frame of a file."""
+    files = [argument for argument in arguments if argument not in data and Path(argument).suffix in _readers()]
+    if files and arguments[1:]:
+        _stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
+    return _read(Path(files[0])) if files else arguments or None
 
 
 def _matrices(arguments: list[str], data: Any) -> dict[str, Any]:

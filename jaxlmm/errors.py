@@ -26,6 +26,10 @@ class OptionError(JaxlmmError):
     """An option has a value that is not one of those listed."""
 
 
+class PrecisionError(JaxlmmError):
+    """An array is not in double precision where a fit needs it."""
+
+
 def nearest(name: str, choices: Iterable[object]) -> str:
     """Return a hint that lists the choices, the nearest spellings first.
 

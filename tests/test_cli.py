@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -64,7 +65,6 @@ def test_exit_codes(sleep_csv, tmp_path):
 
 def test_kinship_file(tmp_path, sleep_csv):
     import numpy as np
-    import pandas as pd
 
     ids = [int(label) for label in lmm.datasets.sleepstudy()["Subject"].cat.categories]
     matrix = tmp_path / "K.csv"
@@ -96,3 +96,97 @@ def test_version():
 
 def test_info():
     assert "jaxlmm" in run("info").output
+
+
+MANY = "~ Days + (Days | Subject)"
+
+
+@pytest.fixture
+def wide_csv(tmp_path):
+    """The sleep study with three responses, one of them hopeless."""
+    sleep = lmm.datasets.sleepstudy().assign(row=lambda table: [f"r{place}" for place in range(len(table))])
+    path = tmp_path / "wide.csv"
+    sleep.assign(
+        microbe1=sleep["Reaction"] ** 0.5, microbe2=sleep["Reaction"] / 7.0, microbe3=1.0, Reaction=0.0
+    ).to_csv(path, index=False)
+    return path
+
+
+def many_of(path, **options):
+    return lmm.fit_many(MANY, pd.read_csv(path), **options)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".tsv"])
+def test_fit_many_writes_the_table(wide_csv, tmp_path, ending):
+    out = tmp_path / f"results{ending}"
+    result = run("fit-many", MANY, wide_csv, "--responses", "microbe*", "--method", "ml", "--out", out)
+    assert result.exit_code == 0, result.output
+    expected = many_of(wide_csv, responses="microbe*", method="ML").tidy()
+    if ending == ".parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(out), expected, check_dtype=False)
+    else:
+        table = pd.read_csv(out, sep="," if ending == ".csv" else "\t", keep_default_na=False, na_values=[""])
+        assert table["estimate"].to_numpy() == pytest.approx(expected["estimate"].to_numpy(), nan_ok=True)
+        assert table.columns.tolist() == expected.columns.tolist()
+    again = run("fit-many", MANY, wide_csv, "--responses", "microbe*", "--out", out)
+    assert again.exit_code == 2
+    assert "--force" in again.output
+    assert run("fit-many", MANY, wide_csv, "--responses", "microbe*", "--out", out, "--force").exit_code == 0
+
+
+def test_fit_many_prints_what_it_found(wide_csv):
+    result = run("fit-many", MANY, wide_csv, "--responses", "microbe*", "--no-progress")
+    assert result.exit_code == 0, result.output
+    assert "3 linear mixed models by REML" in result.output
+    assert "constant" in result.output.split("Without a proven optimum:")[1].split("Coefficients:")[0]
+    assert result.output.split("Coefficients:")[1].count("microbe1") == 2
+    two = run("fit-many", MANY, wide_csv, "--responses", "microbe1", "--responses", "microbe2")
+    assert "2 linear mixed models by REML" in two.output
+    assert "Without a proven optimum" not in two.output
+    bound = run("fit-many", f"cbind(microbe1, microbe2) {MANY}", wide_csv)
+    assert bound.output.split("Coefficients:")[1] == two.output.split("Coefficients:")[1]
+
+
+def test_fit_many_prints_a_few_rows_of_long_tables(wide_csv):
+    pairs = {f"m{place}": pd.read_csv(wide_csv)["microbe1"] + place for place in range(7)}
+    pd.DataFrame(pairs).to_csv(wide_csv.with_name("responses.csv"), index=False)
+    result = run("fit-many", MANY, wide_csv, "--responses", wide_csv.with_name("responses.csv"))
+    assert result.exit_code == 0, result.output
+    assert "matched by position" in result.output
+    assert "... and 4 more rows" in result.output
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".tsv"])
+def test_fit_many_takes_responses_of_a_file(wide_csv, tmp_path, ending):
+    """Rows in another order are found by their label."""
+    table, out = pd.read_csv(wide_csv), tmp_path / "out.csv"
+    file = tmp_path / f"responses{ending}"
+    shuffled = table[["row", "microbe1"]].sample(frac=1.0, random_state=1)
+    if ending == ".parquet":
+        shuffled.to_parquet(file, index=False)
+    else:
+        shuffled.to_csv(file, index=False, sep="," if ending == ".csv" else "\t")
+    result = run("fit-many", MANY, wide_csv, "--responses", file, "--id", "row", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "matched by row" in result.output
+    expected = many_of(wide_csv, responses="microbe1").tidy()["estimate"].to_numpy()
+    assert pd.read_csv(out)["estimate"].to_numpy() == pytest.approx(expected, rel=1e-9)
+
+
+def test_fit_many_exit_codes(wide_csv, tmp_path):
+    assert run("fit-many", MANY, wide_csv).exit_code == 2
+    assert run("fit-many", "~ Dais + (1 | Subject)", wide_csv, "--responses", "microbe1").exit_code == 2
+    assert run("fit-many", MANY, wide_csv, "--responses", "microb1").exit_code == 3
+    assert run("fit-many", MANY, wide_csv, "--responses", tmp_path / "none.csv").exit_code == 3
+    assert run("fit-many", MANY, wide_csv, "--responses", "a.csv", "--responses", "microbe1").exit_code == 2
+    assert run("fit-many", MANY, tmp_path / "none.csv", "--responses", "microbe1").exit_code == 3
+    assert run("fit-many", MANY, wide_csv, "--responses", "microbe1", "--out", tmp_path / "a.json").exit_code == 2
+    assert run("fit-many", MANY, wide_csv, "--responses", "microbe1", "--solver", "quick").exit_code == 2
+
+
+def test_interrupted(wide_csv, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lmm, "fit_many", interrupt)
+    assert run("fit-many", MANY, wide_csv, "--responses", "microbe1").exit_code == 4

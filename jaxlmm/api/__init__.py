@@ -1,7 +1,7 @@
 """The verbs: validate, build, run, label."""
 
 from jaxlmm.api.fitting import fit
-from jaxlmm.api.likelihood import design, deviance, loglik
+from jaxlmm.api.likelihood import design, deviance, estimate, loglik
 from jaxlmm.api.many import fit_many
 
-__all__ = ["design", "deviance", "fit", "fit_many", "loglik"]
+__all__ = ["design", "deviance", "estimate", "fit", "fit_many", "loglik"]

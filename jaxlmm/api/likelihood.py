@@ -1,4 +1,4 @@
-"""``design``, ``deviance`` and ``loglik``: the likelihood itself, as pure functions."""
+"""``design``, ``deviance``, ``loglik``, ``estimate``: the likelihood itself and its optimum, as pure functions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm.api.call import criterion
 from jaxlmm.api.names import named_options
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.errors import DataError
+from jaxlmm.engine import Estimate
+from jaxlmm.engine import estimate as _estimate
+from jaxlmm.errors import DataError, PrecisionError
 from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design
@@ -123,6 +126,55 @@ def loglik(design: Design) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Arr
         return likelihood.loglik(likelihood.layout.factors(theta), beta, sigma, likelihood.padded(y))
 
     return f
+
+
+def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
+    """Return the optimum for a response as a pure function of it: for ``jit``, ``vmap`` and derivatives.
+
+    Parameters
+    ----------
+    design
+        From :func:`design`, or ``fit.design``.
+    y
+        A response (n,), complete, in double precision.
+    method
+        ``"REML"`` or ``"ML"``.
+
+    Returns
+    -------
+    Estimate
+        A pytree: ``theta`` (k,) in the order of ``fit.theta``, ``beta`` (p,), ``sigma`` (), ``deviance`` (), and
+        ``status`` (), a place in ``jaxlmm.STATUS`` (judged by gradient and Hessian alone, without the walks along a
+        ridge of ``fit``). Derivatives in ``y``, forward and reverse, are those of the implicit function theorem with
+        the exact Hessian; a parameter that is held at a boundary has derivative zero.
+
+    Raises
+    ------
+    PrecisionError
+        If ``y`` is not in double precision.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxlmm as lmm
+    >>> sleep = lmm.datasets.sleepstudy()
+    >>> design = lmm.design("~ Days + (Days | Subject)", sleep)
+    >>> with jax.enable_x64(True):
+    ...     y = jnp.array(sleep["Reaction"].to_numpy())
+    ...     found = lmm.estimate(design, y)
+    ...     slope = jax.grad(lambda y: lmm.estimate(design, y).beta[1])(y)
+    >>> lmm.STATUS[found.status], found.beta.round(2).tolist(), round(float(slope @ y), 2)
+    ('interior', [251.41, 10.47], 10.47)
+    """
+    y = jnp.asarray(y)
+    if y.dtype != jnp.float64:
+        raise PrecisionError(
+            f"y: expected double precision (float64), got {y.dtype}. Call inside 'with jax.enable_x64(True):', and "
+            "make the array there."
+        )
+    _check_shape("y", y, (int(design.n),))
+    likelihood = _prepared(design, criterion(method))
+    return _estimate(likelihood, np.linalg.inv(np.asarray(design.triangle)), likelihood.padded(y))
 
 
 def _prepared(design: Design, method: str) -> Likelihood:

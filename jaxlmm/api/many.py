@@ -147,15 +147,14 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
 def _solve(collector: Collector, frame: ModelFrame, y: NumpyArray, call: Call, solver: str, done: Any) -> None:
     """Fit what can be fitted, pattern by pattern of missing values, and say why the rest cannot."""
     design, method, names = frame.design, call.method, frame.labels.parameters
-    infinite = np.flatnonzero(np.isinf(y[:, np.flatnonzero(~np.isfinite(y.sum(axis=0)))]).any(axis=0))
     hopeless = np.zeros(y.shape[1], bool)
     doubtful = np.flatnonzero(~np.isfinite(y.sum(axis=0)))
-    for places, reason in (
-        (doubtful[infinite], "infinite"),
-        (np.flatnonzero(collector.arrays["n"] == 0), "all_missing"),
+    for wrong, reason in (
+        (np.isinf(y[:, doubtful]).any(axis=0), "infinite"),
+        (np.isnan(y[:, doubtful]).all(axis=0), "all_missing"),
     ):
-        collector.fail(places, reason)
-        hopeless[places] = True
+        collector.fail(doubtful[wrong], reason)
+        hopeless[doubtful[wrong]] = True
     candidates = np.flatnonzero(~hopeless)
     done(int(hopeless.sum()))
     covariances = _Covariances(frame.x)

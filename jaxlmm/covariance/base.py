@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,14 @@ SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15
 
 NEARLY_ZERO = 0.05
 """Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
+
+
+DEPENDENT = 1e-13
+"""A row of a factor of which less than this part is left beside earlier ones depends on them."""
+
+
+SMALLEST_GUESS = 0.1
+"""A start guessed from the data has no smaller relative standard deviation: at zero the gradient vanishes."""
 
 
 class Placements(NamedTuple):
@@ -113,6 +121,10 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return a starting point ``(k,)``; ``coords`` is ``(q, d)`` or, for positions, ``(groups, q, d)``."""
         return np.full(self.n_params(coords.shape[-2]), 0.5)
 
+    def guess(self, covariance: jax.Array) -> jax.Array | None:
+        """Return a starting point (k,) near a rough relative ``covariance`` (q, q) in the frame, or None."""
+        return None
+
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         """Return pairs (parameter number, values) along which a better start is looked for, one axis at a time."""
         return ()
@@ -125,6 +137,10 @@ class AbstractCovariance(Struct, abc.ABC):
         conditioned one.
         """
         return np.eye(root.shape[0])
+
+    def turned(self, theta: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the same point ``theta`` (k,) in the ``frame`` (q, q) in which it is best minimised from there."""
+        return theta, frame
 
     def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
@@ -147,8 +163,8 @@ class AbstractCovariance(Struct, abc.ABC):
         itself = (theta, frame, np.zeros(theta.size), np.True_)
         return Placements.of([*vanishing, *singular, itself])
 
-    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
-        """Return the parameter with the sign convention of the structure, and in the identity frame."""
+    def canonical(self, theta: Array, frame: Array) -> Array:
+        """Return the parameter with the sign convention of the structure, in the identity frame; in NumPy or JAX."""
         return theta
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
@@ -189,11 +205,31 @@ def report_sd_corr(factor: jax.Array, sigma: jax.Array) -> jax.Array:
     return jnp.concatenate([sigma * sd, jnp.where(defined, cosine, jnp.nan)])
 
 
-def lower_factor(factor: NumpyArray) -> NumpyArray:
+def lower_factor(factor: Array) -> Array:
     """Return the lower triangular ``L`` with a nonnegative diagonal and ``L Lᵀ = factor factorᵀ``.
 
-    From the QR decomposition of ``factorᵀ``, so that an exactly singular factor gives exact zeros in the last columns.
+    By orthogonalising the rows of ``factor`` (q, q) in turn, in NumPy or in JAX as the argument is. A row that depends
+    on earlier ones adds no column: a singular factor has exact zeros in its last columns.
+
+    Examples
+    --------
+    >>> lower_factor(np.array([[0.0, 2.0], [3.0, 4.0]])).tolist()
+    [[2.0, 0.0], [4.0, 3.0]]
     """
-    lower: NumpyArray = np.asarray(np.linalg.qr(factor.T, mode="r")).T
-    signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
-    return lower * signs
+    xp: Any = jnp if isinstance(factor, jax.Array) else np
+    directions: list[Array] = []
+    rows = []
+    for row in factor:
+        entries, rest = [xp.zeros_like(row[0])] * len(row), row
+        for _ in range(2):
+            for j, direction in enumerate(directions):
+                along = direction @ rest
+                entries[j], rest = entries[j] + along, rest - along * direction
+        square = rest @ rest
+        independent = square > DEPENDENT**2 * (row @ row)
+        length = xp.sqrt(xp.where(independent, square, 1.0))
+        entries[len(directions)] = xp.where(independent, length, 0.0)
+        directions.append(xp.where(independent, rest / length, 0.0))
+        rows.append(xp.stack(entries))
+    lower = xp.stack(rows)
+    return lower[:, xp.argsort(xp.all(lower == 0.0, axis=0), stable=True)]

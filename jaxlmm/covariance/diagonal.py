@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements, report_sd
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, report_sd
 
 
 class Diagonal(AbstractCovariance):
@@ -28,6 +28,9 @@ class Diagonal(AbstractCovariance):
     def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
         return jnp.diag(theta)
 
+    def guess(self, covariance: jax.Array) -> jax.Array | None:
+        return jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESS**2))
+
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return tuple((k, SD_NODES) for k in range(coords.shape[-2]))
 
@@ -44,8 +47,8 @@ class Diagonal(AbstractCovariance):
             found.append((jnp.where(zero, 0.0, theta), frame, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
         return Placements.of(found)
 
-    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
-        return np.abs(np.diag(frame) * theta)
+    def canonical(self, theta: Array, frame: Array) -> Array:
+        return abs(frame.diagonal() * theta)
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"sd({column})" for column in columns)

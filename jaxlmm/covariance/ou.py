@@ -54,8 +54,8 @@ class OU(AbstractCovariance):
         zero = (theta.at[0].set(0.0), frame, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
         return Placements.of([zero, (theta, frame, np.zeros(2), np.True_)])
 
-    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
-        return np.array([abs(theta[0]), theta[1]])
+    def canonical(self, theta: Array, frame: Array) -> Array:
+        return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ("sd", "rho")

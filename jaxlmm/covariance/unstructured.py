@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements, lower_factor
-from jaxlmm.linalg import singular_vectors
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, lower_factor
+from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
 
 def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
@@ -42,6 +42,11 @@ class Unstructured(AbstractCovariance):
         rows, columns = lower_indices(coords.shape[-2])
         return np.where(rows == columns, 0.5, 0.0)
 
+    def guess(self, covariance: jax.Array) -> jax.Array | None:
+        rows, columns = lower_indices(covariance.shape[0])
+        theta = semidefinite_cholesky(covariance)[rows, columns]
+        return jnp.where(rows == columns, jnp.maximum(theta, SMALLEST_GUESS), theta)
+
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         rows, columns = lower_indices(coords.shape[-2])
         return tuple((int(k), SD_NODES) for k in np.flatnonzero(rows == columns))
@@ -52,6 +57,12 @@ class Unstructured(AbstractCovariance):
         if np.abs(np.diag(root) / length).min() < 1e-10:
             return np.diag(1.0 / length)
         return np.linalg.inv(root / length) / length[:, None]
+
+    def turned(self, theta: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Turn the frame to the eigenvectors of the covariance: there is no valley to be followed round a bend."""
+        rows, columns = lower_indices(frame.shape[0])
+        vectors, sd = singular_vectors(jnp.zeros(frame.shape, theta.dtype).at[rows, columns].set(theta))
+        return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), frame @ vectors
 
     def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
         q = frame.shape[0]
@@ -75,9 +86,10 @@ class Unstructured(AbstractCovariance):
         found.append((point, jnp.where(close, turned, frame), np.zeros(theta.size), np.True_))
         return Placements.of(found)
 
-    def canonical(self, theta: NumpyArray, frame: NumpyArray) -> NumpyArray:
-        q = frame.shape[0]
-        rows, columns = lower_indices(q)
-        lower = np.zeros((q, q))
-        lower[rows, columns] = theta
+    def canonical(self, theta: Array, frame: Array) -> Array:
+        rows, columns = lower_indices(frame.shape[0])
+        # The factor column by column, by products: the same in NumPy and JAX.
+        place = np.zeros((theta.size, *frame.shape))
+        place[np.arange(theta.size), rows, columns] = 1.0
+        lower = (theta @ place.reshape(theta.size, -1)).reshape(frame.shape)
         return lower_factor(frame @ lower)[rows, columns]

@@ -4,13 +4,16 @@ from jaxlmm.engine.many import Found, rows_of, solve_many
 from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.own_rows import solve_own_rows, takes_own_rows
 from jaxlmm.engine.problems import Problems
+from jaxlmm.engine.pure import Estimate, estimate
 from jaxlmm.engine.single import Solution, solve_single
 
 __all__ = [
+    "Estimate",
     "Found",
     "Optima",
     "Problems",
     "Solution",
+    "estimate",
     "judged",
     "rows_of",
     "solve",

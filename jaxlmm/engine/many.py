@@ -13,7 +13,6 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.problems import (
     LARGE_BLOCK,
-    SMALL_BLOCK,
     Problems,
     blocks,
     examine_all,
@@ -28,6 +27,9 @@ from jaxlmm.model.design import Design
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
+FEWEST = 8
+"""Fewer responses than this at once save nothing."""
+
 PERFECT = 1e-12
 """Relative to the response, a residual of least squares of this length is rounding."""
 
@@ -36,6 +38,9 @@ AT_ONCE = 2**28
 
 EVALUATION_COPIES = 20
 """An evaluation with gradient and Hessian holds about this many arrays of the size of the solver's work."""
+
+IN_CACHE = 2**19
+"""Bytes of the solver's work for all responses of a block that a CPU keeps at hand."""
 
 
 class Found(NamedTuple):
@@ -81,20 +86,20 @@ def solve_many(
         likelihood = jax.device_put(likelihood)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     fixed = prepare_fixed(likelihood)
-    group, largest = _sizes(likelihood)
+    sizes = _Sizes.of(likelihood)
     start = 0
     while start < y.shape[1]:
-        places = np.arange(start, min(start + group, y.shape[1]))
+        places = np.arange(start, min(start + sizes.held, y.shape[1]))
         try:
-            responses, varying = _prepared(likelihood, fixed, y[:, places], largest)
+            responses, varying = _prepared(likelihood, fixed, y[:, places], sizes.prepared)
             found = None
             if varying.any():
-                problems = Problems(likelihood, responses, units, largest=largest, mesh=mesh_of_devices())
+                problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
                 found = known(problems, solve(problems, first_order), names)
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or largest == 1:
+            if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
                 raise
-            group, largest = max(group // 2, 1), largest // 2  # out of memory: half as many
+            sizes = sizes.halved()
             continue
         if found is not None:
             yield places[varying], found
@@ -114,11 +119,11 @@ def rows_of(
     method: str,
 ) -> Rows:
     """Return what optima ``theta`` (m, k) in ``frames`` (m, q, q) say of the rows of their responses ``y`` (n, m)."""
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
-    _, largest = _sizes(likelihood)
-    responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, largest)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method)  # padded: the same for similar designs
+    sizes = _Sizes.of(likelihood)
+    responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), ())
-    problems = Problems(likelihood, responses, units, largest=largest, mesh=mesh_of_devices())
+    problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
     rows = np.ascontiguousarray(pad(y, design.n_padded).T)
     return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
 
@@ -151,18 +156,39 @@ def vary(responses: Response, degrees: NumpyArray | int) -> NumpyArray:
     return np.asarray(rest > PERFECT**2 * (rest + explained))
 
 
-def _sizes(likelihood: Likelihood) -> tuple[int, int]:
-    """Return how many responses are prepared together, and how many of them are evaluated at once."""
-    shape = jax.ShapeDtypeStruct((likelihood.design.n_padded, 1), float)
-    theta = jax.ShapeDtypeStruct((likelihood.layout.n_theta,), float)
-    own = _bytes(jax.eval_shape(lambda y: likelihood.observe_all(None, y), shape))
-    work = _bytes(jax.eval_shape(lambda theta: likelihood.solver.factor(likelihood.layout.factors(theta)), theta))
-    group = max(AT_ONCE // max(own, 1), 1)
-    fitting = AT_ONCE // (EVALUATION_COPIES * max(work, 8 * likelihood.design.n_padded))
-    largest = LARGE_BLOCK
-    while largest > SMALL_BLOCK and largest > fitting:
-        largest //= 2
-    return group, largest
+class _Sizes(NamedTuple):
+    """How many responses are held, prepared, and evaluated at once."""
+
+    held: int
+    prepared: int
+    evaluated: int
+
+    @classmethod
+    def of(cls, likelihood: Likelihood) -> _Sizes:
+        """Plan the memory of a likelihood."""
+        shape = jax.ShapeDtypeStruct((likelihood.design.n_padded, 1), float)
+        theta = jax.ShapeDtypeStruct((likelihood.layout.n_theta,), float)
+        own = _bytes(jax.eval_shape(lambda y: likelihood.observe_all(None, y), shape))
+        work = _bytes(jax.eval_shape(lambda theta: likelihood.solver.factor(likelihood.layout.factors(theta)), theta))
+        at_once = AT_ONCE // (EVALUATION_COPIES * max(work, 1))
+        if jax.default_backend() == "cpu":
+            at_once = min(at_once, IN_CACHE // max(work, 1))
+        if likelihood.solver.one_by_one:
+            at_once = 1
+        rows = AT_ONCE // (8 * EVALUATION_COPIES * likelihood.design.n_padded)
+        return cls(max(AT_ONCE // max(own, 1), 1), _power(rows), _power(at_once))
+
+    def halved(self) -> _Sizes:
+        """Return half of all."""
+        return _Sizes(*(max(size // 2, 1) for size in self))
+
+
+def _power(fitting: int) -> int:
+    """Return a power of two that fits, at least ``FEWEST`` unless only one does."""
+    size = LARGE_BLOCK
+    while size > FEWEST and size > fitting:
+        size //= 2
+    return size if fitting > 1 else 1
 
 
 def _bytes(shapes: object) -> int:

@@ -9,13 +9,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine.problems import ZERO_COSTS, Plan, Problems, in_blocks, run, settle, values
+from jaxlmm.engine.problems import ZERO_COSTS, Plan, Problems, in_blocks, run, settle, turn, values
 from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
 
-STEPS = (8, 16, 64)
-"""Evaluations after which what is not done goes on in a smaller company; the reference models need about six."""
+STEPS = (6, 8, 16, 64, 106)
+"""Evaluations after which what is not done goes on in a smaller company; the reference models need about five."""
+
+STEPS_ALONE = (20, 40, 140)
+"""The same where nobody waits."""
 
 MAX_STEPS = 200
 """Evaluations after which Newton's method gives up."""
@@ -82,26 +85,47 @@ class Solver:
         method: AbstractMinimiser | None = None,
         search: bool = False,
     ) -> Minimum:
-        """Minimise the problems ``index`` (b,) from ``theta`` (b, k) in at most ``max_steps`` () or (b,) evaluations.
-
-        Those that need many go on with others of their kind, so that they do not hold up the rest.
-        """
+        """Minimise the problems ``index`` (b,) from ``theta`` (b, k) in at most ``max_steps`` (b,) evaluations."""
         method = self.method if method is None else method
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
-        alone = index.size == 1 or method is self.first_order
-        found, left, spent = None, np.arange(index.size), np.zeros(index.shape, np.int32)
-        for steps in (MAX_STEPS_FIRST_ORDER,) if alone else (*STEPS, MAX_STEPS):
+        found = self._run(method, search, index, theta, frames, limit)
+        self.n_evaluations[index] += found.n_steps
+        return found
+
+    def pursue(
+        self,
+        index: NumpyArray,
+        theta: NumpyArray,
+        frames: Sequence[NumpyArray],
+        max_steps: int | NumpyArray = MAX_STEPS,
+        *,
+        search: bool = False,
+    ) -> tuple[Minimum, list[NumpyArray]]:
+        """Minimise in rounds; return the minimum and the frames in which it is written.
+
+        Problems that need more than a round go on with others of their kind, so that they do not hold up the rest, and
+        in frames that are turned to where they are.
+        """
+        limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
+        rounds = STEPS_ALONE if index.size == 1 or self.problems.likelihood.solver.dear else STEPS
+        found, frames = None, list(frames)
+        left, spent = np.arange(index.size), np.zeros(index.shape, np.int32)
+        for steps in rounds:
             allowed = np.minimum(limit[left] - spent[left], steps).astype(np.int32)
-            part = self._run(method, search and found is None, index[left], theta[left], _rows(frames, left), allowed)
+            part = self.minimise(
+                index[left], theta[left], _rows(frames, left), allowed, search=search and found is None
+            )
             found = part if found is None else _into(found, left, part)
             spent[left] += part.n_steps
             theta = found.x
             left = left[~part.converged & (part.n_steps == allowed) & (spent[left] < limit[left])]
             if not left.size:
                 break
+            further, turned = in_blocks(self.problems, turn, index[left], theta[left], _rows(frames, left))
+            theta = _put(theta, left, np.asarray(further))
+            frames = [_put(old, left, np.asarray(new)) for old, new in zip(frames, turned, strict=True)]
         assert found is not None
-        self.n_evaluations[index] += spent
-        return found._replace(n_steps=spent)
+        return found._replace(n_steps=spent), frames
 
     def _run(
         self,
@@ -137,7 +161,7 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None) -> O
     solver = Solver(problems, first_order)
     start = np.tile(likelihood.layout.start(), (everyone.size, 1))
     if first_order is None:
-        found = solver.minimise(everyone, start, frames, search=not likelihood.solver.dear)
+        found, frames = solver.pursue(everyone, start, frames, search=not likelihood.solver.dear)
     else:
         found = solver.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order)
     held = np.zeros(start.shape, np.int32)
@@ -157,7 +181,8 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None) -> O
         # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
         before = found.converged[active]
         full = np.any(holds != 0, axis=1) | (first_order is None)
-        again = solver.minimise(active, theta, settled, np.where(full, np.where(before, MAX_STEPS, 2), 1))
+        again, settled = solver.pursue(active, theta, settled, np.where(full, np.where(before, MAX_STEPS, 2), 1))
+        frames = [_put(old, active, new) for old, new in zip(frames, settled, strict=True)]
         found = _into(found, active, again._replace(converged=np.where(full, again.converged, before)))
 
         at_zero = active[np.any(held[active] > 0, axis=1)]

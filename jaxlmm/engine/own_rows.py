@@ -48,7 +48,7 @@ def solve_own_rows(
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
     size = max(AT_ONCE // per_response, 1)
-    size = 4 * SMALL_BLOCK if size > 4 * SMALL_BLOCK else SMALL_BLOCK if size > SMALL_BLOCK else size
+    size = min(SMALL_BLOCK, size)  # one size, and so few compiled programmes, whatever the number of responses
     for start in range(0, y.shape[1], size):
         places = np.arange(start, min(start + size, y.shape[1]))
         problems, good = _problems(likelihood, units, y[:, places], size)

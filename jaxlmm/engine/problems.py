@@ -70,6 +70,10 @@ class Problems(Struct):
         """The number of responses."""
         return int(self.responses.scale.shape[0])
 
+    def blocks(self, size: int) -> Iterator[tuple[NumpyArray, int]]:
+        """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled programme."""
+        return blocks(size, self.largest, 1 if self.size == 1 else SMALL_BLOCK)
+
     def each(self, function: Callable[..., T], index: Array, *arguments: Any) -> T:
         """Return ``function(problem, *arguments)`` for the problems ``index`` (b,), along a new first axis.
 
@@ -99,19 +103,20 @@ class Problems(Struct):
         return jax.vmap(one)(chosen, arguments)
 
 
-def blocks(size: int, largest: int = LARGE_BLOCK) -> Iterator[tuple[NumpyArray, int]]:
-    """Split places 0 … size − 1 into blocks, each padded by repetition; yields places and how many of them count.
+def blocks(size: int, largest: int = LARGE_BLOCK, smallest: int = SMALL_BLOCK) -> Iterator[tuple[NumpyArray, int]]:
+    """Split places 0 … size − 1 into blocks of two sizes, each padded by repetition.
+
+    Yields places and how many of them count.
 
     >>> [(places.size, count) for places, count in blocks(1100)]
     [(1024, 1024), (64, 64), (64, 12)]
     """
-    sizes = sorted({1, min(SMALL_BLOCK, largest), largest})
+    sizes = sorted({min(smallest, largest), largest})
     start = 0
     while start < size:
         left = size - start
         larger = next((block for block in sizes if block >= left), largest)
-        smaller = max(block for block in sizes if block <= left)
-        block = larger if left > larger // 4 or left > 4 * smaller else smaller
+        block = larger if left > larger // 4 or left > 4 * sizes[0] else sizes[0]
         count = min(block, left)
         yield start + np.resize(np.arange(count), block), count
         start += count
@@ -121,7 +126,7 @@ def in_blocks(problems: Problems, run: Callable[..., T], index: NumpyArray, *arg
     """Call ``run(problems, index, *arguments)`` block by block, and join the results (b, ...) on the host."""
     parts = []
     index = index.astype(np.int32)
-    for places, count in blocks(index.size, problems.largest):
+    for places, count in problems.blocks(index.size):
         chosen = jax.tree.map(lambda leaf, places=places: leaf[places], (index, *arguments))
         parts.append((run(problems, *chosen), count))
     cut = [jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part) for part, count in parts]
@@ -154,6 +159,7 @@ class Plan(Struct):
 
     nodes: Array
     axes: tuple[Array, Array]
+    inverse_frames: tuple[Array, ...]
 
     @classmethod
     def of(cls, likelihood: Likelihood) -> Plan:
@@ -166,7 +172,23 @@ class Plan(Struct):
             points = np.array(list(itertools.product(*values[:, some])))
         nodes = np.tile(start, (len(points), 1))
         nodes[:, index] = points
-        return cls(nodes, (index, values))
+        return cls(nodes, (index, values), tuple(np.linalg.inv(frame) for frame in likelihood.layout.frames()))
+
+
+def best_node(
+    likelihood: Likelihood, response: Response, plan: Plan, start: jax.Array, frames: Sequence[Array]
+) -> jax.Array:
+    """Return where the search for one response begins: the best of the plan's nodes, or of values along its axes."""
+
+    def objective(theta: jax.Array) -> jax.Array:
+        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+    nodes = jnp.asarray(plan.nodes)
+    if not nodes.shape[0]:
+        return search_axes(objective, start, *plan.axes, jnp.int32(SWEEPS), one_by_one=likelihood.solver.one_by_one)
+    values = jax.lax.map(objective, nodes) if likelihood.solver.one_by_one else jax.vmap(objective)(nodes)
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+    return jnp.where(jnp.isfinite(jnp.min(values)), nodes[jnp.argmin(values)], start)
 
 
 @program()
@@ -199,7 +221,19 @@ def run(
     def best_node() -> jax.Array:
         values = jax.lax.map(at_node, nodes) if likelihood.solver.one_by_one else jax.vmap(at_node)(nodes)
         values = jnp.where(jnp.isfinite(values), values, jnp.inf)
-        return jnp.where(jnp.isfinite(jnp.min(values, axis=0))[:, None], nodes[jnp.argmin(values, axis=0)], start)
+        lowest = jnp.min(values, axis=0)
+        found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
+        guessed, at_guess = problems.each(guess, index, start, frames)
+        return jnp.where((at_guess < lowest)[:, None], guessed, found)
+
+    def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        likelihood, response, _ = problem
+        covariance = likelihood.solver.guess(response.border, response.count)
+        if covariance is None:
+            return start, jnp.full((), jnp.inf, start.dtype)
+        theta = likelihood.layout.guess(covariance, start, plan.inverse_frames)
+        value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+        return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
     if by_nodes:
         start = jax.lax.cond(search, best_node, lambda: start)
@@ -223,59 +257,85 @@ def run(
 def settle(
     problems: Problems, index: Array, theta: Array, frames: Sequence[Array], value: Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
-    """Set to exactly zero what the deviance does not miss, term by term.
-
-    Takes ``theta`` (b, k) in ``frames`` (b, q, q) with the deviance ``value`` (b,) there; returns theta, frames, and
-    ``held`` (b, k): 0 where a parameter is free, else as in :class:`jaxlmm.covariance.base.Placements`, with numbers
-    that differ between terms.
-    """
-    layout = problems.likelihood.layout
+    """Settle ``theta`` (b, k) in ``frames`` (b, q, q) with the deviance ``value`` (b,) there, as :func:`settled`."""
 
     def one(
         problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
-        likelihood, response, _ = problem
-        allowed = value + ZERO_COSTS + 1e-12 * (jnp.abs(value) + response.count)
-        held, kept = jnp.zeros(theta.shape, jnp.int32), tuple(frames)
-        for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
-            options = structure.placements(theta[place], kept[t], jnp.asarray(layout.roots[t]))
-            number = np.arange(options.valid.shape[0])
-
-            def placed(
-                choice: jax.Array,
-                theta: jax.Array = theta,
-                frames: tuple[jax.Array, ...] = kept,
-                options: Placements = options,
-                place: slice = place,
-                t: int = t,
-            ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-                return theta.at[place].set(options.theta[choice]), (
-                    *frames[:t], options.frame[choice], *frames[t + 1 :],
-                )  # fmt: skip
-
-            def refused(state: tuple[jax.Array, jax.Array]) -> jax.Array:
-                return ~state[1]
-
-            def following(
-                state: tuple[jax.Array, jax.Array],
-                placed: Callable[[jax.Array], tuple[jax.Array, tuple[jax.Array, ...]]] = placed,
-                valid: jax.Array = options.valid,
-                number: NumpyArray = number,
-            ) -> tuple[jax.Array, jax.Array]:
-                choice, _ = state
-                trial, trial_frames = placed(choice)
-                good = likelihood.deviance(layout.factors(trial, trial_frames), response) <= allowed
-                after = jnp.argmax(valid & (number > choice))
-                return jnp.where(good, choice, after), good | (after == number[-1])
-
-            first = jnp.argmax(options.valid)
-            choice, _ = jax.lax.while_loop(refused, following, (first, first == number[-1]))
-            theta, kept = placed(choice)
-            blocks = options.held[choice]
-            held = held.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
-        return theta, kept, held
+        return settled(problem.likelihood, problem.response, theta, tuple(frames), value)
 
     return problems.each(one, index, theta, frames, value)
+
+
+@program()
+def turn(
+    problems: Problems, index: Array, theta: Array, frames: Sequence[Array]
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """Write ``theta`` (b, k) in the frames (b, q, q) that are best to go on from it."""
+    layout = problems.likelihood.layout
+
+    def one(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        found = list(frames)
+        for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
+            own, found[t] = structure.turned(theta[place], frames[t])
+            theta = theta.at[place].set(own)
+        return theta, tuple(found)
+
+    return problems.each(one, index, theta, frames)
+
+
+def settled(
+    likelihood: Likelihood, response: Response, theta: jax.Array, frames: tuple[jax.Array, ...], value: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
+    """Set to exactly zero what the deviance does not miss, term by term.
+
+    Takes ``theta`` (k,) in ``frames`` with the deviance ``value`` () there; returns theta, frames, and ``held`` (k,): 0
+    where a parameter is free, else as in :class:`jaxlmm.covariance.base.Placements`, with numbers that differ between
+    terms.
+    """
+    layout, held = likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
+    allowed = value + ZERO_COSTS + 1e-12 * (jnp.abs(value) + response.count)
+    for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
+        options = structure.placements(theta[place], frames[t], jnp.asarray(layout.roots[t]))
+        choice = _first_good(likelihood, response, _Trials(theta, frames, options, t, place), allowed)
+        theta, frames = _Trials(theta, frames, options, t, place).at(choice)
+        blocks = options.held[choice]
+        held = held.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
+    return theta, frames, held
+
+
+class _Trials(NamedTuple):
+    """Other ways of writing term ``t``, whose parameters stand at ``place`` in ``theta`` (k,)."""
+
+    theta: jax.Array
+    frames: tuple[jax.Array, ...]
+    options: Placements
+    t: int
+    place: slice
+
+    def at(self, choice: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Return theta and frames with one of them."""
+        frame = self.options.frame[choice]
+        frames = (*self.frames[: self.t], frame, *self.frames[self.t + 1 :])
+        return self.theta.at[self.place].set(self.options.theta[choice]), frames
+
+
+def _first_good(likelihood: Likelihood, response: Response, trials: _Trials, allowed: jax.Array) -> jax.Array:
+    """Return the number of the first valid way whose deviance is ``allowed``, or else of the last."""
+    valid = trials.options.valid
+    number = np.arange(valid.shape[0])
+
+    def refused(state: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return ~state[1]
+
+    def following(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        choice, _ = state
+        good = likelihood.deviance(likelihood.layout.factors(*trials.at(choice)), response) <= allowed
+        after = jnp.argmax(valid & (number > choice))
+        return jnp.where(good, choice, after), good | (after == number[-1])
+
+    first = jnp.argmax(valid)
+    return jax.lax.while_loop(refused, following, (first, first == number[-1]))[0]
 
 
 @program(once=True)

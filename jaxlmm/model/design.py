@@ -151,13 +151,14 @@ def independent_columns(x: NumpyArray, tolerance: float = 1e-7, *, rounding: Num
     than the length ``rounding`` (p,) that its own rounding errors may have.
     """
     rounding = np.zeros(x.shape[1]) if rounding is None else rounding
-    basis = np.zeros((x.shape[0], 0))
+    found = np.empty(x.shape, order="F")
     kept = np.zeros(x.shape[1], bool)
     for k in range(x.shape[1]):
+        basis = found[:, : kept.sum()]
         rest = x[:, k] - basis @ (basis.T @ x[:, k])
         rest = rest - basis @ (basis.T @ rest)
         length = np.linalg.norm(rest)
         if length > max(tolerance * np.linalg.norm(x[:, k]), rounding[k]):
+            found[:, basis.shape[1]] = rest / length
             kept[k] = True
-            basis = np.column_stack([basis, rest / length])
     return kept

@@ -113,6 +113,19 @@ class Layout(Struct):
             for structure, coords, root in zip(self.structures, self.coords, self.roots, strict=True)
         )
 
+    def guess(self, covariance: jax.Array, start: jax.Array, inverse_frames: Sequence[Array]) -> jax.Array:
+        """Return a start (k,) near a rough relative covariance of all columns of Z; where there is none, ``start``."""
+        first = 0
+        for structure, coords, place, inverse in zip(
+            self.structures, self.coords, self.slices(), inverse_frames, strict=False
+        ):
+            own = slice(first, first + coords.shape[-2])
+            inverse = jnp.asarray(inverse)
+            found = structure.guess(inverse @ covariance[own, own] @ inverse.T)
+            start = start if found is None else start.at[place].set(found)
+            first = own.stop
+        return start
+
     def blocks(self) -> NumpyArray:
         """Return the number of the term that each entry of theta belongs to, (k,) int32."""
         return np.repeat(np.arange(len(self.counts), dtype=np.int32), self.counts)

@@ -13,7 +13,7 @@ from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.formula import ModelFrame
 from jaxlmm.results import many_rows, many_tables
 from jaxlmm.results.fit import Fit
-from jaxlmm.results.many_estimates import ManyEstimates
+from jaxlmm.results.many_estimates import FAILED, ManyEstimates
 from jaxlmm.results.tables import status_counts
 
 
@@ -83,7 +83,7 @@ class FitMany:
         if response not in self.estimates.names:
             raise OptionError(f"{response!r} is no response; {nearest(str(response), self.estimates.names)}.")
         place = self.estimates.names.index(response)
-        if self.estimates.reason[place]:
+        if self.estimates.status[place] == FAILED:
             raise DataError(f"response {response!r} has no fit: {self.estimates.reason[place]}.")
         return self.origin.call.single(response, self.origin.y[:, place])
 

@@ -99,8 +99,9 @@ class Collector:
         for name, mine in self.uncertainty._asdict().items():
             part = getattr(found.uncertainty, name)
             mine[np.ix_(places, columns, columns) if name.startswith("vcov") else places] = part
-        failed = places[found.verdicts.status == FAILED]
-        self.fail(failed, "the deviance is not finite")
+        self.fail(places[found.verdicts.status == FAILED], "the deviance is not finite")
+        stopped = found.verdicts.status == STATUS.index("not_converged")
+        self.fail(places[stopped], "stopped before an optimum")
 
     def finish(self, read: Responses, choice: Choice, method: str, device: str, seconds: float) -> ManyEstimates:
         """Return the whole."""

@@ -79,6 +79,13 @@ class AbstractSolver(Struct, abc.ABC):
     def bordered(self, factor: Any, pair: Any, border: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return ``Aᵀ H⁻¹ A`` (i, i), ``Aᵀ H⁻¹ e`` (i,) and ``eᵀ H⁻¹ e`` () for one response of a border."""
 
+    def guess(self, border: Any, count: jax.Array) -> jax.Array | None:
+        """Return a rough covariance (q, q), relative to sigma², of all columns of Z for one response of a border.
+
+        ``count`` () is the number of independent observations. None where there is no quick one.
+        """
+        return None
+
     @abc.abstractmethod
     def effects(self, design: Design, factors: Factors, factor: Any, residual: jax.Array) -> Effects:
         """Return the modes of the random effects given the marginal ``residual`` (N,), y − Xβ in weighted rows.

@@ -158,13 +158,20 @@ class Blocked(AbstractSolver):
             members(design, eliminated), tuple(members(design, g) for g in rest),
         )  # fmt: skip
 
+    def exact(self) -> Self:
+        levels = int(np.max(self.codes, initial=0)) + 1
+        coupling = self.rest.coupling
+        if isinstance(coupling, Coupling):
+            coupling = coupling.replace(n_levels=levels)
+        return self.replace(triangles=self.triangles[:levels], rest=self.rest.replace(coupling=coupling).whole())
+
     @property
     def dear(self) -> bool:
         return self.rest.largest > DEAR
 
     @property
     def one_by_one(self) -> bool:
-        return self.rest.bulk + self.triangles.shape[0] + self.rest.coupling.level.shape[0] > BULKY
+        return self.rest.coupling.bulk + self.triangles.shape[0] > BULKY
 
     def pair(self, a: Array, b: Array) -> BlockedPair:
         rows_a, side_a = self._side(jnp.asarray(a))

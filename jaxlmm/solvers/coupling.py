@@ -121,6 +121,16 @@ class Coupling(Struct):
         )
         return cls(values, level, place, grams, int(ends[-1]), n_levels)
 
+    @property
+    def bulk(self) -> int:
+        """The number of entries of all arrays."""
+        return int(self.level.shape[0]) + sum(count * size**2 for count, size in self.shapes)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """The number and the size of the components of each batch."""
+        return [(gram.count, gram.size) for gram in self.grams]
+
     def gram(self, weight: jax.Array) -> list[jax.Array]:
         """Return ``Pᵀ W P`` for ``weight`` (L, q, q), one (B, m, m) per batch."""
         return [gram(weight) for gram in self.grams]
@@ -142,6 +152,64 @@ class Coupling(Struct):
         shape = (self.n_levels, self.values.shape[1], self.values.shape[1])
         found: jax.Array = jax.linear_transpose(self.gram, jax.ShapeDtypeStruct(shape, self.values.dtype))(matrices)[0]
         return 0.5 * (found + found.swapaxes(-1, -2))
+
+
+class Whole(Struct):
+    """The same products from whole matrices: for one small component and many responses at once.
+
+    ``matrix`` (L, q, M) is ``Qᵀ Z``; ``products`` (L · q · q, M · M) are those of its columns, level by level.
+    Thousands of responses share them, and every product is one of large matrices.
+    """
+
+    matrix: Array
+    products: Array
+
+    @classmethod
+    def of(cls, coupling: Coupling) -> Self:
+        """Write a coupling out."""
+        matrix = np.zeros((coupling.n_levels, np.shape(coupling.values)[1], coupling.places))
+        values = np.asarray(coupling.values)
+        real = values.any(axis=1)
+        matrix[np.asarray(coupling.level)[real], :, np.asarray(coupling.place)[real]] = values[real]
+        products = np.einsum("lim,ljn->lijmn", matrix, matrix)
+        return cls(matrix, products.reshape(-1, coupling.places**2))
+
+    @property
+    def bulk(self) -> int:
+        """The number of entries of all arrays."""
+        return int(np.size(self.matrix)) + self.places**2
+
+    @property
+    def places(self) -> int:
+        """The number of the rest's columns."""
+        return int(self.matrix.shape[2])
+
+    @property
+    def n_levels(self) -> int:
+        """The number of eliminated levels."""
+        return int(self.matrix.shape[0])
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """The number and the size of the components of each batch."""
+        return [(1, self.places)]
+
+    def gram(self, weight: jax.Array) -> list[jax.Array]:
+        """Return ``Pᵀ W P`` as :meth:`Coupling.gram` does."""
+        return [(weight.reshape(-1) @ self.products).reshape(1, self.places, self.places)]
+
+    def down(self, v: jax.Array) -> jax.Array:
+        """Return ``Pᵀ v`` (M, c) for ``v`` (L, q, c)."""
+        return jnp.tensordot(self.matrix, v, axes=((0, 1), (0, 1)))
+
+    def up(self, b: jax.Array) -> jax.Array:
+        """Return ``P b`` (L, q, c) for ``b`` (M, c)."""
+        return jnp.tensordot(self.matrix, b, axes=1)
+
+    def sandwich(self, matrices: list[jax.Array]) -> jax.Array:
+        """Return ``P_j K P_jᵀ`` (L, q, q) for a symmetric K."""
+        matrix = jnp.asarray(self.matrix)
+        return matrix @ matrices[0][0][None] @ matrix.swapaxes(-1, -2)
 
 
 def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:

@@ -12,7 +12,7 @@ from jax.scipy.linalg import block_diag
 from jaxlmm._shapes import bucket, pad
 from jaxlmm._struct import static
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.linalg import inverse_logdet
+from jaxlmm.linalg import UNROLLED, Entries, entries_inverse_logdet, entries_product, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
@@ -45,10 +45,29 @@ class MomentsBorder(NamedTuple):
 
 
 class MomentsFactor(NamedTuple):
-    """``inverse`` (C, q, q) of I + R Λ Λᵀ Rᵀ per class, and the ``logdet`` () over all levels."""
+    """The inverse of I + R Λ Λᵀ Rᵀ per class and the ``logdet`` () over all levels.
 
-    inverse: jax.Array
+    The inverse is one array (C, q, q), or, where classes are many and q is small, ``entries`` (C,) each; the other is
+    None.
+    """
+
+    inverse: Array
+    entries: Entries | None
     logdet: jax.Array
+
+    def multiply(self, v: Array, level_class: Array) -> jax.Array:
+        """Return the inverse times ``v`` (L, q), level by level."""
+        if self.entries is None:
+            return jnp.einsum("lkj,lj->lk", self.inverse[level_class], v)
+        columns = [[v[:, j]] for j in range(len(self.entries))]
+        return jnp.stack([row[0] for row in entries_product(self.entries, columns)], axis=1)
+
+    @property
+    def matrices(self) -> jax.Array:
+        """The inverses (C, q, q)."""
+        if self.entries is None:
+            return jnp.asarray(self.inverse)
+        return jnp.stack([jnp.stack(row, axis=-1) for row in self.entries], axis=-2)
 
 
 class Moments(AbstractSolver):
@@ -86,15 +105,13 @@ class Moments(AbstractSolver):
             keys, axis=0, return_index=True, return_inverse=True, return_counts=True
         )
         n_classes, q = first.size, z.shape[1]
-        padded_classes, padded_levels = bucket(n_classes, 16), bucket(levels, 64)
-        return cls(
-            rows,
-            codes,
-            pad(level_class.reshape(-1).astype(np.int32), padded_levels),
-            pad(triangles[first], padded_classes),
-            pad(count.astype(float), padded_classes),
-            q > 0 and (n_classes <= FEW_CLASSES or n_classes * q <= levels),
-        )
+        padded_levels = bucket(levels, 64)
+        if q > 0 and (n_classes <= FEW_CLASSES or n_classes * q <= levels):
+            classes = bucket(n_classes, 16)
+            chosen = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
+            return cls(rows, codes, chosen, pad(triangles[first], classes), pad(count.astype(float), classes), True)
+        every = np.arange(padded_levels, dtype=np.int32)  # each level is a class of its own
+        return cls(rows, codes, every, pad(triangles, padded_levels), pad(np.ones(levels), padded_levels), False)
 
     def exact(self) -> Self:
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
@@ -149,10 +166,31 @@ class Moments(AbstractSolver):
             cross = border.within + jnp.tensordot(factor.inverse, border.cross, axes=3)
             square = border.square + jnp.sum(factor.inverse * border.pooled)
         else:
-            pulled = jnp.einsum("lkj,lj->lk", factor.inverse[self.level_class], border.own)
+            pulled = factor.multiply(border.own, self.level_class)
             cross = border.within + jnp.einsum("lki,lk->i", pair.left, pulled)
             square = border.square + jnp.sum(border.own * pulled)
         return self.inner(factor, pair), cross, square
+
+    def guess(self, border: MomentsBorder, count: jax.Array) -> jax.Array | None:
+        """Match second moments: with ``A_j = Z_jᵀZ_j``, ``E Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``."""
+        triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
+        q = triangles.shape[1]
+        if q == 0:
+            return None
+        squares = triangles.swapaxes(-1, -2) @ triangles
+        if border.own is None:
+            found = jnp.einsum("cki,ckl,clj->ij", triangles, border.pooled, triangles)
+        else:
+            pulled = jnp.einsum("lki,lk->li", triangles, border.own)
+            found = pulled.T @ pulled
+        rank = jnp.sum(jnp.sign(jnp.diagonal(triangles, axis1=-2, axis2=-1)), axis=-1)
+        free = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
+        excess = found * free / jnp.maximum(border.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
+        system = jnp.einsum("c,cij,ckl->ikjl", weight, squares, squares).reshape(q * q, q * q)
+        ridge = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
+        inverse, _ = inverse_logdet(0.5 * (system + system.T) + ridge)
+        covariance = (inverse @ excess.reshape(-1)).reshape(q, q)
+        return 0.5 * (covariance + covariance.T)
 
     def _by_class(self, products: jax.Array) -> jax.Array:
         """Add ``products`` (L, ...) of levels up by class, (C, ...)."""
@@ -165,10 +203,20 @@ class Moments(AbstractSolver):
         return projected, a - explained
 
     def factor(self, factors: Factors) -> MomentsFactor:
-        root = jnp.asarray(self.triangles) @ _joint(factors)
-        eye = jnp.eye(root.shape[1], dtype=root.dtype)[None]
-        inverse, logdet = inverse_logdet(eye + root @ root.swapaxes(-1, -2))
-        return MomentsFactor(inverse, jnp.sum(self.multiplicity * logdet))
+        lam, triangles = _joint(factors), jnp.asarray(self.triangles)
+        q, r = lam.shape
+        if self.pooled or not 0 < q <= UNROLLED:
+            root = triangles @ lam
+            inverse, logdet = inverse_logdet(jnp.eye(q, dtype=root.dtype)[None] + root @ root.swapaxes(-1, -2))
+            return MomentsFactor(inverse, None, jnp.sum(self.multiplicity * logdet))
+        upper = [[triangles[:, i, j] for j in range(q)] for i in range(q)]
+        rows = entries_product(upper, [[lam[i, j] for j in range(r)] for i in range(q)])
+        squares = entries_product(rows, [list(column) for column in zip(*rows, strict=True)])
+        shifted = [
+            [square + 1.0 if i == j else square for j, square in enumerate(row)] for i, row in enumerate(squares)
+        ]
+        entries, logdet = entries_inverse_logdet(shifted)
+        return MomentsFactor(None, entries, jnp.sum(self.multiplicity * logdet))
 
     def logdet(self, factor: MomentsFactor) -> jax.Array:
         return factor.logdet
@@ -176,8 +224,14 @@ class Moments(AbstractSolver):
     def inner(self, factor: MomentsFactor, pair: MomentsPair) -> jax.Array:
         if pair.pooled is not None:
             return pair.within + jnp.tensordot(factor.inverse, pair.pooled, axes=3)
-        inverse = factor.inverse[self.level_class]
-        return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
+        if factor.entries is None:
+            inverse = factor.inverse[self.level_class]
+            return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
+        total, left, right = pair.within, jnp.asarray(pair.left), jnp.asarray(pair.right)
+        for i, row in enumerate(factor.entries):
+            for j, entry in enumerate(row):
+                total = total + jnp.tensordot(entry, left[:, i, :, None] * right[:, j, None, :], axes=1)
+        return total
 
     def effects(self, design: Design, factors: Factors, factor: MomentsFactor, residual: jax.Array) -> Effects:
         if not factors.terms:
@@ -185,7 +239,7 @@ class Moments(AbstractSolver):
         lam = _joint(factors)
         triangles = jnp.asarray(self.triangles)
         root = triangles @ lam
-        inverse = factor.inverse
+        inverse = factor.matrices
         score = jnp.einsum("cki,ckl->cil", root, inverse)[self.level_class]
         modes = jnp.einsum("lik,lk->li", score, self.project(residual[:, None])[..., 0]) @ lam.T
         shrunk, _ = inverse_logdet(jnp.eye(lam.shape[1], dtype=lam.dtype)[None] + root.swapaxes(-1, -2) @ root)

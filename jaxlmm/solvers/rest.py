@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlmm._struct import Struct
 from jaxlmm.solvers.block import Block
-from jaxlmm.solvers.coupling import Coupling, slices
+from jaxlmm.solvers.coupling import Coupling, Whole, slices
+
+WRITTEN_OUT = 2**20
+"""Numbers that the products of a component's columns may take when they are written out level by level."""
 
 
 class Rest(Struct):
@@ -17,7 +23,7 @@ class Rest(Struct):
     variance (B, r, c) to coefficients (B, m, c). ``factors`` are those of the groupings, (q, s) each.
     """
 
-    coupling: Coupling
+    coupling: Coupling | Whole
     blocks: tuple[Block, ...]
 
     @property
@@ -26,29 +32,33 @@ class Rest(Struct):
         return max((block.size for block in self.blocks), default=0)
 
     @property
-    def bulk(self) -> int:
-        """The number of entries of all matrices of components."""
-        return sum(gram.count * gram.size**2 for gram in self.coupling.grams)
-
-    @property
     def has_outside(self) -> bool:
         """Whether any column has a part outside the eliminated levels' bases."""
         return any(block.outside is not None for block in self.blocks)
 
+    def whole(self) -> Self:
+        """Return the same with its coupling written out, where it is one component and that takes little memory."""
+        (count, size), *others = self.coupling.shapes or [(0, 0)]
+        if isinstance(self.coupling, Whole) or others or count != 1:
+            return self
+        if self.coupling.n_levels * np.shape(self.coupling.values)[1] ** 2 * size**2 > WRITTEN_OUT:
+            return self
+        return self.replace(coupling=Whole.of(self.coupling))
+
     def zeros(self, width: int, dtype: jnp.dtype) -> list[jax.Array]:
         """Return batches (B, m, width) of zeros."""
-        return [jnp.zeros((count, size, width), dtype) for count, size in self._shapes()]
+        return [jnp.zeros((count, size, width), dtype) for count, size in self.coupling.shapes]
 
     def split(self, v: jax.Array) -> list[jax.Array]:
         """Cut ``v`` (M, c) into batches (B, m, c), on reflected columns."""
-        sizes = [count * size for count, size in self._shapes()]
+        sizes = [count * size for count, size in self.coupling.shapes]
         return [
             block.turn(v[place].reshape(count, size, -1))
-            for place, block, (count, size) in zip(slices(sizes), self.blocks, self._shapes(), strict=True)
+            for place, block, (count, size) in zip(slices(sizes), self.blocks, self.coupling.shapes, strict=True)
         ]
 
     def join(self, parts: list[jax.Array]) -> jax.Array:
-        """Undo :meth:`_split`."""
+        """Undo :meth:`split`."""
         turned = [block.turn(part) for block, part in zip(self.blocks, parts, strict=True)]
         return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in turned])
 
@@ -69,6 +79,3 @@ class Rest(Struct):
             if block.outside is not None:
                 parts[i] = parts[i] + block.outside.products @ coefficients
         return [block.transform(factors, part) for block, part in zip(self.blocks, parts, strict=True)]
-
-    def _shapes(self) -> list[tuple[int, int]]:
-        return [(gram.count, block.size) for gram, block in zip(self.coupling.grams, self.blocks, strict=True)]

@@ -1,0 +1,46 @@
+"""Responses spread over several devices give the numbers of one device."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+PROGRAM = """
+import sys
+import jax, numpy as np, pandas as pd
+import jaxlmm as lmm
+from jaxlmm.engine import many, optimum
+
+seen = []
+run = optimum.run
+def watched(*arguments, **options):
+    found = run(*arguments, **options)
+    seen.append(len(found.x.sharding.device_set))
+    return found
+optimum.run = watched
+
+rng = np.random.default_rng(0)
+frame = pd.DataFrame({"g": np.repeat(np.arange(20), 6), "x": np.tile(np.arange(6.0), 20)})
+y = rng.normal(size=(120, 150)) + (rng.normal(size=(20, 150)) * rng.uniform(0, 2, 150))[frame["g"]]
+y[3:7, 10] = np.nan
+found = lmm.fit_many("~ x + (1 | g)", frame, responses=y)
+table = found.tidy()[["estimate", "std_error", "df"]].to_numpy(float)
+np.savez(sys.argv[1], table=table, deviance=found.glance()["deviance"], fitted=found.fitted(), devices=max(seen))
+"""
+
+
+@pytest.mark.parametrize("flag", ["--xla_force_host_platform_device_count=4"])
+def test_several_devices_equal_one(flag, tmp_path):
+    results = []
+    for name, flags in (("one", ""), ("four", flag)):
+        file = tmp_path / f"{name}.npz"
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(file)], env={**os.environ, "XLA_FLAGS": flags}, check=True, timeout=240
+        )
+        results.append(np.load(file))
+    one, four = results
+    assert (int(one["devices"]), int(four["devices"])) == (1, 4)
+    for name in ("table", "deviance", "fitted"):
+        assert four[name] == pytest.approx(one[name], rel=1e-10, abs=1e-10, nan_ok=True)

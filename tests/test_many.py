@@ -84,10 +84,12 @@ def test_fit_many_is_fit_column_by_column(case):
     many = lmm.fit_many(formula, data, responses=y, **options)
     assert many.estimates.solver == solver
     tables = many.tidy(), many.variance(), many.fitted(), many.residuals(), many.ranef("g")
-    glance = many.glance().set_index("response")
+    glance, pve = many.glance().set_index("response"), many.pve()
     for place, name in enumerate(many.responses):
         one = lmm.fit("y " + formula, data.assign(y=y[:, place]), **options)
         agrees(one, name, tables, glance.loc[name])
+        close(pve[pve["response"] == name]["estimate"], one.pve()["estimate"])
+        close(pve[pve["response"] == name]["std_error"], one.pve()["std_error"])
 
 
 def agrees(one, name, tables, glance):
@@ -102,7 +104,9 @@ def agrees(one, name, tables, glance):
     assert (mine["at_boundary"] == theirs["at_boundary"]).all()
     close(glance["deviance"], one.deviance)
     close(glance["sigma"], one.sigma)
-    assert (glance["status"], glance["n"]) == (one.status, one.n)
+    close(glance["bic"], one.bic)
+    for column in ("status", "n", "n_params", "df_residual"):
+        assert glance[column] == getattr(one, column), column
     rows = one.fitted().index
     close(fitted.loc[rows, name], one.fitted())
     close(residuals.loc[rows, name], one.residuals())

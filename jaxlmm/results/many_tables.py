@@ -76,7 +76,8 @@ def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
 def glance(many: FitMany) -> pd.DataFrame:
     """Return one row of scalars per response; ``seconds`` is each response's share of the time of all."""
     found = many.estimates
-    params = found.beta.shape[1] + found.theta.shape[1] + 1
+    columns_left = np.where(found.status == FAILED, found.beta.shape[1], np.isfinite(found.beta).sum(axis=1))
+    params = columns_left + found.theta.shape[1] + 1
     columns = {
         "n": found.n, "n_params": params, "loglik": -0.5 * found.deviance, "deviance": found.deviance,
         "aic": found.deviance + 2.0 * params, "bic": found.deviance + np.log(np.maximum(found.n, 1)) * params,

@@ -60,8 +60,11 @@ def ratio_of(found: Estimates | ManyEstimates, group: str) -> tuple[NumpyArray, 
 def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
     """Return the shares (..., c) of all components and their standard errors."""
     variances, jacobian = _by_group(found)
-    slope = 2.0 * np.einsum("...ij,...j->...i", found.column_cov, found.beta)
-    fixed = 0.5 * np.sum(found.beta * slope, axis=-1, keepdims=True)
+    left_out = np.isnan(found.beta)  # columns that the others determine on a response's rows
+    beta = np.where(left_out, 0.0, found.beta)
+    column_cov = np.where(left_out[..., :, None] | left_out[..., None, :], 0.0, found.column_cov)
+    slope = 2.0 * np.einsum("...ij,...j->...i", column_cov, beta)
+    fixed = 0.5 * np.sum(beta * slope, axis=-1, keepdims=True)
     values = np.concatenate([fixed, variances], axis=-1)
     total = values.sum(axis=-1)[..., None]
     shares, p, t = values / total, slope.shape[-1], jacobian.shape[1]

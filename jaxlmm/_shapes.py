@@ -27,6 +27,8 @@ def bucket(size: int, smallest: int = 1) -> int:
 
 def pad(values: NumpyArray, size: int, axis: int = 0) -> NumpyArray:
     """Pad ``values`` with zeros at the end of ``axis`` to ``size``."""
+    if values.shape[axis] == size:
+        return values
     widths = [(0, 0)] * values.ndim
     widths[axis] = (0, size - values.shape[axis])
     return np.pad(values, widths)

@@ -27,6 +27,9 @@ from jaxlmm.results.many_estimates import Collector
 from jaxlmm.results.many_rows import patterns_of
 from jaxlmm.solvers import select
 
+MOSTLY = 0.75
+"""With more of the responses complete than this, all are laid out together, and those that are not are passed over."""
+
 SHARED = 32
 """With at least this many responses, a pattern of missing values is worth a design of its own."""
 
@@ -133,64 +136,65 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     frame = build_frame(parsed._replace(response=()), call.data, call.options)
     choice = select(frame.design, call.solver)
     y = read.values if frame.used.all() else read.values[frame.used]
-    n = np.full(y.shape[1], len(y))
-    doubtful = np.flatnonzero(~np.isfinite(y.sum(axis=0)))
-    n[doubtful] = np.isfinite(y[:, doubtful]).sum(axis=0)
+    n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
+    n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
     collector = Collector(frame, n, Layout.of(frame.design).n_theta)
     with progress_bar(y.shape[1], progress, "responses") as done:
-        _solve(collector, frame, y, call, choice.name, done)
+        _solve(collector, frame, y, complete, call, choice.name, done)
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
     estimates = collector.finish(read, choice, call.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, SingleCalls(call)))
 
 
-def _solve(collector: Collector, frame: ModelFrame, y: NumpyArray, call: Call, solver: str, done: Any) -> None:
-    """Fit what can be fitted, pattern by pattern of missing values, and say why the rest cannot."""
-    design, method, names = frame.design, call.method, frame.labels.parameters
-    hopeless = np.zeros(y.shape[1], bool)
-    doubtful = np.flatnonzero(~np.isfinite(y.sum(axis=0)))
-    for wrong, reason in (
-        (np.isinf(y[:, doubtful]).any(axis=0), "infinite"),
-        (np.isnan(y[:, doubtful]).all(axis=0), "all_missing"),
-    ):
-        collector.fail(doubtful[wrong], reason)
-        hopeless[doubtful[wrong]] = True
-    candidates = np.flatnonzero(~hopeless)
-    done(int(hopeless.sum()))
-    covariances = _Covariances(frame.x)
+def _solve(
+    collector: Collector,
+    frame: ModelFrame,
+    y: NumpyArray,
+    complete: NumpyArray,
+    call: Call,
+    solver: str,
+    done: Any,
+) -> None:
+    """Fit what can be fitted, pattern by pattern of missing values, and say why the rest cannot.
 
+    ``complete`` (m,) marks the responses ``y`` (n, m) without a missing or infinite value.
+    """
+    design, covariances = frame.design, _Covariances(frame.x)
+    options = {"method": call.method, "names": frame.labels.parameters, "first_order": call.first_order, "done": done}
+    if complete.any():
+        # A few columns that cannot be fitted cost less than a copy of all the others.
+        block = y if complete.mean() > MOSTLY else y[:, complete]
+        numbers, column_cov = np.arange(y.shape[1])[... if block is y else complete], covariances.of(None)
+        for part, found in solve_many(design.exact(), block, solver=solver, **options):
+            if found is not None:
+                collector.add(numbers[part], found, column_cov)
+                continue
+            part = part[complete[numbers[part]]]
+            _explain(collector, frame, block[:, part], np.arange(len(y)), numbers[part])
+            done(part.size)
+
+    rest = np.flatnonzero(~complete)
+    infinite, missing = np.isinf(y[:, rest]).any(axis=0), np.isnan(y[:, rest]).all(axis=0)
+    collector.fail(rest[infinite], "infinite")
+    collector.fail(rest[missing], "all_missing")
+    done(int(np.sum(infinite | missing)))
     scattered: list[NumpyArray] = []
     own: list[tuple[NumpyArray, NumpyArray]] = []
-    for rows, some in patterns_of(y[:, candidates] if hopeless.any() else y):
-        places = candidates[some]
-        if rows.size == len(y):
-            block = y if places.size == y.shape[1] else y[:, places]
-            column_cov, exact = covariances.of(None), design.exact()
-            for part, found in solve_many(
-                exact, block, solver=solver, method=method, names=names, first_order=call.first_order, done=done
-            ):
-                if found is None:
-                    _explain(collector, frame, block[:, part], np.arange(len(y)), places[part])
-                else:
-                    collector.add(places[part], found, column_cov)
-        elif places.size < SHARED and takes_own_rows(design, solver):
+    for rows, places in patterns_of(y, rest[~(infinite | missing)]):
+        if places.size < SHARED and takes_own_rows(design, solver):
             scattered.append(places)
         else:
             own.append((rows, places))
-
-    together = np.concatenate(scattered) if scattered else np.zeros(0, int)
-    if together.size:
-        exact = design.exact()
-        for part, found in solve_own_rows(
-            exact, y[:, together], method=method, names=names, first_order=call.first_order, done=done
-        ):
+    if scattered:
+        together = np.concatenate(scattered)
+        for part, found in solve_own_rows(design.exact(), y[:, together], **options):
             places = together[part]
             if found is None:
-                own += [(rows, places[some]) for rows, some in patterns_of(y[:, places])]
+                own += patterns_of(y, places)
             else:
                 collector.add(places, found, covariances.of(np.isfinite(y[:, places])))
     for rows, places in own:
-        _alone(collector, frame, y, rows, places, call, solver, done)
+        _alone(collector, frame, y, rows, places, solver, options)
 
 
 def _alone(
@@ -199,25 +203,23 @@ def _alone(
     y: NumpyArray,
     rows: NumpyArray,
     places: NumpyArray,
-    call: Call,
     solver: str,
-    done: Any,
+    options: dict[str, Any],
 ) -> None:
     """Fit the responses of one pattern of missing values on a design of their own."""
     some, kept = frame.design.at_rows(rows)
     if rows.size <= kept.sum():
         collector.fail(places, "too_few_rows")
-        done(places.size)
+        options["done"](places.size)
         return
-    block, names = y[np.ix_(rows, places)], frame.labels.parameters
+    block = y[np.ix_(rows, places)]
     x = frame.x[np.ix_(rows, np.flatnonzero(kept))]
     column_cov = np.full((kept.size, kept.size), np.nan)
     column_cov[np.ix_(kept, kept)] = _Covariances(x).of(None)
-    for part, found in solve_many(
-        some, block, solver=solver, method=call.method, names=names, first_order=call.first_order, done=done
-    ):
+    for part, found in solve_many(some, block, solver=solver, **options):
         if found is None:
             _explain(collector, frame, block[:, part], rows, places[part])
+            options["done"](part.size)
         else:
             collector.add(places[part], found, column_cov, kept)
 

@@ -105,7 +105,7 @@ def solve_many(
             yield places[varying], found
         if not varying.all():
             yield places[~varying], None
-        done(places.size)
+        done(int(varying.sum()))
         start += places.size
 
 

@@ -15,7 +15,10 @@ from jaxlmm.likelihood import Likelihood
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
 
 STEPS = (6, 8, 16, 64, 106)
-"""Evaluations after which what is not done goes on in a smaller company; the reference models need about five."""
+"""Evaluations after which what is not done goes on in a smaller company: from a guessed start most need five."""
+
+STEPS_UNGUIDED = (9, 8, 16, 64, 103)
+"""The same where a start is looked for among nodes alone: most need eight."""
 
 STEPS_ALONE = (20, 40, 140)
 """The same where nobody waits."""
@@ -107,7 +110,9 @@ class Solver:
         in frames that are turned to where they are.
         """
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
-        rounds = STEPS_ALONE if index.size == 1 or self.problems.likelihood.solver.dear else STEPS
+        solver = self.problems.likelihood.solver
+        rounds: tuple[int, ...] = STEPS if solver.guesses else STEPS_UNGUIDED
+        rounds = STEPS_ALONE if index.size == 1 or solver.dear else rounds
         found, frames = None, list(frames)
         left, spent = np.arange(index.size), np.zeros(index.shape, np.int32)
         for steps in rounds:

@@ -175,16 +175,23 @@ def _of_array(table: Any, responses: Any) -> Responses:
         )
     if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):
         raise DataError(f"responses: expected real numbers, got {values.dtype}.")
-    return Responses(tuple(f"y{number + 1}" for number in range(values.shape[1])), values.astype(float), "by position")
+    return Responses(
+        tuple(f"y{number + 1}" for number in range(values.shape[1])), values.astype(float, copy=False), "by position"
+    )
 
 
 def _numbers(frame: pd.DataFrame) -> NumpyArray:
     """Return the numbers (N, m) of a frame, NaN where missing."""
-    wrong = [name for name in frame if not (pd.api.types.is_numeric_dtype(frame[name]))]
-    wrong += [name for name in frame if pd.api.types.is_complex_dtype(frame[name])]
-    if wrong:
+    kinds = frame.dtypes
+    numeric = {
+        kind: pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind) for kind in kinds.unique()
+    }
+    wrong = kinds[~kinds.map(numeric)]
+    if len(wrong):
         raise DataError(
-            f"responses: expected numbers, got {frame[wrong[0]].dtype} in {wrong[0]!r} ({len(wrong)} such columns); "
+            f"responses: expected numbers, got {wrong.iloc[0]} in {wrong.index[0]!r} ({len(wrong)} such columns); "
             "convert or leave them out."
         )
+    if all(isinstance(kind, np.dtype) for kind in numeric):
+        return frame.to_numpy(float)
     return frame.to_numpy(float, na_value=np.nan)

@@ -20,21 +20,18 @@ if TYPE_CHECKING:
     from jaxlmm.results.many import FitMany
 
 
-def patterns_of(y: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:
-    """Return, for each pattern of missing values among responses ``y`` (n, m), the rows that are there and its places.
+def patterns_of(y: NumpyArray, places: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:
+    """Return, for each pattern of missing values among the ``places`` of y (n, m), the rows that are there and whose.
 
     >>> y = np.array([[1.0, np.nan, 3.0], [1.0, 2.0, 3.0]])
-    >>> [(rows.tolist(), places.tolist()) for rows, places in patterns_of(y)]
+    >>> [(rows.tolist(), whose.tolist()) for rows, whose in patterns_of(y, np.arange(3))]
     [([0, 1], [0, 2]), ([1], [1])]
     """
-    complete = np.isfinite(y.sum(axis=0))
-    found = [(np.arange(len(y)), np.flatnonzero(complete))] if complete.any() else []
-    some = np.flatnonzero(~complete)
-    packed = np.packbits(np.isnan(y[:, some]), axis=0).T
+    packed = np.packbits(np.isnan(y[:, places]), axis=0).T
     groups: dict[bytes, list[int]] = {}
-    for place, pattern in zip(some, packed, strict=True):
+    for place, pattern in zip(places, packed, strict=True):
         groups.setdefault(pattern.tobytes(), []).append(int(place))
-    return found + [(np.flatnonzero(~np.isnan(y[:, places[0]])), np.array(places)) for places in groups.values()]
+    return [(np.flatnonzero(~np.isnan(y[:, whose[0]])), np.array(whose)) for whose in groups.values()]
 
 
 def fitted(many: FitMany, level: str = "conditional") -> pd.DataFrame:
@@ -94,10 +91,12 @@ def _found(many: FitMany) -> list[tuple[NumpyArray, NumpyArray, Rows]]:
 def _each_pattern(many: FitMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]]:
     """Yield the rows, the responses and what was found for each pattern of missing values."""
     found, design = many.estimates, many.frame.design
-    good = np.flatnonzero(found.status != FAILED)
-    y = many.y.to_numpy()[:, good]
-    for rows, some in patterns_of(y):
-        places = good[some]
+    y = many.y.to_numpy()
+    for rows, places in patterns_of(y, np.flatnonzero(found.status != FAILED)):
         own = design.exact() if rows.size == len(y) else design.at_rows(rows)[0]
         theta, frames = found.theta[places], [frame[places] for frame in found.frames]
-        yield rows, places, rows_of(own, y[np.ix_(rows, some)], theta, frames, solver=found.solver, method=found.method)
+        yield (
+            rows,
+            places,
+            rows_of(own, y[np.ix_(rows, places)], theta, frames, solver=found.solver, method=found.method),
+        )

@@ -52,6 +52,11 @@ class AbstractSolver(Struct, abc.ABC):
         """Whether evaluations and directions follow one another, because all at once they would take much memory."""
         return False
 
+    @property
+    def guesses(self) -> bool:
+        """Whether :meth:`guess` returns a covariance."""
+        return False
+
     @abc.abstractmethod
     def pair(self, a: Array, b: Array) -> Any:
         """Prepare ``Aᵀ H⁻¹ B`` for ``a`` (N, i) and ``b`` (N, j) as far as it does not depend on theta."""

@@ -171,11 +171,15 @@ class Moments(AbstractSolver):
             square = border.square + jnp.sum(border.own * pulled)
         return self.inner(factor, pair), cross, square
 
+    @property
+    def guesses(self) -> bool:
+        return int(np.shape(self.triangles)[1]) > 0
+
     def guess(self, border: MomentsBorder, count: jax.Array) -> jax.Array | None:
         """Match second moments: with ``A_j = Z_jᵀZ_j``, ``E Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``."""
         triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
         q = triangles.shape[1]
-        if q == 0:
+        if not self.guesses:
             return None
         squares = triangles.swapaxes(-1, -2) @ triangles
         if border.own is None:

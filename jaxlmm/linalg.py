@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxlmm.entries import eliminated
 
 UNROLLED = 3
 """Matrices up to this size are inverted by straight-line code."""
@@ -27,10 +29,6 @@ SWEEPS = 10
 
 HALVED = 160
 """Matrices beyond this size are inverted by halves: 4/3 q³ multiplications in large products instead of 2 q³."""
-
-
-Entries = list[list[jax.Array]]
-"""Matrices given entry by entry: rows of arrays over the matrices."""
 
 
 @jax.custom_jvp
@@ -141,60 +139,8 @@ def _unrolled(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     size = a.shape[-1]
     if size == 0:
         return a, jnp.zeros(a.shape[:-2], a.dtype)
-    inverse, logdet = _eliminated([[a[..., i, j] for j in range(size)] for i in range(size)])
+    inverse, logdet = eliminated([[a[..., i, j] for j in range(size)] for i in range(size)])
     return jnp.stack([jnp.stack(row, axis=-1) for row in inverse], axis=-2), logdet
-
-
-def _eliminated(entries: Entries) -> tuple[Entries, jax.Array]:
-    size = len(entries)
-    entry = {(i, j): entries[i][j] for i in range(size) for j in range(size)}
-    logdet = jnp.zeros_like(entry[0, 0])
-    for k in range(size):
-        pivot = 1.0 / entry[k, k]
-        logdet = logdet + jnp.log(entry[k, k])
-        row = {j: entry[k, j] * pivot for j in range(size)}
-        column = {i: entry[i, k] for i in range(size)}
-        for i in range(size):
-            for j in range(size):
-                if i != k and j != k:
-                    entry[i, j] = entry[i, j] - column[i] * row[j]
-        for i in range(size):
-            entry[k, i] = row[i]
-            entry[i, k] = -column[i] * pivot
-        entry[k, k] = pivot
-    return [[entry[i, j] for j in range(size)] for i in range(size)], logdet
-
-
-def entries_product(a: Entries, b: Entries) -> Entries:
-    """Return the product of matrices given entry by entry."""
-    return [[_total(a[i][k] * b[k][j] for k in range(len(b))) for j in range(len(b[0]))] for i in range(len(a))]
-
-
-def _total(parts: Iterable[jax.Array]) -> jax.Array:
-    return functools.reduce(jnp.add, parts)
-
-
-@jax.custom_jvp
-def entries_inverse_logdet(entries: Entries) -> tuple[Entries, jax.Array]:
-    """Return inverse and log-determinant as :func:`inverse_logdet` does, of matrices given entry by entry.
-
-    Thousands of matrices of size 1 to 3 take a third of the time when each entry is an array of its own.
-
-    Parameters
-    ----------
-    entries
-        Rows of entries, each an array ``(...)`` over the matrices; symmetric.
-    """
-    return _eliminated(entries)
-
-
-@entries_inverse_logdet.defjvp
-def _entries_inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
-    (entries,), (moved,) = primals, tangents
-    inverse, logdet = entries_inverse_logdet(entries)
-    half = entries_product(inverse, moved)
-    change = [[-entry for entry in row] for row in entries_product(half, inverse)]
-    return (inverse, logdet), (change, _total(half[i][i] for i in range(len(half))))
 
 
 def _sweep(a: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -11,16 +11,8 @@ import numpy as np
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.optimum import Optima, judged, solve
-from jaxlmm.engine.problems import (
-    LARGE_BLOCK,
-    Problems,
-    blocks,
-    examine_all,
-    in_blocks,
-    prepare_fixed,
-    prepare_responses,
-    rows_all,
-)
+from jaxlmm.engine.problems import LARGE_BLOCK, Problems, blocks, in_blocks
+from jaxlmm.engine.programmes import examine_all, prepare_fixed, prepare_responses, rows_all
 from jaxlmm.inference import Examination, Rows, Uncertainty, Units, Verdicts, uncertainty
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model.design import Design

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine.problems import ZERO_COSTS, Plan, Problems, in_blocks, run, settle, turn, values
+from jaxlmm.engine.problems import Problems, in_blocks
+from jaxlmm.engine.programmes import run, settle, turn, values
+from jaxlmm.engine.settling import ZERO_COSTS
+from jaxlmm.engine.starting import Plan
 from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton

@@ -11,7 +11,8 @@ import numpy as np
 from jaxlmm._typing import Array
 from jaxlmm.engine.many import PERFECT
 from jaxlmm.engine.optimum import ASIDE, MAX_STEPS, NOT_STRICT
-from jaxlmm.engine.problems import ZERO_COSTS, Plan, best_node, settled
+from jaxlmm.engine.settling import ZERO_COSTS, settled
+from jaxlmm.engine.starting import Plan, best_node
 from jaxlmm.inference import STATUS
 from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR
 from jaxlmm.likelihood import Likelihood, Response

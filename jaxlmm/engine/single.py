@@ -10,7 +10,8 @@ import numpy as np
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.optimum import Optima, solve
-from jaxlmm.engine.problems import Problems, examine_one, prepare
+from jaxlmm.engine.problems import Problems
+from jaxlmm.engine.programmes import examine_one, prepare
 from jaxlmm.inference import Examination, Rows, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model.design import Design

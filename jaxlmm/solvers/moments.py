@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import block_diag
 
+from jaxlmm import entries
 from jaxlmm._shapes import bucket, pad
 from jaxlmm._struct import static
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.linalg import UNROLLED, Entries, entries_inverse_logdet, entries_product, inverse_logdet
+from jaxlmm.linalg import UNROLLED, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
@@ -52,7 +53,7 @@ class MomentsFactor(NamedTuple):
     """
 
     inverse: Array
-    entries: Entries | None
+    entries: entries.Entries | None
     logdet: jax.Array
 
     def multiply(self, v: Array, level_class: Array) -> jax.Array:
@@ -60,7 +61,7 @@ class MomentsFactor(NamedTuple):
         if self.entries is None:
             return jnp.einsum("lkj,lj->lk", self.inverse[level_class], v)
         columns = [[v[:, j]] for j in range(len(self.entries))]
-        return jnp.stack([row[0] for row in entries_product(self.entries, columns)], axis=1)
+        return jnp.stack([row[0] for row in entries.product(self.entries, columns)], axis=1)
 
     @property
     def matrices(self) -> jax.Array:
@@ -214,13 +215,12 @@ class Moments(AbstractSolver):
             inverse, logdet = inverse_logdet(jnp.eye(q, dtype=root.dtype)[None] + root @ root.swapaxes(-1, -2))
             return MomentsFactor(inverse, None, jnp.sum(self.multiplicity * logdet))
         upper = [[triangles[:, i, j] for j in range(q)] for i in range(q)]
-        rows = entries_product(upper, [[lam[i, j] for j in range(r)] for i in range(q)])
-        squares = entries_product(rows, [list(column) for column in zip(*rows, strict=True)])
-        shifted = [
-            [square + 1.0 if i == j else square for j, square in enumerate(row)] for i, row in enumerate(squares)
-        ]
-        entries, logdet = entries_inverse_logdet(shifted)
-        return MomentsFactor(None, entries, jnp.sum(self.multiplicity * logdet))
+        rows = entries.product(upper, [[lam[i, j] for j in range(r)] for i in range(q)])
+        squares = entries.product(rows, [list(column) for column in zip(*rows, strict=True)])
+        for i, row in enumerate(squares):
+            row[i] = row[i] + 1.0
+        separate, logdet = entries.inverse_logdet(squares)
+        return MomentsFactor(None, separate, jnp.sum(self.multiplicity * logdet))
 
     def logdet(self, factor: MomentsFactor) -> jax.Array:
         return factor.logdet

@@ -1,0 +1,174 @@
+"""What is compiled: programmes that work on a block of problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlmm._compile import program
+from jaxlmm._typing import Array
+from jaxlmm.engine.problems import Problem, Problems
+from jaxlmm.engine.settling import settled
+from jaxlmm.engine.starting import SWEEPS, Plan
+from jaxlmm.inference import Examination, Rows, examine, rows_at
+from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.optimise import AbstractMinimiser, Minimum, minimise, search_axes
+
+
+@program(once=True)
+def prepare(likelihood: Likelihood, y: Array) -> Response:
+    """Prepare responses ``y`` (N, m) and the fixed effects."""
+    return likelihood.observe_all(likelihood.fixed(), jnp.asarray(y))
+
+
+@program()
+def prepare_fixed(likelihood: Likelihood) -> Any:
+    """Prepare the fixed effects."""
+    return likelihood.fixed()
+
+
+@program()
+def prepare_responses(likelihood: Likelihood, y: Array) -> Response:
+    """Prepare responses ``y`` (N, m) without the fixed effects."""
+    return likelihood.observe_all(None, jnp.asarray(y))
+
+
+@program()
+def run(
+    problems: Problems,
+    index: Array,
+    start: Array,
+    frames: Sequence[Array],
+    max_steps: Array,
+    method: AbstractMinimiser,
+    plan: Plan,
+    search: Array,
+) -> Minimum:
+    """Minimise from ``start`` (b, k) in ``frames`` (b, q, q), or, if ``search`` (), from where the plan leads."""
+    likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
+    by_nodes = nodes.shape[0] > 0
+    start = jnp.asarray(start)
+
+    def at_node(theta: jax.Array) -> jax.Array:
+        factors = likelihood.layout.factors(theta, [jnp.asarray(frame)[0] for frame in frames])
+        shared = None if problems.own else likelihood.solver.factor(factors)
+
+        def one(problem: Problem) -> jax.Array:
+            likelihood, response, _ = problem
+            factor = likelihood.solver.factor(factors) if shared is None else shared
+            return likelihood.profiled(likelihood.given(factor, response), response)
+
+        return problems.each(one, index)
+
+    def best_node() -> jax.Array:
+        values = jax.lax.map(at_node, nodes) if likelihood.solver.one_by_one else jax.vmap(at_node)(nodes)
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        lowest = jnp.min(values, axis=0)
+        found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
+        guessed, at_guess = problems.each(guess, index, start, frames)
+        return jnp.where((at_guess < lowest)[:, None], guessed, found)
+
+    def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        likelihood, response, _ = problem
+        covariance = likelihood.solver.guess(response.border, response.count)
+        if covariance is None:
+            return start, jnp.full((), jnp.inf, start.dtype)
+        theta = likelihood.layout.guess(covariance, start, plan.inverse_frames)
+        value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+        return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
+
+    if by_nodes:
+        start = jax.lax.cond(search, best_node, lambda: start)
+
+    def one(problem: Problem, start: jax.Array, frames: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
+        likelihood, response, _ = problem
+
+        @jax.jit
+        def objective(theta: jax.Array) -> jax.Array:
+            return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+        if not by_nodes:
+            sweeps = jnp.where(search, SWEEPS, 0)
+            start = search_axes(objective, start, *plan.axes, sweeps, one_by_one=likelihood.solver.one_by_one)
+        return minimise(method, objective, start, max_steps)
+
+    return problems.each(one, index, start, frames, max_steps)
+
+
+@program()
+def settle(
+    problems: Problems, index: Array, theta: Array, frames: Sequence[Array], value: Array
+) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
+    """Settle ``theta`` (b, k) in ``frames`` (b, q, q) with the deviance ``value`` (b,) there, as :func:`settled`."""
+
+    def one(
+        problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array
+    ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
+        return settled(problem.likelihood, problem.response, theta, tuple(frames), value)
+
+    return problems.each(one, index, theta, frames, value)
+
+
+@program()
+def turn(
+    problems: Problems, index: Array, theta: Array, frames: Sequence[Array]
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """Write ``theta`` (b, k) in the frames (b, q, q) that are best to go on from it."""
+    layout = problems.likelihood.layout
+
+    def one(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        found = list(frames)
+        for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
+            own, found[t] = structure.turned(theta[place], frames[t])
+            theta = theta.at[place].set(own)
+        return theta, tuple(found)
+
+    return problems.each(one, index, theta, frames)
+
+
+@program(once=True)
+def values(problems: Problems, index: Array, theta: Array, frames: Sequence[Array]) -> jax.Array:
+    """Return the deviances (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
+
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> jax.Array:
+        likelihood, response, _ = problem
+        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+    return problems.each(one, index, theta, frames)
+
+
+@program()
+def examine_all(problems: Problems, index: Array, theta: Array, frames: Sequence[Array]) -> Examination:
+    """Examine problems ``index`` (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
+
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> Examination:
+        return examine(*problem, frames, theta)[0]
+
+    return problems.each(one, index, theta, frames)
+
+
+@program()
+def rows_all(problems: Problems, index: Array, theta: Array, frames: Sequence[Array], y: Array) -> Rows:
+    """Return what problems ``index`` (b,) say of the rows of their responses ``y`` (b, N), at ``theta`` (b, k)."""
+
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], y: jax.Array) -> Rows:
+        likelihood, response, _ = problem
+        factors = likelihood.layout.factors(theta, frames)
+        return rows_at(likelihood, response, y, factors, likelihood.at(factors, response))
+
+    return problems.each(one, index, theta, frames, y)
+
+
+@program(once=True)
+def examine_one(problems: Problems, y: Array, theta: Array, frames: Sequence[Array]) -> tuple[Examination, Rows]:
+    """Examine a single problem at ``theta`` (1, k), with what it says of the rows of ``y`` (N, 1); no first axis."""
+    likelihood, theta = problems.likelihood, jnp.asarray(theta)[0]
+    frames = [jnp.asarray(frame)[0] for frame in frames]
+    response = jax.tree.map(lambda leaf: leaf[0], problems.responses.replace(fixed=None))
+    response = response.replace(fixed=problems.responses.fixed)
+    found, point = examine(likelihood, response, problems.units, frames, theta)
+    factors = likelihood.layout.factors(theta, frames)
+    return found, rows_at(likelihood, response, jnp.asarray(y)[:, 0], factors, point)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,11 +60,6 @@ class Optima(NamedTuple):
     converged: NumpyArray
     n_evaluations: NumpyArray
 
-    def take(self, index: NumpyArray) -> Self:
-        """Return the optima of some of the responses."""
-        theta, frames, *rest = self
-        return type(self)(theta[index], tuple(frame[index] for frame in frames), *(part[index] for part in rest))
-
 
 class Solver:
     """The minimiser at work on some problems: which method, and how many evaluations were spent on each."""
@@ -105,12 +100,13 @@ class Solver:
         frames: Sequence[NumpyArray],
         max_steps: int | NumpyArray = MAX_STEPS,
         *,
+        held: NumpyArray | None = None,
         search: bool = False,
     ) -> tuple[Minimum, list[NumpyArray]]:
         """Minimise in rounds; return the minimum and the frames in which it is written.
 
         Problems that need more than a round go on with others of their kind, so that they do not hold up the rest, and
-        in frames that are turned to where they are.
+        in frames that are turned to where they are, unless something is ``held`` (b, k) in the frames they have.
         """
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
         solver = self.problems.likelihood.solver
@@ -129,9 +125,11 @@ class Solver:
             left = left[~part.converged & (part.n_steps == allowed) & (spent[left] < limit[left])]
             if not left.size:
                 break
-            further, turned = in_blocks(self.problems, turn, index[left], theta[left], _rows(frames, left))
-            theta = _put(theta, left, np.asarray(further))
-            frames = [_put(old, left, np.asarray(new)) for old, new in zip(frames, turned, strict=True)]
+            loose = left if held is None else left[np.all(held[left] == 0, axis=1)]
+            if loose.size:
+                further, turned = in_blocks(self.problems, turn, index[loose], theta[loose], _rows(frames, loose))
+                theta = _put(theta, loose, np.asarray(further))
+                frames = [_put(old, loose, np.asarray(new)) for old, new in zip(frames, turned, strict=True)]
         assert found is not None
         return found._replace(n_steps=spent), frames
 
@@ -189,7 +187,8 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None) -> O
         # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
         before = found.converged[active]
         full = np.any(holds != 0, axis=1) | (first_order is None)
-        again, settled = solver.pursue(active, theta, settled, np.where(full, np.where(before, MAX_STEPS, 2), 1))
+        steps = np.where(full, np.where(before, MAX_STEPS, 2), 1)
+        again, settled = solver.pursue(active, theta, settled, steps, held=holds)
         frames = [_put(old, active, new) for old, new in zip(frames, settled, strict=True)]
         found = _into(found, active, again._replace(converged=np.where(full, again.converged, before)))
 

@@ -69,7 +69,7 @@ class FitMany:
         dropped = f" ({found.n_dropped} dropped: missing values)" if found.n_dropped else ""
         beyond = f"; {found.unmatched} rows of theirs are not in the data" if found.unmatched else ""
         lines = [
-            f"{len(self)} linear mixed models by {found.method}",
+            f"{len(self)} {'linear mixed' if found.labels.terms else 'linear'} models by {found.method}",
             f"Formula: {found.labels.formula}",
             f"Rows: {len(self.frame.index)}{dropped}   Groups: {groups}",
             f"Responses: {len(self)}, matched {found.matched}{beyond}",

@@ -163,8 +163,8 @@ def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
     ...     y = jnp.array(sleep["Reaction"].to_numpy())
     ...     found = lmm.estimate(design, y)
     ...     slope = jax.grad(lambda y: lmm.estimate(design, y).beta[1])(y)
-    >>> lmm.STATUS[found.status], found.beta.round(2).tolist(), round(float(slope @ y), 2)
-    ('interior', [251.41, 10.47], 10.47)
+    ...     print(lmm.STATUS[found.status], found.beta.round(2).tolist(), round(float(slope @ y), 2))
+    interior [251.41, 10.47] 10.47
     """
     y = jnp.asarray(y)
     if y.dtype != jnp.float64:

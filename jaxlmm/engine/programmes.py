@@ -12,7 +12,7 @@ from jaxlmm._compile import program
 from jaxlmm._typing import Array
 from jaxlmm.engine.problems import Problem, Problems
 from jaxlmm.engine.settling import settled
-from jaxlmm.engine.starting import SWEEPS, Plan
+from jaxlmm.engine.starting import SWEEPS, WORTHWHILE, Plan
 from jaxlmm.inference import Examination, Rows, examine, rows_at
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.optimise import AbstractMinimiser, Minimum, minimise, search_axes
@@ -65,11 +65,11 @@ def run(
 
     def best_node() -> jax.Array:
         values = jax.lax.map(at_node, nodes) if likelihood.solver.one_by_one else jax.vmap(at_node)(nodes)
-        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
         lowest = jnp.min(values, axis=0)
         found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
         guessed, at_guess = problems.each(guess, index, start, frames)
-        return jnp.where((at_guess < lowest)[:, None], guessed, found)
+        return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, found)
 
     def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
         likelihood, response, _ = problem

@@ -13,6 +13,7 @@ from jaxlmm._struct import Struct
 from jaxlmm._typing import Array
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.optimise import search_axes
+from jaxlmm.optimise.search import WORTHWHILE
 
 NODES = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
 """Values tried along each axis of theta, by the number of axes: at all their combinations, a few hundred at most."""
@@ -23,6 +24,8 @@ SWEEPS = 2
 
 class Plan(Struct):
     """Where a start is looked for: the best of ``nodes`` (g, k) if there are any, else axis by axis.
+
+    The first node is the layout's start, which is left only for a gain: on a ridge rounding does not choose.
 
     ``axes`` are numbers (a,) of parameters and values (a, v) for each.
     """
@@ -42,6 +45,7 @@ class Plan(Struct):
             points = np.array(list(itertools.product(*values[:, some])))
         nodes = np.tile(start, (len(points), 1))
         nodes[:, index] = points
+        nodes = np.concatenate([start[None], nodes]) if len(nodes) else nodes
         return cls(nodes, (index, values), tuple(np.linalg.inv(frame) for frame in likelihood.layout.frames()))
 
 
@@ -57,5 +61,5 @@ def best_node(
     if not nodes.shape[0]:
         return search_axes(objective, start, *plan.axes, jnp.int32(SWEEPS), one_by_one=likelihood.solver.one_by_one)
     values = jax.lax.map(objective, nodes) if likelihood.solver.one_by_one else jax.vmap(objective)(nodes)
-    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
     return jnp.where(jnp.isfinite(jnp.min(values)), nodes[jnp.argmin(values)], start)

@@ -15,6 +15,10 @@ from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.model.design import Design
 
+LARGEST_GUESS = 40.0
+"""A start guessed from the data has no larger relative standard deviation: where rows leave next to no residual, the
+guess is a ratio of rounding errors."""
+
 
 class Factors(NamedTuple):
     """Covariance factors at one theta, relative to sigma.
@@ -121,7 +125,9 @@ class Layout(Struct):
         ):
             own = slice(first, first + coords.shape[-2])
             inverse = jnp.asarray(inverse)
-            found = structure.guess(inverse @ covariance[own, own] @ inverse.T)
+            rough = inverse @ covariance[own, own] @ inverse.T
+            rough = rough * jnp.minimum(1.0, LARGEST_GUESS**2 / jnp.maximum(jnp.max(jnp.diagonal(rough)), 1.0))
+            found = structure.guess(rough)
             start = start if found is None else start.at[place].set(found)
             first = own.stop
         return start

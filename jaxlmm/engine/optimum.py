@@ -12,9 +12,8 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.problems import Problems, in_blocks
 from jaxlmm.engine.programmes import run, settle, turn, values
 from jaxlmm.engine.settling import ZERO_COSTS
-from jaxlmm.engine.starting import Plan
+from jaxlmm.engine.starting import ExpectedCurvature, Plan
 from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
-from jaxlmm.likelihood import Likelihood
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
 
 STEPS = (6, 8, 16, 64, 106)
@@ -40,9 +39,6 @@ NOT_STRICT = 1e-6
 
 ASIDE = 0.3
 """How far from a boundary that is not strict another optimum is looked for."""
-
-LEARNT_FROM = 4.0
-"""The deviance's second derivative per level, in relative changes of theta, where a Hessian is learnt."""
 
 
 class Optima(NamedTuple):
@@ -73,7 +69,7 @@ class Solver:
         self.exact = Newton(layout.blocks(), size, one_by_one=one_by_one)
         self.method: AbstractMinimiser = self.exact
         if dear:
-            self.method = QuasiNewton(layout.blocks(), size, curvature=_expected_curvature(likelihood))
+            self.method = QuasiNewton(layout.blocks(), size, curvature=ExpectedCurvature.of(likelihood.design, layout))
         self.n_evaluations = np.zeros(problems.size, int)
 
     def minimise(
@@ -167,7 +163,7 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None) -> O
     solver = Solver(problems, first_order)
     start = np.tile(likelihood.layout.start(), (everyone.size, 1))
     if first_order is None:
-        found, frames = solver.pursue(everyone, start, frames, search=not likelihood.solver.dear)
+        found, frames = solver.pursue(everyone, start, frames, search=True)
     else:
         found = solver.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order)
     held = np.zeros(start.shape, np.int32)
@@ -243,16 +239,6 @@ def steepest(hessian: NumpyArray, held: NumpyArray) -> tuple[NumpyArray, NumpyAr
             direction[chosen] = 0.0
             direction[np.ix_(chosen, dual)] = vectors[steeper, :, 0]
     return slope, direction
-
-
-def _expected_curvature(likelihood: Likelihood) -> NumpyArray:
-    """Return roughly the second derivatives (k,) of the deviance in relative changes of theta.
-
-    With L levels of a variance ratio well above its standard error, ``L log(theta²) + A/theta²`` has 4 L there.
-    """
-    design = likelihood.design
-    levels = [int(design.groupings[term.grouping].n_levels) for term in design.terms]
-    return np.repeat(np.array(levels, float), likelihood.layout.counts[: len(levels)]) * LEARNT_FROM
 
 
 def _put(old: NumpyArray, index: NumpyArray, new: NumpyArray) -> NumpyArray:

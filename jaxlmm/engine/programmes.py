@@ -71,16 +71,22 @@ def run(
         guessed, at_guess = problems.each(guess, index, start, frames)
         return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, found)
 
-    def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def rough(problem: Problem, start: jax.Array) -> jax.Array:
         likelihood, response, _ = problem
         covariance = likelihood.solver.guess(response.border, response.count)
-        if covariance is None:
+        return start if covariance is None else likelihood.layout.guess(covariance, start, plan.inverse_frames)
+
+    def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        likelihood, response, _ = problem
+        if not likelihood.solver.guesses:
             return start, jnp.full((), jnp.inf, start.dtype)
-        theta = likelihood.layout.guess(covariance, start, plan.inverse_frames)
+        theta = rough(problem, start)
         value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
         return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
-    if by_nodes:
+    if likelihood.solver.dear:
+        start = jax.lax.cond(search, lambda: problems.each(rough, index, start), lambda: start)
+    elif by_nodes:
         start = jax.lax.cond(search, best_node, lambda: start)
 
     def one(problem: Problem, start: jax.Array, frames: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
@@ -90,7 +96,7 @@ def run(
         def objective(theta: jax.Array) -> jax.Array:
             return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
 
-        if not by_nodes:
+        if not by_nodes and not likelihood.solver.dear:
             sweeps = jnp.where(search, SWEEPS, 0)
             start = search_axes(objective, start, *plan.axes, sweeps, one_by_one=likelihood.solver.one_by_one)
         return minimise(method, objective, start, max_steps)

@@ -31,7 +31,8 @@ from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.terms import STRUCTURES, TermBuilder, structures_of
 from jaxlmm.formula.tokens import Token, join
 from jaxlmm.formula.variables import plain_dtypes
-from jaxlmm.model.design import Design, Grouping, Term, independent_columns
+from jaxlmm.model.basis import independent_basis
+from jaxlmm.model.design import Design, Grouping, Term
 
 SMALLEST_ROWS = 256
 """Rows are padded to at least this many, so that small data sets share their programs."""
@@ -83,14 +84,13 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
 
     fixed = model_columns(parsed.fixed, data)
     finite_or_raise(fixed.matrix, fixed.names)
-    kept = independent_columns(fixed.matrix * root_weight[:, None])
+    kept, basis, triangle = independent_basis(fixed.matrix * root_weight[:, None])
     x = fixed.matrix[:, kept]
     if n <= x.shape[1]:
         raise DataError(
             f"the model needs more rows than fixed effects: got {n} complete rows and {x.shape[1]} columns "
             f"({', '.join(fixed.names[:8])}). Remove terms or add data."
         )
-    basis, triangle = np.linalg.qr(x * root_weight[:, None])
     if y is not None:
         check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
 

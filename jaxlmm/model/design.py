@@ -10,6 +10,7 @@ from jaxlmm._shapes import pad
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.model.basis import independent_basis
 
 ROUNDING = 1e-12
 """Of a column's length over all rows, what is left of it on some rows may be rounding alone."""
@@ -121,8 +122,7 @@ class Design(Struct):
         design = self._taken(rows, self.n_padded)
         triangle = np.asarray(self.triangle)
         columns = np.asarray(design.basis)[: rows.size] @ triangle
-        kept = independent_columns(columns, rounding=ROUNDING * np.linalg.norm(triangle, axis=0))
-        basis, triangle = np.linalg.qr(columns[:, kept])
+        kept, basis, triangle = independent_basis(columns, rounding=ROUNDING * np.linalg.norm(triangle, axis=0))
         return design.replace(basis=pad(basis, self.n_padded), triangle=triangle), kept
 
     def _taken(self, rows: NumpyArray, padded: int) -> Self:
@@ -142,23 +142,3 @@ class Design(Struct):
             groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
             residual=None if self.residual is None else taken(self.residual),
         )
-
-
-def independent_columns(x: NumpyArray, tolerance: float = 1e-7, *, rounding: NumpyArray | None = None) -> NumpyArray:
-    """Return which columns (p,) are kept when each must add to those before it, as R's ``qr`` does.
-
-    A column is dropped when less than ``tolerance`` of its length is left after projection on the kept ones, or no more
-    than the length ``rounding`` (p,) that its own rounding errors may have.
-    """
-    rounding = np.zeros(x.shape[1]) if rounding is None else rounding
-    found = np.empty(x.shape, order="F")
-    kept = np.zeros(x.shape[1], bool)
-    for k in range(x.shape[1]):
-        basis = found[:, : kept.sum()]
-        rest = x[:, k] - basis @ (basis.T @ x[:, k])
-        rest = rest - basis @ (basis.T @ rest)
-        length = np.linalg.norm(rest)
-        if length > max(tolerance * np.linalg.norm(x[:, k]), rounding[k]):
-            found[:, basis.shape[1]] = rest / length
-            kept[k] = True
-    return kept

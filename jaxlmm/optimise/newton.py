@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -183,11 +184,11 @@ class QuasiNewton(TrustRegion):
     """Steps on a Hessian that is learnt from the gradients by the symmetric rank-one update.
 
     Without positive definiteness imposed, the update learns saddles too (Conn, Gould and Toint 1991). It starts from
-    ``curvature`` (k,), the Hessian's diagonal in relative changes of the parameters. The Hessian of the result is the
-    learnt one.
+    the Hessian's diagonal in relative changes of the parameters, which ``curvature`` tells from their mean squares
+    (k,) over their blocks. The Hessian of the result is the learnt one.
     """
 
-    curvature: Array = dataclasses.field(kw_only=True)
+    curvature: Callable[[jax.Array], jax.Array] = dataclasses.field(kw_only=True)
 
     def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
         value, gradient = jax.value_and_grad(objective)(trial)
@@ -198,6 +199,7 @@ class QuasiNewton(TrustRegion):
         lengths = jnp.sqrt((rest @ rest) * (step @ step))
         safe = jnp.isfinite(along) & (jnp.abs(along) > 1e-8 * lengths)
         update = jnp.where(safe, jnp.outer(rest, rest) / jnp.where(safe, along, 1.0), 0.0)
-        start = jnp.diag(jnp.asarray(self.curvature) * self._metric(trial))
+        metric = self._metric(trial)
+        start = jnp.diag(self.curvature(1.0 / metric) * metric)
         learnt = jnp.where(first, start, state.hessian + update)
         return _Look(value, gradient, learnt, learnt)

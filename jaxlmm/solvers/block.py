@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlmm._struct import Struct, static
-from jaxlmm._typing import Array
+from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.solvers.coupling import slices
+
+NO_LEVEL = np.iinfo(np.int32).max
+"""The level of a padded place."""
 
 
 class Outside(Struct):
@@ -25,6 +30,14 @@ class Outside(Struct):
     products: Array
     near_inverse: Array
     turns: tuple[Array, ...] | None
+
+    def solve(self, b: jax.Array, refinements: int) -> jax.Array:
+        """Return x with ``C x = b`` (B, m, c) as far as that is possible."""
+        near_inverse, products = jnp.asarray(self.near_inverse), jnp.asarray(self.products)
+        x = near_inverse @ b
+        for _ in range(refinements - 1):
+            x = x + near_inverse @ (b - products @ x)
+        return x
 
 
 def reflect(turns: tuple[Array, ...], widths: Sequence[int], v: Array) -> jax.Array:
@@ -60,11 +73,26 @@ class Block(Struct):
             return v
         return reflect(self.outside.turns, self.widths if widths is None else widths, v)
 
-    def products(self, gram: jax.Array) -> jax.Array:
-        """Return ``S = C + gram`` (B, m, m) on the reflected columns."""
-        if self.outside is None:
-            return gram
-        return self.outside.products + self.turn(self.turn(gram).swapaxes(-1, -2))
+    def turn_both(self, matrix: jax.Array) -> jax.Array:
+        """Exchange columns for reflected ones, or back, on both sides of ``matrix`` (B, m, m), symmetric."""
+        return self.turn(self.turn(matrix).swapaxes(-1, -2))
+
+    def trimmed(self) -> tuple[Self, NumpyArray]:
+        """Return a batch of one component without its padding, and which columns (m,) are left."""
+        real = [np.asarray(levels[0]) < NO_LEVEL for levels in self.levels]
+        kept = np.concatenate([np.repeat(mask, width) for mask, width in zip(real, self.widths, strict=True)])
+        outside = self.outside
+        if outside is not None:
+            turns = outside.turns
+            if turns is not None:
+                turns = tuple(np.asarray(turn)[:, mask][:, :, mask] for turn, mask in zip(turns, real, strict=True))
+            products, near_inverse = (
+                np.asarray(matrix)[:, kept][:, :, kept] for matrix in (outside.products, outside.near_inverse)
+            )
+            outside = Outside(products, near_inverse, turns)
+        levels = tuple(np.asarray(levels)[:, mask] for levels, mask in zip(self.levels, real, strict=True))
+        counts = tuple(int(mask.sum()) for mask in real)
+        return self.replace(outside=outside, levels=levels, counts=counts), np.flatnonzero(kept)
 
     def transform(self, factors: list[jax.Array], v: jax.Array) -> jax.Array:
         """Return ``Λᵀ v`` (B, r, c) for ``v`` (B, m, c), with one factor (q, s) per grouping."""

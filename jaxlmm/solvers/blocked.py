@@ -21,6 +21,7 @@ from jaxlmm.solvers.components import arrange, components_of, members, outside_o
 from jaxlmm.solvers.coupling import Coupling, Entries, add_up, take
 from jaxlmm.solvers.moments import level_qr
 from jaxlmm.solvers.rest import Rest
+from jaxlmm.solvers.second_moments import SecondMoments
 
 DEAR = 256
 """Beyond this size of a component an exact Hessian of its log-determinant is not worth its time in every step."""
@@ -28,8 +29,11 @@ DEAR = 256
 BULKY = 30_000
 """With more numbers than this in every array of an evaluation, evaluations follow one another."""
 
-ROUNDS = 4
-"""Rounds in which rows are projected on the rest's columns; each takes two to four digits off what is left."""
+ROUNDS = 2
+"""Rounds in which rows are projected on the rest's columns; each takes off all but the rounding of the products C."""
+
+REFINEMENTS = 4
+"""Solves with the near inverse in each round; each takes two to four digits off what is left."""
 
 
 class Side(NamedTuple):
@@ -53,11 +57,13 @@ class BlockedPair(NamedTuple):
 
 class BlockedBorder(NamedTuple):
     """For each of m responses: ``within`` (m, i + 1), its products with the columns and itself outside all random
-    effects' columns, and its ``side``, whose leaves have a first axis over the responses and one column.
+    effects' columns, and its ``side``, whose leaves have a first axis over the responses and one column; ``moments``
+    (m, t) are its second moments.
     """
 
     within: jax.Array
     side: Side
+    moments: jax.Array
 
 
 class BlockedFactor(NamedTuple):
@@ -109,6 +115,7 @@ class Blocked(AbstractSolver):
     roots: tuple[Array, ...]  # (q, q): a grouping's own columns are those times its root
     places: tuple[Array, ...]  # per grouping of the rest (N,): the place of its level's first column
     rest: Rest
+    second_moments: SecondMoments
     eliminated: tuple[int, ...] = static()  # numbers of the terms on the eliminated grouping
     others: tuple[tuple[int, ...], ...] = static()  # and on each grouping of the rest
 
@@ -155,6 +162,7 @@ class Blocked(AbstractSolver):
         return cls(
             rows, codes[eliminated], triangles, tuple(joint[g] for g in rest), tuple(roots),
             tuple(place.astype(np.int32) for place in places), Rest(coupling, blocks),
+            SecondMoments.of(design, {g: members(design, g) for g in (eliminated, *rest)}),
             members(design, eliminated), tuple(members(design, g) for g in rest),
         )  # fmt: skip
 
@@ -163,7 +171,9 @@ class Blocked(AbstractSolver):
         coupling = self.rest.coupling
         if isinstance(coupling, Coupling):
             coupling = coupling.replace(n_levels=levels)
-        return self.replace(triangles=self.triangles[:levels], rest=self.rest.replace(coupling=coupling).whole())
+        rest, renumbered = self.rest.replace(coupling=coupling).whole()
+        places = tuple(renumbered[place].astype(np.int32) for place in self.places)
+        return self.replace(triangles=self.triangles[:levels], rest=rest, places=places)
 
     @property
     def dear(self) -> bool:
@@ -184,7 +194,15 @@ class Blocked(AbstractSolver):
         rows_a, _ = self._side(jnp.asarray(a))
         rows, side = self._side(jnp.asarray(e))
         within = jnp.concatenate([rows.T @ rows_a, jnp.sum(rows**2, axis=0)[:, None]], axis=1)
-        return BlockedBorder(within, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0)[..., None], side))
+        side = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0)[..., None], side)
+        return BlockedBorder(within, side, self.second_moments.observe(e))
+
+    @property
+    def guesses(self) -> bool:
+        return True
+
+    def guess(self, border: BlockedBorder, count: jax.Array) -> jax.Array:
+        return self.second_moments.guess(border.moments, count)
 
     def bordered(
         self, factor: BlockedFactor, pair: BlockedPair, border: BlockedBorder
@@ -204,10 +222,9 @@ class Blocked(AbstractSolver):
 
         def project(_: int, found: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
             rest, a = found
-            left = self._rest_of(a)
             change = [
-                zero if block.outside is None else block.outside.near_inverse @ part
-                for block, part, zero in zip(self.rest.blocks, left, none, strict=True)
+                zero if block.outside is None else block.outside.solve(part, REFINEMENTS)
+                for block, part, zero in zip(self.rest.blocks, self._rest_of(a), none, strict=True)
             ]
             a = self._off_levels(a - self._rows_of(change))[1]
             return [one + more for one, more in zip(rest, change, strict=True)], a
@@ -249,8 +266,7 @@ class Blocked(AbstractSolver):
         weight, logdets = inverse_logdet(jnp.eye(root.shape[1])[None] + root @ root.swapaxes(-1, -2))
         logdet = jnp.sum(logdets)
         matrices, inverses = [], []
-        for block, gram in zip(self.rest.blocks, self.rest.coupling.gram(weight), strict=True):
-            products = block.products(gram)
+        for block, products in zip(self.rest.blocks, self.rest.products(weight), strict=True):
             half = block.transform(rest, products).swapaxes(-1, -2)
             matrix = block.transform(rest, half)
             matrix = jnp.eye(matrix.shape[-1])[None] + 0.5 * (matrix + matrix.swapaxes(-1, -2))
@@ -325,12 +341,14 @@ class Blocked(AbstractSolver):
         def covariance(rest: list[jax.Array]) -> list[jax.Array]:
             found = []
             for block, inverse in zip(self.rest.blocks, factor.inverses, strict=True):
-                half = block.turn(block.expand(rest, inverse)).swapaxes(-1, -2)
-                found.append(block.turn(block.expand(rest, half)))
+                found.append(block.expand(rest, block.expand(rest, inverse).swapaxes(-1, -2)))
             return found
 
         spread = covariance(factor.rest)
-        diagonals = [jnp.diagonal(matrix, axis1=-2, axis2=-1) for matrix in covariance(in_terms)]
+        diagonals = [
+            jnp.diagonal(block.turn_both(matrix), axis1=-2, axis2=-1)
+            for block, matrix in zip(self.rest.blocks, covariance(in_terms), strict=True)
+        ]
         coefficients = [
             block.turn(block.expand(in_terms, u))[..., 0]
             for block, u in zip(self.rest.blocks, solved.effects, strict=True)
@@ -348,7 +366,7 @@ class Blocked(AbstractSolver):
         carried = own @ root.swapaxes(-1, -2) @ factor.weight  # (L, q, q): from a level's own residual to its modes
         shrunk, _ = inverse_logdet(jnp.eye(own.shape[1])[None] + root.swapaxes(-1, -2) @ root)
         alone = jnp.einsum("ai,lij,aj->la", own, shrunk, own)
-        shared = carried @ self.rest.coupling.sandwich(spread) @ carried.swapaxes(-1, -2) if spread else 0.0 * carried
+        shared = carried @ self.rest.sandwich(spread) @ carried.swapaxes(-1, -2) if spread else 0.0 * carried
         variance = alone + jnp.diagonal(shared, axis1=-2, axis2=-1)
         share(self.eliminated, (carried @ solved.own)[..., 0], variance)
         order = range(len(factors.terms))

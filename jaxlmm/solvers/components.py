@@ -15,7 +15,7 @@ from jaxlmm._shapes import bucket, pad
 from jaxlmm._typing import NumpyArray
 from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
-from jaxlmm.solvers.block import Outside, reflect
+from jaxlmm.solvers.block import NO_LEVEL, Outside, reflect
 from jaxlmm.solvers.clusters import rounded, similar
 from jaxlmm.solvers.coupling import Coupling, Entries, slices
 
@@ -120,7 +120,7 @@ def arrange(components: list[NumpyArray], levels: list[int], widths: tuple[int, 
             before = np.searchsorted(rows, np.arange(batch))
             local = np.arange(mine.size) - before[rows]
             first_places[g][mine] = start + rows * size + offsets[g] + local * widths[g]
-            table = np.full((batch, counts[g]), np.iinfo(np.int32).max, np.int32)
+            table = np.full((batch, counts[g]), NO_LEVEL, np.int32)
             table[rows, local] = mine
             tables.append(table)
         arrangement.shapes.append((batch, size))
@@ -213,7 +213,7 @@ def _reflections(
     """
     turns, sums, means, offset = [], [], [], 0
     for table, width in zip(tables, widths, strict=True):
-        real = table < np.iinfo(np.int32).max
+        real = table < NO_LEVEL
         number = np.maximum(real.sum(axis=1), 1)
         batch = np.arange(number.size)
         normal = real / np.sqrt(number)[:, None]

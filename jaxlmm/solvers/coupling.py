@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple, Self
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -99,8 +100,11 @@ class Coupling(Struct):
     """``P = Qᵀ Z``, the rest's columns on the bases of the eliminated levels.
 
     ``values`` (E, q), ``level`` (E,), ``place`` (E,): the nonzero entries, padded with zeros; ``places`` is the number
-    M of the rest's columns in all batches, padding included, and ``n_levels`` that of eliminated levels.
+    M of the rest's columns in all batches, padding included, and ``n_levels`` that of eliminated levels. Columns are
+    those before they are ``reflected``.
     """
+
+    reflected: ClassVar[bool] = False
 
     values: Array
     level: Array
@@ -157,22 +161,27 @@ class Coupling(Struct):
 class Whole(Struct):
     """The same products from whole matrices: for one small component and many responses at once.
 
-    ``matrix`` (L, q, M) is ``Qᵀ Z``; ``products`` (L · q · q, M · M) are those of its columns, level by level.
-    Thousands of responses share them, and every product is one of large matrices.
+    ``matrix`` (L, q, M) is ``Qᵀ Z`` on reflected columns; ``products`` (L · q · q, M · M) are those of its columns,
+    level by level. Thousands of responses share them, and every product is one of large matrices.
     """
+
+    reflected: ClassVar[bool] = True
 
     matrix: Array
     products: Array
 
     @classmethod
-    def of(cls, coupling: Coupling) -> Self:
-        """Write a coupling out."""
-        matrix = np.zeros((coupling.n_levels, np.shape(coupling.values)[1], coupling.places))
+    def of(cls, coupling: Coupling, kept: NumpyArray, turn: Callable[[NumpyArray], Array]) -> Self:
+        """Write the columns ``kept`` (M,) of a coupling out; ``turn`` reflects columns (1, M, c)."""
+        levels, q = coupling.n_levels, int(np.shape(coupling.values)[1])
+        matrix = np.zeros((coupling.places, levels, q))
         values = np.asarray(coupling.values)
         real = values.any(axis=1)
-        matrix[np.asarray(coupling.level)[real], :, np.asarray(coupling.place)[real]] = values[real]
+        matrix[np.asarray(coupling.place)[real], np.asarray(coupling.level)[real]] = values[real]
+        turned = np.asarray(turn(matrix[kept].reshape(1, kept.size, -1)))
+        matrix = np.moveaxis(turned.reshape(kept.size, levels, q), 0, -1)
         products = np.einsum("lim,ljn->lijmn", matrix, matrix)
-        return cls(matrix, products.reshape(-1, coupling.places**2))
+        return cls(matrix, products.reshape(-1, kept.size**2))
 
     @property
     def bulk(self) -> int:

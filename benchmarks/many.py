@@ -8,8 +8,9 @@ Every case runs in a new process, so that its peak memory is its own. Ours is ti
 without examination, certificate and standard errors: what lme4 does without its check) and ``to the table``
 (``fit_many(...).tidy()`` with standard errors, Satterthwaite's df, q-values and a certificate for each response):
 medians of warm repeats with their range. ``cold`` is the first call to the table in a new process without a compilation
-cache, imports not counted. lme4 is timed inside R on the first responses, at most 200 of them: its time per response is
-measured, its time for all of them is extrapolated, and called so. It is left out where there is no ``Rscript``.
+cache, imports not counted. On a CPU responses are spread over its cores (``JAX_NUM_CPU_DEVICES``). lme4 is timed inside
+R on the first responses, at most 200 of them: its time per response is measured, its time for all of them is
+extrapolated, and called so. It is left out where there is no ``Rscript``.
 Cases e, f and g are timed in turn with the same responses without their difficulty.
 """
 
@@ -250,6 +251,7 @@ def warm(letter: str, scale: float, repeats: int) -> dict:
     peak, stats = peak_memory(), jax.devices()[0].memory_stats() or {}
     row: dict = {
         "formula": case.formula, "rows": n, "responses": m, "device": str(jax.devices()[0]),
+        "devices": len(jax.local_devices()),
         "solver": many.estimates.solver, "status": many.status.value_counts().to_dict(),
         "reasons": many.failed()["reason"].value_counts().to_dict(),
         "memory, MiB": {
@@ -340,6 +342,7 @@ def peer(letter: str, scale: float) -> dict:
 
 def child(what: str, letter: str, scale: float, repeats: int, *, cached: bool = True) -> dict:
     environment = {key: value for key, value in os.environ.items() if cached or "COMPILATION_CACHE" not in key}
+    environment.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
     command = [sys.executable, __file__, str(scale), "--child", what, "--cases", letter, "--repeats", str(repeats)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -19,6 +19,8 @@ from jaxlmm.model.design import Design
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
+T = TypeVar("T")
+
 FEWEST = 8
 """Fewer responses than this at once save nothing."""
 
@@ -33,6 +35,9 @@ EVALUATION_COPIES = 20
 
 IN_CACHE = 2**19
 """Bytes of the solver's work for all responses of a block that a CPU keeps at hand."""
+
+ROWS_IN_CACHE = 2**22
+"""Bytes of the responses that are prepared at once on a CPU, several passes over which stay at hand."""
 
 
 class Found(NamedTuple):
@@ -83,7 +88,7 @@ def solve_many(
     while start < y.shape[1]:
         places = np.arange(start, min(start + sizes.held, y.shape[1]))
         try:
-            responses, varying = _prepared(likelihood, fixed, y[:, places], sizes.prepared)
+            responses, varying = _prepared(likelihood, fixed, y[:, start : start + sizes.held], sizes.prepared)
             found = None
             if varying.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
@@ -139,13 +144,23 @@ def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -
     varying = vary(joined, int(likelihood.design.n) - likelihood.design.n_fixed)
     if not varying.all():
         joined = jax.tree.map(lambda leaf: leaf[varying], joined)
-    return jax.device_put(joined.replace(fixed=fixed)), varying
+    return on_devices(joined.replace(fixed=fixed)), varying
 
 
 def vary(responses: Response, degrees: NumpyArray | int) -> NumpyArray:
     """Return which responses (m,) the fixed effects leave something of; ``degrees`` are rows less columns."""
     rest, explained = degrees * responses.scale**2, np.sum(responses.least_squares**2, axis=1)
     return np.asarray(rest > PERFECT**2 * (rest + explained))
+
+
+@jax.jit
+def _observe(likelihood: Likelihood, y: jax.Array) -> Response:
+    return likelihood.observe_all(None, y)
+
+
+@jax.jit
+def _factor(likelihood: Likelihood, theta: jax.Array) -> Any:
+    return likelihood.solver.factor(likelihood.layout.factors(theta))
 
 
 class _Sizes(NamedTuple):
@@ -160,14 +175,16 @@ class _Sizes(NamedTuple):
         """Plan the memory of a likelihood."""
         shape = jax.ShapeDtypeStruct((likelihood.design.n_padded, 1), float)
         theta = jax.ShapeDtypeStruct((likelihood.layout.n_theta,), float)
-        own = _bytes(jax.eval_shape(lambda y: likelihood.observe_all(None, y), shape))
-        work = _bytes(jax.eval_shape(lambda theta: likelihood.solver.factor(likelihood.layout.factors(theta)), theta))
+        own = _bytes(_observe.eval_shape(likelihood, shape))
+        work = _bytes(_factor.eval_shape(likelihood, theta))
         at_once = AT_ONCE // (EVALUATION_COPIES * max(work, 1))
         if jax.default_backend() == "cpu":
             at_once = min(at_once, IN_CACHE // max(work, 1))
         if likelihood.solver.one_by_one:
             at_once = 1
         rows = AT_ONCE // (8 * EVALUATION_COPIES * likelihood.design.n_padded)
+        if jax.default_backend() == "cpu":
+            rows = min(rows, ROWS_IN_CACHE // (8 * likelihood.design.n_padded))
         return cls(max(AT_ONCE // max(own, 1), 1), _power(rows), _power(at_once))
 
     def halved(self) -> _Sizes:
@@ -191,3 +208,11 @@ def mesh_of_devices() -> jax.sharding.Mesh | None:
     """Return the devices among which responses are spread; None for a single one."""
     devices = jax.local_devices()
     return jax.sharding.Mesh(np.array(devices), ("responses",)) if len(devices) > 1 else None
+
+
+def on_devices(tree: T) -> T:
+    """Put arrays on every device once, so that no call has to move them."""
+    mesh = mesh_of_devices()
+    where = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    moved: T = jax.device_put(tree, where)
+    return moved

@@ -66,11 +66,7 @@ class Problems(Struct):
 
         ``arguments`` have a first axis over the b problems.
         """
-        theirs = self.responses.replace(fixed=None), self.own
-        chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], theirs)
-        if self.mesh is not None and index.shape[0] % self.mesh.size == 0:
-            spread = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(*self.mesh.axis_names))
-            chosen, arguments = jax.lax.with_sharding_constraint((chosen, arguments), spread)
+        everyone = self.responses.replace(fixed=None), self.own
 
         def one(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> T:
             response, own = theirs
@@ -82,12 +78,24 @@ class Problems(Struct):
                 )
             return function(problem, *arguments)
 
-        if index.shape[0] == 1:
-            found = one(*jax.tree.map(lambda leaf: leaf[0], (chosen, arguments)))
-            return jax.tree.map(lambda leaf: leaf[None], found)
-        if self.likelihood.solver.one_by_one:
-            return jax.lax.map(lambda both: one(*both), (chosen, arguments))
-        return jax.vmap(one)(chosen, arguments)
+        def these(everyone: Any, index: Array, arguments: tuple[Any, ...]) -> T:
+            chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], everyone)
+            if index.shape[0] == 1:
+                found = one(*jax.tree.map(lambda leaf: leaf[0], (chosen, arguments)))
+                return jax.tree.map(lambda leaf: leaf[None], found)
+            if self.likelihood.solver.one_by_one:
+                return jax.lax.map(lambda both: one(*both), (chosen, arguments))
+            return jax.vmap(one)(chosen, arguments)
+
+        if self.mesh is None or index.shape[0] % self.mesh.size != 0:
+            return these(everyone, index, arguments)
+        # Each device goes through its own responses: their loops end without waiting for those of the others.
+        shared, spread = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(*self.mesh.axis_names)
+        divided = jax.shard_map(
+            these, mesh=self.mesh, in_specs=(shared, spread, spread), out_specs=spread, check_vma=False
+        )
+        found: T = divided(everyone, jnp.asarray(index), jax.tree.map(jnp.asarray, arguments))
+        return found
 
 
 def blocks(size: int, largest: int = LARGE_BLOCK, smallest: int = SMALL_BLOCK) -> Iterator[tuple[NumpyArray, int]]:

@@ -70,8 +70,8 @@ class TrustRegion(AbstractMinimiser):
     A step solves ``(H + μD) s = -g`` for a ladder of μ at once and takes the smallest that is positive definite and
     stays inside the radius (or the rung below, scaled to the radius). ``D`` measures each parameter by the root mean
     square of its block, so a step is a relative change. It stops when the unshifted step would win less than
-    ``tolerance``: that step is taken and evaluated, and becomes the answer. A gradient norm is no criterion: rounding
-    keeps it up. At a stationary point with negative curvature it steps along that curvature.
+    ``tolerance``, or less than rounding: that step is taken and evaluated, and becomes the answer. A gradient norm is
+    no criterion: rounding keeps it up. At a stationary point with negative curvature it steps along that curvature.
 
     ``blocks`` (k,) int32 numbers the block of each parameter. Differences of the objective f below
     ``NOISE * (|f| + size)`` mean nothing; for a deviance ``size`` () is the number of observations.
@@ -120,9 +120,10 @@ class TrustRegion(AbstractMinimiser):
         hessian = jnp.where(accepted, hessian, learnt)
         step, predicted, settled = self._propose(x, gradient, hessian, radius)
         refused = finite & ~accepted & state.sound & (state.predicted < 100.0 * noise)  # nothing more can be won
+        last = settled & (predicted < jnp.maximum(self.tolerance, noise))
         return NewtonState(
             x, value, gradient, hessian, radius, step, predicted,
-            settled, settled & (predicted < self.tolerance), (state.last & accepted) | refused, first & ~finite,
+            settled, last, (state.last & accepted) | refused, first & ~finite,
         )  # fmt: skip
 
     def done(self, state: NewtonState) -> jax.Array:

@@ -220,16 +220,14 @@ class Blocked(AbstractSolver):
         if not self.rest.has_outside:
             return a, Side(own, none, none)
 
-        def project(_: int, found: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
-            rest, a = found
+        rest = none
+        for _ in range(ROUNDS):
             change = [
                 zero if block.outside is None else block.outside.solve(part, REFINEMENTS)
                 for block, part, zero in zip(self.rest.blocks, self._rest_of(a), none, strict=True)
             ]
             a = self._off_levels(a - self._rows_of(change))[1]
-            return [one + more for one, more in zip(rest, change, strict=True)], a
-
-        rest, a = jax.lax.fori_loop(0, ROUNDS, project, (none, a))
+            rest = [one + more for one, more in zip(rest, change, strict=True)]
         return a, Side(own, rest, self._rest_of(a))
 
     def _off_levels(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import GenotypeError, nearest
 from jaxlmm.genetics.arrays import ArraySource, frame_source
 from jaxlmm.genetics.blocks import Block, Preparation, prepare
 from jaxlmm.genetics.ids import match_samples, text_ids
 from jaxlmm.genetics.plink1 import BedSource
+from jaxlmm.genetics.plink2 import PgenSource
 from jaxlmm.genetics.source import GenotypeSource
 
-FILES: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource}
+FILES: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource, ".pgen": PgenSource}
 """Readers by the ending of a file's name; each is made from its path."""
 
 BLOCK_VALUES = 2**22
@@ -229,9 +231,8 @@ def _open(source: Any) -> GenotypeSource:
 
 def _other_frame(source: Any) -> GenotypeSource:
     """Read a frame of a library without row labels: its first column holds the ids."""
-    import narwhals
-
-    frame = narwhals.from_native(source, eager_only=True).to_pandas()
+    table = as_table(source, "genotypes")
+    frame = as_frame(table, list(table.columns))
     return frame_source(frame.set_index(frame.columns[0]), name="frame")
 
 

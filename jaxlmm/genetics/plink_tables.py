@@ -10,13 +10,12 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import GenotypeError
 
-FAM = ("fid", "iid", "father", "mother", "sex", "phenotype")
 BIM = ("chromosome", "variant", "centimorgan", "position", "effect_allele", "other_allele")
 
 
 def read_fam(path: Path) -> NumpyArray:
     """Return the ids of a ``.fam`` file: the IID, or ``FID_IID`` when an IID is there twice."""
-    table = _table(path, len(FAM), "FID IID father mother sex phenotype")
+    table = read_text(path, "FID IID father mother sex phenotype", 6)
     return plink_ids(table[0], table[1])
 
 
@@ -29,7 +28,7 @@ def plink_ids(families: pd.Series | None, ids: pd.Series) -> NumpyArray:
 
 def read_bim(path: Path) -> pd.DataFrame:
     """Return the variants of a ``.bim`` file; the effect allele is A1, its fifth column."""
-    table = _table(path, len(BIM), "chromosome variant centimorgan position A1 A2").set_axis(list(BIM), axis=1)
+    table = read_text(path, "chromosome variant centimorgan position A1 A2", len(BIM)).set_axis(list(BIM), axis=1)
     table["position"] = whole_numbers(table["position"], path, "base-pair positions")
     return table[["chromosome", "position", "variant", "effect_allele", "other_allele"]]
 
@@ -63,14 +62,14 @@ def existing(path: Path) -> Path:
     return path
 
 
-def _table(path: Path, columns: int, names: str) -> pd.DataFrame:
-    """Read white-space separated text without a header."""
+def read_text(path: Path, names: str, columns: int | None = None, skiprows: int = 0) -> pd.DataFrame:
+    """Return white-space separated text, with columns by number; ``names`` say in an error what was expected."""
     try:
-        table = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, na_filter=False, quoting=3)
+        table = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, na_filter=False, quoting=3, skiprows=skiprows)
     except pd.errors.EmptyDataError:
         raise GenotypeError(f"{path.name}: expected a line per entry ({names}), got an empty file.") from None
     except pd.errors.ParserError as error:
-        raise GenotypeError(f"{path.name}: expected {columns} columns ({names}) in each line; {error}.") from error
-    if table.shape[1] != columns:
+        raise GenotypeError(f"{path.name}: expected the same columns ({names}) in each line; {error}.") from error
+    if columns is not None and table.shape[1] != columns:
         raise GenotypeError(f"{path.name}: expected {columns} columns ({names}), got {table.shape[1]}.")
     return table

@@ -3,8 +3,9 @@
 from jaxlmm.genetics.alleles import allele_counts
 from jaxlmm.genetics.arrays import ArraySource
 from jaxlmm.genetics.files import read_npz
+from jaxlmm.genetics.from_markers import grm
+from jaxlmm.genetics.from_pedigree import kinship
 from jaxlmm.genetics.genotypes import Genotypes, genotypes
-from jaxlmm.genetics.grm import grm
 from jaxlmm.genetics.reading import relationship
 from jaxlmm.genetics.relationship import Relationship
 from jaxlmm.genetics.source import GenotypeSource
@@ -17,6 +18,7 @@ __all__ = [
     "allele_counts",
     "genotypes",
     "grm",
+    "kinship",
     "read_npz",
     "relationship",
 ]

@@ -60,8 +60,8 @@ def allele_counts(frame: Any, effect_alleles: Mapping[Any, str]) -> pd.DataFrame
     absent = [variant for variant in effect_alleles if variant not in table.columns]
     if absent:
         raise GenotypeError(
-            f"effect_alleles: expected variants of the frame, got {len(absent)} others, the first is {absent[0]!r}; the "
-            f"frame has {', '.join(repr(name) for name in list(table.columns)[:3])}."
+            f"effect_alleles: expected variants of the frame, got {len(absent)} others, the first is {absent[0]!r}; "
+            f"the frame has {', '.join(repr(name) for name in list(table.columns)[:3])}."
         )
     index = table.index if isinstance(table, pd.DataFrame) else None
     return pd.DataFrame(

@@ -10,7 +10,8 @@ import pandas as pd
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, nearest
-from jaxlmm.genetics.labels import as_labels, kind_of, quoted
+from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.labels import as_labels, find, quoted
 
 UNKNOWN = ("", "0", ".", "NA")
 """What stands for a parent who is not known, beside missing values and the number 0; nobody may have such an id."""
@@ -72,16 +73,19 @@ def read_pedigree(
 
 def is_unknown(column: pd.Series) -> NumpyArray:
     """Return which entries (n,) stand for somebody who is not known."""
-    words = np.asarray(column.astype(object).where(column.notna(), "").map(str).str.strip())
-    zero = np.isin(words, ("0.0", "-0.0")) if pd.api.types.is_float_dtype(column.dtype) else False
-    return np.asarray(np.isin(words, UNKNOWN) | zero, bool)
+    words = [word.strip() for word in text_ids(column)]
+    return np.asarray(column.isna().to_numpy() | np.isin(words, UNKNOWN), bool)
 
 
-def find(ids: pd.Index, families: pd.Index | None, keys: pd.Index) -> NumpyArray:
+def find_by_key(ids: pd.Index, families: pd.Index | None, keys: pd.Index) -> NumpyArray:
     """Return the places (k,) of individuals among the keys of a pedigree, -1 for those who are not there."""
-    if families is None or not isinstance(keys, pd.MultiIndex):
-        return np.asarray(keys.get_indexer(ids))
-    return np.asarray(keys.get_indexer(pd.MultiIndex.from_arrays([families, ids])))
+    if families is None:
+        return find(ids, keys)
+    return np.asarray(keys.get_indexer(_by_family(families, ids)))
+
+
+def _by_family(families: pd.Index, ids: pd.Index) -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays([text_ids(families), text_ids(ids)])
 
 
 def _check_ids(ids: pd.Index, name: str) -> None:
@@ -97,7 +101,7 @@ def _keys(ids: pd.Index, families: pd.Index | None) -> tuple[pd.Index, pd.Index]
     """Return by what individuals are found, and their labels: the ids, or ``family:id`` where ids repeat."""
     if families is None:
         return ids, ids
-    keys = pd.MultiIndex.from_arrays([families, ids])
+    keys = _by_family(families, ids)
     return keys, pd.Index([f"{group}:{label}" for group, label in keys]) if ids.has_duplicates else ids
 
 
@@ -122,16 +126,11 @@ def _parents(
     if not known.size:
         return places
     parents = as_labels(column.iloc[known], f"pedigree, column {name}", unique=False)
-    if kind_of(parents) != kind_of(ids):
-        raise KinshipError(
-            f"pedigree: expected parents and ids of one type, got {kind_of(parents)} such as {quoted(parents[0])} in "
-            f"column {name} and {kind_of(ids)} such as {quoted(ids[0])} as ids. Read both as text (dtype=str)."
-        )
-    places[known] = find(parents, None if families is None else families[known], keys)
+    places[known] = find_by_key(parents, None if families is None else families[known], keys)
     absent = np.flatnonzero(places[known] < 0)
     if absent.size:
         parent, child = parents[absent[0]], known[absent[0]]
-        if families is not None and parent in ids:
+        if families is not None and find(parents[absent[:1]], ids)[0] >= 0:
             home = quoted(families[int(np.flatnonzero(ids == parent)[0])])
             hint = f"it is in family {home}: correct the family, or leave family= out if ids are unique without it"
         else:

@@ -59,6 +59,22 @@ def quoted(label: object) -> str:
     return repr(label) if isinstance(label, str) else str(label)
 
 
+def alike(label: object, labels: pd.Index) -> str:
+    """Return a hint if one of ``labels`` differs from ``label`` in spaces, capitals or leading zeros alone.
+
+    >>> alike(" a1", pd.Index(["A1", "A2"]))
+    " Its 'A1' differs in spaces, capitals or leading zeros alone: write them alike."
+    """
+    wanted = _core(label)
+    close = [other for other in labels if _core(other) == wanted]
+    same = "differs in spaces, capitals or leading zeros alone: write them alike."
+    return f" Its {quoted(close[0])} {same}" if close else ""
+
+
+def _core(label: object) -> str:
+    return str(label).strip().casefold().lstrip("0")
+
+
 def find(ids: pd.Index, labels: pd.Index) -> NumpyArray:
     """Return the place (k,) of each of ``ids`` (k,) among unique ``labels`` (n,), -1 where it is not there.
 
@@ -83,6 +99,6 @@ def place(ids: pd.Index, labels: pd.Index, what: str) -> NumpyArray:
         has = f"{len(labels)} ids such as {', '.join(map(quoted, labels[:3]))}" if len(labels) else "no ids"
         raise KinshipError(
             f"{what}: {len(absent)} of {ids.nunique()} ids are not in the matrix, the first is {quoted(absent[0])}; "
-            f"the matrix has {has}."
+            f"the matrix has {has}.{alike(absent[0], labels)}"
         )
     return places

@@ -11,7 +11,7 @@ from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, nearest
 from jaxlmm.genetics.ids import text_ids
-from jaxlmm.genetics.labels import as_labels, find, quoted
+from jaxlmm.genetics.labels import alike, as_labels, find, quoted
 
 UNKNOWN = ("", "0", ".", "NA")
 """What stands for a parent who is not known, beside missing values and the number 0; nobody may have such an id."""
@@ -55,7 +55,7 @@ def read_pedigree(
         sex = None  # the default name; nothing but a check depends on it
     for role, name in (("id", id), ("father", father), ("mother", mother), ("sex", sex), ("family", family)):
         if (name is not None or (role == "sex" and needs_sex)) and present.count(name) != 1:
-            hint = f"write {role}= with its name; {nearest(str(name), present)}"
+            hint = f"name it by {role}=; {nearest(str(name), present)}"
             raise KinshipError(f"pedigree: expected one column {name!r} ({role}), got {present.count(name)}: {hint}.")
     names = [name for name in (id, father, mother, sex, family) if name is not None]
     frame = as_frame(table, list(dict.fromkeys(names))).reset_index(drop=True)
@@ -112,7 +112,7 @@ def _check_unique(labels: pd.Index, family: str | None) -> None:
     rows = np.flatnonzero(labels == twice[0])
     within = "; if ids are unique within families alone, name their column: family=" if family is None else ""
     raise KinshipError(
-        f"pedigree: expected each individual once, got {quoted(twice[0])} in rows {', '.join(map(str, rows))} "
+        f"pedigree: expected each individual once, got {quoted(twice[0])} in rows {', '.join(map(str, rows[:5]))} "
         f"({twice.nunique()} such ids){within}."
     )
 
@@ -132,12 +132,13 @@ def _parents(
         parent, child = parents[absent[0]], known[absent[0]]
         if families is not None and find(parents[absent[:1]], ids)[0] >= 0:
             home = quoted(families[int(np.flatnonzero(ids == parent)[0])])
-            hint = f"it is in family {home}: correct the family, or leave family= out if ids are unique without it"
+            hint = f"It is in family {home}: correct the family, or leave family= out if ids are unique without it."
         else:
-            hint = "add a row for each, without father and mother, or write 0 for parents who are not known"
+            hint = "Add a row for each, without father and mother, or write 0 for parents who are not known."
+        more = parents[absent].nunique() - 1
         raise KinshipError(
-            f"pedigree, column {name}: {len(pd.unique(parents[absent]))} parents are not in the pedigree, the first is "
-            f"{quoted(parent)}, {name} of {quoted(labels[child])}; {hint}."
+            f"pedigree, column {name}: expected a row for each parent, got none for {quoted(parent)}, {name} of "
+            f"{quoted(labels[child])}{f', and {more} more' if more else ''}. {hint}{alike(parent, ids)}"
         )
     own = np.flatnonzero(places == np.arange(len(labels)))
     if own.size:
@@ -154,7 +155,7 @@ def _sexes(column: pd.Series, labels: pd.Index, name: str) -> NumpyArray:
     if wrong.size:
         raise KinshipError(
             f"pedigree, column {name}: expected 1, M or male; 2, F or female; 0, 3 or nothing if unknown; got "
-            f"{given.iloc[wrong[0]]!r} for {quoted(labels[wrong[0]])}."
+            f"{quoted(given.iloc[wrong[0]])} for {quoted(labels[wrong[0]])}."
         )
     return sexes.to_numpy(np.int8)
 

@@ -114,7 +114,7 @@ def _codes(column: pd.Series) -> NumpyArray:
     if wrong.size:
         raise KinshipError(
             f"relations, column code: expected 1 or MZ, 2 or DZ, 3 or UZ (twins of unknown zygosity), 4 or spouse; got "
-            f"{column.iloc[wrong[0]]!r} in row {wrong[0]}."
+            f"{quoted(column.iloc[wrong[0]])} in row {wrong[0]}."
         )
     return codes.to_numpy(np.int64)
 

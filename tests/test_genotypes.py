@@ -1,6 +1,7 @@
 """Genotypes: the same calls from every source, prepared in the analysed samples, and what is wrong with files."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,14 @@ def test_variants_of_an_array_may_have_places():
     opened = genotypes(ArraySource(np.eye(2), variants=variants), chromosome=2)
     assert opened.variants.iloc[0].tolist() == ["2", 6, "b", "C", "."]
     assert opened.read().tolist() == [[0.0], [1.0]]
+    variants.loc[0] = ["a", None, None, None]
+    table = ArraySource(np.eye(2), variants=variants).variants
+    assert table.to_numpy().tolist() == [["0", 0, "a", ".", "."], ["2", 6, "b", "C", "."]]
+
+
+def test_variants_of_one_name_are_two():
+    frame = pd.DataFrame(np.eye(3), columns=["a", "a", "b"])
+    assert genotypes(frame, extract=["a"]).read().tolist() == [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
 
 
 def test_a_source_of_ones_own():
@@ -498,6 +507,7 @@ def test_bad_pgen(pgen, tmp_path, damage, said):
     ("source", "said"),
     [
         (HOLES.with_suffix(".fam"), "ending in .bed or .pgen"),
+        ("chr1.vcf.gz", "got chr1.vcf.gz; plink2 --make-pgen writes"),
         (HOLES.with_suffix(""), r"did you mean .*holes.bed\?"),
         ("nowhere.bed", "does not exist"),
         (pd.DataFrame({"id": ["a"], "v": [1.0]}), "column 'id' is .*set_index"),
@@ -526,6 +536,22 @@ def test_bad_source(source, said):
 def test_bad_option(options, said):
     with pytest.raises(lmm.OptionError, match=said):
         genotypes(HOLES, **options)
+
+
+@pytest.mark.parametrize("module", ["bed_reader", "pgenlib"])
+def test_a_reader_that_is_not_installed(module, pgen, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(lmm.GenotypeError, match=rf'are read by {module}, .*pip install "jaxlmm\[genetics\]"'):
+        genotypes(HOLES if module == "bed_reader" else pgen)
+
+
+def test_a_source_without_a_column():
+    class Nothing(GenotypeSource):
+        def read(self, markers, rows=None):
+            raise NotImplementedError
+
+    with pytest.raises(lmm.GenotypeError, match="expected variants with columns chromosome, .* got no position"):
+        Nothing("nothing", ["a"], pd.DataFrame({"chromosome": ["1"]}))
 
 
 def test_bad_array():

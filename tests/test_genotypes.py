@@ -550,7 +550,7 @@ def test_a_source_without_a_column():
         def read(self, markers, rows=None):
             raise NotImplementedError
 
-    with pytest.raises(lmm.GenotypeError, match="expected variants with columns chromosome, .* got no position"):
+    with pytest.raises(lmm.GenotypeError, match=r"expected variants with columns chromosome, .* got no position"):
         Nothing("nothing", ["a"], pd.DataFrame({"chromosome": ["1"]}))
 
 

@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 import jaxlmm as lmm
 from jaxlmm.cli import app
-from jaxlmm.cli.known import matrices
 from jaxlmm.genetics import ArraySource, from_markers, genotypes, grm
 from jaxlmm.genetics.from_markers import marker_sums
 
@@ -130,14 +129,3 @@ def test_command(tmp_path):
     failed = CliRunner().invoke(app, ["grm", str(HOLES), *other])
     assert failed.exit_code == 3
     assert "none called '9'" in failed.output
-
-
-def test_ids_of_a_saved_matrix_are_numbers_where_those_of_the_data_are(tmp_path):
-    calls = genotypes(HOLES).read()
-    path = tmp_path / "K.npz"
-    for ids, numeric in ((range(60), True), ([f"{number:03}" for number in range(60)], False)):
-        grm(ArraySource(calls, ids)).save(path)
-        known = matrices([f"id={path}"], pd.DataFrame({"id": [3, 4]}))["id"]
-        assert (known.labels.dtype.kind == "i") == numeric
-    grm(ArraySource(calls)).save(path)
-    assert "3" in matrices([f"id={path}"], pd.DataFrame({"id": ["3", "4"]}))["id"].labels

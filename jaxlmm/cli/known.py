@@ -42,16 +42,11 @@ def matrices(arguments: list[str], data: Any) -> dict[str, Any]:
 
 def _matrix(path: Path, numeric: bool) -> Any:
     """Return a known matrix; where a file leaves open what ids are, they are numbers as those of the data, or text."""
-    import pandas as pd
-
     import jaxlmm as lmm
 
     if path.suffix not in readers():
-        matrix = lmm.load(path)
-        whole = [label.isdecimal() and str(int(label)) == label for label in matrix.labels.astype(str)]
-        if numeric and all(whole):  # genotypes have ids as text, and a shell cannot say what those of the data are
-            return lmm.genetics.Relationship(pd.Index(matrix.labels.astype(int)), matrix.matrix)
-        return matrix
+        return lmm.load(path)
+    import pandas as pd
 
     frame = read(path)
     pairs = {"id1", "id2", "value"} <= set(frame.columns) or frame.shape[1] != frame.shape[0] + 1

@@ -322,6 +322,22 @@ def test_selection(tmp_path, table):
         genotypes(HOLES, extract=tmp_path / "no.txt")
 
 
+def test_no_more_is_read_than_a_block(holes, monkeypatch):
+    class Watched(ArraySource):
+        largest = 0
+
+        def read(self, markers, rows=None):
+            calls = super().read(markers, rows)
+            self.largest = max(self.largest, calls.size)
+            return calls
+
+    monkeypatch.setattr(sys.modules["jaxlmm.genetics.genotypes"], "BLOCK_VALUES", 70 * 60)
+    source = Watched(holes)
+    everything(genotypes(source))
+    lmm.genetics.grm(source)
+    assert source.largest == 70 * 60
+
+
 # --- ids
 
 
@@ -586,6 +602,8 @@ def test_letters():
     }
     pd.testing.assert_frame_equal(counts, pd.DataFrame(expected, index=list("abcdef"), dtype=float))
     assert genotypes(counts).sample_ids.tolist() == list("abcdef")
+    again = allele_counts(pl.from_pandas(calls), pd.Series({"apart": "A"}))
+    assert same(again["apart"].to_numpy(), 2.0 - counts["apart"].to_numpy())
 
 
 @pytest.mark.parametrize(

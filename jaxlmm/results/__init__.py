@@ -4,7 +4,7 @@ from jaxlmm.results.again import Call
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.fit import Fit, Origin
-from jaxlmm.results.loaded import load
+from jaxlmm.results.loaded import load_fit
 from jaxlmm.results.many import FitMany, ManyOrigin
 
-__all__ = ["Call", "Certificate", "Estimates", "Fit", "FitMany", "ManyOrigin", "Origin", "load"]
+__all__ = ["Call", "Certificate", "Estimates", "Fit", "FitMany", "ManyOrigin", "Origin", "load_fit"]

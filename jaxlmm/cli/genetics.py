@@ -1,0 +1,87 @@
+"""Commands that make known matrices between individuals."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxlmm.cli.common import Force, app, check_out, exit_codes, read
+
+
+class Scale(enum.StrEnum):
+    """What a marker's column is divided by."""
+
+    centered = "centered"
+    standardized = "standardized"
+
+
+class Chromosome(enum.StrEnum):
+    """Which alleles are compared."""
+
+    autosome = "autosome"
+    X = "X"
+
+
+@app.command()
+def grm(
+    genotypes: Annotated[Path, typer.Argument(help="A .bed file (.bim, .fam beside it) or .pgen (.pvar, .psam).")],
+    out: Annotated[Path, typer.Option(help="Write the matrix to this .npz file, for --kinship id=FILE.")],
+    scale: Annotated[Scale, typer.Option(help="As GEMMA's -gk 1 or -gk 2.")] = Scale.centered,
+    maf: Annotated[float, typer.Option(help="Leave out markers with a rarer minor allele.")] = 0.01,
+    missing: Annotated[float, typer.Option(help="Leave out markers with a larger share of missing calls.")] = 0.05,
+    exclude_chromosome: Annotated[
+        list[str] | None, typer.Option(help="Leave out markers on this chromosome. Repeatable.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Compute the genomic relationship matrix of all samples of a genotype file."""
+    check_out(out, (".npz",), force)
+    import jaxlmm as lmm
+
+    with exit_codes():
+        matrix = lmm.genetics.grm(
+            genotypes, scale=scale.value, maf=maf, missing=missing, exclude_chromosome=exclude_chromosome
+        )
+        matrix.save(out)
+    typer.echo(f"{matrix}\nThe matrix is in {out}.")
+
+
+@app.command()
+def kinship(
+    pedigree: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet file with a row for each individual.")],
+    out: Annotated[Path, typer.Option(help="Write the matrix to this .npz file, for --kinship id=2*FILE.")],
+    id: Annotated[str, typer.Option(help="The column of ids.")] = "id",
+    father: Annotated[str, typer.Option(help="The column of fathers: 0 or nothing if not known.")] = "father",
+    mother: Annotated[str, typer.Option(help="The column of mothers.")] = "mother",
+    sex: Annotated[str, typer.Option(help="The column of sexes: 1 or M, 2 or F, 0 or nothing if not known.")] = "sex",
+    family: Annotated[
+        str | None, typer.Option(help="The column of families, where ids are unique within families alone.")
+    ] = None,
+    relations: Annotated[
+        Path | None, typer.Option(help="A file of twins with columns id1, id2, code (1 or MZ, 2 or DZ, 3 or UZ).")
+    ] = None,
+    chromosome: Annotated[Chromosome, typer.Option(help="Autosomes, or the X chromosome.")] = Chromosome.autosome,
+    force: Force = False,
+) -> None:
+    """Compute the kinship coefficients of a pedigree: 0.5 with oneself, 0.25 between parent and child."""
+    check_out(out, (".npz",), force)
+    import jaxlmm as lmm
+
+    people = read(pedigree, "PEDIGREE")
+    twins = None if relations is None else read(relations, "--relations")
+    with exit_codes():
+        matrix = lmm.genetics.kinship(
+            people,
+            id=id,
+            father=father,
+            mother=mother,
+            sex=sex,
+            family=family,
+            relations=twins,
+            chromosome=chromosome.value,
+        )
+        matrix.save(out)
+    typer.echo(f"{matrix}\nThe matrix is in {out}.")

@@ -1,0 +1,104 @@
+"""Labels of individuals: each once, and where one set of them stands in another, compared as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import KinshipError
+from jaxlmm.genetics.ids import text_ids
+
+
+def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
+    """Return ids as an index of integers if all of them are whole numbers, else of text.
+
+    Raises
+    ------
+    KinshipError
+        If an id is missing, is neither text nor a whole number, or occurs twice while they must be ``unique``.
+    """
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+        raise KinshipError(f"{what}: expected a sequence of ids, got {ids!r}.")
+    if isinstance(ids, np.ndarray) and ids.ndim != 1:
+        raise KinshipError(f"{what}: expected a sequence of ids, got an array of shape {ids.shape}.")
+    column = pd.Series(ids if hasattr(ids, "dtype") else list(ids)).reset_index(drop=True)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = pd.Series(np.asarray(column))
+    missing = np.flatnonzero(column.isna())
+    if missing.size:
+        raise KinshipError(
+            f"{what}: expected an id for everybody, got {missing.size} missing, the first in row {missing[0]}."
+        )
+    index = _plain(column.infer_objects(), what)
+    if unique and index.has_duplicates:
+        twice = index[index.duplicated()]
+        times = int((index == twice[0]).sum())
+        raise KinshipError(f"{what}: expected each id once, got id {quoted(twice[0])} in {times} places.")
+    return index
+
+
+def _plain(column: pd.Series, what: str) -> pd.Index:
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return pd.Index(column.to_numpy(np.int64))
+    if pd.api.types.is_float_dtype(column.dtype):
+        numbers = column.to_numpy(float)
+        whole = np.isfinite(numbers) & (numbers == np.round(numbers)) & (abs(numbers) < 2**53)
+        if whole.all():
+            return pd.Index(numbers.astype(np.int64))
+        raise KinshipError(f"{what}: expected ids, text or whole numbers, got {numbers[~whole][0]}.")
+    if pd.api.types.is_bool_dtype(column.dtype) or not all(isinstance(label, str | int | float) for label in column):
+        raise KinshipError(f"{what}: expected ids, text or whole numbers, got {column.iloc[0]!r} ({column.dtype}).")
+    return pd.Index(text_ids(column).tolist())
+
+
+def quoted(label: object) -> str:
+    """Return a label as it is written in a message: text in quotation marks."""
+    return repr(label) if isinstance(label, str) else str(label)
+
+
+def alike(label: object, labels: pd.Index) -> str:
+    """Return a hint if one of ``labels`` differs from ``label`` in spaces, capitals or leading zeros alone.
+
+    >>> alike(" a1", pd.Index(["A1", "A2"]))
+    " There is 'A1', which differs in spaces, capitals or leading zeros alone: write them alike."
+    """
+    wanted = _core(label)
+    close = [other for other in labels if _core(other) == wanted]
+    same = "which differs in spaces, capitals or leading zeros alone: write them alike."
+    return f" There is {quoted(close[0])}, {same}" if close else ""
+
+
+def _core(label: object) -> str:
+    return str(label).strip().casefold().lstrip("0")
+
+
+def find(ids: pd.Index, labels: pd.Index) -> NumpyArray:
+    """Return the place (k,) of each of ``ids`` (k,) among unique ``labels`` (n,), -1 where it is not there.
+
+    They are compared as text, so that 12345 is ``"12345"``.
+    """
+    if ids.dtype != labels.dtype:
+        ids, labels = pd.Index(text_ids(ids)), pd.Index(text_ids(labels))
+    return np.asarray(labels.get_indexer(ids))
+
+
+def place(ids: pd.Index, labels: pd.Index, what: str) -> NumpyArray:
+    """Return what :func:`find` does, if all are there.
+
+    Raises
+    ------
+    KinshipError
+        If some are not.
+    """
+    places = find(ids, labels)
+    absent = ids[places < 0].unique()
+    if len(absent):
+        has = f"{len(labels)} ids such as {', '.join(map(quoted, labels[:3]))}" if len(labels) else "no ids"
+        raise KinshipError(
+            f"{what}: {len(absent)} of {ids.nunique()} ids are not in the matrix, the first is {quoted(absent[0])}; "
+            f"the matrix has {has}.{alike(absent[0], labels)}"
+        )
+    return places

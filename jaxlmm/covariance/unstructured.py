@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, lower_factor
-from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
+from jaxlmm.linalg import semidefinite_cholesky
+from jaxlmm.rotations import singular_vectors
 
 
 def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:

@@ -16,8 +16,9 @@ from jaxlmm.engine.starting import Plan, best_node
 from jaxlmm.inference import STATUS
 from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR
 from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.linalg import inverse_logdet, singular_vectors
+from jaxlmm.linalg import inverse_logdet
 from jaxlmm.optimise import Newton, minimise
+from jaxlmm.rotations import singular_vectors
 
 ROUNDS = 8
 """Minimisations after which the search for a boundary, and away from it, ends."""

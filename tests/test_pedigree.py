@@ -66,6 +66,17 @@ def test_the_coefficients_of_kinship2(name):
     assert found.matrix.nnz == expected.matrix.nnz
 
 
+def test_a_study_with_the_pedigree_in_its_data():
+    folder = PEDIGREES.parent.parent / "data"
+    data = pd.read_csv(folder / "kin_sim.csv")
+    expected = lmm.genetics.relationship(pd.read_csv(folder / "kin_sim_kinship.csv.gz"))
+    found = kinship(data.drop_duplicates("id"))
+    same(found.to_array(), expected.to_array(found.labels))
+    repeated = pd.concat([data, data.iloc[:3]])
+    with pytest.raises(lmm.KinshipError, match=r"in rows .* Drop repeated rows"):
+        kinship(repeated)
+
+
 # ---- a plain recursion -----------------------------------------------------------------------------------------------
 
 

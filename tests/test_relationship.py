@@ -306,6 +306,12 @@ def test_what_gemma_did_not_write(tmp_path):
         lmm.load(path, labels=["a", "b"])
 
 
+def test_tables_are_read_by_pandas():
+    for name in ("K.csv", "K.txt", "K.csv.gz"):
+        with pytest.raises(lmm.DataError, match=r"got a table; read it with pandas"):
+            lmm.load(name)
+
+
 def test_labels_are_for_files_without(tmp_path):
     relationship(frame()).save(tmp_path / "K.npz")
     with pytest.raises(lmm.OptionError, match="labels: expected none"):

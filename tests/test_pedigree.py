@@ -388,6 +388,7 @@ WRONG_TWINS = {
     "other parents": (relation(5, 6, 2), ["same mother, but 5 and 6 differ"]),
     "other sex": (relation(3, 5, 1), ["same sex, but 3 and 5 differ"]),
     "not there": (relation(3, 99, 1), ["column id2", "the first is 99"]),
+    "contrary": (as_frame([(3, 4, 1), (4, 3, 2)]), ["4 and 3 are dizygotic in one row and identical by others"]),
     "itself": (relation(3, 3, 1), ["3 is given as its own twin"]),
     "number": (relation(3, 4, 5), ["1 or MZ", "got 5 in row 0"]),
     "word": (relation(3, 4, "identical"), ["got 'identical'"]),

@@ -23,7 +23,7 @@ CODES = {
 }
 """How a relation is written, in any case: kinship2's codes and words."""
 
-IDENTICAL, SPOUSE = 1, 4
+IDENTICAL, DIZYGOTIC, SPOUSE = 1, 2, 4
 
 
 def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pedigree, NumpyArray]:
@@ -47,6 +47,10 @@ def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pe
     _check_alike(people, one[known], two[known], "identical twins have the same sex", people.sex)
     people = _shared_parents(people, one[twins], two[twins])
     genome = _components(len(people.father), one[identical], two[identical])
+    contrary = np.flatnonzero((code == DIZYGOTIC) & (genome[one] == genome[two]))
+    if contrary.size:
+        pair = " and ".join(quoted(people.labels[twin[contrary[0]]]) for twin in (one, two))
+        raise KinshipError(f"relations: {pair} are dizygotic in one row and identical by others; remove what is wrong.")
     _, representative = np.unique(genome, return_index=True)
     sex = np.zeros(representative.size, people.sex.dtype)
     np.maximum.at(sex, genome, people.sex)  # a twin of unknown sex has that of the other

@@ -81,9 +81,17 @@ def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
         columns[place, local.reshape(-1), np.asarray(term.positions)[rows]] = z[:, 0]
     if grouping.relation is None:
         return ClusterTerm(columns, levels, None)
-    values, vectors = np.linalg.eigh(grouping.relation.among(levels))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return ClusterTerm(np.einsum("nlq,lj->njq", columns, root), levels, root)
+    root = _root(grouping.relation.among(levels))
+    return ClusterTerm(np.moveaxis(np.moveaxis(columns, 2, 0) @ root, 0, 2), levels, root)
+
+
+def _root(matrix: NumpyArray) -> NumpyArray:
+    """Return a root of a matrix, by Cholesky, or by its eigenvectors where it is singular."""
+    try:
+        return np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 def _range(columns: NumpyArray) -> NumpyArray:

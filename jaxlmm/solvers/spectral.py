@@ -60,6 +60,7 @@ class Spectral(AbstractSolver):
 
     rows: Array  # (N,): what of each row is in Q
     codes: Array  # (N,)
+    values: Array  # (r,): S of all batches, in their order
     batches: tuple[EigenBatch, ...]
     beyond: int = static()  # the number of a level that does not exist
 
@@ -72,15 +73,16 @@ class Spectral(AbstractSolver):
         rows = np.divide(z, lengths[codes], where=lengths[codes] > 0, out=np.zeros_like(z))
         alone = n == levels and np.count_nonzero(rows) == n and np.bincount(codes[:n], minlength=levels).max() == 1
         level_rows = np.argsort(codes[:n]) if alone else None
-        return cls(rows, codes, eigen_batches(design, lengths, level_rows), design.n_padded)
+        return cls._of(rows, codes, eigen_batches(design, lengths, level_rows), design.n_padded)
+
+    @classmethod
+    def _of(cls, rows: Array, codes: Array, batches: tuple[EigenBatch, ...], beyond: int) -> Self:
+        values = np.concatenate([np.asarray(batch.values).reshape(-1) for batch in batches])
+        return cls(rows, codes, values, batches, beyond)
 
     def exact(self) -> Self:
-        return self.replace(batches=tuple(trimmed(batch, self.beyond) for batch in self.batches))
-
-    @property
-    def values(self) -> jax.Array:
-        """The eigenvalues (r,) of all clusters."""
-        return jnp.concatenate([jnp.asarray(batch.values).reshape(-1) for batch in self.batches])
+        batches = tuple(trimmed(batch, self.beyond) for batch in self.batches)
+        return self._of(self.rows, self.codes, batches, self.beyond)
 
     @property
     def alone(self) -> bool:
@@ -90,23 +92,20 @@ class Spectral(AbstractSolver):
     def pair(self, a: Array, b: Array) -> SpectralPair:
         left, rest_a = self._parted(jnp.asarray(a))
         right, rest_b = (left, rest_a) if a is b else self._parted(jnp.asarray(b))
-        within = jnp.zeros((a.shape[1], b.shape[1])) if rest_a is None else rest_a.T @ rest_b
-        return SpectralPair(within, Columns.of(left, right))
+        return SpectralPair(rest_a.T @ rest_b, Columns.of(left, right))
 
     def border(self, a: Array, e: Array) -> SpectralBorder:
         a, e = jnp.asarray(a), jnp.asarray(e)
         own, rest = self._parted(e)
-        if rest is None:
-            return SpectralBorder(jnp.zeros((e.shape[1], a.shape[1])), jnp.zeros(e.shape[1]), own.T)
         return SpectralBorder(rest.T @ self._parted(a)[1], jnp.sum(rest**2, axis=0), own.T)
 
-    def _parted(self, a: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """Return A (N, i) on the eigenbasis (r, i), and what is left of it (N, i); None where nothing can be."""
+    def _parted(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return A (N, i) on the eigenbasis (r, i), and what is left of it (N, i); no row where nothing can be."""
         rows = jnp.asarray(self.rows)
         if self.alone:
             signed = rows[:, None] * a
             chosen = [signed.at[batch.rows].get(mode="fill", fill_value=0.0) for batch in self.batches]
-            return self._rotated(chosen), None
+            return self._rotated(chosen), jnp.zeros((0, a.shape[1]))
         projected = jax.ops.segment_sum(rows[:, None] * a, self.codes, self.beyond)
         chosen = [projected.at[batch.levels].get(mode="fill", fill_value=0.0) for batch in self.batches]
         return self._rotated(chosen), a - rows[:, None] * projected[self.codes]
@@ -120,25 +119,25 @@ class Spectral(AbstractSolver):
 
     def factor(self, factors: Factors) -> SpectralFactor:
         (root,) = factors.terms
-        ratio, values = jnp.sum(root**2), self.values
+        ratio, values = jnp.sum(root**2), jnp.asarray(self.values)
         return SpectralFactor(ratio, 1.0 / (1.0 + ratio * values), log_determinant(ratio, values))
 
     def logdet(self, factor: SpectralFactor) -> jax.Array:
         return factor.logdet
 
     def inner(self, factor: SpectralFactor, pair: SpectralPair) -> jax.Array:
-        (reached,) = weighted(0, factor.ratio, self.values, [pair.columns])
+        (reached,) = weighted(0, factor.ratio, jnp.asarray(self.values), [pair.columns])
         return pair.within + reached
 
     def bordered(
         self, factor: SpectralFactor, pair: SpectralPair, border: SpectralBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         parts = [pair.columns, Beside(pair.columns.a, border.own)]
-        reached, (cross, square) = weighted(0, factor.ratio, self.values, parts)
+        reached, (cross, square) = weighted(0, factor.ratio, jnp.asarray(self.values), parts)
         return pair.within + reached, border.within + cross, border.square + square
 
     def effects(self, design: Design, factors: Factors, factor: SpectralFactor, residual: jax.Array) -> Effects:
-        ratio, values = factor.ratio, self.values
+        ratio, values = factor.ratio, jnp.asarray(self.values)
         explained = jnp.sqrt(values) * factor.weights * self._parted(residual[:, None])[0][:, 0]
         mode = variance = jnp.zeros(design.n_padded)
         first = 0

@@ -50,8 +50,8 @@ PERFECT = 1e-6
 """A residual standard deviation below this, relative to that of least squares, is on its way to zero."""
 
 VANISHING = 1e-3
-"""Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares, it
-is the way to a residual variance of zero: with a known matrix of full rank the deviance has a limit there."""
+"""Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares,
+it is the way to a residual variance of zero: with a known matrix of full rank the deviance has a limit there."""
 
 NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""

@@ -20,7 +20,7 @@ from jaxlmm.solvers.weighted import Beside, Columns, log_determinant, weighted
 class SpectralPair(NamedTuple):
     """``within`` (i, j), what no random effect touches; the ``columns`` on the eigenbasis."""
 
-    within: jax.Array
+    within: Array
     columns: Columns
 
 
@@ -29,9 +29,9 @@ class SpectralBorder(NamedTuple):
     the eigenbasis.
     """
 
-    within: jax.Array
-    square: jax.Array
-    own: jax.Array
+    within: Array
+    square: Array
+    own: Array
 
 
 class SpectralFactor(NamedTuple):

@@ -19,7 +19,7 @@ class DataError(JaxlmmError):
 
 
 class KinshipError(JaxlmmError):
-    """A known covariance matrix across levels does not fit its grouping factor."""
+    """A pedigree or a known covariance matrix is not one, or does not fit its grouping factor."""
 
 
 class OptionError(JaxlmmError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -55,13 +56,14 @@ def solve_own_rows(
     likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     by_pattern = isinstance(likelihood.solver, Spectral)
+    prepared = functools.partial(_decomposed, design) if by_pattern else _problems
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
     held = max(AT_ONCE // per_response, 1)
     size = min(SMALL_BLOCK, held)  # one size, and so few compiled programmes, whatever the number of responses
     held = min(LARGE_BLOCK, held) if by_pattern else size
     for start in range(0, y.shape[1], held):
         places = np.arange(start, min(start + held, y.shape[1]))
-        problems, good = (_decomposed if by_pattern else _problems)(likelihood, units, y[:, places], size)
+        problems, good = prepared(likelihood, units, y[:, places], size)
         if problems is not None:
             yield places[good], known(problems, solve(problems, first_order), names)
         if not good.all():
@@ -70,14 +72,14 @@ def solve_own_rows(
 
 
 def _decomposed(
-    likelihood: Likelihood, units: Units, y: NumpyArray, largest: int
+    design: Design, likelihood: Likelihood, units: Units, y: NumpyArray, largest: int
 ) -> tuple[Problems | None, NumpyArray]:
     """Prepare responses (n, m) for the spectral solver, pattern by pattern; return the problems of the good (m,)."""
     assert isinstance(likelihood.solver, Spectral)
-    p, size = likelihood.design.n_fixed, np.size(likelihood.solver.values)
+    p, size = design.n_fixed, np.size(likelihood.solver.values)
     places, parts = [np.zeros(0, int)], []
     for rows, whose in patterns_of(y, np.arange(y.shape[1])):
-        some, kept = likelihood.design.at_rows(rows)
+        some, kept = design.at_rows(rows)
         if kept.all() and rows.size > p:
             parts.append(_of_pattern(some, y[np.ix_(rows, whose)], likelihood.method, size))
             places.append(whose)

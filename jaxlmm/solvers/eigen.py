@@ -11,6 +11,7 @@ from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.linalg import BLOCK
 from jaxlmm.model.design import Design
+from jaxlmm.model.relation import Relation
 from jaxlmm.solvers.clusters import not_rounding, rounded, similar, stacked
 
 FAINT = 1e-6
@@ -65,35 +66,17 @@ def eigen_batches(design: Design, lengths: NumpyArray, level_rows: NumpyArray | 
     level_rows
         ``(G,)``, the row of each level if it is one each.
     """
-    relation = np.asarray(design.groupings[design.terms[0].grouping].relation)
-    found = [_decomposed(relation, levels, lengths) for levels in related(relation)]
+    relation = design.groupings[design.terms[0].grouping].relation
+    assert relation is not None
+    found = [_decomposed(relation, levels, lengths) for levels in relation.blocks()]
     sizes = np.array([cluster.levels.size for cluster in found])
     return tuple(
         _batch([found[place] for place in group], design.n_padded, level_rows) for group in similar(sizes, 0.6, 8)
     )
 
 
-def related(relation: NumpyArray) -> list[NumpyArray]:
-    """Return the levels of each cluster: the connected components of a known matrix (G, G).
-
-    >>> related(np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.0], [0.5, 0.0, 1.0]]))
-    [array([0, 2]), array([1])]
-    """
-    left, found = np.ones(len(relation), bool), []
-    while left.any():
-        frontier = np.array([np.argmax(left)])
-        left[frontier] = False
-        members = [frontier]
-        while frontier.size and left.any():
-            frontier = np.flatnonzero(np.any(relation[frontier] != 0, axis=0) & left)
-            left[frontier] = False
-            members.append(frontier)
-        found.append(np.sort(np.concatenate(members)))
-    return found
-
-
-def _decomposed(relation: NumpyArray, levels: NumpyArray, lengths: NumpyArray) -> _Cluster:
-    block = relation if levels.size == len(relation) else relation[np.ix_(levels, levels)]
+def _decomposed(relation: Relation, levels: NumpyArray, lengths: NumpyArray) -> _Cluster:
+    block = relation.dense() if levels.size == relation.size else relation.among(levels)
     length = lengths[levels]
     seen = length > 0
     d = length[seen]

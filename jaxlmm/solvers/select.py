@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.model.design import Design
 from jaxlmm.solvers.base import AbstractSolver
@@ -13,7 +11,6 @@ from jaxlmm.solvers.blocked import Blocked
 from jaxlmm.solvers.clusters import clusters_of
 from jaxlmm.solvers.components import largest_component
 from jaxlmm.solvers.dense import Dense
-from jaxlmm.solvers.eigen import related
 from jaxlmm.solvers.moments import Moments
 from jaxlmm.solvers.spectral import Spectral
 
@@ -113,7 +110,9 @@ def _beyond_one_known(design: Design) -> str:
 def _spectral(design: Design) -> str:
     """Say what the spectral solver decomposes, and raise where that is too large."""
     (term,) = design.terms
-    clusters = related(np.asarray(design.groupings[term.grouping].relation))
+    relation = design.groupings[term.grouping].relation
+    assert relation is not None
+    clusters = relation.blocks()
     largest = max(cluster.size for cluster in clusters)
     if largest > LARGEST_DECOMPOSED:
         raise OptionError(

@@ -8,7 +8,7 @@
 
 from jaxlmm import covariance, datasets, genetics, plot
 from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik
-from jaxlmm.errors import DataError, FormulaError, JaxlmmError, KinshipError, OptionError, PrecisionError
+from jaxlmm.errors import DataError, FormulaError, GenotypeError, JaxlmmError, KinshipError, OptionError, PrecisionError
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
 from jaxlmm.results import Certificate, Fit, FitMany
@@ -23,6 +23,7 @@ __all__ = [
     "Fit",
     "FitMany",
     "FormulaError",
+    "GenotypeError",
     "JaxlmmError",
     "KinshipError",
     "OptionError",

@@ -22,6 +22,10 @@ class KinshipError(JaxlmmError):
     """A pedigree or a known covariance matrix is not one, or does not fit its grouping factor."""
 
 
+class GenotypeError(JaxlmmError):
+    """Genotypes cannot be read, or do not fit the data: a damaged file, ids that repeat or do not match."""
+
+
 class OptionError(JaxlmmError):
     """An option has a value that is not one of those listed."""
 

@@ -96,3 +96,12 @@ def gaw() -> pd.DataFrame:
     (23, 1000)
     """
     return _read("gaw.csv.gz", {})
+
+
+def genotypes() -> pd.DataFrame:
+    """Counts of the effect allele, 0 to 2, of 100 simulated people (index) at 500 variants (columns).
+
+    >>> genotypes().shape
+    (100, 500)
+    """
+    return _read("genotypes.csv.gz", {}).set_index("id")

@@ -66,10 +66,11 @@ def test_the_coefficients_of_kinship2(name):
     assert found.matrix.nnz == expected.matrix.nnz
 
 
-def test_a_study_with_the_pedigree_in_its_data():
+@pytest.mark.parametrize("study", ["kin_sim", "gaw"])
+def test_a_study_with_the_pedigree_in_its_data(study):
     folder = PEDIGREES.parent.parent / "data"
-    data = pd.read_csv(folder / "kin_sim.csv")
-    expected = lmm.genetics.relationship(pd.read_csv(folder / "kin_sim_kinship.csv.gz"))
+    data = pd.read_csv(folder / f"{study}.csv")
+    expected = lmm.genetics.relationship(pd.read_csv(folder / f"{study}_kinship.csv.gz"))
     found = kinship(data.drop_duplicates("id"))
     same(found.to_array(), expected.to_array(found.labels))
     repeated = pd.concat([data, data.iloc[:3]])

@@ -103,6 +103,8 @@ WRONG = {
     "sparse infinity": (sparse.csr_array(np.where(VALUES == 0.25, np.inf, VALUES)), TEXT, ["inf between 'b' and 'd'"]),
     "text": (np.full((4, 4), "x"), TEXT, ["real numbers"]),
     "complex": (VALUES * 1j, TEXT, ["real numbers", "complex"]),
+    "complex frame": (frame(values=VALUES * 1j), None, ["real numbers", "complex"]),
+    "nullable nan": (frame().replace(0.25, np.nan).convert_dtypes(), None, ["finite", "nan between 'b' and 'd'"]),
     "other columns": (
         frame().rename(columns={"a": "e"}), None, ["same ids", "1 in the index alone", "'a'", "index_col=0"],
     ),

@@ -101,8 +101,9 @@ def _from_frame(frame: pd.DataFrame) -> Relationship:
             f"first is {quoted(absent[0])} (the columns are {', '.join(map(quoted, columns[:3]))}, …). For a matrix "
             "from a file, read its first column as the index (index_col=0)."
         )
-    numeric = all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
-    values = frame.to_numpy(float) if numeric else frame.to_numpy()
+    kinds = frame.dtypes
+    numeric = all(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind) for kind in kinds)
+    values = frame.to_numpy(float, na_value=np.nan) if numeric else frame.to_numpy()
     return checked(rows, values if (places == np.arange(len(rows))).all() else values[:, places])
 
 

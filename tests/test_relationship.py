@@ -115,7 +115,8 @@ WRONG = {
     ),
     "no diagonal": (pairs().replace({"id2": {"d": "c"}}), None, ["itself", "1 of 4", "'d'"]),
     "nan in pairs": (pairs().replace({"value": {0.25: np.nan}}), None, ["nan between 'd' and 'b'", "Leave the row"]),
-    "text in pairs": (pairs().astype({"value": str}), None, ["numbers in column value"]),
+    "text in pairs": (pairs().astype({"value": str}), None, ["real numbers in column value"]),
+    "complex pairs": (pairs().astype({"value": complex}), None, ["real numbers in column value, got complex128"]),
     "missing id in pairs": (pairs().replace({"id2": {"c": None}}), None, ["column id2", "1 missing"]),
     "three numbers": (pd.DataFrame(VALUES[:, :3], columns=["x", "y", "z"]), None, ["column x", "whole numbers", "0.5"]),
 }  # fmt: skip

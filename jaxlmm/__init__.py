@@ -6,12 +6,12 @@
 'interior'
 """
 
-from jaxlmm import covariance, datasets, plot
-from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik
-from jaxlmm.errors import DataError, FormulaError, JaxlmmError, KinshipError, OptionError, PrecisionError
+from jaxlmm import covariance, datasets, genetics, plot
+from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik
+from jaxlmm.errors import DataError, FormulaError, GenotypeError, JaxlmmError, KinshipError, OptionError, PrecisionError
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
-from jaxlmm.results import Certificate, Fit, FitMany, load
+from jaxlmm.results import Certificate, Fit, FitMany
 
 __version__ = "0.1.0"
 
@@ -23,6 +23,7 @@ __all__ = [
     "Fit",
     "FitMany",
     "FormulaError",
+    "GenotypeError",
     "JaxlmmError",
     "KinshipError",
     "OptionError",
@@ -34,6 +35,7 @@ __all__ = [
     "estimate",
     "fit",
     "fit_many",
+    "genetics",
     "load",
     "loglik",
     "plot",

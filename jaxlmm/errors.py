@@ -19,7 +19,11 @@ class DataError(JaxlmmError):
 
 
 class KinshipError(JaxlmmError):
-    """A known covariance matrix across levels does not fit its grouping factor."""
+    """A pedigree or a known covariance matrix is not one, or does not fit its grouping factor."""
+
+
+class GenotypeError(JaxlmmError):
+    """Genotypes cannot be read, or do not fit the data: a damaged file, ids that repeat or do not match."""
 
 
 class OptionError(JaxlmmError):

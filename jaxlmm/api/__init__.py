@@ -2,6 +2,7 @@
 
 from jaxlmm.api.fitting import fit
 from jaxlmm.api.likelihood import design, deviance, estimate, loglik
+from jaxlmm.api.loading import load
 from jaxlmm.api.many import fit_many
 
-__all__ = ["design", "deviance", "estimate", "fit", "fit_many", "loglik"]
+__all__ = ["design", "deviance", "estimate", "fit", "fit_many", "load", "loglik"]

@@ -60,3 +60,13 @@ def penicillin() -> pd.DataFrame:
     {'plate': 24, 'sample': 6}
     """
     return _read("penicillin", {"plate": (), "sample": ()})
+
+
+def genotypes() -> pd.DataFrame:
+    """Counts of the effect allele, 0 to 2, of 100 simulated people (index) at 500 variants (columns).
+
+    >>> genotypes().shape
+    (100, 500)
+    """
+    with files("jaxlmm.datasets").joinpath("genotypes.csv.gz").open("rb") as file:
+        return pd.read_csv(file, index_col="id", compression="gzip")

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, nearest
-
-
-def as_table(data: Any) -> Any:
-    """Return data with ``columns`` and a length, unconverted: a pandas frame, or another library's by narwhals."""
-    if isinstance(data, Mapping):
-        try:
-            data = pd.DataFrame(dict(data))
-        except ValueError as error:
-            raise DataError(f"data: expected columns of one length, got others ({error}).") from error
-    elif not isinstance(data, pd.DataFrame):
-        import narwhals
-
-        try:
-            data = narwhals.from_native(data, eager_only=True)
-        except TypeError as error:
-            hint = "; read the file first, for example with pandas.read_csv" if isinstance(data, str) else ""
-            hint = "; collect it first" if hasattr(data, "collect") else hint
-            raise DataError(f"data: expected a data frame, got {type(data).__name__}{hint}.") from error
-    if len(data) == 0:
-        raise DataError("data: expected at least one row, got an empty frame.")
-    return data
-
-
-def as_frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
-    """Return the columns ``names`` of :func:`as_table`'s result as a pandas frame; the others are not converted.
-
-    A ``Categorical`` of polars has no order of levels and is read as text; an ``Enum`` is an ordered factor.
-    """
-    if isinstance(table, pd.DataFrame):
-        return table[list(names)]
-    if not names:
-        return pd.DataFrame(index=pd.RangeIndex(len(table)))
-    import narwhals
-
-    chosen = table.select(*names)
-    if chosen.implementation.is_polars():
-        chosen = chosen.with_columns(narwhals.selectors.by_dtype(narwhals.Categorical).cast(narwhals.String))
-    return chosen.to_pandas()
 
 
 def variables_of(data: Any, names: Sequence[str]) -> pd.DataFrame:

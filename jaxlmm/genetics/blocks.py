@@ -1,0 +1,164 @@
+"""A block of markers made ready: coded, judged in the analysed samples, missing calls filled by the mean."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import OptionError, choose
+
+CODINGS = ("additive", "dominant", "recessive")
+
+STATUSES = {
+    "": "usable",
+    "all_missing": "no sample has a call",
+    "infinite": "a value is infinite",
+    "not_counts": "a filter or a coding needs counts of an allele between 0 and 2, and others are there",
+    "filtered_missing": "more calls are missing than `missing` allows",
+    "monomorphic": "all calls are the same, as coded",
+    "filtered_maf": "the minor allele is rarer than `maf`",
+}
+"""What a marker's status means; all but the first are left out of an analysis."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """How markers are coded and which are used.
+
+    ``coding`` of counts g of the effect allele: additive g, dominant min(g, 1), recessive max(g − 1, 0), so that
+    dosages between whole counts have a coding too. ``standardize``: mean 0 and standard deviation 1. ``maf`` is the
+    smallest minor allele frequency, ``missing`` the largest share of missing calls.
+
+    Raises
+    ------
+    OptionError
+        If a value is not possible.
+    """
+
+    coding: str = "additive"
+    standardize: bool = False
+    maf: float = 0.0
+    missing: float = 0.05
+
+    def __post_init__(self) -> None:
+        choose("coding", self.coding, CODINGS)
+        if not 0.0 <= self.maf <= 0.5:
+            raise OptionError(f"maf: expected a minor allele frequency from 0 to 0.5, got {self.maf!r}.")
+        if not 0.0 <= self.missing <= 1.0:
+            raise OptionError(f"missing: expected a share from 0 to 1, got {self.missing!r}.")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """Markers that are ready for an analysis.
+
+    Attributes
+    ----------
+    markers
+        ``(s,)`` their rows in the variant table.
+    values
+        ``(n, s)`` float64, column-major: as coded, missing calls at the mean of the marker's other calls; 0 where the
+        marker is not kept.
+    frequency
+        ``(s,)`` of the effect allele in the judged samples; NaN where the values are not counts.
+    n_called
+        ``(s,)`` calls in the judged samples.
+    status
+        ``(s,)`` a word of :data:`STATUSES`, empty where the marker is usable.
+    """
+
+    markers: NumpyArray
+    values: NumpyArray
+    frequency: NumpyArray
+    n_called: NumpyArray
+    status: NumpyArray
+
+    @property
+    def keep(self) -> NumpyArray:
+        """Which markers are usable, (s,) bool."""
+        return self.status == ""
+
+
+def prepare(calls: NumpyArray, markers: NumpyArray, how: Preparation, judged: NumpyArray | None = None) -> Block:
+    """Code and judge a block of markers and fill its missing calls; ``calls`` is overwritten.
+
+    Parameters
+    ----------
+    calls
+        ``(n, s)`` counts of the effect allele, NaN where there is no call.
+    judged
+        Numbers of the rows in which frequency, missing calls and polymorphism are judged; None: all n. The mean that
+        fills missing calls is that of all n rows.
+    """
+    seen = _summary(calls if judged is None else calls[judged])
+    n = len(calls) if judged is None else len(judged)
+    counts = (seen.low >= 0.0) & (seen.high <= 2.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        frequency = np.where(counts, seen.mean / 2.0, np.nan)
+        minor = np.minimum(frequency, 1.0 - frequency)
+    needs_counts = how.maf > 0.0 or how.coding != "additive"
+    status = np.select(
+        [
+            seen.n_called == 0,
+            ~np.isfinite(seen.mean),
+            ~counts & needs_counts,
+            n - seen.n_called > how.missing * n,
+            _coded(seen.low, how.coding) == _coded(seen.high, how.coding),
+            minor < how.maf,
+        ],
+        list(STATUSES)[1:],
+        "",
+    ).astype(object)
+    values = _filled(_coded(calls, how.coding))
+    if how.standardize:
+        values -= values.mean(axis=0)
+        deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
+        values /= np.where(deviation > 0.0, deviation, 1.0)
+    values[:, status != ""] = 0.0
+    return Block(markers, values, frequency, seen.n_called, status)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Summary:
+    n_called: NumpyArray
+    mean: NumpyArray
+    low: NumpyArray
+    high: NumpyArray
+
+
+def _summary(calls: NumpyArray) -> _Summary:
+    """Return what is to be known of each column; NaN, without a warning, where nothing was called."""
+    total, low, high = calls.sum(axis=0), calls.min(axis=0), calls.max(axis=0)
+    n_called = np.full(calls.shape[1], len(calls), np.int64)
+    holes = np.flatnonzero(np.isnan(total))
+    if holes.size:
+        part = calls[:, holes]
+        absent = np.isnan(part)
+        n_called[holes] -= absent.sum(axis=0)
+        total[holes] = np.where(absent, 0.0, part).sum(axis=0)
+        low[holes] = np.where(absent, np.inf, part).min(axis=0)
+        high[holes] = np.where(absent, -np.inf, part).max(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _Summary(n_called, total / n_called, low, high)
+
+
+def _coded(counts: NumpyArray, coding: str) -> NumpyArray:
+    if coding == "dominant":
+        return np.minimum(counts, 1.0)
+    if coding == "recessive":
+        return np.maximum(counts - 1.0, 0.0)
+    return counts
+
+
+def _filled(values: NumpyArray) -> NumpyArray:
+    """Put the mean of the calls where there is none, in place."""
+    holes = np.flatnonzero(np.isnan(values.sum(axis=0)))
+    if holes.size:
+        part = values[:, holes]
+        absent = np.isnan(part)
+        n_called = np.maximum(len(part) - absent.sum(axis=0), 1)
+        means = np.where(absent, 0.0, part).sum(axis=0) / n_called
+        values[:, holes] = np.where(absent, means, part)
+    return values

@@ -1,0 +1,257 @@
+"""What is analysed of a genotype source: which variants, how coded, judged in which samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._tables import as_frame, as_table
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import GenotypeError, nearest
+from jaxlmm.genetics.arrays import ArraySource, frame_source
+from jaxlmm.genetics.blocks import Block, Preparation, prepare
+from jaxlmm.genetics.ids import match_samples, text_ids
+from jaxlmm.genetics.plink1 import BedSource
+from jaxlmm.genetics.plink2 import PgenSource
+from jaxlmm.genetics.source import GenotypeSource
+
+FILES: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource, ".pgen": PgenSource}
+"""Readers by the ending of a file's name; each is made from its path."""
+
+BLOCK_VALUES = 2**22
+"""Values (samples × markers) in a block of the default size: 32 MB."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Genotypes:
+    """Genotypes with what is asked of their markers: made by :func:`genotypes`, read block by block.
+
+    Attributes
+    ----------
+    source
+        Where calls are read.
+    preparation
+        Coding, standardising and filters.
+    variants
+        Frame ``chromosome position variant effect_allele other_allele`` of the selected variants, numbered from 0.
+    notes
+        What is to be said of the selection.
+    """
+
+    source: GenotypeSource
+    preparation: Preparation
+    variants: pd.DataFrame
+    notes: tuple[str, ...]
+    _numbers: NumpyArray
+
+    @property
+    def sample_ids(self) -> NumpyArray:
+        """The ids of the samples, as text, (N,)."""
+        return self.source.sample_ids
+
+    def read(self, markers: slice | NumpyArray = slice(None)) -> NumpyArray:
+        """Return counts of the effect allele of all samples, ``(N, s)`` float64, NaN where there is no call.
+
+        Counts are as in the source: neither coded, nor filtered, nor filled; :meth:`blocks` does that.
+
+        >>> import jaxlmm as lmm
+        >>> genotypes(lmm.datasets.genotypes()).read(slice(0, 3)).shape
+        (100, 3)
+        """
+        return self._calls(self._numbers[markers], None)
+
+    def blocks(
+        self,
+        sample_ids: Iterable[object] | None = None,
+        *,
+        size: int | None = None,
+        judged: Iterable[object] | None = None,
+    ) -> Iterator[Block]:
+        """Read markers block by block, ready for an analysis of the samples that are named.
+
+        Parameters
+        ----------
+        sample_ids
+            n ids, in the order of the rows that are returned; None: all.
+        size
+            Markers in a block (the last one is shorter); None: blocks of about 32 MB.
+        judged
+            Ids among ``sample_ids`` in which frequency, missing calls and polymorphism are judged; None: all of them.
+
+        Raises
+        ------
+        GenotypeError
+            If an id is not among the samples.
+
+        Examples
+        --------
+        >>> import jaxlmm as lmm
+        >>> block = next(genotypes(lmm.datasets.genotypes(), maf=0.2).blocks(size=4))
+        >>> block.values.shape, block.frequency.round(3).tolist()
+        ((100, 4), [0.705, 0.66, 0.445, 0.545])
+        """
+        rows = None if sample_ids is None else self._rows(sample_ids)
+        among = None
+        if judged is not None:
+            chosen = self._rows(judged)
+            among = chosen if rows is None else pd.Index(rows).get_indexer(pd.Index(chosen))
+            if (among < 0).any():
+                raise GenotypeError("judged: expected ids among sample_ids, got others.")
+        n = len(self.sample_ids) if rows is None else len(rows)
+        size = size or max(64, min(len(self._numbers), BLOCK_VALUES // max(n, 1)))
+        return self._prepared(rows, among, size)
+
+    def _prepared(self, rows: NumpyArray | None, among: NumpyArray | None, size: int) -> Iterator[Block]:
+        for first in range(0, len(self._numbers), size):
+            markers = np.arange(first, min(first + size, len(self._numbers)))
+            yield prepare(self._calls(self._numbers[markers], rows), markers, self.preparation, among)
+
+    def _calls(self, numbers: NumpyArray, rows: NumpyArray | None) -> NumpyArray:
+        together = numbers.size and numbers[-1] - numbers[0] == numbers.size - 1 and (np.diff(numbers) == 1).all()
+        return self.source.read(slice(int(numbers[0]), int(numbers[-1]) + 1) if together else numbers, rows)
+
+    def _rows(self, ids: Iterable[object]) -> NumpyArray:
+        matched = match_samples(ids, self.sample_ids)
+        if not matched.kept.all():
+            absent = matched.ids[~matched.kept]
+            raise GenotypeError(
+                f"{self.source.name}: expected ids of samples, got {len(absent)} others, the first is {absent[0]!r}; "
+                "match_samples finds those that are there."
+            )
+        return matched.rows
+
+    def __repr__(self) -> str:
+        said = "".join(f"; {note}" for note in self.notes)
+        return f"Genotypes({self.source.name}: {len(self.sample_ids)} samples, {len(self.variants)} variants{said})"
+
+
+def genotypes(
+    source: Any,
+    *,
+    coding: str = "additive",
+    standardize: bool = False,
+    maf: float = 0.0,
+    missing: float = 0.05,
+    chromosome: object | Sequence[object] | None = None,
+    extract: str | os.PathLike[str] | Iterable[str] | None = None,
+) -> Genotypes:
+    """Open genotypes and say what of them is analysed and how; calls are read later, block by block.
+
+    Parameters
+    ----------
+    source
+        The path of a PLINK 1 ``.bed`` file (``.bim`` and ``.fam`` beside it; the effect allele is A1) or a PLINK 2
+        ``.pgen`` file (``.pvar`` and ``.psam``; ALT); a frame with sample ids as index and a column of counts per
+        variant; an array (samples × variants); or a :class:`GenotypeSource`. Sample ids are text: the IID, or
+        ``FID_IID`` when IIDs repeat.
+    coding
+        Of counts g of the effect allele: ``"additive"`` g, ``"dominant"`` min(g, 1), ``"recessive"`` max(g − 1, 0).
+    standardize
+        Give each marker mean 0 and standard deviation 1 in the analysed samples (n − 1, as R's ``scale``).
+    maf, missing
+        Markers with a rarer minor allele, or a larger share of missing calls, in the analysed samples are left out,
+        with a status. Missing calls of the others are filled by the mean.
+    chromosome
+        One, or several, as they are written in the source; None: all.
+    extract
+        Names of variants, or a text file with a name as first word of each line; None: all. Names that the source does
+        not have are counted in ``notes``.
+
+    Returns
+    -------
+    Genotypes
+        With ``sample_ids``, ``variants``, ``read`` and ``blocks``.
+
+    Raises
+    ------
+    GenotypeError
+        If a file is missing, damaged, cut short or of another kind, an id occurs twice, or no variant is selected.
+    OptionError
+        If an option has a value that is not possible.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> lmm.genetics.genotypes(lmm.datasets.genotypes(), maf=0.05)
+    Genotypes(frame: 100 samples, 500 variants)
+    """
+    preparation = Preparation(coding, standardize, maf, missing)
+    opened = _open(source)
+    numbers, notes = np.arange(len(opened.variants)), []
+    if chromosome is not None:
+        numbers = numbers[_on_chromosome(opened, chromosome)]
+    if extract is not None:
+        names = _names(extract)
+        found = opened.variants["variant"].isin(names).to_numpy()[numbers]
+        n_found = opened.variants["variant"].iloc[numbers[found]].nunique()
+        if not n_found:
+            raise GenotypeError(
+                f"extract: expected names of variants of {opened.name}, such as "
+                f"{opened.variants['variant'].iloc[numbers[0]]!r}, got {len(names)} names of which none is there"
+                + (f", such as {next(iter(names))!r}." if names else ".")
+            )
+        notes.append(f"extract: {n_found} of {len(names)} names found")
+        numbers = numbers[found]
+    variants = opened.variants.iloc[numbers].reset_index(drop=True)
+    return Genotypes(opened, preparation, variants, tuple(notes), numbers)
+
+
+def as_genotypes(source: Any) -> Genotypes:
+    """Return genotypes as they are, or open a source with the default options."""
+    return source if isinstance(source, Genotypes) else genotypes(source)
+
+
+def _open(source: Any) -> GenotypeSource:
+    if isinstance(source, GenotypeSource):
+        return source
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.suffix not in FILES:
+            near = [path.with_name(path.name + ending) for ending in FILES]
+            hint = "".join(f"; did you mean {other}?" for other in near if other.exists())
+            raise GenotypeError(f"genotypes: expected a file ending in {' or '.join(FILES)}, got {path}{hint}.")
+        return FILES[path.suffix](path)
+    if isinstance(source, pd.DataFrame):
+        return frame_source(source, name="frame")
+    if hasattr(source, "__dataframe__") or hasattr(source, "__arrow_c_stream__"):
+        return _other_frame(source)
+    if hasattr(source, "__array__") and getattr(source, "ndim", None) == 2:
+        return ArraySource(source, name="array")
+    raise GenotypeError(
+        f"genotypes: expected a path ending in {' or '.join(FILES)}, a frame (ids × variants), an array (samples × "
+        f"variants) or a GenotypeSource, got {type(source).__name__}."
+    )
+
+
+def _other_frame(source: Any) -> GenotypeSource:
+    """Read a frame of a library without row labels: its first column holds the ids."""
+    table = as_table(source, "genotypes")
+    frame = as_frame(table, list(table.columns))
+    return frame_source(frame.set_index(frame.columns[0]), name="frame")
+
+
+def _on_chromosome(source: GenotypeSource, chromosome: object) -> NumpyArray:
+    several = isinstance(chromosome, Iterable) and not isinstance(chromosome, str)
+    wanted = text_ids(chromosome if several else [chromosome])  # type: ignore[arg-type]
+    column = source.variants["chromosome"]
+    there = list(dict.fromkeys(column))
+    for name in wanted:
+        if name not in there:
+            raise GenotypeError(f"chromosome: {source.name} has none called {name!r}; {nearest(name, there)}.")
+    return column.isin(wanted).to_numpy()
+
+
+def _names(extract: str | os.PathLike[str] | Iterable[str]) -> dict[str, None]:
+    """Return names of variants, in order, without repeats."""
+    if not isinstance(extract, str | os.PathLike):
+        return dict.fromkeys(str(name) for name in extract)
+    path = Path(extract)
+    if not path.is_file():
+        raise GenotypeError(f"extract: expected a list of names or a text file, got {path}, which does not exist.")
+    return dict.fromkeys(line.split()[0] for line in path.read_text().splitlines() if line.strip())

@@ -1,0 +1,72 @@
+"""PLINK 1 binary files: .bed, with .bim and .fam beside it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import GenotypeError
+from jaxlmm.genetics.extra import extra
+from jaxlmm.genetics.plink_tables import beside, existing, read_bim, read_fam
+from jaxlmm.genetics.source import GenotypeSource
+
+MAGIC = b"\x6c\x1b"
+VARIANT_MAJOR = 1
+
+
+class BedSource(GenotypeSource):
+    """A PLINK 1 ``.bed`` file, read by bed-reader; the effect allele is A1, the first of the ``.bim`` file.
+
+    Raises
+    ------
+    GenotypeError
+        Before anything is read: if ``.bim`` or ``.fam`` is missing, if the file is not a variant-major ``.bed``, or is
+        not as long as its samples and variants say.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = existing(path)
+        bim, fam = beside(path, ".bim"), beside(path, ".fam")
+        super().__init__(path.name, read_fam(fam), read_bim(bim))
+        _check(path, len(self.sample_ids), len(self.variants))
+
+    @functools.cached_property
+    def _file(self) -> Any:
+        bed_reader = extra("bed_reader", ".bed files")
+        return bed_reader.open_bed(self.path, iid_count=len(self.sample_ids), sid_count=len(self.variants))
+
+    def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
+        chosen = slice(None) if rows is None else np.asarray(rows, np.int64)
+        values: NumpyArray = self._file.read(index=(chosen, markers), dtype="float64", order="F")
+        return values
+
+
+def _check(path: Path, samples: int, variants: int) -> None:
+    """Compare the head and the length of a ``.bed`` file with what stands beside it."""
+    with path.open("rb") as file:
+        head = file.read(3)
+    size = path.stat().st_size
+    if head[:2] != MAGIC:
+        raise GenotypeError(
+            f"{path.name}: expected a PLINK 1 .bed file, which begins with bytes 6c 1b 01, got "
+            f"{head.hex(' ') or 'an empty file'}; is it compressed, or of another format?"
+        )
+    if head[2:] != bytes([VARIANT_MAJOR]):
+        raise GenotypeError(
+            f"{path.name}: expected a variant-major .bed file (third byte 01), got {head[2:].hex() or 'the end'}; "
+            "a sample-major file (00) is rewritten by plink --make-bed, a .pgen file must end in .pgen."
+        )
+    per_variant = -(-samples // 4)
+    expected = len(head) + variants * per_variant
+    if size != expected:
+        held = (size - len(head)) / per_variant
+        raise GenotypeError(
+            f"{path.name}: expected {expected} bytes for {samples} samples (.fam) and {variants} variants (.bim), got "
+            f"{size}, which are {held:.10g} variants of {samples} samples. "
+            + ("The .bed file is cut short, or" if size < expected else "The .bim file is cut short, or")
+            + " .bim or .fam belongs to another file; copy all three again."
+        )

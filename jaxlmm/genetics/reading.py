@@ -1,0 +1,167 @@
+"""``relationship``: a known matrix from what people have: a table of pairs, a labelled frame, an array with labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from jaxlmm._tables import as_frame, as_table
+from jaxlmm._typing import NumpyArray
+from jaxlmm.errors import KinshipError
+from jaxlmm.genetics.labels import as_labels, kind_of, quoted
+from jaxlmm.genetics.relationship import ASYMMETRY, Relationship, checked
+
+COLUMNS = ("id1", "id2", "value")
+"""The columns of a table of pairs."""
+
+
+def relationship(table_or_matrix: Any, labels: Any = None) -> Relationship:
+    """Return a known covariance matrix between individuals, from a table of pairs or a matrix.
+
+    Parameters
+    ----------
+    table_or_matrix
+        - A table with a row for each pair: columns ``id1``, ``id2``, ``value`` (others are ignored), or exactly three
+          columns in this order. One triangle is enough; a pair may stand there twice, also the other way round, with
+          one value. Pairs that are not there are 0; each id needs a row with itself. The result is sparse.
+        - A square frame with the ids as index and columns.
+        - A square array, or a matrix of scipy.sparse, with ``labels``. Dense stays dense, sparse stays sparse.
+    labels
+        The ids of the rows of an array, in their order.
+
+    Returns
+    -------
+    Relationship
+        The ids of a table are in the order in which they first occur, those of a frame as in its index.
+
+    Raises
+    ------
+    KinshipError
+        If it is not square, symmetric and finite, if ids are missing or twice or not those of the columns, if the
+        values of a pair contradict each other, or if an id has no value with itself.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm, pandas as pd
+    >>> pairs = pd.DataFrame({"id1": ["a", "b", "b"], "id2": ["a", "b", "a"], "value": [0.5, 0.5, 0.25]})
+    >>> lmm.genetics.relationship(pairs).to_frame()
+          a     b
+    a  0.50  0.25
+    b  0.25  0.50
+    """
+    if isinstance(table_or_matrix, Relationship):
+        _no_labels(labels)
+        return table_or_matrix
+    if isinstance(table_or_matrix, np.ndarray) or sparse.issparse(table_or_matrix):
+        if labels is None:
+            raise KinshipError(
+                f"relationship: expected labels= with an array of shape {table_or_matrix.shape}, so that its rows are "
+                "found by their ids; or give a data frame with the ids as index and columns."
+            )
+        return checked(labels, table_or_matrix)
+    table = as_table(table_or_matrix, "relationship")
+    frame = as_frame(table, list(table.columns))
+    if _is_table(frame):
+        _no_labels(labels)
+        return _from_pairs(frame)
+    if labels is not None and isinstance(frame.index, pd.RangeIndex) and frame.index.equals(pd.Index(frame.columns)):
+        return checked(labels, frame.to_numpy())  # neither rows nor columns have names of their own
+    _no_labels(labels)
+    return _from_frame(frame)
+
+
+def _no_labels(labels: Any) -> None:
+    if labels is not None:
+        raise KinshipError("relationship: expected labels= with an array alone, got it with ids of their own.")
+
+
+def _is_table(frame: pd.DataFrame) -> bool:
+    """Return whether a frame is a table of pairs: by the names of its columns, or three that are not a matrix."""
+    named = set(COLUMNS) <= set(frame.columns)
+    return named or (frame.shape[1] == 3 and set(map(str, frame.columns)) != set(map(str, frame.index)))
+
+
+def _from_frame(frame: pd.DataFrame) -> Relationship:
+    if frame.shape[0] != frame.shape[1]:
+        raise KinshipError(
+            f"relationship: expected a square frame with ids as index and columns, or a table with the columns "
+            f"{', '.join(COLUMNS)}; got shape {frame.shape} with columns {', '.join(map(str, frame.columns[:6]))}."
+        )
+    rows = as_labels(frame.index, "relationship")
+    columns = as_labels(frame.columns, "relationship")
+    if kind_of(rows) != kind_of(columns) and rows.map(str).equals(columns.map(str)):
+        columns = rows  # a file's header is read as text even where its first column is read as numbers
+    places = columns.get_indexer(rows)
+    if (places < 0).any():
+        absent = rows[places < 0]
+        raise KinshipError(
+            f"relationship: expected the same ids as index and columns, got {len(absent)} in the index alone, the "
+            f"first is {quoted(absent[0])} (the index holds {kind_of(rows)}, the columns {kind_of(columns)} such as "
+            f"{quoted(columns[0])}). For a matrix from a file, read its first column as the index (index_col=0)."
+        )
+    numeric = all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
+    values = frame.to_numpy(float) if numeric else frame.to_numpy()
+    return checked(rows, values if (places == np.arange(len(rows))).all() else values[:, places])
+
+
+def _from_pairs(frame: pd.DataFrame) -> Relationship:
+    names = COLUMNS if set(COLUMNS) <= set(frame.columns) else tuple(frame.columns)
+    one, two = (as_labels(frame[name], f"relationship, column {name}", unique=False) for name in names[:2])
+    for name, ids in zip(names, (one, two), strict=False):
+        if pd.api.types.is_float_dtype(ids.dtype):
+            raise KinshipError(
+                f"relationship: expected ids in column {name!s} of a table of pairs, got numbers such as {ids[0]}; a "
+                "matrix needs its ids as index and as columns."
+            )
+    if kind_of(one) != kind_of(two):
+        raise KinshipError(
+            f"relationship: expected ids of one type, got {kind_of(one)} such as {quoted(one[0])} in column {names[0]} "
+            f"and {kind_of(two)} such as {quoted(two[0])} in column {names[1]}; read both as text (dtype=str)."
+        )
+    value = frame[names[2]]
+    if not pd.api.types.is_numeric_dtype(value.dtype):
+        raise KinshipError(f"relationship: expected numbers in column {names[2]}, got {value.dtype}.")
+    numbers = value.to_numpy(float, na_value=np.nan)
+    if not np.isfinite(numbers).all():
+        wrong = int(np.flatnonzero(~np.isfinite(numbers))[0])
+        raise KinshipError(
+            f"relationship: expected finite numbers, got {numbers[wrong]} between {quoted(one[wrong])} and "
+            f"{quoted(two[wrong])}. Leave the row out if the pair is unrelated."
+        )
+    flat, found = pd.factorize(np.stack([one.to_numpy(), two.to_numpy()], axis=1).reshape(-1))
+    codes, labels = flat.reshape(-1, 2), as_labels(found, "relationship")
+    low, high, numbers = _distinct(labels, codes.min(axis=1), codes.max(axis=1), numbers)
+    own = np.zeros(len(labels), bool)
+    own[low[low == high]] = True
+    if not own.all():
+        alone = labels[~own]
+        raise KinshipError(
+            f"relationship: expected a value of each id with itself, got none for {len(alone)} of {len(labels)}, the "
+            f"first is {quoted(alone[0])}. Add the rows (id, id, value), such as 0.5 in a kinship matrix."
+        )
+    off = low != high
+    rows, columns = np.r_[low, high[off]], np.r_[high, low[off]]
+    shape = (len(labels), len(labels))
+    return checked(labels, sparse.coo_array((np.r_[numbers, numbers[off]], (rows, columns)), shape=shape))
+
+
+def _distinct(
+    labels: pd.Index, low: NumpyArray, high: NumpyArray, numbers: NumpyArray
+) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
+    """Return each pair once, with its value; raise where two rows of a pair contradict each other."""
+    order = np.lexsort((high, low))
+    low, high, numbers = low[order], high[order], numbers[order]
+    fresh = np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)]
+    group = np.cumsum(fresh) - 1
+    first = numbers[fresh][group]
+    wrong = np.flatnonzero(abs(numbers - first) > ASYMMETRY * abs(numbers).max(initial=0.0))
+    if wrong.size:
+        place = wrong[0]
+        raise KinshipError(
+            f"relationship: expected one value for a pair, got {first[place]:g} and {numbers[place]:g} for "
+            f"{quoted(labels[low[place]])} and {quoted(labels[high[place]])}. Remove one of the rows."
+        )
+    return low[fresh], high[fresh], numbers[fresh]

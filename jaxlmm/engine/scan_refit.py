@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._compile import program
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine.scan_basis import SIDE, ScanBasis
@@ -56,16 +55,14 @@ class Criterion(Struct):
     reml: Array
 
     @classmethod
-    def of(cls, basis: ScanBasis, y: NumpyArray, *, reml: bool) -> Criterion:
-        """Evaluate what markers share for a rotated response ``y`` (n − p,)."""
-        of_kept = (y**2) @ basis.kept
-        ratios = np.concatenate([np.exp(basis.nodes), basis.ends])
-        logdets = basis.logdets(ratios, reml=reml)
+    def of(cls, basis: ScanBasis, *, reml: bool) -> Criterion:
+        """Evaluate what all responses share; their squares are put in their place by ``replace``."""
+        logdets = basis.logdets(np.concatenate([np.exp(basis.nodes), basis.ends]), reml=reml)
         places = np.arange(-SIDE, SIDE + 1) / SIDE
         return cls(
-            of_kept @ basis.mixing,
+            np.zeros(basis.nodes.size),
             logdets[:-2],
-            of_kept @ basis.end_mixing,
+            np.zeros(2),
             logdets[-2:],
             basis.nodes,
             basis.ends,
@@ -228,18 +225,3 @@ def _newton(criterion: Criterion, a: jax.Array, b: jax.Array, place: jax.Array) 
     spacing = criterion.nodes[1] - criterion.nodes[0]
     log_ratio = jnp.asarray(criterion.nodes)[place + SIDE] + x * SIDE * spacing
     return Optimum(log_ratio, value_of_terms(values), sums_of(values)[0], outward, still | outward)
-
-
-@program()
-def optima(criterion: Criterion, a: Array, b: Array, a_ends: Array, b_ends: Array) -> Optimum:
-    """Minimise a criterion for each of s markers, from sums as in :func:`best`."""
-    return best(criterion, *map(jnp.asarray, (a, b, a_ends, b_ends)))
-
-
-@program()
-def null_optimum(criterion: Criterion) -> Optimum:
-    """Minimise a criterion without a marker; s is 1."""
-    k = criterion.nodes.shape[0]
-    return best(
-        criterion, jnp.zeros((0, k, 1)), jnp.zeros((0, 0, k, 1)), jnp.zeros((0, 2, 1)), jnp.zeros((0, 0, 2, 1))
-    )

@@ -1,0 +1,83 @@
+"""Responses of a scan on one pattern of rows: their null optima, and what markers are multiplied with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple, Self
+
+import jax
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.engine.scan_panel import Rows, null_optima
+from jaxlmm.engine.scan_refit import Criterion
+from jaxlmm.inference import STATUS
+
+INTERIOR, BOUNDARY, NOT_CONVERGED = (STATUS.index(word) for word in ("interior", "boundary", "not_converged"))
+
+
+class Null(NamedTuple):
+    """Null optima of m responses by one criterion: ``ratio`` λ, ``value`` of the criterion, ``status`` (m,).
+
+    ``squares`` (m,) are yᵀPy there, times ``1 + λ mean``, and ``mixing`` (r, m) the combinations of kept weights.
+    """
+
+    ratio: NumpyArray
+    value: NumpyArray
+    status: NumpyArray
+    squares: NumpyArray
+    mixing: NumpyArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Traits:
+    """m responses in the basis of ``rows``.
+
+    ``rotated`` (n − p, m); ``squares`` (m, k) and ``end_squares`` (m, 2) are yᵀPy on the nodes; ``reml`` and ``ml`` are
+    the criteria; ``wald`` the null optima by the criterion of the estimates, ``likelihood`` those by ML.
+    """
+
+    rows: Rows
+    rotated: NumpyArray
+    squares: NumpyArray
+    end_squares: NumpyArray
+    estimated: Criterion
+    likely: Criterion
+    wald: Null
+    likelihood: Null
+
+    @classmethod
+    def of(cls, rows: Rows, y: NumpyArray, *, reml: bool, ratio: NumpyArray | None = None) -> Self:
+        """Rotate responses ``y`` (n, m) and find their null optima; a given ``ratio`` (m,) is taken for the first."""
+        basis, rotated = rows.basis, rows.rotated(y)
+        of_kept = basis.kept.T @ rotated**2
+        squares, ends = (mixing.T @ of_kept for mixing in (basis.mixing, basis.end_mixing))
+        estimated, likely = (jax.device_put(Criterion.of(basis, reml=kind)) for kind in (reml, False))
+
+        def null(criterion: Criterion, ratio: NumpyArray | None = None) -> Null:
+            found = jax.tree.map(np.asarray, null_optima(criterion, squares.T, ends.T))
+            status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
+            own = np.exp(found.log_ratio) if ratio is None else ratio
+            if rows.linear:
+                own, status = np.zeros(y.shape[1]), np.full(y.shape[1], INTERIOR)
+            mixing = basis.mixing_at(own)
+            return Null(own, found.value, status.astype(np.int8), np.sum(mixing * of_kept, axis=0), mixing)
+
+        likelihood = null(likely)
+        wald = null(estimated, ratio) if reml or ratio is not None else likelihood
+        return cls(rows, rotated, squares.T, ends.T, estimated, likely, wald, likelihood)
+
+    def criterion(self, t: int, *, ml: bool) -> Criterion:
+        """Return a criterion with the squares of response ``t``."""
+        shared = self.likely if ml else self.estimated
+        return shared.replace(squares=self.squares[t], end_squares=self.end_squares[t])
+
+    def refit_numerators(self, t: int) -> NumpyArray:
+        """Return what a marker is multiplied with at all kept weights for response ``t``, (c, r, q)."""
+        weighted = self.rows.basis.kept * self.rotated[:, [t]]
+        return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])
+
+    def fixed_numerators(self, null: Null) -> NumpyArray:
+        """Return what a marker is multiplied with at each response's null, (c, m, q)."""
+        weighted = self.rotated * (self.rows.basis.kept @ null.mixing)
+        return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])

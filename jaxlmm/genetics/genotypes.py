@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,40 @@ class Genotypes:
         size = size or max(64, min(len(self._numbers), BLOCK_VALUES // max(n, 1)))
         return self._prepared(rows, among, size)
 
+    def select(self, chosen: NumpyArray) -> Genotypes:
+        """Return the same of fewer variants: ``chosen`` (M,) bool says which."""
+        variants = self.variants[chosen].reset_index(drop=True)
+        return dataclasses.replace(self, variants=variants, _numbers=self._numbers[chosen])
+
+    def on_chromosome(self, chromosome: object) -> NumpyArray:
+        """Return which variants are on one chromosome, or on several, (M,) bool.
+
+        Raises
+        ------
+        GenotypeError
+            If a chromosome is not there; the message lists those that are.
+        """
+        several = isinstance(chromosome, Iterable) and not isinstance(chromosome, str)
+        wanted = text_ids(chromosome if several else [chromosome])  # type: ignore[arg-type]
+        there = list(dict.fromkeys(self.variants["chromosome"]))
+        for name in wanted:
+            if name not in there:
+                raise GenotypeError(f"chromosome: {self.source.name} has none called {name!r}; {nearest(name, there)}.")
+        return self.variants["chromosome"].isin(wanted).to_numpy()
+
+    def _named(self, names: Collection[str]) -> Genotypes:
+        """Return those whose name is among ``names``, and note how many names were found."""
+        found = self.variants["variant"].isin(names).to_numpy()
+        if not found.any():
+            raise GenotypeError(
+                f"extract: expected names of variants of {self.source.name}, such as "
+                f"{self.variants['variant'].iloc[0]!r}, got {len(names)} names of which none is there"
+                + (f", such as {next(iter(names))!r}." if names else ".")
+            )
+        chosen = self.select(found)
+        note = f"extract: {chosen.variants['variant'].nunique()} of {len(names)} names found"
+        return dataclasses.replace(chosen, notes=(*self.notes, note))
+
     def _prepared(self, rows: NumpyArray | None, among: NumpyArray | None, size: int) -> Iterator[Block]:
         for first in range(0, len(self._numbers), size):
             markers = np.arange(first, min(first + size, len(self._numbers)))
@@ -183,23 +217,10 @@ def genotypes(
     """
     preparation = Preparation(coding, standardize, maf, missing)
     opened = _open(source)
-    numbers, notes = np.arange(len(opened.variants)), []
+    chosen = Genotypes(opened, preparation, opened.variants, (), np.arange(len(opened.variants)))
     if chromosome is not None:
-        numbers = numbers[_on_chromosome(opened, chromosome)]
-    if extract is not None:
-        names = _names(extract)
-        found = opened.variants["variant"].isin(names).to_numpy()[numbers]
-        n_found = opened.variants["variant"].iloc[numbers[found]].nunique()
-        if not n_found:
-            raise GenotypeError(
-                f"extract: expected names of variants of {opened.name}, such as "
-                f"{opened.variants['variant'].iloc[numbers[0]]!r}, got {len(names)} names of which none is there"
-                + (f", such as {next(iter(names))!r}." if names else ".")
-            )
-        notes.append(f"extract: {n_found} of {len(names)} names found")
-        numbers = numbers[found]
-    variants = opened.variants.iloc[numbers].reset_index(drop=True)
-    return Genotypes(opened, preparation, variants, tuple(notes), numbers)
+        chosen = chosen.select(chosen.on_chromosome(chromosome))
+    return chosen if extract is None else chosen._named(_names(extract))
 
 
 def as_genotypes(source: Any) -> Genotypes:
@@ -234,17 +255,6 @@ def _other_frame(source: Any) -> GenotypeSource:
     table = as_table(source, "genotypes")
     frame = as_frame(table, list(table.columns))
     return frame_source(frame.set_index(frame.columns[0]), name="frame")
-
-
-def _on_chromosome(source: GenotypeSource, chromosome: object) -> NumpyArray:
-    several = isinstance(chromosome, Iterable) and not isinstance(chromosome, str)
-    wanted = text_ids(chromosome if several else [chromosome])  # type: ignore[arg-type]
-    column = source.variants["chromosome"]
-    there = list(dict.fromkeys(column))
-    for name in wanted:
-        if name not in there:
-            raise GenotypeError(f"chromosome: {source.name} has none called {name!r}; {nearest(name, there)}.")
-    return column.isin(wanted).to_numpy()
 
 
 def _names(extract: str | os.PathLike[str] | Iterable[str]) -> dict[str, None]:

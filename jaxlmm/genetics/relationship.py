@@ -171,7 +171,7 @@ class Relationship:
                 )
         other = other if self.labels.equals(other.labels) else other.subset(self.labels)
         if self.is_sparse and other.is_sparse:
-            return Relationship(self.labels, _canonical(self.matrix + other.matrix))
+            return Relationship(self.labels, canonical(self.matrix + other.matrix))
         return Relationship(self.labels, self.to_array() + other.to_array())
 
     def __mul__(self, factor: object) -> Relationship:
@@ -180,7 +180,7 @@ class Relationship:
             return NotImplemented
         if not math.isfinite(factor):
             raise KinshipError(f"K * c: expected a finite number, got {factor}.")
-        return Relationship(self.labels, _canonical(self.matrix * float(factor)))
+        return Relationship(self.labels, canonical(self.matrix * float(factor)))
 
     __rmul__ = __mul__
     __array_ufunc__ = None  # so that a NumPy scalar leaves the product to __rmul__
@@ -270,10 +270,10 @@ def _symmetric(labels: pd.Index, values: Any, what: str) -> Any:
             f"{quoted(labels[column])} and {values[column, row]:g} the other way round. A matrix with one "
             "triangle alone is given as a table of id1, id2, value."
         )
-    return _canonical(0.5 * (values + values.T))
+    return canonical(0.5 * (values + values.T))
 
 
-def _canonical(matrix: Any) -> Any:
+def canonical(matrix: Any) -> Any:
     """Return a sparse matrix with sorted columns and without zeros that are held; another one as it is."""
     if sparse.issparse(matrix):
         matrix = sparse.csr_array(matrix)

@@ -1,19 +1,14 @@
-"""The same verbs from a shell."""
+"""Commands that fit models, show what they do, and say what runs here."""
 
 from __future__ import annotations
 
-import contextlib
 import enum
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
-"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C."""
+from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, read, readers, stop
 
 SHOWN = 10
 """Rows of a table that are printed."""
@@ -43,55 +38,6 @@ Responses = Annotated[
 ]
 Id = Annotated[str | None, typer.Option(help="The column of both files by which rows of --responses FILE are found.")]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="A bar; by default on a terminal.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
-
-
-def _readers() -> dict[str, Callable[[Path], Any]]:
-    import pandas as pd
-
-    return {
-        ".csv": pd.read_csv,
-        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
-        ".parquet": pd.read_parquet,
-    }
-
-
-def _read(path: Path) -> Any:
-    readers = _readers()
-    if path.suffix not in readers:
-        _stop(f"DATA: expected a file ending in {', '.join(readers)}, got {path}.", USAGE_ERROR)
-    if not path.exists():
-        _stop(f"DATA: {path} does not exist.", DATA_ERROR)
-    return readers[path.suffix](path)
-
-
-def _stop(message: str, code: int) -> None:
-    typer.echo(f"jaxlmm: {message}", err=True)
-    raise typer.Exit(code)
-
-
-def _check_out(out: Path | None, endings: tuple[str, ...], force: bool) -> None:
-    """Stop before any computing if the result cannot be written."""
-    if out is not None and out.suffix not in endings:
-        expected = " or ".join([", ".join(endings[:-1]), endings[-1]] if endings[1:] else endings)
-        _stop(f"--out: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
-    if out is not None and out.exists() and not force:
-        _stop(f"--out: {out} exists; give --force to overwrite it.", USAGE_ERROR)
-
-
-@contextlib.contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turn what is wrong with a model or its data into a message and an exit code."""
-    import jaxlmm as lmm
-
-    try:
-        yield
-    except (lmm.FormulaError, lmm.OptionError) as error:
-        _stop(str(error), USAGE_ERROR)
-    except lmm.JaxlmmError as error:
-        _stop(str(error), DATA_ERROR)
-    except KeyboardInterrupt:
-        _stop("interrupted; nothing was written.", INTERRUPTED)
 
 
 def _version(asked: bool) -> None:
@@ -125,11 +71,11 @@ def fit(
     force: Force = False,
 ) -> None:
     """Fit one model and print its summary."""
-    _check_out(out, (".json",), force)
+    check_out(out, (".json",), force)
     import jaxlmm as lmm
 
-    frame = _read(data)
-    with _exit_codes():
+    frame = read(data)
+    with exit_codes():
         result = lmm.fit(
             formula,
             frame,
@@ -162,11 +108,11 @@ def fit_many(
     force: Force = False,
 ) -> None:
     """Fit one model to many responses, and print or write a table of their coefficients."""
-    _check_out(out, (".parquet", ".csv", ".tsv"), force)
+    check_out(out, (".parquet", ".csv", ".tsv"), force)
     import jaxlmm as lmm
 
-    frame = _read(data)
-    with _exit_codes():
+    frame = read(data)
+    with exit_codes():
         many = lmm.fit_many(
             formula,
             frame,
@@ -200,10 +146,10 @@ def _echo_table(title: str, table: Any) -> None:
 
 def _responses(arguments: list[str], data: Any) -> Any:
     """Return None, names and patterns of columns of the data, or the frame of a file."""
-    files = [argument for argument in arguments if argument not in data and Path(argument).suffix in _readers()]
+    files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:
-        _stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
-    return _read(Path(files[0])) if files else arguments or None
+        stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
+    return read(Path(files[0])) if files else arguments or None
 
 
 def _matrices(arguments: list[str], data: Any) -> dict[str, Any]:
@@ -213,7 +159,7 @@ def _matrices(arguments: list[str], data: Any) -> dict[str, Any]:
     for argument in arguments:
         group, separator, file = argument.partition("=")
         if not separator or not Path(file).exists():
-            _stop(f"--kinship: expected GROUP=FILE with an existing file, got {argument!r}.", USAGE_ERROR)
+            stop(f"--kinship: expected GROUP=FILE with an existing file, got {argument!r}.", USAGE_ERROR)
         matrix = pd.read_csv(file, index_col=0)
         kind = data[group].dtype if group in data else object
         matrix.index, matrix.columns = matrix.index.astype(kind), matrix.columns.astype(kind)
@@ -229,7 +175,7 @@ def demo(
 ) -> None:
     """Fit the twin study and the sleep study, print both summaries, save a picture of the family effects."""
     if out.suffix not in (".png", ".pdf", ".svg"):
-        _stop(f"--out: expected a file ending in .png, .pdf or .svg, got {out}.", USAGE_ERROR)
+        stop(f"--out: expected a file ending in .png, .pdf or .svg, got {out}.", USAGE_ERROR)
     import jaxlmm as lmm
 
     twins = lmm.fit(
@@ -261,7 +207,3 @@ def info() -> None:
         typer.echo(f"{name} {importlib.metadata.version(name)}")
     for device in jax.devices():
         typer.echo(f"device {device} ({device.device_kind})")
-
-
-if __name__ == "__main__":
-    app()

@@ -1,0 +1,6 @@
+"""The same verbs from a shell."""
+
+from jaxlmm.cli import fitting, genetics
+from jaxlmm.cli.common import app
+
+__all__ = ["app", "fitting", "genetics"]

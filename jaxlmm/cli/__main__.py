@@ -1,0 +1,5 @@
+"""``python -m jaxlmm.cli``."""
+
+from jaxlmm.cli import app
+
+app()

@@ -66,7 +66,7 @@ class Likelihood(Struct):
     @classmethod
     def of(cls, design: Design, solver: AbstractSolver, method: str) -> Likelihood:
         """Join a design, a solver built for it, and a criterion."""
-        return cls(solver, Layout.of(design), design, method)
+        return cls(solver, Layout.of(design), design.without_relations(), method)
 
     def fixed(self) -> Any:
         """Prepare the fixed effects' basis; all responses share this."""

@@ -24,8 +24,9 @@ from jaxlmm.formula.checks import (
 )
 from jaxlmm.formula.columns import as_arithmetic, model_columns, used_variables
 from jaxlmm.formula.encoding import Encoding
+from jaxlmm.formula.kinship import Known, known_matrices, repeated
 from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
-from jaxlmm.formula.levels import Levels, across_levels, grouping_levels, real_factors
+from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.terms import STRUCTURES, TermBuilder, structures_of
@@ -42,8 +43,8 @@ class ModelFrame:
     """A design with everything that names it.
 
     ``labels`` hold no row; ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are kept; ``index`` labels
-    the n rows, those of the data that are ``used`` (rows,); ``levels`` are those of each group, the residual's too;
-    ``kinship`` are the known matrices as they were given.
+    the n rows, those of the data that are ``used`` (rows,); ``levels`` are those of each group, the residual's too, in
+    the order of the design's groupings; ``known`` are the known matrices of those groups that have one.
     """
 
     labels: ModelLabels
@@ -54,7 +55,7 @@ class ModelFrame:
     weights: NumpyArray
     offset: NumpyArray
     levels: dict[str, Levels]
-    kinship: Mapping[str, pd.DataFrame]
+    known: Mapping[str, Known]
     design: Design
 
     @property
@@ -95,27 +96,34 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
         check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
 
     levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
-    known = across_levels(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
+    known = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
         exempt = told_apart or TAGS[bar.tag] == "positions"
         check_grouping(bar.group_name, len(levels[bar.group_name].labels), n, exempt)
+    names = {group: repeated(group, known.get(group, ())) for group in levels}
+    across = {one.name: one for several in known.values() for one in several}
+    levels = {name: levels[group] for group in levels for name in names[group]}
     padded, places = bucket(n, SMALLEST_ROWS), {name: place for place, name in enumerate(levels)}
     groupings = tuple(
-        Grouping(pad(level.codes, padded), np.int64(len(level.labels)), known.get(name))
+        Grouping(
+            pad(level.codes, padded), np.int64(len(level.labels)), across[name].relation if name in across else None
+        )
         for name, level in levels.items()
     )
 
     builder = TermBuilder(data, root_weight, padded, set())
     built = [
-        builder.build(bar, structure, levels[bar.group_name], places[bar.group_name], bar.group_name in known)
+        builder.build(bar, structure, levels[name], name, places[name], name in across)
         for bar, structure in zip(parsed.bars, structures_of(parsed.bars, options.covariance), strict=True)
+        for name in names[bar.group_name]
     ]
     residual_term, residual_labels = None, None
     if residual_bar is not None:
-        group = residual_bar.group_name
+        group = names[residual_bar.group_name][0]
         plain = TermBuilder(data, np.ones(n), padded, set())
-        built_residual = plain.build(residual_bar, STRUCTURES[residual_bar.tag](), levels[group], places[group], False)
+        structure = STRUCTURES[residual_bar.tag]()
+        built_residual = plain.build(residual_bar, structure, levels[group], group, places[group], False)
         residual_term, residual_labels = _as_residual(*built_residual, levels[group])
 
     design = Design(
@@ -124,22 +132,23 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
     )  # fmt: skip
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
-    kinship = dict(options.kinship or {})
-    groups = {bar.group_name: _group_labels(bar, levels[bar.group_name], kinship) for bar in parsed.bars}
+    groups = {
+        name: _group_labels(bar, levels[name], across.get(name))
+        for bar in parsed.bars
+        for name in names[bar.group_name]
+    }
     labels = ModelLabels(
         parsed.text, join(parsed.response), fixed.names, kept, fixed.encoding, offset, groups,
         tuple(label for _, label in built), residual_labels,
     )  # fmt: skip
-    return ModelFrame(labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, kinship, design)
+    return ModelFrame(labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design)
 
 
-def _group_labels(bar: Bar, levels: Levels, kinship: Mapping[str, pd.DataFrame]) -> GroupLabels:
-    relatives = None
-    if bar.group_name in kinship:
-        matrix = kinship[bar.group_name]
-        others = matrix.index[~matrix.index.isin(levels.labels)]
-        relatives = others[np.isfinite(matrix.loc[others, levels.labels].to_numpy(float)).all(axis=1)]
-    return GroupLabels(real_factors(bar.group), levels.parts, levels.labels, relatives)
+def _group_labels(bar: Bar, levels: Levels, known: Known | None) -> GroupLabels:
+    relatives, diagonal = None, None
+    if known is not None:
+        relatives, diagonal = known.relatives(levels.labels), float(known.relation.diagonal().mean())
+    return GroupLabels(real_factors(bar.group), levels.parts, levels.labels, relatives, diagonal)
 
 
 class _Rows(NamedTuple):

@@ -54,13 +54,20 @@ class TermLabels(NamedTuple):
 class GroupLabels(NamedTuple):
     """A grouping factor: the ``factors`` whose interaction it is, their values at each level, the levels' labels (G,).
 
-    ``relatives`` are the ids of a known matrix that have no row in the fit; None where the levels are independent.
+    ``relatives`` are the ids of a known matrix that have no row in the fit, and ``diagonal`` is the mean of its
+    diagonal over the levels; None where the levels are independent.
     """
 
     factors: tuple[str, ...]
     parts: tuple[pd.Index, ...]
     labels: pd.Index
     relatives: pd.Index | None
+    diagonal: float | None
+
+    @property
+    def ids(self) -> pd.Index:
+        """The levels, and after them the relatives."""
+        return self.labels if self.relatives is None else self.labels.append(self.relatives)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the labels as JSON types.
@@ -75,7 +82,7 @@ class GroupLabels(NamedTuple):
             factor: {"dtype": str(part.dtype), "values": plain.to_plain(list(part), factor)}
             for factor, part in zip(self.factors, self.parts, strict=True)
         }
-        return {"factors": levels, "relatives": relatives}
+        return {"factors": levels, "relatives": relatives, "diagonal": self.diagonal}
 
     @classmethod
     def from_plain(cls, record: Mapping[str, Any]) -> GroupLabels:
@@ -83,7 +90,7 @@ class GroupLabels(NamedTuple):
         levels, relatives = record["factors"], record["relatives"]
         parts = tuple(pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"]) for part in levels.values())
         known = None if relatives is None else pd.Index(plain.from_plain(relatives))
-        return cls(tuple(levels), parts, level_labels(parts), known)
+        return cls(tuple(levels), parts, level_labels(parts), known, record["diagonal"])
 
 
 class OffsetLabels(NamedTuple):

@@ -1,19 +1,16 @@
-"""Grouping factors: the level of each row, positions within levels, and known matrices across levels."""
+"""Grouping factors: the level of each row, and positions within levels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.errors import DataError, KinshipError, nearest
+from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import finite_or_raise
-
-ASYMMETRY = 1e-8
-"""A known matrix may differ from its transpose, or have eigenvalues below zero, by this much of its largest entry."""
 
 
 class Levels(NamedTuple):
@@ -104,53 +101,3 @@ def position_values(matrix: NumpyArray, name: str) -> NumpyArray:
     if matrix.shape[1] != 1:
         raise DataError(f"{name}: expected one numeric position per row, got {matrix.shape[1]} columns.")
     return matrix[:, 0]
-
-
-def across_levels(kinship: Mapping[str, Any] | None, levels: Mapping[str, Levels]) -> dict[str, NumpyArray]:
-    """Return the known matrix (G, G) of each group in ``kinship``, in the order of its levels.
-
-    Raises
-    ------
-    KinshipError
-        If a matrix is not labelled, lacks a level, or is not a covariance matrix.
-    """
-    found = {}
-    for group, matrix in (kinship or {}).items():
-        if group not in levels:
-            raise KinshipError(f"kinship: no random term is grouped by {group!r}; {nearest(group, levels)}.")
-        found[group] = _aligned(group, matrix, levels[group].labels)
-    return found
-
-
-def _aligned(group: str, matrix: Any, labels: pd.Index) -> NumpyArray:
-    if not isinstance(matrix, pd.DataFrame):
-        raise KinshipError(
-            f"kinship of {group!r}: expected a data frame with ids as index and columns, got {type(matrix).__name__}."
-        )
-    if matrix.shape[0] != matrix.shape[1] or set(matrix.index) != set(matrix.columns):
-        raise KinshipError(f"kinship of {group!r}: expected the same ids as rows and columns, got {matrix.shape}.")
-    if matrix.index.has_duplicates:
-        twice = matrix.index[matrix.index.duplicated()][0]
-        raise KinshipError(f"kinship of {group!r}: id {twice!r} occurs more than once.")
-    missing = [label for label in labels if label not in matrix.index]
-    if missing:
-        raise KinshipError(
-            f"kinship of {group!r}: {len(missing)} of {len(labels)} ids in the data are not in the matrix, the first "
-            f"is {str(missing[0])!r} ({type(missing[0]).__name__}); the matrix has ids such as "
-            f"{str(matrix.index[0])!r} ({type(matrix.index[0]).__name__})."
-        )
-    values = matrix.loc[labels, labels].to_numpy(float)
-    if not np.isfinite(values).all():
-        raise KinshipError(f"kinship of {group!r}: expected finite numbers, got missing or infinite ones.")
-    largest = np.abs(values).max()
-    asymmetry = np.abs(values - values.T).max()
-    if asymmetry > ASYMMETRY * largest:
-        raise KinshipError(
-            f"kinship of {group!r}: expected a symmetric matrix, got entries that differ by {asymmetry:g}."
-        )
-    smallest = float(np.linalg.eigvalsh(values)[0])
-    if smallest < -ASYMMETRY * largest * len(labels):
-        raise KinshipError(
-            f"kinship of {group!r}: expected a positive semidefinite matrix, got a smallest eigenvalue of {smallest:g}."
-        )
-    return 0.5 * (values + values.T)

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import as_frame, as_table, column_or_array, variables_of
+from jaxlmm.formula.kinship import as_text
 from jaxlmm.formula.labels import GroupLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import level_labels
 from jaxlmm.formula.variables import plain_dtypes, said
@@ -81,7 +82,7 @@ def places_on(group: GroupLabels, data: Any) -> Places:
     new = codes == UNSEEN
     labels = level_labels([part[new] for part in parts])
     if group.relatives is not None:
-        related = group.relatives.get_indexer(labels)
+        related = as_text(group.relatives).get_indexer(as_text(labels))
         codes[new] = np.where(related < 0, UNSEEN, related + len(group.labels))
         labels = labels[related < 0]
     places = np.full(len(used), MISSING)
@@ -134,5 +135,4 @@ def positions_on(labels: TermLabels, group: GroupLabels, places: NumpyArray, dat
 
 
 def _label(group: GroupLabels, place: int) -> str:
-    relatives = [] if group.relatives is None else list(group.relatives)
-    return str([*group.labels, *relatives][place])
+    return str(group.ids[place])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jaxlmm.errors import OptionError
 from jaxlmm.formula.labels import ModelLabels
 from jaxlmm.formula.levels import real_factors
-from jaxlmm.formula.parse import TAGS, Bar, parse
+from jaxlmm.formula.parse import TAGS, Bar, parse, parse_tag
 from jaxlmm.formula.tokens import Token, join, split
 
 
@@ -49,14 +49,19 @@ def _places(labels: ModelLabels, bar: Bar) -> set[tuple[int, int]]:
 
     ``a:b`` and ``b:a`` are the same group.
     """
-    same = [number for number, other in enumerate(parse(labels.formula).bars) if _meaning(other) == _meaning(bar)]
+    # A bar with several known matrices is several terms of one text.
+    same = [
+        number for number, term in enumerate(labels.terms) if _meaning(parse_tag(term.text, "re_form")) == _meaning(bar)
+    ]
     if same:
         return {(number, column) for number in same for column in range(len(labels.terms[number].columns))}
-    columns: dict[str, tuple[int, int]] = {}
+    columns: dict[str, set[tuple[int, int]]] = {}
+    owners: dict[str, str] = {}
     for number, term in enumerate(labels.terms):
         if set(labels.groups[term.group].factors) == set(real_factors(bar.group)) and term.positions is None:
             for place, name in enumerate(term.columns):
-                columns.setdefault(_squeezed(name), (number, place))
+                if owners.setdefault(_squeezed(name), term.text) == term.text:
+                    columns.setdefault(_squeezed(name), set()).add((number, place))
     names = _names(bar.left) if TAGS[bar.tag] == "columns" else ()
     if not names or not columns.keys() >= set(names):
         terms = "; ".join(f"{term.text} with columns {', '.join(term.columns[:8])}" for term in labels.terms)
@@ -64,7 +69,7 @@ def _places(labels: ModelLabels, bar: Bar) -> set[tuple[int, int]]:
             f"re_form: expected random terms of the fit, or an intercept and numeric columns of one, got {bar.text}. "
             f"There are: {terms or 'no random terms'}."
         )
-    return {columns[name] for name in names}
+    return set().union(*(columns[name] for name in names))
 
 
 def _meaning(bar: Bar) -> tuple[str, frozenset[str], tuple[str, ...]]:

@@ -35,9 +35,12 @@ class TermBuilder(NamedTuple):
     taken: set[str]
 
     def build(
-        self, bar: Bar, structure: AbstractCovariance, levels: Levels, grouping: int, related: bool
+        self, bar: Bar, structure: AbstractCovariance, levels: Levels, group: str, grouping: int, related: bool
     ) -> tuple[Term, TermLabels]:
-        """Return a term and its labels; ``grouping`` is the place of its factor, ``related`` whether levels covary."""
+        """Return a term and its labels.
+
+        ``group`` is what its factor is called, ``grouping`` the factor's place, ``related`` whether levels covary.
+        """
         if TAGS[bar.tag] == "positions":
             positions_matrix, encoding = _positions(bar, self.data)
             values = position_values(positions_matrix, bar.text)
@@ -52,15 +55,17 @@ class TermBuilder(NamedTuple):
             encoding = matrix.encoding
             finite_or_raise(matrix.matrix, matrix.names)
             _check_columns(bar, matrix)
-            columns = tuple(self._unique(f"{bar.group_name}: ", name) for name in matrix.names)
+            columns = tuple(self._unique(f"{group}: ", name) for name in matrix.names)
             if type(structure) is not STRUCTURES[bar.tag]:
                 check_structure(structure, len(columns), bar.text)
             coords, positions = np.arange(float(len(columns)))[:, None], None
             z = matrix.matrix * self.root_weight[:, None]
-        own = tuple(self._unique(f"{bar.group_name}: ", name) for name in structure.param_names(columns))
-        names = tuple(f"{bar.group_name}: {name}" for name in own)
+        own = structure.param_names(columns)
+        if group != bar.group_name and columns == ("Intercept",):  # one matrix of several: the sd of its effects
+            own = tuple(name.removesuffix("(Intercept)") for name in own)
+        names = tuple(f"{group}: {self._unique(f'{group}: ', name)}" for name in own)
         term = Term(structure, coords, pad(z, self.padded), positions, grouping)
-        return term, TermLabels(bar.group_name, columns, bar.text, names, encoding, seen)
+        return term, TermLabels(group, columns, bar.text, names, encoding, seen)
 
     def _unique(self, prefix: str, name: str) -> str:
         """Return ``name``, numbered if another term of the group has it."""

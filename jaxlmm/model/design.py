@@ -10,6 +10,7 @@ from jaxlmm._shapes import pad
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.model.relation import Relation
 
 ROUNDING = 1e-12
 """Of a column's length over all rows, what is left of it on some rows may be rounding alone."""
@@ -18,13 +19,13 @@ ROUNDING = 1e-12
 class Grouping(Struct):
     """A grouping factor.
 
-    ``codes`` (N,) int32 is the level of each row; ``n_levels`` () the number of levels; ``relation`` (G, G) a known
+    ``codes`` (N,) int32 is the level of each row; ``n_levels`` () the number of levels; ``relation`` is a known
     covariance across levels, or None for independent levels.
     """
 
     codes: Array
     n_levels: Array
-    relation: Array | None
+    relation: Relation | None
 
 
 class Term(Struct):
@@ -99,7 +100,7 @@ class Design(Struct):
             grouping = self.groupings[term.grouping]
             codes, z = np.asarray(grouping.codes)[:n], np.asarray(term.z)[:n] / weight[:, None]
             if grouping.relation is not None:
-                z = z * np.sqrt(np.diagonal(np.asarray(grouping.relation)))[codes, None]
+                z = z * np.sqrt(grouping.relation.diagonal())[codes, None]
             if term.positions is None:
                 found.append(z.T @ z / n)
                 continue
@@ -107,6 +108,10 @@ class Design(Struct):
             shape = term.coords.shape[:2]
             found.append(np.bincount(place, z[:, 0] ** 2, minlength=shape[0] * shape[1]).reshape(shape) / n)
         return tuple(found)
+
+    def without_relations(self) -> Self:
+        """Return the design as programs take it: known matrices are the solver's, and only on the host."""
+        return self.replace(groupings=tuple(grouping.replace(relation=None) for grouping in self.groupings))
 
     def exact(self) -> Self:
         """Return the same design without padding: for many responses, compiling once more is worth it."""

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from jaxlmm.results.fit import Fit
 
 
+HALF = 0.05
+"""A known matrix whose mean diagonal is no further than this from 0.5 is taken to hold kinship coefficients."""
+
+
 class Table(NamedTuple):
     """A table of texts: ``rows`` are as long as ``header``, and their first ``left`` cells are names."""
 
@@ -194,6 +198,12 @@ def _notes(fit: Fit) -> list[str]:
     dropped = [name for name, kept in zip(labels.column_names, labels.kept, strict=True) if not kept]
     if dropped:
         notes.append(f"Dropped, because the other columns determine them: {', '.join(dropped)}")
+    half = [name for name, group in labels.groups.items() if _is_half(group.diagonal)]
+    if half:
+        notes.append(
+            f"The known matrix across {', '.join(half)} has a mean diagonal near 0.5, as kinship coefficients have: with "
+            "2 * K the variance is the additive genetic one, half of what stands here. ratio() and pve() are the same."
+        )
     if fit.status != "interior":
         notes.append(f"{fit.status}: {certificate.help}")
     if len(certificate.multipliers):
@@ -208,6 +218,10 @@ def _notes(fit: Fit) -> list[str]:
                 "identified either."
             )
     return notes
+
+
+def _is_half(diagonal: float | None) -> bool:
+    return diagonal is not None and abs(diagonal - 0.5) < HALF
 
 
 def _p_value(value: float) -> str:

@@ -63,7 +63,10 @@ def on_scale(found: Estimates | ManyEstimates, scale: str) -> tuple[list[str], N
 
 
 def ranef(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
-    """Return the conditional modes, levels × columns of all terms of ``group``; a dict for all groups without."""
+    """Return the conditional modes, levels × columns of all terms of ``group``; a dict for all groups without.
+
+    With a known matrix (``kinship=``) its ids without a row follow after the levels.
+    """
     return _by_group(fit, [modes.values for modes in fit.estimates.modes], group)
 
 
@@ -122,7 +125,7 @@ def _by_group(fit: Fit, arrays: Sequence[NumpyArray], group: str | None) -> pd.D
 
 
 def _one_group(fit: Fit, arrays: Sequence[NumpyArray], group: str) -> pd.DataFrame:
-    labels = fit.estimates.labels.groups[group].labels
+    labels = fit.estimates.labels.groups[group].ids
     parts = [
         pd.DataFrame(array.copy(), index=labels, columns=list(term.columns))
         for term, array in zip(fit.estimates.labels.terms, arrays, strict=True)

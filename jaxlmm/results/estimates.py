@@ -5,26 +5,24 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine import Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import Examination, Rows, Uncertainty, Verdict
+from jaxlmm.results.relatives import effects_of_relatives
 from jaxlmm.solvers import Choice
-
-REACH = 1e-12
-"""Directions of a known matrix below this part of its largest eigenvalue hold nothing of the modes but rounding."""
 
 
 class Modes(NamedTuple):
-    """Modes of one term: ``values`` and conditional ``sds`` (G, q) of the levels in the fit, and what the known
-    matrix says of its other ids, ``relatives`` (R, q).
+    """Modes of one term: ``values`` and conditional ``sds`` (G + R, q), of the levels in the fit and then of the other
+    ids of a known matrix.
     """
 
     values: NumpyArray
     sds: NumpyArray
-    relatives: NumpyArray
 
 
 class Ranges(NamedTuple):
@@ -106,7 +104,7 @@ class Estimates:
             components=_own(values.components[0]),
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
-            modes=_modes(frame, rows),
+            modes=_modes(frame, solution, rows, float(examination.sigma[0])),
             ranges=_ranges(frame, rows, float(examination.sigma[0])),
         )
 
@@ -138,27 +136,15 @@ def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
     return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
 
 
-def _modes(frame: ModelFrame, rows: Rows) -> tuple[Modes, ...]:
-    across = {name: _regression(frame, name) for name in frame.labels.groups}
+def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float) -> tuple[Modes, ...]:
+    assert frame.y is not None
+    factors = solution.likelihood.layout.factors(jnp.asarray(solution.theta), solution.frames)
+    marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
+    relatives = effects_of_relatives(frame, factors, frame.y - marginal, sigma)
     found = []
-    for labels, modes, sds in zip(frame.labels.terms, rows.modes, rows.mode_sds, strict=True):
+    for labels, modes, sds, others in zip(frame.labels.terms, rows.modes, rows.mode_sds, relatives, strict=True):
         count = len(frame.labels.groups[labels.group].labels)
-        values = _own(modes[:count])
-        found.append(Modes(values, _own(sds[:count]), _own(across[labels.group] @ values)))
+        found.append(
+            Modes(*(_own(np.concatenate(parts)) for parts in zip((modes[:count], sds[:count]), others, strict=True)))
+        )
     return tuple(found)
-
-
-def _regression(frame: ModelFrame, group: str) -> NumpyArray:
-    """Return the regression (R, G) of the effects of relatives without a row on those of the levels with one.
-
-    Effects are normal with covariance K ⊗ Σ, so that given those of the fit's levels (old) those of the others (new)
-    have mean ``K_new,old K_old⁻¹ b_old``, whatever Σ is. Modes lie in the range of K_old if that is singular.
-    """
-    labels = frame.labels.groups[group]
-    if labels.relatives is None or not len(labels.relatives):
-        return np.zeros((0, len(labels.labels)))
-    place = list(frame.levels).index(group)
-    values, vectors = np.linalg.eigh(np.asarray(frame.design.groupings[place].relation))
-    held = values > REACH * values[-1]
-    across = frame.kinship[group].loc[labels.relatives, labels.labels].to_numpy(float)
-    return np.asarray((across @ vectors[:, held] / values[held]) @ vectors[:, held].T)

@@ -147,13 +147,12 @@ def _verdict(record: Mapping[str, Any], k: int, parameters: int) -> Verdict:
 
 def _modes(record: Mapping[str, Any], labels: ModelLabels) -> tuple[Modes, ...]:
     found = []
-    for term, relatives in zip(labels.terms, record["inference"]["relatives"], strict=True):
-        group = labels.groups[term.group]
+    for term in labels.terms:
+        ids = labels.groups[term.group].ids
         values, sds = (_taken(record[name][term.group]["columns"], term.columns) for name in ("ranef", "ranef_sd"))
-        if len(values) != len(group.labels) or len(sds) != len(group.labels):
-            raise ValueError(f"{len(values)} modes for {len(group.labels)} levels of {term.group}")
-        others = 0 if group.relatives is None else len(group.relatives)
-        found.append(Modes(values, sds, numbers_from_plain(relatives, (others, len(term.columns)))))
+        if len(values) != len(ids) or len(sds) != len(ids):
+            raise ValueError(f"{len(values)} modes for {len(ids)} levels of {term.group}")
+        found.append(Modes(values, sds))
     return tuple(found)
 
 

@@ -11,9 +11,8 @@ import pandas as pd
 from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.model import Term
+from jaxlmm.results.covariances import row_covariance, unweighted
 from jaxlmm.results.effects import check_group
-from jaxlmm.results.rows import unweighted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -92,7 +91,7 @@ def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
     rows, columns, values, start = [], [], [], 0
     for place in mine:
         term = fit.design.terms[place]
-        z, row = unweighted(fit, term), np.arange(fit.n)
+        z, row = unweighted(fit.frame, term), np.arange(fit.n)
         first = level.codes.astype(np.int64) * len(names) + start
         if term.over_positions:
             first = first + np.asarray(term.positions)[: fit.n]
@@ -150,41 +149,10 @@ def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
             f"got {taken.size:,} (it would take {size / 2**30:.1f} GiB). Pass rows=, labels of the data's index, for "
             "example those of one group."
         )
-    solution, design = fit.solution, fit.design
+    solution = fit.solution
     factors = solution.likelihood.layout.factors(jnp.asarray(solution.theta), solution.frames)
-    total = np.zeros((taken.size, taken.size))
-    for term, factor in zip(design.terms, factors.terms, strict=True):
-        roots = _roots(fit, term, np.asarray(factor), taken)
-        grouping = design.groupings[term.grouping]
-        codes = np.asarray(grouping.codes)[taken]
-        if grouping.relation is None:
-            _add_within(total, roots, codes)
-        else:
-            total += (roots @ roots.T) * np.asarray(grouping.relation)[np.ix_(codes, codes)]
-    if design.residual is None or factors.residual is None:
-        total[np.diag_indices(taken.size)] += 1.0 / fit.frame.weights[taken]
-    else:
-        codes = np.asarray(design.groupings[design.residual.grouping].codes)[taken]
-        places = np.asarray(design.residual.positions)[taken]
-        correlated = np.asarray(factors.residual)[codes, places] / np.sqrt(fit.frame.weights[taken])[:, None]
-        _add_within(total, correlated, codes)
+    total = row_covariance(fit.frame, factors, taken)
     return pd.DataFrame(fit.sigma**2 * total, index=index[taken], columns=index[taken])
-
-
-def _roots(fit: Fit, term: Term, factor: NumpyArray, taken: NumpyArray) -> NumpyArray:
-    """Return rows (m, r) whose inner products are the term's covariances, relative to sigma², within a level."""
-    z = unweighted(fit, term)[taken]
-    if not term.over_positions:
-        return np.asarray(z @ factor)
-    codes = np.asarray(fit.design.groupings[term.grouping].codes)[taken]
-    return np.asarray(z * factor[codes, np.asarray(term.positions)[taken]])
-
-
-def _add_within(total: NumpyArray, roots: NumpyArray, codes: NumpyArray) -> None:
-    """Add the inner products of ``roots`` (m, r) where two rows have the same level."""
-    order = np.argsort(codes, kind="stable")
-    for block in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-        total[np.ix_(block, block)] += roots[block] @ roots[block].T
 
 
 def _places(index: pd.Index, rows: Any) -> NumpyArray:

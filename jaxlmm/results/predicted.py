@@ -12,7 +12,8 @@ from jaxlmm.errors import DataError, choose
 from jaxlmm.formula.newdata import MISSING, offset_on, places_on, positions_on, row_labels
 from jaxlmm.formula.subset import chosen_columns
 from jaxlmm.formula.variables import said
-from jaxlmm.results.rows import fitted, unweighted
+from jaxlmm.results.covariances import unweighted
+from jaxlmm.results.rows import fitted
 
 if TYPE_CHECKING:
     from jaxlmm.results.fit import Fit
@@ -76,7 +77,7 @@ def _own_rows(fit: Fit, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
         if term.positions is not None and columns:
             total = total + modes.values[codes, np.asarray(term.positions)[: fit.n]]
         elif columns:
-            total = total + _products(unweighted(fit, term), modes.values[codes], columns)
+            total = total + _products(unweighted(fit.frame, term), modes.values[codes], columns)
     return total
 
 
@@ -96,7 +97,7 @@ def _other_rows(fit: Fit, newdata: Any, chosen: tuple[tuple[int, ...], ...], new
                 "term out."
             )
         # The last row is that of an unseen level: its number is -1.
-        table = np.vstack([modes.values, modes.relatives, np.zeros((1, len(term.columns)))])
+        table = np.vstack([modes.values, np.zeros((1, len(term.columns)))])
         effects = table[np.where(places.codes == MISSING, 0, places.codes)]
         if term.positions is not None:
             place = positions_on(term, group, places.codes, newdata)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxlmm.results.estimates import Estimates
     from jaxlmm.results.fit import Fit
 
-KIND, VERSION = "jaxlmm.fit", 2
+KIND, VERSION = "jaxlmm.fit", 3
 """What the file is, and the version of its layout."""
 
 
@@ -107,6 +107,5 @@ def _inference(found: Estimates) -> dict[str, Any]:
     arrays = {name: getattr(found, name) for name in ("theta", "beta", "column_cov", "report", "components")}
     return {
         **{name: numbers_to_plain(array) for name, array in (arrays | found.uncertainty._asdict()).items()},
-        "relatives": [numbers_to_plain(modes.relatives) for modes in found.modes],
         "ranges": {name: numbers_to_plain(array) for name, array in found.ranges._asdict().items()},
     }

@@ -9,7 +9,6 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import choose
-from jaxlmm.model import Term
 
 if TYPE_CHECKING:
     from jaxlmm.results.fit import Fit
@@ -43,11 +42,6 @@ def residuals(fit: Fit, type: str = "response", level: str = "conditional") -> p
     if kind == "normalized" and fit.design.residual is not None:
         raw = pd.Series(_decorrelated(fit, raw.to_numpy()), index=raw.index)
     return raw.rename("residual")
-
-
-def unweighted(fit: Fit, term: Term) -> NumpyArray:
-    """Return the rows (n, q) of a term's columns as they are in the data; ones (n, 1) for a term over positions."""
-    return np.asarray(term.z)[: fit.n] / np.sqrt(fit.frame.weights)[:, None]
 
 
 def _decorrelated(fit: Fit, values: NumpyArray) -> NumpyArray:

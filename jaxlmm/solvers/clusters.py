@@ -48,9 +48,10 @@ def clusters_of(design: Design) -> list[NumpyArray]:
         starts.append(np.arange(n))
         ends.append(np.asarray(grouping.codes)[:n] + nodes)
         if grouping.relation is not None:
-            one, other = np.nonzero(np.asarray(grouping.relation))
-            starts.append(one + nodes)
-            ends.append(other + nodes)
+            block = grouping.relation.components()
+            starts.append(np.arange(block.size) + nodes)
+            ends.append(block + nodes + block.size)
+            nodes += int(block.max(initial=-1)) + 1
         nodes += int(grouping.n_levels)
     start, end = np.concatenate(starts), np.concatenate(ends)
     graph = coo_array((np.ones(start.size, np.int8), (start, end)), shape=(nodes, nodes))
@@ -80,7 +81,7 @@ def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
         columns[place, local.reshape(-1), np.asarray(term.positions)[rows]] = z[:, 0]
     if grouping.relation is None:
         return ClusterTerm(columns, levels, None)
-    values, vectors = np.linalg.eigh(np.asarray(grouping.relation)[np.ix_(levels, levels)])
+    values, vectors = np.linalg.eigh(grouping.relation.among(levels))
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     return ClusterTerm(np.einsum("nlq,lj->njq", columns, root), levels, root)
 

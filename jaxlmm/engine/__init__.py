@@ -5,15 +5,27 @@ from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.own_rows import solve_own_rows, takes_own_rows
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.pure import Estimate, estimate
+from jaxlmm.engine.scan_keep import Keeper, Pairs
+from jaxlmm.engine.scan_panel import Rows as ScanRows
+from jaxlmm.engine.scan_panel import has_one_ratio
+from jaxlmm.engine.scan_run import Scanner, block_size
+from jaxlmm.engine.scan_traits import Traits
 from jaxlmm.engine.single import Solution, solve_single
 
 __all__ = [
     "Estimate",
     "Found",
+    "Keeper",
     "Optima",
+    "Pairs",
     "Problems",
+    "ScanRows",
+    "Scanner",
     "Solution",
+    "Traits",
+    "block_size",
     "estimate",
+    "has_one_ratio",
     "judged",
     "rows_of",
     "solve",

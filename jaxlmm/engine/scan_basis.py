@@ -93,7 +93,7 @@ class ScanBasis:
         bounds
             Between which λ is looked for.
         """
-        n, p = basis.shape
+        n = len(basis)
         rotation, values = _complement(basis, covariance)
         totals = linalg.eigvalsh(covariance, check_finite=False) if n else np.zeros(0)
         largest = max(float(np.max(np.abs(totals), initial=0.0)), np.finfo(float).tiny)
@@ -136,7 +136,9 @@ def _weights(values: NumpyArray, mean: float, ratios: NumpyArray) -> NumpyArray:
     small = np.where(large, 0.0, ratios)
     with np.errstate(divide="ignore"):
         return np.where(
-            large, (inverse + mean) / (inverse + values[:, None]), (1.0 + small * mean) / (1.0 + small * values[:, None])
+            large,
+            (inverse + mean) / (inverse + values[:, None]),
+            (1.0 + small * mean) / (1.0 + small * values[:, None]),
         )
 
 
@@ -155,5 +157,3 @@ def _complement(basis: NumpyArray, covariance: NumpyArray) -> tuple[NumpyArray, 
     inner = apply("R", "N", apply("L", "T", covariance))[p:, p:]
     values, vectors = linalg.eigh(0.5 * (inner + inner.T), check_finite=False)
     return np.ascontiguousarray(apply("L", "N", np.vstack([np.zeros((p, n - p)), vectors])).T), values
-
-

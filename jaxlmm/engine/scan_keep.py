@@ -39,11 +39,17 @@ class Pairs(NamedTuple):
         """Return pairs without numbers, and why."""
         none = np.full(marker.size, np.nan)
         each = np.full((columns, marker.size), np.nan)
-        return cls(response, marker, status.astype(np.int8), none, frequency, none, none, each, each, each, none, none, none)
+        return cls(
+            response, marker, status.astype(np.int8), none, frequency, none, none, each, each, each, none, none, none
+        )
 
     def at(self, chosen: NumpyArray) -> Pairs:
         """Return some of the pairs."""
         return Pairs(*(values[..., chosen] for values in self))
+
+    def column_height(self, column: int) -> NumpyArray:
+        """Return −log10 p (k,) of one column alone by its Wald test."""
+        return log10_tail_f(self.wald[column], 1, self.degrees)
 
     def height(self, test: str) -> NumpyArray:
         """Return −log10 p (k,) of all columns by ``"wald"``, ``"lrt"`` or ``"score"``."""
@@ -97,7 +103,9 @@ class Keeper:
             pairs = pairs.at(np.flatnonzero(np.isfinite(height) & (height >= self.lowest)))
         if pairs.marker.size:
             self.parts.append(pairs)
-        if self.parts and (self.best or (self.top is not None and sum(p.marker.size for p in self.parts) > 2 * self.top)):
+        if self.parts and (
+            self.best or (self.top is not None and sum(p.marker.size for p in self.parts) > 2 * self.top)
+        ):
             self._settle()
 
     def finish(self) -> Pairs | None:

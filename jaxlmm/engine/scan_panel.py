@@ -33,7 +33,8 @@ def has_one_ratio(design: Design) -> bool:
     """Whether a design has one variance ratio (or none), and not too many rows to decompose its matrix."""
     if design.residual is not None or len(design.terms) > 1 or int(design.n) > LARGEST_ROWS:
         return False
-    return all(not term.over_positions and term.size == 1 for term in design.terms) and Layout.of(design).n_theta <= 1
+    scalar = all(not term.over_positions and term.size == 1 for term in design.terms)
+    return scalar and Layout.of(design).n_theta <= 1
 
 
 class Panel(Struct):
@@ -123,9 +124,9 @@ def covariance_of(design: Design) -> NumpyArray:
     (term,) = design.terms
     grouping = design.groupings[term.grouping]
     codes, z = np.asarray(grouping.codes)[:n], np.asarray(term.z)[:n, 0]
-    if grouping.relation is None:
-        return np.asarray((codes[:, None] == codes[None, :]) * z[:, None] * z[None, :])
-    return np.asarray(np.asarray(grouping.relation)[np.ix_(codes, codes)] * z[:, None] * z[None, :])
+    levels, places = np.unique(codes, return_inverse=True)
+    relation = np.eye(levels.size) if grouping.relation is None else grouping.relation.among(levels)
+    return np.asarray(relation[np.ix_(places, places)] * z[:, None] * z[None, :])
 
 
 @program()
@@ -139,7 +140,9 @@ def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     c = panel.rotations.shape[0]
     narrow = g.astype(panel.rotations.dtype)
     star = [jnp.matmul(rotation, narrow.T, precision="highest").astype(g.dtype) for rotation in panel.rotations]
-    own = {(i, j): jnp.matmul(panel.kept, star[i] * star[j], precision="highest") for i in range(c) for j in range(i, c)}
+    own = {
+        (i, j): jnp.matmul(panel.kept, star[i] * star[j], precision="highest") for i in range(c) for j in range(i, c)
+    }
     kept = jnp.stack([jnp.stack([own[min(i, j), max(i, j)] for j in range(c)]) for i in range(c)])
     square = jnp.einsum("ijrs,r->ijs", kept, panel.at_zero)
     length = jnp.matmul(panel.lengths, (g * g).T, precision="highest")

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._struct import Struct
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._typing import Array
 from jaxlmm.engine.scan_basis import SIDE, ScanBasis
 
 NEWTON_STEPS = 6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -17,7 +16,7 @@ from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR, fixed_sums, products, refitted
 from jaxlmm.engine.scan_refit import Optimum
 from jaxlmm.engine.scan_tests import solved, wald
-from jaxlmm.engine.scan_traits import BOUNDARY, INTERIOR, NOT_CONVERGED, Null, Traits
+from jaxlmm.engine.scan_traits import BOUNDARY, INTERIOR, NOT_CONVERGED, Traits
 from jaxlmm.inference import STATUS
 
 NOT_TESTED = len(STATUS)
@@ -125,8 +124,7 @@ class Scanner:
         null = self._nulls[which]
         key = (which, int(chosen[0]), chosen.size)
         if key not in self._numerators:
-            part = Null(*(values[..., chosen] for values in null))
-            own = Traits.fixed_numerators(_only(self.traits, chosen), part)
+            own = self.traits.only(chosen).fixed_numerators(ml=which == "likelihood")
             self._numerators[key] = jnp.asarray(own)
         return fixed_sums(null.mixing[:, chosen], self._numerators[key], g, kept)
 
@@ -182,10 +180,6 @@ def block_size(markers: int, largest: int = 1024) -> int:
     (64, 1024)
     """
     return min(bucket(markers, 64), largest)
-
-
-def _only(traits: Traits, chosen: NumpyArray) -> Traits:
-    return dataclasses.replace(traits, rotated=traits.rotated[:, chosen])
 
 
 def _without(pairs: Pairs, collinear: NumpyArray) -> Pairs:

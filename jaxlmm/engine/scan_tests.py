@@ -14,7 +14,7 @@ SMALLEST = 1e-290
 
 
 class Wald(NamedTuple):
-    """``estimate`` and ``std_error`` (c, ...), ``statistic`` (c, ...) F of each column alone, ``joint`` (...) of all."""
+    """``estimate``, ``std_error`` and ``statistic`` (c, ...), F of each column alone; ``joint`` (...), F of all."""
 
     estimate: NumpyArray
     std_error: NumpyArray

@@ -67,6 +67,21 @@ class Traits:
         wald = null(estimated, ratio) if reml or ratio is not None else likelihood
         return cls(rows, rotated, squares.T, ends.T, estimated, likely, wald, likelihood)
 
+    def only(self, chosen: NumpyArray) -> Self:
+        """Return some of the responses."""
+
+        def part(null: Null) -> Null:
+            return Null(*(values[..., chosen] for values in null))
+
+        return dataclasses.replace(
+            self,
+            rotated=self.rotated[:, chosen],
+            squares=self.squares[chosen],
+            end_squares=self.end_squares[chosen],
+            wald=part(self.wald),
+            likelihood=part(self.likelihood),
+        )
+
     def criterion(self, t: int, *, ml: bool) -> Criterion:
         """Return a criterion with the squares of response ``t``."""
         shared = self.likely if ml else self.estimated
@@ -77,7 +92,8 @@ class Traits:
         weighted = self.rows.basis.kept * self.rotated[:, [t]]
         return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])
 
-    def fixed_numerators(self, null: Null) -> NumpyArray:
+    def fixed_numerators(self, *, ml: bool) -> NumpyArray:
         """Return what a marker is multiplied with at each response's null, (c, m, q)."""
+        null = self.likelihood if ml else self.wald
         weighted = self.rotated * (self.rows.basis.kept @ null.mixing)
         return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])

@@ -6,5 +6,18 @@ from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.fit import Fit, Origin
 from jaxlmm.results.loaded import load
 from jaxlmm.results.many import FitMany, ManyOrigin
+from jaxlmm.results.scan import Scan, ScanHeader, words_of
 
-__all__ = ["Call", "Certificate", "Estimates", "Fit", "FitMany", "ManyOrigin", "Origin", "load"]
+__all__ = [
+    "Call",
+    "Certificate",
+    "Estimates",
+    "Fit",
+    "FitMany",
+    "ManyOrigin",
+    "Origin",
+    "Scan",
+    "ScanHeader",
+    "load",
+    "words_of",
+]

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, nearest
 from jaxlmm.formula.levels import Levels
+from jaxlmm.genetics import Relationship
 from jaxlmm.model.relation import Relation
 
 ASYMMETRY = 1e-8
@@ -108,7 +109,7 @@ def _named(group: str, value: Any) -> dict[str, Any]:
 
 
 def _known(name: str, matrix: Any, levels: pd.Index) -> Known:
-    ids, rows = _labelled(name, matrix)
+    ids, rows = _labelled(name, matrix, len(levels))
     text = as_text(ids)
     if text.has_duplicates:
         raise KinshipError(
@@ -127,15 +128,18 @@ def _known(name: str, matrix: Any, levels: pd.Index) -> Known:
     return Known(name, text, places, rows, _checked(name, rows[places][:, places], levels))
 
 
-def _labelled(name: str, matrix: Any) -> tuple[pd.Index, Any]:
-    """Return the ids (A,) and the matrix (A, A) as sparse rows."""
+def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
+    """Return the ids (A,) and the matrix (A, A) as sparse rows, to be matched with ``count`` levels."""
     from scipy.sparse import csr_array
 
+    if isinstance(matrix, Relationship):
+        return matrix.labels, csr_array(matrix.matrix)
     if not isinstance(matrix, pd.DataFrame):
         shape = f" of shape {matrix.shape}" if hasattr(matrix, "shape") else ""
         raise KinshipError(
-            f"kinship of {name!r}: expected a data frame with ids as index and columns, got {type(matrix).__name__}"
-            f"{shape}. An array does not say whose rows it has: write pandas.DataFrame(K, index=ids, columns=ids)."
+            f"kinship of {name!r}: expected a data frame with ids as index and columns, or a Relationship, got "
+            f"{type(matrix).__name__}{shape} for {count} levels. An array does not say whose rows it has: write "
+            "lmm.genetics.relationship(K, labels=ids)."
         )
     rows, columns = as_text(matrix.index), as_text(matrix.columns)
     if matrix.shape[0] != matrix.shape[1] or set(rows) != set(columns):

@@ -201,8 +201,8 @@ def _notes(fit: Fit) -> list[str]:
     half = [name for name, group in labels.groups.items() if _is_half(group.diagonal)]
     if half:
         notes.append(
-            f"The known matrix across {', '.join(half)} has a mean diagonal near 0.5, as kinship coefficients have: with "
-            "2 * K the variance is the additive genetic one, half of what stands here. ratio() and pve() are the same."
+            f"The known matrix across {', '.join(half)} has a mean diagonal near 0.5, as kinship coefficients have: "
+            "with 2 * K the variance is half of this, the additive genetic one; ratio() and pve() stay the same."
         )
     if fit.status != "interior":
         notes.append(f"{fit.status}: {certificate.help}")

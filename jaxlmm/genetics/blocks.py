@@ -93,18 +93,20 @@ def prepare(calls: NumpyArray, markers: NumpyArray, how: Preparation, judged: Nu
         fills missing calls is that of all n rows.
     """
     seen = _summary(calls if judged is None else calls[judged])
-    n = len(calls) if judged is None else len(judged)
+    n = max(len(calls) if judged is None else len(judged), 1)
     counts = (seen.low >= 0.0) & (seen.high <= 2.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        frequency = np.where(counts, seen.mean / 2.0, np.nan)
-        minor = np.minimum(frequency, 1.0 - frequency)
+        alleles = 2.0 * seen.n_called
+        total = np.where(counts, seen.total, np.nan)
+        frequency = total / alleles
+        minor = np.minimum(total, alleles - total) / alleles  # 1 - frequency would round at the limit
     needs_counts = how.maf > 0.0 or how.coding != "additive"
     status = np.select(
         [
             seen.n_called == 0,
-            ~np.isfinite(seen.mean),
+            ~np.isfinite(seen.total),
             ~counts & needs_counts,
-            n - seen.n_called > how.missing * n,
+            (n - seen.n_called) / n > how.missing,
             _coded(seen.low, how.coding) == _coded(seen.high, how.coding),
             minor < how.maf,
         ],
@@ -123,7 +125,7 @@ def prepare(calls: NumpyArray, markers: NumpyArray, how: Preparation, judged: Nu
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Summary:
     n_called: NumpyArray
-    mean: NumpyArray
+    total: NumpyArray
     low: NumpyArray
     high: NumpyArray
 
@@ -140,8 +142,7 @@ def _summary(calls: NumpyArray) -> _Summary:
         total[holes] = np.where(absent, 0.0, part).sum(axis=0)
         low[holes] = np.where(absent, np.inf, part).min(axis=0)
         high[holes] = np.where(absent, -np.inf, part).max(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _Summary(n_called, total / n_called, low, high)
+    return _Summary(n_called, total, low, high)
 
 
 def _coded(counts: NumpyArray, coding: str) -> NumpyArray:

@@ -72,4 +72,10 @@ def read_text(path: Path, names: str, columns: int | None = None, skiprows: int 
         raise GenotypeError(f"{path.name}: expected the same columns ({names}) in each line; {error}.") from error
     if columns is not None and table.shape[1] != columns:
         raise GenotypeError(f"{path.name}: expected {columns} columns ({names}), got {table.shape[1]}.")
+    short = (table.iloc[:, -1].fillna("") == "").to_numpy()  # a shorter line is filled up
+    if short.any():
+        row = int(np.flatnonzero(short)[0]) + 1
+        raise GenotypeError(
+            f"{path.name}: expected {table.shape[1]} columns ({names}) in each line, got fewer in row {row}."
+        )
     return table

@@ -7,8 +7,12 @@ that show a contract: a process in time, a residual structure, a known matrix ac
 
 Many responses on one design are two tables each, the data with the responses and lme4's fits, as
 ``21_many_responses.R OUT visible`` writes them into a folder; ``python collect.py SOURCE MANY`` copies that folder too.
+
+Genotypes with GEMMA's results (0.98.5) stand in a folder GENETICS with ``synthetic100``, ``bxd``, ``mouse`` and what
+``scripts/gemma_grm.py GENETICS`` makes of them: ``python collect.py SOURCE MANY GENETICS`` copies these too.
 """
 
+import gzip
 import json
 import shutil
 import sys
@@ -47,7 +51,20 @@ def many(source: Path) -> None:
         shutil.copy(path, HERE / "many" / path.name)
 
 
+def genetics(source: Path) -> None:
+    """Copy genotypes and GEMMA's results; long tables are compressed, PLINK's files stay as readers take them."""
+    for name in ("synthetic100", "holes", "bxd", "mouse"):
+        folder = HERE / "genetics" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((source / name).iterdir()):
+            if path.suffix == ".txt" and path.stat().st_size > 2**14:
+                content = gzip.compress(path.read_bytes(), mtime=0)
+                (folder / f"{path.name}.gz").write_bytes(content)
+            else:
+                shutil.copyfile(path, folder / path.name)
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
     for folder in sys.argv[2:]:
-        many(Path(folder))
+        (genetics if (Path(folder) / "synthetic100").exists() else many)(Path(folder))

@@ -115,6 +115,11 @@ class ScanBasis:
         return cls(rotation, values, totals, mean, ends, nodes, skeleton.kept, mixing[:, :-2], mixing[:, -2:], skeleton)
 
     @property
+    def unbounded(self) -> bool:
+        """Whether the likelihood rises without bound with λ: M is zero in a direction that the fixed effects fit."""
+        return int(np.sum(self.totals == 0.0)) > int(np.sum(self.values == 0.0))
+
+    @property
     def degrees(self) -> int:
         """Rows less fixed effects, n − p."""
         return self.values.size

@@ -41,15 +41,12 @@ class Panel(Struct):
     """Markers of q persons on n rows, in a basis of n − p.
 
     ``rotations`` (c, n − p, q) take a marker to its c rotated columns, ``lengths`` (c, q) the squares of its values to
-    those of the columns; ``kept`` (r, n − p), ``mixing`` (r, k), ``end_mixing`` (r, 2) and ``at_zero`` (r,) are those
-    of the basis; ``centred`` () is 1 where the fixed effects hold a constant, which is then taken from each marker.
+    those of the columns; ``kept`` (r, n − p) are weights of the basis and ``at_zero`` (r,) their combination at λ = 0; ``centred`` () is 1 where the fixed effects hold a constant, which is then taken from each marker.
     """
 
     rotations: Array
     lengths: Array
     kept: Array
-    mixing: Array
-    end_mixing: Array
     at_zero: Array
     centred: Array
 
@@ -105,7 +102,7 @@ class Rows:
         rest = weight - fixed @ (fixed.T @ weight)
         centred = np.float64(rest @ rest <= CONSTANT * (weight @ weight))
         panel = Panel(
-            rotations.astype(dtype), lengths, np.ascontiguousarray(basis.kept.T), basis.mixing, basis.end_mixing,
+            rotations.astype(dtype), lengths, np.ascontiguousarray(basis.kept.T),
             basis.mixing_at(np.zeros(1))[:, 0], centred,
         )  # fmt: skip
         diagonal = float(design.mean_squares()[0].item()) if design.terms else 0.0
@@ -154,20 +151,17 @@ def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 @program()
-def refitted(criterion: Criterion, panel: Panel, numerators: Array, g: Array, kept: Array) -> Optimum:
+def refitted(criterion: Criterion, numerators: Array, g: Array, kept: Array) -> Optimum:
     """Minimise a criterion for each of s markers.
 
     ``numerators`` (c, r, q) are the rotated response times the kept weights, times the rotations; ``g`` and ``kept``
     what :func:`products` returned.
     """
+    mixings = jnp.asarray(criterion.mixing), jnp.asarray(criterion.end_mixing)
     a = jnp.einsum("crq,sq->crs", numerators, g, precision="highest")
-    a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in _mixings(panel))
-    b_nodes, b_ends = (jnp.einsum("ijrs,rk->ijks", kept, part, precision="highest") for part in _mixings(panel))
+    a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in mixings)
+    b_nodes, b_ends = (jnp.einsum("ijrs,rk->ijks", kept, part, precision="highest") for part in mixings)
     return best(criterion, a_nodes, b_nodes, a_ends, b_ends)
-
-
-def _mixings(panel: Panel) -> tuple[jax.Array, jax.Array]:
-    return jnp.asarray(panel.mixing), jnp.asarray(panel.end_mixing)
 
 
 @program()

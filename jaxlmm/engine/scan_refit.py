@@ -29,6 +29,9 @@ NEWTON_STEPS = 6
 SECOND = 0.1
 """Another local minimum whose parabola ends within this of the lowest is looked into."""
 
+LARGEST = 1e5
+"""Of λ mean, where the likelihood is unbounded."""
+
 AT_END = 1e-10
 """An end is taken where the criterion is not lower inside by more than this."""
 
@@ -39,8 +42,13 @@ SOLVED = 1e-7
 class Criterion(Struct):
     """One criterion of one response on the nodes of a basis.
 
+    Where a matrix M is zero in a direction that the fixed effects fit (as a centered kinship matrix is for a constant),
+    the likelihood itself, not REML, rises without bound as log λ; then ML looks at λ mean up to ``LARGEST`` alone, as
+    GEMMA does.
+
     ``squares`` (k,) are yᵀPy, ``logdets`` (k,) the sums of logarithms, both scaled, at the nodes; ``end_squares`` and
-    ``end_logdets`` (2,) at the ends; ``nodes`` (k,) log λ and ``ends`` (2,) λ; ``polynomial`` (2 SIDE + 1, 2 SIDE + 1)
+    ``end_logdets`` (2,) at the ends; ``nodes`` (k,) log λ and ``ends`` (2,) λ; ``mixing`` (r, k) and
+    ``end_mixing`` (r, 2) are those of the basis; ``polynomial`` (2 SIDE + 1, 2 SIDE + 1)
     takes values at a window's nodes to coefficients. ``count`` () is n − p or n; ``reml`` () is 1 or 0.
     """
 
@@ -50,6 +58,8 @@ class Criterion(Struct):
     end_logdets: Array
     nodes: Array
     ends: Array
+    mixing: Array
+    end_mixing: Array
     polynomial: Array
     count: Array
     reml: Array
@@ -57,15 +67,24 @@ class Criterion(Struct):
     @classmethod
     def of(cls, basis: ScanBasis, *, reml: bool) -> Criterion:
         """Evaluate what all responses share; their squares are put in their place by ``replace``."""
-        logdets = basis.logdets(np.concatenate([np.exp(basis.nodes), basis.ends]), reml=reml)
+        nodes, ends, mixing, end_mixing = basis.nodes, basis.ends, basis.mixing, basis.end_mixing
+        if basis.unbounded and not reml:
+            last = int(np.searchsorted(nodes, np.log(LARGEST / basis.mean), side="right"))
+            count = min(last + SIDE, nodes.size)
+            nodes, mixing = nodes[:count], mixing[:, :count]
+            ends = np.array([ends[0], np.exp(nodes[-1 - SIDE])])
+            end_mixing = basis.mixing_at(ends)
+        logdets = basis.logdets(np.concatenate([np.exp(nodes), ends]), reml=reml)
         places = np.arange(-SIDE, SIDE + 1) / SIDE
         return cls(
-            np.zeros(basis.nodes.size),
+            np.zeros(nodes.size),
             logdets[:-2],
             np.zeros(2),
             logdets[-2:],
-            basis.nodes,
-            basis.ends,
+            nodes,
+            ends,
+            mixing,
+            end_mixing,
             np.linalg.inv(np.vander(places, increasing=True)),
             np.float64(basis.degrees if reml else basis.totals.size),
             np.float64(reml),

@@ -92,7 +92,7 @@ class Scanner:
         numerators = self._numerators[t]
 
         def optimum(ml: bool) -> Optimum:
-            found = refitted(self.traits.criterion(t, ml=ml), self.panel, numerators, g, kept)
+            found = refitted(self.traits.criterion(t, ml=ml), numerators, g, kept)
             return jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], found)
 
         found = optimum(self.by_ml)

@@ -33,14 +33,13 @@ class Null(NamedTuple):
 class Traits:
     """m responses in the basis of ``rows``.
 
-    ``rotated`` (n − p, m); ``squares`` (m, k) and ``end_squares`` (m, 2) are yᵀPy on the nodes; ``reml`` and ``ml`` are
-    the criteria; ``wald`` the null optima by the criterion of the estimates, ``likelihood`` those by ML.
+    ``rotated`` (n − p, m); ``of_kept`` (r, m) are their squares with the kept weights; ``estimated`` and ``likely`` are
+    the criteria of the estimates and ML; ``wald`` and ``likelihood`` the null optima by them.
     """
 
     rows: Rows
     rotated: NumpyArray
-    squares: NumpyArray
-    end_squares: NumpyArray
+    of_kept: NumpyArray
     estimated: Criterion
     likely: Criterion
     wald: Null
@@ -51,11 +50,10 @@ class Traits:
         """Rotate responses ``y`` (n, m) and find their null optima; a given ``ratio`` (m,) is taken for the first."""
         basis, rotated = rows.basis, rows.rotated(y)
         of_kept = basis.kept.T @ rotated**2
-        squares, ends = (mixing.T @ of_kept for mixing in (basis.mixing, basis.end_mixing))
         estimated, likely = (jax.device_put(Criterion.of(basis, reml=kind)) for kind in (reml, False))
 
         def null(criterion: Criterion, ratio: NumpyArray | None = None) -> Null:
-            found = jax.tree.map(np.asarray, null_optima(criterion, squares.T, ends.T))
+            found = jax.tree.map(np.asarray, null_optima(criterion, *_squares(criterion, of_kept)))
             status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
             own = np.exp(found.log_ratio) if ratio is None else ratio
             if rows.linear:
@@ -65,7 +63,7 @@ class Traits:
 
         likelihood = null(likely)
         wald = null(estimated, ratio) if reml or ratio is not None else likelihood
-        return cls(rows, rotated, squares.T, ends.T, estimated, likely, wald, likelihood)
+        return cls(rows, rotated, of_kept, estimated, likely, wald, likelihood)
 
     def only(self, chosen: NumpyArray) -> Self:
         """Return some of the responses."""
@@ -76,8 +74,7 @@ class Traits:
         return dataclasses.replace(
             self,
             rotated=self.rotated[:, chosen],
-            squares=self.squares[chosen],
-            end_squares=self.end_squares[chosen],
+            of_kept=self.of_kept[:, chosen],
             wald=part(self.wald),
             likelihood=part(self.likelihood),
         )
@@ -85,7 +82,8 @@ class Traits:
     def criterion(self, t: int, *, ml: bool) -> Criterion:
         """Return a criterion with the squares of response ``t``."""
         shared = self.likely if ml else self.estimated
-        return shared.replace(squares=self.squares[t], end_squares=self.end_squares[t])
+        squares, ends = _squares(shared, self.of_kept[:, t])
+        return shared.replace(squares=squares, end_squares=ends)
 
     def refit_numerators(self, t: int) -> NumpyArray:
         """Return what a marker is multiplied with at all kept weights for response ``t``, (c, r, q)."""
@@ -97,3 +95,8 @@ class Traits:
         null = self.likelihood if ml else self.wald
         weighted = self.rotated * (self.rows.basis.kept @ null.mixing)
         return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])
+
+
+def _squares(criterion: Criterion, of_kept: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+    """Return yᵀPy (..., k) and (..., 2) at the nodes and ends of a criterion from squares (r, ...)."""
+    return of_kept.T @ np.asarray(criterion.mixing), of_kept.T @ np.asarray(criterion.end_mixing)

@@ -47,7 +47,8 @@ CASES = {
     "irregular": (DATA, "~ x + f + (1 + z | g)", {**BOTH, "method": "REML"}, "moments"),
     "crossed": (DATA, "~ x + (1 | g) + (1 | h)", {**BOTH, "method": "ML"}, "blocked"),
     "dense": (DATA, "~ x + (1 | g)", {**BOTH, "solver": "dense", "method": "REML"}, "dense"),
-    "kinship": (DATA, "~ x + (1 | g)", {"kinship": {"g": models.kinship(DATA)}, "method": "ML"}, "dense"),
+    "kinship": (DATA, "~ x + (1 | g)", {"kinship": {"g": models.kinship(DATA)}, "method": "ML"}, "spectral"),
+    "kinship slope": (DATA, "~ x + (0 + z | g)", {**BOTH, "kinship": {"g": models.low_rank(DATA)}}, "spectral"),
 }
 
 

@@ -48,7 +48,7 @@ def fit(
     residual
         A residual structure, ``"ou(time | group)"``.
     solver
-        ``"auto"``, ``"moments"``, ``"blocked"`` or ``"dense"``.
+        ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"`` or ``"dense"``.
     optimizer
         ``"newton"``, or an optax gradient transformation; the certificate judges both alike.
 
@@ -80,7 +80,7 @@ def fit(
     >>> unrelated = pd.DataFrame(np.eye(len(ids)), index=ids, columns=ids)
     >>> known = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, kinship={"Subject": unrelated})
     >>> known.solver, round(known.deviance, 3)
-    ('dense', 1786.465)
+    ('spectral', 1786.465)
     >>> decaying = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, residual="ou(Days | Subject)")
     >>> decaying.variance()["estimate"].round(3).to_dict()
     {'Subject: sd(Intercept)': 31.714, 'Residual: sd': 37.637, 'Residual: rho': 0.653}

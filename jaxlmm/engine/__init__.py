@@ -3,6 +3,7 @@
 from jaxlmm.engine.many import Found, rows_of, solve_many
 from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.own_rows import solve_own_rows, takes_own_rows
+from jaxlmm.engine.patterns import patterns_of
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.pure import Estimate, estimate
 from jaxlmm.engine.scan_keep import Keeper, Pairs
@@ -27,6 +28,7 @@ __all__ = [
     "estimate",
     "has_one_ratio",
     "judged",
+    "patterns_of",
     "rows_of",
     "solve",
     "solve_many",

@@ -49,6 +49,10 @@ RIDGE_STEPS = 50
 PERFECT = 1e-6
 """A residual standard deviation below this, relative to that of least squares, is on its way to zero."""
 
+VANISHING = 1e-3
+"""Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares,
+it is the way to a residual variance of zero: with a known matrix of full rank the deviance has a limit there."""
+
 NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
 
@@ -209,6 +213,7 @@ def _judge(
     correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
     extreme_value = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0)
     at_boundary = np.asarray(extreme_value | np.isnan(report))
+    residual = np.array([name == "Residual: sd" for name in names])
     on_ridge = np.zeros(report.shape, bool)
     for i in np.flatnonzero(ridged):
         null = np.zeros((int(flat[i].sum()), k + 1))
@@ -218,6 +223,10 @@ def _judge(
         movement = examination.derivatives.report[chosen[i]] @ null.T
         movement = np.where(np.isfinite(movement), movement, 0.0)
         moves = np.abs(movement).max(axis=1) > 1e-6 * max(np.nanmax(np.abs(report[i])), 1e-300)
+        change = np.abs(movement).max(axis=1) / np.maximum(np.abs(report[i]), 1e-300)
+        if examination.psi[chosen[i], k] < np.log(VANISHING) and np.all((change < VANISHING) | residual):
+            at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
+            continue
         if at_limit[i]:
             extreme = np.array([name.endswith(": rho") for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
             at_boundary[i] |= moves | extreme
@@ -227,7 +236,7 @@ def _judge(
         verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
 
     perfect = examination.psi[chosen, k] < np.log(PERFECT)
-    proven = at_optimum & ~perfect & (converged[chosen] | ridged)
+    proven = at_optimum & (~perfect | at_limit) & (converged[chosen] | ridged)
     word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)
     verdicts.status[chosen] = np.where(proven, word, STATUS.index("not_converged"))

@@ -82,8 +82,18 @@ def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
     if grouping.relation is None:
         return ClusterTerm(columns, levels, None)
     values, vectors = np.linalg.eigh(grouping.relation.among(levels))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    root = vectors * np.sqrt(not_rounding(values))
     return ClusterTerm(np.einsum("nlq,lj->njq", columns, root), levels, root)
+
+
+def not_rounding(values: NumpyArray) -> NumpyArray:
+    """Return the eigenvalues (l,) of a covariance matrix, exactly zero where they are rounding.
+
+    The eigenvalues of a symmetric matrix are found with errors of the order of ``l ε`` times the largest: what is
+    smaller may be zero, and is taken to be: at a large variance ratio a rounding error would be a variance.
+    """
+    tolerance = values.size * np.finfo(float).eps * max(float(values.max(initial=0.0)), 0.0)
+    return np.where(values > tolerance, values, 0.0)
 
 
 def _range(columns: NumpyArray) -> NumpyArray:

@@ -127,6 +127,8 @@ def test_frames_and_arrays_equal_bed(holes, table, ids):
     frame = pd.DataFrame(holes, index=ids, columns=table[1])
     bed = everything(genotypes(HOLES, maf=0.05, missing=0.1))
     nullable = frame.astype("Int8")
+    mixed = frame.fillna(1.0).astype(dict.fromkeys(table[1][:2], bool))
+    assert same(genotypes(mixed).read(), mixed.to_numpy(float))
     columns = {"id": ids.tolist(), **{name: [None if np.isnan(v) else v for v in frame[name]] for name in frame}}
     for source in (frame, nullable, pl.DataFrame(columns), ArraySource(holes, ids, table[1].tolist()), holes):
         opened = genotypes(source, maf=0.05, missing=0.1)
@@ -246,6 +248,14 @@ def test_filters_include_their_limits():
         assert parts["status"][2] != "filtered_missing"
         _, parts = everything(genotypes(counts, maf=limit + 1e-9, missing=limit - 1e-9))
         assert parts["status"].tolist() == ["filtered_maf", "filtered_maf", "filtered_missing"]
+
+
+def test_infinite_values_of_both_signs_are_a_status():
+    calls = np.array([[np.inf, -np.inf, np.nan, 1.0], [0.0, 1.0, 1.0, 2.0]]).T
+    for standardize in (False, True):
+        values, parts = everything(genotypes(calls, standardize=standardize))
+        assert parts["status"].tolist() == ["infinite", ""]
+        assert (values[:, 0] == 0.0).all()
 
 
 def test_numbers_that_are_not_counts_are_analysed_as_they_are():

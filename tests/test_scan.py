@@ -6,8 +6,6 @@ import pytest
 
 import jaxlmm as lmm
 
-from scans import engine_scan
-
 EXACT = 1e-7
 """Relative difference of a scan from single fits: both are at the optimum to rounding, whose digits in λ are half of
 those of the criterion."""

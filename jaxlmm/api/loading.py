@@ -1,17 +1,69 @@
-"""``load``: whatever was saved, by the ending of its file."""
+"""``load``: whatever a file holds, by its ending."""
 
 from __future__ import annotations
 
+import re
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
-from jaxlmm import results
-from jaxlmm.genetics import read_npz
+from jaxlmm.errors import OptionError
+from jaxlmm.genetics.files import read_gcta, read_gemma, read_npz
+from jaxlmm.results import load_fit
+
+GEMMA = re.compile(r"\.[cs]XX\.txt(\.gz)?$")
 
 
-def load(path: str | PathLike[str]) -> Any:
-    """Return what was saved to ``path``."""
-    if Path(path).suffix == ".npz":
+def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
+    """Return the fit or the known matrix that a file holds.
+
+    Parameters
+    ----------
+    path
+        - ``.json``: what :meth:`jaxlmm.Fit.save` wrote. The fit prints, tabulates, predicts on other data and saves as
+          it did, to the last digit. It holds no rows: what needs them (fitted values, residuals, matrices, ``refit``,
+          ``update``) raises a ``DataError`` that says so.
+        - ``.npz``: what ``Relationship.save`` wrote.
+        - ``.grm.bin``: the matrix of GCTA, with ``.grm.id`` beside it.
+        - ``.cXX.txt``, ``.sXX.txt``: the matrix of GEMMA, also with ``.gz``.
+    labels
+        For a matrix of GEMMA alone, which has no ids: the ``.fam`` file that GEMMA read, or the ids of all individuals
+        in its order.
+
+    Returns
+    -------
+    Fit or Relationship
+        Loading evaluates nothing. Predicting evaluates the formula in the file, and a formula is code: never predict
+        from a file of an untrusted source.
+
+    Raises
+    ------
+    DataError, KinshipError
+        If it is another kind of file, incomplete, or of another version of the layout.
+    OptionError
+        If ``labels`` are given where the file has its own.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fit.save(f"{folder}/sleep.json")
+    ...     again = lmm.load(f"{folder}/sleep.json")
+    >>> str(again.summary()) == str(fit.summary())
+    True
+    >>> again.predict({"Subject": ["308"], "Days": [10]}).round(2)
+       estimate
+    0    450.33
+    """
+    name = str(path)
+    if GEMMA.search(name):
+        return read_gemma(path, labels)
+    if labels is not None:
+        raise OptionError(f"labels: expected none with {name}, whose ids stand in the file.")
+    if name.endswith(".npz"):
         return read_npz(path)
-    return results.load(path)
+    if name.endswith(".grm.bin"):
+        return read_gcta(path)
+    return load_fit(path)

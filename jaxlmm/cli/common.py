@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,24 +18,24 @@ USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
 Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
 
 
-def readers() -> dict[str, Callable[[Path], Any]]:
+def readers() -> dict[str, Callable[..., Any]]:
     """Return what reads a table, by the ending of its file."""
     import pandas as pd
 
     return {
         ".csv": pd.read_csv,
-        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".tsv": functools.partial(pd.read_csv, sep="\t"),
         ".parquet": pd.read_parquet,
     }
 
 
-def read(path: Path) -> Any:
+def read(path: Path, what: str = "DATA") -> Any:
     """Return the table of a file."""
     known = readers()
     if path.suffix not in known:
-        stop(f"DATA: expected a file ending in {', '.join(known)}, got {path}.", USAGE_ERROR)
+        stop(f"{what}: expected a file ending in {', '.join(known)}, got {path}.", USAGE_ERROR)
     if not path.exists():
-        stop(f"DATA: {path} does not exist.", DATA_ERROR)
+        stop(f"{what}: {path} does not exist.", DATA_ERROR)
     return known[path.suffix](path)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, read, readers, stop
+from jaxlmm.cli.known import Kinship, matrices
 
 SHOWN = 10
 """Rows of a table that are printed."""
@@ -27,9 +28,6 @@ Data = Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet file.")]
 Criterion = Annotated[Method, typer.Option(help="The criterion.", case_sensitive=False)]
 Weights = Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")]
 Offset = Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")]
-Kinship = Annotated[
-    list[str] | None, typer.Option(help="GROUP=FILE: a known matrix (.csv with ids as first column). Repeatable.")
-]
 Residual = Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")]
 Solver = Annotated[str, typer.Option(help="auto, moments, blocked or dense.")]
 Responses = Annotated[
@@ -82,7 +80,7 @@ def fit(
             method=method.value,
             weights=weights,
             offset=offset,
-            kinship=_matrices(kinship or [], frame),
+            kinship=matrices(kinship or [], frame),
             residual=residual,
             solver=solver,
         )
@@ -122,7 +120,7 @@ def fit_many(
             method=method.value,
             weights=weights,
             offset=offset,
-            kinship=_matrices(kinship or [], frame),
+            kinship=matrices(kinship or [], frame),
             residual=residual,
             solver=solver,
         )
@@ -150,21 +148,6 @@ def _responses(arguments: list[str], data: Any) -> Any:
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
     return read(Path(files[0])) if files else arguments or None
-
-
-def _matrices(arguments: list[str], data: Any) -> dict[str, Any]:
-    import pandas as pd
-
-    found = {}
-    for argument in arguments:
-        group, separator, file = argument.partition("=")
-        if not separator or not Path(file).exists():
-            stop(f"--kinship: expected GROUP=FILE with an existing file, got {argument!r}.", USAGE_ERROR)
-        matrix = pd.read_csv(file, index_col=0)
-        kind = data[group].dtype if group in data else object
-        matrix.index, matrix.columns = matrix.index.astype(kind), matrix.columns.astype(kind)
-        found[group] = matrix
-    return found
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jaxlmm.cli.common import Force, app, check_out, exit_codes
+from jaxlmm.cli.common import Force, app, check_out, exit_codes, read
 
 
 class Scale(enum.StrEnum):
@@ -16,6 +16,13 @@ class Scale(enum.StrEnum):
 
     centered = "centered"
     standardized = "standardized"
+
+
+class Chromosome(enum.StrEnum):
+    """Which alleles are compared."""
+
+    autosome = "autosome"
+    X = "X"
 
 
 @app.command()
@@ -37,6 +44,44 @@ def grm(
     with exit_codes():
         matrix = lmm.genetics.grm(
             genotypes, scale=scale.value, maf=maf, missing=missing, exclude_chromosome=exclude_chromosome
+        )
+        matrix.save(out)
+    typer.echo(f"{matrix}\nThe matrix is in {out}.")
+
+
+@app.command()
+def kinship(
+    pedigree: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet file with a row for each individual.")],
+    out: Annotated[Path, typer.Option(help="Write the matrix to this .npz file, for --kinship id=2*FILE.")],
+    id: Annotated[str, typer.Option(help="The column of ids.")] = "id",
+    father: Annotated[str, typer.Option(help="The column of fathers: 0 or nothing if not known.")] = "father",
+    mother: Annotated[str, typer.Option(help="The column of mothers.")] = "mother",
+    sex: Annotated[str, typer.Option(help="The column of sexes: 1 or M, 2 or F, 0 or nothing if not known.")] = "sex",
+    family: Annotated[
+        str | None, typer.Option(help="The column of families, where ids are unique within families alone.")
+    ] = None,
+    relations: Annotated[
+        Path | None, typer.Option(help="A file of twins with columns id1, id2, code (1 or MZ, 2 or DZ, 3 or UZ).")
+    ] = None,
+    chromosome: Annotated[Chromosome, typer.Option(help="Autosomes, or the X chromosome.")] = Chromosome.autosome,
+    force: Force = False,
+) -> None:
+    """Compute the kinship coefficients of a pedigree: 0.5 with oneself, 0.25 between parent and child."""
+    check_out(out, (".npz",), force)
+    import jaxlmm as lmm
+
+    people = read(pedigree, "PEDIGREE")
+    twins = None if relations is None else read(relations, "--relations")
+    with exit_codes():
+        matrix = lmm.genetics.kinship(
+            people,
+            id=id,
+            father=father,
+            mother=mother,
+            sex=sex,
+            family=family,
+            relations=twins,
+            chromosome=chromosome.value,
         )
         matrix.save(out)
     typer.echo(f"{matrix}\nThe matrix is in {out}.")

@@ -2,7 +2,6 @@
 
 from jaxlmm.genetics.alleles import allele_counts
 from jaxlmm.genetics.arrays import ArraySource
-from jaxlmm.genetics.files import read_npz
 from jaxlmm.genetics.from_markers import grm
 from jaxlmm.genetics.from_pedigree import kinship
 from jaxlmm.genetics.genotypes import Genotypes, genotypes
@@ -19,6 +18,5 @@ __all__ = [
     "genotypes",
     "grm",
     "kinship",
-    "read_npz",
     "relationship",
 ]

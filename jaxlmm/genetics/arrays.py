@@ -95,6 +95,7 @@ def frame_source(frame: pd.DataFrame, *, name: str = "genotypes") -> ArraySource
             f"{name}: expected numeric columns, one per variant, and sample ids as index; column {wrong[0]!r} is "
             f"{frame[wrong[0]].dtype}. Use set_index for a column of ids, allele_counts for letters."
         )
-    missing = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in frame.dtypes)
-    values = frame.to_numpy(np.float64, na_value=np.nan) if missing else frame.to_numpy()
+    values = frame.to_numpy()
+    if values.dtype == object:  # columns of several types, or missing values of nullable ones
+        values = frame.to_numpy(np.float64, na_value=np.nan)
     return ArraySource(values, list(frame.index), list(frame.columns), name=name)

@@ -113,36 +113,41 @@ def prepare(calls: NumpyArray, markers: NumpyArray, how: Preparation, judged: Nu
         list(STATUSES)[1:],
         "",
     ).astype(object)
-    values = _filled(_coded(calls, how.coding))
-    if how.standardize:
+    calls[:, status != ""] = 0.0
+    values = _coded(calls, how.coding)
+    _fill(values, seen.holes if judged is None else np.flatnonzero(np.isnan(values.sum(axis=0))))
+    if how.standardize and len(values) > 1:
         values -= values.mean(axis=0)
-        deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
-        values /= np.where(deviation > 0.0, deviation, 1.0)
-    values[:, status != ""] = 0.0
+        values /= np.where(status == "", values.std(axis=0, ddof=1), 1.0)
     return Block(markers, values, frequency, seen.n_called, status)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Summary:
+    """What is to be known of each column; ``holes`` are the numbers of those with missing calls."""
+
     n_called: NumpyArray
     total: NumpyArray
     low: NumpyArray
     high: NumpyArray
+    holes: NumpyArray
 
 
 def _summary(calls: NumpyArray) -> _Summary:
-    """Return what is to be known of each column; NaN, without a warning, where nothing was called."""
-    total, low, high = calls.sum(axis=0), calls.min(axis=0), calls.max(axis=0)
+    """Summarize columns; where nothing was called, ``low`` is above ``high``."""
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        total, low, high = calls.sum(axis=0), calls.min(axis=0), calls.max(axis=0)
     n_called = np.full(calls.shape[1], len(calls), np.int64)
     holes = np.flatnonzero(np.isnan(total))
     if holes.size:
         part = calls[:, holes]
         absent = np.isnan(part)
         n_called[holes] -= absent.sum(axis=0)
-        total[holes] = np.where(absent, 0.0, part).sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            total[holes] = np.where(absent, 0.0, part).sum(axis=0)
         low[holes] = np.where(absent, np.inf, part).min(axis=0)
         high[holes] = np.where(absent, -np.inf, part).max(axis=0)
-    return _Summary(n_called, total, low, high)
+    return _Summary(n_called, total, low, high, holes)
 
 
 def _coded(counts: NumpyArray, coding: str) -> NumpyArray:
@@ -153,13 +158,11 @@ def _coded(counts: NumpyArray, coding: str) -> NumpyArray:
     return counts
 
 
-def _filled(values: NumpyArray) -> NumpyArray:
-    """Put the mean of the calls where there is none, in place."""
-    holes = np.flatnonzero(np.isnan(values.sum(axis=0)))
+def _fill(values: NumpyArray, holes: NumpyArray) -> None:
+    """Put the mean of the calls where there is none, in place; ``holes`` are the columns where that is so."""
     if holes.size:
         part = values[:, holes]
         absent = np.isnan(part)
         n_called = np.maximum(len(part) - absent.sum(axis=0), 1)
         means = np.where(absent, 0.0, part).sum(axis=0) / n_called
         values[:, holes] = np.where(absent, means, part)
-    return values

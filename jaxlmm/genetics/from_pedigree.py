@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
-from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, choose
+from jaxlmm.genetics.descent import coefficients
 from jaxlmm.genetics.labels import quoted
-from jaxlmm.genetics.pedigree import MALE, UNKNOWN_SEX, Pedigree, generations, read_pedigree
+from jaxlmm.genetics.pedigree import UNKNOWN_SEX, read_pedigree
 from jaxlmm.genetics.relationship import Relationship, canonical
 from jaxlmm.genetics.twins import with_twins
 
@@ -70,7 +68,7 @@ def kinship(
     Notes
     -----
     Generation by generation, from the kinship of parents (Lange 2002, *Mathematical and Statistical Methods for
-    Genetic Analysis*, section 5.2), on sparse matrices: time and memory grow with the pairs of relatives. The X
+    Genetic Analysis*, section 5.2): time and memory grow with the pairs of relatives, not with n². The X
     chromosome is treated as in the R package kinship2 (Sinnwell, Therneau and Schaid 2014, *Human Heredity* 78:91-93).
 
     Examples
@@ -101,38 +99,5 @@ def kinship(
             f"pedigree: the X chromosome needs everybody's sex, got none for {unknown.size} individuals, the first is "
             f"{quoted(people.labels[unknown[0]])}; add it, or leave out those without children."
         )
-    depth = generations(people)
-    order = np.argsort(depth, kind="stable")
-    place = np.empty(order.size, np.int64)
-    place[order] = np.arange(order.size)
-    phi = _by_generation(people, depth, order, place, on_x)
-    rows = place[genome]
-    return Relationship(labels, canonical(phi[rows][:, rows]))
-
-
-def _by_generation(
-    people: Pedigree, depth: NumpyArray, order: NumpyArray, place: NumpyArray, on_x: bool
-) -> sparse.csr_array:
-    """Return the kinship coefficients (n, n) with individuals in ``order``: parents before their children."""
-    haploid = on_x & (people.sex[order] == MALE)
-    counts = np.bincount(depth)
-    ends = np.cumsum(counts)
-    phi = sparse.csr_array(sparse.diags_array(np.where(haploid[: ends[0]], 1.0, 0.5)))
-    for before, after in itertools.pairwise(ends):
-        new, single = order[before:after], haploid[before:after]
-        fathers, mothers = (_rows_of(place, parents[new], before) for parents in (people.father, people.mother))
-        own = np.where(single, 1.0, 0.5 * (1 + (fathers @ phi).multiply(mothers).sum(axis=1)))
-        from_father, from_mother = np.where(single, 0.0, 0.5), np.where(single, 1.0, 0.5)
-        passed = sparse.diags_array(from_father) @ fathers + sparse.diags_array(from_mother) @ mothers
-        to_older = passed @ phi
-        to_same = to_older @ passed.T
-        to_same = to_same + sparse.diags_array(own - to_same.diagonal())
-        phi = sparse.csr_array(sparse.block_array([[phi, to_older.T], [to_older, to_same]]))
-    return phi
-
-
-def _rows_of(place: NumpyArray, parents: NumpyArray, before: int) -> sparse.csr_array:
-    """Return the matrix (k, before) that takes the row of each parent, and zeros where there is none."""
-    known = np.flatnonzero(parents >= 0)
-    entries = (np.ones(known.size), (known, place[parents[known]]))
-    return sparse.csr_array(sparse.coo_array(entries, shape=(parents.size, before)))
+    phi = coefficients(people, on_x)
+    return Relationship(labels, canonical(phi[genome][:, genome]))

@@ -1,4 +1,4 @@
-"""Labels of individuals: text or numbers, each once, and where one set of them stands in another."""
+"""Labels of individuals: each once, and where one set of them stands in another, compared as text."""
 
 from __future__ import annotations
 
@@ -9,82 +9,96 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
+from jaxlmm.genetics.ids import text_ids
 
 
 def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
-    """Return ids as an index of text, or of numbers; whole numbers are integers, as text is never made a number.
+    """Return ids as an index of integers if all of them are whole numbers, else of text.
 
     Raises
     ------
     KinshipError
-        If an id is missing, is neither text nor a number, or occurs twice while they must be ``unique``, or if some are
-        text and some numbers.
+        If an id is missing, is neither text nor a whole number, or occurs twice while they must be ``unique``.
     """
     if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
         raise KinshipError(f"{what}: expected a sequence of ids, got {ids!r}.")
-    values = ids if isinstance(ids, pd.Index | pd.Series | np.ndarray | pd.api.extensions.ExtensionArray) else list(ids)
-    if isinstance(values, np.ndarray) and values.ndim != 1:
-        raise KinshipError(f"{what}: expected a sequence of ids, got an array of shape {values.shape}.")
-    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
-        values = np.asarray(values)
-    index = pd.Index(values, name=None).infer_objects()
-    missing = np.flatnonzero(index.isna())
+    if isinstance(ids, np.ndarray) and ids.ndim != 1:
+        raise KinshipError(f"{what}: expected a sequence of ids, got an array of shape {ids.shape}.")
+    column = pd.Series(ids if hasattr(ids, "dtype") else list(ids)).reset_index(drop=True)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = pd.Series(np.asarray(column))
+    missing = np.flatnonzero(column.isna())
     if missing.size:
         raise KinshipError(
             f"{what}: expected an id for everybody, got {missing.size} missing, the first in row {missing[0]}."
         )
-    index = _plain(index, what)
+    index = _plain(column.infer_objects(), what)
     if unique and index.has_duplicates:
         twice = index[index.duplicated()]
-        raise KinshipError(
-            f"{what}: expected each id once, got {quoted(twice[0])} {int((index == twice[0]).sum())} times."
-        )
+        times = int((index == twice[0]).sum())
+        raise KinshipError(f"{what}: expected each id once, got id {quoted(twice[0])} in {times} places.")
     return index
 
 
-def _plain(index: pd.Index, what: str) -> pd.Index:
-    if pd.api.types.is_integer_dtype(index.dtype):
-        return pd.Index(index.to_numpy(np.int64))
-    if pd.api.types.is_float_dtype(index.dtype):
-        numbers = index.to_numpy(float)
-        whole = np.isfinite(numbers).all() and (numbers == np.round(numbers)).all() and (abs(numbers) < 2**53).all()
-        return pd.Index(numbers.astype(np.int64) if whole else numbers)
-    if pd.api.types.is_string_dtype(index.dtype) and all(isinstance(label, str) for label in index):
-        return pd.Index(index.astype(object).tolist()) if len(index) else index
-    kinds = sorted({type(label).__name__ for label in index})
-    mixed = "; write all of them as text, for example with astype(str)" if len(kinds) > 1 else ""
-    raise KinshipError(f"{what}: expected ids that are all text or all numbers, got {' and '.join(kinds)}{mixed}.")
+def _plain(column: pd.Series, what: str) -> pd.Index:
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return pd.Index(column.to_numpy(np.int64))
+    if pd.api.types.is_float_dtype(column.dtype):
+        numbers = column.to_numpy(float)
+        whole = np.isfinite(numbers) & (numbers == np.round(numbers)) & (abs(numbers) < 2**53)
+        if whole.all():
+            return pd.Index(numbers.astype(np.int64))
+        raise KinshipError(f"{what}: expected ids, text or whole numbers, got {numbers[~whole][0]}.")
+    if pd.api.types.is_bool_dtype(column.dtype) or not all(isinstance(label, str | int | float) for label in column):
+        raise KinshipError(f"{what}: expected ids, text or whole numbers, got {column.iloc[0]!r} ({column.dtype}).")
+    return pd.Index(text_ids(column).tolist())
 
 
 def quoted(label: object) -> str:
-    """Return a label as it is written in a message: text in quotation marks, so that ``'1'`` differs from ``1``."""
+    """Return a label as it is written in a message: text in quotation marks."""
     return repr(label) if isinstance(label, str) else str(label)
 
 
-def kind_of(labels: pd.Index) -> str:
-    """Return ``"numbers"`` or ``"text"``."""
-    return "numbers" if pd.api.types.is_numeric_dtype(labels.dtype) else "text"
+def alike(label: object, labels: pd.Index) -> str:
+    """Return a hint if one of ``labels`` differs from ``label`` in spaces, capitals or leading zeros alone.
+
+    >>> alike(" a1", pd.Index(["A1", "A2"]))
+    " Its 'A1' differs in spaces, capitals or leading zeros alone: write them alike."
+    """
+    wanted = _core(label)
+    close = [other for other in labels if _core(other) == wanted]
+    same = "differs in spaces, capitals or leading zeros alone: write them alike."
+    return f" Its {quoted(close[0])} {same}" if close else ""
+
+
+def _core(label: object) -> str:
+    return str(label).strip().casefold().lstrip("0")
+
+
+def find(ids: pd.Index, labels: pd.Index) -> NumpyArray:
+    """Return the place (k,) of each of ``ids`` (k,) among unique ``labels`` (n,), -1 where it is not there.
+
+    They are compared as text, so that 12345 is ``"12345"``.
+    """
+    if ids.dtype != labels.dtype:
+        ids, labels = pd.Index(text_ids(ids)), pd.Index(text_ids(labels))
+    return np.asarray(labels.get_indexer(ids))
 
 
 def place(ids: pd.Index, labels: pd.Index, what: str) -> NumpyArray:
-    """Return the place (k,) of each of ``ids`` (k,) among unique ``labels`` (n,).
+    """Return what :func:`find` does, if all are there.
 
     Raises
     ------
     KinshipError
-        If some are not there.
+        If some are not.
     """
-    places = np.asarray(labels.get_indexer(ids))
-    absent = pd.unique(ids[places < 0].to_numpy())
-    if absent.size:
-        first, known = quoted(absent[0]), quoted(labels[0]) if len(labels) else ""
-        message = f"{what}: {absent.size} of {ids.nunique()} ids are not in the matrix, the first is {first}; "
-        if len(labels) and kind_of(ids) != kind_of(labels):
-            message += (
-                f"they are {kind_of(ids)}, and the matrix has {kind_of(labels)} such as {known}. Give both the same "
-                "type: read the ids as text in both files (dtype=str), or convert with astype."
-            )
-        else:
-            message += f"the matrix has {len(labels)} ids, such as {known}." if len(labels) else "the matrix is empty."
-        raise KinshipError(message)
+    places = find(ids, labels)
+    absent = ids[places < 0].unique()
+    if len(absent):
+        has = f"{len(labels)} ids such as {', '.join(map(quoted, labels[:3]))}" if len(labels) else "no ids"
+        raise KinshipError(
+            f"{what}: {len(absent)} of {ids.nunique()} ids are not in the matrix, the first is {quoted(absent[0])}; "
+            f"the matrix has {has}.{alike(absent[0], labels)}"
+        )
     return places

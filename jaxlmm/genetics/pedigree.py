@@ -10,7 +10,8 @@ import pandas as pd
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, nearest
-from jaxlmm.genetics.labels import as_labels, kind_of, quoted
+from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.labels import alike, as_labels, find, quoted
 
 UNKNOWN = ("", "0", ".", "NA")
 """What stands for a parent who is not known, beside missing values and the number 0; nobody may have such an id."""
@@ -54,7 +55,7 @@ def read_pedigree(
         sex = None  # the default name; nothing but a check depends on it
     for role, name in (("id", id), ("father", father), ("mother", mother), ("sex", sex), ("family", family)):
         if (name is not None or (role == "sex" and needs_sex)) and present.count(name) != 1:
-            hint = f"write {role}= with its name; {nearest(str(name), present)}"
+            hint = f"name it by {role}=; {nearest(str(name), present)}"
             raise KinshipError(f"pedigree: expected one column {name!r} ({role}), got {present.count(name)}: {hint}.")
     names = [name for name in (id, father, mother, sex, family) if name is not None]
     frame = as_frame(table, list(dict.fromkeys(names))).reset_index(drop=True)
@@ -72,16 +73,19 @@ def read_pedigree(
 
 def is_unknown(column: pd.Series) -> NumpyArray:
     """Return which entries (n,) stand for somebody who is not known."""
-    words = np.asarray(column.astype(object).where(column.notna(), "").map(str).str.strip())
-    zero = np.isin(words, ("0.0", "-0.0")) if pd.api.types.is_float_dtype(column.dtype) else False
-    return np.asarray(np.isin(words, UNKNOWN) | zero, bool)
+    words = [word.strip() for word in text_ids(column)]
+    return np.asarray(column.isna().to_numpy() | np.isin(words, UNKNOWN), bool)
 
 
-def find(ids: pd.Index, families: pd.Index | None, keys: pd.Index) -> NumpyArray:
+def find_by_key(ids: pd.Index, families: pd.Index | None, keys: pd.Index) -> NumpyArray:
     """Return the places (k,) of individuals among the keys of a pedigree, -1 for those who are not there."""
-    if families is None or not isinstance(keys, pd.MultiIndex):
-        return np.asarray(keys.get_indexer(ids))
-    return np.asarray(keys.get_indexer(pd.MultiIndex.from_arrays([families, ids])))
+    if families is None:
+        return find(ids, keys)
+    return np.asarray(keys.get_indexer(_by_family(families, ids)))
+
+
+def _by_family(families: pd.Index, ids: pd.Index) -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays([text_ids(families), text_ids(ids)])
 
 
 def _check_ids(ids: pd.Index, name: str) -> None:
@@ -97,7 +101,7 @@ def _keys(ids: pd.Index, families: pd.Index | None) -> tuple[pd.Index, pd.Index]
     """Return by what individuals are found, and their labels: the ids, or ``family:id`` where ids repeat."""
     if families is None:
         return ids, ids
-    keys = pd.MultiIndex.from_arrays([families, ids])
+    keys = _by_family(families, ids)
     return keys, pd.Index([f"{group}:{label}" for group, label in keys]) if ids.has_duplicates else ids
 
 
@@ -108,7 +112,7 @@ def _check_unique(labels: pd.Index, family: str | None) -> None:
     rows = np.flatnonzero(labels == twice[0])
     within = "; if ids are unique within families alone, name their column: family=" if family is None else ""
     raise KinshipError(
-        f"pedigree: expected each individual once, got {quoted(twice[0])} in rows {', '.join(map(str, rows))} "
+        f"pedigree: expected each individual once, got {quoted(twice[0])} in rows {', '.join(map(str, rows[:5]))} "
         f"({twice.nunique()} such ids){within}."
     )
 
@@ -122,23 +126,19 @@ def _parents(
     if not known.size:
         return places
     parents = as_labels(column.iloc[known], f"pedigree, column {name}", unique=False)
-    if kind_of(parents) != kind_of(ids):
-        raise KinshipError(
-            f"pedigree: expected parents and ids of one type, got {kind_of(parents)} such as {quoted(parents[0])} in "
-            f"column {name} and {kind_of(ids)} such as {quoted(ids[0])} as ids. Read both as text (dtype=str)."
-        )
-    places[known] = find(parents, None if families is None else families[known], keys)
+    places[known] = find_by_key(parents, None if families is None else families[known], keys)
     absent = np.flatnonzero(places[known] < 0)
     if absent.size:
         parent, child = parents[absent[0]], known[absent[0]]
-        if families is not None and parent in ids:
+        if families is not None and find(parents[absent[:1]], ids)[0] >= 0:
             home = quoted(families[int(np.flatnonzero(ids == parent)[0])])
-            hint = f"it is in family {home}: correct the family, or leave family= out if ids are unique without it"
+            hint = f"It is in family {home}: correct the family, or leave family= out if ids are unique without it."
         else:
-            hint = "add a row for each, without father and mother, or write 0 for parents who are not known"
+            hint = "Add a row for each, without father and mother, or write 0 for parents who are not known."
+        more = parents[absent].nunique() - 1
         raise KinshipError(
-            f"pedigree, column {name}: {len(pd.unique(parents[absent]))} parents are not in the pedigree, the first is "
-            f"{quoted(parent)}, {name} of {quoted(labels[child])}; {hint}."
+            f"pedigree, column {name}: expected a row for each parent, got none for {quoted(parent)}, {name} of "
+            f"{quoted(labels[child])}{f', and {more} more' if more else ''}. {hint}{alike(parent, ids)}"
         )
     own = np.flatnonzero(places == np.arange(len(labels)))
     if own.size:
@@ -155,7 +155,7 @@ def _sexes(column: pd.Series, labels: pd.Index, name: str) -> NumpyArray:
     if wrong.size:
         raise KinshipError(
             f"pedigree, column {name}: expected 1, M or male; 2, F or female; 0, 3 or nothing if unknown; got "
-            f"{given.iloc[wrong[0]]!r} for {quoted(labels[wrong[0]])}."
+            f"{quoted(given.iloc[wrong[0]])} for {quoted(labels[wrong[0]])}."
         )
     return sexes.to_numpy(np.int8)
 

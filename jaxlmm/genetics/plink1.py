@@ -17,6 +17,9 @@ from jaxlmm.genetics.source import GenotypeSource
 MAGIC = b"\x6c\x1b"
 VARIANT_MAJOR = 1
 
+NO_CALL = -127
+"""What bed-reader writes as int8 where there is no call; reading so takes half the time of reading float64."""
+
 
 class BedSource(GenotypeSource):
     """A PLINK 1 ``.bed`` file, read by bed-reader; the effect allele is A1, the first of the ``.bim`` file.
@@ -41,7 +44,10 @@ class BedSource(GenotypeSource):
 
     def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
         chosen = slice(None) if rows is None else np.asarray(rows, np.int64)
-        values: NumpyArray = self._file.read(index=(chosen, markers), dtype="float64", order="F")
+        calls = self._file.read(index=(chosen, markers), dtype="int8", order="F")
+        values: NumpyArray = calls.astype(np.float64)
+        if calls.size and calls.min() < 0:
+            values[calls == NO_CALL] = np.nan
         return values
 
 

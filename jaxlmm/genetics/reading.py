@@ -11,7 +11,8 @@ from scipy import sparse
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
-from jaxlmm.genetics.labels import as_labels, kind_of, quoted
+from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.labels import as_labels, find, quoted
 from jaxlmm.genetics.relationship import ASYMMETRY, Relationship, checked
 
 COLUMNS = ("id1", "id2", "value")
@@ -92,15 +93,13 @@ def _from_frame(frame: pd.DataFrame) -> Relationship:
         )
     rows = as_labels(frame.index, "relationship")
     columns = as_labels(frame.columns, "relationship")
-    if kind_of(rows) != kind_of(columns) and rows.map(str).equals(columns.map(str)):
-        columns = rows  # a file's header is read as text even where its first column is read as numbers
-    places = columns.get_indexer(rows)
+    places = find(rows, columns)
     if (places < 0).any():
         absent = rows[places < 0]
         raise KinshipError(
             f"relationship: expected the same ids as index and columns, got {len(absent)} in the index alone, the "
-            f"first is {quoted(absent[0])} (the index holds {kind_of(rows)}, the columns {kind_of(columns)} such as "
-            f"{quoted(columns[0])}). For a matrix from a file, read its first column as the index (index_col=0)."
+            f"first is {quoted(absent[0])} (the columns are {', '.join(map(quoted, columns[:3]))}, …). For a matrix "
+            "from a file, read its first column as the index (index_col=0)."
         )
     numeric = all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
     values = frame.to_numpy(float) if numeric else frame.to_numpy()
@@ -110,17 +109,8 @@ def _from_frame(frame: pd.DataFrame) -> Relationship:
 def _from_pairs(frame: pd.DataFrame) -> Relationship:
     names = COLUMNS if set(COLUMNS) <= set(frame.columns) else tuple(frame.columns)
     one, two = (as_labels(frame[name], f"relationship, column {name}", unique=False) for name in names[:2])
-    for name, ids in zip(names, (one, two), strict=False):
-        if pd.api.types.is_float_dtype(ids.dtype):
-            raise KinshipError(
-                f"relationship: expected ids in column {name!s} of a table of pairs, got numbers such as {ids[0]}; a "
-                "matrix needs its ids as index and as columns."
-            )
-    if kind_of(one) != kind_of(two):
-        raise KinshipError(
-            f"relationship: expected ids of one type, got {kind_of(one)} such as {quoted(one[0])} in column {names[0]} "
-            f"and {kind_of(two)} such as {quoted(two[0])} in column {names[1]}; read both as text (dtype=str)."
-        )
+    if one.dtype != two.dtype:
+        one, two = (pd.Index(text_ids(ids)) for ids in (one, two))
     value = frame[names[2]]
     if not pd.api.types.is_numeric_dtype(value.dtype):
         raise KinshipError(f"relationship: expected numbers in column {names[2]}, got {value.dtype}.")

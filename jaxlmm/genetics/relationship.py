@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
-from jaxlmm.genetics.labels import as_labels, kind_of, place, quoted
+from jaxlmm.genetics.labels import as_labels, find, place, quoted
 
 ASYMMETRY = 1e-8
 """A matrix may differ from its transpose by this much of its largest entry; it is made symmetric."""
@@ -36,7 +36,7 @@ class Relationship:
     Parameters
     ----------
     labels
-        The n ids, text or numbers, each once.
+        The n ids, whole numbers or text, each once. They are found by their text: 12345 is ``"12345"``.
     matrix
         ``(n, n)`` float64, symmetric, with rows and columns in the order of the labels: a NumPy array, or a
         ``scipy.sparse.csr_array`` that holds both triangles. It stays what it is; nothing makes a sparse one dense but
@@ -80,18 +80,14 @@ class Relationship:
         return f"<Relationship: {len(self):,} ids, {held}, mean diagonal {mean:.4g}>"
 
     def places(self, ids: Any, what: str = "relationship") -> NumpyArray:
-        """Return where each of ``ids`` (k,) stands among the labels, (k,) integers.
+        """Return where each of ``ids`` (k,) stands among the labels, (k,) integers; compared as text.
 
         Raises
         ------
         KinshipError
-            If some are not there; the message begins with ``what``, names the first and says of what type they are.
+            If some are not there; the message begins with ``what`` and names the first.
         """
-        wanted = ids if isinstance(ids, pd.Index) else as_labels(ids, what, unique=False)
-        return place(wanted, self.labels, what)
-
-    def __contains__(self, label: object) -> bool:
-        return bool(label in self.labels)
+        return place(as_labels(ids, what, unique=False), self.labels, what)
 
     def subset(self, ids: Any) -> Relationship:
         """Return the rows and columns of ``ids``, in their order.
@@ -162,12 +158,12 @@ class Relationship:
         if not isinstance(other, Relationship):
             return NotImplemented
         for one, two in ((self, other), (other, self)):
-            absent = one.labels[two.labels.get_indexer(one.labels) < 0]
+            absent = one.labels[find(one.labels, two.labels) < 0]
             if len(absent):
                 raise KinshipError(
                     f"K + D: expected the same ids in both, got {len(absent)} of {len(one)} in one alone, the first is "
-                    f"{quoted(absent[0])} ({kind_of(one.labels)}; the other's ids are {kind_of(two.labels)} such as "
-                    f"{quoted(two.labels[0])}). Take subset(ids) of both with the ids that they have in common."
+                    f"{quoted(absent[0])} (the other has {', '.join(map(quoted, two.labels[:3]))}). Take subset(ids) "
+                    "of both with the ids that they have in common."
                 )
         other = other if self.labels.equals(other.labels) else other.subset(self.labels)
         if self.is_sparse and other.is_sparse:

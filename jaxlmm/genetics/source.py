@@ -53,6 +53,8 @@ class GenotypeSource(abc.ABC):
     def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
         """Return counts of the effect allele, ``(n, s)`` float64, NaN where there is no call.
 
+        It is a new array, which will be overwritten; column-major is read fastest.
+
         Parameters
         ----------
         markers

@@ -12,8 +12,8 @@ from scipy.sparse.csgraph import connected_components
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, nearest
-from jaxlmm.genetics.labels import as_labels, kind_of, quoted
-from jaxlmm.genetics.pedigree import FEMALE, MALE, Pedigree, find
+from jaxlmm.genetics.labels import as_labels, quoted
+from jaxlmm.genetics.pedigree import FEMALE, MALE, Pedigree, find_by_key
 
 CODES = {
     1: ("1", "mz", "mz twin", "monozygotic"),
@@ -95,15 +95,13 @@ def _read(people: Pedigree, relations: Any, family: str | None) -> tuple[NumpyAr
 
 def _individuals(column: pd.Series, name: str, families: pd.Index | None, keys: pd.Index) -> NumpyArray:
     ids = as_labels(column, f"relations, column {name}", unique=False)
-    places = find(ids, families, keys)
+    places = find_by_key(ids, families, keys)
     absent = np.flatnonzero(places < 0)
     if absent.size:
-        known = keys.get_level_values(-1)
-        kinds = f" ({kind_of(ids)}; the pedigree's ids are {kind_of(known)})" if kind_of(ids) != kind_of(known) else ""
         of = f" of family {quoted(families[absent[0]])}" if families is not None else ""
         raise KinshipError(
             f"relations, column {name}: {absent.size} ids are not in the pedigree, the first is "
-            f"{quoted(ids[absent[0]])}{of}{kinds}."
+            f"{quoted(ids[absent[0]])}{of}."
         )
     return places
 
@@ -116,7 +114,7 @@ def _codes(column: pd.Series) -> NumpyArray:
     if wrong.size:
         raise KinshipError(
             f"relations, column code: expected 1 or MZ, 2 or DZ, 3 or UZ (twins of unknown zygosity), 4 or spouse; got "
-            f"{column.iloc[wrong[0]]!r} in row {wrong[0]}."
+            f"{quoted(column.iloc[wrong[0]])} in row {wrong[0]}."
         )
     return codes.to_numpy(np.int64)
 

@@ -1,4 +1,4 @@
-"""``load``: a fit from the file that it was saved to."""
+"""A fit from the file that it was saved to."""
 
 from __future__ import annotations
 
@@ -20,19 +20,8 @@ from jaxlmm.results.fit import Fit
 from jaxlmm.results.record import KIND, VERSION
 
 
-def load(path: str | PathLike[str]) -> Fit:
+def load_fit(path: str | PathLike[str]) -> Fit:
     """Return the fit that :meth:`jaxlmm.Fit.save` wrote.
-
-    It prints, tabulates, predicts on other data and saves as the fit did, to the last digit. It holds no rows: what
-    needs them (fitted values, residuals, matrices, ``refit``, ``update``) raises a ``DataError`` that says so.
-
-    Loading evaluates nothing. Predicting evaluates the formula in the file, and a formula is code: never predict from a
-    file of an untrusted source.
-
-    Parameters
-    ----------
-    path
-        The file.
 
     Raises
     ------
@@ -40,19 +29,6 @@ def load(path: str | PathLike[str]) -> Fit:
         If it is another kind of file, incomplete, or of another version of the layout.
     OSError
         If it cannot be read.
-
-    Examples
-    --------
-    >>> import tempfile, jaxlmm as lmm
-    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     fit.save(f"{folder}/sleep.json")
-    ...     again = lmm.load(f"{folder}/sleep.json")
-    >>> str(again.summary()) == str(fit.summary())
-    True
-    >>> again.predict({"Subject": ["308"], "Days": [10]}).round(2)
-       estimate
-    0    450.33
     """
     record = _checked(path, Path(path).read_bytes())
     try:

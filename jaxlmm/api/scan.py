@@ -10,37 +10,24 @@ from typing import Any
 
 import jax
 import numpy as np
-import pandas as pd
 
 from jaxlmm._precision import in_double_precision
-from jaxlmm._typing import NumpyArray
 from jaxlmm.api.call import Call
-from jaxlmm.api.many import run_many
 from jaxlmm.api.names import named_options
 from jaxlmm.api.progress import progress_bar
-from jaxlmm.api.scan_data import ScanData, lay_out
+from jaxlmm.api.scan_data import lay_out
+from jaxlmm.api.scan_task import WORDS, NullFits, Task
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.engine import Keeper, Pairs, Scanner, ScanRows, Traits, block_size, has_one_ratio
+from jaxlmm.engine import Keeper, Pairs
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.formula import ModelOptions
-from jaxlmm.genetics.blocks import STATUSES, Block
-from jaxlmm.results import FitMany, Scan, ScanHeader, words_of
-from jaxlmm.results.many_rows import patterns_of
-
-WORDS = words_of(tuple(STATUSES)[1:])
-"""The words of a scan's status codes."""
+from jaxlmm.results import Scan, ScanHeader
 
 TABLE_BYTES = 2**31
 """A table that would take more memory than this is not made."""
 
 PAIR_BYTES = 160
 """What a row of the table takes."""
-
-TOGETHER = 64
-"""Responses whose variance ratios are refitted in one pass over the markers."""
-
-PERFECT = 1e-12
-"""A response of which the fixed effects leave no larger share has nothing to explain."""
 
 
 @named_options
@@ -122,11 +109,14 @@ def scan(
     -----
     With one variance ratio (one random term of one column) fixed effects and kinship are diagonalised once, and a
     marker costs the product that rotates it (Kang et al. 2008; Zhou and Stephens 2012), whatever the covariates; the
-    optimum of its variance ratio is found on sums that take a few per cent more.
+    optimum of its variance ratio is found on sums that take a few per cent more. Any other structure is fitted by
+    its own solver: markers are tested at the variances without a marker by products with the inverse of the covariance,
+    or, refitted, by one fit each as in :func:`jaxlmm.fit_many`, which takes thousands of times as long; the print says
+    which. ``h2`` and ``variance_ratio`` are those of the one random term, and NaN where there are several parameters.
 
     Examples
     --------
-    >>> import jaxlmm as lmm
+    >>> import jaxlmm as lmm, numpy as np, pandas as pd
     >>> mice = lmm.datasets.genotypes()
     >>> people = pd.DataFrame({"id": mice.index, "y": mice["rs0007"].to_numpy() + np.arange(100) % 7})
     >>> hits = lmm.scan("y ~ (1 | id)", people, genotypes=mice, kinship="auto")
@@ -199,41 +189,29 @@ def run_scan(
     laid = lay_out(call, genotypes, responses, id, auto, interaction)
     count, keeper = len(laid.genotypes.variants), wanted.keeper()
     _check_size(count, laid.y.shape[1], keeper, wanted)
-    patterns, untested = _patterns(laid)
+    nulls = NullFits.of(laid, wanted.variances, wanted.tests)
+    task = Task(laid, nulls, wanted.tests, wanted.precision)
     markers: Counter[str] = Counter()
-    with progress_bar(count * len(patterns), progress, "markers") as done:
-        for rows, places in patterns:
-            _pattern(laid, rows, places, wanted, keeper, markers, untested, done)
+    refit = wanted.variances == "refit"
+    with progress_bar(count * len(task.patterns), progress, "markers") as done:
+        for rows, places in task.patterns:
+            markers.update(task.scan(rows, places, keeper, refit, done))
     pairs = keeper.finish()
-    columns = 1 if interaction is None else 2
     none = np.zeros(0, int)
     if pairs is None:
-        pairs = Pairs.untested(none, none, none, none.astype(float), columns)
+        pairs = Pairs.untested(none, none, none, none.astype(float), 1 if interaction is None else 2)
     elif wanted.variances == "kept":
-        pairs = _refit_kept(laid, patterns, wanted, pairs)
+        pairs = task.refitted(pairs)
     sizes = np.isfinite(laid.y).sum(axis=0)
     device = jax.devices()[0]
     header = ScanHeader(
         call.formula, call.method, wanted.variances, wanted.tests, interaction, wanted.precision, str(laid.matched),
-        laid.kinship, _engine(laid), len(patterns), dict(markers.most_common()),
-        {laid.read.names[place]: reason for place, reason in untested.items()}, keeper.n_pairs, wanted.kept,
+        laid.kinship, task.engine, len(task.patterns), dict(markers.most_common()),
+        {laid.read.names[place]: reason for place, reason in task.untested.items()}, keeper.n_pairs, wanted.kept,
         time.perf_counter() - started, f"{device} ({device.device_kind})",
     )  # fmt: skip
 
-    def null_fits() -> FitMany:
-        frame = pd.DataFrame(laid.read.values[laid.matched.kept], columns=list(laid.read.names))
-        plain = dataclasses.replace(laid.call, data=_unlabelled(laid.call.data))
-        return run_many(plain, frame, None, False)
-
-    return Scan(header, laid.read.names, laid.genotypes.variants, WORDS, pairs, sizes, keeper.everything, null_fits)
-
-
-def _unlabelled(data: Any) -> Any:
-    return data.reset_index(drop=True) if isinstance(data, pd.DataFrame) else data
-
-
-def _engine(laid: ScanData) -> str:
-    return "one variance ratio, diagonalised once" if laid.frame.design.terms else "linear model"
+    return Scan(header, laid.read.names, laid.genotypes.variants, WORDS, pairs, sizes, keeper.everything, nulls.wanted)
 
 
 def _check_size(markers: int, responses: int, keeper: Keeper, wanted: Wanted) -> None:
@@ -243,112 +221,3 @@ def _check_size(markers: int, responses: int, keeper: Keeper, wanted: Wanted) ->
             f"scan: a table of {markers:,} markers × {responses:,} responses would take {size / 2**30:.1f} GB; say "
             "what is kept by p_max=, top= or best=True."
         )
-
-
-def _patterns(laid: ScanData) -> tuple[list[tuple[NumpyArray, NumpyArray]], dict[int, str]]:
-    """Return the rows of each pattern of missing values with its responses, and which responses cannot be tested."""
-    y = laid.y
-    infinite, missing = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0)
-    untested = {int(place): "infinite" for place in np.flatnonzero(infinite)}
-    untested |= {int(place): "all_missing" for place in np.flatnonzero(missing)}
-    return patterns_of(y, np.flatnonzero(~(infinite | missing))), untested
-
-
-def _traits(
-    laid: ScanData, rows: NumpyArray, places: NumpyArray, wanted: Wanted, untested: dict[int, str]
-) -> tuple[Traits, NumpyArray, NumpyArray] | None:
-    """Return the responses of a pattern in their basis, their numbers, and the samples of the pattern."""
-    every = laid.frame.design
-    design = every.exact() if rows.size == int(every.n) else every.at_rows(rows)[0]
-    samples, persons = np.unique(laid.persons[rows], return_inverse=True)
-    moderator = None if laid.moderator is None else laid.moderator[rows]
-    if rows.size - design.n_fixed <= 1 + (moderator is not None):
-        untested |= {int(place): "too_few_rows" for place in places}
-        return None
-    panel = ScanRows.of(design, persons, samples.size, moderator, dtype=wanted.precision)
-    y = laid.y[np.ix_(rows, places)]
-    left = np.sum(panel.rotated(y) ** 2, axis=0) / np.sum((panel.root_weight[:, None] * y) ** 2, axis=0)
-    varying = left > PERFECT**2
-    for place, own in zip(places[~varying], y[:, ~varying].T, strict=True):
-        untested[int(place)] = "constant" if np.ptp(own) == 0 else "perfect_fit"
-    if not varying.any():
-        return None
-    return Traits.of(panel, y[:, varying], reml=laid.call.method == "REML"), places[varying], samples
-
-
-def _pattern(
-    laid: ScanData,
-    rows: NumpyArray,
-    places: NumpyArray,
-    wanted: Wanted,
-    keeper: Keeper,
-    markers: Counter[str],
-    untested: dict[int, str],
-    done: Any,
-) -> None:
-    """Scan all markers for the responses of one pattern."""
-    count = len(laid.genotypes.variants)
-    prepared = _traits(laid, rows, places, wanted, untested)
-    if prepared is None:
-        done(count)
-        return
-    traits, places, samples = prepared
-    refit = wanted.variances == "refit" and bool(laid.frame.design.terms)
-    step = TOGETHER if refit else places.size
-    for first in range(0, places.size, step):
-        chosen = np.arange(first, min(first + step, places.size))
-        scanner = _scanner(laid, traits.only(chosen), places[chosen], wanted, refit)
-        for block in laid.genotypes.blocks(laid.sample_ids[samples], size=_block(count, samples.size)):
-            _scan_block(scanner, block, places[chosen], keeper)
-            if first == 0:
-                markers.update(status or "tested" for status in block.status)
-                done(block.markers.size)
-
-
-def _scanner(laid: ScanData, traits: Traits, places: NumpyArray, wanted: Wanted, refit: bool) -> Scanner:
-    size = block_size(len(laid.genotypes.variants))
-    return Scanner(traits, places, refit=refit, reml=laid.call.method == "REML", tests=wanted.tests, size=size)
-
-
-def _block(markers: int, samples: int) -> int:
-    """Return how many markers are read at once: a multiple of those worked on, about 64 MB."""
-    size = block_size(markers)
-    return size * max(1, 2**23 // (size * max(samples, 1)))
-
-
-def _scan_block(scanner: Scanner, block: Block, places: NumpyArray, keeper: Keeper) -> None:
-    usable = block.keep
-    if usable.all():
-        scanner.scan(block.values, block.markers, block.frequency, keeper)
-        return
-    scanner.scan(block.values[:, usable], block.markers[usable], block.frequency[usable], keeper)
-    if keeper.everything:
-        codes = np.array([WORDS.index(word) for word in block.status[~usable]])
-        for place in places:
-            markers = block.markers[~usable]
-            response = np.full(markers.size, place)
-            keeper.add(Pairs.untested(response, markers, codes, block.frequency[~usable], scanner.columns))
-
-
-def _refit_kept(laid: ScanData, patterns: list[tuple[NumpyArray, NumpyArray]], wanted: Wanted, pairs: Pairs) -> Pairs:
-    """Return the same pairs with variance ratios refitted for each."""
-    refitted = Keeper(wanted.tests[0], None, None, False)
-    for rows, everyone in patterns:
-        places = np.intersect1d(everyone, pairs.response)
-        if not places.size:
-            continue
-        prepared = _traits(laid, rows, places, wanted, {})
-        assert prepared is not None
-        traits, _, samples = prepared
-        for t, place in enumerate(places):
-            markers = np.sort(pairs.marker[pairs.response == place])
-            chosen = np.zeros(len(laid.genotypes.variants), bool)
-            chosen[markers] = True
-            scanner = _scanner(
-                laid, traits.only(np.array([t])), np.array([place]), wanted, bool(laid.frame.design.terms)
-            )
-            for block in laid.genotypes.select(chosen).blocks(laid.sample_ids[samples]):
-                scanner.scan(block.values, markers[block.markers], block.frequency, refitted)
-    found = refitted.finish()
-    assert found is not None
-    return found

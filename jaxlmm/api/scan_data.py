@@ -117,7 +117,7 @@ def _ids(table: Any, column: str | None, genotypes: Any, opened: Genotypes) -> A
 def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:
     """Return the call on some rows of its data."""
     frame = as_frame(table, list(table.columns))[kept]
-    changes = {}
+    changes: dict[str, Any] = {}
     for name in ("weights", "offset"):
         value = getattr(call.options, name)
         if value is not None and not isinstance(value, str):
@@ -132,7 +132,8 @@ def _with_grm(call: Call, group: str, opened: Genotypes, analysed: NumpyArray) -
     levels = pd.Index(as_frame(as_table(call.data), [group])[group].dropna().unique())
     places = match_samples(levels, opened.sample_ids).rows
     known = Relationship(levels, everyone.matrix[np.ix_(places, places)])
-    options = dataclasses.replace(call.options, kinship={group: known})
+    kinship: Any = {group: known}
+    options = dataclasses.replace(call.options, kinship=kinship)
     return dataclasses.replace(call, options=options), f"{group}: centered GRM of {sums.count:,} markers"
 
 

@@ -43,6 +43,13 @@ class Pairs(NamedTuple):
             response, marker, status.astype(np.int8), none, frequency, none, none, each, each, each, none, none, none
         )
 
+    def blanked(self, which: NumpyArray) -> Self:
+        """Return the same without the numbers of some pairs (k,)."""
+        if not which.any():
+            return self
+        names = ("ratio", "share", "estimate", "std_error", "wald", "joint", "lrt", "score")
+        return self._replace(**{name: np.where(which, np.nan, getattr(self, name)) for name in names})
+
     def at(self, chosen: NumpyArray) -> Pairs:
         """Return some of the pairs."""
         return Pairs(*(values[..., chosen] for values in self))

@@ -41,7 +41,8 @@ class Panel(Struct):
     """Markers of q persons on n rows, in a basis of n − p.
 
     ``rotations`` (c, n − p, q) take a marker to its c rotated columns, ``lengths`` (c, q) the squares of its values to
-    those of the columns; ``kept`` (r, n − p) are weights of the basis and ``at_zero`` (r,) their combination at λ = 0; ``centred`` () is 1 where the fixed effects hold a constant, which is then taken from each marker.
+    those of the columns; ``kept`` (r, n − p) are weights of the basis and ``at_zero`` (r,) their combination at λ = 0;
+    ``centred`` () is 1 where the fixed effects hold a constant, which is then taken from each marker.
     """
 
     rotations: Array
@@ -56,7 +57,8 @@ class Rows:
     """The rows of a pattern on the host.
 
     ``basis`` is decomposed; ``root_weight`` and ``offset`` (n,) as in the design; ``mean_diagonal`` () is the mean of
-    M's diagonal without weights, by which a ratio becomes a share of variance; ``linear`` says that M is zero; ``panel`` is on the device.
+    M's diagonal without weights, by which a ratio becomes a share of variance; ``linear`` says that M is zero; ``panel``
+    is on the device.
     """
 
     basis: ScanBasis

@@ -64,7 +64,7 @@ class Scanner:
             g = np.zeros((self.size, values.shape[0]))
             g[: some.size] = values[:, start : start + self.size].T
             centred, kept, left = products(self.panel, g)
-            collinear = ~(np.asarray(left)[: some.size] > COLLINEAR)
+            collinear = np.logical_not(np.asarray(left)[: some.size] > COLLINEAR)
             if self.refit:
                 for t in range(self.numbers.size):
                     keeper.add(self._refitted(t, some, share, centred, kept, collinear))
@@ -96,7 +96,7 @@ class Scanner:
             return jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], found)
 
         found = optimum(self.by_ml)
-        tested = wald(found.sums.a, found.sums.b, found.sums.squares, self.count)
+        tested = wald(*map(np.asarray, found.sums), self.count)
         lrt, score = nothing, nothing
         if "lrt" in self.tests:
             likely = found if self.by_ml else optimum(True)
@@ -158,9 +158,10 @@ class Scanner:
             pair = np.array(np.nonzero(np.asarray(mask)))
         if not pair.shape[1]:
             return
-        taken = {which: tuple(_taken(part, pair) for part in parts) for which, parts in sums.items()}
+        taken = {which: [_taken(part, pair) for part in parts] for which, parts in sums.items()}
         t, j = chosen[pair[0]], pair[1]
-        tested = wald(*taken["wald"], self.traits.wald.squares[t], self.count)
+        a, b = taken["wald"]
+        tested = wald(a, b, self.traits.wald.squares[t], self.count)
         lrt = score = np.full(t.size, np.nan)
         if "likelihood" in taken:
             explained, squares = solved(*taken["likelihood"])[2], self.traits.likelihood.squares[t]
@@ -183,14 +184,8 @@ def block_size(markers: int, largest: int = 1024) -> int:
 
 
 def _without(pairs: Pairs, collinear: NumpyArray) -> Pairs:
-    """Take the numbers of markers that are collinear away."""
-    if not collinear.any():
-        return pairs
-    blank = {
-        name: np.where(collinear, np.nan, getattr(pairs, name))
-        for name in ("ratio", "share", "estimate", "std_error", "wald", "joint", "lrt", "score")
-    }
-    return pairs._replace(status=np.where(collinear, NOT_TESTED, pairs.status).astype(np.int8), **blank)
+    """Take the numbers of markers that are collinear away, and say why."""
+    return pairs.blanked(collinear)._replace(status=np.where(collinear, NOT_TESTED, pairs.status).astype(np.int8))
 
 
 def _taken(values: jax.Array, pair: NumpyArray) -> NumpyArray:

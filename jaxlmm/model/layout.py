@@ -49,7 +49,7 @@ class Layout(Struct):
         return cls(
             tuple(term.structure for term in design.terms),
             tuple(term.coords for term in design.terms),
-            tuple(term.root for term in design.terms),
+            design.roots(),
             design.residual.structure if design.residual else None,
             design.residual.coords if design.residual else None,
         )

@@ -13,6 +13,9 @@ from jaxlmm.model.design import Design, Term
 RANK_TOLERANCE = 1e-11
 """A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""
 
+NEARLY_SINGULAR = 1e-10
+"""Of the largest variance, a smaller one given the others may be rounding."""
+
 LARGE = 500
 """In a larger cluster with as many effects as rows, the basis is taken to be that of the rows."""
 
@@ -81,9 +84,20 @@ def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
         columns[place, local.reshape(-1), np.asarray(term.positions)[rows]] = z[:, 0]
     if grouping.relation is None:
         return ClusterTerm(columns, levels, None)
-    values, vectors = np.linalg.eigh(grouping.relation.among(levels))
-    root = vectors * np.sqrt(not_rounding(values))
-    return ClusterTerm(np.einsum("nlq,lj->njq", columns, root), levels, root)
+    root = _root(grouping.relation.among(levels))
+    return ClusterTerm(np.moveaxis(np.moveaxis(columns, 2, 0) @ root, 0, 2), levels, root)
+
+
+def _root(matrix: NumpyArray) -> NumpyArray:
+    """Return a root of a covariance matrix, by Cholesky, or by its eigenvectors where it is nearly singular."""
+    try:
+        root = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        root = np.zeros_like(matrix)
+    if np.diagonal(root).min() ** 2 > NEARLY_SINGULAR * np.diagonal(matrix).max():
+        return root
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(not_rounding(values)))
 
 
 def not_rounding(values: NumpyArray) -> NumpyArray:

@@ -112,9 +112,7 @@ class Task:
         samples = np.unique(self.laid.persons[rows])
         size = _block(len(genotypes.variants), samples.size)
         for number, (scanner, own) in enumerate(self._scanners(rows, places, refit)):
-            for block in genotypes.blocks(
-                self.laid.sample_ids[samples], size=_block(len(genotypes.variants), samples.size)
-            ):
+            for block in genotypes.blocks(self.laid.sample_ids[samples], size=size):
                 _scan_block(scanner, block, own, keeper)
                 if number == 0:
                     words += [status or "tested" for status in block.status]

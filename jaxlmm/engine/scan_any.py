@@ -139,7 +139,7 @@ class AnyScanner:
 
     def _fitted(self, likelihood: Likelihood, on_basis: NumpyArray, triangle: NumpyArray, s: int) -> Any:
         """Fit the response with each of s markers; return estimates, their errors, the joint F, status and deviance."""
-        good = np.isfinite(on_basis).all(axis=(0, 1))[:s] & np.isfinite(triangle).all(axis=(0, 1))[:s]
+        good = np.isfinite(np.concatenate([on_basis.sum(axis=1), triangle.sum(axis=1)])).all(axis=0)[:s]
         c, failed = self.columns, 4
         estimate, std_error = (np.full((c, s), np.nan) for _ in range(2))
         joint, value, status = np.full(s, np.nan), np.full(s, np.nan), np.full(s, failed)

@@ -57,8 +57,8 @@ class Rows:
     """The rows of a pattern on the host.
 
     ``basis`` is decomposed; ``root_weight`` and ``offset`` (n,) as in the design; ``mean_diagonal`` () is the mean of
-    M's diagonal without weights, by which a ratio becomes a share of variance; ``linear`` says that M is zero; ``panel``
-    is on the device.
+    M's diagonal without weights, by which a ratio becomes a share of variance; ``linear`` says that M is zero;
+    ``panel`` is on the device.
     """
 
     basis: ScanBasis

@@ -96,7 +96,8 @@ class Scanner:
             return jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], found)
 
         found = optimum(self.by_ml)
-        tested = wald(*map(np.asarray, found.sums), self.count)
+        a, b, squares = (np.asarray(part) for part in found.sums)
+        tested = wald(a, b, squares, self.count)
         lrt, score = nothing, nothing
         if "lrt" in self.tests:
             likely = found if self.by_ml else optimum(True)

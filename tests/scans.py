@@ -61,12 +61,13 @@ def synthetic100():
 
 @functools.cache
 def bxd():
-    """Phenotype, GEMMA's matrix and genotypes of the strains that have a phenotype."""
+    """Phenotype, covariates, GEMMA's matrix and genotypes of the strains that have a phenotype."""
     y = pd.read_csv(FOLDER / "bxd" / "BXD_pheno.txt", header=None)[0].to_numpy(float)
     used = np.isfinite(y)
     table = pd.read_csv(FOLDER / "bxd" / "BXD_geno.txt.gz", sep=",", header=None, skipinitialspace=True)
     K = np.loadtxt(FOLDER / "bxd" / "BXD.cXX.txt.gz")
-    data = pd.DataFrame({"id": np.flatnonzero(used), "y": y[used]})
+    covariates = np.loadtxt(FOLDER / "bxd" / "BXD_covariates2.txt")[used]
+    data = pd.DataFrame({"id": np.flatnonzero(used), "y": y[used], "a": covariates[:, 0], "b": covariates[:, 1]})
     genotypes = pd.DataFrame(table.iloc[:, 3:].to_numpy(float).T, columns=table[0])
     return data, recentred(K[np.ix_(used, used)]), genotypes[used]
 

@@ -156,7 +156,8 @@ class Task:
             yield from self._by_solver(design, y, places, persons, moderator, refit)
             return
         panel = ScanRows.of(design, persons, samples.size, moderator, dtype=self.precision)
-        traits, refit = Traits.of(panel, y, reml=self.reml), refit and bool(design.terms)
+        traits = Traits.of(panel, y, reml=self.reml, ml=bool({"lrt", "score"} & set(self.tests)))
+        refit = refit and bool(design.terms)
         size, step = block_size(len(laid.genotypes.variants)), TOGETHER if refit else places.size
         for first in range(0, places.size, step):
             chosen = np.arange(first, min(first + step, places.size))

@@ -9,6 +9,7 @@ numbers, whatever the covariates.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -59,8 +60,8 @@ class Skeleton(NamedTuple):
 class ScanBasis:
     """One pattern of rows, rotated once.
 
-    ``rotation`` (n − p, n) is Uᵀ; ``values`` (n − p,) are ξ with mean ``mean``; ``totals`` (n,) are the eigenvalues of
-    M itself, which ML needs. Weights of the n − p squares at a ratio λ are
+    ``rotation`` (n − p, n) is Uᵀ; ``values`` (n − p,) are ξ with mean ``mean``; those below ``floor`` are rounding
+    and zero. Weights of the n − p squares at a ratio λ are
 
         φ(λ) = (1 + λ mean) / (1 + λ ξ),
 
@@ -71,13 +72,14 @@ class ScanBasis:
 
     rotation: NumpyArray
     values: NumpyArray
-    totals: NumpyArray
     mean: float
     ends: NumpyArray
     nodes: NumpyArray
     kept: NumpyArray
     mixing: NumpyArray
     end_mixing: NumpyArray
+    floor: float
+    covariance: NumpyArray
     _skeleton: Skeleton
 
     @classmethod
@@ -95,10 +97,8 @@ class ScanBasis:
         """
         n = len(basis)
         rotation, values = _complement(basis, covariance)
-        totals = linalg.eigvalsh(covariance, check_finite=False) if n else np.zeros(0)
-        largest = max(float(np.max(np.abs(totals), initial=0.0)), np.finfo(float).tiny)
-        floor = n * np.finfo(float).eps * largest
-        values, totals = (np.where(part > floor, part, 0.0) for part in (values, totals))
+        floor = n * np.finfo(float).eps * max(float(np.linalg.norm(covariance)), np.finfo(float).tiny)
+        values = np.where(values > floor, values, 0.0)
         mean = float(values.mean()) if values.any() else 1.0
         low, high = max(bounds[0], 1.0 / (REACH * mean)), min(bounds[1], REACH / mean)
         count = int(np.ceil(np.log(high / low) / SPACING)) + 1
@@ -112,7 +112,21 @@ class ScanBasis:
         every = np.column_stack([_weights(values, mean, np.exp(nodes)), _weights(values, mean, ends)])
         skeleton = Skeleton.of(every)
         mixing = skeleton.solve(every)
-        return cls(rotation, values, totals, mean, ends, nodes, skeleton.kept, mixing[:, :-2], mixing[:, -2:], skeleton)
+        return cls(
+            rotation, values, mean, ends, nodes, skeleton.kept, mixing[:, :-2], mixing[:, -2:], floor, covariance,
+            skeleton,
+        )  # fmt: skip
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return int(self.rotation.shape[1])
+
+    @functools.cached_property
+    def totals(self) -> NumpyArray:
+        """The eigenvalues (n,) of M itself, which ML needs."""
+        totals = np.linalg.eigvalsh(self.covariance)
+        return np.where(totals > self.floor, totals, 0.0)
 
     @property
     def unbounded(self) -> bool:
@@ -151,7 +165,7 @@ def _complement(basis: NumpyArray, covariance: NumpyArray) -> tuple[NumpyArray, 
     """Return eigenvectors (n − p, n), as rows, and eigenvalues (n − p,) of a matrix off an orthonormal basis (n, p)."""
     n, p = basis.shape
     if p == 0:
-        values, vectors = linalg.eigh(covariance, check_finite=False)
+        values, vectors = np.linalg.eigh(covariance)
         return np.ascontiguousarray(vectors.T), values
     (reflectors, tau), _ = linalg.qr(basis, mode="raw", check_finite=False)
 
@@ -160,5 +174,5 @@ def _complement(basis: NumpyArray, covariance: NumpyArray) -> tuple[NumpyArray, 
         return np.asarray(linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, int(work[0]))[0])
 
     inner = apply("R", "N", apply("L", "T", covariance))[p:, p:]
-    values, vectors = linalg.eigh(0.5 * (inner + inner.T), check_finite=False)
+    values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))  # LAPACK's syevd: SciPy's default takes twice as long
     return np.ascontiguousarray(apply("L", "N", np.vstack([np.zeros((p, n - p)), vectors])).T), values

@@ -86,7 +86,7 @@ class Criterion(Struct):
             mixing,
             end_mixing,
             np.linalg.inv(np.vander(places, increasing=True)),
-            np.float64(basis.degrees if reml else basis.totals.size),
+            np.float64(basis.degrees if reml else basis.n),
             np.float64(reml),
         )
 

@@ -51,8 +51,8 @@ class Scanner:
         basis, self.panel = traits.rows.basis, traits.rows.panel
         self.columns = int(self.panel.rotations.shape[0])
         self.degrees = float(basis.degrees - self.columns)
-        self.count = self.degrees if reml else float(basis.totals.size)
-        self.n = float(basis.totals.size)
+        self.count = self.degrees if reml else float(basis.n)
+        self.n = float(basis.n)
         self.by_ml = not reml
         self._nulls = {"wald": traits.wald, "likelihood": traits.likelihood}
         self._numerators: dict[object, jax.Array] = {}

@@ -57,12 +57,15 @@ def log10_tail_f(statistic: NumpyArray, numerator: int, denominator: NumpyArray 
     """
     statistic, d = np.broadcast_arrays(np.asarray(statistic, float), np.asarray(denominator, float))
     odds = numerator * statistic / d
-    p = special.betainc(d / 2, numerator / 2, 1.0 / (1.0 + odds))
-    found = -np.log10(np.maximum(p, np.finfo(float).tiny))
+    x, rest = 1.0 / (1.0 + odds), odds / (1.0 + odds)  # the smaller of both keeps its digits
+    a, b = d / 2, numerator / 2
+    p = np.where(odds < 1.0, special.betaincc(b, a, rest), special.betainc(a, b, x))
+    below = np.where(p > 0.5, special.betainc(b, a, rest), 0.0)
+    found = np.where(p > 0.5, -np.log1p(-below) / np.log(10.0), -np.log10(np.maximum(p, np.finfo(float).tiny)))
     tiny = p < SMALLEST
     if tiny.any():
         found = np.array(found)
-        found[tiny] = -_log_betainc(d[tiny] / 2, numerator / 2, odds[tiny]) / np.log(10.0)
+        found[tiny] = -_log_betainc(a[tiny], b, odds[tiny]) / np.log(10.0)
     return np.where(np.isfinite(statistic), found, np.where(statistic == np.inf, np.inf, np.nan))
 
 

@@ -46,23 +46,25 @@ class Traits:
     likelihood: Null
 
     @classmethod
-    def of(cls, rows: Rows, y: NumpyArray, *, reml: bool, ratio: NumpyArray | None = None) -> Self:
-        """Rotate responses ``y`` (n, m) and find their null optima; a given ``ratio`` (m,) is taken for the first."""
+    def of(cls, rows: Rows, y: NumpyArray, *, reml: bool, ml: bool = True) -> Self:
+        """Rotate responses ``y`` (n, m) and find their null optima; without ``ml`` those by ML take no extra work."""
         basis, rotated = rows.basis, rows.rotated(y)
         of_kept = basis.kept.T @ rotated**2
-        estimated, likely = (jax.device_put(Criterion.of(basis, reml=kind)) for kind in (reml, False))
+        estimated = likely = jax.device_put(Criterion.of(basis, reml=reml))
 
-        def null(criterion: Criterion, ratio: NumpyArray | None = None) -> Null:
+        def null(criterion: Criterion) -> Null:
             found = jax.tree.map(np.asarray, null_optima(criterion, *_squares(criterion, of_kept)))
             status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
-            own = np.exp(found.log_ratio) if ratio is None else ratio
+            own = np.exp(found.log_ratio)
             if rows.linear:
                 own, status = np.zeros(y.shape[1]), np.full(y.shape[1], INTERIOR)
             mixing = basis.mixing_at(own)
             return Null(own, found.value, status.astype(np.int8), np.sum(mixing * of_kept, axis=0), mixing)
 
-        likelihood = null(likely)
-        wald = null(estimated, ratio) if reml or ratio is not None else likelihood
+        wald = likelihood = null(estimated)
+        if ml and reml:
+            likely = jax.device_put(Criterion.of(basis, reml=False))
+            likelihood = null(likely)
         return cls(rows, rotated, of_kept, estimated, likely, wald, likelihood)
 
     def only(self, chosen: NumpyArray) -> Self:

@@ -68,7 +68,6 @@ def test_synthetic100(formula, files):
 def test_bxd_where_many_ratios_are_at_a_bound():
     data, K, genotypes = bxd()
     table = gemma("bxd/BXD.lmm4.assoc.txt.gz").dropna(subset="beta")  # of one marker GEMMA has no effect
-    assert len(table) == 7319
     G = genotypes[table.index].to_numpy()
     pairs, traits = engine_scan(data, "~ a + b + (1 | id)", K, G, bounds=BOUNDS)
     check_wald(pairs, traits, G, table)

@@ -4,7 +4,7 @@ from jaxlmm.results.again import Call
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.fit import Fit, Origin
-from jaxlmm.results.loaded import load_fit
+from jaxlmm.results.loaded import load_saved
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.scan import Scan, ScanHeader, words_of
 
@@ -18,6 +18,6 @@ __all__ = [
     "Origin",
     "Scan",
     "ScanHeader",
-    "load_fit",
+    "load_saved",
     "words_of",
 ]

@@ -21,7 +21,8 @@ class ManyEstimates:
     """Fits of m responses; a response without an optimum has NaN, the status ``failed`` and a ``reason`` in words.
 
     As in :class:`jaxlmm.results.estimates.Estimates`, each with a first axis: ``beta`` (m, p), ``column_cov``
-    (m, p, p), ``report`` (m, r), ``components`` (m, terms + 1). ``n`` (m,) are the rows of each response, ``status``
+    (m, p, p), ``report`` (m, r), ``components`` (m, terms + 1). ``n_rows`` are those of
+    the design and ``n`` (m,) those of each response, ``status``
     (m,) places in ``STATUS``. ``theta`` (m, k) is written in ``frames`` (m, q, q), one per term.
     """
 
@@ -30,6 +31,7 @@ class ManyEstimates:
     names: tuple[str, ...]
     matched: str
     unmatched: int
+    n_rows: int
     n_dropped: int
     n_groups: dict[str, int]
     solver: str
@@ -112,6 +114,7 @@ class Collector:
             names=read.names,
             matched=read.matched,
             unmatched=read.unmatched,
+            n_rows=len(frame.index),
             n_dropped=frame.n_dropped,
             n_groups={name: len(level.labels) for name, level in frame.levels.items()},
             solver=choice.name,

@@ -82,7 +82,7 @@ def fit(
             method=method.value,
             weights=weights,
             offset=offset,
-            kinship=_matrices(kinship or [], frame),
+            kinship=_matrices(kinship or []),
             residual=residual,
             solver=solver,
         )
@@ -122,7 +122,7 @@ def fit_many(
             method=method.value,
             weights=weights,
             offset=offset,
-            kinship=_matrices(kinship or [], frame),
+            kinship=_matrices(kinship or []),
             residual=residual,
             solver=solver,
         )
@@ -152,19 +152,23 @@ def _responses(arguments: list[str], data: Any) -> Any:
     return read(Path(files[0])) if files else arguments or None
 
 
-def _matrices(arguments: list[str], data: Any) -> dict[str, Any]:
+def _matrices(arguments: list[str]) -> dict[str, Any]:
+    """Read GROUP=FILE: npz, or a table with ids as first column and header. A group may have several."""
     import pandas as pd
 
-    found = {}
+    import jaxlmm as lmm
+
+    found: dict[str, list[Any]] = {}
     for argument in arguments:
         group, separator, file = argument.partition("=")
         if not separator or not Path(file).exists():
             stop(f"--kinship: expected GROUP=FILE with an existing file, got {argument!r}.", USAGE_ERROR)
-        matrix = pd.read_csv(file, index_col=0)
-        kind = data[group].dtype if group in data else object
-        matrix.index, matrix.columns = matrix.index.astype(kind), matrix.columns.astype(kind)
-        found[group] = matrix
-    return found
+        if Path(file).suffix == ".npz":
+            found.setdefault(group, []).append(lmm.load(file))
+        else:
+            table = pd.read_csv(file, dtype=str)
+            found.setdefault(group, []).append(table.set_index(table.columns[0]))
+    return {group: matrices if matrices[1:] else matrices[0] for group, matrices in found.items()}
 
 
 @app.command()

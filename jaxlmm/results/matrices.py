@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.results.covariances import row_covariance, unweighted
+from jaxlmm.results.covariances import factors_at, row_covariance, unweighted
 from jaxlmm.results.effects import check_group
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
             "example those of one group."
         )
     solution = fit.solution
-    factors = solution.likelihood.layout.factors(jnp.asarray(solution.theta), solution.frames)
+    factors = factors_at(solution.likelihood.layout, solution.theta, solution.frames)
     total = row_covariance(fit.frame, factors, taken)
     return pd.DataFrame(fit.sigma**2 * total, index=index[taken], columns=index[taken])
 

@@ -4,8 +4,8 @@ Usage: python benchmarks/scan.py [SIZE] [--cases abcd] [--peers / --no-peers] [-
 
 (a) the mice's trait 1, 9,100 markers, refitted for each; (b) ten times as many markers (the same with noise), the whole
 process from files to a table; (c) 1,000 samples × 20,000 markers × 1,000 traits at null variances, those with
-p ≤ 1e-5 kept; (d) (a) with four covariates. SIZE (0 to 1) takes a share of markers, samples and traits for a trial; only the
-whole writes ``results/scan.json``.
+p ≤ 1e-5 kept; (d) (a) with four covariates. SIZE (0 to 1) takes a share of markers, samples and traits for a trial;
+only the whole writes ``results/scan.json``.
 Times are the best of three after a first run; beside them stands the time of the matrix products alone, by the same
 library in the same process. GEMMA is run with ``-lmm 1`` on the same files if it is installed.
 """

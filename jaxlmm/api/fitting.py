@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from jaxlmm.api.call import Call
 from jaxlmm.api.names import named_options
 from jaxlmm.covariance import AbstractCovariance
@@ -22,7 +20,7 @@ def fit(
     method: str = "REML",
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
-    kinship: Mapping[str, pd.DataFrame] | None = None,
+    kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
     solver: str = "auto",
@@ -42,7 +40,11 @@ def fit(
     weights, offset
         A column's name or one number per row: ``Var = sigma² / weight``; the offset is subtracted from the response.
     kinship
-        A known covariance matrix across the levels of a group, ``{group: frame}``, with ids as index and columns.
+        A known covariance across the levels of a group, ``{group: K}``: a frame with ids as index and columns, or a
+        :class:`jaxlmm.genetics.Relationship`. Ids are matched as text, in any order; K may have more of them, and must
+        be positive semidefinite (identical twins are fine). Several on one term, each with a variance (or covariance)
+        of its own: ``{group: [K1, K2]}``, called ``group[1]`` and ``group[2]``, or ``{group: {"kin": K1, "ibd": K2}}``,
+        called ``group[kin]`` and ``group[ibd]``. With ``(1 + t | group)`` the effects have covariance ``Σ ⊗ K``.
     covariance
         A structure within a term's columns, ``{group: object}``, or ``{"0 + x | g": object}``.
     residual

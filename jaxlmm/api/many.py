@@ -41,7 +41,7 @@ def fit_many(
     method: str = "REML",
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
-    kinship: Mapping[str, pd.DataFrame] | None = None,
+    kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
     solver: str = "auto",

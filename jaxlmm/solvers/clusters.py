@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxlmm._shapes import bucket
 from jaxlmm._typing import NumpyArray
 from jaxlmm.linalg import BLOCK
 from jaxlmm.model.design import Design, Term
@@ -151,6 +152,20 @@ def rounded(size: int) -> int:
     if size > BLOCK:
         return -(-size // BLOCK) * BLOCK
     return next(power for power in (4, 8, 16, BLOCK) if power >= size)
+
+
+def padded_count(count: int, size: int) -> int:
+    """Return a padded number of clusters of ``size``: the larger they are, the less padding is worth.
+
+    >>> [padded_count(300, size) for size in (8, 32, 64)]
+    [1024, 320, 300]
+    """
+    if size > BLOCK:
+        return count
+    if size <= 8 or count <= 16:
+        return bucket(count, 16)
+    step = 1 << (count.bit_length() - 3)
+    return -(-count // step) * step
 
 
 def stacked(arrays: list[NumpyArray], count: int, shape: tuple[int, ...], fill: float = 0.0) -> NumpyArray:

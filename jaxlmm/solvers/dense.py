@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._shapes import bucket
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
-from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, rounded, stacked
+from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, padded_count, rounded, stacked
 
 DEAR = 10**6
 """Multiplications of one inverse beyond which a start is looked for in few places."""
@@ -235,7 +234,7 @@ def _batch(design: Design, clusters: list[Cluster]) -> Batch:
     n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
     if design.residual is None:
         n = max(n, BLOCK)
-    count = bucket(len(clusters), 16) if m <= BLOCK else len(clusters)
+    count = padded_count(len(clusters), m)
     index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
     terms = []
     for t, term in enumerate(design.terms):

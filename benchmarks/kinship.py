@@ -4,8 +4,10 @@ Run ``python benchmarks/kinship.py [scale] [--cases NAME …]``; ``scale`` shrin
 gets the same numbers. Times are seconds, medians with their range; a peer's is also given as a multiple of ours.
 Results go to ``benchmarks/results/kinship.json`` (with a scale of 1 and all cases).
 
-The cases are what known matrices are used for where no eigenbasis serves:
+The first two cases (``one_matrix.py``) are those of an eigenbasis, the others those where none serves:
 
+one      One response on one genomic matrix of 2,000 people.
+many     5,000 responses on one genomic matrix of 500 people, beside the rotation and the optima in plain NumPy.
 two      Two genomic matrices on 1,000 people who are all related: one cluster, so each evaluation is a dense one.
 families A pedigree's matrix and households in families of 5 to 40, for 300, 600 and 1,200 families: the cost is to be
          linear, so that twice the families take less than 2.5 times as long.
@@ -32,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from one_matrix import many_responses, one_response
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
@@ -264,7 +267,19 @@ def gaw(scale: float) -> dict:
     return found
 
 
-CASES: dict[str, Callable[[float], dict]] = {"two": two, "families": household, "gaw": gaw}
+def one(scale: float) -> dict:
+    """One response on one matrix, n = 2,000."""
+    return one_response(max(int(2000 * scale), 50))
+
+
+def many(scale: float) -> dict:
+    """5,000 responses on one matrix, n = 500."""
+    return many_responses(max(int(500 * scale), 50), max(int(5000 * scale), 50))
+
+
+CASES: dict[str, Callable[[float], dict]] = {
+    "one": one, "many": many, "two": two, "families": household, "gaw": gaw,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def eigen_batches(design: Design, lengths: NumpyArray, level_rows: NumpyArray | 
 
 
 def _decomposed(relation: Relation, levels: NumpyArray, lengths: NumpyArray) -> _Cluster:
-    block = relation.dense() if levels.size == relation.size else relation.among(levels)
+    block = relation.among(levels)
     length = lengths[levels]
     seen = length > 0
     d = length[seen]

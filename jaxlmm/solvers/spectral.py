@@ -16,6 +16,9 @@ from jaxlmm.solvers.base import AbstractSolver, Effects
 from jaxlmm.solvers.eigen import EigenBatch, eigen_batches, trimmed
 from jaxlmm.solvers.weighted import Beside, Columns, log_determinant, weighted
 
+GRID = np.geomspace(0.05, 40.0, 33) ** 2
+"""Ratios at which a start is looked for: for all responses a product of two matrices."""
+
 
 class SpectralPair(NamedTuple):
     """``within`` (i, j), what no random effect touches; the ``columns`` on the eigenbasis."""
@@ -135,6 +138,23 @@ class Spectral(AbstractSolver):
         parts = [pair.columns, Beside(pair.columns.a, border.own)]
         reached, (cross, square) = weighted(0, factor.ratio, jnp.asarray(self.values), parts)
         return pair.within + reached, border.within + cross, border.square + square
+
+    @property
+    def guesses(self) -> bool:
+        return True
+
+    def guess(self, border: SpectralBorder, count: jax.Array) -> jax.Array | None:
+        """Return the best of a grid of ratios, and of the parabola there, as if the fixed effects were known."""
+        step = np.log(GRID[1] / GRID[0])
+        inverse = 1.0 / (1.0 + GRID[:, None] * jnp.asarray(self.values)[None, :])
+        square = border.square + inverse @ jnp.square(jnp.asarray(border.own))
+        value = count * jnp.log(square) - jnp.sum(jnp.log(inverse), axis=1)
+        best = jnp.clip(jnp.argmin(value), 1, GRID.size - 2)
+        before, at, after = (value[best + shift] for shift in (-1, 0, 1))
+        bend = before - 2.0 * at + after
+        vertex = jnp.where(bend > 0, 0.5 * (before - after) / jnp.where(bend > 0, bend, 1.0), 0.0)
+        found = jnp.asarray(GRID)[best] * jnp.exp(step * jnp.clip(vertex, -1.0, 1.0))
+        return jnp.reshape(found, (1, 1))
 
     def effects(self, design: Design, factors: Factors, factor: SpectralFactor, residual: jax.Array) -> Effects:
         ratio, values = factor.ratio, jnp.asarray(self.values)

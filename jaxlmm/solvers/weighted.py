@@ -75,7 +75,23 @@ class Beside(Struct):
     def total(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return ``Aᵀ diag(weights) e`` (i,) and ``eᵀ diag(weights) e`` ()."""
         pulled = weights * self.e
-        return pulled @ self.a, jnp.sum(pulled * self.e)
+        return pulled @ self.a, pulled @ self.e
+
+
+@jax.custom_batching.custom_vmap
+def _beside(weights: jax.Array, a: Array, e: Array) -> tuple[jax.Array, jax.Array]:
+    """Return the total of columns and one beside them; never differentiated."""
+    return Beside(a, e).total(weights)
+
+
+@_beside.def_vmap
+def _beside_of_many(size, batched, weights, a, e):  # type: ignore[no-untyped-def]
+    """Where many columns e share the weights, weigh A instead: a matrix product, as where a start is looked for."""
+    if tuple(batched) == (False, False, True):
+        return (e @ (weights[:, None] * a), (e * e) @ weights), (True, True)
+    axes = tuple(0 if one else None for one in batched)
+    found = jax.vmap(lambda weights, a, e: Beside(a, e).total(weights), in_axes=axes, axis_size=size)(weights, a, e)
+    return found, (True, True)
 
 
 Part = Column | Columns | Beside
@@ -91,13 +107,13 @@ def weighted(order: int, ratio: jax.Array, values: Array, parts: Sequence[Part])
     >>> float(weighted(0, jnp.array(1.0), jnp.array([1.0, 3.0]), [Column(jnp.array([2.0, 4.0]))])[0])
     2.0
     """
-    return _totals(order, ratio, values, parts)
+    weights = _weights(order, ratio, values)
+    return [_beside(weights, p.a, p.e) if isinstance(p, Beside) else p.total(weights) for p in parts]
 
 
-def _totals(order: int, ratio: jax.Array, values: Array, parts: Sequence[Part]) -> list[Any]:
+def _weights(order: int, ratio: jax.Array, values: Array) -> jax.Array:
     inverse = 1.0 / (1.0 + ratio * values)
-    weights = inverse * (values * inverse) ** order if order else inverse
-    return [part.total(weights) for part in parts]
+    return inverse * (values * inverse) ** order if order else inverse
 
 
 def _weighted_jvp(order, primals, tangents):  # type: ignore[no-untyped-def]
@@ -108,8 +124,13 @@ def _weighted_jvp(order, primals, tangents):  # type: ignore[no-untyped-def]
         following = weighted(order + 1, ratio, values, parts)
         moved = jax.tree.map(lambda leaf: -(order + 1.0) * d_ratio * leaf, following)
     if not all(_is_zero(leaf) for leaf in jax.tree.leaves(d_others, is_leaf=_is_zero)):
+
+        def totals(values: Array, parts: Sequence[Part]) -> list[Any]:
+            weights = _weights(order, ratio, values)
+            return [part.total(weights) for part in parts]
+
         given = tuple(jax.tree.map(_instantiated, d_others, is_leaf=_is_zero))
-        _, beside = jax.jvp(functools.partial(_totals, order, ratio), (values, parts), given)
+        _, beside = jax.jvp(totals, (values, parts), given)
         moved = jax.tree.map(jnp.add, moved, beside)
     return out, moved
 

@@ -1,6 +1,7 @@
 """Genotypes: the same calls from every source, prepared in the analysed samples, and what is wrong with files."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,14 @@ def test_variants_of_an_array_may_have_places():
     opened = genotypes(ArraySource(np.eye(2), variants=variants), chromosome=2)
     assert opened.variants.iloc[0].tolist() == ["2", 6, "b", "C", "."]
     assert opened.read().tolist() == [[0.0], [1.0]]
+    variants.loc[0] = ["a", None, None, None]
+    table = ArraySource(np.eye(2), variants=variants).variants
+    assert table.to_numpy().tolist() == [["0", 0, "a", ".", "."], ["2", 6, "b", "C", "."]]
+
+
+def test_variants_of_one_name_are_two():
+    frame = pd.DataFrame(np.eye(3), columns=["a", "a", "b"])
+    assert genotypes(frame, extract=["a"]).read().tolist() == [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
 
 
 def test_a_source_of_ones_own():
@@ -311,6 +320,22 @@ def test_selection(tmp_path, table):
         genotypes(HOLES, extract=["a", "b"])
     with pytest.raises(lmm.GenotypeError, match="does not exist"):
         genotypes(HOLES, extract=tmp_path / "no.txt")
+
+
+def test_no_more_is_read_than_a_block(holes, monkeypatch):
+    class Watched(ArraySource):
+        largest = 0
+
+        def read(self, markers, rows=None):
+            calls = super().read(markers, rows)
+            self.largest = max(self.largest, calls.size)
+            return calls
+
+    monkeypatch.setattr(sys.modules["jaxlmm.genetics.genotypes"], "BLOCK_VALUES", 70 * 60)
+    source = Watched(holes)
+    everything(genotypes(source))
+    lmm.genetics.grm(source)
+    assert source.largest == 70 * 60
 
 
 # --- ids
@@ -498,6 +523,7 @@ def test_bad_pgen(pgen, tmp_path, damage, said):
     ("source", "said"),
     [
         (HOLES.with_suffix(".fam"), "ending in .bed or .pgen"),
+        ("chr1.vcf.gz", "got chr1.vcf.gz; plink2 --make-pgen writes"),
         (HOLES.with_suffix(""), r"did you mean .*holes.bed\?"),
         ("nowhere.bed", "does not exist"),
         (pd.DataFrame({"id": ["a"], "v": [1.0]}), "column 'id' is .*set_index"),
@@ -526,6 +552,22 @@ def test_bad_source(source, said):
 def test_bad_option(options, said):
     with pytest.raises(lmm.OptionError, match=said):
         genotypes(HOLES, **options)
+
+
+@pytest.mark.parametrize("module", ["bed_reader", "pgenlib"])
+def test_a_reader_that_is_not_installed(module, pgen, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(lmm.GenotypeError, match=rf'are read by {module}, .*pip install "jaxlmm\[genetics\]"'):
+        genotypes(HOLES if module == "bed_reader" else pgen)
+
+
+def test_a_source_without_a_column():
+    class Nothing(GenotypeSource):
+        def read(self, markers, rows=None):
+            raise NotImplementedError
+
+    with pytest.raises(lmm.GenotypeError, match=r"expected variants with columns chromosome, .* got no position"):
+        Nothing("nothing", ["a"], pd.DataFrame({"chromosome": ["1"]}))
 
 
 def test_bad_array():
@@ -560,6 +602,8 @@ def test_letters():
     }
     pd.testing.assert_frame_equal(counts, pd.DataFrame(expected, index=list("abcdef"), dtype=float))
     assert genotypes(counts).sample_ids.tolist() == list("abcdef")
+    again = allele_counts(pl.from_pandas(calls), pd.Series({"apart": "A"}))
+    assert same(again["apart"].to_numpy(), 2.0 - counts["apart"].to_numpy())
 
 
 @pytest.mark.parametrize(

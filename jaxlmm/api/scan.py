@@ -118,11 +118,11 @@ def scan(
     --------
     >>> import jaxlmm as lmm, numpy as np, pandas as pd
     >>> mice = lmm.datasets.genotypes()
-    >>> people = pd.DataFrame({"id": mice.index, "y": 3 * mice["rs0007"].to_numpy() + np.arange(100) % 7})
+    >>> people = pd.DataFrame({"id": mice.index, "y": 3.0 * mice["rs0007"].to_numpy() + np.arange(100) % 7})
     >>> hits = lmm.scan("y ~ (1 | id)", people, genotypes=mice, kinship="auto")
     >>> hits.top(1)[["variant", "n", "estimate", "status"]].round(2)
       variant    n  estimate    status
-    0  rs0007  100      1.05  interior
+    0  rs0007  100      3.03  boundary
     """
     auto = isinstance(kinship, str)
     if auto:

@@ -22,7 +22,7 @@ NO_CALL = frozenset({"NA", "NAN", "NONE", "NULL", "<NA>", *NO_ALLELE})
 SEPARATOR = re.compile(r"\s*[/|:]\s*|\s+")
 
 
-def allele_counts(frame: Any, effect_alleles: Mapping[Any, str]) -> pd.DataFrame:
+def allele_counts(frame: Any, effect_alleles: Mapping[Any, str] | pd.Series) -> pd.DataFrame:
     """Count each variant's effect allele in genotypes that are written in letters.
 
     Parameters
@@ -32,7 +32,8 @@ def allele_counts(frame: Any, effect_alleles: Mapping[Any, str]) -> pd.DataFrame
         ``"C|T"``, ``"C T"``, ``"CAG/C"``); capitals do not matter. A genotype is not called if it is missing or empty,
         ``"NA"``, or if one of its alleles is ``0 . - N ?``: ``"--"``, ``"00"``, ``"./."``, ``"C0"``.
     effect_alleles
-        The allele to count, by variant; variants of the frame that are not named are left out.
+        The allele to count, by variant (a mapping, or a series with variants as index); variants of the
+        frame that are not named are left out.
 
     Returns
     -------
@@ -57,7 +58,8 @@ def allele_counts(frame: Any, effect_alleles: Mapping[Any, str]) -> pd.DataFrame
     cy   NaN  0.0
     """
     table = frame if isinstance(frame, pd.DataFrame) else as_table(frame, "allele_counts")
-    absent = [variant for variant in effect_alleles if variant not in table.columns]
+    effects = dict(effect_alleles)  # of a series too: by its index
+    absent = [variant for variant in effects if variant not in table.columns]
     if absent:
         raise GenotypeError(
             f"effect_alleles: expected variants of the frame, got {len(absent)} others, the first is {absent[0]!r}; "
@@ -65,7 +67,7 @@ def allele_counts(frame: Any, effect_alleles: Mapping[Any, str]) -> pd.DataFrame
         )
     index = table.index if isinstance(table, pd.DataFrame) else None
     return pd.DataFrame(
-        {variant: _counts(variant, table[variant], allele) for variant, allele in effect_alleles.items()}, index=index
+        {variant: _counts(variant, table[variant], allele) for variant, allele in effects.items()}, index=index
     )
 
 

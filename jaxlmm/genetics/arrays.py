@@ -10,7 +10,11 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import GenotypeError
+from jaxlmm.genetics.ids import text_ids
 from jaxlmm.genetics.source import VARIANT_COLUMNS, GenotypeSource, variant_table
+
+UNKNOWN = dict(zip(VARIANT_COLUMNS, ("0", 0, ".", ".", "."), strict=True))
+"""What stands in a variant table where nothing is known."""
 
 
 class ArraySource(GenotypeSource):
@@ -75,10 +79,15 @@ def _variants(variants: Sequence[object] | pd.DataFrame | None, count: int, name
         return variant_table([str(value) for value in variants])
     if "variant" not in variants:
         raise GenotypeError(f"{name}: expected a column 'variant' among those of the variants, got {list(variants)}.")
-    known: dict[str, Any] = {column: variants[column].to_numpy() for column in VARIANT_COLUMNS if column in variants}
-    for column in set(known) - {"position"}:
-        known[column] = np.array([str(value) for value in known[column]], dtype=object)
-    return variant_table(**known)
+    known: dict[str, Any] = {}
+    for column in VARIANT_COLUMNS:
+        if column in variants:
+            values, unknown = variants[column], UNKNOWN[column]
+            known[column] = [
+                unknown if missing else value for value, missing in zip(values, values.isna(), strict=True)
+            ]
+    text = {column: text_ids(values) for column, values in known.items() if column != "position"}
+    return variant_table(**{**known, **text})
 
 
 def frame_source(frame: pd.DataFrame, *, name: str = "genotypes") -> ArraySource:
@@ -89,11 +98,13 @@ def frame_source(frame: pd.DataFrame, *, name: str = "genotypes") -> ArraySource
     GenotypeError
         If a column is not numeric.
     """
-    wrong = [column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
+    types = zip(frame.columns, frame.dtypes, strict=True)
+    wrong = [(column, dtype) for column, dtype in types if not pd.api.types.is_numeric_dtype(dtype)]
     if wrong:
+        column, dtype = wrong[0]
         raise GenotypeError(
-            f"{name}: expected numeric columns, one per variant, and sample ids as index; column {wrong[0]!r} is "
-            f"{frame[wrong[0]].dtype}. Use set_index for a column of ids, allele_counts for letters."
+            f"{name}: expected numeric columns, one per variant, and sample ids as index; column {column!r} is "
+            f"{dtype}. Use set_index for a column of ids, allele_counts for letters."
         )
     values = frame.to_numpy()
     if values.dtype == object:  # columns of several types, or missing values of nullable ones

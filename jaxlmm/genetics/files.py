@@ -108,10 +108,10 @@ def read_gemma(path: str | PathLike[str], labels: Any) -> Relationship:
         )
     ids = _sample_ids(Path(labels)) if isinstance(labels, str | PathLike) else labels
     try:
-        table = pd.read_csv(path, sep=r"\s+", header=None, float_precision="round_trip")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        values = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
         raise KinshipError(f"{path}: expected a square of numbers, got {error}.") from error
-    return checked(ids, table.to_numpy(), str(path))
+    return checked(ids, values, str(path))
 
 
 def _sample_ids(path: Path) -> NumpyArray:

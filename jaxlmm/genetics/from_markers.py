@@ -64,9 +64,9 @@ class MarkerSums:
 
     def _divided(self, triangle: NumpyArray, count: int) -> Relationship:
         triangle /= count
-        upper = np.triu_indices(len(triangle), 1)
-        triangle[upper] = triangle.T[upper]
-        return Relationship(pd.Index(self.genotypes.sample_ids.tolist()), np.ascontiguousarray(triangle))
+        for column in range(len(triangle)):  # indices of a triangle would take more memory than the matrix
+            triangle[column, column + 1 :] = triangle[column + 1 :, column]
+        return Relationship(pd.Index(self.genotypes.sample_ids.tolist()), triangle.T)
 
 
 def marker_sums(

@@ -24,6 +24,8 @@ from jaxlmm.genetics.source import GenotypeSource
 FILES: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource, ".pgen": PgenSource}
 """Readers by the ending of a file's name; each is made from its path."""
 
+ADVICE = "; plink2 --make-pgen writes other formats as .pgen"
+
 BLOCK_VALUES = 2**22
 """Values (samples × markers) in a block of the default size: 32 MB."""
 
@@ -238,7 +240,9 @@ def _open(source: Any) -> GenotypeSource:
         if path.suffix not in FILES:
             near = [path.with_name(path.name + ending) for ending in FILES]
             hint = "".join(f"; did you mean {other}?" for other in near if other.exists())
-            raise GenotypeError(f"genotypes: expected a file ending in {' or '.join(FILES)}, got {path}{hint}.")
+            raise GenotypeError(
+                f"genotypes: expected a file ending in {' or '.join(FILES)}, got {path}{hint or ADVICE}."
+            )
         return FILES[path.suffix](path)
     if isinstance(source, pd.DataFrame):
         return frame_source(source, name="frame")

@@ -63,12 +63,12 @@ def alike(label: object, labels: pd.Index) -> str:
     """Return a hint if one of ``labels`` differs from ``label`` in spaces, capitals or leading zeros alone.
 
     >>> alike(" a1", pd.Index(["A1", "A2"]))
-    " Its 'A1' differs in spaces, capitals or leading zeros alone: write them alike."
+    " There is 'A1', which differs in spaces, capitals or leading zeros alone: write them alike."
     """
     wanted = _core(label)
     close = [other for other in labels if _core(other) == wanted]
-    same = "differs in spaces, capitals or leading zeros alone: write them alike."
-    return f" Its {quoted(close[0])} {same}" if close else ""
+    same = "which differs in spaces, capitals or leading zeros alone: write them alike."
+    return f" There is {quoted(close[0])}, {same}" if close else ""
 
 
 def _core(label: object) -> str:

@@ -56,7 +56,9 @@ def read_pedigree(
     for role, name in (("id", id), ("father", father), ("mother", mother), ("sex", sex), ("family", family)):
         if (name is not None or (role == "sex" and needs_sex)) and present.count(name) != 1:
             hint = f"name it by {role}=; {nearest(str(name), present)}"
-            raise KinshipError(f"pedigree: expected one column {name!r} ({role}), got {present.count(name)}: {hint}.")
+            raise KinshipError(
+                f"pedigree: expected one column {name!r} ({role}), got {present.count(name) or 'none'}; {hint}."
+            )
     names = [name for name in (id, father, mother, sex, family) if name is not None]
     frame = as_frame(table, list(dict.fromkeys(names))).reset_index(drop=True)
     ids = as_labels(frame[id], f"pedigree, column {id}", unique=False)
@@ -130,15 +132,17 @@ def _parents(
     absent = np.flatnonzero(places[known] < 0)
     if absent.size:
         parent, child = parents[absent[0]], known[absent[0]]
-        if families is not None and find(parents[absent[:1]], ids)[0] >= 0:
-            home = quoted(families[int(np.flatnonzero(ids == parent)[0])])
+        elsewhere = np.flatnonzero(text_ids(ids) == str(parent))
+        if families is not None and elsewhere.size:
+            home = quoted(families[elsewhere[0]])
             hint = f"It is in family {home}: correct the family, or leave family= out if ids are unique without it."
         else:
             hint = "Add a row for each, without father and mother, or write 0 for parents who are not known."
+            hint += alike(parent, ids)
         more = parents[absent].nunique() - 1
         raise KinshipError(
             f"pedigree, column {name}: expected a row for each parent, got none for {quoted(parent)}, {name} of "
-            f"{quoted(labels[child])}{f', and {more} more' if more else ''}. {hint}{alike(parent, ids)}"
+            f"{quoted(labels[child])}{f', and {more} more' if more else ''}. {hint}"
         )
     own = np.flatnonzero(places == np.arange(len(labels)))
     if own.size:

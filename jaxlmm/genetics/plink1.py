@@ -36,11 +36,11 @@ class BedSource(GenotypeSource):
         bim, fam = beside(path, ".bim"), beside(path, ".fam")
         super().__init__(path.name, read_fam(fam), read_bim(bim))
         _check(path, len(self.sample_ids), len(self.variants))
+        self._reader = extra("bed_reader", ".bed files")
 
     @functools.cached_property
     def _file(self) -> Any:
-        bed_reader = extra("bed_reader", ".bed files")
-        return bed_reader.open_bed(self.path, iid_count=len(self.sample_ids), sid_count=len(self.variants))
+        return self._reader.open_bed(self.path, iid_count=len(self.sample_ids), sid_count=len(self.variants))
 
     def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
         chosen = slice(None) if rows is None else np.asarray(rows, np.int64)

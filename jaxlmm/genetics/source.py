@@ -37,6 +37,11 @@ class GenotypeSource(abc.ABC):
         self.name = name
         self.sample_ids: NumpyArray = text_ids(sample_ids)
         self.variants = variants
+        absent = [column for column in VARIANT_COLUMNS if column not in variants]
+        if absent:
+            raise GenotypeError(
+                f"{name}: expected variants with columns {', '.join(VARIANT_COLUMNS)}, got no {absent[0]}."
+            )
         if not len(self.sample_ids) or not len(variants):
             raise GenotypeError(
                 f"{name}: expected at least one sample and one variant, got {len(self.sample_ids)} samples and "
@@ -72,7 +77,7 @@ def variant_table(
 ) -> pd.DataFrame:
     """Return a table with :data:`VARIANT_COLUMNS`; what is left out is unknown."""
     values = (chromosome, position, variant, effect_allele, other_allele)
-    return pd.DataFrame(dict(zip(VARIANT_COLUMNS, values, strict=True)), index=range(len(variant)))
+    return pd.DataFrame(dict(zip(VARIANT_COLUMNS, values, strict=True)), index=pd.RangeIndex(len(variant)))
 
 
 def numbers_of(markers: slice | NumpyArray, count: int) -> NumpyArray:

@@ -10,7 +10,8 @@ Many responses on one design are two tables each, the data with the responses an
 ``21_many_responses.R OUT visible`` writes them into a folder; ``python collect.py SOURCE MANY`` copies that folder too.
 
 Genotypes with GEMMA's results (0.98.5) stand in a folder GENETICS with ``synthetic100``, ``bxd``, ``mouse`` and what
-``scripts/gemma_grm.py GENETICS`` makes of them: ``python collect.py SOURCE MANY GENETICS`` copies these too.
+``scripts/gemma_grm.py GENETICS`` makes of them, pedigrees with kinship2's coefficients (1.9.6.2, ``22_pedigrees.R``)
+in its ``pedigree``: ``python collect.py SOURCE MANY GENETICS`` copies these too.
 """
 
 import gzip
@@ -54,7 +55,7 @@ def many(source: Path) -> None:
 
 def genetics(source: Path) -> None:
     """Copy genotypes and GEMMA's results; long tables are compressed, PLINK's files stay as readers take them."""
-    for name in ("synthetic100", "holes", "bxd", "mouse"):
+    for name in ("synthetic100", "holes", "bxd", "mouse", "pedigree"):
         folder = HERE / "genetics" / name
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted((source / name).iterdir()):

@@ -1,0 +1,425 @@
+"""Kinship from pedigrees: kinship2's coefficients, a plain recursion, and what is wrong with pedigrees."""
+
+import functools
+import io
+import itertools
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import jaxlmm as lmm
+from jaxlmm.genetics import descent
+
+PEDIGREES = Path(__file__).parent / "reference" / "genetics" / "pedigree"
+
+EXACT = 1e-12
+"""Coefficients are sums of powers of 1/2, exact in binary until a pedigree has dozens of generations."""
+
+SECONDS = 20.0
+"""For 28,000 individuals; it takes under one where nothing else runs."""
+
+kinship = lmm.genetics.kinship
+
+
+def same(found, expected):
+    """The same numbers; ``pytest.approx`` takes half a minute for a thousand rows."""
+    assert found.shape == np.shape(expected)
+    assert np.abs(found - expected).max() <= EXACT
+
+
+def people(text, **options):
+    return pd.read_csv(io.StringIO(text), **options)
+
+
+NUCLEAR = people("id,father,mother,sex\n1,0,0,1\n2,0,0,2\n3,1,2,1\n4,1,2,1\n5,1,2,2\n6,1,0,2\n")
+"""Two founders, three children (3 and 4 may be twins), and a half-sibling of whom the mother is not known."""
+
+
+# ---- kinship2 --------------------------------------------------------------------------------------------------------
+
+KINSHIP2 = {
+    "inbred_ped.csv": ("inbred_ped.kinship.csv.gz", {"father": "dadid", "mother": "momid"}),
+    "sample_ped.csv": ("sample_ped.kinship.csv.gz", {"family": "ped"}),
+    "sample_ped.csv, X": ("sample_ped.kinshipX.csv.gz", {"family": "ped", "chromosome": "X"}),
+    "twins_ped.csv": ("twins_ped.kinship.csv.gz", {"father": "dadid", "mother": "momid", "relations": True}),
+    "minnbreast20.csv.gz": (
+        "minnbreast20.kinship.csv.gz",
+        {"father": "fatherid", "mother": "motherid", "family": "famid"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINSHIP2)
+def test_the_coefficients_of_kinship2(name):
+    file, options = KINSHIP2[name]
+    if "relations" in options:
+        options = {**options, "relations": pd.read_csv(PEDIGREES / "twins_ped.relation.csv")}
+    table = pd.read_csv(PEDIGREES / name.split(",")[0])
+    found = kinship(table, **options)
+    expected = lmm.genetics.relationship(pd.read_csv(PEDIGREES / file))
+    assert set(found.labels) == set(expected.labels)
+    same(found.to_array(), expected.to_array(found.labels))
+    assert found.matrix.nnz == expected.matrix.nnz
+
+
+# ---- a plain recursion -----------------------------------------------------------------------------------------------
+
+
+def plain(table, relations=(), on_x=False):
+    """Return kinship coefficients (n, n) by the textbook recursion, one pair at a time; ids are 1 to n."""
+    n = len(table)
+    father, mother, sex = (dict(zip(table["id"], table[name], strict=True)) for name in ("father", "mother", "sex"))
+    same = {person: person for person in table["id"]}
+    hidden = {}
+    for one, two, code in relations:
+        if code == 1:
+            old, new = same[two], same[one]
+            same = {person: new if of == old else of for person, of in same.items()}
+        else:
+            for role, parents in (("father", father), ("mother", mother)):
+                if not parents[one]:
+                    stranger = hidden.setdefault((role, one), n + len(hidden) + 1)
+                    parents[one] = parents[two] = stranger
+                    father[stranger] = mother[stranger] = 0
+                    sex[stranger] = 1 if role == "father" else 2
+                    same[stranger] = stranger
+
+    @functools.cache
+    def depth(person):
+        return 0 if not person else 1 + max(depth(father[person]), depth(mother[person]))
+
+    @functools.cache
+    def phi(a, b):
+        a, b = same.get(a, 0), same.get(b, 0)
+        if not a or not b:
+            return 0.0
+        if a == b:
+            return 1.0 if on_x and sex[a] == 1 else 0.5 * (1 + phi(father[a], mother[a]))
+        if depth(a) < depth(b):
+            a, b = b, a
+        if on_x and sex[a] == 1:
+            return phi(mother[a], b)
+        return 0.5 * (phi(father[a], b) + phi(mother[a], b))
+
+    return np.array([[phi(a, b) for b in table["id"]] for a in table["id"]])
+
+
+def random_pedigree(seed, n=40, families=1, founders=5):
+    """Draw families with much inbreeding, and children of whom one parent or both are not known."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for family in range(families):
+        sex = rng.integers(1, 3, n)
+        sex[:2] = 1, 2
+        parents = np.zeros((2, n), int)
+        for child, role in itertools.product(range(founders, n), range(2)):
+            earlier = np.flatnonzero(sex[max(0, child - 15) : child] == role + 1) + max(0, child - 15)
+            if earlier.size and rng.random() < 0.9:
+                parents[role, child] = rng.choice(earlier) + 1
+        tables.append(
+            {"family": family, "id": np.arange(1, n + 1), "father": parents[0], "mother": parents[1], "sex": sex}
+        )
+    return pd.concat([pd.DataFrame(table) for table in tables], ignore_index=True)
+
+
+def with_twins(table):
+    """Add identical twins and a pair of unknown parents, a pair with one parent known, identical triplets, children."""
+    n, last = len(table), table.iloc[-1]
+    table = table[["id", "father", "mother", "sex"]].replace({"mother": {3: 0}})
+    table["sex"] = table["sex"].where(~table["id"].isin([3, n]), 1)  # one becomes a father, the other one of triplets
+    like_last = (last["father"], last["mother"], 1)
+    rows = [
+        (n + 1, 0, 0, 2), (n + 2, 0, 0, 2),
+        (n + 3, 0, 0, 1), (n + 4, 0, 0, 2),
+        (n + 5, 3, 0, 1), (n + 6, 3, 0, 2),
+        (n + 7, *like_last), (n + 8, *like_last),
+        (n + 9, n + 5, n + 1, 1), (n + 10, n + 5, n + 2, 2), (n + 11, n + 3, n + 4, 2), (n + 12, n + 8, n + 1, 1),
+    ]  # fmt: skip
+    twins = [(n + 1, n + 2, 1), (n + 3, n + 4, 2), (n + 5, n + 6, 3), (n, n + 7, 1), (n + 7, n + 8, 1)]
+    return pd.concat([table, pd.DataFrame(rows, columns=table.columns)], ignore_index=True), twins
+
+
+def as_frame(relations):
+    return pd.DataFrame(relations, columns=["id1", "id2", "code"])
+
+
+@pytest.mark.parametrize("on_x", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plain_recursion_finds_the_same(seed, on_x):
+    table, twins = with_twins(random_pedigree(seed))
+    chromosome = "X" if on_x else "autosome"
+    alone = kinship(table, chromosome=chromosome)
+    same(alone.to_array(), plain(table, on_x=on_x))
+    assert on_x or alone.diagonal().max() > 0.55  # there is inbreeding
+    together = kinship(table, relations=as_frame(twins), chromosome=chromosome)
+    same(together.to_array(), plain(table, twins, on_x))
+    assert abs(together.to_array() - alone.to_array()).max() > 0.2
+    assert np.linalg.eigvalsh(together.to_array())[0] > -EXACT
+
+
+def test_dense_and_sparse_families_agree(monkeypatch):
+    table, twins = with_twins(random_pedigree(5))
+    expected = kinship(table, relations=as_frame(twins))
+    monkeypatch.setattr(descent, "FEW", 0)
+    found = kinship(table, relations=as_frame(twins))
+    same(found.to_array(), expected.to_array())
+    assert found.is_sparse
+
+
+# ---- invariance ------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_rows_does_not_matter():
+    table, twins = with_twins(random_pedigree(6))
+    expected = kinship(table, relations=as_frame(twins))
+    shuffled = table.sample(frac=1.0, random_state=1)
+    turned = as_frame([(two, one, code) for one, two, code in reversed(twins)])
+    found = kinship(shuffled, relations=turned)
+    assert found.labels.tolist() == shuffled["id"].tolist()
+    same(found.to_array(table["id"]), expected.to_array())
+
+
+def test_names_do_not_matter():
+    table, twins = with_twins(random_pedigree(7))
+    expected = kinship(table, relations=as_frame(twins)).to_array()
+    names = {0: None} | {number: f"person {number * 7919 % 1000}" for number in table["id"]}
+    columns = {"id": "who", "father": "pa", "mother": "ma", "sex": "gender"}
+    renamed = table.replace(dict.fromkeys(("id", "father", "mother"), names)).rename(columns=columns)
+    renamed["gender"] = renamed["gender"].map({1: "M", 2: "f"})
+    called = as_frame([(names[one], names[two], {1: "MZ", 2: "dz twin", 3: "UZ"}[code]) for one, two, code in twins])
+    found = kinship(renamed, **columns, relations=called)
+    same(found.to_array(), expected)
+    assert found.labels.tolist() == renamed["who"].tolist()
+
+
+# Ways to write one pedigree: parents who are not known, and types of ids.
+SPELLINGS = {
+    "missing": lambda t: t.replace({"father": {0: np.nan}, "mother": {0: np.nan}}),
+    "empty text": lambda t: t.astype(str).replace({"father": {"0": ""}, "mother": {"0": ""}}),
+    "None": lambda t: t.astype(object).replace({"father": {0: None}, "mother": {0: None}}),
+    "dots": lambda t: t.astype(str).replace({"father": {"0": "."}, "mother": {"0": "NA"}}),
+    "floats": lambda t: t.astype(float),
+    "nullable": lambda t: t.replace({"father": {0: np.nan}}).convert_dtypes(),
+    "text parents of numbers": lambda t: t.astype({"father": str, "mother": str}),
+    "text ids of numeric parents": lambda t: t.astype({"id": str}),
+    "categories": lambda t: t.astype("category"),
+    "a dict": lambda t: t.to_dict("list"),
+    "polars": pl.from_pandas,
+    "words": lambda t: t.assign(sex=t["sex"].map({1: "Male", 2: "female"})),
+    "no sexes": lambda t: t.drop(columns="sex"),
+    "unknown sexes": lambda t: t.assign(sex=0),
+    "other rows' labels": lambda t: t.set_axis([5] * len(t)),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spellings(spelling):
+    found = kinship(SPELLINGS[spelling](NUCLEAR))
+    assert [str(label) for label in found.labels] == [str(label) for label in NUCLEAR["id"]]
+    same(found.to_array(), plain(NUCLEAR))
+
+
+def test_parents_have_the_sex_of_their_role():
+    unknown = NUCLEAR.assign(sex=NUCLEAR["sex"].where(NUCLEAR["id"] > 2, 0))
+    same(kinship(unknown, chromosome="X").to_array(), plain(NUCLEAR, on_x=True))
+
+
+def test_plants_may_fertilise_themselves():
+    plants = people("id,father,mother\np,,\nq,p,p\nr,q,q\n")
+    assert kinship(plants).diagonal().tolist() == [0.5, 0.75, 0.875]
+
+
+# ---- families --------------------------------------------------------------------------------------------------------
+
+
+def test_ids_within_families():
+    table = random_pedigree(8, n=12, families=3)
+    found = kinship(table, family="family")
+    assert found.labels[12] == "1:1"
+    for family in range(3):
+        own = table[table["family"] == family]
+        labels = [f"{family}:{number}" for number in own["id"]]
+        same(found.to_array(labels), plain(own))
+    assert (np.unique(found.blocks()).size) >= 3
+    one = table[table["family"] == 0]
+    assert kinship(one, family="family").labels.tolist() == one["id"].tolist()
+
+
+def test_labels_of_families_are_those_of_a_nested_factor():
+    table = pd.concat([NUCLEAR.assign(family=name) for name in "ABCDE"], ignore_index=True)
+    phi = kinship(table, family="family")
+    table["y"] = np.random.default_rng(1).normal(size=len(table))
+    fit = lmm.fit("y ~ 1 + (1 | family:id)", table, kinship={"family:id": 2 * phi})
+    assert set(fit.ranef("family:id").index) == set(phi.labels)
+
+
+def test_twins_within_families():
+    table = pd.concat([NUCLEAR.assign(fam=name) for name in "AB"], ignore_index=True)
+    twins = as_frame([(3, 4, "MZ")]).assign(fam="B")
+    found = kinship(table, family="fam", relations=twins).to_frame()
+    assert found.loc["B:3", "B:4"] == 0.5
+    assert found.loc["A:3", "A:4"] == 0.25
+
+
+# ---- large -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return random_pedigree(9, n=66, families=426, founders=20)
+
+
+@pytest.mark.parametrize("chromosome", ["autosome", "X"])
+def test_28000_people_stay_sparse_by_family(registry, chromosome):
+    started = time.process_time()
+    found = kinship(registry, family="family", chromosome=chromosome)
+    assert time.process_time() - started < SECONDS
+    assert len(found) == 28_116
+    assert found.is_sparse
+    assert found.matrix.nnz <= 426 * 66**2
+    family = registry["family"].to_numpy()
+    assert pd.Series(family).groupby(found.blocks()).nunique().max() == 1
+    last = registry[registry["family"] == 425]
+    labels = [f"425:{number}" for number in last["id"]]
+    same(found.to_array(labels), plain(last, on_x=chromosome == "X"))
+
+
+def test_one_deep_family():
+    """Two hundred generations of brothers and sisters, whose inbreeding is known."""
+    generation = np.arange(1, 200)
+    table = pd.DataFrame(
+        {
+            "id": np.arange(1, 401),
+            "father": np.r_[0, 0, np.repeat(2 * generation - 1, 2)],
+            "mother": np.r_[0, 0, np.repeat(2 * generation, 2)],
+            "sex": np.tile([1, 2], 200),
+        }
+    )
+    found = kinship(table)
+    wright = [0.0, 0.0]  # inbreeding under full-sib mating: F_t = (1 + 2 F_(t-1) + F_(t-2)) / 4
+    for _ in range(198):
+        wright.append((1 + 2 * wright[-1] + wright[-2]) / 4)
+    same(found.diagonal()[::2], [0.5 * (1 + value) for value in wright])
+
+
+# ---- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+def added(*rows, columns="id,father,mother,sex"):
+    return pd.concat([NUCLEAR, pd.DataFrame(rows, columns=columns.split(","))], ignore_index=True)
+
+
+FAMILIES = people("fam,id,father,mother,sex\nA,1,0,0,1\nA,2,0,0,2\nB,3,1,2,1\n")
+
+WRONG = {
+    "cycle": (
+        added((7, 8, 0, 1), (8, 7, 0, 1)), {},
+        ["7 is an ancestor of itself", "7 is a child of 8 is a child of 7"],
+    ),
+    "long cycle": (
+        {"id": range(1, 31), "father": [30, *range(1, 30)], "mother": [0] * 30},
+        {},
+        ["is a child of … is a child of"],
+    ),
+    "own father": (added((7, 7, 2, 1)), {}, ["7 is given as father of itself"]),
+    "unknown father": (
+        added((7, 99, 2, 1), (8, 98, 2, 1)), {},
+        ["none for 99, father of 7, and 1 more", "Add a row", "0"],
+    ),
+    "unknown mother": (added((7, 1, 99, 1)), {}, ["column mother", "none for 99, mother of 7."]),
+    "leading zeros": (NUCLEAR.assign(id="00" + NUCLEAR["id"].astype(str)), {}, ["none for 1", "'001', which differs"]),
+    "spaces": (
+        {"id": ["a", "b", "c"], "father": ["", "", "a "], "mother": ["", "", "b"]}, {}, ["'a '", "'a', which differs"],
+    ),
+    "female father": (added((7, 2, 0, 1)), {}, ["2 is female and the father of 7"]),
+    "male mother": (added((7, 0, 1, 1)), {}, ["1 is male and the mother of 7"]),
+    "sexes from 0": (NUCLEAR.assign(sex=NUCLEAR["sex"] - 1), {}, ["2 is male and the mother of 3", "2 or F"]),
+    "both roles": (added((7, 0, 0, 0), (8, 7, 0, 0), (9, 0, 7, 0)), {}, ["7 is a father and a mother"]),
+    "duplicate": (added((3, 1, 2, 1)), {}, ["3 in rows 2, 6", "family="]),
+    "duplicate in text": ({"id": ["1", 1], "father": [0, 0], "mother": [0, 0]}, {}, ["'1' in rows 0, 1"]),
+    "duplicate in a family": (
+        FAMILIES.assign(fam="A", id=1, father=0), {"family": "fam", "mother": "father"},
+        ["'A:1'"],
+    ),
+    "missing id": (added((np.nan, 1, 2, 1)), {}, ["1 missing", "row 6"]),
+    "id 0": (added((0, 1, 2, 1)), {}, ["another id than 0", "row 6"]),
+    "half an id": (NUCLEAR.assign(id=NUCLEAR["id"] / 2), {}, ["whole numbers", "0.5"]),
+    "missing family": (FAMILIES.assign(fam=["A", None, "B"]), {"family": "fam"}, ["column fam", "1 missing"]),
+    "other family": (FAMILIES, {"family": "fam"}, ["none for 1, father of 3", "in family 'A'", "leave family= out"]),
+    "no column": (NUCLEAR, {"father": "dadid"}, ["one column 'dadid' (father), got none", "name it by father="]),
+    "two columns": (NUCLEAR.set_axis(["id", "father", "father", "sex"], axis=1), {}, ["'father' (father), got 2"]),
+    "no family": (NUCLEAR, {"family": "fam"}, ["'fam' (family)"]),
+    "no sex": (NUCLEAR, {"sex": "gender"}, ["'gender' (sex)", "There are: id, father, mother, sex"]),
+    "X without sexes": (NUCLEAR.drop(columns="sex"), {"chromosome": "X"}, ["'sex' (sex)"]),
+    "X, one without": (added((7, 1, 2, 0)), {"chromosome": "X"}, ["everybody's sex", "the first is 7"]),
+    "sex": (NUCLEAR.assign(sex="man"), {}, ["got 'man' for 1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_pedigrees(case):
+    table, options, words = WRONG[case]
+    with pytest.raises(lmm.KinshipError) as caught:
+        kinship(table, **options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def relation(one, two, code):
+    return as_frame([(one, two, code)])
+
+
+WRONG_TWINS = {
+    "other parents": (relation(5, 6, 2), ["same mother, but 5 and 6 differ"]),
+    "other sex": (relation(3, 5, 1), ["same sex, but 3 and 5 differ"]),
+    "not there": (relation(3, 99, 1), ["column id2", "the first is 99"]),
+    "itself": (relation(3, 3, 1), ["3 is given as its own twin"]),
+    "number": (relation(3, 4, 5), ["1 or MZ", "got 5 in row 0"]),
+    "word": (relation(3, 4, "identical"), ["got 'identical'"]),
+    "no code": (relation(3, 4, 1).drop(columns="code"), ["a column 'code'"]),
+    "missing code": (relation(3, 4, None), ["got None"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TWINS)
+def test_wrong_twins(case):
+    relations, words = WRONG_TWINS[case]
+    with pytest.raises(lmm.KinshipError) as caught:
+        kinship(NUCLEAR, relations=relations)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_twins_of_a_family_need_its_name():
+    table = pd.concat([NUCLEAR.assign(fam=name) for name in "AB"], ignore_index=True)
+    with pytest.raises(lmm.KinshipError, match="a column 'fam'"):
+        kinship(table, family="fam", relations=relation(3, 4, 1))
+    with pytest.raises(lmm.KinshipError, match="99 of family 'B'"):
+        kinship(table, family="fam", relations=relation(3, 99, 1).assign(fam="B"))
+
+
+def test_what_is_no_pedigree():
+    with pytest.raises(lmm.DataError, match="read the file first"):
+        kinship("pedigree.csv")
+    with pytest.raises(lmm.OptionError, match="'autosome', 'X'"):
+        kinship(NUCLEAR, chromosome="Y")
+    with pytest.raises(lmm.DataError, match="relations: expected a data frame"):
+        kinship(NUCLEAR, relations=[(3, 4, 1)])
+
+
+@pytest.mark.parametrize("code", [1, "1", 1.0, "MZ", "mz twin", " Monozygotic "])
+def test_codes_of_identical_twins(code):
+    assert kinship(NUCLEAR, relations=relation("3", 4.0, code)).to_frame().loc[3, 4] == 0.5
+
+
+@pytest.mark.parametrize("code", [2, "DZ", 3, "uz twin", 4, "spouse"])
+def test_codes_of_others(code):
+    assert kinship(NUCLEAR, relations=relation(3, 4, code)).to_frame().loc[3, 4] == 0.25
+
+
+def test_no_relations():
+    same(kinship(NUCLEAR, relations=as_frame([])).to_array(), plain(NUCLEAR))

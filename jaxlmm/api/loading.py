@@ -6,11 +6,12 @@ import re
 from os import PathLike
 from typing import Any
 
-from jaxlmm.errors import OptionError
+from jaxlmm.errors import DataError, OptionError
 from jaxlmm.genetics.files import read_gcta, read_gemma, read_npz
 from jaxlmm.results import load_fit
 
 GEMMA = re.compile(r"\.[cs]XX\.txt(\.gz)?$")
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
 def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
@@ -66,4 +67,9 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
         return read_npz(path)
     if name.endswith(".grm.bin"):
         return read_gcta(path)
+    if name.endswith(TABLES):
+        raise DataError(
+            f"{name}: expected .json, .npz, .grm.bin, .cXX.txt or .sXX.txt, got a table; read it with pandas, and make "
+            "a known matrix of it with lmm.genetics.relationship."
+        )
     return load_fit(path)

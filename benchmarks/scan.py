@@ -6,8 +6,9 @@ Usage: python benchmarks/scan.py [SIZE] [--cases abcd] [--peers / --no-peers] [-
 process from files to a table; (c) 1,000 samples × 20,000 markers × 1,000 traits at null variances, those with
 p ≤ 1e-5 kept; (d) (a) with four covariates. SIZE (0 to 1) takes a share of markers, samples and traits for a trial;
 only the whole writes ``results/scan.json``.
-Times are the best of three after a first run; beside them stands the time of the matrix products alone, by the same
-library in the same process. GEMMA is run with ``-lmm 1`` on the same files if it is installed.
+Times are medians of five runs, with their range, after a first one; the matrix products alone, by the same library in the
+same process, are timed in turn with the scans. GEMMA is run with ``-lmm 1`` on the same files, FaST-LMM on the same
+arrays, if they are installed; they are run once.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,30 +29,37 @@ import pandas as pd
 MOUSE = Path(__file__).parent.parent / "tests" / "reference" / "genetics" / "mouse"
 
 
-def best_of(function, times=3):
-    function()
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
+def measured(repeats=5, **functions):
+    """Seconds of functions that are run in turn, after a first run of each: medians and ranges by name."""
+    times = {name: [] for name in functions}
+    for function in functions.values():
         function()
-        found.append(time.perf_counter() - start)
-    return min(found)
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return {
+        name: {"seconds": statistics.median(found), "min": min(found), "max": max(found)}
+        for name, found in times.items()
+    }
 
 
-def product_seconds(n, markers, extra=0):
-    """Seconds of the product that rotates markers (and ``extra`` more rows), in blocks as the scan has them."""
+def product(n, markers, extra=0):
+    """Return the product that rotates markers (and ``extra`` more rows), in blocks as the scan has them."""
     import jax
 
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         matrix, block = jax.device_put((rng.normal(size=(n + extra, n)), rng.normal(size=(1024, n))))
-        product = jax.jit(lambda a, b: a @ b.T)
+        program = jax.jit(lambda a, b: a @ b.T)
 
-        def run():
+    def run():
+        with jax.enable_x64(True):
             for _ in range(-(-markers // 1024)):
-                product(matrix, block).block_until_ready()
+                program(matrix, block).block_until_ready()
 
-        return best_of(run)
+    return run
 
 
 def mice(share):
@@ -66,7 +75,7 @@ def mice(share):
 
 
 def warm_scan(pheno, K, values, formula):
-    """Seconds of a scan of markers that are in memory, after the decomposition: what grows with the markers."""
+    """Return a scan of markers that are in memory, after the decomposition, and the seconds that took."""
     import jax
 
     import jaxlmm as lmm
@@ -82,12 +91,13 @@ def warm_scan(pheno, K, values, formula):
         scanner = Scanner(traits, np.arange(1), refit=True, reml=True, tests=("wald",), size=1024)
         markers, frequency = np.arange(len(values)), values.mean(axis=1) / 2
 
-        def run():
+    def run():
+        with jax.enable_x64(True):
             keeper = Keeper("wald", None, None, False)
             scanner.scan(values.T, markers, frequency, keeper)
             keeper.finish()
 
-        return best_of(run), decomposed
+    return run, decomposed
 
 
 def case_a(share, peers, formula="~ 1 + (1 | id)", covariates=0):
@@ -95,12 +105,13 @@ def case_a(share, peers, formula="~ 1 + (1 | id)", covariates=0):
     rng = np.random.default_rng(1)
     names = [f"c{number}" for number in range(covariates)]
     pheno[names] = rng.normal(size=(len(pheno), covariates))
-    seconds, decomposed = warm_scan(pheno, K, values, formula)
+    scan, decomposed = warm_scan(pheno, K, values, formula)
     found = {
-        "samples": len(pheno), "markers": len(values), "seconds": seconds, "decomposition_seconds": decomposed,
-        "product_seconds": product_seconds(len(pheno), len(values)),
+        "samples": len(pheno), "markers": len(values), "decomposition_seconds": decomposed,
+        **measured(scan=scan, product=product(len(pheno), len(values))),
     }  # fmt: skip
-    found["times_the_product"] = seconds / found["product_seconds"]
+    seconds = found["scan"]["seconds"]
+    found["times_the_product"] = seconds / found["product"]["seconds"]
     if peers and shutil.which("gemma") and not covariates:
         found["gemma_lmm1_seconds"] = gemma_seconds(pheno, values)
         found["times_faster_than_gemma"] = found["gemma_lmm1_seconds"] / seconds
@@ -164,14 +175,18 @@ def case_b(share, peers):
             "--kinship", "auto", "--maf", "0.01", "--out", "out.tsv", "--force", "--no-progress",
         ]  # fmt: skip
         seconds = []
-        for _ in range(2):
+        for _ in range(4):
             start = time.perf_counter()
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
             seconds.append(time.perf_counter() - start)
-        found |= {"first_process_seconds": seconds[0], "process_seconds": seconds[1]}
+        first, *later = seconds
+        found |= {
+            "first_process_seconds": first,
+            "process": {"seconds": statistics.median(later), "min": min(later), "max": max(later)},
+        }
         if peers and shutil.which("gemma"):
             found["gemma_process_seconds"] = run_gemma(folder, pheno, more)
-            found["times_faster_than_gemma"] = found["gemma_process_seconds"] / found["process_seconds"]
+            found["times_faster_than_gemma"] = found["gemma_process_seconds"] / found["process"]["seconds"]
     return found
 
 
@@ -194,10 +209,11 @@ def case_c(share, peers):
             "~ (1 | id)", data, genotypes=genotypes, responses=Y, kinship={"id": K}, variances="null", p_max=1e-5
         )  # fmt: skip
 
-    seconds, product = best_of(run), product_seconds(n, s, m)
+    times = measured(3, scan=run, product=product(n, s, m))
+    seconds = times["scan"]["seconds"]
     return {
-        "samples": n, "markers": s, "traits": m, "seconds": seconds, "product_seconds": product,
-        "share_of_the_product_rate": product / seconds, "pairs_per_second": s * m / seconds,
+        "samples": n, "markers": s, "traits": m, **times,
+        "share_of_the_product_rate": times["product"]["seconds"] / seconds, "pairs_per_second": s * m / seconds,
     }  # fmt: skip
 
 
@@ -240,7 +256,7 @@ def main():
         results["cases"]["a"]["fastlmm_seconds"] = fastlmm_seconds(pheno, values)
     cases = results["cases"]
     if {"a", "d"} <= set(cases):
-        cases["d"]["times_without_covariates"] = cases["d"]["seconds"] / cases["a"]["seconds"]
+        cases["d"]["times_without_covariates"] = cases["d"]["scan"]["seconds"] / cases["a"]["scan"]["seconds"]
     out = asked.out or (Path(__file__).parent / "results" / "scan.json" if asked.size == 1.0 else None)
     if out:
         out.write_text(json.dumps(results, indent=1) + "\n")

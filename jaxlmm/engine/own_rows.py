@@ -96,7 +96,6 @@ def _decomposed(
         return None, good
     if not varying.all():
         responses, own = jax.tree.map(lambda leaf: leaf[varying], (responses, own))
-    responses, own = jax.device_put((responses, own))
     return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
 
 
@@ -134,7 +133,7 @@ def _problems(likelihood: Likelihood, units: Units, y: NumpyArray, largest: int)
     good = np.isfinite(largest_entry) & (largest_entry < NEARLY_DEPENDENT) & (degrees > 0) & vary(responses, degrees)
     if not good.any():
         return None, good
-    responses, own = jax.device_put(jax.tree.map(lambda leaf: leaf[good], (responses, own)))
+    responses, own = jax.tree.map(lambda leaf: leaf[good], (responses, own))
     return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
 
 

@@ -246,6 +246,34 @@ def test_fifty_traits_are_fifty_fits():
     assert modes.to_numpy() == pytest.approx(theirs[modes.index.get_level_values("id")].to_numpy(), abs=1e-7)
 
 
+def test_clusters_missing_or_batched_otherwise():
+    """Clusters without a row in a response, and of sizes that are batched together on its rows alone."""
+    families, _ = people(24, families=4)
+    data, _ = people(56)
+    blocks = np.zeros((56, 56))
+    for place in (slice(0, 36), slice(36, 56)):
+        blocks[place, place] = 0.5 + 0.5 * np.eye(place.stop - place.start)
+    matrices = [people(24, families=4)[1], pd.DataFrame(blocks, data["id"], data["id"])]
+    gone = [[range(4), range(8, 16), range(0, 24, 3)], [range(4), range(36, 50)]]
+    for frame, matrix, patterns in zip((families, data), matrices, gone, strict=True):
+        y = draws(frame, matrix, len(patterns))
+        for trait, rows in enumerate(patterns):
+            y[list(rows), trait] = np.nan
+        many = lmm.fit_many("~ x + (1 | id)", frame, responses=y, kinship={"id": matrix}, method="ML")
+        glance = many.glance()
+        assert set(glance["status"]) <= {"interior", "boundary"}
+        variance = many.variance("variance").pivot(index="response", columns="parameter", values="estimate")
+        for trait, name in enumerate(many.responses):
+            there = np.isfinite(y[:, trait])
+            between, within = variance.loc[name, ["id: var(Intercept)", "Residual: var"]]
+            v = between * matrix.to_numpy()[np.ix_(there, there)] + within * np.eye(there.sum())
+            x = np.column_stack([np.ones(there.sum()), frame["x"][there]])
+            pulled = np.linalg.solve(v, x)
+            rest = y[there, trait] - x @ np.linalg.solve(x.T @ pulled, pulled.T @ y[there, trait])
+            plain = rest @ np.linalg.solve(v, rest) + np.linalg.slogdet(2 * np.pi * v)[1]
+            assert glance["deviance"].iloc[trait] == pytest.approx(plain, rel=PLAIN)
+
+
 def test_again():
     data, matrix = people(30, per=2)
     y = draws(data, matrix, 2)

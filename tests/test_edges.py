@@ -291,7 +291,7 @@ def test_no_fixed_effects(random, known):
     kinship = {"g": pd.DataFrame(matrices["g"], ids, ids)} if known else None
     y = DATA[["y"]].assign(part=DATA["y"].mask(DATA.index == 4))
     many = lmm.fit_many(f"~ 0 + {random}", DATA, responses=y, kinship=kinship, method="ML")
-    variance = many.variance("variance").pivot(index="response", columns="group", values="estimate")
+    variance = many.variance("variance").pivot_table(index="response", columns="group", values="estimate")
     for name, deviance in many.glance().set_index("response")["deviance"].items():
         v = variance.loc[name, "Residual"] * np.eye(N)
         for group in variance.columns.drop("Residual"):

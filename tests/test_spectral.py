@@ -262,7 +262,7 @@ def test_clusters_missing_or_batched_otherwise():
         many = lmm.fit_many("~ x + (1 | id)", frame, responses=y, kinship={"id": matrix}, method="ML")
         glance = many.glance()
         assert set(glance["status"]) <= {"interior", "boundary"}
-        variance = many.variance("variance").pivot(index="response", columns="parameter", values="estimate")
+        variance = many.variance("variance").pivot_table(index="response", columns="parameter", values="estimate")
         for trait, name in enumerate(many.responses):
             there = np.isfinite(y[:, trait])
             between, within = variance.loc[name, ["id: var(Intercept)", "Residual: var"]]

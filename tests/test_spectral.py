@@ -190,7 +190,12 @@ def test_shares_at_both_ends():
     assert low.certificate.multipliers.iloc[0] > 0
     assert high.status == "boundary"
     assert high.variance()["at_boundary"].tolist() == [False, True]
-    assert high.ratio("id")["estimate"] == pytest.approx(1.0, abs=1e-6)
+    near = draws(data, matrix, 1, share=1.0)[:, 0] + 1e-5 * np.random.default_rng(3).normal(size=60)
+    for fit in (high, lmm.fit("y ~ x + (1 | id)", data.assign(y=1e8 * near), kinship={"id": matrix})):
+        assert fit.variance()["at_boundary"].tolist() == [False, True]
+        assert fit.ratio("id")["estimate"] == pytest.approx(1.0, abs=1e-6)
+        assert np.isnan(fit.ratio("id")["std_error"])
+        assert np.isnan(fit.pve().loc["Residual", "std_error"])
     # The limit itself, from K alone: sd² = eᵀK⁻¹e / (n − 1).
     one, inverse = np.ones(60), np.linalg.inv(matrix.to_numpy())
     rest = y - (one @ inverse @ y) / (one @ inverse @ one)

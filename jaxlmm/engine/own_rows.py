@@ -35,7 +35,7 @@ def takes_own_rows(design: Design, solver: str, sharing: int) -> bool:
     """Whether responses of this design of which ``sharing`` have the same rows are solved in one batch with others."""
     if solver == Spectral.name:  # a pattern is decomposed either way; a design of its own is compiled besides
         return sharing < LARGE_BLOCK
-    return solver == Moments.name and len(design.terms) > 0 and sharing < SHARED
+    return solver == Moments.name and len(design.terms) > 0 and design.n_fixed > 0 and sharing < SHARED
 
 
 def solve_own_rows(

@@ -41,6 +41,8 @@ def nearest(name: str, choices: Iterable[object]) -> str:
     'did you mean Days? There are: Days, Subject'
     """
     names = [str(choice) for choice in choices]
+    if not names:
+        return "there are none"
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return (f"did you mean {' or '.join(close)}? " if close else "") + f"There are: {listed}"

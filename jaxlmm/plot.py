@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxlmm.errors import OptionError, nearest
+from jaxlmm.errors import DataError, OptionError, nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +140,7 @@ def manhattan(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axe
         start += place.max() * 1.02 + 1.0
     ax.axhline(-np.log10(GENOME_WIDE), color="tab:red", linewidth=0.8)
     ax.set_xticks(ticks, names)
-    ax.set(xlabel="chromosome", ylabel="-log10 p")
+    ax.set(xlabel="chromosome", ylabel=_p_label(hits))
     return ax
 
 
@@ -175,8 +175,8 @@ def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
     """
     from scipy.special import betaincinv
 
-    inflation = hits.lambda_gc()
     table, height = _tests(hits, response)
+    inflation = hits.lambda_gc()
     observed = np.sort(table[height].to_numpy(float))[::-1]
     m = observed.size
     rank = np.arange(1, m + 1)
@@ -186,7 +186,7 @@ def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
     ax.fill_between(expected, low, high, color="lightgrey")
     ax.plot(expected, expected, color="grey", linewidth=0.8)
     ax.plot(expected, observed, ".", markersize=3)
-    ax.set(xlabel="expected -log10 p", ylabel="observed -log10 p")
+    ax.set(xlabel="expected -log10 p", ylabel=f"observed {_p_label(hits)}")
     ax.set_title(f"λ = {inflation[table['response'].iloc[0]]:.3f}")
     return ax
 
@@ -198,9 +198,17 @@ def _tests(hits: Scan, response: str | None) -> tuple[pd.DataFrame, str]:
     chosen = hits.responses[0] if response is None else response
     if chosen not in hits.responses:
         raise OptionError(f"response: {chosen!r} is no response; {nearest(str(chosen), hits.responses)}.")
-    table = hits.tidy()
-    height = next(str(name) for name in table if str(name).startswith("neg_log10_p"))
-    return table[(table["response"] == chosen) & table[height].notna()], height
+    table, height = hits.tidy(), hits.height
+    tested = table[(table["response"] == chosen) & table[height].notna()]
+    if tested.empty:
+        raise DataError(f"response {chosen!r}: no marker was tested for it, so there is nothing to draw; print(hits).")
+    return tested, height
+
+
+def _p_label(hits: Scan) -> str:
+    """Say whose p-values are drawn."""
+    test = hits.height.removeprefix("neg_log10_p").removeprefix("_")
+    return f"-log10 p ({test})" if test else "-log10 p"
 
 
 def _axes(ax: Any) -> Any:

@@ -101,3 +101,70 @@ def test_five_people():
         assert row["statistic_lrt"] == pytest.approx(null.deviance - full.deviance, rel=1e-6)
     assert [f"{value:.7g}" for value in table["estimate"]] == ["-0.5000913", "0.8525024", "1.04884"]
     assert table["status"].tolist() == ["boundary", "boundary", "interior"]
+
+
+@pytest.mark.parametrize("how", ["matrix", "id", "auto"])
+def test_an_array_has_the_rows_of_the_data(mice, how):
+    """Also where the samples are integers from 1, in another order, which are no places in the array."""
+    data, genotypes, K = mice
+    order = np.random.default_rng(3).permutation(100)
+    some = genotypes.iloc[order, :20]
+    numbered = data.iloc[order].assign(id=order + 1)
+    labelled = some.set_axis(numbered["id"], axis=0)
+    known = pd.DataFrame(K.to_numpy()[np.ix_(order, order)], index=numbered["id"], columns=numbered["id"])
+    formula, options = {
+        "matrix": ("y ~ x + (1 | id)", {"kinship": {"id": known}}),
+        "id": ("y ~ x", {"id": "id"}),
+        "auto": ("y ~ x + (1 | id)", {"kinship": "auto"}),
+    }[how]
+    frame = lmm.scan(formula, numbered, genotypes=labelled, **options).tidy()
+    array = lmm.scan(formula, numbered, genotypes=some.to_numpy(), **options).tidy()
+    np.testing.assert_allclose(array["estimate"], frame["estimate"], rtol=REDUCED)
+
+
+def test_an_array_beside_repeated_records_is_refused(mice):
+    data, genotypes, K = mice
+    twice = pd.concat([data, data])
+    with pytest.raises(lmm.GenotypeError, match="several of one"):
+        lmm.scan("y ~ (1 | id)", twice, genotypes=np.tile(genotypes, (2, 1)), kinship={"id": K})
+
+
+def test_a_missing_code_is_no_count(mice):
+    data, genotypes, _ = mice
+    hits = lmm.scan("y ~ x", data, genotypes=genotypes.iloc[:, :3].replace({"rs0001": {2.0: -9.0}}), id="id").tidy()
+    coded = (genotypes.iloc[:, :3] == -9.0).any() | (genotypes.columns[:3] == "rs0001")
+    assert (hits.set_index("variant")["status"] == "missing_code").to_dict() == coded.to_dict()
+
+
+def test_one_test_keeps_ranks_and_draws(mice):
+    data, genotypes, K = mice
+    options = {"genotypes": genotypes.iloc[:, :60], "kinship": {"id": K}}
+    hits = lmm.scan("y ~ x + (1 | id)", data, tests=("lrt", "wald"), **options)
+    assert hits.top(20)["p_value_lrt"].is_monotonic_increasing
+    both = lmm.scan("y ~ x + (1 | id)", data, interaction="x", **options)
+    best = lmm.scan("y ~ x + (1 | id)", data, interaction="x", top=3, **options)
+    assert set(both.top(3)["variant"]) == set(best.tidy()["variant"])
+    assert lmm.plot.manhattan(both).get_ylabel() == "-log10 p (joint)"
+
+
+def test_nothing_tested_is_nothing_to_draw(mice):
+    data, genotypes, _ = mice
+    hits = lmm.scan("y ~ 1", data.assign(y=1.0), genotypes=genotypes.iloc[:, :5], id="id")
+    for draw in (lmm.plot.qq_p, lmm.plot.manhattan):
+        with pytest.raises(lmm.DataError, match="no marker was tested"):
+            draw(hits)
+
+
+@pytest.mark.parametrize(
+    "option", [{"p_max": "1e-3"}, {"top": 2.5}, {"best": "yes"}, {"tests": 1}, {"interaction": ["x"]}]
+)
+def test_options_of_another_type(mice, option):
+    data, genotypes, _ = mice
+    with pytest.raises(lmm.OptionError, match=f"{next(iter(option))}: expected"):
+        lmm.scan("y ~ x", data, genotypes=genotypes, id="id", **option)
+
+
+def test_a_matrix_of_no_group(mice):
+    data, genotypes, K = mice
+    with pytest.raises(lmm.KinshipError, match="no random term is grouped by 'ID'"):
+        lmm.scan("y ~ (1 | id)", data, genotypes=genotypes, kinship={"ID": K})

@@ -21,6 +21,12 @@ ELSEWHERE = {
     "random": "write the random terms into the formula, as in '(1 | g)'",
     "correlation": "write residual='ou(t | g)'",
     "re_formula": "write the random terms into the formula, as in '(1 | g)'",
+    **dict.fromkeys(("varlist", "relmat", "pedigree", "kmat"), "write kinship={'id': K} for a term (1 | id)"),
+    **dict.fromkeys(
+        ("maf", "missing", "coding", "chromosome", "extract", "standardize"),
+        "ask it of the markers, as in genotypes=lmm.genetics.genotypes('chr1.bed', maf=0.01)",
+    ),
+    "covariates": "write them into the formula",
     "groups": "write the grouping factor into the formula, as in '(1 | g)'",
 }
 """What users of lme4, nlme and statsmodels write, and what to write here."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -63,8 +64,8 @@ def scan(
         A data frame (pandas, polars, pyarrow). Rows without genotypes or with a missing predictor are dropped, and
         counted; a missing response leaves the row out for that response alone.
     genotypes
-        A path (``.bed``, ``.pgen``), a frame (ids × variants), an array with the rows of the data, or what
-        :func:`jaxlmm.genetics.genotypes` returns: coding, filters and a choice of markers are asked for there.
+        A path (``.bed``, ``.pgen``), a frame (ids × variants), an array with the rows of the data in their order, or
+        what :func:`jaxlmm.genetics.genotypes` returns: coding, filters and a choice of markers are asked for there.
         Missing calls are filled by the marker's mean in the analysed samples.
     responses
         Many responses, as in :func:`jaxlmm.fit_many`.
@@ -129,6 +130,10 @@ def scan(
         choose("kinship", kinship, ("auto",))
     known: Any = None if auto else kinship
     options = ModelOptions(weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual)
+    if not isinstance(tests, Iterable):
+        raise OptionError(f"tests: expected some of 'wald', 'lrt', 'score', got {tests!r}.")
+    if interaction is not None and not isinstance(interaction, str):
+        raise OptionError(f"interaction: expected the name of one column, got {interaction!r}.")
     wanted = Wanted(variances, tuple(tests) if not isinstance(tests, str) else (tests,), p_max, top, best, precision)
     call = Call(formula, data, options, method=method)
     return run_scan(call, genotypes, responses, id, auto, interaction, wanted, progress)
@@ -148,13 +153,15 @@ class Wanted:
     def __post_init__(self) -> None:
         choose("variances", self.variances, ("refit", "null", "kept"))
         choose("precision", self.precision, ("float64", "float32"))
+        if not isinstance(self.best, bool):
+            raise OptionError(f"best: expected True or False, got {self.best!r}.")
         for test in self.tests:
             choose("tests", test, ("wald", "lrt", "score"))
         if not self.tests:
             raise OptionError("tests: expected at least one of 'wald', 'lrt', 'score', got none.")
-        if self.p_max is not None and not 0.0 < self.p_max <= 1.0:
+        if self.p_max is not None and not (isinstance(self.p_max, numbers.Real) and 0.0 < self.p_max <= 1.0):
             raise OptionError(f"p_max: expected a probability above 0 and up to 1, got {self.p_max!r}.")
-        if self.top is not None and (self.top != int(self.top) or self.top < 1):
+        if self.top is not None and not (isinstance(self.top, numbers.Integral) and self.top >= 1):
             raise OptionError(f"top: expected a whole number of at least 1, got {self.top!r}.")
         if self.variances == "kept" and self.keeper().everything:
             raise OptionError("variances='kept': expected p_max=, top= or best=True to say what is kept, got none.")

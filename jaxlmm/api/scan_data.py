@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,10 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.api.call import Call
 from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
 from jaxlmm.formula import ModelFrame, Responses, build_frame, parse, read_responses
+from jaxlmm.formula.kinship import not_grouped_by
 from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.tokens import join, tokenize
-from jaxlmm.genetics import Genotypes, Relationship
+from jaxlmm.genetics import ArraySource, Genotypes, Relationship
 from jaxlmm.genetics.from_markers import marker_sums
 from jaxlmm.genetics.genotypes import as_genotypes
 from jaxlmm.genetics.ids import Matched, match_samples, text_ids
@@ -57,6 +58,12 @@ def lay_out(
     """
     parsed, table, opened = parse(call.formula), as_table(call.data), as_genotypes(genotypes)
     read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
+    groups = tuple(dict.fromkeys(bar.group_name for bar in parsed.bars))
+    for group in call.options.kinship or {}:
+        if group not in groups:
+            raise not_grouped_by(group, groups)
+    if isinstance(genotypes, np.ndarray):
+        opened = _by_row(genotypes, table, id or _group_of_rows(groups, call.options.kinship, table, auto))
     column = id if id is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
     matched = match_samples(_ids(table, column, genotypes, opened), opened.sample_ids)
     right = "~ " + join(tokenize(call.formula.split("~", 1)[1]))
@@ -105,13 +112,32 @@ def _ids(table: Any, column: str | None, genotypes: Any, opened: Genotypes) -> A
             raise DataError(f"id: {column!r} is no column of the data; {nearest(column, table.columns)}.")
         return as_frame(table, [column])[column]
     if isinstance(genotypes, np.ndarray):
-        if len(genotypes) != len(table):
-            raise GenotypeError(
-                f"genotypes: expected an array with {len(table)} rows, those of the data, got {len(genotypes)}. Name "
-                "the column of the data that holds the samples' ids by id=, and give a frame with ids as index."
-            )
         return opened.sample_ids
     return table.index if isinstance(table, pd.DataFrame) else range(len(table))
+
+
+def _group_of_rows(groups: Sequence[str], kinship: Any, table: Any, auto: bool) -> str | None:
+    """Return the one group that names the samples, where genotypes are an array and have no ids of their own."""
+    known = [name for name in (groups if auto else kinship or {}) if name in table.columns]
+    return known[0] if len(known) == 1 else None
+
+
+def _by_row(genotypes: NumpyArray, table: Any, column: str | None) -> Genotypes:
+    """Return the genotypes of an array whose rows are those of the data; ``column`` names the samples."""
+    if genotypes.ndim == 2 and len(genotypes) != len(table):
+        raise GenotypeError(
+            f"genotypes: expected an array with {len(table)} rows, those of the data, got {len(genotypes)}. Name "
+            "the column of the data that holds the samples' ids by id=, and give a frame with ids as index."
+        )
+    if column is None or column not in table.columns:
+        return as_genotypes(genotypes)
+    ids = as_frame(table, [column])[column]
+    if ids.isna().any() or ids.duplicated().any():
+        raise GenotypeError(
+            f"genotypes: expected a frame with ids as index, since {column!r} has records without an id or several of "
+            "one; got an array, whose rows are those of the data."
+        )
+    return as_genotypes(ArraySource(genotypes, list(ids)))
 
 
 def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,7 +80,7 @@ def known_matrices(kinship: Mapping[str, Any] | None, levels: Mapping[str, Level
     found = {}
     for group, value in (kinship or {}).items():
         if group not in levels:
-            raise KinshipError(f"kinship: no random term is grouped by {group!r}; {nearest(group, levels)}.")
+            raise not_grouped_by(group, levels)
         named = _named(group, value)
         found[group] = tuple(_known(name, matrix, levels[group].labels) for name, matrix in named.items())
     return found
@@ -95,6 +95,12 @@ def as_text(labels: pd.Index) -> pd.Index:
     if pd.api.types.is_float_dtype(labels.dtype) and (labels == np.floor(labels)).all():
         labels = labels.astype(np.int64)
     return pd.Index([str(label) for label in labels], dtype=object)
+
+
+def not_grouped_by(group: str, levels: Iterable[str]) -> KinshipError:
+    """Return the error for a matrix of a ``group`` that no random term has."""
+    there = nearest(group, levels)
+    return KinshipError(f"kinship: no random term is grouped by {group!r}; {there}. A term (1 | {group}) has it.")
 
 
 def _named(group: str, value: Any) -> dict[str, Any]:
@@ -142,7 +148,7 @@ def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
         raise KinshipError(
             f"kinship of {name!r}: expected a data frame with ids as index and columns, or a Relationship, got "
             f"{type(matrix).__name__}{shape} for {count} levels. An array does not say whose rows it has: write "
-            "lmm.genetics.relationship(K, labels=ids)."
+            "lmm.genetics.relationship(K, labels=ids); lmm.load reads a file, lmm.genetics.grm genotypes."
         )
     rows, columns = as_text(matrix.index), as_text(matrix.columns)
     if matrix.shape[0] != matrix.shape[1] or set(rows) != set(columns):

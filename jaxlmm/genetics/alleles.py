@@ -58,6 +58,10 @@ def allele_counts(frame: Any, effect_alleles: Mapping[Any, str] | pd.Series) -> 
     cy   NaN  0.0
     """
     table = frame if isinstance(frame, pd.DataFrame) else as_table(frame, "allele_counts")
+    if not hasattr(effect_alleles, "keys"):
+        raise GenotypeError(
+            f"effect_alleles: expected a dict from variant to allele, such as {{'rs1': 'T'}}, got {effect_alleles!r}."
+        )
     effects = dict(effect_alleles)  # of a series too: by its index
     absent = [variant for variant in effects if variant not in table.columns]
     if absent:

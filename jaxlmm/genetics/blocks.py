@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import OptionError, choose
+
+MISSING_CODE = -9.0
+"""What PLINK and others write for a missing value."""
 
 CODINGS = ("additive", "dominant", "recessive")
 
@@ -15,6 +19,7 @@ STATUSES = {
     "": "usable",
     "all_missing": "no sample has a call",
     "infinite": "a value is infinite",
+    "missing_code": "a value is -9, which other programs write where there is no call: make it NaN",
     "not_counts": "a filter or a coding needs counts of an allele between 0 and 2, and others are there",
     "filtered_missing": "more calls are missing than `missing` allows",
     "monomorphic": "all calls are the same, as coded",
@@ -44,6 +49,9 @@ class Preparation:
 
     def __post_init__(self) -> None:
         choose("coding", self.coding, CODINGS)
+        for name in ("maf", "missing"):
+            if not isinstance(getattr(self, name), numbers.Real):
+                raise OptionError(f"{name}: expected a number, got {getattr(self, name)!r}.")
         if not 0.0 <= self.maf <= 0.5:
             raise OptionError(f"maf: expected a minor allele frequency from 0 to 0.5, got {self.maf!r}.")
         if not 0.0 <= self.missing <= 1.0:
@@ -105,6 +113,7 @@ def prepare(calls: NumpyArray, markers: NumpyArray, how: Preparation, judged: Nu
         [
             seen.n_called == 0,
             ~np.isfinite(seen.total),
+            seen.low == MISSING_CODE,
             ~counts & needs_counts,
             (n - seen.n_called) / n > how.missing,
             _coded(seen.low, how.coding) == _coded(seen.high, how.coding),

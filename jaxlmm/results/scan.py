@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -160,16 +161,27 @@ class Scan:
         return self._table.copy()
 
     def top(self, n: int = 10) -> pd.DataFrame:
-        """Return the ``n`` rows of :meth:`tidy` with the smallest p-values."""
-        table = self._table
-        height = next(name for name in table if str(name).startswith("neg_log10_p"))
-        return table.nlargest(n, str(height)).reset_index(drop=True)
+        """Return the ``n`` rows of :meth:`tidy` with the smallest p-values, those of :attr:`height`."""
+        if not isinstance(n, numbers.Integral) or n < 0:
+            raise OptionError(f"top: expected a whole number of rows, got {n!r}.")
+        return self._table.nlargest(int(n), self.height).reset_index(drop=True)
+
+    @property
+    def height(self) -> str:
+        """The column of −log10 p by which pairs are kept, ranked and drawn.
+
+        That of the first of the tests; with an interaction its test of both effects.
+        """
+        test = self.header.tests[0]
+        if test != "wald":
+            return f"neg_log10_p_{test}"
+        return "neg_log10_p" if self.header.interaction is None else "neg_log10_p_joint"
 
     def lambda_gc(self) -> pd.Series:
         """Return the genomic inflation factor of each response.
 
-        The median of the χ² values with one degree of freedom that have the tests' p-values, over its expectation
-        under the null (Devlin and Roeder 1999, doi:10.1111/j.0006-341X.1999.00997.x).
+        The median of the χ² values with one degree of freedom that have the p-values of :attr:`height`, over its
+        expectation under the null (Devlin and Roeder 1999, doi:10.1111/j.0006-341X.1999.00997.x).
 
         Raises
         ------
@@ -182,9 +194,8 @@ class Scan:
                 "without p_max, top and best."
             )
         table = self._table
-        height = next(str(name) for name in table if str(name).startswith("neg_log10_p"))
         with np.errstate(under="ignore"):
-            chi2 = special.chdtri(1, 10.0 ** -table[height].to_numpy(float))
+            chi2 = special.chdtri(1, 10.0 ** -table[self.height].to_numpy(float))
         grouped = pd.Series(chi2).groupby(table["response"].to_numpy(), sort=False).median()
         return (grouped / special.chdtri(1, 0.5)).rename_axis("response").rename("lambda_gc")
 

@@ -57,9 +57,7 @@ def select(design: Design, solver: str = "auto") -> Choice:
     used = {term.grouping for term in design.terms}
     several = f"{len(used)} grouping factors" if len(used) > 1 else ""
     if solver == "moments" and (beyond or several):
-        raise OptionError(
-            f"solver='moments' cannot do this model: {beyond or several}. Use solver='auto', 'blocked' or 'dense'."
-        )
+        raise OptionError(f"solver='moments' cannot do this model: {beyond or several}. Use solver='auto'.")
     if solver == "blocked" and (beyond or not used):
         reason = beyond or "no random effects"
         raise OptionError(f"solver='blocked' cannot do this model: {reason}. Use solver='auto' or 'dense'.")

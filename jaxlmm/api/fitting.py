@@ -25,6 +25,8 @@ def fit(
     kinship: Mapping[str, pd.DataFrame] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    start: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
     solver: str = "auto",
     optimizer: Any = "newton",
 ) -> Fit:
@@ -47,6 +49,14 @@ def fit(
         A structure within a term's columns, ``{group: object}``, or ``{"0 + x | g": object}``.
     residual
         A residual structure, ``"ou(time | group)"``.
+    start, fixed
+        Values of variance parameters, ``{"Subject: sd(Intercept)": 30.0, "Residual: sd": 25.0}``, by the names of
+        ``fit.variance()``: standard deviations in units of the response, correlations as they are. The search begins at
+        ``start``; what it does not name begins as usual, and where the residual's is not named, at the residual
+        standard deviation of least squares. What is ``fixed`` is held: it has no standard error and is no parameter in
+        AIC and BIC, all else is estimated given these values, and where a standard deviation is fixed the likelihood is
+        not profiled over sigma. lmekin's ``vinit`` and ``vfixed`` are the squares. A standard deviation fixed at 0
+        takes its column out; as a start it is taken to be small, because the gradient vanishes at 0.
     solver
         ``"auto"``, ``"moments"``, ``"blocked"`` or ``"dense"``.
     optimizer
@@ -84,6 +94,17 @@ def fit(
     >>> decaying = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, residual="ou(Days | Subject)")
     >>> decaying.variance()["estimate"].round(3).to_dict()
     {'Subject: sd(Intercept)': 31.714, 'Residual: sd': 37.637, 'Residual: rho': 0.653}
+
+    A residual standard deviation that is known:
+
+    >>> given = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, fixed={"Residual: sd": 30.0})
+    >>> given.variance()[["estimate", "std_error", "fixed"]].round(2)
+                            estimate  std_error  fixed
+    parameter
+    Subject: sd(Intercept)     37.21       6.80  False
+    Residual: sd               30.00        NaN   True
     """
     options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
-    return Call(formula, data, options, method=method, solver=solver, optimizer=optimizer).run()
+    return Call(
+        formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer
+    ).run()

@@ -16,7 +16,7 @@ from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.problems import SMALL_BLOCK, OwnRows, Problems, blocks
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.model.design import Design
+from jaxlmm.model import Design, Natural
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import Moments, own_moments
 
@@ -37,6 +37,8 @@ def solve_own_rows(
     method: str,
     names: Sequence[str],
     first_order: AbstractMinimiser | None = None,
+    start: Natural | None = None,
+    fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[NumpyArray, Found | None]]:
     """Minimise the deviance of responses ``y`` (n, m) with missing values; ``solver`` is moments.
@@ -44,16 +46,16 @@ def solve_own_rows(
     Yields places (b,) and what was found for them; None for those whose fixed effects are nearly dependent on their
     rows, or fit them perfectly.
     """
-    likelihood = Likelihood.of(design, Moments.build(design).exact(), method)
+    likelihood = Likelihood.of(design, Moments.build(design).exact(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
     size = max(AT_ONCE // per_response, 1)
     size = min(SMALL_BLOCK, size)  # one size, and so few compiled programmes, whatever the number of responses
-    for start in range(0, y.shape[1], size):
-        places = np.arange(start, min(start + size, y.shape[1]))
+    for first in range(0, y.shape[1], size):
+        places = np.arange(first, min(first + size, y.shape[1]))
         problems, good = _problems(likelihood, units, y[:, places], size)
         if problems is not None:
-            yield places[good], known(problems, solve(problems, first_order), names)
+            yield places[good], known(problems, solve(problems, first_order, start), names, fixed)
         if not good.all():
             yield places[~good], None
         done(int(good.sum()))

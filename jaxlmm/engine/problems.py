@@ -70,12 +70,11 @@ class Problems(Struct):
 
         def one(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> T:
             response, own = theirs
+            likelihood = self.likelihood.for_response(response)
             if own is None:
-                problem = Problem(self.likelihood, response.replace(fixed=self.responses.fixed), self.units)
+                problem = Problem(likelihood, response.replace(fixed=self.responses.fixed), self.units)
             else:
-                problem = Problem(
-                    self.likelihood.replace(solver=own.solver), response.replace(fixed=own.fixed), own.units
-                )
+                problem = Problem(likelihood.replace(solver=own.solver), response.replace(fixed=own.fixed), own.units)
             return function(problem, *arguments)
 
         def these(everyone: Any, index: Array, arguments: tuple[Any, ...]) -> T:

@@ -152,11 +152,11 @@ def _without_marks(table: Table, width: int) -> Table:
 
 
 def _error(row: Mapping[Any, Any]) -> str:
-    return "." if row["at_boundary"] else _number(row["std_error"])
+    return "." if row["at_boundary"] or row["fixed"] else _number(row["std_error"])
 
 
 def _mark(row: Mapping[Any, Any]) -> str:
-    return "boundary" if row["at_boundary"] else ""
+    return "fixed" if row["fixed"] else "boundary" if row["at_boundary"] else ""
 
 
 def _fixed(fit: Fit, df: str) -> Table:

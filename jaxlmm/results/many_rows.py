@@ -98,5 +98,7 @@ def _each_pattern(many: FitMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]
         yield (
             rows,
             places,
-            rows_of(own, y[np.ix_(rows, places)], theta, frames, solver=found.solver, method=found.method),
+            rows_of(
+                own, y[np.ix_(rows, places)], theta, frames, solver=found.solver, method=found.method, fixed=found.given
+            ),
         )

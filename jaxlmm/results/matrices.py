@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -149,9 +148,7 @@ def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
             f"got {taken.size:,} (it would take {size / 2**30:.1f} GiB). Pass rows=, labels of the data's index, for "
             "example those of one group."
         )
-    solution = fit.solution
-    factors = solution.likelihood.layout.factors(jnp.asarray(solution.theta), solution.frames)
-    total = row_covariance(fit.frame, factors, taken)
+    total = row_covariance(fit.frame, fit.solution.factors, taken)
     return pd.DataFrame(fit.sigma**2 * total, index=index[taken], columns=index[taken])
 
 

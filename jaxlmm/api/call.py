@@ -65,6 +65,11 @@ class Call:
             return Optax(self.optimizer)
         raise OptionError(f"optimizer: expected 'newton' or an optax gradient transformation, got {self.optimizer!r}.")
 
+    @property
+    def known_residual(self) -> bool:
+        """Whether the residual's standard deviation is fixed."""
+        return "Residual: sd" in (self.fixed or {})
+
     @in_double_precision
     @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
     def run(self) -> Fit:
@@ -73,7 +78,7 @@ class Call:
         parsed = parse(self.formula)
         if not parsed.response:
             raise FormulaError(f"formula {self.formula!r}: expected a response left of '~', as in 'y ~ x + (1 | g)'.")
-        frame = build_frame(parsed, self.data, self.options)
+        frame = build_frame(parsed, self.data, self.options, known_residual=self.known_residual)
         return solve(self, frame, select(frame.design, self.solver), self.first_order, started)
 
     def refit(self, fit: Fit, y: Any) -> Fit:

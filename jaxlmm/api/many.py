@@ -136,7 +136,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     started = time.perf_counter()
     parsed = parse(call.formula)
     read = read_responses(parsed, call.data, responses, id)
-    frame = build_frame(parsed._replace(response=()), call.data, call.options)
+    frame = build_frame(parsed._replace(response=()), call.data, call.options, known_residual=call.known_residual)
     choice = select(frame.design, call.solver)
     y = read.values if frame.used.all() else read.values[frame.used]
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))

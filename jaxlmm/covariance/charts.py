@@ -68,6 +68,11 @@ class Pivoted(PairChart):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return ((0, SD_NODES), (1, SD_NODES))
 
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+        rest = 1 - self.first
+        singular = (theta.at[rest].set(0.0), frame, (np.arange(3) == rest) * (rest + 1), abs(theta[rest]) < NEARLY_ZERO)
+        return Placements.of([singular, (theta, frame, np.zeros(3), np.True_)])
+
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         other = natural[1 - self.first] / sigma
         pair = [natural[self.first] / sigma, other * jnp.sqrt(1.0 - natural[2] ** 2)]

@@ -99,7 +99,7 @@ class Pinned(AbstractCovariance):
         number = np.zeros(count + 1, np.int32)
         number[free + 1] = 1 + np.arange(free.size)
         held = found.held[:, free]
-        return found._replace(theta=found.theta[:, free], held=jnp.where(held > 0, number[held], held))
+        return found._replace(theta=found.theta[:, free], held=jnp.where(held > 0, jnp.asarray(number)[held], held))
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         return self.structure.from_natural(natural, sigma, coords)[np.array(self.free, int)]

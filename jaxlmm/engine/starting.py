@@ -106,18 +106,21 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
         values = given.values[t]
         if not np.isfinite(values).any():
             continue
-        wanted = np.where(np.isnan(values), usual[t], values)
-        plain = structure.from_natural(wanted, unit, np.asarray(coords))
-        start[places[t]] = structure.off_zero(np.asarray(structure.framed(np.asarray(plain), frames[t])))
-        if not check:
-            continue
-        reached = natural()[t]
-        asked = np.isfinite(values) & (values != 0.0) & (np.abs(values) != 1.0)
-        if not np.allclose(reached[asked], values[asked], rtol=1e-4):
-            named = {name: float(value) for name, value in zip(given.names[t], values, strict=True)}
+        plain = np.asarray(structure.from_natural(values, unit, np.asarray(coords)))
+        if not np.isfinite(plain).all():  # a value for each is needed
+            wanted = np.where(np.isnan(values), usual[t], values)
+            plain = structure.from_natural(wanted, unit, np.asarray(coords))
+        start[places[t]] = structure.framed(np.asarray(plain), frames[t])
+        reached = natural()[t] if check else values
+        sds = np.array([name.split(": ")[-1].startswith("sd") for name in given.names[t]])
+        asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
+        start[places[t]] = structure.off_zero(start[places[t]])
+        if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):
+            pairs = zip(given.names[t], values, strict=True)
+            named = {name: float(value) for name, value in pairs if np.isfinite(value)}
             raise OptionError(
                 f"start: {type(structure).__name__} cannot begin at {named}: no covariance has these values, or the "
-                "search for its parameters found none. Give all parameters of the term, or none."
+                "search for its parameters found none."
             )
     if own.residual is not None and np.isfinite(residual[1:]).any():
         wanted = np.where(np.isnan(residual), usual[-1], residual)

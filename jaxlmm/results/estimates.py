@@ -41,7 +41,8 @@ class Estimates:
 
     ``beta`` (p,) are the coefficients of the kept columns, whose covariance over the rows is ``column_cov`` (p, p);
     ``report`` (r,) the natural parameters, of which ``fixed`` (r,) are held at given values, ``components``
-    (terms + 1,) the mean variances that the terms and the residual add to a row; ``theta`` (k,) is canonical. ``deviance``, ``sigma`` and all others are in response units.
+    (terms + 1,) the mean variances that the terms and the residual add to a row; ``theta`` (k,) is canonical.
+    ``deviance``, ``sigma`` and all others are in response units.
     """
 
     labels: ModelLabels

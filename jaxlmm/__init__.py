@@ -7,11 +7,11 @@
 """
 
 from jaxlmm import covariance, datasets, genetics, plot
-from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik
+from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, scan
 from jaxlmm.errors import DataError, FormulaError, GenotypeError, JaxlmmError, KinshipError, OptionError, PrecisionError
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
-from jaxlmm.results import Certificate, Fit, FitMany
+from jaxlmm.results import Certificate, Fit, FitMany, Scan
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,7 @@ __all__ = [
     "KinshipError",
     "OptionError",
     "PrecisionError",
+    "Scan",
     "covariance",
     "datasets",
     "design",
@@ -39,4 +40,5 @@ __all__ = [
     "load",
     "loglik",
     "plot",
+    "scan",
 ]

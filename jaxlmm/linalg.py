@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxlmm.entries import eliminated
 
@@ -23,9 +22,6 @@ UNROLLED = 3
 
 BLOCK = 32
 """Matrices up to this size are swept column by column, larger ones by blocks of this many columns."""
-
-SWEEPS = 10
-"""Rounds of rotations after which the columns of a small matrix are orthogonal; convergence is quadratic."""
 
 HALVED = 160
 """Matrices beyond this size are inverted by halves: 4/3 q³ multiplications in large products instead of 2 q³."""
@@ -249,53 +245,3 @@ def semidefinite_cholesky(a: jax.Array) -> jax.Array:
 
     _, columns = jax.lax.scan(step, a, index)
     return columns.T
-
-
-def singular_vectors(a: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the left singular vectors and the singular values of a small square matrix, without LAPACK.
-
-    Rotations of pairs of rows until all are orthogonal (Hestenes 1958, "Inversion of matrices by biorthogonalization"),
-    which finds small singular values to high relative accuracy.
-
-    Parameters
-    ----------
-    a
-        ``(q, q)``; ``vmap`` serves a batch.
-
-    Returns
-    -------
-    vectors, values
-        ``(q, q)`` with the vectors as columns, and ``(q,)``, the largest first.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp
-    >>> vectors, values = singular_vectors(jnp.array([[3.0, 0.0], [4.0, 0.0]]))
-    >>> values.tolist(), (jnp.abs(vectors[:, 0]) * 5).round(4).tolist()
-    ([5.0, 0.0], [3.0, 4.0])
-    """
-    q = a.shape[-1]
-    vectors = jnp.eye(q, dtype=a.dtype)
-    if q == 1:
-        return vectors, jnp.abs(a[0])
-    one, other = (jnp.asarray(index, jnp.int32) for index in np.triu_indices(q, 1))
-
-    def rotate(step: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        rows, turned = state  # turnedᵀ a = rows
-        i, j = one[step % one.size], other[step % one.size]
-        dot = rows[i] @ rows[j]
-        needed = jnp.abs(dot) > 0.0
-        cotangent = (rows[j] @ rows[j] - rows[i] @ rows[i]) / (2.0 * jnp.where(needed, dot, 1.0))
-        sign = jnp.where(cotangent < 0, -1.0, 1.0)
-        tangent = jnp.where(needed, sign / (jnp.abs(cotangent) + jnp.sqrt(1.0 + cotangent**2)), 0.0)
-        cosine = 1.0 / jnp.sqrt(1.0 + tangent**2)
-        sine = cosine * tangent
-        rows = rows.at[i].set(cosine * rows[i] - sine * rows[j]).at[j].set(sine * rows[i] + cosine * rows[j])
-        left, right = turned[:, i], turned[:, j]
-        turned = turned.at[:, i].set(cosine * left - sine * right).at[:, j].set(sine * left + cosine * right)
-        return rows, turned
-
-    rows, vectors = jax.lax.fori_loop(jnp.int32(0), jnp.int32(SWEEPS * one.size), rotate, (a, vectors))
-    values = jnp.sqrt(jnp.sum(rows**2, axis=-1))
-    order = jnp.argsort(-values)
-    return vectors[:, order], values[order]

@@ -12,7 +12,10 @@ from jaxlmm.errors import OptionError, nearest
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from jaxlmm.results import Fit, FitMany
+    from jaxlmm.results import Fit, FitMany, Scan
+
+GENOME_WIDE = 5e-8
+"""The p-value below which a marker is called significant in a genome-wide scan of people."""
 
 DISCOVERED = 0.05
 """The false discovery rate below which a point is marked."""
@@ -97,6 +100,107 @@ def volcano(many: FitMany, term: str, *, ax: Any = None) -> Axes:
     ax.set(xlabel=f"estimate of {term}", ylabel="-log10 p")
     ax.legend(frameon=False)
     return ax
+
+
+def manhattan(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
+    """Draw −log10 p of all markers in the order of the genome, chromosomes in turn in two shades.
+
+    Parameters
+    ----------
+    hits
+        A scan.
+    response
+        Which of its responses; may be left out where there is one.
+    ax
+        Axes to draw on; a new figure otherwise.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a line at p = 5e-8. Markers whose positions are not known stand in the order of their source.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import jaxlmm as lmm
+    >>> people = lmm.datasets.variants5()
+    >>> hits = lmm.scan("height ~ (1 | family)", people, genotypes=people[["variant1", "variant2", "variant3"]])
+    >>> lmm.plot.manhattan(hits).get_ylabel()
+    '-log10 p'
+    """
+    table, height = _tests(hits, response)
+    ax, start, ticks, names = _axes(ax), 0.0, [], []
+    for number, (chromosome, rows) in enumerate(table.groupby("chromosome", sort=False)):
+        position = rows["position"].to_numpy(float)
+        place = np.arange(len(rows)) if np.ptp(position) == 0 else position - position.min()
+        ax.plot(start + place, rows[height], ".", markersize=3, color=("tab:blue", "tab:gray")[number % 2])
+        ticks.append(start + place.max() / 2)
+        names.append(str(chromosome))
+        start += place.max() * 1.02 + 1.0
+    ax.axhline(-np.log10(GENOME_WIDE), color="tab:red", linewidth=0.8)
+    ax.set_xticks(ticks, names)
+    ax.set(xlabel="chromosome", ylabel="-log10 p")
+    return ax
+
+
+def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
+    """Draw the p-values of a scan against those expected if no marker had an effect, both as −log10.
+
+    Parameters
+    ----------
+    hits, response, ax
+        As in :func:`manhattan`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With the line of equality and a band in which 95 % of each order statistic fall under the null (of independent
+        markers: Beta distributions), and the genomic inflation factor as title.
+
+    Raises
+    ------
+    DataError
+        If only some of the pairs were kept.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import jaxlmm as lmm
+    >>> people = lmm.datasets.variants5()
+    >>> hits = lmm.scan("height ~ (1 | family)", people, genotypes=people[["variant1", "variant2", "variant3"]])
+    >>> lmm.plot.qq_p(hits).get_xlabel()
+    'expected -log10 p'
+    """
+    from scipy.special import betaincinv
+
+    inflation = hits.lambda_gc()
+    table, height = _tests(hits, response)
+    observed = np.sort(table[height].to_numpy(float))[::-1]
+    m = observed.size
+    rank = np.arange(1, m + 1)
+    expected = -np.log10((rank - 0.5) / m)
+    ax = _axes(ax)
+    low, high = (-np.log10(betaincinv(rank, m + 1 - rank, share)) for share in (0.975, 0.025))
+    ax.fill_between(expected, low, high, color="lightgrey")
+    ax.plot(expected, expected, color="grey", linewidth=0.8)
+    ax.plot(expected, observed, ".", markersize=3)
+    ax.set(xlabel="expected -log10 p", ylabel="observed -log10 p")
+    ax.set_title(f"λ = {inflation[table['response'].iloc[0]]:.3f}")
+    return ax
+
+
+def _tests(hits: Scan, response: str | None) -> tuple[pd.DataFrame, str]:
+    """Return the tested markers of one response, and the column with their heights."""
+    if response is None and len(hits.responses) > 1:
+        raise OptionError(f"response: expected one of {len(hits.responses)} responses, such as {hits.responses[0]!r}.")
+    chosen = hits.responses[0] if response is None else response
+    if chosen not in hits.responses:
+        raise OptionError(f"response: {chosen!r} is no response; {nearest(str(chosen), hits.responses)}.")
+    table = hits.tidy()
+    height = next(str(name) for name in table if str(name).startswith("neg_log10_p"))
+    return table[(table["response"] == chosen) & table[height].notna()], height
 
 
 def _axes(ax: Any) -> Any:

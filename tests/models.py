@@ -58,6 +58,14 @@ def kinship(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(matrix, index=ids, columns=ids)
 
 
+def low_rank(frame: pd.DataFrame) -> pd.DataFrame:
+    """A matrix of rank 5 on the levels of g: the first two are identical twins."""
+    ids = sorted(frame["g"].unique())
+    traits = np.random.default_rng(3).normal(size=(len(ids), 5))
+    traits[1] = traits[0]
+    return pd.DataFrame(traits @ traits.T / 5, index=ids, columns=ids)
+
+
 class Model(NamedTuple):
     """A formula with options, the solvers that can do it, and a theta to stand at."""
 
@@ -68,7 +76,7 @@ class Model(NamedTuple):
 
 
 BOTH, ALL, DENSE = ("moments", "dense"), ("moments", "dense", "blocked"), ("dense",)
-SEVERAL = ("blocked", "dense")
+SEVERAL, SPECTRAL = ("blocked", "dense"), ("spectral", "dense")
 MODELS = {
     "intercept": Model("y ~ x + (1 | g)", {}, BOTH, (0.8,)),
     "slope": Model("y ~ x + (1 + z | g)", {}, ALL, (0.9, 0.3, 0.5)),
@@ -90,6 +98,10 @@ MODELS = {
     "ou": Model("y ~ x + ou(t | g)", {}, DENSE, (0.8, -0.5)),
     "ou residual": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)"}, DENSE, (0.8, -0.5)),
     "ou residual, weights": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)", "weights": "w"}, DENSE, (0.8, -0.5)),
+    "kinship intercept": Model("y ~ x + (1 | g)", {"kinship": kinship}, SPECTRAL, (0.8,)),
+    "kinship slope, weights": Model(
+        "y ~ x + (0 + z | g)", {"kinship": low_rank, "weights": "w", "offset": "o"}, SPECTRAL, (0.8,)
+    ),
     "kinship": Model("y ~ x + (1 + z | g)", {"kinship": kinship}, DENSE, (0.8, 0.2, 0.4)),
 }
 CASES = [(name, solver) for name, model in MODELS.items() for solver in model.solvers]
@@ -179,6 +191,9 @@ def plain_deviance(name: str, frame: pd.DataFrame, theta: np.ndarray, method: st
         random = theta[0] ** 2 * np.exp(-np.exp(theta[1]) * t) * g
     elif name.startswith("ou residual"):
         random, residual = theta[0] ** 2 * g, np.exp(-np.exp(theta[1]) * t) * g
+    elif name.startswith("kinship "):
+        column, known = (z, low_rank) if "slope" in name else (one, kinship)
+        random = theta[0] ** 2 * np.outer(column, column) * known(frame).loc[frame["g"], frame["g"]].to_numpy()
     else:
         matrix = kinship(frame).loc[frame["g"], frame["g"]].to_numpy()
         random = (pair @ lower(2) @ pair.T) * matrix

@@ -115,9 +115,12 @@ def model(name: str) -> tuple[str, pd.DataFrame, dict[str, Any]]:
         options["weights"] = record["weights"]
     if record.get("offset") and "offset(" not in record["formula"]:
         options["offset"] = record["offset"]
+    known: dict[str, list[lmm.genetics.Relationship]] = {}
     for matrix in record.get("covariance_matrices") or []:
-        options["kinship"] = {matrix["group"]: matrix["scale"] * _symmetric(matrix["file"])}
-        data = data.astype({matrix["group"]: str})
+        if matrix["file"]:
+            known.setdefault(matrix["group"], []).append(matrix["scale"] * known_matrix(matrix["file"]))
+    if known:
+        options["kinship"] = {group: several if several[1:] else several[0] for group, several in known.items()}
     structured = dict(STRUCTURED.get(name, {}))
     formula = structured.pop("formula", None) or _with_contrasts(record, data)
     return formula, data, {**options, **structured}
@@ -130,14 +133,10 @@ def fitted(name: str, **changes: Any) -> lmm.Fit:
     return lmm.fit(formula, data, **{**options, **changes})
 
 
-def _symmetric(file: str) -> pd.DataFrame:
-    table = pd.read_csv(HERE / "data" / file, dtype={"id1": str, "id2": str})
-    ids = list(dict.fromkeys([*table["id1"], *table["id2"]]))
-    matrix = pd.DataFrame(0.0, index=ids, columns=ids)
-    values = matrix.to_numpy(copy=True)
-    rows, columns = matrix.index.get_indexer(table["id1"]), matrix.index.get_indexer(table["id2"])
-    values[rows, columns] = values[columns, rows] = table["value"]
-    return pd.DataFrame(values, index=ids, columns=ids)
+@functools.cache
+def known_matrix(file: str) -> lmm.genetics.Relationship:
+    """A matrix kept as pairs id1, id2, value; ids are text."""
+    return lmm.genetics.relationship(pd.read_csv(HERE / "data" / file, dtype={"id1": str, "id2": str}))
 
 
 def _with_contrasts(record: dict, data: pd.DataFrame) -> str:

@@ -68,7 +68,7 @@ EXTREME = [
     (name, ratio)
     for name in (
         "intercept", "slope", "uncorrelated", "factor", "weights, offset", "crossed", "nested", "three crossed",
-        "crossed and nested",
+        "crossed and nested", "kinship intercept", "kinship slope, weights",
     )
     for ratio in (1e-10, 1e10)
 ]  # fmt: skip

@@ -183,3 +183,28 @@ def test_files_hold_the_table(many, tmp_path):
         back = pd.read_csv(tmp_path / name, sep=separator, keep_default_na=False, na_values={c: [""] for c in COEF})
         np.testing.assert_allclose(back[COEF], many.tidy()[COEF], rtol=1e-15)
         assert list(back["reason"]) == list(many.tidy()["reason"])
+
+
+def test_saved_and_loaded_tables_are_the_same_to_the_last_bit(many, tmp_path):
+    many.save(tmp_path / "many.json")
+    again = lmm.load(tmp_path / "many.json")
+    assert str(again) == str(many)
+    assert again.responses == many.responses
+    for name in ("tidy", "variance", "glance", "anova", "pve", "failed"):
+        pd.testing.assert_frame_equal(getattr(again, name)(), getattr(many, name)(), check_exact=True)
+    group = next(iter(many.estimates.n_groups))
+    pd.testing.assert_frame_equal(again.ratio(group), many.ratio(group), check_exact=True)
+    with pytest.raises(lmm.DataError, match="holds no rows"):
+        again.fitted()
+    with pytest.raises(lmm.DataError, match="holds no rows"):
+        again[many.status.index[many.status != "failed"][0]]
+
+
+def test_an_incomplete_file_of_many_fits_is_refused(many, tmp_path):
+    file = tmp_path / "many.json"
+    many.save(file)
+    record = json.loads(file.read_text())
+    record["numbers"]["beta"].pop()
+    file.write_text(json.dumps(record))
+    with pytest.raises(lmm.DataError, match="the file was changed"):
+        lmm.load(file)

@@ -66,6 +66,18 @@ def test_the_coefficients_of_kinship2(name):
     assert found.matrix.nnz == expected.matrix.nnz
 
 
+@pytest.mark.parametrize("study", ["kin_sim", "gaw"])
+def test_a_study_with_the_pedigree_in_its_data(study):
+    folder = PEDIGREES.parent.parent / "data"
+    data = pd.read_csv(folder / f"{study}.csv")
+    expected = lmm.genetics.relationship(pd.read_csv(folder / f"{study}_kinship.csv.gz"))
+    found = kinship(data.drop_duplicates("id"))
+    same(found.to_array(), expected.to_array(found.labels))
+    repeated = pd.concat([data, data.iloc[:3]])
+    with pytest.raises(lmm.KinshipError, match=r"in rows .* Drop repeated rows"):
+        kinship(repeated)
+
+
 # ---- a plain recursion -----------------------------------------------------------------------------------------------
 
 
@@ -377,6 +389,7 @@ WRONG_TWINS = {
     "other parents": (relation(5, 6, 2), ["same mother, but 5 and 6 differ"]),
     "other sex": (relation(3, 5, 1), ["same sex, but 3 and 5 differ"]),
     "not there": (relation(3, 99, 1), ["column id2", "the first is 99"]),
+    "contrary": (as_frame([(3, 4, 1), (4, 3, 2)]), ["4 and 3 are dizygotic in one row and identical by others"]),
     "itself": (relation(3, 3, 1), ["3 is given as its own twin"]),
     "number": (relation(3, 4, 5), ["1 or MZ", "got 5 in row 0"]),
     "word": (relation(3, 4, "identical"), ["got 'identical'"]),

@@ -103,6 +103,8 @@ WRONG = {
     "sparse infinity": (sparse.csr_array(np.where(VALUES == 0.25, np.inf, VALUES)), TEXT, ["inf between 'b' and 'd'"]),
     "text": (np.full((4, 4), "x"), TEXT, ["real numbers"]),
     "complex": (VALUES * 1j, TEXT, ["real numbers", "complex"]),
+    "complex frame": (frame(values=VALUES * 1j), None, ["real numbers", "complex"]),
+    "nullable nan": (frame().replace(0.25, np.nan).convert_dtypes(), None, ["finite", "nan between 'b' and 'd'"]),
     "other columns": (
         frame().rename(columns={"a": "e"}), None, ["same ids", "1 in the index alone", "'a'", "index_col=0"],
     ),
@@ -113,7 +115,8 @@ WRONG = {
     ),
     "no diagonal": (pairs().replace({"id2": {"d": "c"}}), None, ["itself", "1 of 4", "'d'"]),
     "nan in pairs": (pairs().replace({"value": {0.25: np.nan}}), None, ["nan between 'd' and 'b'", "Leave the row"]),
-    "text in pairs": (pairs().astype({"value": str}), None, ["numbers in column value"]),
+    "text in pairs": (pairs().astype({"value": str}), None, ["real numbers in column value"]),
+    "complex pairs": (pairs().astype({"value": complex}), None, ["real numbers in column value, got complex128"]),
     "missing id in pairs": (pairs().replace({"id2": {"c": None}}), None, ["column id2", "1 missing"]),
     "three numbers": (pd.DataFrame(VALUES[:, :3], columns=["x", "y", "z"]), None, ["column x", "whole numbers", "0.5"]),
 }  # fmt: skip
@@ -304,6 +307,12 @@ def test_what_gemma_did_not_write(tmp_path):
     path.write_text("1 x\nx 1\n")
     with pytest.raises(lmm.KinshipError, match="square of numbers"):
         lmm.load(path, labels=["a", "b"])
+
+
+def test_tables_are_read_by_pandas():
+    for name in ("K.csv", "K.txt", "K.csv.gz"):
+        with pytest.raises(lmm.DataError, match=r"got a table; read it with pandas"):
+            lmm.load(name)
 
 
 def test_labels_are_for_files_without(tmp_path):

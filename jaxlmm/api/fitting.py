@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from jaxlmm.api.call import Call
 from jaxlmm.api.names import named_options
 from jaxlmm.covariance import AbstractCovariance
@@ -22,7 +20,7 @@ def fit(
     method: str = "REML",
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
-    kinship: Mapping[str, pd.DataFrame] | None = None,
+    kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
     start: Mapping[str, float] | None = None,
@@ -44,7 +42,11 @@ def fit(
     weights, offset
         A column's name or one number per row: ``Var = sigma² / weight``; the offset is subtracted from the response.
     kinship
-        A known covariance matrix across the levels of a group, ``{group: frame}``, with ids as index and columns.
+        A known covariance across the levels of a group, ``{group: K}``: a frame with ids as index and columns, or a
+        :class:`jaxlmm.genetics.Relationship`. Ids are matched as text, in any order; K may have more of them, and must
+        be positive semidefinite (identical twins are fine). Several on one term, each with a variance (or covariance)
+        of its own: ``{group: [K1, K2]}``, called ``group[1]`` and ``group[2]``, or ``{group: {"kin": K1, "ibd": K2}}``,
+        called ``group[kin]`` and ``group[ibd]``. With ``(1 + t | group)`` the effects have covariance ``Σ ⊗ K``.
     covariance
         A structure within a term's columns, ``{group: object}``, or ``{"0 + x | g": object}``.
     residual
@@ -58,7 +60,7 @@ def fit(
         not profiled over sigma. lmekin's ``vinit`` and ``vfixed`` are the squares. A standard deviation fixed at 0
         takes its column out; as a start it is taken to be small, because the gradient vanishes at 0.
     solver
-        ``"auto"``, ``"moments"``, ``"blocked"`` or ``"dense"``.
+        ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"`` or ``"dense"``.
     optimizer
         ``"newton"``, or an optax gradient transformation; the certificate judges both alike.
 
@@ -90,7 +92,7 @@ def fit(
     >>> unrelated = pd.DataFrame(np.eye(len(ids)), index=ids, columns=ids)
     >>> known = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, kinship={"Subject": unrelated})
     >>> known.solver, round(known.deviance, 3)
-    ('dense', 1786.465)
+    ('spectral', 1786.465)
     >>> decaying = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, residual="ou(Days | Subject)")
     >>> decaying.variance()["estimate"].round(3).to_dict()
     {'Subject: sd(Intercept)': 31.714, 'Residual: sd': 37.637, 'Residual: rho': 0.653}

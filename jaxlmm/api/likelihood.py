@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm.api.call import criterion
@@ -31,7 +30,7 @@ def design(
     *,
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
-    kinship: Mapping[str, pd.DataFrame] | None = None,
+    kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
 ) -> Design:

@@ -6,22 +6,23 @@ import re
 from os import PathLike
 from typing import Any
 
-from jaxlmm.errors import OptionError
+from jaxlmm.errors import DataError, OptionError
 from jaxlmm.genetics.files import read_gcta, read_gemma, read_npz
-from jaxlmm.results import load_fit
+from jaxlmm.results import load_saved
 
 GEMMA = re.compile(r"\.[cs]XX\.txt(\.gz)?$")
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
 def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
-    """Return the fit or the known matrix that a file holds.
+    """Return the fit, the fits or the known matrix that a file holds.
 
     Parameters
     ----------
     path
-        - ``.json``: what :meth:`jaxlmm.Fit.save` wrote. The fit prints, tabulates, predicts on other data and saves as
-          it did, to the last digit. It holds no rows: what needs them (fitted values, residuals, matrices, ``refit``,
-          ``update``) raises a ``DataError`` that says so.
+        - ``.json``: what :meth:`jaxlmm.Fit.save` or :meth:`jaxlmm.FitMany.save` wrote. A fit prints, tabulates,
+          predicts on other data and saves as it did, to the last digit. It holds no rows: what needs them (fitted
+          values, residuals, matrices, ``refit``, ``update``) raises a ``DataError`` that says so.
         - ``.npz``: what ``Relationship.save`` wrote.
         - ``.grm.bin``: the matrix of GCTA, with ``.grm.id`` beside it.
         - ``.cXX.txt``, ``.sXX.txt``: the matrix of GEMMA, also with ``.gz``.
@@ -31,7 +32,7 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
 
     Returns
     -------
-    Fit or Relationship
+    Fit, FitMany or Relationship
         Loading evaluates nothing. Predicting evaluates the formula in the file, and a formula is code: never predict
         from a file of an untrusted source.
 
@@ -66,4 +67,9 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
         return read_npz(path)
     if name.endswith(".grm.bin"):
         return read_gcta(path)
-    return load_fit(path)
+    if name.endswith(TABLES):
+        raise DataError(
+            f"{name}: expected .json, .npz, .grm.bin, .cXX.txt or .sXX.txt, got a table; read it with pandas, and make "
+            "a known matrix of it with lmm.genetics.relationship."
+        )
+    return load_saved(path)

@@ -18,21 +18,17 @@ from jaxlmm.api.names import named_options
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.engine import solve_many, solve_own_rows, takes_own_rows
+from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
 from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
 from jaxlmm.formula.checks import as_frame, as_table
 from jaxlmm.formula.tokens import join, tokenize
 from jaxlmm.model.layout import Layout
 from jaxlmm.results import Fit, FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import Collector
-from jaxlmm.results.many_rows import patterns_of
 from jaxlmm.solvers import select
 
 MOSTLY = 0.75
 """With more of the responses complete than this, all are laid out together, and those that are not are passed over."""
-
-SHARED = 32
-"""With at least this many responses, a pattern of missing values is worth a design of its own."""
 
 
 @named_options
@@ -46,7 +42,7 @@ def fit_many(
     method: str = "REML",
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
-    kinship: Mapping[str, pd.DataFrame] | None = None,
+    kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
     start: Mapping[str, float] | None = None,
@@ -187,13 +183,13 @@ def _solve(
     scattered: list[NumpyArray] = []
     own: list[tuple[NumpyArray, NumpyArray]] = []
     for rows, places in patterns_of(y, rest[~(infinite | missing)]):
-        if places.size < SHARED and takes_own_rows(design, solver):
+        if takes_own_rows(design, solver, places.size):
             scattered.append(places)
         else:
             own.append((rows, places))
     if scattered:
         together = np.concatenate(scattered)
-        for part, found in solve_own_rows(design.exact(), y[:, together], **options):
+        for part, found in solve_own_rows(design.exact(), y[:, together], solver=solver, **options):
             places = together[part]
             if found is None:
                 own += patterns_of(y, places)

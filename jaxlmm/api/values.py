@@ -42,8 +42,7 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
         if name not in labels.parameters:
             raise OptionError(f"{option}: no parameter is named {name!r}; {nearest(str(name), labels.parameters)}.")
         _check(option, name, value)
-    residual = labels.residual.parameters if labels.residual else ("Residual: sd",)
-    found = Natural.of(design, [*(term.parameters for term in labels.terms), residual], values)
+    found = Natural.of(design, labels.blocks, values)
     for block, given in zip(found.names, found.values, strict=True):
         _check_correlations(option, block, given)
     return found

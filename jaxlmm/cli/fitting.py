@@ -114,7 +114,7 @@ def fit_many(
         many = lmm.fit_many(
             formula,
             frame,
-            responses=_responses(responses or [], frame),
+            responses=responses_of(responses or [], frame),
             id=id,
             progress=progress,
             method=method.value,
@@ -142,7 +142,7 @@ def _echo_table(title: str, table: Any) -> None:
         typer.echo(f"... and {rest} more rows")
 
 
-def _responses(arguments: list[str], data: Any) -> Any:
+def responses_of(arguments: list[str], data: Any) -> Any:
     """Return None, names and patterns of columns of the data, or the frame of a file."""
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.natural import inverted
-from jaxlmm.linalg import singular_vectors
+from jaxlmm.rotations import singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
 """Relative standard deviations at which a start is looked for; never 0, where the gradient vanishes for any data."""

@@ -10,7 +10,8 @@ from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, lower_factor
 from jaxlmm.covariance.charts import Angle, Correlated, Pivoted
 from jaxlmm.covariance.diagonal import Diagonal
-from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
+from jaxlmm.linalg import semidefinite_cholesky
+from jaxlmm.rotations import singular_vectors
 
 
 def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:

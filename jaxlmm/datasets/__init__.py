@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from importlib.resources import files
 
 import pandas as pd
 
 
-def _read(name: str, factors: dict[str, tuple[str, ...]], ordered: tuple[str, ...] = ()) -> pd.DataFrame:
-    with files("jaxlmm.datasets").joinpath(f"{name}.csv").open() as file:
-        data = pd.read_csv(file, dtype=dict.fromkeys(factors, str))
+def _read(file: str, factors: dict[str, tuple[str, ...]], ordered: tuple[str, ...] = ()) -> pd.DataFrame:
+    packed = files("jaxlmm.datasets").joinpath(file).read_bytes()
+    text = gzip.decompress(packed) if file.endswith(".gz") else packed
+    data = pd.read_csv(io.BytesIO(text), dtype=dict.fromkeys(factors, str))
     for column, levels in factors.items():
         labels = list(levels) or list(dict.fromkeys(data[column]))
         data[column] = pd.Categorical(data[column], categories=labels, ordered=column in ordered)
@@ -22,7 +25,7 @@ def sleepstudy() -> pd.DataFrame:
     >>> sleepstudy().columns.tolist()
     ['Reaction', 'Days', 'Subject']
     """
-    return _read("sleepstudy", {"Subject": ()})
+    return _read("sleepstudy.csv", {"Subject": ()})
 
 
 def twins() -> pd.DataFrame:
@@ -31,7 +34,7 @@ def twins() -> pd.DataFrame:
     >>> twins()["twinstatus"].value_counts().to_dict()
     {'DZ': 180, 'MZ': 70}
     """
-    return _read("twins", {})
+    return _read("twins.csv", {})
 
 
 def variants5() -> pd.DataFrame:
@@ -40,7 +43,7 @@ def variants5() -> pd.DataFrame:
     >>> variants5().shape
     (5, 6)
     """
-    return _read("variants5", {})
+    return _read("variants5.csv", {})
 
 
 def cake() -> pd.DataFrame:
@@ -50,7 +53,9 @@ def cake() -> pd.DataFrame:
     True
     """
     temperatures = ("175", "185", "195", "205", "215", "225")
-    return _read("cake", {"replicate": (), "recipe": ("A", "B", "C"), "temperature": temperatures}, ("temperature",))
+    return _read(
+        "cake.csv", {"replicate": (), "recipe": ("A", "B", "C"), "temperature": temperatures}, ("temperature",)
+    )
 
 
 def penicillin() -> pd.DataFrame:
@@ -59,7 +64,38 @@ def penicillin() -> pd.DataFrame:
     >>> penicillin()[["plate", "sample"]].nunique().to_dict()
     {'plate': 24, 'sample': 6}
     """
-    return _read("penicillin", {"plate": (), "sample": ()})
+    return _read("penicillin.csv", {"plate": (), "sample": ()})
+
+
+def ergostool() -> pd.DataFrame:
+    """Effort (Borg scale) to rise from four types of stool, by nine subjects (Wretenberg et al. 1993), 36 rows.
+
+    >>> ergostool()["Type"].cat.categories.tolist()
+    ['T1', 'T2', 'T3', 'T4']
+    """
+    subjects = tuple(str(number) for number in range(1, 10))
+    return _read("ergostool.csv", {"Type": ("T1", "T2", "T3", "T4"), "Subject": subjects})
+
+
+def eortc() -> pd.DataFrame:
+    """A trial of a treatment in 37 centres, simulated after one of the EORTC on breast cancer (coxme), 2,323 rows.
+
+    >>> eortc().columns.tolist()
+    ['y', 'uncens', 'center', 'trt']
+    """
+    return _read("eortc.csv.gz", {})
+
+
+def gaw() -> pd.DataFrame:
+    """Simulated pedigrees of the Genetic Analysis Workshop 10 (from coxme): 1,497 people in 23 families.
+
+    ``father`` and ``mother`` are 0 for founders; ``age`` and the traits ``q1`` … ``q5`` are known for 1,000 people.
+
+    >>> data = gaw()
+    >>> data["famid"].nunique(), int(data["age"].notna().sum())
+    (23, 1000)
+    """
+    return _read("gaw.csv.gz", {})
 
 
 def genotypes() -> pd.DataFrame:
@@ -68,5 +104,4 @@ def genotypes() -> pd.DataFrame:
     >>> genotypes().shape
     (100, 500)
     """
-    with files("jaxlmm.datasets").joinpath("genotypes.csv.gz").open("rb") as file:
-        return pd.read_csv(file, index_col="id", compression="gzip")
+    return _read("genotypes.csv.gz", {}).set_index("id")

@@ -3,18 +3,35 @@
 from jaxlmm.engine.many import Found, rows_of, solve_many
 from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.own_rows import solve_own_rows, takes_own_rows
+from jaxlmm.engine.patterns import patterns_of
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.pure import Estimate, estimate
+from jaxlmm.engine.scan_any import AnyScanner, NullPoint
+from jaxlmm.engine.scan_keep import Keeper, Pairs
+from jaxlmm.engine.scan_panel import Rows as ScanRows
+from jaxlmm.engine.scan_panel import has_one_ratio
+from jaxlmm.engine.scan_run import Scanner, block_size
+from jaxlmm.engine.scan_traits import Traits
 from jaxlmm.engine.single import Solution, solve_single
 
 __all__ = [
+    "AnyScanner",
     "Estimate",
     "Found",
+    "Keeper",
+    "NullPoint",
     "Optima",
+    "Pairs",
     "Problems",
+    "ScanRows",
+    "Scanner",
     "Solution",
+    "Traits",
+    "block_size",
     "estimate",
+    "has_one_ratio",
     "judged",
+    "patterns_of",
     "rows_of",
     "solve",
     "solve_many",

@@ -225,10 +225,9 @@ def judged(
     """Judge the optima of all problems; ``names`` are those of the natural parameters, of which some are ``fixed``."""
     solver = Solver(problems)
 
-    def descend(number: int, theta: NumpyArray, steps: int) -> tuple[NumpyArray, float]:
-        index = np.array([number])
-        found = solver.minimise(index, theta[None], _rows(optima.frames, index), steps)
-        return found.x[0], float(found.value[0])
+    def descend(numbers: NumpyArray, theta: NumpyArray, steps: int) -> tuple[NumpyArray, NumpyArray]:
+        found = solver.minimise(numbers, theta, _rows(optima.frames, numbers), steps)
+        return np.asarray(found.x), np.asarray(found.value)
 
     return certify(
         examination,

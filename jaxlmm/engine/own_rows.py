@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,27 +15,34 @@ from jaxlmm._shapes import pad
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine.many import AT_ONCE, Found, known, mesh_of_devices, vary
 from jaxlmm.engine.optimum import solve
-from jaxlmm.engine.problems import SMALL_BLOCK, OwnRows, Problems, blocks
+from jaxlmm.engine.patterns import patterns_of
+from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, OwnRows, Problems, blocks
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimise import AbstractMinimiser
-from jaxlmm.solvers import Moments, own_moments
+from jaxlmm.solvers import SOLVERS, Moments, Spectral, own_eigen, own_moments
+
+SHARED = 32
+"""With at least this many responses, a pattern of missing values is worth a design of its own."""
 
 NEARLY_DEPENDENT = 1e8
 """Where the inverse of the fixed effects' products on the observed rows has a larger entry, some may be determined by
 others there, and the response is left to a design of its own."""
 
 
-def takes_own_rows(design: Design, solver: str) -> bool:
-    """Whether responses of this design can have rows of their own in one batch."""
-    return solver == Moments.name and len(design.terms) > 0
+def takes_own_rows(design: Design, solver: str, sharing: int) -> bool:
+    """Whether responses of this design of which ``sharing`` have the same rows are solved in one batch with others."""
+    if solver == Spectral.name:  # a pattern is decomposed either way; a design of its own is compiled besides
+        return sharing < LARGE_BLOCK
+    return solver == Moments.name and len(design.terms) > 0 and sharing < SHARED
 
 
 def solve_own_rows(
     design: Design,
     y: NumpyArray,
     *,
+    solver: str,
     method: str,
     names: Sequence[str],
     first_order: AbstractMinimiser | None = None,
@@ -41,24 +50,77 @@ def solve_own_rows(
     fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[NumpyArray, Found | None]]:
-    """Minimise the deviance of responses ``y`` (n, m) with missing values; ``solver`` is moments.
+    """Minimise the deviance of responses ``y`` (n, m) with missing values; ``solver`` is moments or spectral.
 
     Yields places (b,) and what was found for them; None for those whose fixed effects are nearly dependent on their
     rows, or fit them perfectly.
     """
-    likelihood = Likelihood.of(design, Moments.build(design).exact(), method, fixed)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    by_pattern = isinstance(likelihood.solver, Spectral)
+    prepared = functools.partial(_decomposed, design) if by_pattern else _problems
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
-    size = max(AT_ONCE // per_response, 1)
-    size = min(SMALL_BLOCK, size)  # one size, and so few compiled programmes, whatever the number of responses
-    for first in range(0, y.shape[1], size):
-        places = np.arange(first, min(first + size, y.shape[1]))
-        problems, good = _problems(likelihood, units, y[:, places], size)
+    held = max(AT_ONCE // per_response, 1)
+    size = min(SMALL_BLOCK, held)  # one size, and so few compiled programmes, whatever the number of responses
+    held = min(LARGE_BLOCK, held) if by_pattern else size
+    for first in range(0, y.shape[1], held):
+        places = np.arange(first, min(first + held, y.shape[1]))
+        problems, good = prepared(likelihood, units, y[:, places], size)
         if problems is not None:
             yield places[good], known(problems, solve(problems, first_order, start), names, fixed)
         if not good.all():
             yield places[~good], None
         done(int(good.sum()))
+
+
+def _decomposed(
+    design: Design, likelihood: Likelihood, units: Units, y: NumpyArray, largest: int
+) -> tuple[Problems | None, NumpyArray]:
+    """Prepare responses (n, m) for the spectral solver, pattern by pattern; return the problems of the good (m,)."""
+    assert isinstance(likelihood.solver, Spectral)
+    p, size = design.n_fixed, np.size(likelihood.solver.values)
+    places, parts = [np.zeros(0, int)], []
+    for rows, whose in patterns_of(y, np.arange(y.shape[1])):
+        some, kept = design.at_rows(rows)
+        if kept.all() and rows.size > p:
+            parts.append(_of_pattern(some, y[np.ix_(rows, whose)], likelihood.method, size))
+            places.append(whose)
+    good, found = np.zeros(y.shape[1], bool), np.concatenate(places)
+    if not found.size:
+        return None, good
+    order = np.argsort(found)
+    joined: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
+    border, least_squares, scale, count, constant, own = joined
+    responses = Response(None, border, least_squares, scale, count, constant)
+    varying = vary(responses, np.isfinite(y[:, found[order]]).sum(axis=0) - p)
+    good[found[order]] = varying
+    if not varying.any():
+        return None, good
+    if not varying.all():
+        responses, own = jax.tree.map(lambda leaf: leaf[varying], (responses, own))
+    responses, own = jax.device_put((responses, own))
+    return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
+
+
+def _of_pattern(some: Design, y: NumpyArray, method: str, size: int) -> tuple[Any, ...]:
+    """Return the parts of the responses ``y`` (n, m) on the rows of a design, and what they do not share with others.
+
+    ``size`` is the number of eigenvectors that all patterns are padded to.
+    """
+    n, m = y.shape
+    own = own_eigen(some, y, size)
+    count = n - some.n_fixed if method == "REML" else n
+    constant = -2.0 * np.sum(np.log(np.asarray(some.root_weight)[:n]))
+    if method == "REML":
+        constant = constant + 2.0 * np.sum(np.log(np.abs(np.diagonal(np.asarray(some.triangle)))))
+
+    def repeated(leaf: Array) -> NumpyArray:
+        return np.repeat(np.asarray(leaf)[None], m, axis=0)
+
+    inverse, squares = np.linalg.inv(np.asarray(some.triangle)), some.mean_squares()
+    rows = OwnRows(own.solver, own.fixed, Units(repeated(inverse), tuple(repeated(square) for square in squares)))
+    constants = constant + 2.0 * count * np.log(own.scale)
+    return own.border, own.least_squares, own.scale, np.full(m, float(count)), constants, rows
 
 
 def _problems(likelihood: Likelihood, units: Units, y: NumpyArray, largest: int) -> tuple[Problems | None, NumpyArray]:

@@ -30,9 +30,12 @@ class Problem(NamedTuple):
 
 
 class OwnRows(Struct):
-    """What responses do not share when each has rows of its own; every leaf has a first axis over the responses."""
+    """What responses do not share when each has rows or columns of its own; every leaf has a first axis over them.
 
-    solver: AbstractSolver
+    ``solver`` is None where it is shared after all.
+    """
+
+    solver: AbstractSolver | None
     fixed: Any
     units: Units
 
@@ -74,7 +77,8 @@ class Problems(Struct):
             if own is None:
                 problem = Problem(likelihood, response.replace(fixed=self.responses.fixed), self.units)
             else:
-                problem = Problem(likelihood.replace(solver=own.solver), response.replace(fixed=own.fixed), own.units)
+                likelihood = likelihood.replace(solver=own.solver or likelihood.solver)
+                problem = Problem(likelihood, response.replace(fixed=own.fixed), own.units)
             return function(problem, *arguments)
 
         def these(everyone: Any, index: Array, arguments: tuple[Any, ...]) -> T:

@@ -14,10 +14,11 @@ from jaxlmm.engine.optimum import ASIDE, MAX_STEPS, NOT_STRICT
 from jaxlmm.engine.settling import ZERO_COSTS, settled
 from jaxlmm.engine.starting import Plan, best_node
 from jaxlmm.inference import STATUS
-from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR
+from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR, VANISHING
 from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.linalg import inverse_logdet, singular_vectors
+from jaxlmm.linalg import inverse_logdet
 from jaxlmm.optimise import Newton, minimise
+from jaxlmm.rotations import singular_vectors
 
 ROUNDS = 8
 """Minimisations after which the search for a boundary, and away from it, ends."""
@@ -87,7 +88,8 @@ def estimate(likelihood: Likelihood, inverse_triangle: Array, y: jax.Array) -> E
     deviance = likelihood.profiled(point, response)
     rest = response.count * response.scale**2
     varies = rest > PERFECT**2 * (rest + jnp.sum(response.least_squares**2))
-    return Estimate(theta, beta, sigma, deviance, _status(found, varies & jnp.isfinite(deviance) & jnp.isfinite(sigma)))
+    usable = varies & jnp.isfinite(deviance) & jnp.isfinite(sigma)
+    return Estimate(theta, beta, sigma, deviance, _status(found, usable, sigma < VANISHING * response.scale))
 
 
 def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
@@ -191,8 +193,11 @@ def _steepest(hessian: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array
     return jnp.where(known, values[-1] - size, jnp.inf), jnp.where(known & dual, vectors[:, -1], 0.0)
 
 
-def _status(found: _Place, usable: jax.Array) -> jax.Array:
-    """Judge an optimum by its gradient and Hessian alone; it has failed where it is not ``usable`` ()."""
+def _status(found: _Place, usable: jax.Array, vanishing: jax.Array) -> jax.Array:
+    """Judge an optimum by its gradient and Hessian alone; it has failed where it is not ``usable`` ().
+
+    Where the residual variance is ``vanishing`` (), a flat deviance is that on the way to a boundary.
+    """
     free = found.held == 0
     size = jnp.where(free, jnp.maximum(jnp.abs(found.theta), 0.1), 0.0)
     scaled = found.hessian * size[:, None] * size[None, :]
@@ -202,7 +207,8 @@ def _status(found: _Place, usable: jax.Array) -> jax.Array:
     definite = jnp.isfinite(logdet)
     flat = ~definite | (jnp.max(jnp.abs(inverse), initial=0.0) > 1.0 / NEARLY_SINGULAR)
     proven = found.converged & (flat | (0.5 * slope @ (inverse @ slope) < DECREMENT))
-    word = jnp.where(jnp.any(~free), STATUS.index("boundary"), STATUS.index("interior"))
-    word = jnp.where(flat, STATUS.index("not_identified"), word)
+    at_limit = jnp.any(~free) | (flat & vanishing)
+    word = jnp.where(at_limit, STATUS.index("boundary"), STATUS.index("interior"))
+    word = jnp.where(flat & ~vanishing, STATUS.index("not_identified"), word)
     word = jnp.where(proven, word, STATUS.index("not_converged"))
     return jnp.where(usable, word, STATUS.index("failed")).astype(jnp.int32)

@@ -24,6 +24,9 @@ NODES = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
 QUANTILES = (np.arange(16) + 0.5) / 16
 """Of the numbers of rows per level, what is remembered."""
 
+FEW = {1: 5, 2: 3, 3: 2, 4: 2, 5: 1}
+"""The same where evaluations are dear: values from the middle of each axis."""
+
 SWEEPS = 2
 """Rounds of the search for a start, axis by axis, where combinations are too many."""
 
@@ -46,8 +49,11 @@ class Plan(Struct):
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
         points = np.zeros((0, index.size))
-        if index.size in NODES and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
-            some = np.linspace(0, values.shape[1] - 1, NODES[index.size]).round().astype(int)
+        counts = FEW if likelihood.solver.few_nodes else NODES
+        if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
+            last = values.shape[1] - 1
+            within = (0.25, 0.75) if likelihood.solver.few_nodes else (0.0, 1.0)
+            some = np.linspace(within[0] * last, within[1] * last, counts[index.size]).round().astype(int)
             points = np.array(list(itertools.product(*values[:, some])))
         nodes = np.tile(start, (len(points), 1))
         nodes[:, index] = points

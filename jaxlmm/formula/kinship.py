@@ -22,8 +22,8 @@ class Known(NamedTuple):
     """One known matrix of a grouping factor: what the group is called with it, its ids and entries.
 
     ``name`` is that of the group, with the matrix's own in brackets where it has one; ``ids`` (A,) are all ids as
-    text; ``places`` (G,) are those of the levels among them; ``matrix`` (A, A) is a ``scipy.sparse.csr_array``;
-    ``relation`` is its part for the levels.
+    text; ``places`` (G,) are those of the levels among them; ``matrix`` (A, A) is an array, or a
+    ``scipy.sparse.csr_array``; ``relation`` is its part for the levels.
     """
 
     name: str
@@ -32,18 +32,23 @@ class Known(NamedTuple):
     matrix: Any
     relation: Relation
 
+    def between(self, rows: NumpyArray, columns: NumpyArray) -> Any:
+        """Return the part (r, c) of the matrix as a ``scipy.sparse.csr_array``."""
+        from scipy.sparse import csr_array
+
+        return csr_array(_part(self.matrix, rows, columns))
+
     @property
     def others(self) -> NumpyArray:
-        """Places (R,) of the ids that are no levels and whose entries are all finite."""
+        """Places (R,) of the ids that are no levels and whose entries towards the levels are finite."""
         free = np.ones(len(self.ids), bool)
         free[self.places] = False
         rows = np.flatnonzero(free)
-        if not rows.size:
-            return rows
-        own = self.matrix[rows]
-        wrong = ~np.isfinite(own.data) & ~free[own.indices]  # towards the levels
-        bad = np.bincount(np.repeat(np.arange(rows.size), np.diff(own.indptr))[wrong], minlength=rows.size) > 0
-        return rows[~bad & np.isfinite(self.matrix.diagonal()[rows])]
+        towards = self.between(rows, self.places)
+        wrong = np.repeat(np.arange(rows.size), np.diff(towards.indptr))[~np.isfinite(towards.data)]
+        good = np.isfinite(self.matrix.diagonal()[rows])
+        good[wrong] = False
+        return rows[good]
 
     def relatives(self, levels: pd.Index) -> pd.Index:
         """Return the ids that are no levels, as numbers where the ``levels`` are and all of them can be."""
@@ -125,15 +130,13 @@ def _known(name: str, matrix: Any, levels: pd.Index) -> Known:
             "Drop these rows of the data, or add the ids to the matrix (1 on the diagonal and 0 elsewhere for "
             "unrelated ones)."
         )
-    return Known(name, text, places, rows, _checked(name, rows[places][:, places], levels))
+    return Known(name, text, places, rows, _checked(name, _part(rows, places, places), levels))
 
 
 def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
-    """Return the ids (A,) and the matrix (A, A) as sparse rows, to be matched with ``count`` levels."""
-    from scipy.sparse import csr_array
-
+    """Return the ids (A,) and the matrix (A, A), an array or sparse rows, to be matched with ``count`` levels."""
     if isinstance(matrix, Relationship):
-        return matrix.labels, csr_array(matrix.matrix)
+        return matrix.labels, matrix.matrix
     if not isinstance(matrix, pd.DataFrame):
         shape = f" of shape {matrix.shape}" if hasattr(matrix, "shape") else ""
         raise KinshipError(
@@ -150,42 +153,49 @@ def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
         raise KinshipError(f"kinship of {name!r}: expected numbers, got others ({error}).") from error
     if not rows.has_duplicates and not rows.equals(columns):
         values = values[:, columns.get_indexer(rows)]
-    return matrix.index, csr_array(values)
+    return matrix.index, values
+
+
+def _part(matrix: Any, rows: NumpyArray, columns: NumpyArray) -> Any:
+    """Return the entries of some rows and columns, sparse where the matrix is."""
+    return matrix[np.ix_(rows, columns)] if isinstance(matrix, np.ndarray) else matrix[rows][:, columns]
 
 
 def _checked(name: str, matrix: Any, levels: pd.Index) -> Relation:
     """Return the matrix of the levels, symmetric to the last digit; raise if it is no covariance matrix."""
-    if not np.isfinite(matrix.data).all():
-        row = int(np.searchsorted(matrix.indptr, np.flatnonzero(~np.isfinite(matrix.data))[0], side="right")) - 1
+    from scipy.sparse import coo_array
+
+    entries = matrix if isinstance(matrix, np.ndarray) else matrix.data
+    if not np.isfinite(entries).all():
+        found = coo_array(matrix)
+        row = int(found.coords[0][np.flatnonzero(~np.isfinite(found.data))[0]])
         raise KinshipError(
             f"kinship of {name!r}: expected finite numbers, got missing or infinite ones, first in the row of "
             f"{str(levels[row])!r}."
         )
-    largest = float(np.abs(matrix.data).max(initial=0.0))
-    difference = matrix - matrix.T
-    asymmetry = float(np.abs(difference.data).max(initial=0.0))
+    largest = float(np.abs(entries).max(initial=0.0))
+    if largest == 0.0:
+        raise KinshipError(f"kinship of {name!r}: expected a covariance matrix, got zeros alone.")
+    difference = abs(matrix - matrix.T)
+    asymmetry = float(difference.max())
     if asymmetry > ASYMMETRY * largest:
-        one, other = (int(place[np.abs(difference.tocoo().data).argmax()]) for place in difference.tocoo().coords)
+        one, other = divmod(int(difference.argmax()), len(levels))
         raise KinshipError(
             f"kinship of {name!r}: expected a symmetric matrix, got entries that differ by {asymmetry:g}, that of "
             f"{str(levels[one])!r} and {str(levels[other])!r}."
         )
-    relation = Relation.of(0.5 * (matrix + matrix.T))
-    if largest == 0.0:
-        raise KinshipError(f"kinship of {name!r}: expected a covariance matrix, got zeros alone.")
+    relation = Relation.of(0.5 * (matrix + matrix.T) if asymmetry else matrix)
     tolerance = ASYMMETRY * largest * len(levels)
     for block in relation.blocks():
-        part = relation.among(block)
         try:  # an order of magnitude quicker than eigenvalues, which are needed for the message alone
-            np.linalg.cholesky(part + tolerance * np.eye(block.size))
+            np.linalg.cholesky(relation.among(block) + tolerance * np.eye(block.size))
         except np.linalg.LinAlgError:
-            smallest = min(float(np.linalg.eigvalsh(relation.among(b))[0]) for b in relation.blocks())
-            if smallest >= -tolerance:
-                break
-            raise KinshipError(
-                f"kinship of {name!r}: expected a positive semidefinite matrix, got a smallest eigenvalue of "
-                f"{smallest:g}."
-            ) from None
+            smallest = float(np.linalg.eigvalsh(relation.among(block))[0])
+            if smallest < -tolerance:
+                raise KinshipError(
+                    f"kinship of {name!r}: expected a positive semidefinite matrix, got a smallest eigenvalue of "
+                    f"{smallest:g}. The nearest one that is has these eigenvalues set to 0."
+                ) from None
     return relation
 
 

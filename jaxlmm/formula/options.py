@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-
-import pandas as pd
+from typing import Any
 
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import KinshipError, OptionError
@@ -21,7 +20,7 @@ class ModelOptions:
     weights, offset
         A column's name or one number per row of the data, as in :func:`jaxlmm.fit`.
     kinship
-        ``{group: frame}``, a known covariance across the levels of a group.
+        ``{group: K}``, ``{group: [K1, K2]}`` or ``{group: {name: K}}``, known covariances across the levels of a group.
     covariance
         ``{group or bar: structure}``, a structure within the columns of a term.
     residual
@@ -40,7 +39,7 @@ class ModelOptions:
 
     weights: str | Sequence[float] | None = None
     offset: str | Sequence[float] | None = None
-    kinship: Mapping[str, pd.DataFrame] | None = None
+    kinship: Mapping[str, Any] | None = None
     covariance: Mapping[str, AbstractCovariance] | None = None
     residual: str | None = None
 

@@ -112,10 +112,10 @@ def _check_unique(labels: pd.Index, family: str | None) -> None:
         return
     twice = labels[labels.duplicated()]
     rows = np.flatnonzero(labels == twice[0])
-    within = "; if ids are unique within families alone, name their column: family=" if family is None else ""
+    within = "; if ids are unique within families alone, name their column (family=)" if family is None else ""
     raise KinshipError(
         f"pedigree: expected each individual once, got {quoted(twice[0])} in rows {', '.join(map(str, rows[:5]))} "
-        f"({twice.nunique()} such ids){within}."
+        f"({twice.nunique()} such ids). Drop repeated rows, such as those of repeated measurements{within}."
     )
 
 

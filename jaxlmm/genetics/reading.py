@@ -101,9 +101,13 @@ def _from_frame(frame: pd.DataFrame) -> Relationship:
             f"first is {quoted(absent[0])} (the columns are {', '.join(map(quoted, columns[:3]))}, …). For a matrix "
             "from a file, read its first column as the index (index_col=0)."
         )
-    numeric = all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
-    values = frame.to_numpy(float) if numeric else frame.to_numpy()
+    real = all(_is_real(kind) for kind in frame.dtypes)
+    values = frame.to_numpy(float, na_value=np.nan) if real else frame.to_numpy()
     return checked(rows, values if (places == np.arange(len(rows))).all() else values[:, places])
+
+
+def _is_real(kind: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
 
 
 def _from_pairs(frame: pd.DataFrame) -> Relationship:
@@ -112,8 +116,8 @@ def _from_pairs(frame: pd.DataFrame) -> Relationship:
     if one.dtype != two.dtype:
         one, two = (pd.Index(text_ids(ids)) for ids in (one, two))
     value = frame[names[2]]
-    if not pd.api.types.is_numeric_dtype(value.dtype):
-        raise KinshipError(f"relationship: expected numbers in column {names[2]}, got {value.dtype}.")
+    if not _is_real(value.dtype):
+        raise KinshipError(f"relationship: expected real numbers in column {names[2]}, got {value.dtype}.")
     numbers = value.to_numpy(float, na_value=np.nan)
     if not np.isfinite(numbers).all():
         wrong = int(np.flatnonzero(~np.isfinite(numbers))[0])

@@ -23,7 +23,7 @@ CODES = {
 }
 """How a relation is written, in any case: kinship2's codes and words."""
 
-IDENTICAL, SPOUSE = 1, 4
+IDENTICAL, DIZYGOTIC, SPOUSE = 1, 2, 4
 
 
 def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pedigree, NumpyArray]:
@@ -40,23 +40,17 @@ def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pe
     """
     n = len(people.labels)
     one, two, code = _read(people, relations, family)
-    twins = code != SPOUSE
-    for identical, parents, name in (
-        (False, people.father, "father"),
-        (False, people.mother, "mother"),
-        (True, people.sex, "sex"),
-    ):
-        compared = code == IDENTICAL if identical else twins
-        unlike = compared & (parents[one] != parents[two])
-        if identical:
-            unlike &= (people.sex[one] > 0) & (people.sex[two] > 0)
-        if unlike.any():
-            first = np.flatnonzero(unlike)[0]
-            pair = f"{quoted(people.labels[one[first]])} and {quoted(people.labels[two[first]])}"
-            what = "identical twins have the same sex" if identical else f"twins have the same {name}"
-            raise KinshipError(f"relations: {what}, but {pair} differ; correct the pedigree or the relation.")
+    twins, identical = code != SPOUSE, code == IDENTICAL
+    _check_alike(people, one[twins], two[twins], "twins have the same father", people.father)
+    _check_alike(people, one[twins], two[twins], "twins have the same mother", people.mother)
+    known = identical & (people.sex[one] > 0) & (people.sex[two] > 0)
+    _check_alike(people, one[known], two[known], "identical twins have the same sex", people.sex)
     people = _shared_parents(people, one[twins], two[twins])
-    genome = _components(len(people.father), one[code == IDENTICAL], two[code == IDENTICAL])
+    genome = _components(len(people.father), one[identical], two[identical])
+    contrary = np.flatnonzero((code == DIZYGOTIC) & (genome[one] == genome[two]))
+    if contrary.size:
+        pair = " and ".join(quoted(people.labels[twin[contrary[0]]]) for twin in (one, two))
+        raise KinshipError(f"relations: {pair} are dizygotic in one row and identical by others; remove what is wrong.")
     _, representative = np.unique(genome, return_index=True)
     sex = np.zeros(representative.size, people.sex.dtype)
     np.maximum.at(sex, genome, people.sex)  # a twin of unknown sex has that of the other
@@ -64,6 +58,13 @@ def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pe
         np.where(parents < 0, -1, genome[parents])[representative] for parents in (people.father, people.mother)
     )
     return Pedigree(people.labels[representative], people.keys, father, mother, sex), genome[:n]
+
+
+def _check_alike(people: Pedigree, one: NumpyArray, two: NumpyArray, rule: str, values: NumpyArray) -> None:
+    unlike = np.flatnonzero(values[one] != values[two])
+    if unlike.size:
+        first, second = (quoted(people.labels[twin[unlike[0]]]) for twin in (one, two))
+        raise KinshipError(f"relations: {rule}, but {first} and {second} differ; correct the pedigree or the relation.")
 
 
 def _read(people: Pedigree, relations: Any, family: str | None) -> tuple[NumpyArray, NumpyArray, NumpyArray]:

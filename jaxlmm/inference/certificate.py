@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Self
 
@@ -48,6 +47,10 @@ RIDGE_STEPS = 50
 
 PERFECT = 1e-6
 """A residual standard deviation below this, relative to that of least squares, is on its way to zero."""
+
+VANISHING = 1e-3
+"""Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares,
+it is the way to a residual variance of zero: with a known matrix of full rank the deviance has a limit there."""
 
 NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
@@ -124,7 +127,7 @@ class Verdicts(NamedTuple):
         )  # fmt: skip
 
 
-Descend = Callable[[int, NumpyArray, int], tuple[NumpyArray, float]]
+Descend = Callable[[NumpyArray, NumpyArray, int], tuple[NumpyArray, NumpyArray]]
 
 
 def certify(
@@ -152,10 +155,10 @@ def certify(
         ``(b,)`` the deviances, and whether the minimiser says that it is done; the certificate does not rely on it
         alone.
     descend
-        Minimises a response, by its number, from another theta in the same frames for a number of evaluations; returns
-        the theta reached and the deviance there. A ridge may be curved: a step along its tangent is brought back to it
-        by minimising. A direction that is flat on one side only leads to a limit of the structure (a correlation that
-        dies at once, or never): that is a boundary.
+        Minimises responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
+        evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
+        tangent is brought back to it by minimising. A direction that is flat on one side only leads to a limit of the
+        structure (a correlation that dies at once, or never): that is a boundary.
     """
     b, r = examination.values.report.shape
     verdicts = Verdicts.failed(b, held.shape[1], examination.psi.shape[1], r)
@@ -192,10 +195,11 @@ def _judge(
     values, vectors = np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :])
 
     sides = np.zeros(values.shape, int)
-    for i, j in np.argwhere(values < NEARLY_SINGULAR):
-        step = np.zeros(k)
-        step[free] = AWAY * size[i] * vectors[i, :, j] / np.abs(vectors[i, :, j]).max()
-        sides[i, j] = _flat_sides(step, theta[i], deviance[chosen[i]], functools.partial(descend, int(chosen[i])))
+    whose, which = np.nonzero(values < NEARLY_SINGULAR)
+    if whose.size:
+        steps, along = np.zeros((whose.size, k)), vectors[whose, :, which]
+        steps[:, free] = AWAY * size[whose] * along / np.abs(along).max(axis=1, keepdims=True)
+        sides[whose, which] = _flat_sides(chosen[whose], steps, theta[whose], deviance[chosen[whose]], descend)
     flat = sides > 0
     ridged = flat.any(axis=1)
     at_limit = ridged & np.all((sides == 1) | ~flat, axis=1)
@@ -208,13 +212,14 @@ def _judge(
         multiplier = np.linalg.eigvalsh(0.5 * profile[:, dual][:, :, dual])[:, 0]
         for i in np.flatnonzero(multiplier == 0.0):  # a factor that has no second derivative at zero
             aside = theta[i] + 1e-3 * (pattern == number)
-            multiplier[i] = (descend(int(chosen[i]), aside, 1)[1] - deviance[chosen[i]]) / 1e-6
+            multiplier[i] = (descend(chosen[[i]], aside[None], 1)[1][0] - deviance[chosen[i]]) / 1e-6
         verdicts.multipliers[chosen, number - 1] = multiplier
         at_optimum &= multiplier > -1e-5
 
     correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
     extreme_value = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0)
     at_boundary = np.asarray((extreme_value | np.isnan(report)) & ~fixed)
+    residual = np.array([name == "Residual: sd" for name in names])
     on_ridge = np.zeros(report.shape, bool)
     for i in np.flatnonzero(ridged):
         null = np.zeros((int(flat[i].sum()), len(hessian[i])))
@@ -225,6 +230,11 @@ def _judge(
         movement = examination.derivatives.report[chosen[i]] @ null.T
         movement = np.where(np.isfinite(movement), movement, 0.0)
         moves = np.abs(movement).max(axis=1) > 1e-6 * max(np.nanmax(np.abs(report[i])), 1e-300)
+        change = np.abs(movement).max(axis=1) / np.maximum(np.abs(report[i]), 1e-300)
+        vanishing = examination.relative_sigma[chosen[i]] < VANISHING and not np.any(fixed & residual)
+        if vanishing and np.all((change < VANISHING) | residual):
+            at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
+            continue
         if at_limit[i]:
             extreme = np.array([name.endswith(": rho") for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
             at_boundary[i] |= (moves | extreme) & ~fixed
@@ -233,8 +243,8 @@ def _judge(
         first = movement[:, 0] / np.abs(movement[:, 0]).max()
         verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
 
-    perfect = (examination.relative_sigma[chosen] < PERFECT) & ~fixed[list(names).index("Residual: sd")]
-    proven = at_optimum & ~perfect & (converged[chosen] | ridged)
+    perfect = (examination.relative_sigma[chosen] < PERFECT) & ~np.any(fixed & residual)
+    proven = at_optimum & (~perfect | at_limit) & (converged[chosen] | ridged)
     word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)
     verdicts.status[chosen] = np.where(proven, word, STATUS.index("not_converged"))
@@ -245,17 +255,20 @@ def _judge(
 
 
 def _flat_sides(
-    step: NumpyArray, theta: NumpyArray, deviance: float, descend: Callable[[NumpyArray, int], tuple[NumpyArray, float]]
-) -> int:
-    """Return on how many sides of ``theta`` (k,) the deviance is constant along a ``step`` (k,) or a curve near it."""
-    sides = 0
-    for away in (step, -step):
-        if abs(descend(theta + away, 1)[1] - deviance) < FLAT:
-            sides += 1
-            continue
-        reached, value = descend(theta + away, RIDGE_STEPS)
-        enough = 0.02 * (away @ away)
-        stayed_away = (reached - theta) @ away > enough
-        mirrored = np.abs(np.abs(reached) - np.abs(theta)) @ np.abs(away) <= enough  # the same optimum, signs turned
-        sides += bool(stayed_away and not mirrored and abs(value - deviance) < FLAT)
+    numbers: NumpyArray, steps: NumpyArray, theta: NumpyArray, deviance: NumpyArray, descend: Descend
+) -> NumpyArray:
+    """Return on how many sides (c,) of ``theta`` (c, k) the ``deviance`` (c,) of the responses ``numbers`` (c,) is
+    constant along ``steps`` (c, k) or a curve near it.
+    """
+    sides = np.zeros(numbers.size, int)
+    for away in (steps, -steps):
+        straight = np.abs(descend(numbers, theta + away, 1)[1] - deviance) < FLAT
+        sides += straight
+        for i in np.flatnonzero(~straight):
+            reached, value = (part[0] for part in descend(numbers[[i]], theta[[i]] + away[[i]], RIDGE_STEPS))
+            enough = 0.02 * (away[i] @ away[i])
+            stayed_away = (reached - theta[i]) @ away[i] > enough
+            # The same optimum with signs turned is no ridge.
+            mirrored = np.abs(np.abs(reached) - np.abs(theta[i])) @ np.abs(away[i]) <= enough
+            sides[i] += bool(stayed_away and not mirrored and abs(value - deviance[i]) < FLAT)
     return sides

@@ -53,10 +53,12 @@ class Term(Struct):
         """Whether the term acts over positions rather than columns."""
         return self.positions is not None
 
-    @property
-    def root(self) -> NumpyArray:
-        """Upper triangular (q, q) whose square is the mean of ``z zᵀ`` over the rows that the term touches."""
-        z = np.asarray(self.z)
+    def root(self, scale: NumpyArray | float = 1.0) -> NumpyArray:
+        """Return an upper triangular (q, q) whose square is the mean of ``z zᵀ`` over the rows that the term touches.
+
+        ``scale`` (N, 1) multiplies the rows first.
+        """
+        z = np.asarray(self.z) * scale
         rows = max(int(np.count_nonzero(np.any(z != 0, axis=1))), 1)
         return np.asarray(np.linalg.qr(z, mode="r")) / np.sqrt(rows)
 
@@ -87,6 +89,17 @@ class Design(Struct):
     def n_padded(self) -> int:
         """The padded number of rows, N."""
         return int(self.basis.shape[0])
+
+    def roots(self) -> tuple[NumpyArray, ...]:
+        """Return the root of each term, with the diagonal of a known matrix across its levels."""
+        found = []
+        for term in self.terms:
+            grouping = self.groupings[term.grouping]
+            if grouping.relation is None:
+                found.append(term.root())
+            else:
+                found.append(term.root(np.sqrt(grouping.relation.diagonal())[np.asarray(grouping.codes), None]))
+        return tuple(found)
 
     def mean_squares(self) -> tuple[NumpyArray, ...]:
         """Return, per term, what turns its covariance into the variance that it adds to a row, averaged over the rows.

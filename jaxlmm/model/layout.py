@@ -69,18 +69,18 @@ class Layout(Struct):
         OptionError
             If parameters are fixed that a structure cannot hold, or at values that it cannot have.
         """
-        structures = [term.structure for term in design.terms]
+        structures, roots = [term.structure for term in design.terms], design.roots()
         residual, sigma = design.residual.structure if design.residual else None, None
         if fixed is not None:
-            structures = [_pinned(term, n, v) for term, n, v in zip(design.terms, *fixed, strict=False)]
+            structures = [_pinned(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
             own = fixed.values[-1]
             if design.residual is not None:
-                residual = _pinned(design.residual, fixed.names[-1], np.append(np.nan, own[1:]))
+                residual = _pinned(design.residual, np.eye(1), fixed.names[-1], np.append(np.nan, own[1:]))
             sigma = own[0] if np.isfinite(own[0]) else None
         return cls(
             tuple(structures),
             tuple(term.coords for term in design.terms),
-            tuple(term.root for term in design.terms),
+            roots,
             residual,
             design.residual.coords if design.residual else None,
             sigma,
@@ -227,11 +227,11 @@ def _factor(structure: AbstractCovariance, theta: jax.Array, coords: Array) -> j
     return structure.cholesky(theta, coords)
 
 
-def _pinned(term: Term, names: Sequence[str], values: NumpyArray) -> AbstractCovariance:
+def _pinned(term: Term, root: NumpyArray, names: Sequence[str], values: NumpyArray) -> AbstractCovariance:
     """Return the structure of a term with what has a value held at it."""
     if np.isnan(values).all():
         return term.structure
-    found = Pinned.of(term.structure, values, np.asarray(term.coords), term.root)
+    found = Pinned.of(term.structure, values, np.asarray(term.coords), root)
     if found is None:
         wanted = {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
         raise OptionError(

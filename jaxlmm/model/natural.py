@@ -28,6 +28,12 @@ class Natural(NamedTuple):
         completed = [structure.completed(block) for structure, block in zip(structures, values, strict=False)]
         return cls(tuple(tuple(block) for block in names), (*completed, values[-1]))
 
+    @classmethod
+    def split(cls, names: Sequence[Sequence[str]], flat: NumpyArray) -> Natural:
+        """Return the values ``flat`` (r,) of all parameters by block."""
+        ends = np.cumsum([len(block) for block in names])
+        return cls(tuple(tuple(block) for block in names), tuple(np.split(flat, ends[:-1])))
+
     @property
     def flat(self) -> NumpyArray:
         """The values of all parameters, (r,)."""

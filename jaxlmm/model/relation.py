@@ -1,4 +1,4 @@
-"""A known covariance across the levels of a grouping factor, without its zeros."""
+"""A known covariance across the levels of a grouping factor, without its zeros where they are many."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import numpy as np
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
 
+FILLED = 0.25
+"""A matrix with a larger part of its entries other than zero is kept whole: each entry then needs no column number."""
+
 
 class Relation(Struct):
-    """A symmetric matrix (G, G) by compressed sparse rows: that of 28,000 people in families is never written out.
+    """A symmetric matrix (G, G): that of 28,000 people in families is never written out.
 
-    ``starts`` (G + 1,) is where each row begins in ``columns`` and ``values`` (E,), which hold its entries in the
-    order of the columns. It is read on the host alone: solvers take what they need when they are built.
+    By compressed sparse rows, ``starts`` (G + 1,) is where each row begins in ``columns`` and ``values`` (E,), which
+    hold its entries in the order of the columns. A matrix with few zeros is ``values`` (G, G), and the other two are
+    None. It is read on the host alone, and not written to: solvers take what they need when they are built.
     """
 
-    starts: Array
-    columns: Array
+    starts: Array | None
+    columns: Array | None
     values: Array
 
     @classmethod
@@ -28,8 +32,11 @@ class Relation(Struct):
         >>> Relation.of(np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]])).components().tolist()
         [0, 0, 1]
         """
-        from scipy.sparse import csr_array
+        from scipy.sparse import csr_array, issparse
 
+        count = matrix.count_nonzero() if issparse(matrix) else np.count_nonzero(matrix)
+        if count > FILLED * matrix.shape[0] ** 2:
+            return cls(None, None, np.asarray(matrix.toarray() if issparse(matrix) else matrix, float))
         rows = csr_array(matrix, dtype=float)
         rows.sum_duplicates()
         rows.eliminate_zeros()
@@ -38,25 +45,30 @@ class Relation(Struct):
     @property
     def size(self) -> int:
         """The number of levels, G."""
-        return int(np.shape(self.starts)[0]) - 1
+        return int(np.shape(self.values)[0] if self.starts is None else np.shape(self.starts)[0] - 1)
 
     def sparse(self) -> Any:
         """Return the matrix as a ``scipy.sparse.csr_array``."""
         from scipy.sparse import csr_array
 
+        if self.starts is None:
+            return csr_array(np.asarray(self.values))
         parts = (np.asarray(self.values), np.asarray(self.columns), np.asarray(self.starts))
         return csr_array(parts, shape=(self.size, self.size))
 
     def dense(self) -> NumpyArray:
-        """Return the whole matrix (G, G)."""
-        return np.asarray(self.sparse().toarray())
+        """Return the whole matrix (G, G); it may be the one that is kept."""
+        return np.asarray(self.values) if self.starts is None else np.asarray(self.sparse().toarray())
 
     def diagonal(self) -> NumpyArray:
         """Return the diagonal (G,)."""
-        return np.asarray(self.sparse().diagonal())
+        return np.asarray(np.diagonal(np.asarray(self.values)) if self.starts is None else self.sparse().diagonal())
 
     def among(self, levels: NumpyArray) -> NumpyArray:
         """Return the matrix (l, l) of some ``levels`` (l,), which are in increasing order."""
+        if self.starts is None:
+            values = np.asarray(self.values)
+            return values if levels.size == self.size else values[np.ix_(levels, levels)]
         starts, found = np.asarray(self.starts), np.zeros((levels.size, levels.size))
         counts = starts[levels + 1] - starts[levels]
         first = np.cumsum(counts) - counts
@@ -72,7 +84,11 @@ class Relation(Struct):
         """Return a number (G,) for each level: levels that covary, directly or through others, have the same."""
         from scipy.sparse.csgraph import connected_components
 
-        if np.diff(np.asarray(self.starts)).max(initial=0) == self.size:  # one covaries with all: no need to look
+        if self.starts is None:
+            counts = np.count_nonzero(np.asarray(self.values), axis=1)
+        else:
+            counts = np.diff(np.asarray(self.starts))
+        if counts.max(initial=0) == self.size:  # one covaries with all: no need to look
             return np.zeros(self.size, np.int32)
         return np.asarray(connected_components(self.sparse(), directed=False)[1])
 

@@ -118,7 +118,7 @@ class TrustRegion(AbstractMinimiser):
         value = jnp.where(accepted, value, state.value)
         gradient = jnp.where(accepted, gradient, state.gradient)
         hessian = jnp.where(accepted, hessian, learnt)
-        step, predicted, settled = self._propose(x, gradient, hessian, radius)
+        step, predicted, settled = self._propose(x, gradient, hessian, radius, noise)
         refused = finite & ~accepted & state.sound & (state.predicted < 100.0 * noise)  # nothing more can be won
         last = settled & (predicted < jnp.maximum(self.tolerance, noise))
         return NewtonState(
@@ -140,12 +140,15 @@ class TrustRegion(AbstractMinimiser):
         return jnp.sqrt(jnp.sum(self._metric(x) * step**2))
 
     def _propose(
-        self, x: jax.Array, gradient: jax.Array, hessian: jax.Array, radius: jax.Array
+        self, x: jax.Array, gradient: jax.Array, hessian: jax.Array, radius: jax.Array, noise: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return a step (k,), the decrease it promises, and whether the Hessian needed no shift."""
+        """Return a step (k,), the decrease it promises, and whether the Hessian needed no shift.
+
+        A curvature below the objective's rounding ``noise`` () is none: along a ridge no step is taken.
+        """
         metric = self._metric(x)
         scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hessian)) / metric), 1e-4)
-        shifts = jnp.asarray(LADDER, x.dtype) * scale
+        shifts = jnp.asarray(LADDER, x.dtype) * scale + noise
         inverse, logdet = inverse_logdet(hessian[None] + shifts[:, None, None] * jnp.diag(metric)[None])
         steps = -(inverse @ gradient)
         lengths = jnp.sqrt(jnp.sum(metric[None] * steps**2, axis=1))

@@ -1,4 +1,4 @@
-"""A fit from the file that it was saved to."""
+"""Fits from the file that they were saved to."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from jaxlmm.errors import DataError
 from jaxlmm.formula import ModelLabels
 from jaxlmm.formula.plain import numbers_from_plain
 from jaxlmm.inference import Uncertainty, Verdict
+from jaxlmm.results import many_record
 from jaxlmm.results.estimates import Estimates, Modes, Ranges
 from jaxlmm.results.fit import Fit
+from jaxlmm.results.many import FitMany
 from jaxlmm.results.record import KIND, VERSION
 
+VERSIONS = {KIND: VERSION, many_record.KIND: many_record.VERSION}
+"""The version of the layout that can be read, by kind."""
 
-def load_fit(path: str | PathLike[str]) -> Fit:
-    """Return the fit that :meth:`jaxlmm.Fit.save` wrote.
+
+def load_saved(path: str | PathLike[str]) -> Fit | FitMany:
+    """Return what :meth:`jaxlmm.Fit.save` or :meth:`jaxlmm.FitMany.save` wrote.
 
     Raises
     ------
@@ -30,19 +35,21 @@ def load_fit(path: str | PathLike[str]) -> Fit:
     OSError
         If it cannot be read.
     """
-    record = _checked(path, Path(path).read_bytes())
+    record, version = _checked(path, Path(path).read_bytes())
     try:
+        if record["kind"] == many_record.KIND:
+            return FitMany(many_record.estimates_of(record), None)
         return Fit(_estimates(record), None)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         missing = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{path}: expected the fields of a fit (version {VERSION}), got {missing}; the file was changed after it "
+            f"{path}: expected the fields of a fit (version {version}), got {missing}; the file was changed after it "
             "was saved. Save the fit again."
         ) from error
 
 
-def _checked(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
-    """Return the record if it is a fit of this version."""
+def _checked(path: str | PathLike[str], content: bytes) -> tuple[dict[str, Any], int]:
+    """Return the record and its version, if it is what this version can read."""
     wanted = f"{path}: expected a fit saved by fit.save(path)"
     try:
         record = json.loads(content)
@@ -54,15 +61,15 @@ def _checked(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DataError(f"{wanted}, got a binary file; read data with pandas.") from error
     kind = record.get("kind") if isinstance(record, dict) else None
-    if kind != KIND:
+    if kind not in VERSIONS:
         what = f"one of kind {kind!r}" if kind else f"JSON without kind {KIND!r}"
         raise DataError(f"{wanted}, got {what}.")
-    version = record.get("version")
-    if version != VERSION:
-        newer = isinstance(version, int) and version > VERSION
+    version, readable = record.get("version"), VERSIONS[kind]
+    if version != readable:
+        newer = isinstance(version, int) and version > readable
         hint = "install a newer jaxlmm" if newer else "fit and save again with this version"
-        raise DataError(f"{wanted} with layout version {VERSION}, got version {version!r}; {hint}.")
-    return dict(record)
+        raise DataError(f"{wanted} with layout version {readable}, got version {version!r}; {hint}.")
+    return dict(record), readable
 
 
 def _estimates(record: Mapping[str, Any]) -> Estimates:

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.formula import ModelFrame
-from jaxlmm.results import many_rows, many_tables
+from jaxlmm.results import many_record, many_rows, many_tables
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.many_estimates import FAILED, ManyEstimates
 from jaxlmm.results.tables import status_counts
@@ -34,7 +34,8 @@ class ManyOrigin(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FitMany:
-    """The same mixed model fitted to many responses. Made by :func:`jaxlmm.fit_many`; nothing in it changes.
+    """The same mixed model fitted to many responses. Made by :func:`jaxlmm.fit_many` or
+    :func:`jaxlmm.load`; nothing in it changes.
 
     Tables have a row for each response and term, with ``status`` and ``reason``; ``many["name"]`` is the whole
     :class:`jaxlmm.Fit` of one response. ``print(many)`` counts the statuses.
@@ -53,7 +54,7 @@ class FitMany:
     """
 
     estimates: ManyEstimates
-    origin: ManyOrigin
+    origin: ManyOrigin | None
 
     def __len__(self) -> int:
         return len(self.estimates.names)
@@ -71,7 +72,7 @@ class FitMany:
         lines = [
             f"{len(self)} {'linear mixed' if found.labels.terms else 'linear'} models by {found.method}",
             f"Formula: {found.labels.formula}",
-            f"Rows: {len(self.frame.index)}{dropped}   Groups: {groups}",
+            f"Rows: {found.n_rows}{dropped}   Groups: {groups}",
             f"Responses: {len(self)}, matched {found.matched}{beyond}",
             f"Solver: {found.solver} ({found.solver_reason})",
             f"Status: {status_counts(found.words)}",
@@ -85,7 +86,8 @@ class FitMany:
         place = self.estimates.names.index(response)
         if self.estimates.status[place] == FAILED:
             raise DataError(f"response {response!r} has no fit: {self.estimates.reason[place]}.")
-        return self.origin.call.single(response, self.origin.y[:, place])
+        made_from = self._made_from
+        return made_from.call.single(response, made_from.y[:, place])
 
     @property
     def responses(self) -> tuple[str, ...]:
@@ -100,14 +102,25 @@ class FitMany:
     @property
     def frame(self) -> ModelFrame:
         """The rows: columns, index, weights, offset."""
-        return self.origin.frame
+        return self._made_from.frame
 
     @property
     def y(self) -> pd.DataFrame:
         """The responses on the rows that are used, rows × responses."""
         return pd.DataFrame(
-            self.origin.y[self.frame.used], index=self.frame.index, columns=pd.Index(self.responses, name="response")
+            self._made_from.y[self.frame.used],
+            index=self.frame.index,
+            columns=pd.Index(self.responses, name="response"),
         )
+
+    @property
+    def _made_from(self) -> ManyOrigin:
+        if self.origin is None:
+            raise DataError(
+                "these fits were loaded from a file, which holds no rows: expected fits by fit_many. Fit again, or use "
+                "tables: tidy, variance, glance, anova, test, ratio, pve, failed."
+            )
+        return self.origin
 
     def to_parquet(self, path: str | Path) -> None:
         """Write :meth:`tidy` to a parquet file."""
@@ -131,3 +144,5 @@ class FitMany:
     fitted = many_rows.fitted
     residuals = many_rows.residuals
     ranef = many_rows.ranef
+
+    save = many_record.save

@@ -22,9 +22,9 @@ class ManyEstimates:
     """Fits of m responses; a response without an optimum has NaN, the status ``failed`` and a ``reason`` in words.
 
     As in :class:`jaxlmm.results.estimates.Estimates`, each with a first axis: ``beta`` (m, p), ``column_cov``
-    (m, p, p), ``report`` (m, r), ``components`` (m, terms + 1). ``n`` (m,) are the rows of each response, ``status``
-    (m,) places in ``STATUS``. ``theta`` (m, k), of what is not ``given``, is written in ``frames`` (m, q, q), one per
-    term.
+    (m, p, p), ``report`` (m, r), of which some are held at the values ``given`` (r,), NaN where one is free,
+    ``components`` (m, terms + 1). ``n_rows`` are those of the design and ``n`` (m,) those of each response, ``status``
+    (m,) places in ``STATUS``. ``theta`` (m, k), of what is free, is written in ``frames`` (m, q, q), one per term.
     """
 
     labels: ModelLabels
@@ -32,6 +32,7 @@ class ManyEstimates:
     names: tuple[str, ...]
     matched: str
     unmatched: int
+    n_rows: int
     n_dropped: int
     n_groups: dict[str, int]
     solver: str
@@ -52,12 +53,12 @@ class ManyEstimates:
     components: NumpyArray
     at_boundary: NumpyArray
     uncertainty: Uncertainty
-    given: Natural | None
+    given: NumpyArray
 
     @property
     def fixed(self) -> NumpyArray:
         """Which natural parameters (r,) are held at given values."""
-        return np.zeros(self.report.shape[1], bool) if self.given is None else np.isfinite(self.given.flat)
+        return np.isfinite(self.given)
 
     @property
     def words(self) -> NumpyArray:
@@ -119,6 +120,7 @@ class Collector:
             names=read.names,
             matched=read.matched,
             unmatched=read.unmatched,
+            n_rows=len(frame.index),
             n_dropped=frame.n_dropped,
             n_groups={name: len(level.labels) for name, level in frame.levels.items()},
             solver=choice.name,
@@ -126,7 +128,7 @@ class Collector:
             device=device,
             seconds=seconds,
             frames=self.frames,
-            given=self.fixed,
+            given=np.full(len(frame.labels.parameters), np.nan) if self.fixed is None else self.fixed.flat,
             uncertainty=self.uncertainty,
             **self.arrays,
         )

@@ -10,28 +10,15 @@ import pandas as pd
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine import rows_of
+from jaxlmm.engine import patterns_of, rows_of
 from jaxlmm.errors import choose
 from jaxlmm.inference import Rows
+from jaxlmm.model import Natural
 from jaxlmm.results.effects import check_group
 from jaxlmm.results.many_estimates import FAILED
 
 if TYPE_CHECKING:
     from jaxlmm.results.many import FitMany
-
-
-def patterns_of(y: NumpyArray, places: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:
-    """Return, for each pattern of missing values among the ``places`` of y (n, m), the rows that are there and whose.
-
-    >>> y = np.array([[1.0, np.nan, 3.0], [1.0, 2.0, 3.0]])
-    >>> [(rows.tolist(), whose.tolist()) for rows, whose in patterns_of(y, np.arange(3))]
-    [([0, 1], [0, 2]), ([1], [1])]
-    """
-    packed = np.packbits(np.isnan(y[:, places]), axis=0).T
-    groups: dict[bytes, list[int]] = {}
-    for place, pattern in zip(places, packed, strict=True):
-        groups.setdefault(pattern.tobytes(), []).append(int(place))
-    return [(np.flatnonzero(~np.isnan(y[:, whose[0]])), np.array(whose)) for whose in groups.values()]
 
 
 def fitted(many: FitMany, level: str = "conditional") -> pd.DataFrame:
@@ -91,14 +78,10 @@ def _found(many: FitMany) -> list[tuple[NumpyArray, NumpyArray, Rows]]:
 def _each_pattern(many: FitMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]]:
     """Yield the rows, the responses and what was found for each pattern of missing values."""
     found, design = many.estimates, many.frame.design
-    y = many.y.to_numpy()
+    y, fixed = many.y.to_numpy(), Natural.split(found.labels.blocks, found.given)
     for rows, places in patterns_of(y, np.flatnonzero(found.status != FAILED)):
         own = design.exact() if rows.size == len(y) else design.at_rows(rows)[0]
         theta, frames = found.theta[places], [frame[places] for frame in found.frames]
-        yield (
-            rows,
-            places,
-            rows_of(
-                own, y[np.ix_(rows, places)], theta, frames, solver=found.solver, method=found.method, fixed=found.given
-            ),
-        )
+        block = y[np.ix_(rows, places)]
+        rows_found = rows_of(own, block, theta, frames, solver=found.solver, method=found.method, fixed=fixed)
+        yield rows, places, rows_found

@@ -193,8 +193,6 @@ def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str)
 
 
 def _shares(many: FitMany, names: Sequence[str], share: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
-    """A share of exactly zero is at a boundary and has no standard error."""
-    std_error = np.where(share == 0.0, np.nan, std_error)
     low, high = intervals(["share"] * len(names), share, std_error)
     table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
     return _long(many, "component", names, table, with_n=True)

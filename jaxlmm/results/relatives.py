@@ -58,7 +58,7 @@ class _Term:
         self.root, self.modes = root, np.zeros((others.size, root.shape[0]))
         own = np.zeros(0) if known is None else known.matrix.diagonal()[others]
         self.variances = own[:, None] * np.sum(root**2, axis=1)
-        self.cross = None if known is None or not others.size else known.matrix[known.places][:, others].tocsr()
+        self.cross = None if known is None or not others.size else known.between(known.places, others)
 
     def near(self, rows: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
         """Return the relatives that covary with some ``rows`` (n,), and that covariance (n, r, q)."""

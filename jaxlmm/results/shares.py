@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from jaxlmm.results.fit import Fit
     from jaxlmm.results.many_estimates import ManyEstimates
 
+EDGE = 1e-12
+"""A share this close to 0 or 1 is at the boundary."""
+
 
 def ratio(fit: Fit, group: str) -> pd.Series:
     """Return the share of ``group`` in all random variance plus residual (an ICC, a heritability).
@@ -54,7 +57,7 @@ def ratio_of(found: Estimates | ManyEstimates, group: str) -> tuple[NumpyArray, 
     share = np.asarray(variances[..., place] / total)
     gradient = (np.eye(variances.shape[-1])[place] - share[..., None]) / total[..., None]
     std_error = delta_method((gradient @ jacobian)[..., None, :], found.uncertainty.component_cov)
-    return share, std_error[..., 0]
+    return share, _inside(share, std_error[..., 0])
 
 
 def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
@@ -73,7 +76,7 @@ def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
     wide[..., 0, :p], wide[..., 1:, p:] = slope, jacobian
     covariance = np.zeros((*values.shape[:-1], p + t, p + t))
     covariance[..., :p, :p], covariance[..., p:, p:] = found.uncertainty.vcov, found.uncertainty.component_cov
-    return shares, delta_method(gradient @ wide, covariance)
+    return shares, _inside(shares, delta_method(gradient @ wide, covariance))
 
 
 @in_double_precision
@@ -122,8 +125,12 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
 
 
 def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
-    """A share of exactly zero is at a boundary and has no standard error."""
-    return estimate_frame(names, shares, np.where(shares == 0.0, np.nan, std_error), "share")
+    return estimate_frame(names, shares, std_error, "share")
+
+
+def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
+    """Return standard errors of shares that are neither nothing nor all: those are at a boundary and have none."""
+    return np.where(np.abs(shares - 0.5) < 0.5 - EDGE, std_error, np.nan)
 
 
 def _by_group(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:

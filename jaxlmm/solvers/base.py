@@ -48,6 +48,11 @@ class AbstractSolver(Struct, abc.ABC):
         return False
 
     @property
+    def few_nodes(self) -> bool:
+        """Whether an evaluation costs so much that a start is looked for in few places."""
+        return False
+
+    @property
     def one_by_one(self) -> bool:
         """Whether evaluations and directions follow one another, because all at once they would take much memory."""
         return False

@@ -18,9 +18,10 @@ from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
 from jaxlmm.solvers.block import Block
 from jaxlmm.solvers.components import arrange, components_of, members, outside_of, roles
-from jaxlmm.solvers.coupling import Coupling, Entries, add_up, take
+from jaxlmm.solvers.coupling import Coupling, Entries
 from jaxlmm.solvers.moments import level_qr
 from jaxlmm.solvers.rest import Rest
+from jaxlmm.solvers.rows import Rows, Side
 from jaxlmm.solvers.second_moments import SecondMoments
 
 DEAR = 256
@@ -28,23 +29,6 @@ DEAR = 256
 
 BULKY = 30_000
 """With more numbers than this in every array of an evaluation, evaluations follow one another."""
-
-ROUNDS = 2
-"""Rounds in which rows are projected on the rest's columns; each takes off all but the rounding of the products C."""
-
-REFINEMENTS = 4
-"""Solves with the near inverse in each round; each takes two to four digits off what is left."""
-
-
-class Side(NamedTuple):
-    """One argument of a product: ``own`` (L, q, c) on the eliminated levels' bases; per batch ``rest`` (B, m, c) its
-    least-squares coefficients on the rest's columns outside them, ``left`` (B, m, c) what their products with it still
-    are then.
-    """
-
-    own: jax.Array
-    rest: list[jax.Array]
-    left: list[jax.Array]
 
 
 class BlockedPair(NamedTuple):
@@ -108,12 +92,9 @@ class Blocked(AbstractSolver):
 
     name: ClassVar[str] = "blocked"
 
-    rows: Array  # (N, q): row i of Q_j
-    codes: Array  # (N,) eliminated level of each row
+    rows: Rows
     triangles: Array  # (L, q, q): R_j
-    columns: tuple[Array, ...]  # per grouping of the rest (N, q), orthogonal
-    roots: tuple[Array, ...]  # (q, q): a grouping's own columns are those times its root
-    places: tuple[Array, ...]  # per grouping of the rest (N,): the place of its level's first column
+    roots: tuple[Array, ...]  # per grouping of the rest (q, q): its own columns are those of its rows times its root
     rest: Rest
     second_moments: SecondMoments
     eliminated: tuple[int, ...] = static()  # numbers of the terms on the eliminated grouping
@@ -160,20 +141,20 @@ class Blocked(AbstractSolver):
             Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
         )
         return cls(
-            rows, codes[eliminated], triangles, tuple(joint[g] for g in rest), tuple(roots),
-            tuple(place.astype(np.int32) for place in places), Rest(coupling, blocks),
+            Rows(rows, codes[eliminated], tuple(joint[g] for g in rest), tuple(p.astype(np.int32) for p in places)),
+            triangles, tuple(roots), Rest(coupling, blocks),
             SecondMoments.of(design, {g: members(design, g) for g in (eliminated, *rest)}),
             members(design, eliminated), tuple(members(design, g) for g in rest),
         )  # fmt: skip
 
     def exact(self) -> Self:
-        levels = int(np.max(self.codes, initial=0)) + 1
+        levels = int(np.max(self.rows.codes, initial=0)) + 1
         coupling = self.rest.coupling
         if isinstance(coupling, Coupling):
             coupling = coupling.replace(n_levels=levels)
         rest, renumbered = self.rest.replace(coupling=coupling).whole()
-        places = tuple(renumbered[place].astype(np.int32) for place in self.places)
-        return self.replace(triangles=self.triangles[:levels], rest=rest, places=places)
+        places = tuple(renumbered[place].astype(np.int32) for place in self.rows.places)
+        return self.replace(triangles=self.triangles[:levels], rest=rest, rows=self.rows.replace(places=places))
 
     @property
     def dear(self) -> bool:
@@ -184,15 +165,15 @@ class Blocked(AbstractSolver):
         return self.rest.coupling.bulk + self.triangles.shape[0] > BULKY
 
     def pair(self, a: Array, b: Array) -> BlockedPair:
-        rows_a, side_a = self._side(jnp.asarray(a))
+        rows_a, side_a = self.rows.part(self.rest, jnp.asarray(a))
         if a is b:
             return BlockedPair(rows_a.T @ rows_a, side_a, None)
-        rows_b, side_b = self._side(jnp.asarray(b))
+        rows_b, side_b = self.rows.part(self.rest, jnp.asarray(b))
         return BlockedPair(rows_a.T @ rows_b, side_a, side_b)
 
     def border(self, a: Array, e: Array) -> BlockedBorder:
-        rows_a, _ = self._side(jnp.asarray(a))
-        rows, side = self._side(jnp.asarray(e))
+        rows_a, _ = self.rows.part(self.rest, jnp.asarray(a))
+        rows, side = self.rows.part(self.rest, jnp.asarray(e))
         within = jnp.concatenate([rows.T @ rows_a, jnp.sum(rows**2, axis=0)[:, None]], axis=1)
         side = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0)[..., None], side)
         return BlockedBorder(within, side, self.second_moments.observe(e))
@@ -212,50 +193,6 @@ class Blocked(AbstractSolver):
         side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), pair.a, border.side)
         products = self.inner(factor, BlockedPair(within, side, None))
         return products[:last, :last], products[:last, last], products[last, last]
-
-    def _side(self, a: jax.Array) -> tuple[jax.Array, Side]:
-        """Return what is left of rows ``a`` (N, c) outside all random effects' columns, and their place in those."""
-        own, a = self._off_levels(a)
-        none = self.rest.zeros(a.shape[1], a.dtype)
-        if not self.rest.has_outside:
-            return a, Side(own, none, none)
-
-        rest = none
-        for _ in range(ROUNDS):
-            change = [
-                zero if block.outside is None else block.outside.solve(part, REFINEMENTS)
-                for block, part, zero in zip(self.rest.blocks, self._rest_of(a), none, strict=True)
-            ]
-            a = self._off_levels(a - self._rows_of(change))[1]
-            rest = [one + more for one, more in zip(rest, change, strict=True)]
-        return a, Side(own, rest, self._rest_of(a))
-
-    def _off_levels(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Split rows (N, c) into coordinates (L, q, c) on the eliminated levels' bases and what is left."""
-        rows = jnp.asarray(self.rows)
-        total = jnp.zeros((self.rest.coupling.n_levels, rows.shape[1], a.shape[1]), a.dtype)
-        for _ in range(2):
-            found = add_up(rows[:, :, None] * a[:, None, :], self.codes, self.rest.coupling.n_levels)
-            a = a - jnp.sum(rows[:, :, None] * take(found, self.codes), axis=1)
-            total = total + found
-        return total, a
-
-    def _rest_of(self, a: jax.Array) -> list[jax.Array]:
-        """Return ``Zᵀ a`` in batches (B, m, c) for rows ``a`` (N, c)."""
-        total = jnp.zeros((self.rest.coupling.places, a.shape[1]), a.dtype)
-        for z, place in zip(self.columns, self.places, strict=True):
-            for c in range(z.shape[1]):
-                total = total + add_up(jnp.asarray(z)[:, c, None] * a, place + c, total.shape[0])
-        return self.rest.split(total)
-
-    def _rows_of(self, b: list[jax.Array]) -> jax.Array:
-        """Return ``Z b`` (N, c) for batches ``b`` (B, m, c)."""
-        joined = self.rest.join(b)
-        total = jnp.zeros((self.codes.shape[0], joined.shape[1]), joined.dtype)
-        for z, place in zip(self.columns, self.places, strict=True):
-            for c in range(z.shape[1]):
-                total = total + jnp.asarray(z)[:, c, None] * take(joined, place + c)
-        return total
 
     def factor(self, factors: Factors) -> BlockedFactor:
         own = _joint(factors, self.eliminated)
@@ -323,7 +260,7 @@ class Blocked(AbstractSolver):
 
     def effects(self, design: Design, factors: Factors, factor: BlockedFactor, residual: jax.Array) -> Effects:
         own = _joint(factors, self.eliminated)
-        _, side = self._side(residual[:, None])
+        _, side = self.rows.part(self.rest, residual[:, None])
         solved = self._solved(factor, side)
         modes: dict[int, jax.Array] = {}
         variances: dict[int, jax.Array] = {}

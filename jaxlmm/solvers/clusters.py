@@ -6,12 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxlmm._shapes import bucket
 from jaxlmm._typing import NumpyArray
 from jaxlmm.linalg import BLOCK
 from jaxlmm.model.design import Design, Term
 
 RANK_TOLERANCE = 1e-11
 """A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""
+
+NEARLY_SINGULAR = 1e-10
+"""Of the largest variance, a smaller one given the others may be rounding."""
 
 LARGE = 500
 """In a larger cluster with as many effects as rows, the basis is taken to be that of the rows."""
@@ -81,9 +85,30 @@ def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
         columns[place, local.reshape(-1), np.asarray(term.positions)[rows]] = z[:, 0]
     if grouping.relation is None:
         return ClusterTerm(columns, levels, None)
-    values, vectors = np.linalg.eigh(grouping.relation.among(levels))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return ClusterTerm(np.einsum("nlq,lj->njq", columns, root), levels, root)
+    root = _root(grouping.relation.among(levels))
+    return ClusterTerm(np.moveaxis(np.moveaxis(columns, 2, 0) @ root, 0, 2), levels, root)
+
+
+def _root(matrix: NumpyArray) -> NumpyArray:
+    """Return a root of a covariance matrix, by Cholesky, or by its eigenvectors where it is nearly singular."""
+    try:
+        root = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        root = np.zeros_like(matrix)
+    if np.diagonal(root).min() ** 2 > NEARLY_SINGULAR * np.diagonal(matrix).max():
+        return root
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(not_rounding(values)))
+
+
+def not_rounding(values: NumpyArray) -> NumpyArray:
+    """Return the eigenvalues (l,) of a covariance matrix, exactly zero where they are rounding.
+
+    The eigenvalues of a symmetric matrix are found with errors of the order of ``l ε`` times the largest: what is
+    smaller may be zero, and is taken to be: at a large variance ratio a rounding error would be a variance.
+    """
+    tolerance = values.size * np.finfo(float).eps * max(float(values.max(initial=0.0)), 0.0)
+    return np.where(values > tolerance, values, 0.0)
 
 
 def _range(columns: NumpyArray) -> NumpyArray:
@@ -127,6 +152,20 @@ def rounded(size: int) -> int:
     if size > BLOCK:
         return -(-size // BLOCK) * BLOCK
     return next(power for power in (4, 8, 16, BLOCK) if power >= size)
+
+
+def padded_count(count: int, size: int) -> int:
+    """Return a padded number of clusters of ``size``: the larger they are, the less padding is worth.
+
+    >>> [padded_count(300, size) for size in (8, 32, 64)]
+    [1024, 320, 300]
+    """
+    if size > BLOCK:
+        return count
+    if size <= 8 or count <= 16:
+        return bucket(count, 16)
+    step = 1 << (count.bit_length() - 3)
+    return -(-count // step) * step
 
 
 def stacked(arrays: list[NumpyArray], count: int, shape: tuple[int, ...], fill: float = 0.0) -> NumpyArray:

@@ -8,14 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._shapes import bucket
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
-from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, rounded, stacked
+from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, padded_count, rounded, stacked
+
+DEAR = 10**6
+"""Multiplications of one inverse beyond which a start is looked for in few places."""
+
+LARGE = 2**19
+"""Numbers in the matrices of all clusters beyond which evaluations follow one another."""
 
 
 class BatchTerm(Struct):
@@ -23,11 +28,23 @@ class BatchTerm(Struct):
 
     ``columns`` (B, m, L, q) maps the term's independent effects to the cluster's basis; ``levels`` (B, L) are their
     levels, past the last where padded; ``root`` (B, L, L) is the root of a known matrix across them, or None.
+    ``products`` (q (q + 1) / 2, B, m, m) are what each entry of the upper triangle of the term's covariance does on the
+    basis, where that is less work than ``columns``; else None.
     """
 
     columns: Array
     levels: Array
     root: Array | None
+    products: Array | None
+
+    def covariance(self, factor: jax.Array) -> jax.Array:
+        """Return what the term does on the basis, (B, m, m)."""
+        if self.products is not None:
+            entries = (factor @ factor.T)[np.triu_indices(factor.shape[0])]
+            return jnp.tensordot(entries, jnp.asarray(self.products), axes=1)
+        spread = self.spread(factor)
+        spread = spread.reshape(*spread.shape[:2], -1)
+        return spread @ spread.swapaxes(-1, -2)
 
     def spread(self, factor: jax.Array) -> jax.Array:
         """Return what effects of unit variance do, (B, m, L, r)."""
@@ -90,6 +107,18 @@ class Dense(AbstractSolver):
     batches: tuple[Batch, ...]
     pairwise: bool = static()  # whether any row lies outside the bases
 
+    @property
+    def few_nodes(self) -> bool:
+        return sum(count * size**3 for count, size in self._sizes) > DEAR
+
+    @property
+    def one_by_one(self) -> bool:
+        return sum(count * size**2 for count, size in self._sizes) > LARGE
+
+    @property
+    def _sizes(self) -> list[tuple[int, int]]:
+        return [(np.shape(batch.basis)[0], np.shape(batch.basis)[2]) for batch in self.batches]
+
     @classmethod
     def build(cls, design: Design) -> Self:
         clusters = [describe(design, rows) for rows in clusters_of(design)]
@@ -144,8 +173,7 @@ class Dense(AbstractSolver):
             ]
             total = jnp.where(together & together.swapaxes(-1, -2), root @ root.swapaxes(-1, -2), total)
         for term, factor in zip(batch.terms, factors.terms, strict=True):
-            spread = term.spread(factor).reshape(*total.shape[:2], -1)
-            total = total + spread @ spread.swapaxes(-1, -2)
+            total = total + term.covariance(factor)
         return total
 
     def logdet(self, factor: DenseFactor) -> jax.Array:
@@ -193,21 +221,35 @@ def _modes(
     return mode, jnp.sum((local @ left) * local, axis=-1)
 
 
+def _products(columns: NumpyArray) -> NumpyArray:
+    """Return the products (e, B, m, m) of ``columns`` (B, m, L, q): one for each entry of a covariance's triangle."""
+    found = []
+    for i, j in zip(*np.triu_indices(columns.shape[-1]), strict=True):
+        product = columns[..., i] @ columns[..., j].swapaxes(-1, -2)
+        found.append(product if i == j else product + product.swapaxes(-1, -2))
+    return np.stack(found)
+
+
 def _batch(design: Design, clusters: list[Cluster]) -> Batch:
     n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
     if design.residual is None:
         n = max(n, BLOCK)
-    count = bucket(len(clusters), 16) if m <= BLOCK else len(clusters)
+    count = padded_count(len(clusters), m)
     index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
     terms = []
     for t, term in enumerate(design.terms):
         parts = [cluster.terms[t] for cluster in clusters]
         wide = rounded(max(part.levels.size for part in parts))
-        columns = [np.einsum("nm,nlq->mlq", c.basis, p.columns) for c, p in zip(clusters, parts, strict=True)]
+        columns = [
+            (c.basis.T @ p.columns.reshape(c.rows.size, -1)).reshape(-1, *p.columns.shape[1:])
+            for c, p in zip(clusters, parts, strict=True)
+        ]
         levels = stacked([p.levels.astype(np.int32) for p in parts], count, (wide,), fill=design.n_padded + 1)
         roots = [part.root for part in parts if part.root is not None]
         root = stacked(roots, count, (wide, wide)) if roots else None
-        terms.append(BatchTerm(stacked(columns, count, (m, wide, term.size)), levels, root))
+        padded = stacked(columns, count, (m, wide, term.size))
+        products = None if term.over_positions or (term.size > 1 and root is None) else _products(padded)
+        terms.append(BatchTerm(padded, levels, root, products))
     own_levels: NumpyArray | None = None
     own_positions: NumpyArray | None = None
     if design.residual is not None:

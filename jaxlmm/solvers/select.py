@@ -12,11 +12,16 @@ from jaxlmm.solvers.clusters import clusters_of
 from jaxlmm.solvers.components import largest_component
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
+from jaxlmm.solvers.spectral import Spectral
 
-SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Dense)}
+SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Spectral, Dense)}
 
 LARGEST_CLUSTER = 3_000
 """The most rows of one cluster that the dense solver takes: its inverse costs 2 × 3000³ operations per evaluation."""
+
+LARGEST_DECOMPOSED = 20_000
+"""The most levels that covary for the spectral solver: the decomposition takes about 4 × 8 × 20,000² bytes, 13 GB, and
+9 × 20,000³ operations, once."""
 
 LARGEST_COMPONENT = 6_000
 """The most connected effects that the blocked solver takes: one matrix of them is 288 MB; a Hessian needs several."""
@@ -38,6 +43,7 @@ def select(design: Design, solver: str = "auto") -> Choice:
     no random term, independent residuals                       moments
     column terms on one grouping factor, independent residuals  moments
     column terms on several, independent residuals              blocked
+    one column on one factor with a known matrix, the same      spectral
     anything else, clusters of at most 3,000 rows               dense
     ==========================================================  ========
 
@@ -57,6 +63,15 @@ def select(design: Design, solver: str = "auto") -> Choice:
     if solver == "blocked" and (beyond or not used):
         reason = beyond or "no random effects"
         raise OptionError(f"solver='blocked' cannot do this model: {reason}. Use solver='auto' or 'dense'.")
+    if solver in ("auto", "spectral"):
+        otherwise = _beyond_one_known(design)
+        if not otherwise:
+            return Choice("spectral", _spectral(design))
+        if solver == "spectral":
+            raise OptionError(
+                f"solver='spectral' cannot do this model: {otherwise}. It takes one random term of one column whose "
+                "group has a known matrix (kinship=), and independent residuals. Use solver='auto' or 'dense'."
+            )
     if not beyond and not several and solver in ("auto", "moments"):
         return Choice("moments", "one grouping factor, independent residuals" if used else "no random effects")
     if not beyond and solver != "dense":
@@ -76,6 +91,36 @@ def _blocked(design: Design, used: set[int]) -> str:
     if len(used) == 1:
         return "one grouping factor, independent residuals"
     return f"{len(used)} grouping factors; {largest} connected effects once the largest is eliminated"
+
+
+def _beyond_one_known(design: Design) -> str:
+    """Say what in a design is not one column across levels with one known matrix, or nothing."""
+    if design.residual is not None:
+        return "a residual structure"
+    if len(design.terms) != 1:
+        return f"{len(design.terms)} random terms"
+    (term,) = design.terms
+    if design.groupings[term.grouping].relation is None:
+        return "no known matrix across levels"
+    if term.over_positions:
+        return "a term over positions"
+    return "" if term.size == 1 else f"a term of {term.size} columns"
+
+
+def _spectral(design: Design) -> str:
+    """Say what the spectral solver decomposes, and raise where that is too large."""
+    (term,) = design.terms
+    relation = design.groupings[term.grouping].relation
+    assert relation is not None
+    clusters = relation.blocks()
+    largest = max(cluster.size for cluster in clusters)
+    if largest > LARGEST_DECOMPOSED:
+        raise OptionError(
+            f"solver='spectral' decomposes known matrices of up to {LARGEST_DECOMPOSED:,} levels that covary; this "
+            f"model's has {largest:,}, which takes {32 * largest**2 / 1e9:.0f} GB. Use a sparser known matrix."
+        )
+    within = f" in {len(clusters)} clusters" if len(clusters) > 1 else ""
+    return f"one known matrix{within}, independent residuals; decomposed once, {largest} levels together at most"
 
 
 def _dense(design: Design, why: str) -> str:

@@ -3,7 +3,8 @@
 Usage: python collect.py SOURCE [MANY], where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as
 the R programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every
 optimum polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines
-that show a contract: a process in time, a residual structure, a known matrix across levels, compound symmetry.
+that show a contract: a process in time, a residual structure, compound symmetry; all with known matrices across levels
+(coxme 2.2-22, pedigreemm 0.3-5).
 
 Many responses on one design are two tables each, the data with the responses and lme4's fits, as
 ``21_many_responses.R OUT visible`` writes them into a folder; ``python collect.py SOURCE MANY`` copies that folder too.
@@ -25,16 +26,16 @@ OTHERS = (
     "tmb_ou_reml",
     "bodyweight_corCAR1_ml",
     "oats_pdCompSymm_reml",
-    "kin_sim_ml",
-    "kin_sim_reml",
 )
+KNOWN = ("lmekin", "pedigreemm")
+"""Engines whose models have known matrices across levels."""
 
 
 def main(source: Path) -> None:
     for path in sorted((source / "fits").glob("*.json")):
         record = json.loads(path.read_text())
         plain_lme = record.get("engine") == "lme" and not record.get("structure")
-        if record.get("engine") != "lmer" and not plain_lme and path.stem not in OTHERS:
+        if record.get("engine") not in ("lmer", *KNOWN) and not plain_lme and path.stem not in OTHERS:
             continue
         shutil.copy(path, HERE / "fits" / path.name)
         for extra in (source / "fits").glob(f"{path.stem}.ranef.csv.gz"):

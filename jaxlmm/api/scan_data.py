@@ -1,0 +1,158 @@
+"""What a scan is asked for, laid out: which rows belong to which sample, and which responses on which rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._tables import as_frame, as_table
+from jaxlmm._typing import NumpyArray
+from jaxlmm.api.call import Call
+from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
+from jaxlmm.formula import ModelFrame, Responses, build_frame, parse, read_responses
+from jaxlmm.formula.parse import ParsedFormula
+from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.genetics import Genotypes, Relationship
+from jaxlmm.genetics.from_markers import marker_sums
+from jaxlmm.genetics.genotypes import as_genotypes
+from jaxlmm.genetics.ids import Matched, match_samples, text_ids
+
+IN_SPAN = 1e-8
+"""A column is a combination of the fixed effects if no larger share of its length is left off them."""
+
+
+class ScanData(NamedTuple):
+    """Rows, responses and markers of a scan.
+
+    ``call`` has no response in its formula; ``frame`` are the rows that have genotypes and all predictors, ``y`` (n, m)
+    the responses on them; ``sample_ids`` (q,) those that are analysed and ``persons`` (n,) which each row is of;
+    ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found.
+    """
+
+    call: Call
+    frame: ModelFrame
+    y: NumpyArray
+    genotypes: Genotypes
+    sample_ids: NumpyArray
+    persons: NumpyArray
+    moderator: NumpyArray | None
+    matched: Matched
+    read: Responses
+    kinship: str
+
+
+def lay_out(
+    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, interaction: str | None
+) -> ScanData:
+    """Match samples, build the design on the rows that have genotypes, and read the responses.
+
+    Raises
+    ------
+    GenotypeError, DataError, OptionError, FormulaError, KinshipError
+        Before anything is computed; the message says what was expected and what came.
+    """
+    parsed, table, opened = parse(call.formula), as_table(call.data), as_genotypes(genotypes)
+    read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
+    column = id if id is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
+    matched = match_samples(_ids(table, column, genotypes, opened), opened.sample_ids)
+    right = "~ " + join(tokenize(call.formula.split("~", 1)[1]))
+    call = dataclasses.replace(call, formula=right)
+    if not matched.kept.all():
+        call = _on_rows(call, table, matched.kept)
+    said = ""
+    if auto:
+        analysed = np.unique(matched.ids[matched.kept][np.isfinite(read.values[matched.kept]).any(axis=1)])
+        call, said = _with_grm(call, str(column), opened, analysed)
+    frame = build_frame(parse(right), call.data, call.options)
+    used = np.flatnonzero(matched.kept)[frame.used]
+    samples, persons = np.unique(matched.rows[used], return_inverse=True)
+    moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))
+    return ScanData(
+        call, frame, read.values[used], opened, opened.sample_ids[samples], persons, moderator, matched,
+        read, said,
+    )  # fmt: skip
+
+
+def _known_group(
+    parsed: ParsedFormula, kinship: Mapping[str, Any] | None, table: Any, opened: Genotypes, auto: bool
+) -> str | None:
+    """Return the column that names the samples, as far as the model says it."""
+    if auto:
+        groups = [name for name in dict.fromkeys(bar.group_name for bar in parsed.bars) if name in table.columns]
+        fitting = [
+            name
+            for name in groups
+            if np.isin(text_ids(as_frame(table, [name])[name].dropna()), opened.sample_ids).any()
+        ]
+        if len(fitting) != 1:
+            raise OptionError(
+                f"kinship='auto': expected one bar whose levels are the ids of the genotypes, such as "
+                f"{opened.sample_ids[0]!r}; got {len(fitting)} of the groups {', '.join(groups) or 'none'}."
+            )
+        return fitting[0]
+    known = [name for name in kinship or {} if name in table.columns]
+    return known[0] if len(known) == 1 else None
+
+
+def _ids(table: Any, column: str | None, genotypes: Any, opened: Genotypes) -> Any:
+    """Return the sample id of each row of the data."""
+    if column is not None:
+        if column not in table.columns:
+            raise DataError(f"id: {column!r} is no column of the data; {nearest(column, table.columns)}.")
+        return as_frame(table, [column])[column]
+    if isinstance(genotypes, np.ndarray):
+        if len(genotypes) != len(table):
+            raise GenotypeError(
+                f"genotypes: expected an array with {len(table)} rows, those of the data, got {len(genotypes)}. Name "
+                "the column of the data that holds the samples' ids by id=, and give a frame with ids as index."
+            )
+        return opened.sample_ids
+    return table.index if isinstance(table, pd.DataFrame) else range(len(table))
+
+
+def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:
+    """Return the call on some rows of its data."""
+    frame = as_frame(table, list(table.columns))[kept]
+    changes: dict[str, Any] = {}
+    for name in ("weights", "offset"):
+        value = getattr(call.options, name)
+        if value is not None and not isinstance(value, str):
+            changes[name] = np.asarray(value)[kept]
+    return dataclasses.replace(call, data=frame, options=dataclasses.replace(call.options, **changes))
+
+
+def _with_grm(call: Call, group: str, opened: Genotypes, analysed: NumpyArray) -> tuple[Call, str]:
+    """Return the call with the genomic relationship matrix of a group, and what it was made of."""
+    sums = marker_sums(opened, judged=analysed)
+    everyone = sums.relationship()
+    levels = pd.Index(as_frame(as_table(call.data), [group])[group].dropna().unique())
+    places = match_samples(levels, opened.sample_ids).rows
+    known = Relationship(levels, everyone.matrix[np.ix_(places, places)])
+    kinship: Any = {group: known}
+    options = dataclasses.replace(call.options, kinship=kinship)
+    return dataclasses.replace(call, options=options), f"{group}: centered GRM of {sums.count:,} markers"
+
+
+def _moderator(name: str, frame: ModelFrame, table: Any) -> NumpyArray:
+    """Return the column that markers interact with, on the rows of the frame (n,)."""
+    if name not in table.columns:
+        raise OptionError(f"interaction: {name!r} is no column of the data; {nearest(name, table.columns)}.")
+    column = as_frame(table, [name])[name]
+    if not pd.api.types.is_numeric_dtype(column):
+        raise OptionError(
+            f"interaction: expected a column of numbers, got {name!r} of type {column.dtype}; code a factor as 0 and 1."
+        )
+    values = column.to_numpy(float)[frame.used]
+    basis = np.asarray(frame.design.basis)[: len(values)]
+    weighted = values * np.sqrt(frame.weights)
+    rest = weighted - basis @ (basis.T @ weighted)
+    if not np.linalg.norm(rest) <= IN_SPAN * np.linalg.norm(weighted):
+        raise OptionError(
+            f"interaction: expected {name!r} among the fixed effects too, or the interaction would hold its effect; "
+            f"write '~ {name} + ...'."
+        )
+    return np.asarray(values)

@@ -1,0 +1,274 @@
+"""Markers in a model of any structure: products with the inverse of H by its solver, or a fit for every marker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._compile import program
+from jaxlmm._shapes import pad
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.engine.many import known
+from jaxlmm.engine.optimum import solve
+from jaxlmm.engine.problems import OwnRows, Problems
+from jaxlmm.engine.scan_keep import Keeper, Pairs
+from jaxlmm.engine.scan_panel import COLLINEAR
+from jaxlmm.engine.scan_run import NOT_TESTED
+from jaxlmm.engine.scan_tests import solved, wald
+from jaxlmm.inference import Units
+from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.linalg import normal_equations
+from jaxlmm.model.design import Design
+from jaxlmm.solvers import SOLVERS
+
+AT_ONCE = 64
+"""Markers that are worked on at once."""
+
+
+class NullPoint(NamedTuple):
+    """The optimum of one response without a marker: ``theta`` (k,) in ``frames``, its ``deviance`` and ``status``."""
+
+    theta: NumpyArray
+    frames: tuple[NumpyArray, ...]
+    deviance: float
+    status: int
+
+
+class AnyScanner:
+    """Tests blocks of markers for one response by the solver of its design.
+
+    Parameters
+    ----------
+    design, y
+        The rows of the response, and the response (n,) on them.
+    solver, method, names
+        As in :func:`jaxlmm.engine.many.solve_many`.
+    persons
+        ``(n,)`` which sample each row is of.
+    moderator
+        ``(n,)`` what a marker is multiplied by in a second column, or None.
+    number
+        Of the response, among all.
+    null, likely
+        Its optimum without a marker by ``method`` and by ML, where they are needed.
+    refit
+        Whether the variances are refitted for every marker.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        y: NumpyArray,
+        *,
+        solver: str,
+        method: str,
+        names: Sequence[str],
+        persons: NumpyArray,
+        moderator: NumpyArray | None,
+        number: int,
+        null: NullPoint | None,
+        likely: NullPoint | None,
+        refit: bool,
+        tests: Sequence[str],
+    ) -> None:
+        self.names, self.persons, self.number, self.refit, self.tests = names, persons, number, refit, tuple(tests)
+        self.null, self.likely = null, likely
+        built = SOLVERS[solver].build(design)
+        self.likelihood = jax.device_put(Likelihood.of(design, built, method))
+        self.by_ml = self.likelihood.replace(method="ML")
+        n = self.n = int(design.n)
+        weight = np.asarray(design.root_weight)[:n]
+        self.y = pad(y, design.n_padded)
+        self.scales = [weight] if moderator is None else [weight, weight * moderator]
+        self.columns = len(self.scales)
+        fixed = np.asarray(design.basis)[:n]
+        rest = weight - fixed @ (fixed.T @ weight)
+        self.centred = bool(rest @ rest <= COLLINEAR * (weight @ weight))
+        self.degrees = float(n - design.n_fixed - self.columns)
+        self.count = self.degrees if method == "REML" else float(n)
+        self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
+        """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
+        for start in range(0, markers.size, AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            g = values[:, some]
+            g = (g - g.mean(axis=0) if self.centred else g)[self.persons]
+            columns = np.zeros((self.columns, self.y.size, AT_ONCE))
+            for own, scale in zip(columns, self.scales, strict=True):
+                own[: self.n, : g.shape[1]] = scale[:, None] * g
+            keeper.add(self._tested(columns, markers[some], frequency[some]))
+            keeper.n_pairs += g.shape[1]
+
+    def _tested(self, columns: NumpyArray, markers: NumpyArray, frequency: NumpyArray) -> Pairs:
+        s, none = markers.size, np.full(markers.size, np.nan)
+        on_basis, triangle, left = (np.asarray(part) for part in off_basis(self.likelihood, columns))
+        collinear = np.logical_not(left[:s] > COLLINEAR)
+        lrt = score = none
+        if self.refit:
+            found = self._fitted(self.likelihood, on_basis, triangle, s)
+            estimate, std_error, joint, status, value = found
+            if "lrt" in self.tests and self.likely is not None:
+                value = value if self.likelihood.method == "ML" else self._fitted(self.by_ml, on_basis, triangle, s)[-1]
+                lrt = np.maximum(self.likely.deviance - value, 0.0)
+            statistic = (estimate / std_error) ** 2
+        else:
+            assert self.null is not None
+            sums = self._sums(self.null, columns, s)
+            estimate, std_error, statistic, joint = wald(*sums, self.count)
+            status = np.full(s, self.null.status)
+        if self.likely is not None:
+            a, b, squares = self._sums(self.likely, columns, s)
+            explained = solved(a, b)[2]
+            score = self.n * explained / (self.columns * squares)
+            lrt = lrt if self.refit else self.n * -np.log1p(-explained / squares)
+        pairs = Pairs(
+            np.full(s, self.number), markers, np.where(collinear, NOT_TESTED, status).astype(np.int8),
+            np.full(s, self.degrees), frequency, none, none, estimate, std_error, statistic, joint, lrt, score,
+        )  # fmt: skip
+        return pairs.blanked(collinear)
+
+    def _sums(self, null: NullPoint, columns: NumpyArray, s: int) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
+        found = sums_at(self.likelihood, null.theta, null.frames, self.y, columns)
+        a, b, squares = (np.asarray(part) for part in found)
+        return a[:, :s], b[:, :, :s], np.broadcast_to(squares, s)
+
+    def _fitted(self, likelihood: Likelihood, on_basis: NumpyArray, triangle: NumpyArray, s: int) -> Any:
+        """Fit the response with each of s markers; return estimates, their errors, the joint F, status and deviance."""
+        good = np.isfinite(np.concatenate([on_basis.sum(axis=1), triangle.sum(axis=1)])).all(axis=0)[:s]
+        c, failed = self.columns, 4
+        estimate, std_error = (np.full((c, s), np.nan) for _ in range(2))
+        joint, value, status = np.full(s, np.nan), np.full(s, np.nan), np.full(s, failed)
+        if not good.any():
+            return estimate, std_error, joint, status, value
+        filled = np.resize(np.flatnonzero(good), AT_ONCE)
+        responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
+        problems = Problems(likelihood, responses, self.units, own, AT_ONCE)
+        optima = solve(problems)
+        found = known(problems, optima, self.names)
+        count = int(good.sum())
+        beta = np.asarray(found.examination.beta)[:count, -c:]
+        vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
+        estimate[:, good], std_error[:, good] = beta.T, np.sqrt(np.diagonal(vcov, axis1=1, axis2=2)).T
+        joint[good] = np.einsum("bi,bi->b", beta, np.linalg.solve(vcov, beta[..., None])[..., 0]) / c
+        status[good], value[good] = found.verdicts.status[:count], optima.value[:count]
+        return estimate, std_error, joint, status, value
+
+
+@program()
+def off_basis(likelihood: Likelihood, columns: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return columns (c, N, s) of s markers orthonormal off the fixed effects and each other.
+
+    With them their triangle (p + c, c, s), ``columns = [basis, orthonormal] triangle``, and the least share (s,) of a
+    column that is left.
+    """
+    basis = jnp.asarray(likelihood.design.basis)
+    p, (c, _, s) = basis.shape[1], columns.shape
+    found: list[jax.Array] = []
+    triangle, left = jnp.zeros((p + c, c, s)), jnp.full(s, jnp.inf)
+    for j in range(c):
+        rest = jnp.asarray(columns)[j]
+        length = jnp.sum(rest**2, axis=0)
+        for _ in range(2):
+            share = basis.T @ rest
+            rest, triangle = rest - basis @ share, triangle.at[:p, j].add(share)
+            for i, other in enumerate(found):
+                along = jnp.sum(other * rest, axis=0)
+                rest, triangle = rest - other * along[None], triangle.at[p + i, j].add(along)
+        square = jnp.sum(rest**2, axis=0)
+        left = jnp.minimum(left, square / length)
+        found.append(rest / jnp.sqrt(square)[None])
+        triangle = triangle.at[p + j, j].set(jnp.sqrt(square))
+    return jnp.stack(found), triangle, left
+
+
+@program()
+def sums_at(
+    likelihood: Likelihood, theta: Array, frames: Sequence[Array], y: Array, columns: Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return ``gᵀPy`` (c, s), ``gᵀPg`` (c, c, s) and ``yᵀPy`` () of columns (c, N, s) at ``theta`` (k,)."""
+    solver, basis = likelihood.solver, jnp.asarray(likelihood.design.basis)
+    p, c = basis.shape[1], columns.shape[0]
+    _, scale, rest = likelihood.residuals(jnp.asarray(y)[:, None])
+    columns = jnp.asarray(columns) - basis @ (basis.T @ jnp.asarray(columns))
+    beside = jnp.concatenate([basis, rest * scale[None]], axis=1)
+    factor = solver.factor(likelihood.layout.factors(jnp.asarray(theta), [jnp.asarray(frame) for frame in frames]))
+    pair = solver.pair(beside, beside)
+    inner = solver.inner(factor, pair)
+    vcov = normal_equations(inner[:p, :p], inner[:p, p])[0] if p else jnp.zeros((0, 0))
+
+    def of(own: jax.Array) -> tuple[jax.Array, jax.Array]:
+        border = solver.border(beside, own)
+
+        def one(border: Any) -> tuple[jax.Array, jax.Array]:
+            return solver.bordered(factor, pair, border)[1:]
+
+        cross, square = jax.lax.map(one, border) if solver.one_by_one else jax.vmap(one)(border)
+        pulled = cross[:, :p] @ vcov
+        return cross[:, p] - pulled @ inner[:p, p], square - jnp.sum(pulled * cross[:, :p], axis=1)
+
+    a, b = zip(*(of(own) for own in columns), strict=True)
+    matrix = [[b[0]]]
+    if c > 1:
+        both = 0.5 * (of(columns[0] + columns[1])[1] - b[0] - b[1])
+        matrix = [[b[0], both], [both, b[1]]]
+    squares = inner[p, p] - inner[p, :p] @ vcov @ inner[:p, p]
+    return jnp.stack(a), jnp.stack([jnp.stack(row) for row in matrix]), squares
+
+
+@program()
+def prepare_with(
+    likelihood: Likelihood, units: Units, y: Array, on_basis: Array, triangle: Array
+) -> tuple[Response, OwnRows]:
+    """Prepare the response ``y`` (N,) with the columns of each of s markers among its fixed effects."""
+    design, solver = likelihood.design, likelihood.solver
+    basis, inverse = jnp.asarray(design.basis), jnp.asarray(units.inverse_triangle)
+    p, c = basis.shape[1], on_basis.shape[0]
+    least_squares, scale, rest = likelihood.residuals(jnp.asarray(y)[:, None])
+    rest = rest[:, 0] * scale[0]
+    count = jnp.asarray(design.n, float) - (p + c if likelihood.method == "REML" else 0)
+    weight = jnp.asarray(design.root_weight)
+    constant = -2.0 * jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
+    if likelihood.method == "REML":
+        constant = constant + 2.0 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
+
+    def one(own: jax.Array, corner: jax.Array) -> tuple[Response, Any, jax.Array]:
+        own = own.T  # (N, c)
+        beside = jnp.concatenate([basis, own], axis=1)
+        along = own.T @ rest
+        left = rest - own @ along
+        free = jnp.maximum(jnp.asarray(design.n, float) - p - c, 1.0)
+        size = jnp.sqrt(jnp.sum(left**2) / free)
+        border = jax.tree.map(lambda leaf: leaf[0], solver.border(beside, (left / size)[:, None]))
+        also = constant
+        if likelihood.method == "REML":
+            also = constant + 2.0 * jnp.sum(jnp.log(jnp.diagonal(corner[p:])))
+        response = Response(
+            None, border, jnp.concatenate([least_squares[:, 0], along]), size, count, also + 2.0 * count * jnp.log(size)
+        )
+        small = [[corner[p + i, j] for j in range(c)] for i in range(c)]
+        lower = _inverse_triangle(small)
+        whole = jnp.concatenate(
+            [
+                jnp.concatenate([inverse, -inverse @ corner[:p] @ lower], axis=1),
+                jnp.concatenate([jnp.zeros((c, p)), lower], axis=1),
+            ]
+        )
+        return response, solver.pair(beside, beside), whole
+
+    responses, fixed, inverses = jax.vmap(one)(jnp.moveaxis(on_basis, -1, 0), jnp.moveaxis(triangle, -1, 0))
+    s = on_basis.shape[-1]
+    squares = tuple(jnp.broadcast_to(jnp.asarray(part), (s, *np.shape(part))) for part in units.mean_squares)
+    return responses, OwnRows(None, fixed, Units(inverses, squares))
+
+
+def _inverse_triangle(rows: list[list[jax.Array]]) -> jax.Array:
+    """Return the inverse of an upper triangular matrix of one or two rows."""
+    if len(rows) == 1:
+        return jnp.stack([jnp.stack([1.0 / rows[0][0]])])
+    (a, b), (_, d) = rows
+    return jnp.stack([jnp.stack([1.0 / a, -b / (a * d)]), jnp.stack([jnp.zeros_like(a), 1.0 / d])])

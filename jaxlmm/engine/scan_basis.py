@@ -1,0 +1,178 @@
+"""The basis of a scan: in it, one variance ratio is a diagonal matrix, and covariates are gone.
+
+With ``S = I − X(XᵀX)⁻¹Xᵀ`` and ``Var(y) = σ² (λM + I)``, let U (n, n − p) be eigenvectors of ``S M S`` orthogonal to X
+with eigenvalues ξ. Then ``P(λ) = U diag(1 / (λξ + 1)) Uᵀ`` for every λ, where P is the projection of the REML
+criterion (Kang et al. 2008, doi:10.1534/genetics.107.080101, appendix): a marker in the model is two sums over n − p
+numbers, whatever the covariates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple, Self
+
+import numpy as np
+from scipy import linalg
+
+from jaxlmm._typing import NumpyArray
+
+SPACING = 0.23
+"""The distance of nodes in log λ; seven on either side carry a polynomial whose error at the centre is below 1e-12."""
+
+SIDE = 7
+"""Nodes on either side of the one on which a window is centred."""
+
+REACH = 1e8
+"""λ is looked for between its two ends, or where λ times the mean eigenvalue is between 1 / REACH and REACH."""
+
+RANK = 1e-13
+"""What is left of a node after projection on those kept, relative to it, is rounding."""
+
+
+class Skeleton(NamedTuple):
+    """Columns ``kept`` (n, r) that span many others: an interpolative decomposition by a rank-revealing QR.
+
+    Cheng et al. 2005, doi:10.1137/030602678. ``kept = orthonormal triangle / lengths``.
+    """
+
+    kept: NumpyArray
+    orthonormal: NumpyArray
+    triangle: NumpyArray
+    lengths: NumpyArray
+
+    @classmethod
+    def of(cls, every: NumpyArray) -> Self:
+        """Choose among columns ``every`` (n, k)."""
+        length = np.linalg.norm(every, axis=0)
+        q, triangle, order = linalg.qr(every / length, mode="economic", pivoting=True, check_finite=False)
+        rank = max(int(np.sum(np.abs(np.diagonal(triangle)) > RANK * abs(triangle[0, 0]))), 1)
+        places = order[:rank]
+        return cls(every[:, places], q[:, :rank], triangle[:rank, :rank], length[places])
+
+    def solve(self, columns: NumpyArray) -> NumpyArray:
+        """Return the combinations (r, m) of what is kept that are ``columns`` (n, m)."""
+        found = linalg.solve_triangular(self.triangle, self.orthonormal.T @ columns, check_finite=False)
+        return np.asarray(found / self.lengths[:, None])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScanBasis:
+    """One pattern of rows, rotated once.
+
+    ``rotation`` (n − p, n) is Uᵀ; ``values`` (n − p,) are ξ with mean ``mean``; those below ``floor`` are rounding
+    and zero. Weights of the n − p squares at a ratio λ are
+
+        φ(λ) = (1 + λ mean) / (1 + λ ξ),
+
+    bounded at both ends. ``nodes`` (k,) are log λ, evenly spaced, SIDE of them beyond each end. All φ are combinations
+    of few: ``kept`` (n − p, r) of them, and ``mixing`` (r, k) of these at the nodes, ``end_mixing`` (r, 2) at the
+    ``ends`` (2,), which are 0 and ∞ unless λ is bounded.
+    """
+
+    rotation: NumpyArray
+    values: NumpyArray
+    mean: float
+    ends: NumpyArray
+    nodes: NumpyArray
+    kept: NumpyArray
+    mixing: NumpyArray
+    end_mixing: NumpyArray
+    floor: float
+    covariance: NumpyArray
+    _skeleton: Skeleton
+
+    @classmethod
+    def of(cls, basis: NumpyArray, covariance: NumpyArray, bounds: tuple[float, float] = (0.0, np.inf)) -> Self:
+        """Decompose.
+
+        Parameters
+        ----------
+        basis
+            ``(n, p)`` an orthonormal basis of the fixed effects.
+        covariance
+            ``(n, n)`` the matrix M, symmetric and positive semidefinite.
+        bounds
+            Between which λ is looked for.
+        """
+        n = len(basis)
+        rotation, values = _complement(basis, covariance)
+        floor = n * np.finfo(float).eps * max(float(np.linalg.norm(covariance)), np.finfo(float).tiny)
+        values = np.where(values > floor, values, 0.0)
+        mean = float(values.mean()) if values.any() else 1.0
+        low, high = max(bounds[0], 1.0 / (REACH * mean)), min(bounds[1], REACH / mean)
+        count = int(np.ceil(np.log(high / low) / SPACING)) + 1
+        nodes = np.log(low) + np.linspace(0.0, np.log(high / low), count)
+        step = nodes[1] - nodes[0]
+        beyond = step * np.arange(1, SIDE + 1)
+        nodes = np.concatenate([nodes[0] - beyond[::-1], nodes, nodes[-1] + beyond])
+        ends = np.asarray(bounds, float)
+        if np.isinf(ends[1]) and values.min(initial=np.inf) <= floor:
+            ends[1] = np.exp(nodes[-1 - SIDE])  # φ(∞) is infinite where ξ is zero
+        every = np.column_stack([_weights(values, mean, np.exp(nodes)), _weights(values, mean, ends)])
+        skeleton = Skeleton.of(every)
+        mixing = skeleton.solve(every)
+        return cls(
+            rotation, values, mean, ends, nodes, skeleton.kept, mixing[:, :-2], mixing[:, -2:], floor, covariance,
+            skeleton,
+        )  # fmt: skip
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return int(self.rotation.shape[1])
+
+    @functools.cached_property
+    def totals(self) -> NumpyArray:
+        """The eigenvalues (n,) of M itself, which ML needs."""
+        totals = np.linalg.eigvalsh(self.covariance)
+        return np.where(totals > self.floor, totals, 0.0)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the likelihood rises without bound with λ: M is zero in a direction that the fixed effects fit."""
+        return int(np.sum(self.totals == 0.0)) > int(np.sum(self.values == 0.0))
+
+    @property
+    def degrees(self) -> int:
+        """Rows less fixed effects, n − p."""
+        return self.values.size
+
+    def mixing_at(self, ratios: NumpyArray) -> NumpyArray:
+        """Return the combinations (r, m) of what is kept that are φ at variance ratios λ (m,)."""
+        return self._skeleton.solve(_weights(self.values, self.mean, np.asarray(ratios, float)))
+
+    def logdets(self, ratios: NumpyArray, *, reml: bool) -> NumpyArray:
+        """Return Σ log((1 + λ x) / (1 + λ mean)) at ratios (m,), over ξ for REML and over M's eigenvalues for ML."""
+        values, ratios = (self.values if reml else self.totals), np.asarray(ratios, float)
+        return -np.sum(np.log(_weights(values, self.mean, ratios)), axis=0)
+
+
+def _weights(values: NumpyArray, mean: float, ratios: NumpyArray) -> NumpyArray:
+    """Return φ (n − p, m) at ratios (m,), ∞ among them."""
+    large = ratios > 1.0 / mean
+    inverse = 1.0 / np.where(large, ratios, 1.0)
+    small = np.where(large, 0.0, ratios)
+    with np.errstate(divide="ignore"):
+        return np.where(
+            large,
+            (inverse + mean) / (inverse + values[:, None]),
+            (1.0 + small * mean) / (1.0 + small * values[:, None]),
+        )
+
+
+def _complement(basis: NumpyArray, covariance: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+    """Return eigenvectors (n − p, n), as rows, and eigenvalues (n − p,) of a matrix off an orthonormal basis (n, p)."""
+    n, p = basis.shape
+    if p == 0:
+        values, vectors = np.linalg.eigh(covariance)
+        return np.ascontiguousarray(vectors.T), values
+    (reflectors, tau), _ = linalg.qr(basis, mode="raw", check_finite=False)
+
+    def apply(side: str, trans: str, matrix: NumpyArray) -> NumpyArray:
+        work = linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, -1)[1]
+        return np.asarray(linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, int(work[0]))[0])
+
+    inner = apply("R", "N", apply("L", "T", covariance))[p:, p:]
+    values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))  # LAPACK's syevd: SciPy's default takes twice as long
+    return np.ascontiguousarray(apply("L", "N", np.vstack([np.zeros((p, n - p)), vectors])).T), values

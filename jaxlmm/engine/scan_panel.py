@@ -1,0 +1,188 @@
+"""One pattern of rows, ready for markers: the basis, and what takes a person's genotype to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from jaxlmm._compile import program
+from jaxlmm._struct import Struct
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.engine.scan_basis import ScanBasis
+from jaxlmm.engine.scan_refit import Criterion, Optimum, best
+from jaxlmm.model.design import Design
+from jaxlmm.model.layout import Layout
+
+COLLINEAR = 1e-10
+"""Of a marker's square, what is left off the fixed effects is rounding below this share."""
+
+CONSTANT = 1e-10
+"""The fixed effects hold a constant if no larger share of it is left off them."""
+
+
+LARGEST_ROWS = 20_000
+"""The most rows of which a matrix is decomposed: 3.2 GB, and half an hour on two cores."""
+
+
+def has_one_ratio(design: Design) -> bool:
+    """Whether a design has one variance ratio (or none), and not too many rows to decompose its matrix."""
+    if design.residual is not None or len(design.terms) > 1 or int(design.n) > LARGEST_ROWS:
+        return False
+    scalar = all(not term.over_positions and term.size == 1 for term in design.terms)
+    return scalar and Layout.of(design).n_theta <= 1
+
+
+class Panel(Struct):
+    """Markers of q persons on n rows, in a basis of n − p.
+
+    ``rotations`` (c, n − p, q) take a marker to its c rotated columns, ``lengths`` (c, q) the squares of its values to
+    those of the columns; ``kept`` (r, n − p) are weights of the basis and ``at_zero`` (r,) their combination at λ = 0;
+    ``centred`` () is 1 where the fixed effects hold a constant, which is then taken from each marker.
+    """
+
+    rotations: Array
+    lengths: Array
+    kept: Array
+    at_zero: Array
+    centred: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a pattern on the host.
+
+    ``basis`` is decomposed; ``root_weight`` and ``offset`` (n,) as in the design; ``mean_diagonal`` () is the mean of
+    M's diagonal without weights, by which a ratio becomes a share of variance; ``linear`` says that M is zero;
+    ``panel`` is on the device.
+    """
+
+    basis: ScanBasis
+    root_weight: NumpyArray
+    offset: NumpyArray
+    mean_diagonal: float
+    linear: bool
+    panel: Panel
+
+    @classmethod
+    def of(
+        cls,
+        design: Design,
+        persons: NumpyArray,
+        count: int,
+        moderator: NumpyArray | None = None,
+        *,
+        dtype: str = "float64",
+        bounds: tuple[float, float] = (0.0, np.inf),
+    ) -> Self:
+        """Decompose a design with one variance ratio.
+
+        Parameters
+        ----------
+        design
+            With one random term of one column, or none.
+        persons
+            ``(n,)`` which of ``count`` persons each row is of.
+        moderator
+            ``(n,)`` what a marker is multiplied by in a second column, or None.
+        dtype
+            Of the product that rotates markers.
+        bounds
+            Between which the ratio is looked for.
+        """
+        n = int(design.n)
+        fixed, weight = np.asarray(design.basis)[:n], np.asarray(design.root_weight)[:n]
+        basis = ScanBasis.of(fixed, covariance_of(design), bounds)
+        columns = [weight] if moderator is None else [weight, weight * moderator]
+        spread = [sparse.csr_array((column, (np.arange(n), persons)), shape=(n, count)) for column in columns]
+        rotations = np.stack([(part.T @ basis.rotation.T).T for part in spread])
+        lengths = np.stack([np.bincount(persons, column**2, count) for column in columns])
+        rest = weight - fixed @ (fixed.T @ weight)
+        centred = np.float64(rest @ rest <= CONSTANT * (weight @ weight))
+        panel = Panel(
+            rotations.astype(dtype), lengths, np.ascontiguousarray(basis.kept.T),
+            basis.mixing_at(np.zeros(1))[:, 0], centred,
+        )  # fmt: skip
+        diagonal = float(design.mean_squares()[0].item()) if design.terms else 0.0
+        return cls(basis, weight, np.asarray(design.offset)[:n], diagonal, not design.terms, jax.device_put(panel))
+
+    def rotated(self, y: NumpyArray) -> NumpyArray:
+        """Return responses (n, m) in the basis, (n − p, m)."""
+        return np.asarray(self.basis.rotation @ (self.root_weight[:, None] * (y - self.offset[:, None])))
+
+
+def covariance_of(design: Design) -> NumpyArray:
+    """Return M (n, n) of a design with one random term of one column; zero without a term."""
+    n = int(design.n)
+    if not design.terms:
+        return np.zeros((n, n))
+    (term,) = design.terms
+    grouping = design.groupings[term.grouping]
+    codes, z = np.asarray(grouping.codes)[:n], np.asarray(term.z)[:n, 0]
+    levels, places = np.unique(codes, return_inverse=True)
+    relation = np.eye(levels.size) if grouping.relation is None else grouping.relation.among(levels)
+    return np.asarray(relation[np.ix_(places, places)] * z[:, None] * z[None, :])
+
+
+@program()
+def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return markers (s, q) centred, products (c, c, r, s) of their columns with kept weights, and what is left (s,).
+
+    That is the least share of a column off the fixed effects and the columns before it.
+    """
+    g = jnp.asarray(g)
+    g = g - panel.centred * jnp.mean(g, axis=1, keepdims=True)
+    c = panel.rotations.shape[0]
+    narrow = g.astype(panel.rotations.dtype)
+    star = [jnp.matmul(rotation, narrow.T, precision="highest").astype(g.dtype) for rotation in panel.rotations]
+    own = {
+        (i, j): jnp.matmul(panel.kept, star[i] * star[j], precision="highest") for i in range(c) for j in range(i, c)
+    }
+    kept = jnp.stack([jnp.stack([own[min(i, j), max(i, j)] for j in range(c)]) for i in range(c)])
+    square = jnp.einsum("ijrs,r->ijs", kept, panel.at_zero)
+    length = jnp.matmul(panel.lengths, (g * g).T, precision="highest")
+    left = square[0, 0] / length[0]
+    if c > 1:
+        beyond = square[1, 1] - square[0, 1] ** 2 / square[0, 0]
+        left = jnp.minimum(left, beyond / length[1])
+    return g, kept, left
+
+
+@program()
+def refitted(criterion: Criterion, numerators: Array, g: Array, kept: Array) -> Optimum:
+    """Minimise a criterion for each of s markers.
+
+    ``numerators`` (c, r, q) are the rotated response times the kept weights, times the rotations; ``g`` and ``kept``
+    what :func:`products` returned.
+    """
+    mixings = jnp.asarray(criterion.mixing), jnp.asarray(criterion.end_mixing)
+    a = jnp.einsum("crq,sq->crs", numerators, g, precision="highest")
+    a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in mixings)
+    b_nodes, b_ends = (jnp.einsum("ijrs,rk->ijks", kept, part, precision="highest") for part in mixings)
+    return best(criterion, a_nodes, b_nodes, a_ends, b_ends)
+
+
+@program()
+def fixed_sums(mixing: Array, numerators: Array, g: Array, kept: Array) -> tuple[jax.Array, jax.Array]:
+    """Return sums of s markers at the ratios of m responses, ``a`` (c, m, s) and ``b`` (c, c, m, s).
+
+    ``mixing`` (r, m) are the kept weights of each, ``numerators`` (c, m, q) its weighted response times the rotations.
+    """
+    a = jnp.einsum("cmq,sq->cms", numerators, g, precision="highest")
+    return a, jnp.einsum("ijrs,rm->ijms", kept, mixing, precision="highest")
+
+
+@program()
+def null_optima(criterion: Criterion, squares: Array, end_squares: Array) -> Optimum:
+    """Minimise a criterion without a marker for m responses with ``squares`` (m, k) and ``end_squares`` (m, 2)."""
+    k = criterion.nodes.shape[0]
+
+    def one(squares: jax.Array, end_squares: jax.Array) -> Optimum:
+        nothing = (jnp.zeros((*(0,) * axes, size, 1)) for axes, size in ((1, k), (2, k), (1, 2), (2, 2)))
+        return best(criterion.replace(squares=squares, end_squares=end_squares), *nothing)
+
+    return jax.tree.map(lambda leaf: leaf[..., 0], jax.vmap(one)(jnp.asarray(squares), jnp.asarray(end_squares)))

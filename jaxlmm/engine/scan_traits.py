@@ -1,0 +1,104 @@
+"""Responses of a scan on one pattern of rows: their null optima, and what markers are multiplied with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple, Self
+
+import jax
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.engine.scan_panel import Rows, null_optima
+from jaxlmm.engine.scan_refit import Criterion
+from jaxlmm.inference import STATUS
+
+INTERIOR, BOUNDARY, NOT_CONVERGED = (STATUS.index(word) for word in ("interior", "boundary", "not_converged"))
+
+
+class Null(NamedTuple):
+    """Null optima of m responses by one criterion: ``ratio`` λ, ``value`` of the criterion, ``status`` (m,).
+
+    ``squares`` (m,) are yᵀPy there, times ``1 + λ mean``, and ``mixing`` (r, m) the combinations of kept weights.
+    """
+
+    ratio: NumpyArray
+    value: NumpyArray
+    status: NumpyArray
+    squares: NumpyArray
+    mixing: NumpyArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Traits:
+    """m responses in the basis of ``rows``.
+
+    ``rotated`` (n − p, m); ``of_kept`` (r, m) are their squares with the kept weights; ``estimated`` and ``likely`` are
+    the criteria of the estimates and ML; ``wald`` and ``likelihood`` the null optima by them.
+    """
+
+    rows: Rows
+    rotated: NumpyArray
+    of_kept: NumpyArray
+    estimated: Criterion
+    likely: Criterion
+    wald: Null
+    likelihood: Null
+
+    @classmethod
+    def of(cls, rows: Rows, y: NumpyArray, *, reml: bool, ml: bool = True) -> Self:
+        """Rotate responses ``y`` (n, m) and find their null optima; without ``ml`` those by ML take no extra work."""
+        basis, rotated = rows.basis, rows.rotated(y)
+        of_kept = basis.kept.T @ rotated**2
+        estimated = likely = jax.device_put(Criterion.of(basis, reml=reml))
+
+        def null(criterion: Criterion) -> Null:
+            found = jax.tree.map(np.asarray, null_optima(criterion, *_squares(criterion, of_kept)))
+            status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
+            own = np.exp(found.log_ratio)
+            if rows.linear:
+                own, status = np.zeros(y.shape[1]), np.full(y.shape[1], INTERIOR)
+            mixing = basis.mixing_at(own)
+            return Null(own, found.value, status.astype(np.int8), np.sum(mixing * of_kept, axis=0), mixing)
+
+        wald = likelihood = null(estimated)
+        if ml and reml:
+            likely = jax.device_put(Criterion.of(basis, reml=False))
+            likelihood = null(likely)
+        return cls(rows, rotated, of_kept, estimated, likely, wald, likelihood)
+
+    def only(self, chosen: NumpyArray) -> Self:
+        """Return some of the responses."""
+
+        def part(null: Null) -> Null:
+            return Null(*(values[..., chosen] for values in null))
+
+        return dataclasses.replace(
+            self,
+            rotated=self.rotated[:, chosen],
+            of_kept=self.of_kept[:, chosen],
+            wald=part(self.wald),
+            likelihood=part(self.likelihood),
+        )
+
+    def criterion(self, t: int, *, ml: bool) -> Criterion:
+        """Return a criterion with the squares of response ``t``."""
+        shared = self.likely if ml else self.estimated
+        squares, ends = _squares(shared, self.of_kept[:, t])
+        return shared.replace(squares=squares, end_squares=ends)
+
+    def refit_numerators(self, t: int) -> NumpyArray:
+        """Return what a marker is multiplied with at all kept weights for response ``t``, (c, r, q)."""
+        weighted = self.rows.basis.kept * self.rotated[:, [t]]
+        return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])
+
+    def fixed_numerators(self, *, ml: bool) -> NumpyArray:
+        """Return what a marker is multiplied with at each response's null, (c, m, q)."""
+        null = self.likelihood if ml else self.wald
+        weighted = self.rotated * (self.rows.basis.kept @ null.mixing)
+        return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])
+
+
+def _squares(criterion: Criterion, of_kept: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+    """Return yᵀPy (..., k) and (..., 2) at the nodes and ends of a criterion from squares (r, ...)."""
+    return of_kept.T @ np.asarray(criterion.mixing), of_kept.T @ np.asarray(criterion.end_mixing)

@@ -32,10 +32,10 @@ def inverted(
     given = np.isfinite(natural)
     largest = np.max(np.abs(natural[given]), initial=0.0)
     size = np.where(natural[given] == 0.0, 1e-3 * largest if largest > 0 else 1.0, np.abs(natural[given]))
-    slope = jax.jacfwd(report)
+    value, slope = jax.jit(report), jax.jit(jax.jacfwd(report))
 
     def miss(theta: NumpyArray) -> NumpyArray:
-        found = (np.asarray(report(jnp.asarray(theta)))[given] - natural[given]) / size
+        found = (np.asarray(value(jnp.asarray(theta)))[given] - natural[given]) / size
         return np.where(np.isfinite(found), found, 1e6)
 
     best, left = starts[0], np.inf
@@ -52,7 +52,7 @@ def inverted(
                 theta, rest, damping = theta + step, after, damping / 5.0
             else:
                 damping *= 4.0
-            if damping > 1e12:
+            if damping > 1e9:
                 break
         if rest @ rest < left:
             best, left = theta, float(rest @ rest)

@@ -198,6 +198,9 @@ def _notes(fit: Fit) -> list[str]:
     dropped = [name for name, kept in zip(labels.column_names, labels.kept, strict=True) if not kept]
     if dropped:
         notes.append(f"Dropped, because the other columns determine them: {', '.join(dropped)}")
+    held = [name for name, is_held in zip(labels.parameters, fit.estimates.fixed, strict=True) if is_held]
+    if held:
+        notes.append(f"Fixed at given values, and not estimated: {', '.join(held)}")
     half = [name for name, group in labels.groups.items() if _is_half(group.diagonal)]
     if half:
         notes.append(

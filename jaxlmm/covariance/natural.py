@@ -13,6 +13,9 @@ from jaxlmm._typing import NumpyArray
 REACHED = 1e-7
 """A parameter that reports natural ones to this relative accuracy is what they stand for."""
 
+SMALL = 1e-4
+"""Values smaller than this, relative to the largest, need not be met to the same relative accuracy."""
+
 STEPS = 200
 """Steps of Levenberg and Marquardt's method after which values are taken to be out of reach."""
 
@@ -31,7 +34,7 @@ def inverted(
     """
     given = np.isfinite(natural)
     largest = np.max(np.abs(natural[given]), initial=0.0)
-    size = np.where(natural[given] == 0.0, 1e-3 * largest if largest > 0 else 1.0, np.abs(natural[given]))
+    size = np.maximum(np.abs(natural[given]), SMALL * largest if largest > 0 else 1.0)
     value, slope = jax.jit(report), jax.jit(jax.jacfwd(report))
 
     def miss(theta: NumpyArray) -> NumpyArray:

@@ -51,7 +51,7 @@ class Solution(NamedTuple):
     @property
     def scale(self) -> float:
         """The response's residual standard deviation of least squares, in whose units it is fitted."""
-        return float(self.problems.responses.scale[0])
+        return float(np.asarray(self.problems.responses.scale)[0])
 
     @property
     def factors(self) -> Factors:

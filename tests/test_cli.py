@@ -72,13 +72,13 @@ def test_kinship_file(tmp_path, sleep_csv):
     result = run("fit", "Reaction ~ Days + (1 | Subject)", sleep_csv, "--kinship", f"Subject={matrix}")
     assert result.exit_code == 0, result.output
     assert "1786.4651" in result.output
-    packed = tmp_path / "K.npz"
+    packed = tmp_path / "L.npz"
     lmm.genetics.relationship(np.eye(len(ids)), labels=ids).save(packed)
     again = run("fit", "Reaction ~ Days + (1 | Subject)", sleep_csv, "--kinship", f"Subject={packed}")
     assert again.output == result.output
     two = [f"Subject={matrix}", "--kinship", f"Subject={packed}"]
     both = run("fit", "Reaction ~ Days + (1 | Subject)", sleep_csv, "--kinship", *two)
-    assert "Subject[1], 18; Subject[2], 18" in both.output
+    assert f"Subject[{matrix.stem}], 18; Subject[L], 18" in both.output
     assert "not_identified" in both.output  # the same matrix twice
     assert run("fit", FORMULA, sleep_csv, "--kinship", "Subject").exit_code == 2
 

@@ -13,8 +13,8 @@ TOGETHER = 1e-9
 NULL = 1e-6
 """Relative, of what a fit of the null says and a scan finds: the optimum's λ has half the digits of its criterion."""
 
-SINGLE = 2e-3
-"""Of an effect in standard errors, in single precision on 100 samples; what is found is below 1e-5."""
+SINGLE = 1e-5
+"""Of an effect in standard errors, in single precision on 100 samples; what is found is below 1e-6."""
 
 N = 30
 

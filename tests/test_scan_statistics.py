@@ -2,8 +2,9 @@
 
 import mpmath
 import numpy as np
+import pandas as pd
 import pytest
-from scans import mouse
+from scans import engine_scan, mouse
 from scipy import stats
 
 from jaxlmm.engine.scan_basis import SIDE, ScanBasis
@@ -70,3 +71,29 @@ def test_few_weights_span_all_ratios():
         np.testing.assert_allclose(found, square.T @ exact, rtol=DENOMINATOR)
     np.testing.assert_allclose(basis.rotation @ basis.rotation.T, np.eye(n - 1), atol=1e-12)
     np.testing.assert_allclose(basis.rotation @ np.ones(n), 0.0, atol=1e-10)
+
+
+def test_the_lowest_of_several_minima_is_found():
+    """In 15 samples with a matrix of wide spectrum some markers have two minima of REML in λ: the lower is found."""
+    rng = np.random.default_rng(2)
+    n, s = 15, 2000
+    vectors, _ = np.linalg.qr(rng.normal(size=(n, n)))
+    K = (vectors * np.geomspace(1e-3, 1e3, n)) @ vectors.T
+    data = pd.DataFrame({"id": np.arange(n), "y": np.linalg.cholesky(K + 0.1 * np.eye(n)) @ rng.normal(size=n)})
+    G = rng.binomial(2, 0.5, size=(n, s)).astype(float)
+    pairs, traits = engine_scan(data, "~ 1 + (1 | id)", K, G, tests=("wald",))
+    basis, y = traits.rows.basis, traits.rotated[:, 0]
+    star = basis.rotation @ G
+
+    def criterion(ratio):
+        weights = 1.0 / (1.0 + ratio * basis.values)
+        a, b, squares = (weights * y) @ star, weights @ star**2, weights @ y**2
+        return -np.sum(np.log(weights)) + np.log(b) + (basis.degrees - 1) * np.log(squares - a * a / b)
+
+    grid = np.array([criterion(ratio) for ratio in (0.0, *np.exp(np.linspace(np.log(1e-7), np.log(1e6), 1000)))])
+    inside = np.isfinite(pairs.ratio)
+    found = np.array([criterion(pairs.ratio[place])[place] for place in np.flatnonzero(inside)])
+    assert (found <= grid.min(axis=0)[inside] + 1e-9).all()
+    local = (grid[1:-1] < grid[:-2]) & (grid[1:-1] < grid[2:])
+    several = local.sum(axis=0) + (grid[0] <= grid[1]) > 1
+    assert several[inside].sum() > 20

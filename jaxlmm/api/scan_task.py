@@ -138,7 +138,7 @@ class Task:
     def _scanners(self, rows: NumpyArray, places: NumpyArray, refit: bool) -> Iterator[tuple[BlockScanner, NumpyArray]]:
         """Yield what scans some of the responses of a pattern, one after the other, and which."""
         laid, every = self.laid, self.laid.frame.design
-        design, kept = every.at_rows(rows) if rows.size < int(every.n) else (every.exact(), None)
+        design, kept = every.at_rows(rows) if rows.size < int(every.n) else (every, None)
         fixed = every.n_fixed if kept is None else int(kept.sum())
         samples, persons = np.unique(laid.persons[rows], return_inverse=True)
         moderator = None if laid.moderator is None else laid.moderator[rows]

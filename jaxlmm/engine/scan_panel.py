@@ -144,7 +144,7 @@ def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     }
     kept = jnp.stack([jnp.stack([own[min(i, j), max(i, j)] for j in range(c)]) for i in range(c)])
     square = jnp.einsum("ijrs,r->ijs", kept, panel.at_zero)
-    length = jnp.matmul(panel.lengths, (g * g).T, precision="highest")
+    length = [jnp.sum(g * g * own[None, :], axis=1) for own in panel.lengths]
     left = square[0, 0] / length[0]
     if c > 1:
         beyond = square[1, 1] - square[0, 1] ** 2 / square[0, 0]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._compile import program
-from jaxlmm._shapes import bucket
+from jaxlmm._shapes import bucket, pad
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine.scan_keep import Keeper, Pairs
@@ -61,8 +61,9 @@ class Scanner:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
         for start in range(0, markers.size, self.size):
             some, share = markers[start : start + self.size], frequency[start : start + self.size]
-            g = np.zeros((self.size, values.shape[0]))
-            g[: some.size] = values[:, start : start + self.size].T
+            g = values[:, start : start + self.size].T  # as blocks are read, without a copy
+            if some.size < self.size:
+                g = pad(np.asarray(g), self.size)
             centred, kept, left = products(self.panel, g)
             collinear = np.logical_not(np.asarray(left)[: some.size] > COLLINEAR)
             if self.refit:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._shapes import pad
@@ -15,8 +14,7 @@ from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.programmes import examine_one, prepare
 from jaxlmm.inference import Examination, Rows, Units
 from jaxlmm.likelihood import Likelihood
-from jaxlmm.model import Design, Natural
-from jaxlmm.model.layout import Factors
+from jaxlmm.model import Design, Layout, Natural
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
@@ -54,10 +52,9 @@ class Solution(NamedTuple):
         return float(np.asarray(self.problems.responses.scale)[0])
 
     @property
-    def factors(self) -> Factors:
-        """The covariance factors at the optimum, relative to sigma."""
-        layout = self.likelihood.layout.in_unit(np.float64(self.scale))
-        return layout.factors(jnp.asarray(self.theta), self.frames)
+    def layout(self) -> Layout:
+        """The layout that turns theta into factors, what is fixed being in units of the response's scale."""
+        return self.likelihood.layout.in_unit(np.float64(self.scale))
 
     @property
     def n_evaluations(self) -> int:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._compile import program
+from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.formula import ModelFrame
 from jaxlmm.model import Term
-from jaxlmm.model.layout import Factors
+from jaxlmm.model.layout import Factors, Layout
+
+
+@program(once=True)
+def factors_at(layout: Layout, theta: Array, frames: Sequence[Array]) -> Factors:
+    """Return the covariance factors at ``theta`` (k,) in the ``frames``, one (q, q) per term."""
+    return layout.factors(jnp.asarray(theta), frames)
 
 
 def unweighted(frame: ModelFrame, term: Term) -> NumpyArray:

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.results.covariances import row_covariance, unweighted
+from jaxlmm.results.covariances import factors_at, row_covariance, unweighted
 from jaxlmm.results.effects import check_group
 
 if TYPE_CHECKING:
@@ -148,7 +148,9 @@ def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
             f"got {taken.size:,} (it would take {size / 2**30:.1f} GiB). Pass rows=, labels of the data's index, for "
             "example those of one group."
         )
-    total = row_covariance(fit.frame, fit.solution.factors, taken)
+    solution = fit.solution
+    factors = factors_at(solution.layout, solution.theta, solution.frames)
+    total = row_covariance(fit.frame, factors, taken)
     return pd.DataFrame(fit.sigma**2 * total, index=index[taken], columns=index[taken])
 
 

@@ -32,8 +32,7 @@ def effects_of_relatives(
         The residual standard deviation.
     """
     terms = [_Term(frame, t, np.asarray(factor)) for t, factor in enumerate(factors.terms)]
-    clusters = clusters_of(frame.design) if any(len(term.modes) for term in terms) else []
-    for rows in clusters:
+    for rows in clusters_of(frame.design):
         near = [term.near(rows) for term in terms]
         if not any(ids.size for ids, _ in near):
             continue

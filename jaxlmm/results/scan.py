@@ -60,7 +60,7 @@ class Scan:
         variant  estimate  std_error      h2    status
     0  variant1   -0.5001     0.5000  0.0000  boundary
     1  variant2    0.8525     0.3018  0.0000  boundary
-    2  variant3    1.0488     0.0506  0.8519  interior
+    2  variant3    1.0488     0.0465  0.8519  interior
     """
 
     header: ScanHeader

@@ -54,8 +54,8 @@ def fit(
     start, fixed
         Values of variance parameters, ``{"Subject: sd(Intercept)": 30.0, "Residual: sd": 25.0}``, by the names of
         ``fit.variance()``: standard deviations in units of the response, correlations as they are. The search begins at
-        ``start``; what it does not name begins as usual, and where the residual's is not named, at the residual
-        standard deviation of least squares. What is ``fixed`` is held: it has no standard error and is no parameter in
+        ``start``, or, sigma being profiled out, at its ratios to the residual's, which is that of least squares where
+        it is not named; terms that it does not name begin as usual. What is ``fixed`` is held: it has no standard error and is no parameter in
         AIC and BIC, all else is estimated given these values, and where a standard deviation is fixed the likelihood is
         not profiled over sigma. lmekin's ``vinit`` and ``vfixed`` are the squares. A standard deviation fixed at 0
         takes its column out; as a start it is taken to be small, because the gradient vanishes at 0.

@@ -53,12 +53,12 @@ def fit(
         A residual structure, ``"ou(time | group)"``.
     start, fixed
         Values of variance parameters, ``{"Subject: sd(Intercept)": 30.0, "Residual: sd": 25.0}``, by the names of
-        ``fit.variance()``: standard deviations in units of the response, correlations as they are. The search begins at
-        ``start``, or, sigma being profiled out, at its ratios to the residual's, which is that of least squares where
-        it is not named; terms that it does not name begin as usual. What is ``fixed`` is held: it has no standard error and is no parameter in
-        AIC and BIC, all else is estimated given these values, and where a standard deviation is fixed the likelihood is
-        not profiled over sigma. lmekin's ``vinit`` and ``vfixed`` are the squares. A standard deviation fixed at 0
-        takes its column out; as a start it is taken to be small, because the gradient vanishes at 0.
+        ``fit.variance()``: standard deviations in units of the response, correlations as they are (lmekin's ``vinit``
+        and ``vfixed`` are the squares). What is ``fixed`` is held: it has no standard error and is no parameter in AIC
+        and BIC, all else is estimated given these values, and where a standard deviation is fixed the likelihood is not
+        profiled over sigma. One that is fixed at 0 takes its column out. The search begins at ``start`` or, where sigma
+        is profiled out, at its ratios to the residual's, taken to be that of least squares if it is not named. Terms
+        without a start begin as usual. 0 is taken to be something small: there the gradient vanishes.
     solver
         ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"`` or ``"dense"``.
     optimizer

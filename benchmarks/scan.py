@@ -6,8 +6,8 @@ Usage: python benchmarks/scan.py [SIZE] [--cases abcd] [--peers / --no-peers] [-
 process from files to a table; (c) 1,000 samples × 20,000 markers × 1,000 traits at null variances, those with
 p ≤ 1e-5 kept; (d) (a) with four covariates. SIZE (0 to 1) takes a share of markers, samples and traits for a trial;
 only the whole writes ``results/scan.json``.
-Times are medians of five runs, with their range, after a first one; the matrix products alone, by the same library in the
-same process, are timed in turn with the scans. GEMMA is run with ``-lmm 1`` on the same files, FaST-LMM on the same
+Times are medians of five runs, with their range, after a first one; the matrix products alone, by the same library in
+the same process, are timed in turn with the scans. GEMMA is run with ``-lmm 1`` on the same files, FaST-LMM on the same
 arrays, if they are installed; they are run once.
 """
 

@@ -43,3 +43,18 @@ def test_other_rows_and_levels_compile_nothing(formula, solver):
 def test_few_programs_per_model():
     jax.clear_caches()
     assert programs(lambda: lmm.fit("y ~ x + (x | g)", data(18, 10, 1, False))) <= 4
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.05])
+def test_another_number_of_responses_compiles_nothing(missing):
+    """Not where each response has rows of its own either: 300 patterns, and 400 others."""
+    frame, rng = data(30, 5, 1, False), np.random.default_rng(0)
+    y = frame[["y"]].to_numpy() + rng.normal(size=(len(frame), 700))
+    y[rng.random(y.shape) < missing] = np.nan
+    jax.clear_caches()
+
+    def fitted(columns):
+        return lmm.fit_many("~ x + (1 | g)", frame, responses=y[:, columns], progress=False).tidy()
+
+    assert programs(lambda: fitted(slice(0, 300))) > 0
+    assert programs(lambda: fitted(slice(300, None))) == 0

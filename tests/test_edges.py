@@ -282,6 +282,26 @@ def test_summary_says_what_the_formula_does_not():
     assert "Corr\n" not in singular
 
 
+@pytest.mark.parametrize(("random", "known"), [("(1 | g)", False), ("(1 | g)", True), ("(1 | g) + (1 | f)", False)])
+def test_no_fixed_effects(random, known):
+    """Each solver does without a column of X, also where a response has values missing."""
+    codes = {name: pd.factorize(DATA[name], sort=True)[0] for name in "gf"}
+    matrices = {"g": 0.3 + 0.7 * np.eye(LEVELS) if known else np.eye(LEVELS), "f": np.eye(3)}
+    ids = sorted(DATA["g"].unique())
+    kinship = {"g": pd.DataFrame(matrices["g"], ids, ids)} if known else None
+    y = DATA[["y"]].assign(part=DATA["y"].mask(DATA.index == 4))
+    many = lmm.fit_many(f"~ 0 + {random}", DATA, responses=y, kinship=kinship, method="ML")
+    variance = many.variance("variance").pivot_table(index="response", columns="group", values="estimate")
+    for name, deviance in many.glance().set_index("response")["deviance"].items():
+        v = variance.loc[name, "Residual"] * np.eye(N)
+        for group in variance.columns.drop("Residual"):
+            v += variance.loc[name, group] * matrices[group][np.ix_(codes[group], codes[group])]
+        there = np.isfinite(y[name])
+        v, rest = v[np.ix_(there, there)], y.loc[there, name]
+        plain = rest @ np.linalg.solve(v, rest) + np.linalg.slogdet(2 * np.pi * v)[1]
+        assert deviance == pytest.approx(plain, rel=1e-9)
+
+
 def test_a_response_without_residual_is_not_called_an_optimum():
     level = pd.Series(RNG.normal(size=LEVELS)).repeat(ROWS).to_numpy()
     assert lmm.fit("c ~ 1 + (1 | g)", DATA.assign(c=level)).status == "not_converged"

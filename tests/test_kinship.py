@@ -213,6 +213,9 @@ def test_ids_without_a_row_against_explicit_matrices(people, two):
         ours = two.ranef(f"id[{name}]").loc[matrix.index, "Intercept"]
         assert ours.to_numpy() == pytest.approx(mode, abs=ROUNDING)
         assert two.ranef_sd(f"id[{name}]").loc[matrix.index, "Intercept"].to_numpy() == pytest.approx(sd, abs=1e-7)
+        z, modes = two.random_matrix(f"id[{name}]"), two.ranef(f"id[{name}]")
+        assert z.columns.get_level_values(0).equals(modes.index)
+        assert z.matrix @ modes.to_numpy().ravel() == pytest.approx(indicator(people, matrix) @ mode, abs=ROUNDING)
         total += mode[40:]
     new = pd.DataFrame({"id": K.index[40:], "x": 2.0, "house": "another"})
     at = two.fixef()["Intercept"] + 2.0 * two.fixef()["x"]

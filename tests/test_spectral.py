@@ -190,7 +190,12 @@ def test_shares_at_both_ends():
     assert low.certificate.multipliers.iloc[0] > 0
     assert high.status == "boundary"
     assert high.variance()["at_boundary"].tolist() == [False, True]
-    assert high.ratio("id")["estimate"] == pytest.approx(1.0, abs=1e-6)
+    near = draws(data, matrix, 1, share=1.0)[:, 0] + 1e-5 * np.random.default_rng(3).normal(size=60)
+    for fit in (high, lmm.fit("y ~ x + (1 | id)", data.assign(y=1e8 * near), kinship={"id": matrix})):
+        assert fit.variance()["at_boundary"].tolist() == [False, True]
+        assert fit.ratio("id")["estimate"] == pytest.approx(1.0, abs=1e-6)
+        assert np.isnan(fit.ratio("id")["std_error"])
+        assert np.isnan(fit.pve().loc["Residual", "std_error"])
     # The limit itself, from K alone: sd² = eᵀK⁻¹e / (n − 1).
     one, inverse = np.ones(60), np.linalg.inv(matrix.to_numpy())
     rest = y - (one @ inverse @ y) / (one @ inverse @ one)
@@ -244,6 +249,34 @@ def test_fifty_traits_are_fifty_fits():
     theirs = one.ranef("id").iloc[:, 0]
     assert len(modes) == one.n == 39
     assert modes.to_numpy() == pytest.approx(theirs[modes.index.get_level_values("id")].to_numpy(), abs=1e-7)
+
+
+def test_clusters_missing_or_batched_otherwise():
+    """Clusters without a row in a response, and of sizes that are batched together on its rows alone."""
+    families, _ = people(24, families=4)
+    data, _ = people(56)
+    blocks = np.zeros((56, 56))
+    for place in (slice(0, 36), slice(36, 56)):
+        blocks[place, place] = 0.5 + 0.5 * np.eye(place.stop - place.start)
+    matrices = [people(24, families=4)[1], pd.DataFrame(blocks, data["id"], data["id"])]
+    gone = [[range(4), range(8, 16), range(0, 24, 3)], [range(4), range(36, 50)]]
+    for frame, matrix, patterns in zip((families, data), matrices, gone, strict=True):
+        y = draws(frame, matrix, len(patterns))
+        for trait, rows in enumerate(patterns):
+            y[list(rows), trait] = np.nan
+        many = lmm.fit_many("~ x + (1 | id)", frame, responses=y, kinship={"id": matrix}, method="ML")
+        glance = many.glance()
+        assert set(glance["status"]) <= {"interior", "boundary"}
+        variance = many.variance("variance").pivot_table(index="response", columns="parameter", values="estimate")
+        for trait, name in enumerate(many.responses):
+            there = np.isfinite(y[:, trait])
+            between, within = variance.loc[name, ["id: var(Intercept)", "Residual: var"]]
+            v = between * matrix.to_numpy()[np.ix_(there, there)] + within * np.eye(there.sum())
+            x = np.column_stack([np.ones(there.sum()), frame["x"][there]])
+            pulled = np.linalg.solve(v, x)
+            rest = y[there, trait] - x @ np.linalg.solve(x.T @ pulled, pulled.T @ y[there, trait])
+            plain = rest @ np.linalg.solve(v, rest) + np.linalg.slogdet(2 * np.pi * v)[1]
+            assert glance["deviance"].iloc[trait] == pytest.approx(plain, rel=PLAIN)
 
 
 def test_again():

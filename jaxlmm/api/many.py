@@ -247,5 +247,6 @@ class _Covariances:
         counts, there = present.sum(axis=0), present.astype(float)
         products = (x[:, :, None] * x[:, None, :]).reshape(n, p * p)
         means = (there.T @ x) / counts[:, None]
-        total = (there.T @ products).reshape(-1, p, p) - counts[:, None, None] * means[:, :, None] * means[:, None, :]
+        squares = (there.T @ products).reshape(counts.size, p, p)
+        total = squares - counts[:, None, None] * means[:, :, None] * means[:, None, :]
         return np.asarray(total / (counts - 1)[:, None, None])

@@ -29,7 +29,7 @@ Criterion = Annotated[Method, typer.Option(help="The criterion.", case_sensitive
 Weights = Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")]
 Offset = Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")]
 Residual = Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")]
-Solver = Annotated[str, typer.Option(help="auto, moments, blocked or dense.")]
+Solver = Annotated[str, typer.Option(help="auto, moments, blocked, spectral or dense.")]
 Responses = Annotated[
     list[str] | None,
     typer.Option(help="A column of the data, a pattern ('gene*'), or a file with a response per column. Repeatable."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,8 +18,6 @@ from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
-
-T = TypeVar("T")
 
 FEWEST = 8
 """Fewer responses than this at once save nothing."""
@@ -147,7 +145,7 @@ def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -
     varying = vary(joined, int(likelihood.design.n) - likelihood.design.n_fixed)
     if not varying.all():
         joined = jax.tree.map(lambda leaf: leaf[varying], joined)
-    return on_devices(joined.replace(fixed=fixed)), varying
+    return joined.replace(fixed=fixed), varying
 
 
 def vary(responses: Response, degrees: NumpyArray | int) -> NumpyArray:
@@ -211,11 +209,3 @@ def mesh_of_devices() -> jax.sharding.Mesh | None:
     """Return the devices among which responses are spread; None for a single one."""
     devices = jax.local_devices()
     return jax.sharding.Mesh(np.array(devices), ("responses",)) if len(devices) > 1 else None
-
-
-def on_devices(tree: T) -> T:
-    """Put arrays on every device once, so that no call has to move them."""
-    mesh = mesh_of_devices()
-    where = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    moved: T = jax.device_put(tree, where)
-    return moved

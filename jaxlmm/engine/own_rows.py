@@ -35,7 +35,7 @@ def takes_own_rows(design: Design, solver: str, sharing: int) -> bool:
     """Whether responses of this design of which ``sharing`` have the same rows are solved in one batch with others."""
     if solver == Spectral.name:  # a pattern is decomposed either way; a design of its own is compiled besides
         return sharing < LARGE_BLOCK
-    return solver == Moments.name and len(design.terms) > 0 and sharing < SHARED
+    return solver == Moments.name and len(design.terms) > 0 and design.n_fixed > 0 and sharing < SHARED
 
 
 def solve_own_rows(
@@ -98,7 +98,6 @@ def _decomposed(
         return None, good
     if not varying.all():
         responses, own = jax.tree.map(lambda leaf: leaf[varying], (responses, own))
-    responses, own = jax.device_put((responses, own))
     return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
 
 
@@ -136,7 +135,7 @@ def _problems(likelihood: Likelihood, units: Units, y: NumpyArray, largest: int)
     good = np.isfinite(largest_entry) & (largest_entry < NEARLY_DEPENDENT) & (degrees > 0) & vary(responses, degrees)
     if not good.any():
         return None, good
-    responses, own = jax.device_put(jax.tree.map(lambda leaf: leaf[good], (responses, own)))
+    responses, own = jax.tree.map(lambda leaf: leaf[good], (responses, own))
     return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
 
 

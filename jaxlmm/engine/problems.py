@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,8 @@ class OwnRows(Struct):
 class Problems(Struct):
     """``responses`` of one ``likelihood``: every leaf but those of ``fixed`` has a first axis over them.
 
-    ``units`` are those of the design. ``own`` is None where all responses have the rows of the design; otherwise it
+    They stay on the host, and programmes are handed a block of them, so that their number compiles nothing. ``units``
+    are those of the design. ``own`` is None where all responses have the rows of the design; otherwise it
     takes the place of solver, ``fixed`` and ``units``. ``largest`` is the largest block that fits into memory, and
     responses are spread over the devices of a ``mesh``, if there is one.
     """
@@ -59,6 +60,12 @@ class Problems(Struct):
     def size(self) -> int:
         """The number of responses."""
         return int(self.responses.scale.shape[0])
+
+    def only(self, index: NumpyArray) -> Self:
+        """Return the problems ``index`` (b,)."""
+        theirs = self.responses.replace(fixed=None), self.own
+        responses, own = jax.tree.map(lambda leaf: np.asarray(leaf)[index], theirs)
+        return self.replace(responses=responses.replace(fixed=self.responses.fixed), own=own)
 
     def blocks(self, size: int) -> Iterator[tuple[NumpyArray, int]]:
         """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled programme."""
@@ -123,9 +130,9 @@ def blocks(size: int, largest: int = LARGE_BLOCK, smallest: int = SMALL_BLOCK) -
 def in_blocks(problems: Problems, run: Callable[..., T], index: NumpyArray, *arguments: Any) -> T:
     """Call ``run(problems, index, *arguments)`` block by block, and join the results (b, ...) on the host."""
     parts = []
-    index = index.astype(np.int32)
     for places, count in problems.blocks(index.size):
-        chosen = jax.tree.map(lambda leaf, places=places: leaf[places], (index, *arguments))
-        parts.append((run(problems, *chosen), count))
+        chosen = jax.tree.map(lambda leaf, places=places: leaf[places], arguments)
+        some = problems if problems.size == 1 else problems.only(index[places])
+        parts.append((run(some, np.arange(places.size, dtype=np.int32), *chosen), count))
     cut = [jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part) for part, count in parts]
     return cut[0] if len(cut) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *cut)

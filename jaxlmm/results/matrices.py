@@ -63,7 +63,8 @@ def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
         ``.matrix`` (n, levels · columns) is a ``scipy.sparse.csr_array``; ``.rows`` the data's index; ``.columns`` a
         ``MultiIndex`` of level and column, all columns of a level together as in lme4's ``getME(fit, "Z")``. That is
         the order of ``fit.ranef(group)`` read row by row, so ``Z.matrix @ fit.ranef(group).to_numpy().ravel()`` is
-        what the group adds to the fitted values. A term over positions has a column for each position of a level.
+        what the group adds to the fitted values. A term over positions has a column for each position of a level. The
+        ids that only a known matrix has come last, as there, with columns of zeros.
 
     Raises
     ------
@@ -101,8 +102,9 @@ def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
             values.append(z[present, column])
         start += term.size
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    matrix = csr_array(entries, shape=(fit.n, len(level.labels) * len(names)))
-    labels = pd.MultiIndex.from_product([level.labels, names], names=[group, "column"])
+    ids = fit.estimates.labels.groups[group].ids
+    matrix = csr_array(entries, shape=(fit.n, len(ids) * len(names)))
+    labels = pd.MultiIndex.from_product([ids, names], names=[group, "column"])
     return LabelledMatrix(matrix, fit.frame.index, labels)
 
 

@@ -150,10 +150,12 @@ class Scan:
         pandas.DataFrame
             ``response chromosome position variant effect_allele other_allele n frequency estimate std_error statistic
             df neg_log10_p p_value h2 variance_ratio status``; ``frequency`` is that of the effect allele in the
-            analysed rows, ``estimate`` the effect of one more of it. Further tests have ``statistic_lrt
-            neg_log10_p_lrt p_value_lrt`` and so on; an interaction ``estimate_interaction std_error_interaction``, with
-            its test and the joint one. ``statistic`` is an F of 1 and ``df`` degrees of freedom; ``neg_log10_p`` is
-            finite where ``p_value`` underflows to zero. A marker without a test has its reason as ``status``.
+            analysed samples, each counted once, ``estimate`` the effect of one more of it. Further tests have
+            ``statistic_lrt neg_log10_p_lrt p_value_lrt`` and so on; an interaction ``estimate_interaction
+            std_error_interaction``, with its test and the joint one. ``statistic`` is an F of 1 and ``df`` degrees of
+            freedom; ``neg_log10_p`` is finite where ``p_value`` underflows to zero. ``h2`` is the share of the random
+            term (:meth:`jaxlmm.Fit.ratio`), ``variance_ratio`` its variance over that of the residual. A marker
+            without a test has its reason as ``status``.
         """
         return self._table.copy()
 
@@ -195,7 +197,9 @@ class Scan:
             Where to.
         style
             ``"tidy"``, the columns of :meth:`tidy`; ``"gwas-ssf"``, those of the GWAS catalogue's standard
-            (doi:10.1016/j.xgen.2022.100204), for one response; ``"regenie"``, those of regenie's step 2.
+            (doi:10.1016/j.xgen.2022.100204), for one response; ``"regenie"``, those of regenie's step 2, with the
+            response as ``EXTRA`` where there are several. Both have the test of a marker's own effect, not those of
+            an interaction.
 
         Raises
         ------

@@ -57,7 +57,8 @@ def ratio_of(found: Estimates | ManyEstimates, group: str) -> tuple[NumpyArray, 
     share = np.asarray(variances[..., place] / total)
     gradient = (np.eye(variances.shape[-1])[place] - share[..., None]) / total[..., None]
     std_error = delta_method((gradient @ jacobian)[..., None, :], found.uncertainty.component_cov)
-    return share, _inside(share, std_error[..., 0])
+    limits = _limits(found, variances)
+    return share, _inside(limits[..., place] / limits.sum(axis=-1), std_error[..., 0])
 
 
 def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
@@ -76,7 +77,8 @@ def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
     wide[..., 0, :p], wide[..., 1:, p:] = slope, jacobian
     covariance = np.zeros((*values.shape[:-1], p + t, p + t))
     covariance[..., :p, :p], covariance[..., p:, p:] = found.uncertainty.vcov, found.uncertainty.component_cov
-    return shares, _inside(shares, delta_method(gradient @ wide, covariance))
+    limits = _limits(found, values)
+    return shares, _inside(limits / limits.sum(axis=-1, keepdims=True), delta_method(gradient @ wide, covariance))
 
 
 @in_double_precision
@@ -131,6 +133,15 @@ def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) ->
 def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
     """Return standard errors of shares that are neither nothing nor all: those are at a boundary and have none."""
     return np.where(np.abs(shares - 0.5) < 0.5 - EDGE, std_error, np.nan)
+
+
+def _limits(found: Estimates | ManyEstimates, values: NumpyArray) -> NumpyArray:
+    """Return variances (..., c), the last that of the residual, which is zero where the optimum is its way to zero."""
+    residual = np.array([name == "Residual: sd" for name in found.labels.parameters])
+    unknown = np.isnan(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1)[..., residual]).any(axis=-1)
+    limits = values.copy()
+    limits[..., -1] = np.where(unknown, 0.0, limits[..., -1])
+    return limits
 
 
 def _by_group(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:

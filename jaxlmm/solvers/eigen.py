@@ -128,10 +128,10 @@ def _padded(size: int) -> int:
 
 def trimmed(batch: EigenBatch, beyond: int) -> EigenBatch:
     """Return a batch without padding."""
-    there = np.asarray(batch.levels) < beyond
-    b, size = int(there.any(axis=1).sum()), int(there.sum(axis=1).max(initial=0))
-    k = int((np.asarray(batch.others) < beyond).sum(axis=1).max(initial=0))
-    b = max(b, int((np.asarray(batch.others) < beyond).any(axis=1).sum()))
+    there, unseen = (np.asarray(levels) < beyond for levels in (batch.levels, batch.others))
+    clusters = there.any(axis=1) | unseen.any(axis=1)  # one without a seen level may stand before others
+    b = int(np.flatnonzero(clusters).max(initial=-1)) + 1
+    size, k = (int(part.sum(axis=1).max(initial=0)) for part in (there, unseen))
     return EigenBatch(
         batch.levels[:b, :size],
         None if batch.rows is None else batch.rows[:b, :size],

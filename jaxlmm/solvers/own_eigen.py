@@ -45,7 +45,9 @@ def own_eigen(some: Design, y: NumpyArray, size: int) -> OwnEigen:
     def repeated(part: NumpyArray) -> NumpyArray:
         return np.repeat(part[None], m, axis=0)
 
-    left, own, values = pad(left, size), pad(own, size), pad(np.asarray(solver.values), size)
+    # Clusters may be batched otherwise than those of all rows, with more padding.
+    seen = np.concatenate([np.asarray(batch.levels).reshape(-1) < solver.beyond for batch in solver.batches])
+    left, own, values = (pad(part[seen], size) for part in (left, own, np.asarray(solver.values)))
     columns = Columns(repeated(left), repeated(left), None)
     none = np.zeros((m, 0))
     return OwnEigen(
@@ -65,5 +67,5 @@ def _parted(solver: Spectral, a: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
     parts = []
     for batch in solver.batches:
         chosen = projected[np.minimum(batch.levels, solver.beyond)]
-        parts.append((np.swapaxes(batch.vectors, 1, 2) @ chosen).reshape(-1, a.shape[1]))
+        parts.append((np.swapaxes(batch.vectors, 1, 2) @ chosen).reshape(batch.values.size, a.shape[1]))
     return np.concatenate(parts), np.zeros((0, a.shape[1])) if solver.alone else a - rows * projected[codes]

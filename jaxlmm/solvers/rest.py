@@ -68,7 +68,7 @@ class Rest(Struct):
         """Undo :meth:`split`."""
         if not reflected:
             parts = [block.turn(part) for block, part in zip(self.blocks, parts, strict=True)]
-        return jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+        return jnp.concatenate([part.reshape(part.shape[0] * part.shape[1], part.shape[2]) for part in parts])
 
     def up(self, b: list[jax.Array], like: jax.Array) -> jax.Array:
         """Return ``P b`` (L, q, c) for batches ``b`` (B, m, c); zeros in the shape of ``like`` without any."""

@@ -115,7 +115,7 @@ class Spectral(AbstractSolver):
 
     def _rotated(self, chosen: list[jax.Array]) -> jax.Array:
         parts = [
-            jnp.einsum("blk,bli->bki", batch.vectors, part).reshape(-1, part.shape[-1])
+            jnp.einsum("blk,bli->bki", batch.vectors, part).reshape(np.size(batch.values), part.shape[-1])
             for batch, part in zip(self.batches, chosen, strict=True)
         ]
         return jnp.concatenate(parts)

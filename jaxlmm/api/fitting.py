@@ -100,11 +100,8 @@ def fit(
     A residual standard deviation that is known:
 
     >>> given = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, fixed={"Residual: sd": 30.0})
-    >>> given.variance()[["estimate", "std_error", "fixed"]].round(2)
-                            estimate  std_error  fixed
-    parameter
-    Subject: sd(Intercept)     37.21       6.80  False
-    Residual: sd               30.00        NaN   True
+    >>> given.variance()[["estimate", "std_error"]].round(2).to_dict(orient="list")
+    {'estimate': [37.21, 30.0], 'std_error': [6.8, nan]}
     """
     options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
     return Call(

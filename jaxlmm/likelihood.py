@@ -8,7 +8,7 @@ With ``H = R + Z Λ Λᵀ Zᵀ``, ``Var(y) = σ² H`` and ``r² = yᵀ P y`` (Ba
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jaxlmm._typing import Array
 from jaxlmm.linalg import normal_equations
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors, Layout
+from jaxlmm.model.natural import Natural
 from jaxlmm.solvers import AbstractSolver
 
 
@@ -64,9 +65,13 @@ class Likelihood(Struct):
     method: str = static()
 
     @classmethod
-    def of(cls, design: Design, solver: AbstractSolver, method: str) -> Likelihood:
-        """Join a design, a solver built for it, and a criterion."""
-        return cls(solver, Layout.of(design), design.without_relations(), method)
+    def of(cls, design: Design, solver: AbstractSolver, method: str, fixed: Natural | None = None) -> Likelihood:
+        """Join a design, a solver built for it, a criterion, and what is ``fixed``."""
+        return cls(solver, Layout.of(design, fixed), design.without_relations(), method)
+
+    def for_response(self, response: Response) -> Self:
+        """Return the likelihood in units of a response: what is fixed is relative to its scale."""
+        return self.replace(layout=self.layout.in_unit(response.scale)) if self.layout.absolute else self
 
     def fixed(self) -> Any:
         """Prepare the fixed effects' basis; all responses share this."""
@@ -121,8 +126,19 @@ class Likelihood(Struct):
         return Point(self.solver.logdet(factor), logdet, vcov, shift, square - explained, factor)
 
     def deviance(self, factors: Factors, response: Response) -> jax.Array:
-        """Return −2 log-likelihood (or REML criterion), profiled over beta and sigma."""
-        return self.profiled(self.at(factors, response), response)
+        """Return −2 log-likelihood (or REML criterion), profiled over beta, and over sigma if the factors have none."""
+        return self.criterion(self.at(factors, response), factors.sigma, response)
+
+    def criterion(self, point: Point, sigma: jax.Array | None, response: Response) -> jax.Array:
+        """Return the deviance from its ingredients, at a ``sigma`` () or, for None, profiled over it."""
+        if sigma is None:
+            return self.profiled(point, response)
+        return self.deviance_given_sigma(point, sigma, response)
+
+    def sigma(self, point: Point, sigma: jax.Array | None, response: Response) -> jax.Array:
+        """Return sigma in response units: ``sigma`` (), or where it is profiled out, for None, its best value."""
+        found = jnp.sqrt(point.r2 / jnp.maximum(response.count, 1.0)) if sigma is None else sigma
+        return found * response.scale
 
     def profiled(self, point: Point, response: Response) -> jax.Array:
         """Return the deviance from its ingredients."""

@@ -12,6 +12,7 @@ import numpy as np
 from jaxlmm._precision import in_double_precision
 from jaxlmm.api.names import check_names
 from jaxlmm.api.solving import solve
+from jaxlmm.api.values import as_mapping, check_apart
 from jaxlmm.errors import FormulaError, OptionError, choose
 from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
 from jaxlmm.optimise import AbstractMinimiser, Optax
@@ -19,6 +20,7 @@ from jaxlmm.results import Fit
 from jaxlmm.solvers import SOLVERS, Choice, select
 
 MODEL_OPTIONS = tuple(field.name for field in dataclasses.fields(ModelOptions))
+FITTING_OPTIONS = ("method", "start", "fixed", "solver", "optimizer")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +35,8 @@ class Call:
     data: Any
     options: ModelOptions
     method: str = "REML"
+    start: Mapping[str, float] | None = None
+    fixed: Mapping[str, float] | None = None
     solver: str = "auto"
     optimizer: Any = "newton"
     replaced: bool = False
@@ -40,6 +44,9 @@ class Call:
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", criterion(self.method))
         choose("solver", self.solver, ("auto", *SOLVERS))
+        for name in ("start", "fixed"):  # so that a dict that is changed later changes nothing here
+            object.__setattr__(self, name, as_mapping(name, getattr(self, name)))
+        check_apart(self.start, self.fixed)
         _ = self.first_order
 
     @classmethod
@@ -58,6 +65,11 @@ class Call:
             return Optax(self.optimizer)
         raise OptionError(f"optimizer: expected 'newton' or an optax gradient transformation, got {self.optimizer!r}.")
 
+    @property
+    def known_residual(self) -> bool:
+        """Whether the residual's standard deviation is fixed."""
+        return "Residual: sd" in (self.fixed or {})
+
     @in_double_precision
     @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
     def run(self) -> Fit:
@@ -66,7 +78,7 @@ class Call:
         parsed = parse(self.formula)
         if not parsed.response:
             raise FormulaError(f"formula {self.formula!r}: expected a response left of '~', as in 'y ~ x + (1 | g)'.")
-        frame = build_frame(parsed, self.data, self.options)
+        frame = build_frame(parsed, self.data, self.options, known_residual=self.known_residual)
         return solve(self, frame, select(frame.design, self.solver), self.first_order, started)
 
     def refit(self, fit: Fit, y: Any) -> Fit:
@@ -82,7 +94,7 @@ class Call:
         started = time.perf_counter()
         check_names("update", options, _OPTIONS)
         kept = {name: getattr(self.options, name) for name in MODEL_OPTIONS}
-        kept |= {"method": self.method, "solver": self.solver, "optimizer": self.optimizer}
+        kept |= {name: getattr(self, name) for name in FITTING_OPTIONS}
         text = self.formula if formula is None else updated(self.formula, formula)
         call = Call.of(text, self.data if data is None else data, {**kept, **options})
         if formula is None and data is None and not set(options) & set(MODEL_OPTIONS):
@@ -96,7 +108,7 @@ class Call:
         return call.run()
 
 
-_OPTIONS = (*MODEL_OPTIONS, "method", "solver", "optimizer")
+_OPTIONS = (*MODEL_OPTIONS, *FITTING_OPTIONS)
 
 
 def criterion(method: Any) -> str:

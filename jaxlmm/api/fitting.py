@@ -23,6 +23,8 @@ def fit(
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    start: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
     solver: str = "auto",
     optimizer: Any = "newton",
 ) -> Fit:
@@ -49,6 +51,14 @@ def fit(
         A structure within a term's columns, ``{group: object}``, or ``{"0 + x | g": object}``.
     residual
         A residual structure, ``"ou(time | group)"``.
+    start, fixed
+        Values of variance parameters, ``{"Subject: sd(Intercept)": 30.0, "Residual: sd": 25.0}``, by the names of
+        ``fit.variance()``: standard deviations in units of the response, correlations as they are (lmekin's ``vinit``
+        and ``vfixed`` are the squares). What is ``fixed`` is held: it has no standard error and is no parameter in AIC
+        and BIC, all else is estimated given these values, and where a standard deviation is fixed the likelihood is not
+        profiled over sigma. One that is fixed at 0 takes its column out. The search begins at ``start`` or, where sigma
+        is profiled out, at its ratios to the residual's, taken to be that of least squares if it is not named. Terms
+        without a start begin as usual. 0 is taken to be something small: there the gradient vanishes.
     solver
         ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"`` or ``"dense"``.
     optimizer
@@ -86,6 +96,14 @@ def fit(
     >>> decaying = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, residual="ou(Days | Subject)")
     >>> decaying.variance()["estimate"].round(3).to_dict()
     {'Subject: sd(Intercept)': 31.714, 'Residual: sd': 37.637, 'Residual: rho': 0.653}
+
+    A residual standard deviation that is known:
+
+    >>> given = lmm.fit("Reaction ~ Days + (1 | Subject)", sleep, fixed={"Residual: sd": 30.0})
+    >>> given.variance()[["estimate", "std_error"]].round(2).to_dict(orient="list")
+    {'estimate': [37.21, 30.0], 'std_error': [6.8, nan]}
     """
     options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
-    return Call(formula, data, options, method=method, solver=solver, optimizer=optimizer).run()
+    return Call(
+        formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer
+    ).run()

@@ -16,6 +16,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.api.call import Call
 from jaxlmm.api.names import named_options
 from jaxlmm.api.progress import progress_bar
+from jaxlmm.api.values import natural
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
 from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
@@ -44,6 +45,8 @@ def fit_many(
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    start: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
     solver: str = "auto",
     optimizer: Any = "newton",
 ) -> FitMany:
@@ -68,8 +71,8 @@ def fit_many(
         matched by its index if both it and the data have labels, else by position.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
-    method, weights, offset, kinship, covariance, residual, solver, optimizer
-        As in :func:`jaxlmm.fit`.
+    method, weights, offset, kinship, covariance, residual, start, fixed, solver, optimizer
+        As in :func:`jaxlmm.fit`; the values of ``start`` and ``fixed`` are those of every response.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def fit_many(
     5       y3  180     0.242  interior
     """
     options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
-    call = Call(formula, data, options, method=method, solver=solver, optimizer=optimizer)
+    call = Call(formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer)
     return run_many(call, responses, id, progress)
 
 
@@ -129,14 +132,19 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     started = time.perf_counter()
     parsed = parse(call.formula)
     read = read_responses(parsed, call.data, responses, id)
-    frame = build_frame(parsed._replace(response=()), call.data, call.options)
+    frame = build_frame(parsed._replace(response=()), call.data, call.options, known_residual=call.known_residual)
     choice = select(frame.design, call.solver)
     y = read.values if frame.used.all() else read.values[frame.used]
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
     n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
-    collector = Collector(frame, n, Layout.of(frame.design).n_theta)
+    start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))
+    collector = Collector(frame, n, Layout.of(frame.design, fixed), fixed)
+    options = {
+        "method": call.method, "names": frame.labels.parameters, "first_order": call.first_order, "start": start,
+        "fixed": fixed,
+    }  # fmt: skip
     with progress_bar(y.shape[1], progress, "responses") as done:
-        _solve(collector, frame, y, complete, call, choice.name, done)
+        _solve(collector, frame, y, complete, choice.name, {**options, "done": done})
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
     estimates = collector.finish(read, choice, call.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, SingleCalls(call)))
@@ -147,16 +155,14 @@ def _solve(
     frame: ModelFrame,
     y: NumpyArray,
     complete: NumpyArray,
-    call: Call,
     solver: str,
-    done: Any,
+    options: dict[str, Any],
 ) -> None:
     """Fit what can be fitted, pattern by pattern of missing values, and say why the rest cannot.
 
     ``complete`` (m,) marks the responses ``y`` (n, m) without a missing or infinite value.
     """
-    design, covariances = frame.design, _Covariances(frame.x)
-    options = {"method": call.method, "names": frame.labels.parameters, "first_order": call.first_order, "done": done}
+    design, covariances, done = frame.design, _Covariances(frame.x), options["done"]
     if complete.any():
         # A few columns that cannot be fitted cost less than a copy of all the others.
         block = y if complete.mean() > MOSTLY else y[:, complete]

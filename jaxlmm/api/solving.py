@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
+from jaxlmm.api.values import natural
 from jaxlmm.engine import judged, solve_single
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import duals, uncertainty
@@ -22,12 +23,15 @@ from jaxlmm.solvers import Choice
 def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMinimiser | None, started: float) -> Fit:
     """Fit the response of ``frame`` as ``call`` asks; ``started`` is when the clock was at its beginning."""
     assert frame.y is not None
-    solution = solve_single(frame.design, frame.y, solver=choice.name, method=call.method, first_order=first_order)
+    start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))
+    solution = solve_single(
+        frame.design, frame.y, solver=choice.name, method=call.method, first_order=first_order, start=start, fixed=fixed
+    )
     examination, rows = solution.examine()
-    verdicts = judged(solution.problems, solution.optima, examination, frame.labels.parameters)
+    verdicts = judged(solution.problems, solution.optima, examination, frame.labels.parameters, fixed)
     uncertain = uncertainty(examination, solution.optima.held, verdicts)
     verdict = verdicts.one(0, frame.labels.parameters, dual_names(frame, solution.likelihood.layout, solution.held))
-    estimates = Estimates.of(frame, solution, examination, rows, verdict, uncertain, choice, call.method)
+    estimates = Estimates.of(frame, solution, examination, rows, verdict, uncertain, choice, call.method, fixed)
     return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
 
 
@@ -37,7 +41,7 @@ def dual_names(frame: ModelFrame, layout: Layout, held: NumpyArray) -> dict[int,
     for number, dual in duals(held).items():
         for labels, place in zip(frame.labels.terms, layout.slices(), strict=False):
             if place.start <= dual[0] < place.stop:
-                before = labels.parameters[: dual[0] - place.start + 1]
+                before = labels.parameters[: layout.own_number(int(dual[0])) + 1]
                 one_each = dual.size == 1 and all(": sd" in name for name in before)
                 found[number] = before[-1] if one_each else f"{labels.text}: smallest eigenvalue"
     return found

@@ -4,6 +4,7 @@ from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.custom import Custom
 from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.covariance.ou import OU
+from jaxlmm.covariance.pinned import Pinned
 from jaxlmm.covariance.unstructured import Unstructured
 
-__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Unstructured"]
+__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Pinned", "Unstructured"]

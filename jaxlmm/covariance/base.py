@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.covariance.natural import inverted
 from jaxlmm.rotations import singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
@@ -182,6 +183,41 @@ class AbstractCovariance(Struct, abc.ABC):
             ``(k,)``; ``(q, q)``, the factor of the block (its frame included); the residual standard deviation.
         """
         return report_sd_corr(jnp.asarray(factor), jnp.asarray(sigma))
+
+    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+        """Return the parameter (k,) in the identity frame at which :meth:`report` gives ``natural`` (r,).
+
+        On the host; NaN where nothing is asked for. If the structure cannot have these values, the result reports
+        others.
+        """
+        block = np.asarray(coords)[0] if np.ndim(coords) == 3 else np.asarray(coords)
+
+        def report(theta: jax.Array) -> jax.Array:
+            return self.report(theta, self.cholesky(theta, jnp.asarray(block)), jnp.asarray(sigma))
+
+        start = self.start(np.asarray(coords))
+        return inverted(report, np.asarray(natural), start * np.array([1.0, 0.1, 10.0])[:, None])[0]
+
+    def framed(self, theta: Array, frame: Array) -> Array:
+        """Return the parameter in a ``frame`` (q, q) of :meth:`frame`, given ``theta`` (k,) in the identity frame."""
+        return theta
+
+    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+        """Return a start (k,) without the zeros at which the gradient vanishes whatever the data."""
+        return np.where(theta == 0.0, NEARLY_ZERO, theta)
+
+    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+        """Return the structure in parameters with which some of the ``natural`` ones (r,) can be held.
+
+        Those that are held are given, the others NaN. A natural parameter that is given determines, by
+        :meth:`from_natural`, the parameter of the same number. None where there is no such way of writing it: then all
+        can be held together, but not some of them.
+        """
+        return None
+
+    def completed(self, natural: NumpyArray) -> NumpyArray:
+        """Return ``natural`` (r,) with some value for what is NaN and has no meaning beside those that are given."""
+        return natural
 
 
 def report_sd(factor: jax.Array, sigma: jax.Array) -> jax.Array:

@@ -50,6 +50,15 @@ class Diagonal(AbstractCovariance):
     def canonical(self, theta: Array, frame: Array) -> Array:
         return abs(frame.diagonal() * theta)
 
+    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+        return natural / sigma
+
+    def framed(self, theta: Array, frame: Array) -> Array:
+        return theta / frame.diagonal()
+
+    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+        return self
+
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"sd({column})" for column in columns)
 

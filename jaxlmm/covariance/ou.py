@@ -57,6 +57,19 @@ class OU(AbstractCovariance):
     def canonical(self, theta: Array, frame: Array) -> Array:
         return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])
 
+    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+        return jnp.stack([natural[0] / sigma, jnp.log(-jnp.log(natural[1]))])
+
+    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+        return np.where(np.array([theta[0] == 0.0, False]), NEARLY_ZERO, theta)
+
+    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+        return self
+
+    def completed(self, natural: NumpyArray) -> NumpyArray:
+        undefined = (natural[0] == 0.0) & np.isnan(natural[1])
+        return np.where([False, undefined], 0.5, natural)
+
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ("sd", "rho")
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, lower_factor
+from jaxlmm.covariance.charts import Angle, Correlated, Pivoted
+from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.linalg import semidefinite_cholesky
 from jaxlmm.rotations import singular_vectors
 
@@ -94,3 +96,48 @@ class Unstructured(AbstractCovariance):
         place[np.arange(theta.size), rows, columns] = 1.0
         lower = (theta @ place.reshape(theta.size, -1)).reshape(frame.shape)
         return lower_factor(frame @ lower)[rows, columns]
+
+    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+        rows, columns = lower_indices(np.shape(coords)[-2])
+        sd, correlation = sd_and_correlation(np.asarray(natural), np.shape(coords)[-2])
+        values, vectors = np.linalg.eigh(correlation)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        return lower_factor((sd / sigma)[:, None] * root)[rows, columns]
+
+    def framed(self, theta: Array, frame: Array) -> Array:
+        rows, columns = lower_indices(frame.shape[0])
+        lower = np.zeros(frame.shape)
+        lower[rows, columns] = theta
+        return lower_factor(np.linalg.solve(frame, lower))[rows, columns]
+
+    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+        q = int(np.sqrt(2 * theta.size))
+        rows, columns = lower_indices(q)
+        return np.where((rows == columns) & (theta == 0.0), NEARLY_ZERO, theta)
+
+    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+        fixed = np.isfinite(natural)
+        if fixed.size == 1:
+            return Diagonal()
+        if fixed.size != 3:
+            return None
+        if fixed[2]:
+            return Correlated(1 if natural[2] == 0.0 else 2)
+        return Angle() if fixed[0] and fixed[1] else Pivoted(0 if fixed[0] else 1)
+
+    def completed(self, natural: NumpyArray) -> NumpyArray:
+        q = int(np.sqrt(2 * natural.size))
+        columns, rows = np.triu_indices(q, 1)
+        undefined = (natural[rows] == 0.0) | (natural[columns] == 0.0)
+        return np.where(np.append(np.zeros(q, bool), undefined) & np.isnan(natural), 0.0, natural)
+
+
+def sd_and_correlation(natural: NumpyArray, q: int) -> tuple[NumpyArray, NumpyArray]:
+    """Return standard deviations (q,) and the correlation matrix (q, q) that natural parameters are.
+
+    A correlation with what has no variance is NaN, and taken to be 0.
+    """
+    columns, rows = np.triu_indices(q, 1)
+    correlation = np.eye(q)
+    correlation[rows, columns] = correlation[columns, rows] = np.nan_to_num(natural[q:])
+    return natural[:q], correlation

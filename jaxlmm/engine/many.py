@@ -15,7 +15,7 @@ from jaxlmm.engine.problems import LARGE_BLOCK, Problems, blocks, in_blocks
 from jaxlmm.engine.programmes import examine_all, prepare_fixed, prepare_responses, rows_all
 from jaxlmm.inference import Examination, Rows, Uncertainty, Units, Verdicts, uncertainty
 from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.model.design import Design
+from jaxlmm.model import Design, Natural
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
@@ -55,6 +55,8 @@ def solve_many(
     method: str,
     names: Sequence[str],
     first_order: AbstractMinimiser | None = None,
+    start: Natural | None = None,
+    fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[NumpyArray, Found | None]]:
     """Minimise the deviance of every response, some of them at a time.
@@ -63,7 +65,7 @@ def solve_many(
     ----------
     design, y
         The design and responses ``(n, m)`` in their own units, all of them finite.
-    solver, method, first_order
+    solver, method, first_order, start, fixed
         As in :func:`jaxlmm.engine.single.solve_single`.
     names
         Those of the natural parameters.
@@ -76,21 +78,21 @@ def solve_many(
         ``(b,)`` the numbers of some of the responses, and what was found; None for those that the fixed effects fit
         perfectly.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
     if likelihood.solver.one_by_one:
         likelihood = jax.device_put(likelihood)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
-    fixed = prepare_fixed(likelihood)
+    columns = prepare_fixed(likelihood)
     sizes = _Sizes.of(likelihood)
-    start = 0
-    while start < y.shape[1]:
-        places = np.arange(start, min(start + sizes.held, y.shape[1]))
+    first = 0
+    while first < y.shape[1]:
+        places = np.arange(first, min(first + sizes.held, y.shape[1]))
         try:
-            responses, varying = _prepared(likelihood, fixed, y[:, start : start + sizes.held], sizes.prepared)
+            responses, varying = _prepared(likelihood, columns, y[:, first : first + sizes.held], sizes.prepared)
             found = None
             if varying.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
-                found = known(problems, solve(problems, first_order), names)
+                found = known(problems, solve(problems, first_order, start), names, fixed)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
                 raise
@@ -101,7 +103,7 @@ def solve_many(
         if not varying.all():
             yield places[~varying], None
         done(int(varying.sum()))
-        start += places.size
+        first += places.size
 
 
 def rows_of(
@@ -112,9 +114,10 @@ def rows_of(
     *,
     solver: str,
     method: str,
+    fixed: Natural | None = None,
 ) -> Rows:
     """Return what optima ``theta`` (m, k) in ``frames`` (m, q, q) say of the rows of their responses ``y`` (n, m)."""
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method)  # padded: the same for similar designs
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)  # padded: few programs
     sizes = _Sizes.of(likelihood)
     responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), ())
@@ -123,11 +126,11 @@ def rows_of(
     return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
 
 
-def known(problems: Problems, optima: Optima, names: Sequence[str]) -> Found:
-    """Examine and judge optima of all problems."""
+def known(problems: Problems, optima: Optima, names: Sequence[str], fixed: Natural | None = None) -> Found:
+    """Examine and judge optima of all problems; ``names`` and ``fixed`` as in :func:`judged`."""
     everyone = np.arange(problems.size)
     examination = in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames))
-    verdicts = judged(problems, optima, examination, names)
+    verdicts = judged(problems, optima, examination, names, fixed)
     return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts))
 
 

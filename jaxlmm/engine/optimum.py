@@ -12,8 +12,9 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.problems import Problems, in_blocks
 from jaxlmm.engine.programmes import run, settle, turn, values
 from jaxlmm.engine.settling import ZERO_COSTS
-from jaxlmm.engine.starting import ExpectedCurvature, Plan
+from jaxlmm.engine.starting import ExpectedCurvature, Plan, starts_at
 from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
+from jaxlmm.model import Natural
 from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
 
 STEPS = (6, 8, 16, 64, 106)
@@ -149,21 +150,26 @@ class Solver:
         return found[0], list(found[1]), found[2]
 
 
-def solve(problems: Problems, first_order: AbstractMinimiser | None = None) -> Optima:
+def solve(problems: Problems, first_order: AbstractMinimiser | None = None, given: Natural | None = None) -> Optima:
     """Minimise the deviance of every response.
 
-    ``first_order`` is another minimiser to find the optima with; Newton's method then only confirms them.
+    ``first_order`` is another minimiser to find the optima with; Newton's method then only confirms them. ``given`` are
+    natural parameters to begin at.
     """
     likelihood, everyone = problems.likelihood, np.arange(problems.size)
     frames = [np.tile(frame, (everyone.size, 1, 1)) for frame in likelihood.layout.frames()]
     if likelihood.layout.n_theta == 0:
         nothing = np.zeros((everyone.size, 0))
         value = np.asarray(in_blocks(problems, values, everyone, nothing, frames))
-        return Optima(nothing, (), nothing.astype(np.int32), value, np.isfinite(value), np.ones(everyone.size, int))
+        return Optima(
+            nothing, tuple(frames), nothing.astype(np.int32), value, np.isfinite(value), np.ones(everyone.size, int)
+        )
     solver = Solver(problems, first_order)
     start = np.tile(likelihood.layout.start(), (everyone.size, 1))
+    if given is not None:
+        start = starts_at(likelihood.layout, given, np.asarray(problems.responses.scale))
     if first_order is None:
-        found, frames = solver.pursue(everyone, start, frames, search=True)
+        found, frames = solver.pursue(everyone, start, frames, search=given is None)
     else:
         found = solver.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order)
     held = np.zeros(start.shape, np.int32)
@@ -209,8 +215,14 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None) -> O
     return Optima(found.x, tuple(frames), held, found.value, found.converged, solver.n_evaluations)
 
 
-def judged(problems: Problems, optima: Optima, examination: Examination, names: Sequence[str]) -> Verdicts:
-    """Judge the optima of all problems; ``names`` are those of the natural parameters."""
+def judged(
+    problems: Problems,
+    optima: Optima,
+    examination: Examination,
+    names: Sequence[str],
+    fixed: Natural | None = None,
+) -> Verdicts:
+    """Judge the optima of all problems; ``names`` are those of the natural parameters, of which some are ``fixed``."""
     solver = Solver(problems)
 
     def descend(numbers: NumpyArray, theta: NumpyArray, steps: int) -> tuple[NumpyArray, NumpyArray]:
@@ -218,7 +230,13 @@ def judged(problems: Problems, optima: Optima, examination: Examination, names: 
         return np.asarray(found.x), np.asarray(found.value)
 
     return certify(
-        examination, held=optima.held, names=names, deviance=optima.value, converged=optima.converged, descend=descend
+        examination,
+        held=optima.held,
+        names=names,
+        fixed=np.zeros(len(names), bool) if fixed is None else np.isfinite(fixed.flat),
+        deviance=optima.value,
+        converged=optima.converged,
+        descend=descend,
     )
 
 

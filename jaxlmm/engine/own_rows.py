@@ -19,7 +19,7 @@ from jaxlmm.engine.patterns import patterns_of
 from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, OwnRows, Problems, blocks
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.model.design import Design
+from jaxlmm.model import Design, Natural
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS, Moments, Spectral, own_eigen, own_moments
 
@@ -46,6 +46,8 @@ def solve_own_rows(
     method: str,
     names: Sequence[str],
     first_order: AbstractMinimiser | None = None,
+    start: Natural | None = None,
+    fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[NumpyArray, Found | None]]:
     """Minimise the deviance of responses ``y`` (n, m) with missing values; ``solver`` is moments or spectral.
@@ -53,7 +55,7 @@ def solve_own_rows(
     Yields places (b,) and what was found for them; None for those whose fixed effects are nearly dependent on their
     rows, or fit them perfectly.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     by_pattern = isinstance(likelihood.solver, Spectral)
     prepared = functools.partial(_decomposed, design) if by_pattern else _problems
@@ -61,11 +63,11 @@ def solve_own_rows(
     held = max(AT_ONCE // per_response, 1)
     size = min(SMALL_BLOCK, held)  # one size, and so few compiled programmes, whatever the number of responses
     held = min(LARGE_BLOCK, held) if by_pattern else size
-    for start in range(0, y.shape[1], held):
-        places = np.arange(start, min(start + held, y.shape[1]))
+    for first in range(0, y.shape[1], held):
+        places = np.arange(first, min(first + held, y.shape[1]))
         problems, good = prepared(likelihood, units, y[:, places], size)
         if problems is not None:
-            yield places[good], known(problems, solve(problems, first_order), names)
+            yield places[good], known(problems, solve(problems, first_order, start), names, fixed)
         if not good.all():
             yield places[~good], None
         done(int(good.sum()))

@@ -59,7 +59,7 @@ def run(
         def one(problem: Problem) -> jax.Array:
             likelihood, response, _ = problem
             factor = likelihood.solver.factor(factors) if shared is None else shared
-            return likelihood.profiled(likelihood.given(factor, response), response)
+            return likelihood.profiled(likelihood.given(factor, response), response)  # an absolute layout has no nodes
 
         return problems.each(one, index)
 
@@ -175,6 +175,7 @@ def examine_one(problems: Problems, y: Array, theta: Array, frames: Sequence[Arr
     frames = [jnp.asarray(frame)[0] for frame in frames]
     response = jax.tree.map(lambda leaf: leaf[0], problems.responses.replace(fixed=None))
     response = response.replace(fixed=problems.responses.fixed)
+    likelihood = likelihood.for_response(response)
     found, point = examine(likelihood, response, problems.units, frames, theta)
     factors = likelihood.layout.factors(theta, frames)
     return found, rows_at(likelihood, response, jnp.asarray(y)[:, 0], factors, point)

@@ -14,7 +14,7 @@ from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.programmes import examine_one, prepare
 from jaxlmm.inference import Examination, Rows, Units
 from jaxlmm.likelihood import Likelihood
-from jaxlmm.model.design import Design
+from jaxlmm.model import Design, Layout, Natural
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
@@ -47,6 +47,16 @@ class Solution(NamedTuple):
         return float(self.optima.value[0])
 
     @property
+    def scale(self) -> float:
+        """The response's residual standard deviation of least squares, in whose units it is fitted."""
+        return float(np.asarray(self.problems.responses.scale)[0])
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that turns theta into factors, what is fixed being in units of the response's scale."""
+        return self.likelihood.layout.in_unit(np.float64(self.scale))
+
+    @property
     def n_evaluations(self) -> int:
         """How often the deviance was evaluated, with derivatives."""
         return int(self.optima.n_evaluations[0])
@@ -64,7 +74,14 @@ class Solution(NamedTuple):
 
 
 def solve_single(
-    design: Design, y: NumpyArray, *, solver: str, method: str, first_order: AbstractMinimiser | None = None
+    design: Design,
+    y: NumpyArray,
+    *,
+    solver: str,
+    method: str,
+    first_order: AbstractMinimiser | None = None,
+    start: Natural | None = None,
+    fixed: Natural | None = None,
 ) -> Solution:
     """Minimise the deviance of one response.
 
@@ -76,11 +93,13 @@ def solve_single(
         A solver's name and ``"REML"`` or ``"ML"``.
     first_order
         Another minimiser to find the optimum with; Newton's method then only confirms it.
+    start, fixed
+        Natural parameters to begin at, and to hold.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)
     if likelihood.solver.one_by_one:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     padded = pad(y, design.n_padded)[:, None]
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     problems = Problems(likelihood, prepare(likelihood, padded), units)
-    return Solution(problems, solve(problems, first_order), padded)
+    return Solution(problems, solve(problems, first_order, start), padded)

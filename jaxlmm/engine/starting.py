@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._struct import Struct
-from jaxlmm._typing import Array
+from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.errors import OptionError
 from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.model import Design, Layout
+from jaxlmm.model import Design, Layout, Natural
 from jaxlmm.optimise import search_axes
 from jaxlmm.optimise.search import WORTHWHILE
 
@@ -49,7 +50,7 @@ class Plan(Struct):
         index, values = likelihood.layout.search_axes()
         points = np.zeros((0, index.size))
         counts = FEW if likelihood.solver.few_nodes else NODES
-        if index.size in counts:
+        if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
             last = values.shape[1] - 1
             within = (0.25, 0.75) if likelihood.solver.few_nodes else (0.0, 1.0)
             some = np.linspace(within[0] * last, within[1] * last, counts[index.size]).round().astype(int)
@@ -76,16 +77,78 @@ def best_node(
     return jnp.where(jnp.isfinite(jnp.min(values)), nodes[jnp.argmin(values)], start)
 
 
+def starts_at(layout: Layout, given: Natural, scales: NumpyArray) -> NumpyArray:
+    """Return starts (m, k) of responses with residual standard deviations ``scales`` (m,), as :func:`start_at`."""
+    different, same = np.unique(scales, return_inverse=True)
+    found = [start_at(layout, given, float(scale), check=place == 0) for place, scale in enumerate(different)]
+    return np.stack(found)[same.reshape(-1)]
+
+
+def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True) -> NumpyArray:
+    """Return a start (k,) at which the natural parameters are what is ``given``, and the others as usual.
+
+    ``scale`` is the residual standard deviation of least squares, which sigma is taken to be where it is neither given
+    nor fixed. A standard deviation of 0 becomes a small one: at 0 the gradient vanishes whatever the data. ``check``
+    says whether the structures are asked what they have become.
+
+    Raises
+    ------
+    OptionError
+        If a structure cannot have these values.
+    """
+    own, frames = layout.in_unit(np.float64(scale)), layout.frames()
+    start, places, residual = own.start(), own.slices(), given.values[-1]
+    sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
+    unit = np.float64(scale if own.absolute else sigma)
+
+    def natural() -> list[NumpyArray]:
+        theta = jnp.asarray(start)
+        found = np.asarray(own.report(theta, own.factors(theta, frames), unit))
+        return np.split(found, np.cumsum([values.size for values in given.values])[:-1])
+
+    partial = any(np.isfinite(values).any() and np.isnan(values).any() for values in given.values)
+    usual = natural() if partial else given.values
+    for t, (structure, coords) in enumerate(zip(own.structures, own.coords, strict=True)):
+        values = given.values[t]
+        if not np.isfinite(values).any():
+            continue
+        plain = np.asarray(structure.from_natural(values, unit, np.asarray(coords)))
+        if not np.isfinite(plain).all():  # a value for each is needed
+            wanted = np.where(np.isnan(values), usual[t], values)
+            plain = structure.from_natural(wanted, unit, np.asarray(coords))
+        start[places[t]] = structure.framed(np.asarray(plain), frames[t])
+        reached = natural()[t] if check else values
+        sds = np.array([name.split(": ")[-1].startswith("sd") for name in given.names[t]])
+        asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
+        start[places[t]] = structure.off_zero(start[places[t]])
+        if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):
+            pairs = zip(given.names[t], values, strict=True)
+            named = {name: float(value) for name, value in pairs if np.isfinite(value)}
+            raise OptionError(
+                f"start: {type(structure).__name__} cannot begin at {named}: no covariance has these values, or the "
+                "search for its parameters found none."
+            )
+    if own.residual is not None and np.isfinite(residual[1:]).any():
+        wanted = np.where(np.isnan(residual), usual[-1], residual)
+        theta = own.residual.from_natural(wanted, np.float64(sigma), np.asarray(own.residual_coords))
+        start[places[-1]] = np.asarray(theta)[1:]
+    if own.sigma_is_free and np.isfinite(residual[0]):
+        start[-1] = np.log(sigma / scale)
+    return start
+
+
 class ExpectedCurvature(Struct):
     """Roughly the second derivatives of the deviance in relative changes of theta, where a Hessian is learnt.
 
     A variance ratio θ² of a factor whose level j has n_j rows is known from ``s_j = n_j θ² / (1 + n_j θ²)`` of the
     level's effect: the expected second derivative in log θ is ``4 Σ s_j²`` where it is the only factor. ``rows``
-    (k, v) are quantiles of n_j for the term of each parameter, ``levels`` (k,) its number of levels.
+    (k, v) are quantiles of n_j for the term of each parameter, ``levels`` (k,) its number of levels. ``sigma`` (k,) is
+    the second derivative in the logarithm of sigma where that is a parameter, and 0 for the others.
     """
 
     rows: Array
     levels: Array
+    sigma: Array
 
     @classmethod
     def of(cls, design: Design, layout: Layout) -> Self:
@@ -98,9 +161,12 @@ class ExpectedCurvature(Struct):
             rows += [np.quantile(found, QUANTILES)] * count
             levels += [found.size] * count
         missing = layout.n_theta - len(rows)  # those of a residual structure
-        return cls(np.array(rows + [np.ones(QUANTILES.size)] * missing), np.array(levels + [1] * missing, float))
+        sigma = np.zeros(layout.n_theta)
+        sigma[layout.n_theta - layout.sigma_is_free :] = 4.0 * float(design.n)
+        return cls(np.array(rows + [np.ones(QUANTILES.size)] * missing), np.array(levels + [1] * missing, float), sigma)
 
     def __call__(self, mean_square: jax.Array) -> jax.Array:
         """Return them (k,) at theta whose mean square over its term is ``mean_square`` (k,)."""
         size = jnp.asarray(self.rows) * mean_square[:, None]
-        return 4.0 * self.levels * jnp.mean((size / (1.0 + size)) ** 2, axis=1)
+        relative = 4.0 * self.levels * jnp.mean((size / (1.0 + size)) ** 2, axis=1)
+        return jnp.where(jnp.asarray(self.sigma) > 0, self.sigma * mean_square, relative)

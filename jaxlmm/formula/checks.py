@@ -101,6 +101,6 @@ def check_grouping(name: str, levels: int, rows: int, exempt: bool) -> None:
     if levels >= rows and not exempt:
         raise DataError(
             f"grouping factor {name}: expected fewer levels than rows, got {levels} levels for {rows} rows: its "
-            "variance cannot be told from the residual's. Give a known matrix across its levels (kinship=), or leave "
-            "the term out."
+            "variance cannot be told from the residual's. Give a known matrix across its levels (kinship=), fix the "
+            "residual's (fixed={'Residual: sd': 1.0}), or leave the term out."
         )

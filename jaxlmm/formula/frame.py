@@ -65,8 +65,10 @@ class ModelFrame:
         return int((~self.used).sum())
 
 
-def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> ModelFrame:
+def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, known_residual: bool = False) -> ModelFrame:
     """Evaluate a formula on data: drop incomplete rows once, check, and build the design.
+
+    ``known_residual`` says that the residual's variance is fixed: then a level may have but one row.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions) -> Mode
     known = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
-        exempt = told_apart or TAGS[bar.tag] == "positions"
+        exempt = told_apart or known_residual or TAGS[bar.tag] == "positions"
         check_grouping(bar.group_name, len(levels[bar.group_name].labels), n, exempt)
     names = {group: repeated(group, known.get(group, ())) for group in levels}
     across = {one.name: one for several in known.values() for one in several}

@@ -136,10 +136,15 @@ class ModelLabels:
         return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
 
     @property
+    def blocks(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the natural parameters of each term, the residual's last."""
+        last = self.residual.parameters if self.residual else ("Residual: sd",)
+        return (*(term.parameters for term in self.terms), last)
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """Names of all natural parameters, the residual's last."""
-        last = self.residual.parameters if self.residual else ("Residual: sd",)
-        return (*(name for term in self.terms for name in term.parameters), *last)
+        return tuple(name for block in self.blocks for name in block)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the labels as JSON types.

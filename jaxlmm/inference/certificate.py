@@ -93,7 +93,7 @@ class Verdicts(NamedTuple):
         ``(b, r)`` where the parameters are not identified, the direction in which the natural ones can move together at
         no cost; zero elsewhere.
     null_directions
-        ``(b, k, k + 1)`` directions of psi in which the deviance is constant, followed by zeros.
+        ``(b, k, s)`` directions of psi in which the deviance is constant, followed by zeros.
     at_boundary, on_ridge
         ``(b, r)`` which natural parameters are at a boundary, and which move along a ridge.
     """
@@ -108,12 +108,12 @@ class Verdicts(NamedTuple):
     on_ridge: NumpyArray
 
     @classmethod
-    def failed(cls, b: int, k: int, r: int) -> Self:
+    def failed(cls, b: int, k: int, s: int, r: int) -> Self:
         """Return verdicts on responses without an optimum."""
         nothing, unknown = np.zeros((b, r), bool), np.full(b, np.nan)
         return cls(
             np.full(b, STATUS.index("failed"), np.int8), unknown, unknown.copy(), np.full((b, k), np.nan),
-            np.zeros((b, r)), np.zeros((b, k, k + 1)), nothing, nothing.copy(),
+            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(),
         )  # fmt: skip
 
     def one(self, i: int, names: Sequence[str], dual_names: Mapping[int, str]) -> Verdict:
@@ -135,6 +135,7 @@ def certify(
     *,
     held: NumpyArray,
     names: Sequence[str],
+    fixed: NumpyArray,
     deviance: NumpyArray,
     converged: NumpyArray,
     descend: Descend,
@@ -147,8 +148,9 @@ def certify(
         The optima and their derivatives.
     held
         ``(b, k)``: 0 for a free parameter; parameters of the same positive number are a block held at zero.
-    names
-        The names of the natural parameters.
+    names, fixed
+        The names of the natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
+        boundary.
     deviance, converged
         ``(b,)`` the deviances, and whether the minimiser says that it is done; the certificate does not rely on it
         alone.
@@ -159,13 +161,13 @@ def certify(
         structure (a correlation that dies at once, or never): that is a boundary.
     """
     b, r = examination.values.report.shape
-    verdicts = Verdicts.failed(b, held.shape[1], r)
+    verdicts = Verdicts.failed(b, held.shape[1], examination.psi.shape[1], r)
     finite = np.isfinite(examination.hessian).all(axis=(1, 2)) & np.isfinite(examination.gradient).all(axis=1)
-    finite &= np.isfinite(examination.values.report[:, -1])
+    finite &= np.isfinite(examination.sigma)
     for places, pattern in patterns(held):
         chosen = places[finite[places]]
         if chosen.size:
-            _judge(verdicts, chosen, pattern, examination, names, deviance, converged, descend)
+            _judge(verdicts, chosen, pattern, examination, names, fixed, deviance, converged, descend)
     return verdicts
 
 
@@ -175,6 +177,7 @@ def _judge(
     pattern: NumpyArray,
     examination: Examination,
     names: Sequence[str],
+    fixed: NumpyArray,
     deviance: NumpyArray,
     converged: NumpyArray,
     descend: Descend,
@@ -184,7 +187,10 @@ def _judge(
     k, singular = free.size, not free.all()
     hessian, gradient = examination.hessian[chosen], examination.gradient[chosen, :k]
     theta, report = examination.psi[chosen, :k], examination.values.report[chosen]
-    profile = hessian[:, :k, :k] - hessian[:, :k, k, None] * hessian[:, None, k, :k] / hessian[:, k, k, None, None]
+    profiled = hessian.shape[1] > k  # log sigma, the last of psi, is not in theta
+    profile = hessian[:, :k, :k]
+    if profiled:
+        profile = profile - hessian[:, :k, k, None] * hessian[:, None, k, :k] / hessian[:, k, k, None, None]
     size = np.maximum(np.abs(theta), 0.1)[:, free]
     values, vectors = np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :])
 
@@ -212,30 +218,32 @@ def _judge(
 
     correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
     extreme_value = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0)
-    at_boundary = np.asarray(extreme_value | np.isnan(report))
+    at_boundary = np.asarray((extreme_value | np.isnan(report)) & ~fixed)
     residual = np.array([name == "Residual: sd" for name in names])
     on_ridge = np.zeros(report.shape, bool)
     for i in np.flatnonzero(ridged):
-        null = np.zeros((int(flat[i].sum()), k + 1))
+        null = np.zeros((int(flat[i].sum()), len(hessian[i])))
         null[:, :k][:, free] = (size[i, :, None] * vectors[i][:, flat[i]]).T
-        null[:, k] = -(null[:, :k] @ hessian[i, k, :k]) / hessian[i, k, k]
+        if profiled:
+            null[:, k] = -(null[:, :k] @ hessian[i, k, :k]) / hessian[i, k, k]
         verdicts.null_directions[chosen[i], : len(null)] = null
         movement = examination.derivatives.report[chosen[i]] @ null.T
         movement = np.where(np.isfinite(movement), movement, 0.0)
         moves = np.abs(movement).max(axis=1) > 1e-6 * max(np.nanmax(np.abs(report[i])), 1e-300)
         change = np.abs(movement).max(axis=1) / np.maximum(np.abs(report[i]), 1e-300)
-        if examination.psi[chosen[i], k] < np.log(VANISHING) and np.all((change < VANISHING) | residual):
+        vanishing = examination.relative_sigma[chosen[i]] < VANISHING and not np.any(fixed & residual)
+        if vanishing and np.all((change < VANISHING) | residual):
             at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
             continue
         if at_limit[i]:
             extreme = np.array([name.endswith(": rho") for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
-            at_boundary[i] |= moves | extreme
+            at_boundary[i] |= (moves | extreme) & ~fixed
             continue
         on_ridge[i] = moves
         first = movement[:, 0] / np.abs(movement[:, 0]).max()
         verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
 
-    perfect = examination.psi[chosen, k] < np.log(PERFECT)
+    perfect = (examination.relative_sigma[chosen] < PERFECT) & ~np.any(fixed & residual)
     proven = at_optimum & (~perfect | at_limit) & (converged[chosen] | ridged)
     word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)

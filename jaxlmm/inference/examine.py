@@ -27,7 +27,7 @@ class Units(Struct):
 
 
 class Quantities(NamedTuple):
-    """Functions of psi = (theta, sigma): ``vcov`` (p, p) of beta, ``report`` (r,) natural parameters, ``components``.
+    """Functions of psi: ``vcov`` (p, p) of beta, ``report`` (r,) natural parameters, ``components``.
 
     ``components`` (terms + 1,) are the variances that each term, and last the residual, add to a row, averaged over
     the rows.
@@ -41,8 +41,11 @@ class Quantities(NamedTuple):
 class Examination(NamedTuple):
     """One optimum in response units; that of many responses has a first axis over them on every leaf.
 
-    ``psi`` (k + 1,) is theta (in its frames) and log sigma, with ``gradient`` and ``hessian`` of the deviance there;
-    ``values`` and ``derivatives`` (a trailing axis over psi) of the :class:`Quantities`; ``beta`` (p,), ``sigma`` ().
+    ``psi`` (s,) is theta (in its frames), followed by log sigma where that is profiled out, s = k + 1; where something
+    is fixed in units of the response theta has it, or it is fixed, s = k. ``gradient`` and ``hessian`` are those of the
+    deviance there;
+    ``values`` and ``derivatives`` (a trailing axis over psi) of the :class:`Quantities`; ``beta`` (p,), ``sigma`` ();
+    ``relative_sigma`` () in units of the residual standard deviation of least squares.
     """
 
     psi: Array
@@ -52,6 +55,7 @@ class Examination(NamedTuple):
     derivatives: Quantities
     beta: Array
     sigma: Array
+    relative_sigma: Array
 
 
 class Rows(NamedTuple):
@@ -76,9 +80,58 @@ def examine(
     The Hessian is that of the deviance in (theta, log sigma), beta profiled (ML) or integrated out (REML): its
     inverse, doubled, is the covariance of the variance parameters (as in lmerTest, Kuznetsova et al. 2017, eq. 7).
     """
-    layout = likelihood.layout
     theta = jnp.asarray(theta)
-    k, count = theta.shape[0], jnp.maximum(response.count, 1.0)
+    evaluate = _given_sigma if likelihood.layout.absolute else _profiled
+    psi, gradient, hessian, (vcov, d_vcov), point = evaluate(likelihood, response, frames, theta)
+
+    def quantities(psi: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+        layout, theta = likelihood.layout, psi[: likelihood.layout.n_theta]
+        factors = layout.factors(theta, frames)
+        sigma = (jnp.exp(psi[-1]) if factors.sigma is None else factors.sigma) * response.scale
+        unit = response.scale if layout.absolute else sigma
+        found = layout.report(theta, factors, unit), _components(units, factors, sigma)
+        return found, found
+
+    inverse_triangle = jnp.asarray(units.inverse_triangle)
+
+    def in_columns(on_basis: jax.Array) -> jax.Array:
+        return response.scale**2 * (inverse_triangle @ on_basis @ inverse_triangle.T)
+
+    d_columns = jnp.moveaxis(jax.vmap(in_columns)(d_vcov), 0, -1)
+    derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
+    sigma = likelihood.sigma(point, likelihood.layout.factors(theta, frames).sigma, response)
+    found = Examination(
+        psi, gradient, hessian, Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
+        inverse_triangle @ (response.least_squares + point.shift * response.scale),
+        sigma, sigma / response.scale,
+    )  # fmt: skip
+    return found, point
+
+
+Evaluated = tuple[jax.Array, jax.Array, jax.Array, tuple[jax.Array, jax.Array], Point]
+
+
+def _given_sigma(likelihood: Likelihood, response: Response, frames: Sequence[Array], theta: jax.Array) -> Evaluated:
+    """Return psi = theta, gradient, Hessian, the covariance on the basis with its derivatives, and the point."""
+
+    def first_order(theta: jax.Array) -> tuple[tuple[jax.Array, jax.Array], Point]:
+        def objective(theta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, Point]]:
+            factors = likelihood.layout.factors(theta, frames)
+            assert factors.sigma is not None
+            point = likelihood.at(factors, response)
+            return likelihood.criterion(point, factors.sigma, response), (factors.sigma**2 * point.vcov, point)
+
+        gradient, (vcov, point) = jax.grad(objective, has_aux=True)(theta)
+        return (gradient, vcov), point
+
+    (gradient, vcov), push, point = jax.linearize(first_order, theta, has_aux=True)
+    along, d_vcov = each_direction(push, theta, one_by_one=likelihood.solver.one_by_one)
+    return theta, gradient, 0.5 * (along + along.T), (vcov, d_vcov), point
+
+
+def _profiled(likelihood: Likelihood, response: Response, frames: Sequence[Array], theta: jax.Array) -> Evaluated:
+    """Return the same where sigma is profiled out, with psi = (theta, log sigma)."""
+    layout, k, count = likelihood.layout, theta.shape[0], jnp.maximum(response.count, 1.0)
 
     def objective(theta: jax.Array) -> tuple[jax.Array, Point]:
         point = likelihood.at(layout.factors(theta, frames), response)
@@ -99,25 +152,9 @@ def examine(
     hessian = jnp.zeros((k + 1, k + 1)).at[:k, :k].set(0.5 * (along + along.T)).at[k, k].set(4.0 * count)
     hessian = hessian.at[k, :k].set(mixed).at[:k, k].set(mixed)
 
-    def quantities(psi: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-        factors, sigma = layout.factors(psi[:-1], frames), jnp.exp(psi[-1]) * response.scale
-        found = _report(likelihood, psi[:-1], factors, sigma), _components(units, factors, sigma)
-        return found, found
-
-    inverse_triangle = jnp.asarray(units.inverse_triangle)
-
-    def in_columns(on_basis: jax.Array) -> jax.Array:
-        return variance * response.scale**2 * (inverse_triangle @ on_basis @ inverse_triangle.T)
-
-    vcov = in_columns(on_basis)
-    d_vcov = jnp.concatenate([jax.vmap(in_columns)(d_on_basis), 2.0 * vcov[None]]) if k else 2.0 * vcov[None]
-    derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
-    found = Examination(
-        psi, gradient, hessian, Quantities(vcov, *values), Quantities(jnp.moveaxis(d_vcov, 0, -1), *derivatives),
-        inverse_triangle @ (response.least_squares + point.shift * response.scale),
-        jnp.sqrt(variance) * response.scale,
-    )  # fmt: skip
-    return found, point
+    vcov = variance * on_basis
+    d_vcov = jnp.concatenate([variance * d_on_basis, 2.0 * vcov[None]]) if k else 2.0 * vcov[None]
+    return psi, gradient, hessian, (vcov, d_vcov), point
 
 
 def rows_at(likelihood: Likelihood, response: Response, y: Array, factors: Factors, point: Point) -> Rows:
@@ -133,22 +170,9 @@ def rows_at(likelihood: Likelihood, response: Response, y: Array, factors: Facto
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
     marginal = design.basis @ coefficients
     conditional = marginal + _random_part(likelihood, effects.modes)
-    sigma = jnp.sqrt(point.r2 / jnp.maximum(response.count, 1.0)) * response.scale
+    sigma = likelihood.sigma(point, factors.sigma, response)
     sds = tuple(sigma * sd for sd in effects.sds)
     return Rows(effects.modes, sds, marginal * unweighted, conditional * unweighted, factors.residual)
-
-
-def _report(likelihood: Likelihood, theta: jax.Array, factors: Factors, sigma: jax.Array) -> jax.Array:
-    """Natural parameters of every term, then of the residual (its standard deviation first)."""
-    layout, places = likelihood.layout, likelihood.layout.slices()
-    parts = []
-    for structure, factor, place in zip(layout.structures, factors.terms, places, strict=False):
-        parts.append(structure.report(theta[place], factor[0] if factor.ndim == 3 else factor, sigma))
-    if layout.residual is None or factors.residual is None:
-        parts.append(sigma[None])
-    else:
-        parts.append(layout.residual.report(layout.residual_theta(theta), factors.residual[0], sigma))
-    return jnp.concatenate(parts)
 
 
 def _components(units: Units, factors: Factors, sigma: jax.Array) -> jax.Array:

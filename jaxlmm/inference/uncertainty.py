@@ -23,9 +23,10 @@ class Contrasts(NamedTuple):
 class Uncertainty(NamedTuple):
     """What is known about an optimum; what is known about many has a first axis over the responses everywhere.
 
-    ``psi_cov`` (k + 1, k + 1) is the covariance of (theta, log sigma), zero for parameters held at a boundary;
+    ``psi_cov`` (s, s) is the covariance of psi, (theta, log sigma), zero for parameters held at a boundary;
     ``report_cov`` (r, r), ``component_cov`` and ``vcov`` (p, p) those of natural parameters, of variance components
-    and of beta, ``vcov_derivative`` (p, p, k + 1). What a boundary or a ridge leaves without a standard error is NaN.
+    and of beta, ``vcov_derivative`` (p, p, s). Parameters that are fixed are not in psi. What a boundary or a ridge
+    leaves without a standard error is NaN.
     """
 
     psi_cov: NumpyArray
@@ -79,7 +80,7 @@ class Uncertainty(NamedTuple):
         return Contrasts(np.where(missing, np.nan, number), np.where(missing, np.nan, combined), statistic)
 
     def _degrees(self, variance: NumpyArray, gradient: NumpyArray) -> NumpyArray:
-        """Return degrees of freedom (..., c) of variances (..., c) with a ``gradient`` (..., c, k + 1)."""
+        """Return degrees of freedom (..., c) of variances (..., c) with a ``gradient`` (..., c, s)."""
         spread = np.sum((gradient @ self.psi_cov) * gradient, axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(2.0 * variance**2 / spread)
@@ -87,12 +88,13 @@ class Uncertainty(NamedTuple):
 
 def uncertainty(examination: Examination, held: NumpyArray, verdicts: Verdicts) -> Uncertainty:
     """Turn the derivatives of b responses into covariances; parameters at a boundary, ``held`` (b, k), stay fixed."""
-    kept = np.pad(held == 0, ((0, 0), (0, 1)), constant_values=True)
+    beyond = examination.psi.shape[1] - held.shape[1]  # 1 where log sigma is not in theta
+    kept = np.pad(held == 0, ((0, 0), (0, beyond)), constant_values=True)
     psi_cov = np.where((kept[:, :, None] & kept[:, None, :]), np.nan, 0.0)
     finite = np.asarray(np.isfinite(examination.hessian).all(axis=(1, 2)))
     ridged = np.asarray(np.any(verdicts.null_directions, axis=(1, 2)))
     for places, pattern in patterns(held):
-        free = np.flatnonzero(np.append(pattern == 0, True))
+        free = np.flatnonzero(np.append(pattern == 0, np.ones(beyond, bool)))
         plain = places[finite[places] & ~ridged[places]]
         block = np.ix_(plain, free, free)
         psi_cov[block] = 2.0 * _inverse(examination.hessian[block])

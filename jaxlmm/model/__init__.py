@@ -2,5 +2,6 @@
 
 from jaxlmm.model.design import Design, Grouping, Term
 from jaxlmm.model.layout import Layout
+from jaxlmm.model.natural import Natural
 
-__all__ = ["Design", "Grouping", "Layout", "Term"]
+__all__ = ["Design", "Grouping", "Layout", "Natural", "Term"]

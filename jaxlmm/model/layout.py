@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._struct import Struct
+from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.model.design import Design
+from jaxlmm.covariance import AbstractCovariance, Pinned
+from jaxlmm.errors import OptionError
+from jaxlmm.model.design import Design, Term
+from jaxlmm.model.natural import Natural
 
 LARGEST_GUESS = 40.0
 """A start guessed from the data has no larger relative standard deviation: where rows leave next to no residual, the
 guess is a ratio of rounding errors."""
 
 
+FIRST_SIGMA = 0.7
+"""Where sigma is a parameter it starts here, relative to the residual standard deviation of least squares."""
+
+SIGMAS = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.7, 5.0, 10.0])
+"""Values of sigma at which a start is looked for."""
+
+
 class Factors(NamedTuple):
     """Covariance factors at one theta, relative to sigma.
 
-    ``terms``: per term (q, q), or (G, Q, Q) over positions; ``residual``: (G, Q, Q) or None.
+    ``terms``: per term (q, q), or (G, Q, Q) over positions; ``residual``: (G, Q, Q) or None; ``sigma`` () in units of
+    the response's scale where it is given, None where it is profiled out.
     """
 
     terms: tuple[jax.Array, ...]
     residual: jax.Array | None
+    sigma: jax.Array | None = None
 
 
 class Layout(Struct):
@@ -35,6 +46,10 @@ class Layout(Struct):
 
     ``theta`` is the concatenation of the terms' parameters in order, then those of the residual structure without its
     first, the scale, which is held at 1 because sigma is the scale of the residual. ``roots`` are those of the terms.
+
+    Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
+    response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` () is fixed too.
+    Structures of which something is fixed are :class:`~jaxlmm.covariance.Pinned`: theta has what is free.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -42,17 +57,47 @@ class Layout(Struct):
     roots: tuple[Array, ...]
     residual: AbstractCovariance | None
     residual_coords: Array | None
+    sigma: Array | None
+    absolute: bool = static()
 
     @classmethod
-    def of(cls, design: Design) -> Layout:
-        """Take the layout of a design."""
+    def of(cls, design: Design, fixed: Natural | None = None) -> Layout:
+        """Take the layout of a design, with what is ``fixed``.
+
+        Raises
+        ------
+        OptionError
+            If parameters are fixed that a structure cannot hold, or at values that it cannot have.
+        """
+        structures, roots = [term.structure for term in design.terms], design.roots()
+        residual, sigma = design.residual.structure if design.residual else None, None
+        if fixed is not None:
+            structures = [_pinned(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
+            own = fixed.values[-1]
+            if design.residual is not None:
+                residual = _pinned(design.residual, np.eye(1), fixed.names[-1], np.append(np.nan, own[1:]))
+            sigma = own[0] if np.isfinite(own[0]) else None
         return cls(
-            tuple(term.structure for term in design.terms),
+            tuple(structures),
             tuple(term.coords for term in design.terms),
-            design.roots(),
-            design.residual.structure if design.residual else None,
+            roots,
+            residual,
             design.residual.coords if design.residual else None,
+            sigma,
+            fixed is not None and fixed.absolute,
         )
+
+    def in_unit(self, unit: Array) -> Self:
+        """Return the layout for a response of scale ``unit`` (): what is fixed is relative to it."""
+        if not self.absolute:
+            return self
+        structures = tuple(s.in_unit(unit) if isinstance(s, Pinned) else s for s in self.structures)
+        return self.replace(structures=structures, sigma=None if self.sigma is None else self.sigma / unit)
+
+    @property
+    def sigma_is_free(self) -> bool:
+        """Whether the last entry of theta is the logarithm of sigma."""
+        return self.absolute and self.sigma is None
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -65,7 +110,12 @@ class Layout(Struct):
     @property
     def n_theta(self) -> int:
         """The length of theta, k."""
-        return sum(self.counts)
+        return sum(self.counts) + self.sigma_is_free
+
+    @property
+    def n_psi(self) -> int:
+        """The number of all variance parameters that are estimated: those of theta, and sigma."""
+        return self.n_theta + (self.sigma is None and not self.absolute)
 
     def slices(self) -> tuple[slice, ...]:
         """Return the place of each term in theta (the residual structure last)."""
@@ -83,7 +133,27 @@ class Layout(Struct):
         residual = None
         if self.residual is not None and self.residual_coords is not None:
             residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords)
-        return Factors(tuple(found), residual)
+        if not self.absolute:
+            return Factors(tuple(found), residual)
+        sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
+        return Factors(tuple(factor / sigma for factor in found), residual, sigma)
+
+    def report(self, theta: jax.Array, factors: Factors, scale: Array) -> jax.Array:
+        """Return the natural parameters (r,) of every term, then of the residual, its standard deviation first.
+
+        ``scale`` () is that of the response where the layout is absolute, otherwise sigma in response units.
+        """
+        places, parts = self.slices(), []
+        sigma = jnp.asarray(scale) if factors.sigma is None else factors.sigma * scale
+        for structure, factor, place in zip(self.structures, factors.terms, places, strict=False):
+            own = factor[0] if factor.ndim == 3 else factor
+            own = own if factors.sigma is None else own * factors.sigma
+            parts.append(structure.report(theta[place], own, jnp.asarray(scale)))
+        if self.residual is None or factors.residual is None:
+            parts.append(sigma[None])
+        else:
+            parts.append(self.residual.report(self.residual_theta(theta), factors.residual[0], sigma))
+        return jnp.concatenate(parts)
 
     def residual_theta(self, theta: jax.Array) -> jax.Array:
         """Return the residual structure's own parameters, its scale of 1 first."""
@@ -94,6 +164,8 @@ class Layout(Struct):
         parts = [s.start(np.asarray(c)) for s, c in zip(self.structures, self.coords, strict=True)]
         if self.residual is not None:
             parts.append(self.residual.start(np.asarray(self.residual_coords))[1:])
+        if self.sigma_is_free:
+            parts.append(np.log([FIRST_SIGMA]))
         return np.concatenate([np.zeros(0), *parts])
 
     def search_axes(self) -> tuple[NumpyArray, NumpyArray]:
@@ -104,6 +176,8 @@ class Layout(Struct):
         if self.residual is not None:
             axes = self.residual.search_axes(np.asarray(self.residual_coords))
             found += [(places[-1].start + k - 1, values) for k, values in axes if k > 0]
+        if self.sigma_is_free:
+            found.append((self.n_theta - 1, np.log(SIGMAS)))
         longest = max((len(values) for _, values in found), default=1)
         table = np.zeros((len(found), longest))
         for row, (_, values) in enumerate(found):
@@ -132,9 +206,18 @@ class Layout(Struct):
             first = own.stop
         return start
 
+    def own_number(self, k: int) -> int:
+        """Return the number of entry ``k`` of theta among all parameters of its structure, fixed ones included."""
+        for structure, place in zip(self.structures, self.slices(), strict=False):
+            if place.start <= k < place.stop:
+                own = k - place.start
+                return structure.free[own] if isinstance(structure, Pinned) else own
+        raise IndexError(k)
+
     def blocks(self) -> NumpyArray:
         """Return the number of the term that each entry of theta belongs to, (k,) int32."""
-        return np.repeat(np.arange(len(self.counts), dtype=np.int32), self.counts)
+        counts = (*self.counts, 1) if self.sigma_is_free else self.counts
+        return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 
 def _factor(structure: AbstractCovariance, theta: jax.Array, coords: Array) -> jax.Array:
@@ -142,3 +225,18 @@ def _factor(structure: AbstractCovariance, theta: jax.Array, coords: Array) -> j
     if coords.ndim == 3:
         return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
     return structure.cholesky(theta, coords)
+
+
+def _pinned(term: Term, root: NumpyArray, names: Sequence[str], values: NumpyArray) -> AbstractCovariance:
+    """Return the structure of a term with what has a value held at it."""
+    if np.isnan(values).all():
+        return term.structure
+    found = Pinned.of(term.structure, values, np.asarray(term.coords), root)
+    if found is None:
+        wanted = {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
+        raise OptionError(
+            f"fixed: {type(term.structure).__name__} cannot be held at {wanted}. Some of its parameters can be fixed "
+            "where a term has one column, is uncorrelated ('||', 'diag'), unstructured with two columns, or 'ou'; of "
+            f"other terms fix all, at values that a covariance has: {', '.join(names)}."
+        )
+    return found

@@ -152,11 +152,11 @@ def _without_marks(table: Table, width: int) -> Table:
 
 
 def _error(row: Mapping[Any, Any]) -> str:
-    return "." if row["at_boundary"] else _number(row["std_error"])
+    return "." if row["at_boundary"] or row["fixed"] else _number(row["std_error"])
 
 
 def _mark(row: Mapping[Any, Any]) -> str:
-    return "boundary" if row["at_boundary"] else ""
+    return "fixed" if row["fixed"] else "boundary" if row["at_boundary"] else ""
 
 
 def _fixed(fit: Fit, df: str) -> Table:
@@ -198,6 +198,9 @@ def _notes(fit: Fit) -> list[str]:
     dropped = [name for name, kept in zip(labels.column_names, labels.kept, strict=True) if not kept]
     if dropped:
         notes.append(f"Dropped, because the other columns determine them: {', '.join(dropped)}")
+    held = [name for name, is_held in zip(labels.parameters, fit.estimates.fixed, strict=True) if is_held]
+    if held:
+        notes.append(f"Fixed at given values, and not estimated: {', '.join(held)}")
     half = [name for name, group in labels.groups.items() if _is_half(group.diagonal)]
     if half:
         notes.append(

@@ -20,6 +20,16 @@ class Call(Protocol):
         """``"REML"`` or ``"ML"``."""
         ...
 
+    @property
+    def start(self) -> Mapping[str, float] | None:
+        """Values by parameter name at which the search begins."""
+        ...
+
+    @property
+    def fixed(self) -> Mapping[str, float] | None:
+        """Values by parameter name that are held."""
+        ...
+
     def refit(self, fit: Fit, y: Any) -> Fit:
         """Fit the model of ``fit`` to another response on its design."""
         ...
@@ -77,7 +87,8 @@ def update(fit: Fit, formula: str | None = None, data: Any = None, **options: An
     Returns
     -------
     Fit
-        A new fit. The design serves again when only ``method``, ``solver`` or ``optimizer`` changes.
+        A new fit. The design serves again when only ``method``, ``start``, ``fixed``, ``solver`` or ``optimizer``
+        changes.
 
     Raises
     ------

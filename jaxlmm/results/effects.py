@@ -31,7 +31,7 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``group estimate std_error conf_low conf_high at_boundary fixed``. Standard errors come from the exact
-        Hessian; a parameter at a boundary or on a ridge has none.
+        Hessian; a parameter at a boundary or on a ridge, or one that is fixed, has none.
     """
     found = fit.estimates
     names, estimate, std_error = on_scale(found, scale)
@@ -43,7 +43,7 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
         "conf_low": low,
         "conf_high": high,
         "at_boundary": found.verdict.at_boundary,
-        "fixed": False,
+        "fixed": found.fixed,
     }
     return pd.DataFrame(table, index=pd.Index(names, name="parameter"))
 
@@ -54,6 +54,7 @@ def on_scale(found: Estimates | ManyEstimates, scale: str) -> tuple[list[str], N
     names, estimate = list(found.labels.parameters), found.report.copy()
     with np.errstate(invalid="ignore"):
         std_error = np.sqrt(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1))
+    std_error = np.where(found.fixed, np.nan, std_error)
     if scale == "variance":
         is_sd = np.array([name.split(": ")[-1].startswith("sd") for name in names])
         std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)

@@ -11,6 +11,7 @@ from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine import Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import Examination, Rows, Uncertainty, Verdict
+from jaxlmm.model import Natural
 from jaxlmm.results.covariances import factors_at
 from jaxlmm.results.relatives import effects_of_relatives
 from jaxlmm.solvers import Choice
@@ -40,8 +41,9 @@ class Estimates:
     """One fit without its rows: every accessor that needs no row reads this, whether the fit was made or loaded.
 
     ``beta`` (p,) are the coefficients of the kept columns, whose covariance over the rows is ``column_cov`` (p, p);
-    ``report`` (r,) the natural parameters, ``components`` (terms + 1,) the mean variances that the terms and the
-    residual add to a row; ``theta`` (k,) is canonical. ``deviance``, ``sigma`` and all others are in response units.
+    ``report`` (r,) the natural parameters, of which ``fixed`` (r,) are held at given values, ``components``
+    (terms + 1,) the mean variances that the terms and the residual add to a row; ``theta`` (k,) is canonical.
+    ``deviance``, ``sigma`` and all others are in response units.
     """
 
     labels: ModelLabels
@@ -60,6 +62,7 @@ class Estimates:
     beta: NumpyArray
     column_cov: NumpyArray
     report: NumpyArray
+    fixed: NumpyArray
     components: NumpyArray
     uncertainty: Uncertainty
     verdict: Verdict
@@ -77,6 +80,7 @@ class Estimates:
         uncertainty: Uncertainty,
         choice: Choice,
         method: str,
+        fixed: Natural | None,
     ) -> Estimates:
         """Take what needs no row out of an optimum; ``seconds`` are set by :meth:`timed`.
 
@@ -97,10 +101,11 @@ class Estimates:
             deviance=solution.deviance,
             sigma=float(examination.sigma[0]),
             is_singular=bool(np.any(solution.held)),
-            theta=_theta(frame, solution),
+            theta=_theta(frame, solution) if fixed is None else _own(_whole_theta(frame, values.report[0], fixed)),
             beta=_own(examination.beta[0]),
             column_cov=_own(centred.T @ centred / (len(centred) - 1)),
             report=_own(values.report[0]),
+            fixed=np.zeros(values.report[0].size, bool) if fixed is None else np.isfinite(fixed.flat),
             components=_own(values.components[0]),
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
@@ -128,6 +133,19 @@ def _theta(frame: ModelFrame, solution: Solution) -> NumpyArray:
     return np.concatenate([np.zeros(0), *parts])
 
 
+def _whole_theta(frame: ModelFrame, report: NumpyArray, fixed: Natural) -> NumpyArray:
+    """Return the covariance parameters (k,), fixed ones included, from the natural ones (r,)."""
+    blocks = np.split(report, np.cumsum([values.size for values in fixed.values])[:-1])
+    sigma, parts = blocks[-1][0], []
+    for term, natural in zip(frame.design.terms, blocks, strict=False):
+        known = term.structure.completed(natural)
+        parts.append(np.asarray(term.structure.from_natural(known, sigma, np.asarray(term.coords))))
+    if frame.design.residual is not None:
+        structure, coords = frame.design.residual.structure, np.asarray(frame.design.residual.coords)
+        parts.append(np.asarray(structure.from_natural(blocks[-1], sigma, coords))[1:])
+    return np.concatenate([np.zeros(0), *parts])
+
+
 def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
     assert frame.y is not None
     left = frame.y - (np.asarray(rows.conditional)[: len(frame.index)] + frame.offset)
@@ -140,7 +158,7 @@ def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float) -> t
     relatives = [(np.zeros((0, term.size)),) * 2 for term in frame.design.terms]
     if any(group.relatives is not None and len(group.relatives) for group in frame.labels.groups.values()):
         assert frame.y is not None
-        factors = factors_at(solution.likelihood.layout, solution.theta, solution.frames)
+        factors = factors_at(solution.layout, solution.theta, solution.frames)
         marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
         relatives = effects_of_relatives(frame, factors, frame.y - marginal, sigma)
     found = []

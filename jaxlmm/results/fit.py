@@ -84,8 +84,8 @@ class Fit:
 
     @property
     def n_params(self) -> int:
-        """The number of parameters: fixed effects, theta and sigma."""
-        return self.estimates.beta.size + self.theta.size + 1
+        """The number of parameters that are estimated: fixed effects, theta and sigma but for what is fixed."""
+        return self.estimates.beta.size + len(self.estimates.uncertainty.psi_cov)
 
     @property
     def df_residual(self) -> int:
@@ -99,7 +99,10 @@ class Fit:
 
     @property
     def theta(self) -> NumpyArray:
-        """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column."""
+        """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column.
+
+        Fixed ones are among them.
+        """
         return self.estimates.theta.copy()
 
     @property

@@ -74,12 +74,12 @@ def _checked(path: str | PathLike[str], content: bytes) -> tuple[dict[str, Any],
 
 def _estimates(record: Mapping[str, Any]) -> Estimates:
     labels, arrays = ModelLabels.from_plain(record["model"]), record["inference"]
-    k, p = len(arrays["theta"]), len(arrays["beta"])
+    k, p, s = len(arrays["theta"]), len(arrays["beta"]), len(arrays["psi_cov"])
     parameters, terms = len(labels.parameters), len(labels.terms)
     shapes = {
         "theta": (k,), "beta": (p,), "column_cov": (p, p), "report": (parameters,), "components": (terms + 1,),
-        "psi_cov": (k + 1, k + 1), "report_cov": (parameters, parameters), "component_cov": (terms + 1, terms + 1),
-        "vcov": (p, p), "vcov_derivative": (p, p, k + 1),
+        "psi_cov": (s, s), "report_cov": (parameters, parameters), "component_cov": (terms + 1, terms + 1),
+        "vcov": (p, p), "vcov_derivative": (p, p, s),
     }  # fmt: skip
     if p != len(labels.fixed_names):
         raise ValueError(f"{p} numbers in beta for {len(labels.fixed_names)} columns")
@@ -102,9 +102,10 @@ def _estimates(record: Mapping[str, Any]) -> Estimates:
         beta=numbers["beta"],
         column_cov=numbers["column_cov"],
         report=numbers["report"],
+        fixed=np.array(record["variance"]["fixed"], bool).reshape(parameters),
         components=numbers["components"],
         uncertainty=Uncertainty(**{name: numbers[name] for name in Uncertainty._fields}),
-        verdict=_verdict(record["certificate"], k, parameters),
+        verdict=_verdict(record["certificate"], s, parameters),
         modes=_modes(record, labels),
         ranges=Ranges(*(numbers_from_plain(ranges[name], (-1,)) for name in Ranges._fields)),
     )
@@ -114,7 +115,7 @@ def _number(value: Any) -> float:
     return float(numbers_from_plain(value, ()))
 
 
-def _verdict(record: Mapping[str, Any], k: int, parameters: int) -> Verdict:
+def _verdict(record: Mapping[str, Any], s: int, parameters: int) -> Verdict:
     flags = {name: np.array(record[name], bool).reshape(parameters) for name in ("at_boundary", "on_ridge")}
     return Verdict(
         status=record["status"],
@@ -123,7 +124,7 @@ def _verdict(record: Mapping[str, Any], k: int, parameters: int) -> Verdict:
         multipliers={name: _number(value) for name, value in record["multipliers"].items()},
         ridge={name: _number(value) for name, value in record["ridge"].items()},
         help=record["help"],
-        null_directions=numbers_from_plain(record["null_directions"], (-1, k + 1)),
+        null_directions=numbers_from_plain(record["null_directions"], (-1, s)),
         **flags,
     )
 

@@ -11,6 +11,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Found
 from jaxlmm.formula import ModelFrame, ModelLabels, Responses
 from jaxlmm.inference import STATUS, Uncertainty
+from jaxlmm.model import Layout, Natural
 from jaxlmm.solvers import Choice
 
 FAILED = STATUS.index("failed")
@@ -21,9 +22,9 @@ class ManyEstimates:
     """Fits of m responses; a response without an optimum has NaN, the status ``failed`` and a ``reason`` in words.
 
     As in :class:`jaxlmm.results.estimates.Estimates`, each with a first axis: ``beta`` (m, p), ``column_cov``
-    (m, p, p), ``report`` (m, r), ``components`` (m, terms + 1). ``n_rows`` are those of
-    the design and ``n`` (m,) those of each response, ``status``
-    (m,) places in ``STATUS``. ``theta`` (m, k) is written in ``frames`` (m, q, q), one per term.
+    (m, p, p), ``report`` (m, r), of which some are held at the values ``given`` (r,), NaN where one is free,
+    ``components`` (m, terms + 1). ``n_rows`` are those of the design and ``n`` (m,) those of each response, ``status``
+    (m,) places in ``STATUS``. ``theta`` (m, k), of what is free, is written in ``frames`` (m, q, q), one per term.
     """
 
     labels: ModelLabels
@@ -52,6 +53,12 @@ class ManyEstimates:
     components: NumpyArray
     at_boundary: NumpyArray
     uncertainty: Uncertainty
+    given: NumpyArray
+
+    @property
+    def fixed(self) -> NumpyArray:
+        """Which natural parameters (r,) are held at given values."""
+        return np.isfinite(self.given)
 
     @property
     def words(self) -> NumpyArray:
@@ -62,13 +69,14 @@ class ManyEstimates:
 class Collector:
     """Fills the arrays of :class:`ManyEstimates` while responses are finished, in whatever order."""
 
-    def __init__(self, frame: ModelFrame, n: NumpyArray, k: int) -> None:
+    def __init__(self, frame: ModelFrame, n: NumpyArray, layout: Layout, fixed: Natural | None) -> None:
         m, p, r, t = n.size, frame.x.shape[1], len(frame.labels.parameters), len(frame.labels.terms) + 1
+        k, s = layout.n_theta, layout.n_psi
 
         def unknown(*shape: int) -> NumpyArray:
             return np.full((m, *shape), np.nan)
 
-        self.frame = frame
+        self.frame, self.fixed = frame, fixed
         self.arrays: dict[str, Any] = {
             "n": n, "status": np.full(m, FAILED, np.int8), "reason": np.full(m, "", object),
             "deviance": unknown(), "sigma": unknown(), "is_singular": np.zeros(m, bool), "theta": unknown(k),
@@ -77,9 +85,7 @@ class Collector:
         }  # fmt: skip
         sizes = [term.size if not term.over_positions else 1 for term in frame.design.terms]
         self.frames = tuple(unknown(q, q) for q in sizes)
-        self.uncertainty = Uncertainty(
-            unknown(k + 1, k + 1), unknown(r, r), unknown(t, t), unknown(p, p), unknown(p, p, k + 1)
-        )
+        self.uncertainty = Uncertainty(unknown(s, s), unknown(r, r), unknown(t, t), unknown(p, p), unknown(p, p, s))
 
     def fail(self, places: NumpyArray, reason: str) -> None:
         """Note why responses have no optimum."""
@@ -122,6 +128,7 @@ class Collector:
             device=device,
             seconds=seconds,
             frames=self.frames,
+            given=np.full(len(frame.labels.parameters), np.nan) if self.fixed is None else self.fixed.flat,
             uncertainty=self.uncertainty,
             **self.arrays,
         )

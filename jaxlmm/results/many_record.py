@@ -19,7 +19,7 @@ from jaxlmm.results.many_estimates import ManyEstimates
 if TYPE_CHECKING:
     from jaxlmm.results.many import FitMany
 
-KIND, VERSION = "jaxlmm.fit_many", 1
+KIND, VERSION = "jaxlmm.fit_many", 2
 """What the file is, and the version of its layout."""
 
 WORDS = ("method", "matched", "unmatched", "n_rows", "n_dropped", "n_groups", "solver", "solver_reason", "device")
@@ -78,12 +78,12 @@ def estimates_of(record: Mapping[str, Any]) -> ManyEstimates:
     """Return what :func:`save` wrote."""
     labels = ModelLabels.from_plain(record["model"])
     m, p, r, t = len(record["responses"]), len(labels.fixed_names), len(labels.parameters), len(labels.terms) + 1
-    k = len(record["numbers"]["theta"][0]) if m else 0
+    k, s = (len(numbers[0]) if m else 0 for numbers in (record["numbers"]["theta"], record["uncertainty"]["psi_cov"]))
     numbers: dict[str, Any] = {
         name: numbers_from_plain(record["numbers"][name], shape) for name, shape in _shapes(labels, m, k).items()
     }
-    squares = {"psi_cov": k + 1, "report_cov": r, "component_cov": t, "vcov": p}
-    shapes = {name: (m, size, size) for name, size in squares.items()} | {"vcov_derivative": (m, p, p, k + 1)}
+    squares = {"psi_cov": s, "report_cov": r, "component_cov": t, "vcov": p}
+    shapes = {name: (m, size, size) for name, size in squares.items()} | {"vcov_derivative": (m, p, p, s)}
     uncertainty = {name: numbers_from_plain(record["uncertainty"][name], shape) for name, shape in shapes.items()}
     return ManyEstimates(
         labels=labels,
@@ -105,7 +105,7 @@ def _shapes(labels: ModelLabels, m: int, k: int) -> dict[str, tuple[int, ...]]:
     p, terms = len(labels.fixed_names), len(labels.terms)
     return {
         "deviance": (m,), "sigma": (m,), "theta": (m, k), "beta": (m, p), "column_cov": (m, p, p),
-        "report": (m, len(labels.parameters)), "components": (m, terms + 1),
+        "report": (m, len(labels.parameters)), "components": (m, terms + 1), "given": (len(labels.parameters),),
     }  # fmt: skip
 
 

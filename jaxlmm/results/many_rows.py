@@ -13,6 +13,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import patterns_of, rows_of
 from jaxlmm.errors import choose
 from jaxlmm.inference import Rows
+from jaxlmm.model import Natural
 from jaxlmm.results.effects import check_group
 from jaxlmm.results.many_estimates import FAILED
 
@@ -77,12 +78,10 @@ def _found(many: FitMany) -> list[tuple[NumpyArray, NumpyArray, Rows]]:
 def _each_pattern(many: FitMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]]:
     """Yield the rows, the responses and what was found for each pattern of missing values."""
     found, design = many.estimates, many.frame.design
-    y = many.y.to_numpy()
+    y, fixed = many.y.to_numpy(), Natural.split(found.labels.blocks, found.given)
     for rows, places in patterns_of(y, np.flatnonzero(found.status != FAILED)):
         own = design.exact() if rows.size == len(y) else design.at_rows(rows)[0]
         theta, frames = found.theta[places], [frame[places] for frame in found.frames]
-        yield (
-            rows,
-            places,
-            rows_of(own, y[np.ix_(rows, places)], theta, frames, solver=found.solver, method=found.method),
-        )
+        block = y[np.ix_(rows, places)]
+        rows_found = rows_of(own, block, theta, frames, solver=found.solver, method=found.method, fixed=fixed)
+        yield rows, places, rows_found

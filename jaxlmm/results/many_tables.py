@@ -69,7 +69,7 @@ def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     frame = _long(many, "parameter", names, {**table, "at_boundary": found.at_boundary}, with_n=True)
     frame.insert(3, "group", np.tile([name.split(": ")[0] for name in names], len(many)))
-    frame.insert(len(frame.columns) - 2, "fixed", False)
+    frame.insert(len(frame.columns) - 2, "fixed", np.tile(found.fixed, len(many)))
     return frame
 
 
@@ -77,7 +77,7 @@ def glance(many: FitMany) -> pd.DataFrame:
     """Return one row of scalars per response; ``seconds`` is each response's share of the time of all."""
     found = many.estimates
     columns_left = np.where(found.status == FAILED, found.beta.shape[1], np.isfinite(found.beta).sum(axis=1))
-    params = columns_left + found.theta.shape[1] + 1
+    params = columns_left + found.uncertainty.psi_cov.shape[-1]
     columns = {
         "n": found.n, "n_params": params, "loglik": -0.5 * found.deviance, "deviance": found.deviance,
         "aic": found.deviance + 2.0 * params, "bic": found.deviance + np.log(np.maximum(found.n, 1)) * params,

@@ -151,7 +151,7 @@ def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
             "example those of one group."
         )
     solution = fit.solution
-    factors = factors_at(solution.likelihood.layout, solution.theta, solution.frames)
+    factors = factors_at(solution.layout, solution.theta, solution.frames)
     total = row_covariance(fit.frame, factors, taken)
     return pd.DataFrame(fit.sigma**2 * total, index=index[taken], columns=index[taken])
 

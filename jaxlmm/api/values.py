@@ -1,0 +1,87 @@
+"""Values of natural parameters by name, as ``start`` and ``fixed`` take them."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxlmm.errors import OptionError, nearest
+from jaxlmm.formula import ModelLabels
+from jaxlmm.model import Design, Natural
+
+MARGIN = 1e-10
+"""Correlations whose matrix has a smaller eigenvalue than minus this are those of no covariance."""
+
+
+def as_mapping(option: str, values: Any) -> dict[str, float] | None:
+    """Return what an option is as a dict of its own; raise if it is none, None if it says nothing."""
+    if values is None:
+        return None
+    if not isinstance(values, Mapping):
+        raise OptionError(
+            f"{option}: expected a dict from parameter name to value, got {type(values).__name__}; write "
+            f"{option}={{'Residual: sd': 1.0}}, with the names of fit.variance()."
+        )
+    return dict(values) or None
+
+
+def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels, design: Design) -> Natural | None:
+    """Return the values of an option by term, checked; None where there are none.
+
+    Raises
+    ------
+    OptionError
+        If a name is not one of the model's, or a value is not in its parameter's range.
+    """
+    if values is None:
+        return None
+    for name, value in values.items():
+        if name not in labels.parameters:
+            raise OptionError(f"{option}: no parameter is named {name!r}; {nearest(str(name), labels.parameters)}.")
+        _check(option, name, value)
+    found = Natural.of(design, labels.blocks, values)
+    for block, given in zip(found.names, found.values, strict=True):
+        _check_correlations(option, block, given)
+    return found
+
+
+def check_apart(start: Mapping[str, float] | None, fixed: Mapping[str, float] | None) -> None:
+    """Raise if a parameter is given both a start and a fixed value."""
+    both = [name for name in start or {} if name in (fixed or {})]
+    if both:
+        raise OptionError(f"start, fixed: {both[0]!r} is in both; a fixed parameter needs no start.")
+
+
+def _check(option: str, name: str, value: Any) -> None:
+    """Raise unless a value is in the range of its parameter, which the name tells."""
+    kind = name.split(": ")[-1].split("(")[0]
+    expected, inside = {
+        "sd": ("a standard deviation of 0 or more, in units of the response", lambda x: x >= 0.0),
+        "corr": ("a correlation from -1 to 1", lambda x: abs(x) <= 1.0),
+        "rho": ("a number between 0 and 1, without these", lambda x: 0.0 < x < 1.0),
+    }.get(kind, ("a number", lambda x: True))
+    if name == "Residual: sd":
+        expected, inside = "a standard deviation above 0, in units of the response", lambda x: x > 0.0
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    if not real or not np.isfinite(float(value)) or not inside(float(value)):
+        raise OptionError(f"{option}: expected {expected} for {name!r}, got {value!r}.")
+
+
+def _check_correlations(option: str, names: tuple[str, ...], values: np.ndarray) -> None:
+    """Raise if all correlations of a term are given and no covariance has them."""
+    sds = [name for name in names if name.split(": ")[-1].startswith("sd")]
+    q, given = len(sds), values[len(sds) :]
+    if q < 2 or given.size != q * (q - 1) // 2 or np.isnan(given).any():
+        return
+    columns, rows = np.triu_indices(q, 1)
+    matrix = np.eye(q)
+    matrix[rows, columns] = matrix[columns, rows] = given
+    smallest = float(np.linalg.eigvalsh(matrix)[0])
+    if smallest < -MARGIN:
+        raise OptionError(
+            f"{option}: expected correlations that a covariance can have, got {given.tolist()} for {names[q:]}: their "
+            f"matrix has the eigenvalue {smallest:.4g}."
+        )

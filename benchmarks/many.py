@@ -185,7 +185,7 @@ def only_optima(evaluations: np.ndarray | None = None):
         if evaluations is not None:
             evaluations[places] = optima.n_evaluations
 
-    def known(problems, optima, names):
+    def known(problems, optima, *rest):
         return optima
 
     with contextlib.ExitStack() as stack:

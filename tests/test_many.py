@@ -268,11 +268,11 @@ def test_out_of_memory_means_half_as_many(company, monkeypatch):
     y, many = company
     solve, tried = engine.solve, []
 
-    def refuse(problems, first_order=None):
+    def refuse(problems, *options):
         tried.append(problems.size)
         if problems.size > 40:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
-        return solve(problems, first_order)
+        return solve(problems, *options)
 
     monkeypatch.setattr(engine, "AT_ONCE", 100 * 8 * 20)
     monkeypatch.setattr(engine, "solve", refuse)

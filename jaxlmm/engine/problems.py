@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jaxlmm.solvers import AbstractSolver
 SMALL_BLOCK, LARGE_BLOCK = 64, 1024
 """How many problems a compiled programme works on at once; numbers between are padded to one of these."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -76,36 +78,51 @@ class Problems(Struct):
 
         ``arguments`` have a first axis over the b problems.
         """
-        everyone = self.responses.replace(fixed=None), self.own
+        theirs = self.responses.replace(fixed=None), self.own
+        chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], theirs)
 
         def one(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> T:
             response, own = theirs
-            likelihood = self.likelihood.for_response(response)
             if own is None:
-                problem = Problem(likelihood, response.replace(fixed=self.responses.fixed), self.units)
+                problem = Problem(self.likelihood, response.replace(fixed=self.responses.fixed), self.units)
             else:
-                likelihood = likelihood.replace(solver=own.solver or likelihood.solver)
+                likelihood = self.likelihood.replace(solver=own.solver or self.likelihood.solver)
                 problem = Problem(likelihood, response.replace(fixed=own.fixed), own.units)
             return function(problem, *arguments)
 
-        def these(everyone: Any, index: Array, arguments: tuple[Any, ...]) -> T:
-            chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], everyone)
-            if index.shape[0] == 1:
-                found = one(*jax.tree.map(lambda leaf: leaf[0], (chosen, arguments)))
-                return jax.tree.map(lambda leaf: leaf[None], found)
-            if self.likelihood.solver.one_by_one:
-                return jax.lax.map(lambda both: one(*both), (chosen, arguments))
-            return jax.vmap(one)(chosen, arguments)
+        if index.shape[0] == 1:
+            found = one(*jax.tree.map(lambda leaf: leaf[0], (chosen, arguments)))
+            return jax.tree.map(lambda leaf: leaf[None], found)
+        if self.likelihood.solver.one_by_one:
+            return jax.lax.map(lambda both: one(*both), (chosen, arguments))
+        return jax.vmap(one)(chosen, arguments)
 
-        if self.mesh is None or index.shape[0] % self.mesh.size != 0:
-            return these(everyone, index, arguments)
-        # Each device goes through its own responses: their loops end without waiting for those of the others.
-        shared, spread = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(*self.mesh.axis_names)
-        divided = jax.shard_map(
-            these, mesh=self.mesh, in_specs=(shared, spread, spread), out_specs=spread, check_vma=False
-        )
-        found: T = divided(everyone, jnp.asarray(index), jax.tree.map(jnp.asarray, arguments))
-        return found
+
+def spread(function: Callable[P, T]) -> Callable[P, T]:
+    """Let each device of the problems' mesh do ``function(problems, index, *arguments)`` for a part of all of them.
+
+    ``index`` are all problems in their order; ``arguments`` and what is returned have a first axis over them. No device
+    waits for another: collective operations of programmes that run at the same time can deadlock on CPUs.
+    """
+
+    @functools.wraps(function)
+    def divided(problems: Problems, index: Array, *arguments: Any, **shared: Any) -> Any:
+        each: Any = function
+        mesh, count = problems.mesh, index.shape[0]
+        if mesh is None or count % mesh.size != 0 or count != problems.size:
+            return each(problems, index, *arguments, **shared)
+
+        def part(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> Any:
+            responses, own = theirs
+            some = problems.replace(responses=responses.replace(fixed=problems.responses.fixed), own=own, mesh=None)
+            return each(some, jnp.arange(count // mesh.size, dtype=jnp.int32), *arguments, **shared)
+
+        among = jax.sharding.PartitionSpec(*mesh.axis_names)
+        theirs = problems.responses.replace(fixed=None), problems.own
+        together = jax.tree.map(jnp.asarray, (theirs, arguments))
+        return jax.shard_map(part, mesh=mesh, in_specs=(among, among), out_specs=among, check_vma=False)(*together)
+
+    return divided  # type: ignore[return-value]
 
 
 def blocks(size: int, largest: int = LARGE_BLOCK, smallest: int = SMALL_BLOCK) -> Iterator[tuple[NumpyArray, int]]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxlmm._compile import program
 from jaxlmm._typing import Array
-from jaxlmm.engine.problems import Problem, Problems
+from jaxlmm.engine.problems import Problem, Problems, spread
 from jaxlmm.engine.settling import settled
 from jaxlmm.engine.starting import SWEEPS, WORTHWHILE, Plan
 from jaxlmm.inference import Examination, Rows, examine, rows_at
@@ -37,6 +37,7 @@ def prepare_responses(likelihood: Likelihood, y: Array) -> Response:
 
 
 @program()
+@spread
 def run(
     problems: Problems,
     index: Array,
@@ -105,6 +106,7 @@ def run(
 
 
 @program()
+@spread
 def settle(
     problems: Problems, index: Array, theta: Array, frames: Sequence[Array], value: Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
@@ -119,6 +121,7 @@ def settle(
 
 
 @program()
+@spread
 def turn(
     problems: Problems, index: Array, theta: Array, frames: Sequence[Array]
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
@@ -136,6 +139,7 @@ def turn(
 
 
 @program(once=True)
+@spread
 def values(problems: Problems, index: Array, theta: Array, frames: Sequence[Array]) -> jax.Array:
     """Return the deviances (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
 
@@ -147,6 +151,7 @@ def values(problems: Problems, index: Array, theta: Array, frames: Sequence[Arra
 
 
 @program()
+@spread
 def examine_all(problems: Problems, index: Array, theta: Array, frames: Sequence[Array]) -> Examination:
     """Examine problems ``index`` (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
 
@@ -157,6 +162,7 @@ def examine_all(problems: Problems, index: Array, theta: Array, frames: Sequence
 
 
 @program()
+@spread
 def rows_all(problems: Problems, index: Array, theta: Array, frames: Sequence[Array], y: Array) -> Rows:
     """Return what problems ``index`` (b,) say of the rows of their responses ``y`` (b, N), at ``theta`` (b, k)."""
 

@@ -185,7 +185,7 @@ class _Sizes(NamedTuple):
             at_once = 1
         rows = AT_ONCE // (8 * EVALUATION_COPIES * likelihood.design.n_padded)
         if jax.default_backend() == "cpu":
-            rows = min(rows, ROWS_IN_CACHE // (8 * likelihood.design.n_padded))
+            rows = min(rows, max(ROWS_IN_CACHE // (8 * likelihood.design.n_padded), FEWEST))
         return cls(max(AT_ONCE // max(own, 1), 1), _power(rows), _power(at_once))
 
     def halved(self) -> _Sizes:

@@ -83,10 +83,11 @@ class Problems(Struct):
 
         def one(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> T:
             response, own = theirs
+            likelihood = self.likelihood.for_response(response)
             if own is None:
-                problem = Problem(self.likelihood, response.replace(fixed=self.responses.fixed), self.units)
+                problem = Problem(likelihood, response.replace(fixed=self.responses.fixed), self.units)
             else:
-                likelihood = self.likelihood.replace(solver=own.solver or self.likelihood.solver)
+                likelihood = likelihood.replace(solver=own.solver or likelihood.solver)
                 problem = Problem(likelihood, response.replace(fixed=own.fixed), own.units)
             return function(problem, *arguments)
 

@@ -25,17 +25,18 @@ LITTLE = 100_000
 _understood = True
 
 
-def program(*, once: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def program(*, once: bool = False, static: tuple[str, ...] = ()) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Compile a function once per shape of its arguments; nothing happens before the first call.
 
-    ``once`` says that the program runs once per fit, so that its compile time counts as much as its run time.
+    ``once`` says that the program runs once per fit, so that its compile time counts as much as its run time;
+    ``static`` names arguments for each value of which there is a program.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.cache
         def compiled(quick: bool, understood: bool) -> Callable[P, T]:
             options = ONCE_OPTIONS if quick else CPU_OPTIONS
-            return jax.jit(function, compiler_options=options if understood else None)
+            return jax.jit(function, static_argnames=static, compiler_options=options if understood else None)
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -79,8 +79,10 @@ def solve_many(
         perfectly.
     """
     likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
-    if likelihood.solver.one_by_one:
-        likelihood = jax.device_put(likelihood)
+    mesh = mesh_of_devices()
+    everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    if y.shape[1] > LARGE_BLOCK or likelihood.solver.one_by_one:  # once, not block by block
+        likelihood = jax.device_put(likelihood, everywhere)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     columns = prepare_fixed(likelihood)
     sizes = _Sizes.of(likelihood)
@@ -137,10 +139,19 @@ def known(problems: Problems, optima: Optima, names: Sequence[str], fixed: Natur
 def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> tuple[Response, NumpyArray]:
     """Prepare responses (n, m) block by block; return those that vary, and which do (m,)."""
     padded, parts = likelihood.design.n_padded, []
+    at_work: list[tuple[Response, int]] = []
+
+    def fetch() -> None:
+        part, count = at_work.pop(0)
+        parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:count], part))
+
     for places, count in blocks(y.shape[1], largest):
         block = y[:, places[0] : places[0] + count] if count == places.size else y[:, places]
-        part = prepare_responses(likelihood, pad(block, padded))
-        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
+        at_work.append((prepare_responses(likelihood, pad(block, padded), mesh=mesh_of_devices()), count))
+        if len(at_work) > 1:
+            fetch()
+    while at_work:
+        fetch()
     joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     varying = vary(joined, int(likelihood.design.n) - likelihood.design.n_fixed)
     if not varying.all():

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
+import jax
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.problems import Problems, in_blocks
-from jaxlmm.engine.programmes import run, settle, turn, values
+from jaxlmm.engine.programmes import Reached, run, values
 from jaxlmm.engine.settling import ZERO_COSTS
 from jaxlmm.engine.starting import ExpectedCurvature, Plan, starts_at
 from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
 from jaxlmm.model import Natural
-from jaxlmm.optimise import AbstractMinimiser, Minimum, Newton, QuasiNewton
+from jaxlmm.optimise import AbstractMinimiser, Newton, QuasiNewton
 
-STEPS = (6, 8, 16, 64, 106)
-"""Evaluations after which what is not done goes on in a smaller company: from a guessed start most need five."""
+T = TypeVar("T")
 
-STEPS_UNGUIDED = (9, 8, 16, 64, 103)
-"""The same where a start is looked for among nodes alone: most need eight."""
+STEPS = (5, 8, 17, 64, 106)
+"""Evaluations after which what is not done goes on in a smaller company: from a guessed start most need four."""
+
+STEPS_UNGUIDED = (8, 8, 17, 64, 103)
+"""The same where a start is looked for among nodes alone: most need seven."""
 
 STEPS_ALONE = (20, 40, 140)
 """The same where nobody waits."""
@@ -67,10 +70,11 @@ class Solver:
         one_by_one, dear = likelihood.solver.one_by_one, likelihood.solver.dear
         self.problems, self.first_order = problems, first_order
         self.plan = Plan.of(likelihood)
-        self.exact = Newton(layout.blocks(), size, one_by_one=one_by_one)
+        self.exact = Newton(layout.blocks(), size, evaluates_last=False, one_by_one=one_by_one)
         self.method: AbstractMinimiser = self.exact
         if dear:
-            self.method = QuasiNewton(layout.blocks(), size, curvature=ExpectedCurvature.of(likelihood.design, layout))
+            curvature = ExpectedCurvature.of(likelihood.design, layout)
+            self.method = QuasiNewton(layout.blocks(), size, evaluates_last=False, curvature=curvature)
         self.n_evaluations = np.zeros(problems.size, int)
 
     def minimise(
@@ -82,12 +86,19 @@ class Solver:
         *,
         method: AbstractMinimiser | None = None,
         search: bool = False,
-    ) -> Minimum:
-        """Minimise the problems ``index`` (b,) from ``theta`` (b, k) in at most ``max_steps`` (b,) evaluations."""
+        settles: bool = False,
+    ) -> Reached:
+        """Minimise the problems ``index`` (b,) from ``theta`` (b, k) in at most ``max_steps`` (b,) evaluations.
+
+        With ``settles``, also set to exactly zero what the deviance does not miss.
+        """
         method = self.method if method is None else method
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
-        found = self._run(method, search, index, theta, frames, limit)
-        self.n_evaluations[index] += found.n_steps
+        given = functools.partial(
+            run, method=method, plan=self.plan, search=np.bool_(search), settles=np.bool_(settles)
+        )
+        found: Reached = in_blocks(self.problems, given, index, theta, list(frames), limit)
+        self.n_evaluations[index] += found.minimum.n_steps
         return found
 
     def pursue(
@@ -99,8 +110,9 @@ class Solver:
         *,
         held: NumpyArray | None = None,
         search: bool = False,
-    ) -> tuple[Minimum, list[NumpyArray]]:
-        """Minimise in rounds; return the minimum and the frames in which it is written.
+        settles: bool = False,
+    ) -> tuple[Reached, list[NumpyArray]]:
+        """Minimise in rounds; return what is reached and the frames in which the minimum is written.
 
         Problems that need more than a round go on with others of their kind, so that they do not hold up the rest, and
         in frames that are turned to where they are, unless something is ``held`` (b, k) in the frames they have.
@@ -114,40 +126,26 @@ class Solver:
         for steps in rounds:
             allowed = np.minimum(limit[left] - spent[left], steps).astype(np.int32)
             part = self.minimise(
-                index[left], theta[left], _rows(frames, left), allowed, search=search and found is None
+                index[left],
+                theta[left],
+                _rows(frames, left),
+                allowed,
+                search=search and found is None,
+                settles=settles,
             )
             found = part if found is None else _into(found, left, part)
-            spent[left] += part.n_steps
-            theta = found.x
-            left = left[~part.converged & (part.n_steps == allowed) & (spent[left] < limit[left])]
+            spent[left] += part.minimum.n_steps
+            theta = found.minimum.x
+            undone = ~part.minimum.converged & (part.minimum.n_steps == allowed) & (spent[left] < limit[left])
+            left = left[undone]
             if not left.size:
                 break
             loose = left if held is None else left[np.all(held[left] == 0, axis=1)]
-            if loose.size:
-                further, turned = in_blocks(self.problems, turn, index[loose], theta[loose], _rows(frames, loose))
-                theta = _put(theta, loose, np.asarray(further))
-                frames = [_put(old, loose, np.asarray(new)) for old, new in zip(frames, turned, strict=True)]
+            further, turned = found.turned
+            theta = _put(theta, loose, further[loose])
+            frames = [_put(old, loose, new[loose]) for old, new in zip(frames, turned, strict=True)]
         assert found is not None
-        return found._replace(n_steps=spent), frames
-
-    def _run(
-        self,
-        method: AbstractMinimiser,
-        search: bool,
-        index: NumpyArray,
-        theta: NumpyArray,
-        frames: Sequence[NumpyArray],
-        max_steps: NumpyArray,
-    ) -> Minimum:
-        given = functools.partial(run, method=method, plan=self.plan, search=np.bool_(search))
-        return in_blocks(self.problems, given, index, theta, list(frames), max_steps)
-
-    def settle(
-        self, index: NumpyArray, minimum: Minimum, frames: Sequence[NumpyArray]
-    ) -> tuple[NumpyArray, list[NumpyArray], NumpyArray]:
-        """Set to exactly zero what the deviance does not miss; return theta, frames and what is held."""
-        found: tuple[Any, Any, Any] = in_blocks(self.problems, settle, index, minimum.x, list(frames), minimum.value)
-        return found[0], list(found[1]), found[2]
+        return found._replace(minimum=found.minimum._replace(n_steps=spent)), frames
 
 
 def solve(problems: Problems, first_order: AbstractMinimiser | None = None, given: Natural | None = None) -> Optima:
@@ -169,19 +167,19 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None, give
     if given is not None:
         start = starts_at(likelihood.layout, given, np.asarray(problems.responses.scale))
     if first_order is None:
-        found, frames = solver.pursue(everyone, start, frames, search=given is None)
+        reached, frames = solver.pursue(everyone, start, frames, search=given is None, settles=True)
     else:
-        found = solver.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order)
+        reached = solver.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order, settles=True)
+    found, (theta, settled, holds) = reached.minimum, reached.settled
     held = np.zeros(start.shape, np.int32)
 
     active = everyone
     for _ in range(RESTARTS):
-        theta, settled, holds = solver.settle(active, _of(found, active), [frame[active] for frame in frames])
         turned = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(settled, frames, strict=True)]
         moved = np.any([np.any(holds != 0, axis=1), *turned], axis=0)
         if first_order is None:  # what did not move is done
             active, theta, holds = active[moved], theta[moved], holds[moved]
-            settled = [frame[moved] for frame in settled]
+            settled = tuple(frame[moved] for frame in settled)
         if not active.size:
             break
         frames = [_put(old, active, new) for old, new in zip(frames, settled, strict=True)]
@@ -190,26 +188,30 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None, give
         before = found.converged[active]
         full = np.any(holds != 0, axis=1) | (first_order is None)
         steps = np.where(full, np.where(before, MAX_STEPS, 2), 1)
-        again, settled = solver.pursue(active, theta, settled, steps, held=holds)
-        frames = [_put(old, active, new) for old, new in zip(frames, settled, strict=True)]
+        more, turned = solver.pursue(active, theta, settled, steps, held=holds)
+        frames = [_put(old, active, new) for old, new in zip(frames, turned, strict=True)]
+        again = more.minimum
         found = _into(found, active, again._replace(converged=np.where(full, again.converged, before)))
 
         at_zero = active[np.any(held[active] > 0, axis=1)]
         if at_zero.size and likelihood.solver.dear:
             looked = solver.minimise(at_zero, found.x[at_zero], _rows(frames, at_zero), 1, method=solver.exact)
-            found = found._replace(hessian=_put(found.hessian, at_zero, looked.hessian))
+            found = found._replace(hessian=_put(found.hessian, at_zero, looked.minimum.hessian))
         slope, direction = steepest(found.hessian[at_zero], held[at_zero])
         unproven = slope <= NOT_STRICT
         doubted, slope, direction = at_zero[unproven], slope[unproven], direction[unproven]
         if not doubted.size:
             break
-        aside = solver.minimise(doubted, found.x[doubted] + ASIDE * direction, _rows(frames, doubted))
+        beside = found.x[doubted] + ASIDE * direction
+        reached = solver.minimise(doubted, beside, _rows(frames, doubted), settles=True)
+        aside = reached.minimum
         away = np.sum((aside.x - found.x[doubted]) * direction, axis=1) > 0.5 * ASIDE
         ridge = (aside.value <= found.value[doubted] + ZERO_COSTS) & away  # the boundary is the end of a ridge
         left = (slope < -NOT_STRICT) | ridge
         found = _into(found, doubted[left], _of(aside, left))
         held[doubted[left]] = 0
-        active = doubted[slope < -NOT_STRICT]
+        descends = slope < -NOT_STRICT
+        active, (theta, settled, holds) = doubted[descends], _of(reached.settled, descends)
         if not active.size:
             break
     return Optima(found.x, tuple(frames), held, found.value, found.converged, solver.n_evaluations)
@@ -226,7 +228,7 @@ def judged(
     solver = Solver(problems)
 
     def descend(numbers: NumpyArray, theta: NumpyArray, steps: int) -> tuple[NumpyArray, NumpyArray]:
-        found = solver.minimise(numbers, theta, _rows(optima.frames, numbers), steps)
+        found = solver.minimise(numbers, theta, _rows(optima.frames, numbers), steps).minimum
         return np.asarray(found.x), np.asarray(found.value)
 
     return certify(
@@ -268,9 +270,11 @@ def _rows(frames: Sequence[NumpyArray], index: NumpyArray) -> list[NumpyArray]:
     return [frame[index] for frame in frames]
 
 
-def _of(minimum: Minimum, index: NumpyArray) -> Minimum:
-    return Minimum(*(part[index] for part in minimum))
+def _of(found: T, index: NumpyArray) -> T:
+    part: T = jax.tree.map(lambda leaf: leaf[index], found)
+    return part
 
 
-def _into(old: Minimum, index: NumpyArray, new: Minimum) -> Minimum:
-    return Minimum(*(_put(one, index, other) for one, other in zip(old, new, strict=True)))
+def _into(old: T, index: NumpyArray, new: T) -> T:
+    changed: T = jax.tree.map(lambda one, other: _put(one, index, other), old, new)
+    return changed

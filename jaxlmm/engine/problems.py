@@ -113,15 +113,20 @@ def spread(function: Callable[P, T]) -> Callable[P, T]:
         if mesh is None or count % mesh.size != 0 or count != problems.size:
             return each(problems, index, *arguments, **shared)
 
-        def part(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> Any:
+        def part(whole: tuple[Any, ...], theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> Any:
+            likelihood, units, fixed = whole
             responses, own = theirs
-            some = problems.replace(responses=responses.replace(fixed=problems.responses.fixed), own=own, mesh=None)
+            some = problems.replace(
+                likelihood=likelihood, units=units, responses=responses.replace(fixed=fixed), own=own, mesh=None
+            )
             return each(some, jnp.arange(count // mesh.size, dtype=jnp.int32), *arguments, **shared)
 
-        among = jax.sharding.PartitionSpec(*mesh.axis_names)
+        everywhere, among = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(*mesh.axis_names)
+        whole = problems.likelihood, problems.units, problems.responses.fixed
         theirs = problems.responses.replace(fixed=None), problems.own
-        together = jax.tree.map(jnp.asarray, (theirs, arguments))
-        return jax.shard_map(part, mesh=mesh, in_specs=(among, among), out_specs=among, check_vma=False)(*together)
+        together = jax.tree.map(jnp.asarray, (whole, theirs, arguments))
+        divided = jax.shard_map(part, mesh=mesh, in_specs=(everywhere, among, among), out_specs=among, check_vma=False)
+        return divided(*together)
 
     return divided  # type: ignore[return-value]
 

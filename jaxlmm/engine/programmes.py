@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxlmm._compile import program
 from jaxlmm._typing import Array
 from jaxlmm.engine.problems import Problem, Problems, spread
-from jaxlmm.engine.settling import settled
+from jaxlmm.engine.settling import Settled, settled
 from jaxlmm.engine.starting import SWEEPS, WORTHWHILE, Plan
 from jaxlmm.inference import Examination, Rows, examine, rows_at
 from jaxlmm.likelihood import Likelihood, Response
@@ -30,10 +30,30 @@ def prepare_fixed(likelihood: Likelihood) -> Any:
     return likelihood.fixed()
 
 
-@program()
-def prepare_responses(likelihood: Likelihood, y: Array) -> Response:
-    """Prepare responses ``y`` (N, m) without the fixed effects."""
-    return likelihood.observe_all(None, jnp.asarray(y))
+@program(static=("mesh",))
+def prepare_responses(likelihood: Likelihood, y: Array, mesh: jax.sharding.Mesh | None = None) -> Response:
+    """Prepare responses ``y`` (N, m) without the fixed effects, each device of a ``mesh`` some of them."""
+
+    def some(likelihood: Likelihood, y: jax.Array) -> Response:
+        return likelihood.observe_all(None, y)
+
+    if mesh is None or y.shape[1] % mesh.size != 0:
+        return some(likelihood, jnp.asarray(y))
+    everywhere, among = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(*mesh.axis_names)
+    columns = jax.sharding.PartitionSpec(None, *mesh.axis_names)
+    divided = jax.shard_map(some, mesh=mesh, in_specs=(everywhere, columns), out_specs=among, check_vma=False)
+    found: Response = divided(*jax.tree.map(jnp.asarray, (likelihood, y)))
+    return found
+
+
+class Reached(NamedTuple):
+    """Where a search has come: its ``minimum``, the same ``settled``, and ``turned``, theta written in the frames that
+    are best to go on from it; every leaf has a first axis over the problems.
+    """
+
+    minimum: Minimum
+    settled: Settled
+    turned: tuple[Array, tuple[Array, ...]]
 
 
 @program()
@@ -47,8 +67,12 @@ def run(
     method: AbstractMinimiser,
     plan: Plan,
     search: Array,
-) -> Minimum:
-    """Minimise from ``start`` (b, k) in ``frames`` (b, q, q), or, if ``search`` (), from where the plan leads."""
+    settles: Array,
+) -> Reached:
+    """Minimise from ``start`` (b, k) in ``frames`` (b, q, q), or, if ``search`` (), from where the plan leads.
+
+    Nothing is settled unless ``settles`` ().
+    """
     likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
     by_nodes = nodes.shape[0] > 0
     start = jnp.asarray(start)
@@ -102,40 +126,22 @@ def run(
             start = search_axes(objective, start, *plan.axes, sweeps, one_by_one=likelihood.solver.one_by_one)
         return minimise(method, objective, start, max_steps)
 
-    return problems.each(one, index, start, frames, max_steps)
-
-
-@program()
-@spread
-def settle(
-    problems: Problems, index: Array, theta: Array, frames: Sequence[Array], value: Array
-) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
-    """Settle ``theta`` (b, k) in ``frames`` (b, q, q) with the deviance ``value`` (b,) there, as :func:`settled`."""
-
-    def one(
-        problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array
-    ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
+    def settle(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array) -> Settled:
         return settled(problem.likelihood, problem.response, theta, tuple(frames), value)
 
-    return problems.each(one, index, theta, frames, value)
-
-
-@program()
-@spread
-def turn(
-    problems: Problems, index: Array, theta: Array, frames: Sequence[Array]
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """Write ``theta`` (b, k) in the frames (b, q, q) that are best to go on from it."""
-    layout = problems.likelihood.layout
-
-    def one(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        found = list(frames)
+    def turn(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        layout, found = likelihood.layout, list(frames)
         for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
             own, found[t] = structure.turned(theta[place], frames[t])
             theta = theta.at[place].set(own)
         return theta, tuple(found)
 
-    return problems.each(one, index, theta, frames)
+    frames = tuple(jnp.asarray(frame) for frame in frames)
+    minimum = problems.each(one, index, start, frames, max_steps)
+    x, value = minimum.x, minimum.value
+    unsettled = Settled(x, frames, jnp.zeros(x.shape, jnp.int32))
+    done = jax.lax.cond(settles, lambda: problems.each(settle, index, x, frames, value), lambda: unsettled)
+    return Reached(minimum, done, problems.each(turn, index, x, frames))
 
 
 @program(once=True)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlmm._typing import Array
 from jaxlmm.covariance.base import Placements
 from jaxlmm.likelihood import Likelihood, Response
 
@@ -15,14 +16,24 @@ ZERO_COSTS = 1e-9
 """A parameter is set to exactly zero when that raises the deviance by no more than this and rounding."""
 
 
+class Settled(NamedTuple):
+    """``theta`` (k,) in ``frames`` (q, q) with zeros that are exact.
+
+    ``held`` (k,) is 0 where a parameter is free, else as in :class:`jaxlmm.covariance.base.Placements`, with numbers
+    that differ between terms.
+    """
+
+    theta: Array
+    frames: tuple[Array, ...]
+    held: Array
+
+
 def settled(
     likelihood: Likelihood, response: Response, theta: jax.Array, frames: tuple[jax.Array, ...], value: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
+) -> Settled:
     """Set to exactly zero what the deviance does not miss, term by term.
 
-    Takes ``theta`` (k,) in ``frames`` with the deviance ``value`` () there; returns theta, frames, and ``held`` (k,): 0
-    where a parameter is free, else as in :class:`jaxlmm.covariance.base.Placements`, with numbers that differ between
-    terms.
+    Takes ``theta`` (k,) in ``frames`` with the deviance ``value`` () there.
     """
     layout, held = likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
     allowed = value + ZERO_COSTS + 1e-12 * (jnp.abs(value) + response.count)
@@ -32,7 +43,7 @@ def settled(
         theta, frames = _Trials(theta, frames, options, t, place).at(choice)
         blocks = options.held[choice]
         held = held.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
-    return theta, frames, held
+    return Settled(theta, frames, held)
 
 
 class _Trials(NamedTuple):

@@ -33,6 +33,9 @@ LAST_NOISE = 1e-7
 """A step that promises less than the tolerance is taken unless the objective rises by more than this: that would not be
 rounding, which near a residual variance of zero is far above ``NOISE``."""
 
+SHORT = 1e-3
+"""A step of less than this, as a relative change, errs in what it promises by as small a share of it."""
+
 
 class NewtonState(NamedTuple):
     """``x`` (k,) with ``value``, ``gradient``, ``hessian`` there, and the step that will be tried next.
@@ -73,6 +76,9 @@ class TrustRegion(AbstractMinimiser):
     ``tolerance``, or less than rounding: that step is taken and evaluated, and becomes the answer. A gradient norm is
     no criterion: rounding keeps it up. At a stationary point with negative curvature it steps along that curvature.
 
+    Where ``evaluates_last`` is False that step is not evaluated if it is short besides: then gradient and Hessian are
+    those before it, and the value is less what it promises; whoever examines the answer evaluates there anyway.
+
     ``blocks`` (k,) int32 numbers the block of each parameter. Differences of the objective f below
     ``NOISE * (|f| + size)`` mean nothing; for a deviance ``size`` () is the number of observations.
     """
@@ -81,6 +87,7 @@ class TrustRegion(AbstractMinimiser):
     size: Array
     tolerance: float = static(default=1e-9)
     first_radius: float = static(default=0.7)
+    evaluates_last: bool = static(default=True)
 
     @abc.abstractmethod
     def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
@@ -127,10 +134,19 @@ class TrustRegion(AbstractMinimiser):
         )  # fmt: skip
 
     def done(self, state: NewtonState) -> jax.Array:
-        return state.converged | state.failed
+        return state.converged | state.failed | self._certain(state)
 
     def result(self, objective: Objective, state: NewtonState, n_steps: jax.Array) -> Minimum:
-        return Minimum(state.x, state.value, state.gradient, state.hessian, state.converged, n_steps)
+        certain = self._certain(state)
+        x = state.x + jnp.where(certain, state.step, 0.0)
+        value = state.value - jnp.where(certain, state.predicted, 0.0)
+        return Minimum(x, value, state.gradient, state.hessian, state.converged | certain, n_steps)
+
+    def _certain(self, state: NewtonState) -> jax.Array:
+        """Return whether the next step need not be evaluated."""
+        if self.evaluates_last:
+            return jnp.zeros((), bool)
+        return state.last & ~state.converged & (self._norm(state.x, state.step) < SHORT)
 
     def _metric(self, x: jax.Array) -> jax.Array:
         same = (self.blocks[:, None] == self.blocks[None, :]).astype(x.dtype)

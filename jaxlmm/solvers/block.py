@@ -98,6 +98,15 @@ class Block(Struct):
         """Return ``Λᵀ v`` (B, r, c) for ``v`` (B, m, c), with one factor (q, s) per grouping."""
         return self._each([factor.T for factor in factors], self.widths, v)
 
+    def transform_both(self, factors: list[jax.Array], matrix: jax.Array) -> jax.Array:
+        """Return ``Λᵀ M Λ`` (B, r, r) for a symmetric ``matrix`` (B, m, m)."""
+        if all(factor.shape == (1, 1) for factor in factors):
+            scale = self._scales(factors)
+            return matrix * (scale[:, None] * scale[None, :])[None]
+        half = self.transform(factors, matrix).swapaxes(-1, -2)
+        whole = self.transform(factors, half)
+        return 0.5 * (whole + whole.swapaxes(-1, -2))
+
     def expand(self, factors: list[jax.Array], u: jax.Array) -> jax.Array:
         """Return ``Λ u`` (B, m, c) for ``u`` (B, r, c)."""
         return self._each(factors, tuple(factor.shape[1] for factor in factors), u)
@@ -109,8 +118,7 @@ class Block(Struct):
 
     def _each(self, matrices: list[jax.Array], widths: tuple[int, ...], v: jax.Array) -> jax.Array:
         if all(matrix.shape == (1, 1) for matrix in matrices):
-            scale = [jnp.broadcast_to(matrix[0, 0], count) for matrix, count in zip(matrices, self.counts, strict=True)]
-            return v * jnp.concatenate(scale)[None, :, None]
+            return v * self._scales(matrices)[None, :, None]
         parts = []
         places = slices([count * width for count, width in zip(self.counts, widths, strict=True)])
         for matrix, place, count, width in zip(matrices, places, self.counts, widths, strict=True):
@@ -118,3 +126,8 @@ class Block(Struct):
             moved = jnp.einsum("qr,blrc->blqc", matrix, part)
             parts.append(moved.reshape(v.shape[0], count * matrix.shape[0], v.shape[-1]))
         return jnp.concatenate(parts, axis=1)
+
+    def _scales(self, matrices: list[jax.Array]) -> jax.Array:
+        """Return what each column (m,) is multiplied by, where groupings have one column each."""
+        scales = [jnp.broadcast_to(matrix[0, 0], count) for matrix, count in zip(matrices, self.counts, strict=True)]
+        return jnp.concatenate(scales)

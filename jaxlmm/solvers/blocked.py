@@ -40,12 +40,13 @@ class BlockedPair(NamedTuple):
 
 
 class BlockedBorder(NamedTuple):
-    """For each of m responses: ``within`` (m, i + 1), its products with the columns and itself outside all random
-    effects' columns, and its ``side``, whose leaves have a first axis over the responses and one column; ``moments``
+    """For each of m responses, what it is outside all random effects' columns: ``products`` (m, i) with the columns
+    and ``square`` (m,); its ``side``, whose leaves have a first axis over the responses and one column; ``moments``
     (m, t) are its second moments.
     """
 
-    within: jax.Array
+    products: jax.Array
+    square: jax.Array
     side: Side
     moments: jax.Array
 
@@ -127,7 +128,6 @@ class Blocked(AbstractSolver):
             for c in range(joint[g].shape[1])
         ]
         entries = Entries.of(rows[:n], codes[eliminated][:n], columns, arrangement.n_places)
-        coupling = Coupling.of(entries, arrangement.shapes, n_levels)
 
         def project(a: NumpyArray) -> NumpyArray:
             for _ in range(2):
@@ -136,7 +136,8 @@ class Blocked(AbstractSolver):
             return a
 
         with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
-            outside = outside_of(entries, coupling, [p for _, p in columns], arrangement, widths, project)
+            outside = outside_of(entries, [p for _, p in columns], arrangement, widths, project)
+        coupling = Coupling.of(entries, arrangement.shapes, n_levels)  # while the device still works on what is outside
         blocks = tuple(
             Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
         )
@@ -172,11 +173,9 @@ class Blocked(AbstractSolver):
         return BlockedPair(rows_a.T @ rows_b, side_a, side_b)
 
     def border(self, a: Array, e: Array) -> BlockedBorder:
-        rows_a, _ = self.rows.part(self.rest, jnp.asarray(a))
         rows, side = self.rows.part(self.rest, jnp.asarray(e))
-        within = jnp.concatenate([rows.T @ rows_a, jnp.sum(rows**2, axis=0)[:, None]], axis=1)
         side = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0)[..., None], side)
-        return BlockedBorder(within, side, self.second_moments.observe(e))
+        return BlockedBorder(rows.T @ a, jnp.sum(rows**2, axis=0), side, self.second_moments.observe(e))
 
     @property
     def guesses(self) -> bool:
@@ -188,8 +187,12 @@ class Blocked(AbstractSolver):
     def bordered(
         self, factor: BlockedFactor, pair: BlockedPair, border: BlockedBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        last = border.within.shape[0] - 1
-        within = jnp.pad(pair.within, (0, 1)).at[last].set(border.within).at[:, last].set(border.within)
+        last = border.products.shape[0]
+        cross = border.products  # less the columns' own part in those of the random effects
+        for rest, left in zip(pair.a.rest, border.side.left, strict=True):
+            cross = cross - _dot(rest, left)[:, 0]
+        within = jnp.pad(pair.within, (0, 1)).at[last, :last].set(cross).at[:last, last].set(cross)
+        within = within.at[last, last].set(border.square)
         side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), pair.a, border.side)
         products = self.inner(factor, BlockedPair(within, side, None))
         return products[:last, :last], products[:last, last], products[last, last]
@@ -202,9 +205,8 @@ class Blocked(AbstractSolver):
         logdet = jnp.sum(logdets)
         matrices, inverses = [], []
         for block, products in zip(self.rest.blocks, self.rest.products(weight), strict=True):
-            half = block.transform(rest, products).swapaxes(-1, -2)
-            matrix = block.transform(rest, half)
-            matrix = jnp.eye(matrix.shape[-1])[None] + 0.5 * (matrix + matrix.swapaxes(-1, -2))
+            matrix = block.transform_both(rest, products)
+            matrix = jnp.eye(matrix.shape[-1])[None] + matrix
             inverse, value = inverse_logdet(matrix)
             logdet = logdet + jnp.sum(value)
             matrices.append(matrix)
@@ -242,11 +244,7 @@ class Blocked(AbstractSolver):
         known = [jax.lax.stop_gradient(inverse) for inverse in factor.inverses]
 
         def multiply(u: list[jax.Array]) -> list[jax.Array]:
-            if not self.dear:
-                return [matrix @ part for matrix, part in zip(factor.matrices, u, strict=True)]
-            v = self.rest.expand(factor.rest, u)  # thin products keep derivatives thin too
-            pulled = self.rest.pull(factor.rest, factor.weight, v, self.rest.up(v, side.own))
-            return [one + moved for one, moved in zip(u, pulled, strict=True)]
+            return [matrix @ part for matrix, part in zip(factor.matrices, u, strict=True)]
 
         def inverse(b: list[jax.Array]) -> list[jax.Array]:
             return [matrix @ part for matrix, part in zip(known, b, strict=True)]

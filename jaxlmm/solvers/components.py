@@ -17,7 +17,7 @@ from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.solvers.block import NO_LEVEL, Outside, reflect
 from jaxlmm.solvers.clusters import rounded, similar
-from jaxlmm.solvers.coupling import Coupling, Entries, slices
+from jaxlmm.solvers.coupling import Entries, slices
 
 RIDGE = 1e-4
 """What is added, relative to the diagonal, to invert products of columns that need not be independent: so much that
@@ -136,7 +136,6 @@ def _padded(count: int) -> int:
 
 def outside_of(
     entries: Entries,
-    coupling: Coupling,
     places: list[NumpyArray],
     arrangement: Arrangement,
     widths: tuple[int, ...],
@@ -152,17 +151,20 @@ def outside_of(
     shapes = arrangement.shapes
     if not any(values.any() for values in entries.outside):
         return [None] * len(shapes)
-    n, total = entries.outside[0].size, coupling.places
+    n, total = entries.outside[0].size, arrangement.n_places
     columns = csr_array((n, total))
     for values, place in zip(entries.outside, places, strict=True):
         nonzero = np.flatnonzero(values)
         columns = columns + csr_array((values[nonzero], (nonzero, place[nonzero])), shape=(n, total))
-    products = (columns.T @ columns).tocoo()
-    partly = entries._replace(values=np.where(entries.inside[:, None], 0.0, entries.values))
-    masked = Coupling.of(partly, shapes, coupling.n_levels) if entries.inside.any() else coupling
-    size = masked.values.shape[1]
-    grams = _grams(masked, np.broadcast_to(np.eye(size), (coupling.n_levels, size, size)))
-    of_sums = [_products_of_sum(column, entries.outside, places, total, project) for column in entries.outside]
+    partly = ~entries.inside
+    n_levels, q = 1 + int(np.max(entries.level, initial=0)), entries.values.shape[1]
+    rows = entries.level[partly, None] * q + np.arange(q)
+    cells = rows.reshape(-1), np.repeat(entries.place[partly], q)
+    in_bases = csr_array((entries.values[partly].reshape(-1), cells), shape=(n_levels * q, total))
+    products = (columns.T @ columns - in_bases.T @ in_bases).tocoo()
+    of_sums = []
+    if any(width <= TURNED for _, width in shapes):
+        of_sums = [_products_of_sum(column, entries.outside, places, total, project) for column in entries.outside]
     found: list[Outside | None] = []
     for i, part in enumerate(slices([count * width for count, width in shapes])):
         (count, width), own = shapes[i], (products.row >= part.start) & (products.row < part.stop)
@@ -172,7 +174,6 @@ def outside_of(
         if not own.any():
             found.append(None)
             continue
-        batch -= np.asarray(grams[i])
         turns: tuple[NumpyArray, ...] | None = None
         if width <= TURNED:
             turns, sums, means = _reflections(arrangement.tables[i], widths)
@@ -182,7 +183,7 @@ def outside_of(
                 line = np.array(reflect(turns, widths, exact))[:, :, 0] * mean[:, None]
                 each = np.arange(count)
                 batch[each, column, :] = batch[each, :, column] = line
-        found.append(Outside(batch, np.asarray(_near_inverse(batch)), turns))
+        found.append(Outside(batch, _near_inverse(batch), turns))
     return found
 
 
@@ -225,11 +226,6 @@ def _reflections(
         means += [1.0 / np.sqrt(number)] * width
         offset += table.shape[1] * width
     return tuple(turns), np.stack(sums, axis=1), np.stack(means, axis=1)
-
-
-@program(once=True)
-def _grams(coupling: Coupling, weight: NumpyArray) -> list[jax.Array]:
-    return coupling.gram(jnp.asarray(weight))
 
 
 @program(once=True)

@@ -43,7 +43,7 @@ class Entries(NamedTuple):
         (n,) with the place (n,) that each row's value belongs to.
         """
         none = np.zeros(0, int)
-        parts, outside = [(none, none, np.zeros((0, rows.shape[1])), np.zeros(0, bool))], []
+        parts, outside = [(none, np.zeros((0, rows.shape[1])), np.zeros(0, bool))], []
         for values, place in columns:
             nonzero = np.flatnonzero(values)
             value, own = values[nonzero], rows[nonzero]
@@ -53,18 +53,17 @@ class Entries(NamedTuple):
             def total(v: NumpyArray, entry: NumpyArray = entry, count: int = keys.size) -> NumpyArray:
                 return np.bincount(entry, v, minlength=count)
 
-            level, at = np.divmod(keys, n_places)
             coordinates = np.stack([total(own[:, i] * value) for i in range(rows.shape[1])], axis=1)
             square = total(value**2)
             inside = square - np.sum(coordinates**2, axis=1) <= IN_RANGE * square
-            parts.append((level, at, coordinates, inside))
+            parts.append((keys, coordinates, inside))
             left = np.zeros(values.size)
             left[nonzero] = np.where(inside[entry], 0.0, value)
             outside.append(left)
-        joined = [np.concatenate([part[i] for part in parts]) for i in range(4)]
-        order = np.lexsort((joined[1], joined[0]))
-        level, at, coordinates, inside = (part[order] for part in joined)
-        return cls(level, at, coordinates, inside, outside)
+        joined = [np.concatenate([part[i] for part in parts]) for i in range(3)]
+        order = np.argsort(joined[0], kind="stable")
+        keys, coordinates, inside = (part[order] for part in joined)
+        return cls(*np.divmod(keys, n_places), coordinates, inside, outside)
 
 
 class Gram(Struct):
@@ -234,12 +233,13 @@ def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
     if PAIR_COST * n_pairs <= count * widest * q * size**2:
         # Entries stand by level, and by place within a level: an entry's partners are those up to its level's end.
         # Pairs are made in the order of their target's row, so that adding them up stays within a row.
-        by_place = np.argsort(local, kind="stable")
-        partners = np.repeat(run + met, met)[by_place] - by_place
+        kind = np.int32 if max(count * size**2, n_pairs) < 2**31 else np.int64
+        by_place = np.argsort(local, kind="stable").astype(kind)
+        partners = np.repeat((run + met).astype(kind), met)[by_place] - by_place
         first = np.repeat(by_place, partners)
         second = first + _count_up(partners)
-        kind = np.int32 if count * size**2 < 2**31 else np.int64
-        target = (local[first].astype(kind) * size + local[second] % size).astype(kind)
+        row, column = local.astype(kind) * size, (local % size).astype(kind)
+        target = row[first] + column[second]
         values = np.ascontiguousarray(entries.values[chosen].T)
         padded = bucket(n_pairs, 64)
         products = np.zeros((q, q, padded))
@@ -261,8 +261,8 @@ def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
 
 def _count_up(counts: NumpyArray) -> NumpyArray:
     """Return 0 … c − 1 for each c of ``counts``, one run after the other."""
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    return np.arange(starts.size) - starts
+    starts = np.repeat((np.cumsum(counts) - counts).astype(counts.dtype), counts)
+    return np.arange(starts.size, dtype=counts.dtype) - starts
 
 
 def take(values: jax.Array, places: Array) -> jax.Array:

@@ -49,7 +49,9 @@ class SecondMoments(Struct):
         levels = [int(design.groupings[g].n_levels) for g in groupings]
         basis = np.asarray(design.basis)[:n]
         sides = [_Side.of(z[:n], code[:n], count, basis) for z, code, count in zip(columns, codes, levels, strict=True)]
-        rows = [[_products(one, other) for other in sides] for one in sides]
+        rows: list[list[NumpyArray]] = []
+        for i, one in enumerate(sides):  # symmetric: what stands below the diagonal is known
+            rows.append([rows[j][i].T for j in range(i)] + [_products(one, other) for other in sides[i:]])
         traces = [side.trace.reshape(-1) for side in sides]
         for i, trace in enumerate(traces):
             rows[i].append(trace[:, None])
@@ -106,7 +108,8 @@ class _Side(Struct):
     @property
     def trace(self) -> NumpyArray:
         """``tr(Z_aᵀ S Z_b)`` (q, q)."""
-        found: NumpyArray = self.columns.T @ self.columns - np.einsum("lap,lbp->ab", self.fixed, self.fixed)
+        square = np.einsum("ka,kb->ab", self.columns, self.columns)
+        found: NumpyArray = square - np.einsum("lap,lbp->ab", self.fixed, self.fixed)
         return found
 
 
@@ -131,5 +134,6 @@ def _products(one: _Side, other: _Side) -> NumpyArray:
     theirs = np.einsum("lcp,ldm->cdpm", other.fixed, other.fixed)
     for a, b, c, d in itertools.product(range(q), range(q), range(r), range(r)):
         first, second = cells[a, c].data, cells[b, d].data
-        found[a, b, c, d] = first @ second - first @ low[b, d] - second @ low[a, c] + np.sum(ours[a, b] * theirs[c, d])
+        sparse = np.sum(first * second - first * low[b, d] - second * low[a, c])
+        found[a, b, c, d] = sparse + np.sum(ours[a, b] * theirs[c, d])
     return found.reshape(q * q, r * r)

@@ -68,7 +68,7 @@ class Criterion(Struct):
     def of(cls, basis: ScanBasis, *, reml: bool) -> Criterion:
         """Evaluate what all responses share; their squares are put in their place by ``replace``."""
         nodes, ends, mixing, end_mixing = basis.nodes, basis.ends, basis.mixing, basis.end_mixing
-        if basis.unbounded and not reml:
+        if not reml and basis.unbounded:
             last = int(np.searchsorted(nodes, np.log(LARGEST / basis.mean), side="right"))
             count = min(last + SIDE, nodes.size)
             nodes, mixing = nodes[:count], mixing[:, :count]
@@ -159,10 +159,10 @@ def best(criterion: Criterion, a: jax.Array, b: jax.Array, a_ends: jax.Array, b_
     vertex = here - jnp.where(bend > 0, (after - before) ** 2 / (8.0 * jnp.where(bend > 0, bend, 1.0)), 0.0)
     score = jnp.where(lowest, vertex, jnp.inf)
     none = ~jnp.any(lowest, axis=0)
-    first = jnp.where(none, jnp.argmin(here, axis=0), jnp.argmin(score, axis=0))
+    first = _first_lowest(jnp.where(none[None], here, score))
     number = jnp.arange(here.shape[0])[:, None]
     others = jnp.where(jnp.abs(number - first[None]) <= 1, jnp.inf, score)
-    second = jnp.argmin(others, axis=0)
+    second = _first_lowest(others)
     close = jnp.min(others, axis=0) < jnp.min(score, axis=0) + SECOND
 
     found = _newton(criterion, a, b, first)
@@ -180,6 +180,16 @@ def best(criterion: Criterion, a: jax.Array, b: jax.Array, a_ends: jax.Array, b_
         log_ratio = jnp.broadcast_to(jnp.log(criterion.ends[place]), first.shape)
         found = _lower(found, Optimum(log_ratio, value, sums, truth, truth), AT_END)
     return found
+
+
+def _first_lowest(values: jax.Array) -> jax.Array:
+    """Return the first place (s,) along the first axis where ``values`` (k, s) are lowest, as argmin would, but faster.
+
+    The last where any is NaN.
+    """
+    number = jnp.arange(values.shape[0], dtype=jnp.int32)[:, None]
+    lowest = values == jnp.min(values, axis=0)[None]
+    return jnp.min(jnp.where(lowest, number, number[-1]), axis=0)
 
 
 def _wide(values: jax.Array, like: jax.Array) -> jax.Array:

@@ -59,12 +59,18 @@ class Scanner:
 
     def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
-        for start in range(0, markers.size, self.size):
-            some, share = markers[start : start + self.size], frequency[start : start + self.size]
-            g = values[:, start : start + self.size].T  # as blocks are read, without a copy
-            if some.size < self.size:
-                g = pad(np.asarray(g), self.size)
-            centred, kept, left = products(self.panel, g)
+        ahead = None
+        for start in [*range(0, markers.size, self.size), None]:
+            at_work, ahead = ahead, None
+            if start is not None:  # the device goes on to the next markers while these are looked at
+                g = values[:, start : start + self.size].T  # as blocks are read, without a copy
+                if g.shape[0] < self.size:
+                    g = pad(np.asarray(g), self.size)
+                ahead = slice(start, start + self.size), products(self.panel, g)
+            if at_work is None:
+                continue
+            chosen, (centred, kept, left) = at_work
+            some, share = markers[chosen], frequency[chosen]
             collinear = np.logical_not(np.asarray(left)[: some.size] > COLLINEAR)
             if self.refit:
                 for t in range(self.numbers.size):
@@ -156,8 +162,8 @@ class Scanner:
             usable[:s] = ~collinear
             rule = Rule(keeper.test, keeper.best)
             count, n = np.float64(self.count), np.float64(self.n)
-            mask = _reaching(rule, *sums[which], squares, limits, usable, count, n)
-            pair = np.array(np.nonzero(np.asarray(mask)))
+            mask = np.asarray(_reaching(rule, *sums[which], squares, limits, usable, count, n))
+            pair = np.array(np.unravel_index(np.flatnonzero(mask), mask.shape))  # faster than np.nonzero by far
         if not pair.shape[1]:
             return
         taken = {which: [_taken(part, pair) for part in parts] for which, parts in sums.items()}

@@ -23,6 +23,7 @@ from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import normal_equations
 from jaxlmm.model.design import Design
+from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
 AT_ONCE = 64
@@ -45,7 +46,7 @@ class AnyScanner:
     ----------
     design, y
         The rows of the response, and the response (n,) on them.
-    solver, method, names
+    solver, method, names, first_order
         As in :func:`jaxlmm.engine.many.solve_many`.
     persons
         ``(n,)`` which sample each row is of.
@@ -74,7 +75,9 @@ class AnyScanner:
         likely: NullPoint | None,
         refit: bool,
         tests: Sequence[str],
+        first_order: AbstractMinimiser | None = None,
     ) -> None:
+        self.first_order = first_order
         self.names, self.persons, self.number, self.refit, self.tests = names, persons, number, refit, tuple(tests)
         self.null, self.likely = null, likely
         built = SOLVERS[solver].build(design)
@@ -101,8 +104,9 @@ class AnyScanner:
             columns = np.zeros((self.columns, self.y.size, AT_ONCE))
             for own, scale in zip(columns, self.scales, strict=True):
                 own[: self.n, : g.shape[1]] = scale[:, None] * g
-            keeper.add(self._tested(columns, markers[some], frequency[some]))
-            keeper.n_pairs += g.shape[1]
+            pairs = self._tested(columns, markers[some], frequency[some])
+            keeper.tally.add(pairs.marker, pairs.status)
+            keeper.add(pairs)
 
     def _tested(self, columns: NumpyArray, markers: NumpyArray, frequency: NumpyArray) -> Pairs:
         s, none = markers.size, np.full(markers.size, np.nan)
@@ -132,6 +136,13 @@ class AnyScanner:
         )  # fmt: skip
         return pairs.blanked(collinear)
 
+    def null_sigma(self) -> float:
+        """Return the residual's standard deviation (n − p, or n, in the denominator) at the null point."""
+        assert self.null is not None
+        nothing = np.zeros((self.columns, self.y.size, AT_ONCE))
+        squares = self._sums(self.null, nothing, 1)[2]
+        return float(np.sqrt(squares[0] / (self.count + (self.columns if self.count < self.n else 0))))
+
     def _sums(self, null: NullPoint, columns: NumpyArray, s: int) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
         found = sums_at(self.likelihood, null.theta, null.frames, self.y, columns)
         a, b, squares = (np.asarray(part) for part in found)
@@ -148,7 +159,7 @@ class AnyScanner:
         filled = np.resize(np.flatnonzero(good), AT_ONCE)
         responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
         problems = Problems(likelihood, responses, self.units, own, AT_ONCE)
-        optima = solve(problems)
+        optima = solve(problems, self.first_order)
         found = known(problems, optima, self.names)
         count = int(good.sum())
         beta = np.asarray(found.examination.beta)[:count, -c:]

@@ -74,7 +74,7 @@ def test_null_fits_are_taken_not_made(study, everything, monkeypatch):
     """Fits of many responses, and those of a scan; loaded from a file too; in any order."""
     import jaxlmm.api.scan_null as module
 
-    data, Y, genotypes, kinship = study
+    data, Y, _, kinship = study
     given = lmm.fit_many("~ (1 | id) + x", data, responses=Y[reversed(Y.columns)], kinship=kinship)
     monkeypatch.setattr(module, "run_many", None)
     hits = scanned(study, null=given)
@@ -126,8 +126,7 @@ def test_null_fits_of_something_else(study):
 
 
 def test_a_solver_and_an_optimiser_that_are_asked_for(study, everything):
-    data, Y, genotypes, kinship = study
-    some = {"responses": Y[["y0"]]}
+    some = {"responses": study[1][["y0"]]}
     expected = everything.tidy().query("response == 'y0'").reset_index(drop=True)
     by = scanned(study, solver="dense", **some)
     assert "Engine: dense (" in str(by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 from jaxlmm.api.call import Call
@@ -33,6 +34,8 @@ def scan(
     best: bool = False,
     null: FitMany | Mapping[str, FitMany] | None = None,
     precision: str = "float64",
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool | None = None,
     method: str = "REML",
     weights: str | Sequence[float] | None = None,
@@ -87,6 +90,12 @@ def scan(
     precision
         ``"float64"``, or ``"float32"`` for the product that rotates markers, the greater part of the work: estimates
         and standard errors then change by about 1e-6 standard errors (measured on 1,410 mice: 6e-7 at most).
+    out, resume
+        A folder that the table is written to, part by part, and read from when it is asked for; needed where everything
+        is kept and the table would take more than 2 GB. An interrupted scan goes on from its finished parts by the same
+        call with ``resume=True``. The folder holds ``part-*.parquet``, the columns of :meth:`Scan.tidy`, for pandas,
+        polars or anything else; ``null.parquet``, the fits without a marker; and ``manifest.json``. ``lmm.load(out)``
+        is the scan again. What is there is never overwritten.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, covariance, residual, solver, optimizer
@@ -102,6 +111,9 @@ def scan(
     ------
     FormulaError, DataError, KinshipError, GenotypeError, OptionError
         Before any computing.
+    ResumeError
+        If the folder holds another scan than the one that is to go on: another formula, option, response, predictor,
+        matrix, or other genotypes (of which the variants and the calls of some markers are compared).
 
     Notes
     -----
@@ -137,4 +149,6 @@ def scan(
     known: Any = None if auto else kinship
     options = ModelOptions(weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual)
     call = Call(formula, data, options, method=method, solver=solver, optimizer=optimizer)
-    return run_scan(call, genotypes, responses, id, auto, wanted, null, progress)
+    if not isinstance(resume, bool) or (resume and out is None):
+        raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
+    return run_scan(call, genotypes, responses, id, auto, wanted, null, progress, out, resume)

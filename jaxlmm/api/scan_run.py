@@ -8,11 +8,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.scan_data import ScanData, lay_out
+from jaxlmm.api.scan_digest import digests
+from jaxlmm.api.scan_folder import PART_PAIRS, Folder, part_name, planned
 from jaxlmm.api.scan_kinship import stretches
 from jaxlmm.api.scan_null import NullFits
 from jaxlmm.api.scan_options import Wanted
@@ -20,7 +23,7 @@ from jaxlmm.api.scan_task import TOGETHER, WORDS, Engine, Task, Unit, testable
 from jaxlmm.engine import UNSEEN, Keeper, Pairs, Tally, block_size
 from jaxlmm.errors import OptionError
 from jaxlmm.inference import STATUS
-from jaxlmm.results import FitMany, HeldTable, Names, Scan, ScanHeader, counted
+from jaxlmm.results import FitMany, HeldTable, Names, Scan, ScanHeader, counted, tabulated
 
 TABLE_BYTES = 2**31
 """A table that would take more memory than this is not made."""
@@ -147,15 +150,18 @@ class Work:
 @np.errstate(all="ignore")  # what is not finite ends in a status, not in a warning
 def run_scan(
     call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, wanted: Wanted, null: Any,
-    progress: bool | None,
+    progress: bool | None, out: Any, resume: bool,
 ) -> Scan:  # fmt: skip
     """Scan as :func:`jaxlmm.scan` says."""
     started = time.perf_counter()
+    folder = None if out is None else Folder.claimed(out, resume)
     laid = lay_out(call, genotypes, responses, id, auto, wanted.interaction, wanted.loco)
-    keeper = wanted.keeper()
-    check_size(len(laid.genotypes.variants), laid.y.shape[1], keeper)
+    if folder is None:
+        check_size(len(laid.genotypes.variants), laid.y.shape[1], wanted)
     work = Work(laid, wanted, null)
-    units = work.units()
+    if folder is not None:
+        return _into(folder, work, progress, started)
+    keeper, units = wanted.keeper(), work.units()
     with progress_bar(sum(unit.n_pairs for unit in units), progress, "tests") as done:
         for unit in units:
             work.scan(unit, keeper, done)
@@ -164,10 +170,45 @@ def run_scan(
     return Scan(header, HeldTable(pairs, work.names, wanted.tests, wanted.interaction), work.null)
 
 
-def check_size(markers: int, responses: int, keeper: Keeper) -> None:
+def _into(folder: Folder, work: Work, progress: bool | None, started: float) -> Scan:
+    """Scan part by part, as far as parts are not finished yet, into a folder."""
+    wanted, names = work.wanted, work.names
+    parts = planned(work.units(), PART_PAIRS[work.engine.kind(wanted.variances)], work.size)
+    own = digests(work.laid, wanted, work.given)
+    found = folder.begin(own, len(parts))
+    if found is not None:
+        return found
+
+    def table(pairs: Pairs) -> pd.DataFrame:
+        return tabulated(pairs, names, wanted.tests, wanted.interaction)
+
+    before = sum(folder.is_done(number) for number in range(len(parts)))
+    with progress_bar(sum(unit.n_pairs for part in parts for unit in part), progress, "tests") as done:
+        for number, part in enumerate(parts):
+            if folder.is_done(number):
+                done(sum(unit.n_pairs for unit in part))
+                continue
+            keeper = wanted.keeper()
+            for unit in part:
+                work.scan(unit, keeper, done)
+            folder.put(number, keeper, work.untested, table)
+    keeper, files = wanted.keeper(), {}
+    for number in range(len(parts)):
+        untested, n_rows = folder.take(number, keeper)
+        work.untested |= untested
+        if n_rows:
+            files[part_name(number)] = n_rows
+    if not files:
+        files = folder.put_rows(work.finished(keeper), table)
+    notes = (f"Parts: {before} of {len(parts)} were finished before",) if before else ()
+    header = work.header(keeper.tally, time.perf_counter() - started, notes)
+    return folder.finish(header, work.null(), files, own, len(parts))
+
+
+def check_size(markers: int, responses: int, wanted: Wanted) -> None:
     """Raise if a table of all pairs would not fit into memory."""
     size = markers * responses * PAIR_BYTES
-    if keeper.everything and size > TABLE_BYTES:
+    if wanted.keeper().everything and size > TABLE_BYTES:
         raise OptionError(
             f"scan: a table of {markers:,} markers × {responses:,} responses would take {size / 2**30:.1f} GB; say "
             "what is kept by p_max=, top= or best=True, or give a folder that it is written to by out=."

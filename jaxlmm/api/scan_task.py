@@ -79,6 +79,10 @@ class Engine(NamedTuple):
         one = has_one_ratio(design) and call.solver in ("auto", "spectral") and call.first_order is None
         return cls(one, select(design, call.solver))
 
+    def kind(self, variances: str) -> str:
+        """Say what a pair costs: with ``"one ratio"`` the least, with ``"refit"`` the most."""
+        return "one ratio" if self.one_ratio else "refit" if variances == "refit" else "null"
+
     def words(self, design: Design, variances: str) -> str:
         """Say how markers are tested."""
         if self.one_ratio:

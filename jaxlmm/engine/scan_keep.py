@@ -96,7 +96,7 @@ class Keeper:
     @property
     def everything(self) -> bool:
         """Whether nothing is left out."""
-        return not self.best and self.top is None and self.lowest == -np.inf
+        return not self.best and self.top is None and bool(self.lowest == -np.inf)
 
     def limits(self, columns: int, degrees: NumpyArray) -> NumpyArray:
         """Return the least statistic (m,) that can be kept, by the residual degrees of freedom (m,)."""

@@ -74,7 +74,7 @@ def lay_out(
     if auto:
         analysed = np.unique(matched.ids[matched.kept][np.isfinite(read.values[matched.kept]).any(axis=1)])
         call, said = _with_grm(call, str(column), opened, analysed)
-    frame = build_frame(parse(right), call.data, call.options)
+    frame = build_frame(parse(right), call.data, call.options, known_residual=call.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
     samples, persons = np.unique(matched.rows[used], return_inverse=True)
     moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.api.many import run_many
 from jaxlmm.api.scan_data import ScanData
+from jaxlmm.api.values import natural
 from jaxlmm.engine import AnyScanner, Keeper, NullPoint, Pairs, Scanner, ScanRows, Traits, block_size, has_one_ratio
 from jaxlmm.genetics.blocks import STATUSES, Block
 from jaxlmm.inference import STATUS
@@ -53,7 +54,7 @@ class NullFits:
     @classmethod
     def of(cls, laid: ScanData, variances: str, tests: Sequence[str]) -> Self:
         """Fit what a scan needs; with one variance ratio, nothing, since it finds the same optimum itself."""
-        found = cls(laid, has_one_ratio(laid.frame.design), {})
+        found = cls(laid, has_one_ratio(laid.frame.design) and laid.call.fixed is None, {})
         if not found.one_ratio:
             if variances != "refit":
                 found.by(laid.call.method)
@@ -91,6 +92,7 @@ class Task:
         self.laid, self.nulls, self.tests, self.precision = laid, nulls, tests, precision
         self.reml = laid.call.method == "REML"
         self.solver = select(laid.frame.design)
+        self.given = natural("fixed", laid.call.fixed, laid.frame.labels, laid.frame.design)
         y = laid.y
         infinite, missing = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0)
         self.untested = {int(place): "infinite" for place in np.flatnonzero(infinite)}
@@ -186,7 +188,7 @@ class Task:
             scanner = AnyScanner(
                 design, own, solver=self.solver.name, method=method, names=self.laid.frame.labels.parameters,
                 persons=persons, moderator=moderator, number=int(place), null=null, likely=likely, refit=refit,
-                tests=self.tests,
+                tests=self.tests, given=self.given,
             )  # fmt: skip
             yield scanner, np.array([place])
 

@@ -42,6 +42,8 @@ def scan(
     offset: str | Sequence[float] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    start: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
     solver: str = "auto",
     optimizer: Any = "newton",
 ) -> Scan:
@@ -98,9 +100,10 @@ def scan(
         is the scan again. What is there is never overwritten.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
-    method, weights, offset, covariance, residual, solver, optimizer
-        As in :func:`jaxlmm.fit`. A solver other than ``"spectral"``, or an optimiser, that is asked for is taken even
-        where there is one variance ratio, and then tests markers more slowly.
+    method, weights, offset, covariance, residual, start, fixed, solver, optimizer
+        As in :func:`jaxlmm.fit`. With something ``fixed``, or another solver than ``"spectral"`` or an optimiser that
+        is asked for, the model's own solver tests the markers, more slowly where there is one variance ratio. Fits
+        without a marker begin at ``start``.
 
     Returns
     -------
@@ -148,7 +151,7 @@ def scan(
         )
     known: Any = None if auto else kinship
     options = ModelOptions(weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual)
-    call = Call(formula, data, options, method=method, solver=solver, optimizer=optimizer)
+    call = Call(formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer)
     if not isinstance(resume, bool) or (resume and out is None):
         raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
     return run_scan(call, genotypes, responses, id, auto, wanted, null, progress, out, resume)

@@ -13,6 +13,7 @@ from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.api.call import Call
 from jaxlmm.api.scan_kinship import OwnKinship, Stretch, stretches
+from jaxlmm.api.values import natural
 from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
 from jaxlmm.formula import ModelFrame, Responses, build_frame, parse, read_responses
 from jaxlmm.formula.kinship import not_grouped_by
@@ -21,6 +22,7 @@ from jaxlmm.formula.tokens import join, tokenize
 from jaxlmm.genetics import ArraySource, Genotypes
 from jaxlmm.genetics.genotypes import as_genotypes
 from jaxlmm.genetics.ids import Matched, match_samples, text_ids
+from jaxlmm.model import Natural
 
 IN_SPAN = 1e-8
 """A column is a combination of the fixed effects if no larger share of its length is left off them."""
@@ -46,6 +48,11 @@ class ScanData(NamedTuple):
     read: Responses
     own: OwnKinship | None
     numbers: NumpyArray
+
+    @property
+    def fixed(self) -> Natural | None:
+        """The parameters that are fixed."""
+        return natural("fixed", self.call.fixed, self.frame.labels, self.frame.design)
 
     def on(self, stretch: Stretch) -> ScanData:
         """Return the same for some of the markers; those of one chromosome with the matrix of the others."""

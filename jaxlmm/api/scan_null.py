@@ -82,7 +82,7 @@ class NullFits:
 
     def check_sigma(self, place: int, sigma: float) -> None:
         """Raise if a given fit has another residual standard deviation than the scan's rows at its variances."""
-        if self.given is None:
+        if self.given is None or self.laid.call.fixed is not None:
             return
         found = float(self.given.estimates.sigma[self.places[place]])
         if not np.isclose(sigma, found, rtol=SIGMA, atol=0.0) and found > 0.0:
@@ -117,6 +117,11 @@ def checked(null: Any, laid: ScanData) -> NumpyArray:
             f"null: expected fits of '{laid.call.formula}' with parameters {_listed(ours.parameters)} and fixed "
             f"effects {_listed(ours.fixed_names)}, got '{theirs.formula}' with {_listed(theirs.parameters)} and "
             f"{_listed(theirs.fixed_names)}."
+        )
+    fixed = laid.fixed
+    if not np.array_equal(found.given, np.full(len(ours.parameters), np.nan) if fixed is None else fixed.flat, True):
+        raise OptionError(
+            f"null: expected fits with the same parameters fixed, {laid.call.fixed or 'none'}, got others."
         )
     places = pd.Index(found.names).get_indexer(pd.Index(laid.read.names))
     if (places < 0).any():

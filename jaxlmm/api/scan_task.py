@@ -74,9 +74,10 @@ class Engine(NamedTuple):
 
     @classmethod
     def of(cls, laid: ScanData) -> Engine:
-        """Choose: a solver or an optimiser that is asked for is honoured."""
+        """Choose: a solver, an optimiser and what is fixed are honoured."""
         call, design = laid.call, laid.frame.design
-        one = has_one_ratio(design) and call.solver in ("auto", "spectral") and call.first_order is None
+        as_usual = call.solver in ("auto", "spectral") and call.first_order is None and call.fixed is None
+        one = has_one_ratio(design) and as_usual
         return cls(one, select(design, call.solver))
 
     def kind(self, variances: str) -> str:
@@ -234,7 +235,7 @@ class Task:
             rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
             names=laid.frame.labels.parameters, persons=rows.persons, moderator=rows.moderator, number=place,
             null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
-            first_order=laid.call.first_order,
+            given=laid.fixed, first_order=laid.call.first_order,
         )  # fmt: skip
         if nulls.given is not None and not refit:
             nulls.check_sigma(place, scanner.null_sigma())

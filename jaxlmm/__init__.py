@@ -8,7 +8,16 @@
 
 from jaxlmm import covariance, datasets, genetics, plot
 from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, scan
-from jaxlmm.errors import DataError, FormulaError, GenotypeError, JaxlmmError, KinshipError, OptionError, PrecisionError
+from jaxlmm.errors import (
+    DataError,
+    FormulaError,
+    GenotypeError,
+    JaxlmmError,
+    KinshipError,
+    OptionError,
+    PrecisionError,
+    ResumeError,
+)
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
 from jaxlmm.results import Certificate, Fit, FitMany, Scan
@@ -28,6 +37,7 @@ __all__ = [
     "KinshipError",
     "OptionError",
     "PrecisionError",
+    "ResumeError",
     "Scan",
     "covariance",
     "datasets",

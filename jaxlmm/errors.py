@@ -30,6 +30,10 @@ class OptionError(JaxlmmError):
     """An option has a value that is not one of those listed."""
 
 
+class ResumeError(JaxlmmError):
+    """A scan cannot go on from a folder: it is of another scan."""
+
+
 class PrecisionError(JaxlmmError):
     """An array is not in double precision where a fit needs it."""
 

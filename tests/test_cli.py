@@ -63,6 +63,28 @@ def test_exit_codes(sleep_csv, tmp_path):
     assert run("fit", FORMULA, constant).exit_code == 3
 
 
+def test_fixed_and_started_parameters(sleep_csv, wide_csv):
+    formula, sleep = "Reaction ~ Days + (1 | Subject)", pd.read_csv(sleep_csv)
+    given = ["--fixed", "Residual: sd=30", "--start", "Subject: sd(Intercept) = 20"]
+    result = run("fit", formula, sleep_csv, *given)
+    assert result.exit_code == 0, result.output
+    fit = lmm.fit(formula, sleep, fixed={"Residual: sd": 30.0}, start={"Subject: sd(Intercept)": 20.0})
+    assert result.output.strip() == str(fit.summary())
+    many = ["fit-many", "~ Days + (1 | Subject)", wide_csv, "--responses", "microbe1"]
+    for command in (["fit", formula, sleep_csv], many):
+        for option in ("--start", "--fixed"):
+            for wrong, message in {
+                "Subject: sd=1": f"{option[2:]}: no parameter is named 'Subject: sd'",
+                "Residual: sd": f"{option}: expected NAME=VALUE such as 'Residual: sd=1', got 'Residual: sd'",
+                "=1": f"{option}: expected NAME=VALUE",
+                "Residual: sd=-1": f"{option[2:]}: expected a standard deviation above 0",
+            }.items():
+                failed = run(*command, option, wrong)
+                assert (failed.exit_code, message in failed.output) == (2, True), failed.output
+    twice = run("fit", formula, sleep_csv, "--fixed", "Residual: sd=1", "--fixed", "Residual: sd=2")
+    assert (twice.exit_code, "each parameter once" in twice.output) == (2, True)
+
+
 def test_kinship_file(tmp_path, sleep_csv):
     import numpy as np
 

@@ -46,7 +46,9 @@ def fit(
         :class:`jaxlmm.genetics.Relationship`. Ids are matched as text, in any order; K may have more of them, and must
         be positive semidefinite (identical twins are fine). Several on one term, each with a variance (or covariance)
         of its own: ``{group: [K1, K2]}``, called ``group[1]`` and ``group[2]``, or ``{group: {"kin": K1, "ibd": K2}}``,
-        called ``group[kin]`` and ``group[ibd]``. With ``(1 + t | group)`` the effects have covariance ``Σ ⊗ K``.
+        called ``group[kin]`` and ``group[ibd]``. With ``(1 + t | group)`` the effects have covariance ``Σ ⊗ K``. Or
+        a structure with parameters of its own, ``lmm.covariance.OU(coords=frame)``, where the frame says by label where
+        each level is; it acts on one column, as in ``(1 | group)``, and more ids than levels can be predicted.
     covariance
         A structure within a term's columns, ``{group: object}``, or ``{"0 + x | g": object}``.
     residual

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.genetics.files import read_gcta, read_gemma, read_npz
-from jaxlmm.results import load_saved
+from jaxlmm.results import load_saved, load_scan
 
 GEMMA = re.compile(r"\.[cs]XX\.txt(\.gz)?$")
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
 def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
-    """Return the fit, the fits or the known matrix that a file holds.
+    """Return the fit, the fits, the scan or the known matrix that a file or a folder holds.
 
     Parameters
     ----------
@@ -23,6 +25,7 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
         - ``.json``: what :meth:`jaxlmm.Fit.save` or :meth:`jaxlmm.FitMany.save` wrote. A fit prints, tabulates,
           predicts on other data and saves as it did, to the last digit. It holds no rows: what needs them (fitted
           values, residuals, matrices, ``refit``, ``update``) raises a ``DataError`` that says so.
+        - A folder: what :func:`jaxlmm.scan` wrote by ``out=``; its table is read from there when it is asked for.
         - ``.npz``: what ``Relationship.save`` wrote.
         - ``.grm.bin``: the matrix of GCTA, with ``.grm.id`` beside it.
         - ``.cXX.txt``, ``.sXX.txt``: the matrix of GEMMA, also with ``.gz``.
@@ -32,7 +35,7 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
 
     Returns
     -------
-    Fit, FitMany or Relationship
+    Fit, FitMany, Scan or Relationship
         Loading evaluates nothing. Predicting evaluates the formula in the file, and a formula is code: never predict
         from a file of an untrusted source.
 
@@ -59,6 +62,8 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
     0    450.33
     """
     name = str(path)
+    if os.path.isdir(name) and labels is None:
+        return load_scan(Path(name))
     if GEMMA.search(name):
         return read_gemma(path, labels)
     if labels is not None:

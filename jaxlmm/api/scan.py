@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import numbers
-import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
-import jax
-import numpy as np
-
-from jaxlmm._precision import in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.names import named_options
-from jaxlmm.api.progress import progress_bar
-from jaxlmm.api.scan_data import lay_out
-from jaxlmm.api.scan_task import WORDS, NullFits, Task
+from jaxlmm.api.scan_options import Wanted
+from jaxlmm.api.scan_run import run_scan
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.engine import Keeper, Pairs
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.formula import ModelOptions
-from jaxlmm.results import Scan, ScanHeader
-
-TABLE_BYTES = 2**31
-"""A table that would take more memory than this is not made."""
-
-PAIR_BYTES = 160
-"""What a row of the table takes."""
+from jaxlmm.results import FitMany, Scan
 
 
 @named_options
@@ -40,19 +25,27 @@ def scan(
     responses: Any = None,
     id: str | None = None,
     kinship: Mapping[str, Any] | str | None = None,
+    loco: bool = False,
     variances: str = "refit",
     tests: Sequence[str] = ("wald",),
     interaction: str | None = None,
     p_max: float | None = None,
     top: int | None = None,
     best: bool = False,
+    null: FitMany | Mapping[str, FitMany] | None = None,
     precision: str = "float64",
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool | None = None,
     method: str = "REML",
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    start: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    solver: str = "auto",
+    optimizer: Any = "newton",
 ) -> Scan:
     """Test every marker for every response, each marker as one more fixed effect of a mixed model.
 
@@ -76,6 +69,11 @@ def scan(
         As in :func:`jaxlmm.fit`, or ``"auto"``: the centered relationship matrix of the genotypes' markers with a minor
         allele frequency of at least 0.01 and at most 5 % missing calls in the analysed samples, for the group whose
         levels are the samples' ids.
+    loco
+        Test the markers of each chromosome with the matrix of those on the others ("leave one chromosome out": Yang et
+        al. 2014, doi:10.1038/ng.2876), so that a marker does not compete with itself and its neighbours. With
+        ``kinship="auto"`` alone; what each chromosome adds to the matrix is subtracted, and variances without a marker
+        are estimated for each chromosome.
     variances
         ``"refit"``: for every marker, exactly; ``"null"``: those of each response without a marker, the usual
         approximation, which takes thousands of responses; ``"kept"``: null, then refitted for what is kept.
@@ -88,13 +86,24 @@ def scan(
     p_max, top, best
         Which pairs are kept: those with a p-value of at most ``p_max`` (by the first of ``tests``, the joint one with
         an interaction), the ``top`` smallest of all, the ``best`` marker of each response. By default everything.
+    null
+        Fits without a marker, which then are not made again: what :func:`jaxlmm.fit_many` returned for the same
+        formula, criterion, responses and rows, or :attr:`Scan.null` of an earlier scan.
     precision
         ``"float64"``, or ``"float32"`` for the product that rotates markers, the greater part of the work: estimates
         and standard errors then change by about 1e-6 standard errors (measured on 1,410 mice: 6e-7 at most).
+    out, resume
+        A folder that the table is written to, part by part, and read from when it is asked for; needed where everything
+        is kept and the table would take more than 2 GB. An interrupted scan goes on from its finished parts by the same
+        call with ``resume=True``. The folder holds ``part-*.parquet``, the columns of :meth:`Scan.tidy`, for pandas,
+        polars or anything else; ``null.parquet``, the fits without a marker; and ``manifest.json``. ``lmm.load(out)``
+        is the scan again. What is there is never overwritten.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
-    method, weights, offset, covariance, residual
-        As in :func:`jaxlmm.fit`.
+    method, weights, offset, covariance, residual, start, fixed, solver, optimizer
+        As in :func:`jaxlmm.fit`. With something ``fixed``, or another solver than ``"spectral"`` or an optimiser that
+        is asked for, the model's own solver tests the markers, more slowly where there is one variance ratio. Fits
+        without a marker begin at ``start``.
 
     Returns
     -------
@@ -105,6 +114,9 @@ def scan(
     ------
     FormulaError, DataError, KinshipError, GenotypeError, OptionError
         Before any computing.
+    ResumeError
+        If the folder holds another scan than the one that is to go on: another formula, option, response, predictor,
+        matrix, or other genotypes (of which the variants and the calls of some markers are compared).
 
     Notes
     -----
@@ -128,103 +140,18 @@ def scan(
     auto = isinstance(kinship, str)
     if auto:
         choose("kinship", kinship, ("auto",))
+    wanted = Wanted.of(
+        tests, variances=variances, interaction=interaction, p_max=p_max, top=top, best=best, precision=precision,
+        loco=loco,
+    )  # fmt: skip
+    if loco and not auto:
+        raise OptionError(
+            "loco=True: expected kinship='auto', whose matrix is made without each chromosome in turn, got "
+            f"{'none' if kinship is None else 'a matrix, of which it is not known what each chromosome adds'}."
+        )
     known: Any = None if auto else kinship
     options = ModelOptions(weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual)
-    if not isinstance(tests, Iterable):
-        raise OptionError(f"tests: expected some of 'wald', 'lrt', 'score', got {tests!r}.")
-    if interaction is not None and not isinstance(interaction, str):
-        raise OptionError(f"interaction: expected the name of one column, got {interaction!r}.")
-    wanted = Wanted(variances, tuple(tests) if not isinstance(tests, str) else (tests,), p_max, top, best, precision)
-    call = Call(formula, data, options, method=method)
-    return run_scan(call, genotypes, responses, id, auto, interaction, wanted, progress)
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What is asked of a scan, checked when it is made."""
-
-    variances: str
-    tests: tuple[str, ...]
-    p_max: float | None
-    top: int | None
-    best: bool
-    precision: str
-
-    def __post_init__(self) -> None:
-        choose("variances", self.variances, ("refit", "null", "kept"))
-        choose("precision", self.precision, ("float64", "float32"))
-        if not isinstance(self.best, bool):
-            raise OptionError(f"best: expected True or False, got {self.best!r}.")
-        for test in self.tests:
-            choose("tests", test, ("wald", "lrt", "score"))
-        if not self.tests:
-            raise OptionError("tests: expected at least one of 'wald', 'lrt', 'score', got none.")
-        if self.p_max is not None and not (isinstance(self.p_max, numbers.Real) and 0.0 < self.p_max <= 1.0):
-            raise OptionError(f"p_max: expected a probability above 0 and up to 1, got {self.p_max!r}.")
-        if self.top is not None and not (isinstance(self.top, numbers.Integral) and self.top >= 1):
-            raise OptionError(f"top: expected a whole number of at least 1, got {self.top!r}.")
-        if self.variances == "kept" and self.keeper().everything:
-            raise OptionError("variances='kept': expected p_max=, top= or best=True to say what is kept, got none.")
-
-    def keeper(self) -> Keeper:
-        """Return what keeps the pairs that are asked for."""
-        return Keeper(self.tests[0], self.p_max, self.top, self.best)
-
-    @property
-    def kept(self) -> str:
-        """Say which pairs are kept."""
-        parts = [] if self.p_max is None else [f"p ≤ {self.p_max:g}"]
-        parts += [] if self.top is None else [f"the top {self.top}"]
-        parts += ["the best of each response"] if self.best else []
-        return f"kept: {', '.join(parts)} by {self.tests[0]}" if parts else "all"
-
-
-@in_double_precision
-@np.errstate(all="ignore")  # what is not finite ends in a status, not in a warning
-def run_scan(
-    call: Call,
-    genotypes: Any,
-    responses: Any,
-    id: str | None,
-    auto: bool,
-    interaction: str | None,
-    wanted: Wanted,
-    progress: bool | None,
-) -> Scan:
-    """Scan as :func:`scan` says."""
-    started = time.perf_counter()
-    laid = lay_out(call, genotypes, responses, id, auto, interaction)
-    count, keeper = len(laid.genotypes.variants), wanted.keeper()
-    _check_size(count, laid.y.shape[1], keeper, wanted)
-    nulls = NullFits.of(laid, wanted.variances, wanted.tests)
-    task = Task(laid, nulls, wanted.tests, wanted.precision)
-    markers: Counter[str] = Counter()
-    refit = wanted.variances == "refit"
-    with progress_bar(count * len(task.patterns), progress, "markers") as done:
-        for rows, places in task.patterns:
-            markers.update(task.scan(rows, places, keeper, refit, done))
-    pairs = keeper.finish()
-    none = np.zeros(0, int)
-    if pairs is None:
-        pairs = Pairs.untested(none, none, none, none.astype(float), 1 if interaction is None else 2)
-    elif wanted.variances == "kept":
-        pairs = task.refitted(pairs)
-    sizes = np.isfinite(laid.y).sum(axis=0)
-    device = jax.devices()[0]
-    header = ScanHeader(
-        call.formula, call.method, wanted.variances, wanted.tests, interaction, wanted.precision, str(laid.matched),
-        laid.kinship, task.engine, len(task.patterns), dict(markers.most_common()),
-        {laid.read.names[place]: reason for place, reason in task.untested.items()}, keeper.n_pairs, wanted.kept,
-        time.perf_counter() - started, f"{device} ({device.device_kind})",
-    )  # fmt: skip
-
-    return Scan(header, laid.read.names, laid.genotypes.variants, WORDS, pairs, sizes, keeper.everything, nulls.wanted)
-
-
-def _check_size(markers: int, responses: int, keeper: Keeper, wanted: Wanted) -> None:
-    size = markers * responses * PAIR_BYTES
-    if keeper.everything and size > TABLE_BYTES:
-        raise OptionError(
-            f"scan: a table of {markers:,} markers × {responses:,} responses would take {size / 2**30:.1f} GB; say "
-            "what is kept by p_max=, top= or best=True."
-        )
+    call = Call(formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer)
+    if not isinstance(resume, bool) or (resume and out is None):
+        raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
+    return run_scan(call, genotypes, responses, id, auto, wanted, null, progress, out, resume)

@@ -12,15 +12,17 @@ import pandas as pd
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.api.call import Call
+from jaxlmm.api.scan_kinship import OwnKinship, Stretch, stretches
+from jaxlmm.api.values import natural
 from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
 from jaxlmm.formula import ModelFrame, Responses, build_frame, parse, read_responses
 from jaxlmm.formula.kinship import not_grouped_by
 from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.tokens import join, tokenize
-from jaxlmm.genetics import ArraySource, Genotypes, Relationship
-from jaxlmm.genetics.from_markers import marker_sums
+from jaxlmm.genetics import ArraySource, Genotypes
 from jaxlmm.genetics.genotypes import as_genotypes
 from jaxlmm.genetics.ids import Matched, match_samples, text_ids
+from jaxlmm.model import Natural
 
 IN_SPAN = 1e-8
 """A column is a combination of the fixed effects if no larger share of its length is left off them."""
@@ -31,7 +33,8 @@ class ScanData(NamedTuple):
 
     ``call`` has no response in its formula; ``frame`` are the rows that have genotypes and all predictors, ``y`` (n, m)
     the responses on them; ``sample_ids`` (q,) those that are analysed and ``persons`` (n,) which each row is of;
-    ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found.
+    ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found. ``own`` are the matrices of the
+    markers themselves, where these were asked for, and ``numbers`` (M,) those of the markers among all.
     """
 
     call: Call
@@ -43,11 +46,28 @@ class ScanData(NamedTuple):
     moderator: NumpyArray | None
     matched: Matched
     read: Responses
-    kinship: str
+    own: OwnKinship | None
+    numbers: NumpyArray
+
+    @property
+    def fixed(self) -> Natural | None:
+        """The parameters that are fixed."""
+        return natural("fixed", self.call.fixed, self.frame.labels, self.frame.design)
+
+    def on(self, stretch: Stretch) -> ScanData:
+        """Return the same for some of the markers; those of one chromosome with the matrix of the others."""
+        if stretch.chromosome is None:
+            return self
+        assert self.own is not None
+        call = self.own.added(self.call, without=stretch.chromosome)
+        chosen = np.zeros(len(self.genotypes.variants), bool)
+        chosen[stretch.numbers] = True
+        frame = build_frame(parse(call.formula), call.data, call.options, known_residual=call.known_residual)
+        return self._replace(call=call, frame=frame, genotypes=self.genotypes.select(chosen), numbers=stretch.numbers)
 
 
 def lay_out(
-    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, interaction: str | None
+    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, interaction: str | None, loco: bool = False
 ) -> ScanData:
     """Match samples, build the design on the rows that have genotypes, and read the responses.
 
@@ -57,6 +77,7 @@ def lay_out(
         Before anything is computed; the message says what was expected and what came.
     """
     parsed, table, opened = parse(call.formula), as_table(call.data), as_genotypes(genotypes)
+    stretches(opened.variants, loco, opened.source.name)
     read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
     groups = tuple(dict.fromkeys(bar.group_name for bar in parsed.bars))
     for group in call.options.kinship or {}:
@@ -70,17 +91,18 @@ def lay_out(
     call = dataclasses.replace(call, formula=right)
     if not matched.kept.all():
         call = _on_rows(call, table, matched.kept)
-    said = ""
+    own = None
     if auto:
         analysed = np.unique(matched.ids[matched.kept][np.isfinite(read.values[matched.kept]).any(axis=1)])
-        call, said = _with_grm(call, str(column), opened, analysed)
-    frame = build_frame(parse(right), call.data, call.options)
+        own = OwnKinship.of(call, str(column), opened, analysed, loco)
+        call = own.added(call)
+    frame = build_frame(parse(right), call.data, call.options, known_residual=call.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
     samples, persons = np.unique(matched.rows[used], return_inverse=True)
     moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))
     return ScanData(
         call, frame, read.values[used], opened, opened.sample_ids[samples], persons, moderator, matched,
-        read, said,
+        read, own, np.arange(len(opened.variants)),
     )  # fmt: skip
 
 
@@ -149,18 +171,6 @@ def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:
         if value is not None and not isinstance(value, str):
             changes[name] = np.asarray(value)[kept]
     return dataclasses.replace(call, data=frame, options=dataclasses.replace(call.options, **changes))
-
-
-def _with_grm(call: Call, group: str, opened: Genotypes, analysed: NumpyArray) -> tuple[Call, str]:
-    """Return the call with the genomic relationship matrix of a group, and what it was made of."""
-    sums = marker_sums(opened, judged=analysed)
-    everyone = sums.relationship()
-    levels = pd.Index(as_frame(as_table(call.data), [group])[group].dropna().unique())
-    places = match_samples(levels, opened.sample_ids).rows
-    known = Relationship(levels, everyone.matrix[np.ix_(places, places)])
-    kinship: Any = {group: known}
-    options = dataclasses.replace(call.options, kinship=kinship)
-    return dataclasses.replace(call, options=options), f"{group}: centered GRM of {sums.count:,} markers"
 
 
 def _moderator(name: str, frame: ModelFrame, table: Any) -> NumpyArray:

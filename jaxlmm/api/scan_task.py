@@ -1,24 +1,23 @@
-"""The work of a scan: each pattern of rows with its responses, in the engine that its model takes."""
+"""The work of a scan, unit by unit: some responses of one pattern of rows against some markers that share a matrix."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, Self
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.api.many import run_many
 from jaxlmm.api.scan_data import ScanData
-from jaxlmm.engine import AnyScanner, Keeper, NullPoint, Pairs, Scanner, ScanRows, Traits, block_size, has_one_ratio
+from jaxlmm.api.scan_null import NullFits
+from jaxlmm.api.scan_options import Wanted
+from jaxlmm.engine import AnyScanner, Keeper, Pairs, Scanner, ScanRows, Traits, has_one_ratio
 from jaxlmm.genetics.blocks import STATUSES, Block
 from jaxlmm.inference import STATUS
 from jaxlmm.model.design import Design
-from jaxlmm.results import FitMany, words_of
+from jaxlmm.results import words_of
 from jaxlmm.results.many_rows import patterns_of
-from jaxlmm.solvers import select
+from jaxlmm.solvers import Choice, select
 
 WORDS = words_of(tuple(STATUSES)[1:])
 """The words of a scan's status codes."""
@@ -32,6 +31,31 @@ READ = 2**23
 PERFECT = 1e-12
 """A response of which the fixed effects leave no larger share has nothing to explain."""
 
+FAILED = STATUS.index("failed")
+
+
+class Pattern(NamedTuple):
+    """Rows (n,) of the design, and the numbers (m,) of the responses that are there on just these and can be tested."""
+
+    rows: NumpyArray
+    places: NumpyArray
+
+
+class Unit(NamedTuple):
+    """Responses ``first`` to ``last`` of a pattern against markers ``start`` to ``stop`` of a stretch, by number."""
+
+    stretch: int
+    pattern: int
+    first: int
+    last: int
+    start: int
+    stop: int
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs of a response and a marker."""
+        return (self.last - self.first) * (self.stop - self.start)
+
 
 class BlockScanner(Protocol):
     """What tests a block of markers and hands the pairs to a keeper."""
@@ -42,153 +66,184 @@ class BlockScanner(Protocol):
         """Test markers ``values`` (q, s) with numbers and frequencies (s,)."""
 
 
-@dataclasses.dataclass(eq=False)
-class NullFits:
-    """Fits of all responses without a marker, made when they are needed: by the criterion asked for, and by ML."""
+class Engine(NamedTuple):
+    """Whether a model has one variance ratio, to be diagonalised once; its solver, if not; and its words."""
 
-    laid: ScanData
     one_ratio: bool
-    _made: dict[str, FitMany]
+    solver: Choice
 
     @classmethod
-    def of(cls, laid: ScanData, variances: str, tests: Sequence[str]) -> Self:
-        """Fit what a scan needs; with one variance ratio, nothing, since it finds the same optimum itself."""
-        found = cls(laid, has_one_ratio(laid.frame.design), {})
-        if not found.one_ratio:
-            if variances != "refit":
-                found.by(laid.call.method)
-            if {"lrt", "score"} & set(tests):
-                found.by("ML")
-        return found
+    def of(cls, laid: ScanData) -> Engine:
+        """Choose: a solver, an optimiser and what is fixed are honoured."""
+        call, design = laid.call, laid.frame.design
+        as_usual = call.solver in ("auto", "spectral") and call.first_order is None and call.fixed is None
+        one = has_one_ratio(design) and as_usual
+        return cls(one, select(design, call.solver))
 
-    def by(self, method: str) -> FitMany:
-        """Return the fits by a criterion."""
-        if method not in self._made:
-            laid = self.laid
-            data = laid.call.data
-            rows = data.reset_index(drop=True) if isinstance(data, pd.DataFrame) else data
-            frame = pd.DataFrame(laid.read.values[laid.matched.kept], columns=list(laid.read.names))
-            self._made[method] = run_many(dataclasses.replace(laid.call, data=rows, method=method), frame, None, False)
-        return self._made[method]
+    def kind(self, variances: str) -> str:
+        """Say what a pair costs: with ``"one ratio"`` the least, with ``"refit"`` the most."""
+        return "one ratio" if self.one_ratio else "refit" if variances == "refit" else "null"
 
-    def wanted(self) -> FitMany:
-        """Return the fits by the criterion that was asked for."""
-        return self.by(self.laid.call.method)
+    def words(self, design: Design, variances: str) -> str:
+        """Say how markers are tested."""
+        if self.one_ratio:
+            return "one variance ratio, diagonalised once" if design.terms else "linear model"
+        how = {
+            "refit": "refitted markers are fits of their own, thousands of times slower than with one variance ratio",
+            "null": "products with the inverse of the covariance",
+            "kept": "products with the inverse of the covariance; refitted markers are fits of their own",
+        }[variances]
+        return f"{self.solver.name} ({self.solver.reason}); {how}"
 
-    def point(self, place: int, method: str) -> NullPoint | None:
-        """Return the optimum of one response, if it was made."""
-        if method not in self._made:
-            return None
-        found = self._made[method].estimates
-        frames = tuple(frame[place] for frame in found.frames)
-        return NullPoint(found.theta[place], frames, float(found.deviance[place]), int(found.status[place]))
+
+def testable(laid: ScanData) -> tuple[list[Pattern], dict[int, str]]:
+    """Return the patterns of missing values with their responses, and why the other responses cannot be tested."""
+    y, every = laid.y, laid.frame.design
+    infinite, missing = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0)
+    untested = {int(place): "infinite" for place in np.flatnonzero(infinite)}
+    untested |= {int(place): "all_missing" for place in np.flatnonzero(missing)}
+    patterns = []
+    for rows, places in patterns_of(y, np.flatnonzero(~(infinite | missing))):
+        design = _at(every, rows)
+        if rows.size - design.n_fixed <= 1 + (laid.moderator is not None):
+            untested |= {int(place): "too_few_rows" for place in places}
+            continue
+        own = y[np.ix_(rows, places)]
+        varying = _varying(design, own)
+        for place, values in zip(places[~varying], own[:, ~varying].T, strict=True):
+            untested[int(place)] = "constant" if np.ptp(values) == 0 else "perfect_fit"
+        if varying.any():
+            patterns.append(Pattern(rows, places[varying]))
+    return patterns, untested
+
+
+class Rows(NamedTuple):
+    """What the responses of a pattern share: rows, and with one variance ratio their decomposition, in ``traits``.
+
+    ``y`` (n, m); ``samples`` (q,) are numbers among the analysed ones, ``persons`` (n,) numbers among these.
+    """
+
+    design: Design
+    y: NumpyArray
+    samples: NumpyArray
+    persons: NumpyArray
+    moderator: NumpyArray | None
+    traits: Traits | None
 
 
 class Task:
-    """A scan at work; ``patterns`` are rows with their responses, ``untested`` says which of these have no test."""
+    """Scans units of one stretch of markers; what they share is prepared once for units that follow each other.
 
-    def __init__(self, laid: ScanData, nulls: NullFits, tests: tuple[str, ...], precision: str) -> None:
-        self.laid, self.nulls, self.tests, self.precision = laid, nulls, tests, precision
+    Parameters
+    ----------
+    laid
+        The rows, responses and markers of the stretch.
+    size
+        Markers that are worked on at once.
+    """
+
+    def __init__(
+        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: Wanted, size: int
+    ) -> None:
+        self.laid, self.nulls, self.patterns, self.engine = laid, nulls, patterns, engine
+        self.wanted, self.size = wanted, size
         self.reml = laid.call.method == "REML"
-        self.solver = select(laid.frame.design)
-        y = laid.y
-        infinite, missing = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0)
-        self.untested = {int(place): "infinite" for place in np.flatnonzero(infinite)}
-        self.untested |= {int(place): "all_missing" for place in np.flatnonzero(missing)}
-        self.patterns = patterns_of(y, np.flatnonzero(~(infinite | missing)))
+        self.failed: dict[int, str] = {}
+        self._rows: tuple[int, Rows] | None = None
+        self._scanner: tuple[tuple[int, int, int, bool], BlockScanner | None] | None = None
 
-    @property
-    def engine(self) -> str:
-        """Say how markers are tested."""
-        if not self.nulls.one_ratio:
-            return f"{self.solver.name} ({self.solver.reason}); refitted markers are fits of their own"
-        return "one variance ratio, diagonalised once" if self.laid.frame.design.terms else "linear model"
-
-    def scan(
-        self, rows: NumpyArray, places: NumpyArray, keeper: Keeper, refit: bool, done: Callable[[int], None]
-    ) -> list[str]:
-        """Scan all markers for the responses of one pattern; return what became of each marker."""
-        genotypes, words = self.laid.genotypes, []
-        samples = np.unique(self.laid.persons[rows])
-        size = _block(len(genotypes.variants), samples.size)
-        for number, (scanner, own) in enumerate(self._scanners(rows, places, refit)):
-            for block in genotypes.blocks(self.laid.sample_ids[samples], size=size):
-                _scan_block(scanner, block, own, keeper)
-                if number == 0:
-                    words += [status or "tested" for status in block.status]
-                    done(block.markers.size)
-        return words
-
-    def refitted(self, pairs: Pairs) -> Pairs:
-        """Return the same pairs with variances refitted for each."""
-        keeper = Keeper(self.tests[0], None, None, False)
-        for rows, everyone in self.patterns:
-            samples = np.unique(self.laid.persons[rows])
-            for place in np.intersect1d(everyone, pairs.response):
-                markers = np.sort(pairs.marker[pairs.response == place])
-                chosen = np.zeros(len(self.laid.genotypes.variants), bool)
-                chosen[markers] = True
-                ((scanner, _),) = self._scanners(rows, np.array([place]), True)
-                for block in self.laid.genotypes.select(chosen).blocks(self.laid.sample_ids[samples]):
-                    scanner.scan(block.values, markers[block.markers], block.frequency, keeper)
-        found = keeper.finish()
-        assert found is not None
-        return found
-
-    def _scanners(self, rows: NumpyArray, places: NumpyArray, refit: bool) -> Iterator[tuple[BlockScanner, NumpyArray]]:
-        """Yield what scans some of the responses of a pattern, one after the other, and which."""
-        laid, every = self.laid, self.laid.frame.design
-        design, kept = every.at_rows(rows) if rows.size < int(every.n) else (every, None)
-        fixed = every.n_fixed if kept is None else int(kept.sum())
-        samples, persons = np.unique(laid.persons[rows], return_inverse=True)
-        moderator = None if laid.moderator is None else laid.moderator[rows]
-        if rows.size - fixed <= 1 + (moderator is not None):
-            self.untested |= {int(place): "too_few_rows" for place in places}
+    def scan(self, unit: Unit, keeper: Keeper, done: Callable[[int], None]) -> None:
+        """Test the pairs of a unit and hand them to a keeper."""
+        laid, pattern = self.laid, self.patterns[unit.pattern]
+        places = pattern.places[unit.first : unit.last]
+        scanner = self._scanner_of(unit.pattern, unit.first, unit.last, self.wanted.variances == "refit")
+        if scanner is None:
+            markers = laid.numbers[unit.start : unit.stop]
+            keeper.tally.add(markers, np.full(markers.size, FAILED), places.size)
+            done(unit.n_pairs)
             return
-        y = laid.y[np.ix_(rows, places)]
-        varying = _varying(design, y)
-        for place, own in zip(places[~varying], y[:, ~varying].T, strict=True):
-            self.untested[int(place)] = "constant" if np.ptp(own) == 0 else "perfect_fit"
-        y, places = y[:, varying], places[varying]
-        if not places.size:
-            return
-        if not self.nulls.one_ratio:
-            yield from self._by_solver(design, y, places, persons, moderator, refit)
-            return
-        panel = ScanRows.of(design, persons, samples.size, moderator, dtype=self.precision)
-        traits = Traits.of(panel, y, reml=self.reml, ml=bool({"lrt", "score"} & set(self.tests)))
-        refit = refit and bool(design.terms)
-        size, step = block_size(len(laid.genotypes.variants)), TOGETHER if refit else places.size
-        for first in range(0, places.size, step):
-            chosen = np.arange(first, min(first + step, places.size))
-            some = traits.only(chosen)
-            yield (
-                Scanner(some, places[chosen], refit=refit, reml=self.reml, tests=self.tests, size=size),
-                places[chosen],
-            )
+        genotypes, numbers = laid.genotypes, laid.numbers[unit.start : unit.stop]
+        if numbers.size < laid.numbers.size:
+            chosen = np.zeros(laid.numbers.size, bool)
+            chosen[unit.start : unit.stop] = True
+            genotypes = genotypes.select(chosen)
+        samples = laid.sample_ids[self._prepared(unit.pattern).samples]
+        read = self.size * max(1, READ // (self.size * max(samples.size, 1)))
+        for block in genotypes.blocks(samples, size=read):
+            _scan_block(scanner, block, numbers[block.markers], places, keeper)
+            done(block.markers.size * places.size)
 
-    def _by_solver(
-        self,
-        design: Design,
-        y: NumpyArray,
-        places: NumpyArray,
-        persons: NumpyArray,
-        moderator: NumpyArray | None,
-        refit: bool,
-    ) -> Iterator[tuple[BlockScanner, NumpyArray]]:
-        method, failed = self.laid.call.method, STATUS.index("failed")
-        for own, place in zip(y.T, places, strict=True):
-            null, likely = self.nulls.point(place, method), self.nulls.point(place, "ML")
-            if failed in [point.status for point in (null, likely) if point is not None]:
-                self.untested[int(place)] = "no optimum without a marker"
-                continue
-            likely = likely if {"lrt", "score"} & set(self.tests) else None
-            scanner = AnyScanner(
-                design, own, solver=self.solver.name, method=method, names=self.laid.frame.labels.parameters,
-                persons=persons, moderator=moderator, number=int(place), null=null, likely=likely, refit=refit,
-                tests=self.tests,
-            )  # fmt: skip
-            yield scanner, np.array([place])
+    def refitted(self, pairs: Pairs, keeper: Keeper) -> None:
+        """Hand pairs of this stretch to a keeper with variances refitted for each."""
+        laid = self.laid
+        for number, pattern in enumerate(self.patterns):
+            for at, place in enumerate(pattern.places):
+                own = np.isin(laid.numbers, pairs.marker[pairs.response == place])
+                if not own.any():
+                    continue
+                scanner = self._scanner_of(number, at, at + 1, True)
+                assert scanner is not None
+                numbers, samples = laid.numbers[own], laid.sample_ids[self._prepared(number).samples]
+                for block in laid.genotypes.select(own).blocks(samples):
+                    scanner.scan(block.values, numbers[block.markers], block.frequency, keeper)
+
+    def _prepared(self, number: int) -> Rows:
+        if self._rows is None or self._rows[0] != number:
+            self._rows = self._scanner = None  # let go of the old before more is made
+            self._rows = number, self._rows_of(self.patterns[number])
+        return self._rows[1]
+
+    def _rows_of(self, pattern: Pattern) -> Rows:
+        laid, nulls = self.laid, self.nulls
+        design, y = _at(laid.frame.design, pattern.rows), laid.y[np.ix_(pattern.rows, pattern.places)]
+        samples, persons = np.unique(laid.persons[pattern.rows], return_inverse=True)
+        moderator = None if laid.moderator is None else laid.moderator[pattern.rows]
+        if not self.engine.one_ratio:
+            return Rows(design, y, samples, persons, moderator, None)
+        panel = ScanRows.of(design, persons, samples.size, moderator, dtype=self.wanted.precision)
+        given = nulls.ratios(pattern.places)
+        traits = Traits.of(panel, y, reml=self.reml, ml=self.wanted.by_likelihood, given=given)
+        if given is not None:
+            for place, sigma in zip(pattern.places, traits.sigma(reml=self.reml), strict=True):
+                nulls.check_sigma(int(place), float(sigma))
+        return Rows(design, y, samples, persons, moderator, traits)
+
+    def _scanner_of(self, number: int, first: int, last: int, refit: bool) -> BlockScanner | None:
+        """Return what scans some responses of a pattern; None where they have no optimum without a marker."""
+        rows, key = self._prepared(number), (number, first, last, refit)
+        if self._scanner is None or self._scanner[0] != key:
+            places = self.patterns[number].places[first:last]
+            if rows.traits is None:
+                self._scanner = key, self._by_solver(rows, first, int(places[0]), refit)
+            else:
+                some, with_marker = rows.traits.only(np.arange(first, last)), refit and bool(rows.design.terms)
+                tests, size = self.wanted.tests, self.size
+                self._scanner = (
+                    key,
+                    Scanner(some, places, refit=with_marker, reml=self.reml, tests=tests, size=size),
+                )
+        return self._scanner[1]
+
+    def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> AnyScanner | None:
+        laid, nulls, wanted, method = self.laid, self.nulls, self.wanted, self.laid.call.method
+        nulls.make(wanted)
+        null, likely = nulls.point(place, method), nulls.point(place, "ML")
+        if FAILED in [point.status for point in (null, likely) if point is not None]:
+            self.failed[place] = "no optimum without a marker"
+            return None
+        scanner = AnyScanner(
+            rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
+            names=laid.frame.labels.parameters, persons=rows.persons, moderator=rows.moderator, number=place,
+            null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
+            given=laid.fixed, first_order=laid.call.first_order,
+        )  # fmt: skip
+        if nulls.given is not None and not refit:
+            nulls.check_sigma(place, scanner.null_sigma())
+        return scanner
+
+
+def _at(design: Design, rows: NumpyArray) -> Design:
+    return design.at_rows(rows)[0] if rows.size < int(design.n) else design
 
 
 def _varying(design: Design, y: NumpyArray) -> NumpyArray:
@@ -201,21 +256,17 @@ def _varying(design: Design, y: NumpyArray) -> NumpyArray:
     return np.asarray(np.sum(rest**2, axis=0) > PERFECT**2 * np.sum(weighted**2, axis=0))
 
 
-def _block(markers: int, samples: int) -> int:
-    """Return how many markers are read at once: a multiple of those that are worked on."""
-    size = block_size(markers)
-    return size * max(1, READ // (size * max(samples, 1)))
-
-
-def _scan_block(scanner: BlockScanner, block: Block, places: NumpyArray, keeper: Keeper) -> None:
+def _scan_block(scanner: BlockScanner, block: Block, numbers: NumpyArray, places: NumpyArray, keeper: Keeper) -> None:
+    """Test the usable markers of a block, whose ``numbers`` (s,) are those among all, and count the others."""
     usable = block.keep
     if usable.all():
-        scanner.scan(block.values, block.markers, block.frequency, keeper)
+        scanner.scan(block.values, numbers, block.frequency, keeper)
         return
-    scanner.scan(block.values[:, usable], block.markers[usable], block.frequency[usable], keeper)
+    scanner.scan(block.values[:, usable], numbers[usable], block.frequency[usable], keeper)
+    codes = np.array([WORDS.index(word) for word in block.status[~usable]])
+    keeper.tally.add(numbers[~usable], codes, places.size)
     if keeper.everything:
-        codes = np.array([WORDS.index(word) for word in block.status[~usable]])
         for place in places:
-            markers = block.markers[~usable]
+            markers = numbers[~usable]
             response = np.full(markers.size, place)
             keeper.add(Pairs.untested(response, markers, codes, block.frequency[~usable], scanner.columns))

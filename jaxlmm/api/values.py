@@ -11,6 +11,7 @@ import numpy as np
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula import ModelLabels
 from jaxlmm.model import Design, Natural
+from jaxlmm.model.natural import kind_of
 
 MARGIN = 1e-10
 """Correlations whose matrix has a smaller eigenvalue than minus this are those of no covariance."""
@@ -57,12 +58,11 @@ def check_apart(start: Mapping[str, float] | None, fixed: Mapping[str, float] | 
 
 def _check(option: str, name: str, value: Any) -> None:
     """Raise unless a value is in the range of its parameter, which the name tells."""
-    kind = name.split(": ")[-1].split("(")[0]
     expected, inside = {
         "sd": ("a standard deviation of 0 or more, in units of the response", lambda x: x >= 0.0),
         "corr": ("a correlation from -1 to 1", lambda x: abs(x) <= 1.0),
         "rho": ("a number between 0 and 1, without these", lambda x: 0.0 < x < 1.0),
-    }.get(kind, ("a number", lambda x: True))
+    }.get(kind_of(name), ("a number", lambda x: True))
     if name == "Residual: sd":
         expected, inside = "a standard deviation above 0, in units of the response", lambda x: x > 0.0
     real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)

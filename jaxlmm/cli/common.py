@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -39,24 +42,71 @@ def read(path: Path, what: str = "DATA") -> Any:
     return known[path.suffix](path)
 
 
-def stop(message: str, code: int) -> None:
+class Stop(typer.Exit):
+    """The end of a command, with what was wrong."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(code)
+        self.message = message
+
+
+def stop(message: str, code: int) -> NoReturn:
     """Say what is wrong, and end with an exit code."""
     typer.echo(f"jaxlmm: {message}", err=True)
-    raise typer.Exit(code)
-
-
-def check_out(out: Path | None, endings: tuple[str, ...], force: bool) -> None:
-    """Stop before any computing if the result cannot be written."""
-    if out is not None and out.suffix not in endings:
-        expected = " or ".join([", ".join(endings[:-1]), endings[-1]] if endings[1:] else endings)
-        stop(f"--out: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
-    if out is not None and out.exists() and not force:
-        stop(f"--out: {out} exists; give --force to overwrite it.", USAGE_ERROR)
+    raise Stop(message, code)
 
 
 @contextlib.contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn what is wrong with a model or its data into a message and an exit code."""
+def logged(path: Path | None, more: bool) -> Iterator[Callable[[str], None]]:
+    """Yield what says something on the terminal and in a log file, which ends with how the command ended.
+
+    ``more`` adds to a file that is there.
+    """
+    if path is None:
+        yield typer.echo
+        return
+    import jaxlmm
+
+    with path.open("a" if more else "w", encoding="utf-8") as file:
+
+        def note(text: str) -> None:
+            file.write(f"{text}\n")
+            file.flush()
+
+        def say(text: str) -> None:
+            typer.echo(text)
+            note(text)
+
+        note(f"jaxlmm {jaxlmm.__version__}, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+        note(f"jaxlmm {shlex.join(sys.argv[1:])}\n")
+        try:
+            yield say
+        except Stop as error:
+            note(f"\nStopped: {error.message} (exit code {error.exit_code})")
+            raise
+        except BaseException as error:
+            note(f"\nStopped: {type(error).__name__}: {error}")
+            raise
+        note(f"\nDone, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+
+
+def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, option: str = "--out") -> None:
+    """Stop before any computing if a file cannot be written; without ``endings`` it may have any."""
+    if out is not None and endings is not None and out.suffix not in endings:
+        expected = " or ".join([", ".join(endings[:-1]), endings[-1]] if endings[1:] else endings)
+        stop(f"{option}: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
+    if out is not None and out.exists() and not force:
+        stop(f"{option}: {out} exists; give --force to overwrite it.", USAGE_ERROR)
+    if out is not None and not out.parent.is_dir():
+        stop(f"{option}: the folder {out.parent} does not exist.", USAGE_ERROR)
+
+
+@contextlib.contextmanager
+def exit_codes(interrupted: str = "nothing was written") -> Iterator[None]:
+    """Turn what is wrong with a model or its data into a message and an exit code.
+
+    ``interrupted`` says what there is after an interruption.
+    """
     import jaxlmm as lmm
 
     try:
@@ -66,4 +116,4 @@ def exit_codes() -> Iterator[None]:
     except lmm.JaxlmmError as error:
         stop(str(error), DATA_ERROR)
     except KeyboardInterrupt:
-        stop("interrupted; nothing was written.", INTERRUPTED)
+        stop(f"interrupted; {interrupted}.", INTERRUPTED)

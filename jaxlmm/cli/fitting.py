@@ -29,6 +29,13 @@ Criterion = Annotated[Method, typer.Option(help="The criterion.", case_sensitive
 Weights = Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")]
 Offset = Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")]
 Residual = Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")]
+Start = Annotated[
+    list[str] | None, typer.Option(help="NAME=VALUE, where a variance parameter starts, by its name here. Repeatable.")
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=VALUE, a variance parameter that is held, e.g. 'Residual: sd=1'. Repeatable."),
+]
 Solver = Annotated[str, typer.Option(help="auto, moments, blocked, spectral or dense.")]
 Responses = Annotated[
     list[str] | None,
@@ -64,6 +71,8 @@ def fit(
     offset: Offset = None,
     kinship: Kinship = None,
     residual: Residual = None,
+    start: Start = None,
+    fixed: Fixed = None,
     solver: Solver = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     force: Force = False,
@@ -82,6 +91,8 @@ def fit(
             offset=offset,
             kinship=matrices(kinship or [], frame),
             residual=residual,
+            start=values_of("--start", start or []),
+            fixed=values_of("--fixed", fixed or []),
             solver=solver,
         )
     typer.echo(str(result.summary()))
@@ -100,6 +111,8 @@ def fit_many(
     offset: Offset = None,
     kinship: Kinship = None,
     residual: Residual = None,
+    start: Start = None,
+    fixed: Fixed = None,
     solver: Solver = "auto",
     progress: Progress = None,
     out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
@@ -122,6 +135,8 @@ def fit_many(
             offset=offset,
             kinship=matrices(kinship or [], frame),
             residual=residual,
+            start=values_of("--start", start or []),
+            fixed=values_of("--fixed", fixed or []),
             solver=solver,
         )
     typer.echo(str(many))
@@ -148,6 +163,28 @@ def responses_of(arguments: list[str], data: Any) -> Any:
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
     return read(Path(files[0])) if files else arguments or None
+
+
+def values_of(option: str, arguments: list[str]) -> dict[str, float]:
+    """Return values of variance parameters by name, from ``NAME=VALUE`` with a name that may hold another sign.
+
+    >>> values_of("--fixed", ["Residual: sd=1", "g: sd(I(x == 2))=0.5"])
+    {'Residual: sd': 1.0, 'g: sd(I(x == 2))': 0.5}
+    """
+    found: dict[str, float] = {}
+    for argument in arguments:
+        name, _, value = argument.rpartition("=")
+        name = name.strip()
+        try:
+            number = float(value)
+        except ValueError:
+            name = ""
+        if not name:
+            stop(f"{option}: expected NAME=VALUE such as 'Residual: sd=1', got {argument!r}.", USAGE_ERROR)
+        if name in found:
+            stop(f"{option}: expected each parameter once, got {name!r} twice.", USAGE_ERROR)
+        found[name] = number
+    return found
 
 
 @app.command()

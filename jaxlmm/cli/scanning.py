@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, read, stop
+from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, logged, read, stop
 from jaxlmm.cli.fitting import (
     Criterion,
     Data,
@@ -16,12 +19,15 @@ from jaxlmm.cli.fitting import (
     Method,
     Offset,
     Progress,
+    Residual,
     Responses,
     RightSide,
+    Solver,
     Weights,
     responses_of,
 )
 from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.samples import chosen, id_column, with_covariates
 
 SHOWN = 10
 """Rows that are printed."""
@@ -67,6 +73,7 @@ def scan(
     responses: Responses = None,
     id: Id = None,
     kinship: Kinship = None,
+    loco: Annotated[bool, typer.Option("--loco", help="--kinship auto without the marker's own chromosome.")] = False,
     variances: Annotated[Variances, typer.Option(help="Refitted for each marker, or those without one.")] = (
         Variances.refit
     ),
@@ -83,52 +90,127 @@ def scan(
     method: Criterion = Method.REML,
     weights: Weights = None,
     offset: Offset = None,
+    residual: Residual = None,
+    solver: Solver = "auto",
+    null: Annotated[
+        Path | None,
+        typer.Option(help="Fits without a marker: a file of FitMany.save, or an earlier scan's folder."),
+    ] = None,
+    covariates: Annotated[
+        Path | None, typer.Option(help="A file by sample (--id, or IID); its columns become fixed effects.")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="A file with a sample (or family and sample) in each line.")] = None,
+    remove: Annotated[Path | None, typer.Option(help="A file of samples to leave out.")] = None,
     progress: Progress = None,
     plot: Annotated[Path | None, typer.Option(help="Save a Manhattan plot to this .png, .pdf or .svg file.")] = None,
-    style: Annotated[Style, typer.Option(help="Columns of --out.")] = Style.tidy,
-    out: Annotated[Path | None, typer.Option(help="Write all tests to this .tsv or .tsv.gz file.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Write what is printed to this file too.")] = None,
+    style: Annotated[Style, typer.Option(help="Columns of a file --out.")] = Style.tidy,
+    out: Annotated[
+        Path | None, typer.Option(help="Write all tests to this folder, in parts, or to this .tsv or .tsv.gz file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted scan in --out.")] = False,
     force: Force = False,
 ) -> None:
     """Test every marker of a genotype file for one or many responses; --kinship auto makes the matrix from them."""
-    check_out(out, (".tsv", ".gz"), force)
-    check_out(plot, (".png", ".pdf", ".svg"), force)
+    folder = _folder(out, style, resume, force)
+    check_out(None if folder else out, (".tsv", ".gz"), force)
+    check_out(plot, (".png", ".pdf", ".svg"), force or resume, "--plot")
+    check_out(log, None, force or resume, "--log")
     if kinship and "auto" in kinship and len(kinship) > 1:
         stop("--kinship: expected auto alone or GROUP=FILE, got both.", USAGE_ERROR)
     import jaxlmm as lmm
 
-    frame = read(data)
-    auto = kinship == ["auto"]
-    with exit_codes():
-        chosen = lmm.genetics.genotypes(
+    there = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
+    with logged(log, resume) as say, exit_codes(there):
+        frame = read(data)
+        auto = kinship == ["auto"]
+        if covariates or keep or remove:
+            option = "--covariates" if covariates else "--keep" if keep else "--remove"
+            column = id_column(id, formula, kinship or [], frame, option)
+            frame, said = chosen(frame, column, keep, remove)
+            if covariates:
+                frame, formula, names = with_covariates(frame, formula, covariates, column)
+                said.append(f"--covariates {covariates}: {', '.join(names)}")
+            say("\n".join(said))
+        fits = None if null is None else _null(null)
+        markers = lmm.genetics.genotypes(
             genotypes, coding=coding.value, maf=maf, missing=missing, chromosome=chromosome or None, extract=extract
         )
-        hits = lmm.scan(
-            formula,
-            frame,
-            genotypes=chosen,
-            responses=responses_of(responses or [], frame),
-            id=id,
-            kinship="auto" if auto else matrices(kinship or [], frame),
-            variances=variances.value,
-            tests=[test.value for test in tests or [Test.wald]],
-            interaction=interaction,
-            p_max=p_max,
-            top=top,
-            best=best,
-            progress=progress,
-            method=method.value,
-            weights=weights,
-            offset=offset,
-        )
-        typer.echo(str(hits))
+        with _set_aside(folder, force):
+            hits = lmm.scan(
+                formula,
+                frame,
+                genotypes=markers,
+                responses=responses_of(responses or [], frame),
+                id=id,
+                kinship="auto" if auto else matrices(kinship or [], frame),
+                loco=loco,
+                variances=variances.value,
+                tests=[test.value for test in tests or [Test.wald]],
+                interaction=interaction,
+                p_max=p_max,
+                top=top,
+                best=best,
+                progress=progress,
+                method=method.value,
+                weights=weights,
+                offset=offset,
+                residual=residual,
+                solver=solver,
+                null=fits,
+                out=folder,
+                resume=resume,
+            )
+        say(str(hits))
         columns = ["response", "chromosome", "position", "variant", "estimate", "std_error", "status"]
         head = hits.top(SHOWN)
         shown = [*columns[:-1], *(str(name) for name in head if str(name).startswith("p_value")), columns[-1]]
-        typer.echo(f"\nThe smallest p-values:\n{head[shown].to_string(index=False)}")
+        say(f"\nThe smallest p-values:\n{head[shown].to_string(index=False)}")
         if out is not None:
-            hits.to_tsv(out, style=style.value)
-            typer.echo(f"\nThe tests are in {out}.")
+            if folder is None:
+                hits.to_tsv(out, style=style.value)
+            say(f"\nThe tests are in {out}.")
         if plot is not None:
             figure: Any = lmm.plot.manhattan(hits, hits.responses[0]).figure
             figure.savefig(plot, dpi=150)
-            typer.echo(f"The Manhattan plot of {hits.responses[0]} is in {plot}.")
+            say(f"The Manhattan plot of {hits.responses[0]} is in {plot}.")
+
+
+def _folder(out: Path | None, style: Style, resume: bool, force: bool) -> Path | None:
+    """Return the folder that is to be written, if it is one."""
+    folder = out if out is not None and (not out.suffix or out.is_dir()) else None
+    if resume and (folder is None or force):
+        stop("--resume: expected --out with the folder to go on with, and no --force.", USAGE_ERROR)
+    if folder is not None and style is not Style.tidy:
+        stop(f"--style: expected --out with a .tsv or .tsv.gz file, got the folder {folder}.", USAGE_ERROR)
+    return folder
+
+
+@contextlib.contextmanager
+def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
+    """Make place for a scan; the one that was there comes back if nothing is written, and nothing else is touched."""
+    if folder is None or not force or not folder.is_dir() or not any(folder.iterdir()):
+        yield
+        return
+    from jaxlmm.results.scan_folder import read_manifest
+
+    read_manifest(folder)
+    aside = folder.rename(folder.with_name(f".{folder.name}.old"))
+    try:
+        yield
+    except BaseException:
+        if not folder.exists():
+            aside.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _null(path: Path) -> Any:
+    """Return the fits without a marker of a file or of a scan's folder."""
+    import jaxlmm as lmm
+
+    if not path.exists():
+        stop(f"--null: {path} does not exist.", DATA_ERROR)
+    found = lmm.load(path)
+    return found.null if isinstance(found, lmm.Scan) else found

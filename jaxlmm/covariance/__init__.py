@@ -3,8 +3,9 @@
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.custom import Custom
 from jaxlmm.covariance.diagonal import Diagonal
+from jaxlmm.covariance.field import Field
 from jaxlmm.covariance.ou import OU
 from jaxlmm.covariance.pinned import Pinned
 from jaxlmm.covariance.unstructured import Unstructured
 
-__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Pinned", "Unstructured"]
+__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Field", "Pinned", "Unstructured"]

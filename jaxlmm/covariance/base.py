@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._struct import Struct
+from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.natural import inverted
 from jaxlmm.rotations import singular_vectors
@@ -63,8 +64,15 @@ class AbstractCovariance(Struct, abc.ABC):
 
     A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put decides what it acts on; the
     class does not know. ``covariance=`` puts it within the columns of a random term; a tag puts a built-in one
-    there, along positions, or (``residual=``) among the residuals. Hyper-parameters are plain annotated fields; those
-    that change the shape of the program are declared with ``static``.
+    there, along positions, or (``residual=``) among the residuals; ``kinship=`` puts one with ``coords`` across the
+    levels of a group. Hyper-parameters are plain annotated fields; those that change the shape of the program are
+    declared with ``static``.
+
+    Parameters
+    ----------
+    coords
+        For ``kinship={group: structure}``: where each level of the group is, a frame with the levels' labels as index
+        and a column for each coordinate (or a series); every structure takes it, by name.
 
     Examples
     --------
@@ -88,6 +96,14 @@ class AbstractCovariance(Struct, abc.ABC):
     >>> fit.variance()["estimate"].round(3).tolist()[:3]
     [6.465, 6.465, 6.465]
     """
+
+    coords: Any = static(default=None, kw_only=True)
+
+    def without_coords(self) -> Self:
+        """Return the structure as a model takes it: coordinates stand in the model's terms."""
+        bare = copy.copy(self)
+        object.__setattr__(bare, "coords", None)
+        return bare
 
     @abc.abstractmethod
     def n_params(self, q: int) -> int:
@@ -143,13 +159,13 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return the same point ``theta`` (k,) in the ``frame`` (q, q) in which it is best minimised from there."""
         return theta, frame
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 
         Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
         Here: a parameter at which zero makes the covariance singular. If it vanishes altogether, all are held.
+        ``coords`` (q, d) are those of the columns, or of a few positions.
         """
-        coords = jnp.arange(root.shape[0], dtype=theta.dtype)[:, None]
         number = np.arange(theta.size)
         _, before = singular_vectors(self.cholesky(theta, coords))
         vanishing, singular = [], []

@@ -68,7 +68,7 @@ class Pivoted(PairChart):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return ((0, SD_NODES), (1, SD_NODES))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
         rest = 1 - self.first
         singular = (theta.at[rest].set(0.0), frame, (np.arange(3) == rest) * (rest + 1), abs(theta[rest]) < NEARLY_ZERO)
         return Placements.of([singular, (theta, frame, np.zeros(3), np.True_)])
@@ -103,7 +103,7 @@ class Angle(PairChart):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return ((2, ANGLES),)
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
         whole = theta.at[2].set(jnp.sign(jnp.sin(theta[2])) * np.pi / 2)
         near = jnp.abs(jnp.cos(theta[2])) < NEARLY_ZERO
         itself = (theta, frame, np.zeros(3), np.True_)
@@ -143,8 +143,8 @@ class Correlated(PairChart):
         nodes = SD_NODES ** (1.0 / self.power)
         return ((0, nodes), (1, nodes))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
-        found = Diagonal().placements(theta[:2] ** self.power, frame, root)
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+        found = Diagonal().placements(theta[:2] ** self.power, frame, root, coords)
         point = jnp.where(found.held != 0, 0.0, theta[None, :2])
         third = jnp.zeros((len(point), 1), theta.dtype)
         return found._replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ class Custom(AbstractCovariance):
         The number of parameters k.
     returns
         ``"covariance"`` or ``"factor"``.
+    coords
+        For ``kinship={group: structure}``: where the levels are, a frame with their labels as index.
 
     Examples
     --------
@@ -45,16 +48,19 @@ class Custom(AbstractCovariance):
         n_params: int,
         *,
         returns: str = "covariance",
+        coords: Any = None,
     ) -> None:
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "count", n_params)
         object.__setattr__(self, "returns", choose("returns", returns, ("covariance", "factor")))
+        object.__setattr__(self, "coords", coords)
 
     def check(self, theta: NumpyArray, coords: NumpyArray) -> None:
         matrix = np.asarray(self.function(jnp.asarray(theta), jnp.asarray(coords)))
         if self.returns == "covariance" and not np.allclose(matrix, matrix.T, rtol=1e-8, atol=1e-12):
             raise OptionError(
-                f"Custom: expected a symmetric covariance matrix, got {matrix.tolist()} at theta = {theta}."
+                f"Custom: expected a symmetric covariance matrix, got {matrix.tolist()} at "
+                f"theta = {theta.tolist()} and coords = {coords.tolist()}."
             )
 
     def n_params(self, q: int) -> int:

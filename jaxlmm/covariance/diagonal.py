@@ -37,7 +37,7 @@ class Diagonal(AbstractCovariance):
     def frame(self, root: NumpyArray) -> NumpyArray:
         return np.diag(1.0 / np.linalg.norm(root, axis=0))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
         order = jnp.argsort(jnp.abs(theta))
         rank = jnp.argsort(order)  # of each parameter, from the smallest
         found = []

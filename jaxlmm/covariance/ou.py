@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements
+from jaxlmm.errors import OptionError
 
 
 class OU(AbstractCovariance):
@@ -28,6 +29,13 @@ class OU(AbstractCovariance):
 
     def n_params(self, q: int) -> int:
         return 2
+
+    def check(self, theta: NumpyArray, coords: NumpyArray) -> None:
+        if coords.shape[1] != 1:
+            raise OptionError(
+                f"OU: expected one coordinate, got {coords.shape[1]}; one in the plane is a structure of one's own "
+                "(lmm.covariance.Custom)."
+            )
 
     def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
         order = jnp.argsort(coords[:, 0])
@@ -50,7 +58,7 @@ class OU(AbstractCovariance):
         rates = self.start(coords)[1] + np.log([0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0, 12.0])
         return ((0, SD_NODES), (1, rates))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
         zero = (theta.at[0].set(0.0), frame, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
         return Placements.of([zero, (theta, frame, np.zeros(2), np.True_)])
 

@@ -89,13 +89,13 @@ class Pinned(AbstractCovariance):
     def frame(self, root: NumpyArray) -> NumpyArray:
         return self.structure.frame(root)
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
         """Return those of the structure in which nothing that is held changes."""
         if not self.free:
             return Placements.of([(theta, frame, np.zeros(0), np.True_)])
         free = np.array(self.free)
         count = self.values.shape[0]
-        found = self.structure.placements(jnp.ones(count, theta.dtype).at[free].set(theta), frame, root)
+        found = self.structure.placements(jnp.ones(count, theta.dtype).at[free].set(theta), frame, root, coords)
         number = np.zeros(count + 1, np.int32)
         number[free + 1] = 1 + np.arange(free.size)
         held = found.held[:, free]

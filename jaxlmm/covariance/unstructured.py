@@ -67,7 +67,7 @@ class Unstructured(AbstractCovariance):
         vectors, sd = singular_vectors(jnp.zeros(frame.shape, theta.dtype).at[rows, columns].set(theta))
         return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), frame @ vectors
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array) -> Placements:
+    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
         q = frame.shape[0]
         rows, columns = lower_indices(q)
         vectors, sd = singular_vectors(jnp.zeros((q, q), theta.dtype).at[rows, columns].set(theta))

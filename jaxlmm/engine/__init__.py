@@ -11,13 +11,17 @@ from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import Rows as ScanRows
 from jaxlmm.engine.scan_panel import has_one_ratio
 from jaxlmm.engine.scan_run import Scanner, block_size
-from jaxlmm.engine.scan_traits import Traits
+from jaxlmm.engine.scan_tally import CODES, UNSEEN, Tally
+from jaxlmm.engine.scan_traits import Given, Traits
 from jaxlmm.engine.single import Solution, solve_single
 
 __all__ = [
+    "CODES",
+    "UNSEEN",
     "AnyScanner",
     "Estimate",
     "Found",
+    "Given",
     "Keeper",
     "NullPoint",
     "Optima",
@@ -26,6 +30,7 @@ __all__ = [
     "ScanRows",
     "Scanner",
     "Solution",
+    "Tally",
     "Traits",
     "block_size",
     "estimate",

@@ -23,6 +23,8 @@ from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import normal_equations
 from jaxlmm.model.design import Design
+from jaxlmm.model.natural import Natural
+from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
 AT_ONCE = 64
@@ -45,7 +47,7 @@ class AnyScanner:
     ----------
     design, y
         The rows of the response, and the response (n,) on them.
-    solver, method, names
+    solver, method, names, first_order
         As in :func:`jaxlmm.engine.many.solve_many`.
     persons
         ``(n,)`` which sample each row is of.
@@ -57,6 +59,9 @@ class AnyScanner:
         Its optimum without a marker by ``method`` and by ML, where they are needed.
     refit
         Whether the variances are refitted for every marker.
+    given
+        Natural parameters that are fixed. Where a standard deviation is, the residual's is not estimated with each
+        marker: it is fixed too, or that of the null.
     """
 
     def __init__(
@@ -74,11 +79,14 @@ class AnyScanner:
         likely: NullPoint | None,
         refit: bool,
         tests: Sequence[str],
+        given: Natural | None = None,
+        first_order: AbstractMinimiser | None = None,
     ) -> None:
+        self.given, self.first_order = given, first_order
         self.names, self.persons, self.number, self.refit, self.tests = names, persons, number, refit, tuple(tests)
         self.null, self.likely = null, likely
         built = SOLVERS[solver].build(design)
-        self.likelihood = jax.device_put(Likelihood.of(design, built, method))
+        self.likelihood = jax.device_put(Likelihood.of(design, built, method, given))
         self.by_ml = self.likelihood.replace(method="ML")
         n = self.n = int(design.n)
         weight = np.asarray(design.root_weight)[:n]
@@ -101,8 +109,9 @@ class AnyScanner:
             columns = np.zeros((self.columns, self.y.size, AT_ONCE))
             for own, scale in zip(columns, self.scales, strict=True):
                 own[: self.n, : g.shape[1]] = scale[:, None] * g
-            keeper.add(self._tested(columns, markers[some], frequency[some]))
-            keeper.n_pairs += g.shape[1]
+            pairs = self._tested(columns, markers[some], frequency[some])
+            keeper.tally.add(pairs.marker, pairs.status)
+            keeper.add(pairs)
 
     def _tested(self, columns: NumpyArray, markers: NumpyArray, frequency: NumpyArray) -> Pairs:
         s, none = markers.size, np.full(markers.size, np.nan)
@@ -118,24 +127,34 @@ class AnyScanner:
             statistic = (estimate / std_error) ** 2
         else:
             assert self.null is not None
-            sums = self._sums(self.null, columns, s)
-            estimate, std_error, statistic, joint = wald(*sums, self.count)
+            a, b, squares, variance = self._sums(self.null, columns, s)
+            estimate, std_error, statistic, joint = wald(a, b, squares, self.count, variance)
             status = np.full(s, self.null.status)
         if self.likely is not None:
-            a, b, squares = self._sums(self.likely, columns, s)
+            a, b, squares, variance = self._sums(self.likely, columns, s)
             explained = solved(a, b)[2]
-            score = self.n * explained / (self.columns * squares)
-            lrt = lrt if self.refit else self.n * -np.log1p(-explained / squares)
+            score = explained / (self.columns * (squares / self.n if variance is None else variance))
+            at_null = self.n * -np.log1p(-explained / squares) if variance is None else explained / variance
+            lrt = lrt if self.refit else at_null
         pairs = Pairs(
             np.full(s, self.number), markers, np.where(collinear, NOT_TESTED, status).astype(np.int8),
             np.full(s, self.degrees), frequency, none, none, estimate, std_error, statistic, joint, lrt, score,
         )  # fmt: skip
         return pairs.blanked(collinear)
 
-    def _sums(self, null: NullPoint, columns: NumpyArray, s: int) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
-        found = sums_at(self.likelihood, null.theta, null.frames, self.y, columns)
+    def null_sigma(self) -> float:
+        """Return the residual's standard deviation at the variance ratios of the null point."""
+        assert self.null is not None
+        nothing = np.zeros((self.columns, self.y.size, AT_ONCE))
+        squares = self._sums(self.null, nothing, 1)[2]
+        return float(np.sqrt(squares[0] / (self.count + (self.columns if self.count < self.n else 0))))
+
+    def _sums(
+        self, null: NullPoint, columns: NumpyArray, s: int
+    ) -> tuple[NumpyArray, NumpyArray, NumpyArray, float | None]:
+        *found, sigma = sums_at(self.likelihood, null.theta, null.frames, self.y, columns)
         a, b, squares = (np.asarray(part) for part in found)
-        return a[:, :s], b[:, :, :s], np.broadcast_to(squares, s)
+        return a[:, :s], b[:, :, :s], np.broadcast_to(squares, s), None if sigma is None else float(sigma) ** 2
 
     def _fitted(self, likelihood: Likelihood, on_basis: NumpyArray, triangle: NumpyArray, s: int) -> Any:
         """Fit the response with each of s markers; return estimates, their errors, the joint F, status and deviance."""
@@ -148,8 +167,8 @@ class AnyScanner:
         filled = np.resize(np.flatnonzero(good), AT_ONCE)
         responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
         problems = Problems(likelihood, responses, self.units, own, AT_ONCE)
-        optima = solve(problems)
-        found = known(problems, optima, self.names)
+        optima = solve(problems, self.first_order)
+        found = known(problems, optima, self.names, self.given)
         count = int(good.sum())
         beta = np.asarray(found.examination.beta)[:count, -c:]
         vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
@@ -189,14 +208,19 @@ def off_basis(likelihood: Likelihood, columns: Array) -> tuple[jax.Array, jax.Ar
 @program()
 def sums_at(
     likelihood: Likelihood, theta: Array, frames: Sequence[Array], y: Array, columns: Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return ``gᵀPy`` (c, s), ``gᵀPg`` (c, c, s) and ``yᵀPy`` () of columns (c, N, s) at ``theta`` (k,)."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """Return ``gᵀPy`` (c, s), ``gᵀPg`` (c, c, s) and ``yᵀPy`` () of columns (c, N, s) at ``theta`` (k,).
+
+    Last sigma () in response units, or None where it is profiled out.
+    """
     solver, basis = likelihood.solver, jnp.asarray(likelihood.design.basis)
     p, c = basis.shape[1], columns.shape[0]
     _, scale, rest = likelihood.residuals(jnp.asarray(y)[:, None])
     columns = jnp.asarray(columns) - basis @ (basis.T @ jnp.asarray(columns))
     beside = jnp.concatenate([basis, rest * scale[None]], axis=1)
-    factor = solver.factor(likelihood.layout.factors(jnp.asarray(theta), [jnp.asarray(frame) for frame in frames]))
+    layout = likelihood.layout.in_unit(scale[0])
+    factors = layout.factors(jnp.asarray(theta), [jnp.asarray(frame) for frame in frames])
+    factor = solver.factor(factors)
     pair = solver.pair(beside, beside)
     inner = solver.inner(factor, pair)
     vcov = normal_equations(inner[:p, :p], inner[:p, p])[0] if p else jnp.zeros((0, 0))
@@ -217,7 +241,8 @@ def sums_at(
         both = 0.5 * (of(columns[0] + columns[1])[1] - b[0] - b[1])
         matrix = [[b[0], both], [both, b[1]]]
     squares = inner[p, p] - inner[p, :p] @ vcov @ inner[:p, p]
-    return jnp.stack(a), jnp.stack([jnp.stack(row) for row in matrix]), squares
+    sigma = None if factors.sigma is None else factors.sigma * scale[0]
+    return jnp.stack(a), jnp.stack([jnp.stack(row) for row in matrix]), squares, sigma
 
 
 @program()

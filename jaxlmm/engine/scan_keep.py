@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.engine.scan_tally import Tally
 from jaxlmm.engine.scan_tests import f_beyond, log10_tail_chi2, log10_tail_f
 
 
@@ -79,18 +80,23 @@ class Keeper:
         By which pairs are judged.
     p_max, top, best
         The largest p-value; how many pairs with the smallest p-values; whether only each response's best marker.
+
+    Attributes
+    ----------
+    tally
+        Of all pairs, also those that are not kept: whoever hands pairs over counts them.
     """
 
     def __init__(self, test: str, p_max: float | None, top: int | None, best: bool) -> None:
         self.test, self.top, self.best = test, top, best
         self.lowest = -np.inf if p_max is None else -np.log10(p_max)
         self.parts: list[Pairs] = []
-        self.n_pairs = 0
+        self.tally = Tally()
 
     @property
     def everything(self) -> bool:
         """Whether nothing is left out."""
-        return not self.best and self.top is None and self.lowest == -np.inf
+        return not self.best and self.top is None and bool(self.lowest == -np.inf)
 
     def limits(self, columns: int, degrees: NumpyArray) -> NumpyArray:
         """Return the least statistic (m,) that can be kept, by the residual degrees of freedom (m,)."""

@@ -74,13 +74,17 @@ class Scanner:
             collinear = np.logical_not(np.asarray(left)[: some.size] > COLLINEAR)
             if self.refit:
                 for t in range(self.numbers.size):
-                    keeper.add(self._refitted(t, some, share, centred, kept, collinear))
+                    pairs = self._refitted(t, some, share, centred, kept, collinear)
+                    keeper.tally.add(some, pairs.status)
+                    keeper.add(pairs)
             else:
+                keeper.tally.add(some[collinear], np.full(int(collinear.sum()), NOT_TESTED), self.numbers.size)
+                for code, count in zip(*np.unique(self.traits.wald.status, return_counts=True), strict=True):
+                    keeper.tally.add(some[~collinear], np.full(int((~collinear).sum()), code), int(count))
                 step = max(AT_ONCE // self.size, 1)
                 for first in range(0, self.numbers.size, step):
                     chosen = np.arange(first, min(first + step, self.numbers.size))
                     self._fixed(chosen, some, share, centred, kept, collinear, keeper)
-            keeper.n_pairs += int(some.size - collinear.sum()) * self.numbers.size
 
     # ---- refitted for every marker ---------------------------------------------------------------------------
 

@@ -31,15 +31,18 @@ def solved(a: NumpyArray, b: NumpyArray) -> tuple[NumpyArray, NumpyArray, NumpyA
     return effect, np.stack([b[1, 1], b[0, 0]]) / determinant, np.sum(a * effect, axis=0)
 
 
-def wald(a: NumpyArray, b: NumpyArray, squares: NumpyArray, count: NumpyArray | float) -> Wald:
+def wald(
+    a: NumpyArray, b: NumpyArray, squares: NumpyArray, count: NumpyArray | float, variance: float | None = None
+) -> Wald:
     """Return Wald tests of c columns: sums ``a`` (c, ...), ``b`` (c, c, ...), ``squares`` (...) at the variance ratio.
 
-    ``count`` is the number of observations that the residual variance is divided by: n − p − c, or n for ML.
+    ``count`` is the number of observations that the residual variance is divided by: n − p − c, or n for ML; unless the
+    ``variance`` is given.
     """
     effect, inverse, explained = solved(a, b)
-    variance = (squares - explained) / count
-    std_error = np.sqrt(variance * inverse)
-    return Wald(effect, std_error, (effect / std_error) ** 2, explained / (len(a) * variance))
+    spread = (squares - explained) / count if variance is None else variance
+    std_error = np.sqrt(spread * inverse)
+    return Wald(effect, std_error, (effect / std_error) ** 2, explained / (len(a) * spread))
 
 
 def log10_tail_f(statistic: NumpyArray, numerator: int, denominator: NumpyArray | float) -> NumpyArray:

@@ -29,6 +29,13 @@ class Null(NamedTuple):
     mixing: NumpyArray
 
 
+class Given(NamedTuple):
+    """Null optima that are known already: ``ratio`` λ and ``status`` (m,)."""
+
+    ratio: NumpyArray
+    status: NumpyArray
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Traits:
     """m responses in the basis of ``rows``.
@@ -46,8 +53,11 @@ class Traits:
     likelihood: Null
 
     @classmethod
-    def of(cls, rows: Rows, y: NumpyArray, *, reml: bool, ml: bool = True) -> Self:
-        """Rotate responses ``y`` (n, m) and find their null optima; without ``ml`` those by ML take no extra work."""
+    def of(cls, rows: Rows, y: NumpyArray, *, reml: bool, ml: bool = True, given: Given | None = None) -> Self:
+        """Rotate responses ``y`` (n, m) and find their null optima; without ``ml`` those by ML take no extra work.
+
+        Of the criterion of the estimates, optima that are ``given`` are taken as they are.
+        """
         basis, rotated = rows.basis, rows.rotated(y)
         of_kept = basis.kept.T @ rotated**2
         estimated = likely = jax.device_put(Criterion.of(basis, reml=reml))
@@ -56,6 +66,8 @@ class Traits:
             found = jax.tree.map(np.asarray, null_optima(criterion, *_squares(criterion, of_kept)))
             status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
             own = np.exp(found.log_ratio)
+            if given is not None and criterion is estimated:
+                own, status = given
             if rows.linear:
                 own, status = np.zeros(y.shape[1]), np.full(y.shape[1], INTERIOR)
             mixing = basis.mixing_at(own)
@@ -66,6 +78,13 @@ class Traits:
             likely = jax.device_put(Criterion.of(basis, reml=False))
             likelihood = null(likely)
         return cls(rows, rotated, of_kept, estimated, likely, wald, likelihood)
+
+    def sigma(self, *, reml: bool) -> NumpyArray:
+        """Return the residual's standard deviation (m,) at the null optima of the criterion of the estimates."""
+        basis, null = self.rows.basis, self.wald
+        with np.errstate(over="ignore"):
+            squares = null.squares / (1.0 + null.ratio * basis.mean)
+        return np.asarray(np.sqrt(squares / (basis.degrees if reml else basis.n)))
 
     def only(self, chosen: NumpyArray) -> Self:
         """Return some of the responses."""

@@ -15,6 +15,9 @@ from jaxlmm.likelihood import Likelihood, Response
 ZERO_COSTS = 1e-9
 """A parameter is set to exactly zero when that raises the deviance by no more than this and rounding."""
 
+FEW = 4
+"""Positions at which a structure is asked whether a parameter at zero makes it vanish, or singular."""
+
 
 class Settled(NamedTuple):
     """``theta`` (k,) in ``frames`` (q, q) with zeros that are exact.
@@ -38,7 +41,9 @@ def settled(
     layout, held = likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
     allowed = value + ZERO_COSTS + 1e-12 * (jnp.abs(value) + response.count)
     for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
-        options = structure.placements(theta[place], frames[t], jnp.asarray(layout.roots[t]))
+        coords = jnp.asarray(layout.coords[t])
+        few = coords[0, :FEW] if coords.ndim == 3 else coords
+        options = structure.placements(theta[place], frames[t], jnp.asarray(layout.roots[t]), few)
         choice = _first_good(likelihood, response, _Trials(theta, frames, options, t, place), allowed)
         theta, frames = _Trials(theta, frames, options, t, place).at(choice)
         blocks = options.held[choice]

@@ -23,13 +23,16 @@ from jaxlmm.formula.checks import (
     finite_or_raise,
 )
 from jaxlmm.formula.columns import as_arithmetic, model_columns, used_variables
+from jaxlmm.formula.coordinates import Located
 from jaxlmm.formula.encoding import Encoding
+from jaxlmm.formula.ids import named_like
 from jaxlmm.formula.kinship import Known, known_matrices, repeated
 from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
-from jaxlmm.formula.terms import STRUCTURES, TermBuilder, structures_of
+from jaxlmm.formula.structures import STRUCTURES, structures_of
+from jaxlmm.formula.terms import TermBuilder
 from jaxlmm.formula.tokens import Token, join
 from jaxlmm.formula.variables import plain_dtypes
 from jaxlmm.model.basis import independent_basis
@@ -45,7 +48,8 @@ class ModelFrame:
 
     ``labels`` hold no row; ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are kept; ``index`` labels
     the n rows, those of the data that are ``used`` (rows,); ``levels`` are those of each group, the residual's too, in
-    the order of the design's groupings; ``known`` are the known matrices of those groups that have one.
+    the order of the design's groupings; ``known`` are the known matrices of those groups that have one, or the
+    structures with coordinates, whose levels are one level of the design's grouping.
     """
 
     labels: ModelLabels
@@ -56,8 +60,16 @@ class ModelFrame:
     weights: NumpyArray
     offset: NumpyArray
     levels: dict[str, Levels]
-    known: Mapping[str, Known]
+    known: Mapping[str, Known | Located]
     design: Design
+
+    def by_level(self, number: int, effects: NumpyArray) -> NumpyArray:
+        """Return what a program found for the effects of a term (..., L, q), levels × columns of its labels."""
+        group = self.labels.terms[number].group
+        known = self.known.get(group)
+        if isinstance(known, Located):
+            return np.asarray(effects)[..., 0, known.positions][..., None]
+        return np.asarray(effects)[..., : len(self.levels[group].labels), :]
 
     @property
     def n_dropped(self) -> int:
@@ -107,16 +119,11 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     across = {one.name: one for several in known.values() for one in several}
     levels = {name: levels[group] for group in levels for name in names[group]}
     padded, places = bucket(n, SMALLEST_ROWS), {name: place for place, name in enumerate(levels)}
-    groupings = tuple(
-        Grouping(
-            pad(level.codes, padded), np.int64(len(level.labels)), across[name].relation if name in across else None
-        )
-        for name, level in levels.items()
-    )
+    groupings = tuple(_grouping(level, across.get(name), padded) for name, level in levels.items())
 
     builder = TermBuilder(data, root_weight, padded, set())
     built = [
-        builder.build(bar, structure, levels[name], name, places[name], name in across)
+        builder.build(bar, structure, levels[name], name, places[name], across.get(name))
         for bar, structure in zip(parsed.bars, structures_of(parsed.bars, options.covariance), strict=True)
         for name in names[bar.group_name]
     ]
@@ -125,7 +132,10 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         group = names[residual_bar.group_name][0]
         plain = TermBuilder(data, np.ones(n), padded, set())
         structure = STRUCTURES[residual_bar.tag]()
-        built_residual = plain.build(residual_bar, structure, levels[group], group, places[group], False)
+        if isinstance(across.get(group), Located):  # whose levels are one block
+            groupings = (*groupings, _grouping(levels[group], None, padded))
+            places[group] = len(groupings) - 1
+        built_residual = plain.build(residual_bar, structure, levels[group], group, places[group], None)
         residual_term, residual_labels = _as_residual(*built_residual, levels[group])
 
     design = Design(
@@ -146,10 +156,17 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     return ModelFrame(labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design)
 
 
-def _group_labels(bar: Bar, levels: Levels, known: Known | None) -> GroupLabels:
+def _grouping(levels: Levels, known: Known | Located | None, padded: int) -> Grouping:
+    """Return a grouping factor as programs see it: levels with coordinates are positions of one block."""
+    if isinstance(known, Located):
+        return Grouping(np.zeros(padded, np.int32), np.int64(1), None)
+    return Grouping(pad(levels.codes, padded), np.int64(len(levels.labels)), None if known is None else known.relation)
+
+
+def _group_labels(bar: Bar, levels: Levels, known: Known | Located | None) -> GroupLabels:
     relatives, diagonal = None, None
     if known is not None:
-        relatives, diagonal = known.relatives(levels.labels), float(known.relation.diagonal().mean())
+        relatives, diagonal = named_like(levels.labels, known.ids[known.others]), known.mean_diagonal
     return GroupLabels(real_factors(bar.group), levels.parts, levels.labels, relatives, diagonal)
 
 

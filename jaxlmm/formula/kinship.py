@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import KinshipError, nearest
+from jaxlmm.formula.coordinates import Located, located
+from jaxlmm.formula.ids import as_text, others_than, places_of
 from jaxlmm.formula.levels import Levels
 from jaxlmm.genetics import Relationship
+from jaxlmm.genetics.relationship import check_finite, symmetric
 from jaxlmm.model.relation import Relation
 
-ASYMMETRY = 1e-8
-"""A known matrix may differ from its transpose, or have eigenvalues below zero, by this much of its largest entry."""
+NEGATIVE = 1e-8
+"""A known matrix may have eigenvalues below zero by this much of its largest entry, for each level."""
 
 
 class Known(NamedTuple):
@@ -41,28 +45,23 @@ class Known(NamedTuple):
     @property
     def others(self) -> NumpyArray:
         """Places (R,) of the ids that are no levels and whose entries towards the levels are finite."""
-        free = np.ones(len(self.ids), bool)
-        free[self.places] = False
-        rows = np.flatnonzero(free)
+        rows = others_than(self.places, len(self.ids))
         towards = self.between(rows, self.places)
         wrong = np.repeat(np.arange(rows.size), np.diff(towards.indptr))[~np.isfinite(towards.data)]
         good = np.isfinite(self.matrix.diagonal()[rows])
         good[wrong] = False
         return rows[good]
 
-    def relatives(self, levels: pd.Index) -> pd.Index:
-        """Return the ids that are no levels, as numbers where the ``levels`` are and all of them can be."""
-        ids = self.ids[self.others]
-        if not pd.api.types.is_integer_dtype(levels.dtype):
-            return ids
-        numbers = pd.to_numeric(pd.Series(ids, dtype=object), errors="coerce")
-        if numbers.isna().any() or list(as_text(pd.Index(numbers))) != list(ids):
-            return ids
-        return pd.Index(numbers.astype(levels.dtype))
+    @property
+    def mean_diagonal(self) -> float:
+        """The mean of the diagonal over the levels."""
+        return float(self.relation.diagonal().mean())
 
 
-def known_matrices(kinship: Mapping[str, Any] | None, levels: Mapping[str, Levels]) -> dict[str, tuple[Known, ...]]:
-    """Return the known matrices of each group in ``kinship``.
+def known_matrices(
+    kinship: Mapping[str, Any] | None, levels: Mapping[str, Levels]
+) -> dict[str, tuple[Known | Located, ...]]:
+    """Return what is known across the levels of each group in ``kinship``: matrices, or structures with coordinates.
 
     Parameters
     ----------
@@ -84,17 +83,6 @@ def known_matrices(kinship: Mapping[str, Any] | None, levels: Mapping[str, Level
         named = _named(group, value)
         found[group] = tuple(_known(name, matrix, levels[group].labels) for name, matrix in named.items())
     return found
-
-
-def as_text(labels: pd.Index) -> pd.Index:
-    """Return labels as text; whole numbers without a point.
-
-    >>> as_text(pd.Index([1.0, 12345.0])).tolist()
-    ['1', '12345']
-    """
-    if pd.api.types.is_float_dtype(labels.dtype) and (labels == np.floor(labels)).all():
-        labels = labels.astype(np.int64)
-    return pd.Index([str(label) for label in labels], dtype=object)
 
 
 def not_grouped_by(group: str, levels: Iterable[str]) -> KinshipError:
@@ -119,23 +107,16 @@ def _named(group: str, value: Any) -> dict[str, Any]:
     return {f"{group}[{name}]": matrix for name, matrix in parts.items()}
 
 
-def _known(name: str, matrix: Any, levels: pd.Index) -> Known:
-    ids, rows = _labelled(name, matrix, len(levels))
+def _known(name: str, value: Any, levels: pd.Index) -> Known | Located:
+    if isinstance(value, AbstractCovariance) or (isinstance(value, type) and issubclass(value, AbstractCovariance)):
+        return located(name, value, levels)
+    ids, rows = _labelled(name, value, len(levels))
     text = as_text(ids)
-    if text.has_duplicates:
-        raise KinshipError(
-            f"kinship of {name!r}: id {str(text[text.duplicated()][0])!r} occurs more than once; every id has one row "
-            "(numbers and their text are the same id)."
-        )
-    places = np.asarray(text.get_indexer(as_text(levels)))
-    missing = levels[places < 0]
-    if len(missing):
-        raise KinshipError(
-            f"kinship of {name!r}: {len(missing)} of {len(levels)} ids in the data are not in the matrix, the first "
-            f"is {str(missing[0])!r}; the matrix has {len(ids)} ids such as {', '.join(repr(i) for i in text[:3])}. "
-            "Drop these rows of the data, or add the ids to the matrix (1 on the diagonal and 0 elsewhere for "
-            "unrelated ones)."
-        )
+    remedy = (
+        "Drop these rows of the data, or add the ids to the matrix (1 on the diagonal and 0 elsewhere for unrelated "
+        "ones)."
+    )
+    places = places_of(name, levels, text, "the matrix", remedy)
     return Known(name, text, places, rows, _checked(name, _part(rows, places, places), levels))
 
 
@@ -169,29 +150,13 @@ def _part(matrix: Any, rows: NumpyArray, columns: NumpyArray) -> Any:
 
 def _checked(name: str, matrix: Any, levels: pd.Index) -> Relation:
     """Return the matrix of the levels, symmetric to the last digit; raise if it is no covariance matrix."""
-    from scipy.sparse import coo_array
-
-    entries = matrix if isinstance(matrix, np.ndarray) else matrix.data
-    if not np.isfinite(entries).all():
-        found = coo_array(matrix)
-        row = int(found.coords[0][np.flatnonzero(~np.isfinite(found.data))[0]])
-        raise KinshipError(
-            f"kinship of {name!r}: expected finite numbers, got missing or infinite ones, first in the row of "
-            f"{str(levels[row])!r}."
-        )
-    largest = float(np.abs(entries).max(initial=0.0))
+    what = f"kinship of {name!r}"
+    check_finite(levels, matrix, what)
+    largest = float(abs(matrix).max())
     if largest == 0.0:
-        raise KinshipError(f"kinship of {name!r}: expected a covariance matrix, got zeros alone.")
-    difference = abs(matrix - matrix.T)
-    asymmetry = float(difference.max())
-    if asymmetry > ASYMMETRY * largest:
-        one, other = divmod(int(difference.argmax()), len(levels))
-        raise KinshipError(
-            f"kinship of {name!r}: expected a symmetric matrix, got entries that differ by {asymmetry:g}, that of "
-            f"{str(levels[one])!r} and {str(levels[other])!r}."
-        )
-    relation = Relation.of(0.5 * (matrix + matrix.T) if asymmetry else matrix)
-    tolerance = ASYMMETRY * largest * len(levels)
+        raise KinshipError(f"{what}: expected a covariance matrix, got zeros alone.")
+    relation = Relation.of(symmetric(levels, matrix, what))
+    tolerance = NEGATIVE * largest * len(levels)
     for block in relation.blocks():
         try:  # an order of magnitude quicker than eigenvalues, which are needed for the message alone
             np.linalg.cholesky(relation.among(block) + tolerance * np.eye(block.size))
@@ -199,12 +164,12 @@ def _checked(name: str, matrix: Any, levels: pd.Index) -> Relation:
             smallest = float(np.linalg.eigvalsh(relation.among(block))[0])
             if smallest < -tolerance:
                 raise KinshipError(
-                    f"kinship of {name!r}: expected a positive semidefinite matrix, got a smallest eigenvalue of "
+                    f"{what}: expected a positive semidefinite matrix, got a smallest eigenvalue of "
                     f"{smallest:g}. The nearest one that is has these eigenvalues set to 0."
                 ) from None
     return relation
 
 
-def repeated(group: str, known: Sequence[Known]) -> tuple[str, ...]:
+def repeated(group: str, known: Sequence[Known | Located]) -> tuple[str, ...]:
     """Return what a group is called, once for each of its known matrices."""
     return tuple(one.name for one in known) or (group,)

@@ -54,8 +54,8 @@ class TermLabels(NamedTuple):
 class GroupLabels(NamedTuple):
     """A grouping factor: the ``factors`` whose interaction it is, their values at each level, the levels' labels (G,).
 
-    ``relatives`` are the ids of a known matrix that have no row in the fit, and ``diagonal`` is the mean of its
-    diagonal over the levels; None where the levels are independent.
+    ``relatives`` are the ids of a known matrix, or with coordinates, that have no row in the fit; ``diagonal`` is the
+    mean of the matrix's diagonal over the levels. None where the levels are independent, or there is no matrix.
     """
 
     factors: tuple[str, ...]

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import as_frame, as_table, column_or_array, variables_of
-from jaxlmm.formula.kinship import as_text
+from jaxlmm.formula.ids import as_text
 from jaxlmm.formula.labels import GroupLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import level_labels
 from jaxlmm.formula.variables import plain_dtypes, said

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
-from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
-from jaxlmm.errors import DataError, FormulaError, OptionError, nearest
+from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.errors import DataError, FormulaError, KinshipError
 from jaxlmm.formula.checks import finite_or_raise
 from jaxlmm.formula.columns import Columns, as_arithmetic, model_columns
+from jaxlmm.formula.coordinates import Located
 from jaxlmm.formula.encoding import Encoding
+from jaxlmm.formula.kinship import Known
 from jaxlmm.formula.labels import TermLabels
 from jaxlmm.formula.levels import Levels, position_values, positions_in_levels
 from jaxlmm.formula.parse import TAGS, Bar
-from jaxlmm.formula.tokens import Token, join, tokenize
+from jaxlmm.formula.structures import STRUCTURES, check_structure
+from jaxlmm.formula.tokens import Token, tokenize
 from jaxlmm.model.design import Term
-
-STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
-"""Tag to class: one table."""
 
 
 class TermBuilder(NamedTuple):
@@ -35,12 +33,21 @@ class TermBuilder(NamedTuple):
     taken: set[str]
 
     def build(
-        self, bar: Bar, structure: AbstractCovariance, levels: Levels, group: str, grouping: int, related: bool
+        self,
+        bar: Bar,
+        structure: AbstractCovariance,
+        levels: Levels,
+        group: str,
+        grouping: int,
+        known: Known | Located | None,
     ) -> tuple[Term, TermLabels]:
         """Return a term and its labels.
 
-        ``group`` is what its factor is called, ``grouping`` the factor's place, ``related`` whether levels covary.
+        ``group`` is what its factor is called, ``grouping`` the factor's place, ``known`` what is known across levels.
         """
+        if isinstance(known, Located):
+            return self._across(bar, structure, levels, known, grouping)
+        related = known is not None
         if TAGS[bar.tag] == "positions":
             positions_matrix, encoding = _positions(bar, self.data)
             values = position_values(positions_matrix, bar.text)
@@ -51,13 +58,11 @@ class TermBuilder(NamedTuple):
             seen[levels.codes, places] = values
         else:
             seen = None
-            matrix = model_columns(bar.left, self.data)
+            matrix = self._columns(bar)
             encoding = matrix.encoding
-            finite_or_raise(matrix.matrix, matrix.names)
-            _check_columns(bar, matrix)
             columns = tuple(self._unique(f"{group}: ", name) for name in matrix.names)
             if type(structure) is not STRUCTURES[bar.tag]:
-                check_structure(structure, len(columns), bar.text)
+                check_structure(structure, np.arange(float(len(columns)))[:, None], f"covariance of {bar.text}")
             coords, positions = np.arange(float(len(columns)))[:, None], None
             z = matrix.matrix * self.root_weight[:, None]
         own = structure.param_names(columns)
@@ -67,6 +72,41 @@ class TermBuilder(NamedTuple):
         term = Term(structure, coords, pad(z, self.padded), positions, grouping)
         return term, TermLabels(group, columns, bar.text, names, encoding, seen)
 
+    def _across(
+        self, bar: Bar, structure: AbstractCovariance, levels: Levels, known: Located, grouping: int
+    ) -> tuple[Term, TermLabels]:
+        """Return the term of a structure across levels: one block, whose positions are the levels.
+
+        To whoever reads the model it is a term of one column on the group; to programs, a term over positions.
+        """
+        own = known.structure
+        inside = TAGS[bar.tag] == "positions" or type(structure) is not STRUCTURES[bar.tag]
+        matrix = None if inside else self._columns(bar)
+        if matrix is None or len(matrix.names) != 1:
+            what = bar.text if matrix is None else f"{len(matrix.names)} in {bar.text} ({', '.join(matrix.names[:4])})"
+            raise KinshipError(
+                f"kinship of {known.name!r}: {known.kind} acts across the levels for one column, such as "
+                f"(1 | {bar.group_name}), got {what}. Write a term for each column, as in (x || {bar.group_name}), and "
+                "no structure within."
+            )
+        (column,) = matrix.names
+        derived = own.param_names(tuple(map(str, levels.labels)))
+        if column != "Intercept":
+            derived = tuple(f"{name}({column})" for name in derived)
+        names = tuple(f"{known.name}: {self._unique(f'{known.name}: ', name)}" for name in derived)
+        labels = TermLabels(
+            known.name, (self._unique(f"{known.name}: ", column),), bar.text, names, matrix.encoding, None
+        )
+        z = pad(matrix.matrix * self.root_weight[:, None], self.padded)
+        return Term(own, known.block, z, pad(known.positions[levels.codes], self.padded), grouping), labels
+
+    def _columns(self, bar: Bar) -> Columns:
+        """Return the columns of a bar, checked."""
+        found = model_columns(bar.left, self.data)
+        finite_or_raise(found.matrix, found.names)
+        _check_columns(bar, found)
+        return found
+
     def _unique(self, prefix: str, name: str) -> str:
         """Return ``name``, numbered if another term of the group has it."""
         base, count = name, 0
@@ -75,41 +115,6 @@ class TermBuilder(NamedTuple):
             name = f"{base}.{count}"
         self.taken.add(prefix + name)
         return name
-
-
-def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None) -> list[AbstractCovariance]:
-    """Return the structure of each bar: the tag's, or the object that ``covariance`` gives for its group or text.
-
-    Raises
-    ------
-    OptionError
-        If a key matches no term, or a group's name matches several, or the value is no covariance structure.
-    """
-    found: list[AbstractCovariance] = [STRUCTURES[bar.tag]() for bar in bars]
-    for key, structure in (covariance or {}).items():
-        if not isinstance(structure, AbstractCovariance):
-            raise OptionError(
-                f"covariance of {key!r}: expected a jaxlmm.covariance object, got {_described(structure)}."
-            )
-        text = join(tokenize(key))
-        by_group = [i for i, bar in enumerate(bars) if bar.group_name == key]
-        by_text = [
-            i
-            for i, bar in enumerate(bars)
-            if text in (f"{join(bar.left)} | {bar.group_name}", f"1 + {join(bar.left)} | {bar.group_name}")
-        ]
-        places = by_text or by_group
-        if len(places) != 1:
-            choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
-            problem = "matches no term" if not places else f"matches {len(places)} terms; write the whole bar"
-            raise OptionError(f"covariance: {key!r} {problem}; {nearest(key, choices)}.")
-        if TAGS[bars[places[0]].tag] == "positions":
-            raise OptionError(
-                f"covariance of {key!r}: acts within the columns of a term such as '(0 + f | g)', got a term over "
-                f"positions, {bars[places[0]].text}."
-            )
-        found[places[0]] = structure
-    return found
 
 
 def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | None]:
@@ -130,35 +135,6 @@ def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | Non
         left = [*tokenize("level_number"), Token("operator", "("), *left, Token("operator", ")")]
     columns = model_columns(as_arithmetic(left), data)
     return columns.matrix, columns.encoding
-
-
-def _described(value: object) -> str:
-    """What came instead of a structure, and what to do about it."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}; make an object of it, {value.__name__}()"
-    return f"{type(value).__name__}; wrap a function in lmm.covariance.Custom"
-
-
-def check_structure(structure: AbstractCovariance, q: int, text: str) -> None:
-    """Raise unless a structure gives a (q, q) factor at its start from exactly the parameters that it declares."""
-    coords = np.arange(float(q))[:, None]
-    theta = structure.start(coords)
-    try:  # JAX would read past the end of theta without a word; NumPy does not
-        structure.cholesky(theta, coords)  # type: ignore[arg-type]
-    except IndexError as error:
-        raise OptionError(
-            f"covariance of {text}: {type(structure).__name__} declares {theta.size} parameters and reads more "
-            f"({error})."
-        ) from error
-    except Exception:
-        pass
-    factor = np.asarray(structure.cholesky(jnp.asarray(theta), jnp.asarray(coords)))
-    if factor.shape != (q, q) or not np.isfinite(factor).all():
-        raise OptionError(
-            f"covariance of {text}: expected a finite factor of shape {(q, q)} from {type(structure).__name__} at "
-            f"theta = {theta.tolist()}, got shape {factor.shape}."
-        )
-    structure.check(theta, coords)
 
 
 def _check_columns(bar: Bar, columns: Columns) -> None:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.genetics.pedigree import MALE, Pedigree, generations
+from jaxlmm.model.graph import linked
 
 FEW, MANY = 300, 6_000
 """Families of a size between these are computed each as a dense array: many generations in one family fill its matrix,
@@ -60,11 +60,9 @@ def coefficients(people: Pedigree, on_x: bool) -> sparse.csr_array:
 
 def _families(father: NumpyArray, mother: NumpyArray) -> NumpyArray:
     """Return the number (n,) of the family of each individual: of all with whom parents and children connect it."""
-    n = father.size
     child = np.r_[np.flatnonzero(father >= 0), np.flatnonzero(mother >= 0)]
     parent = np.r_[father[father >= 0], mother[mother >= 0]]
-    graph = sparse.coo_array((np.ones(child.size), (child, parent)), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1])
+    return linked(father.size, child, parent)
 
 
 def _dense(line: _Line) -> NumpyArray:

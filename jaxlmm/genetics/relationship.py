@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.labels import as_labels, find, place, quoted
+from jaxlmm.model.graph import connected
 
 ASYMMETRY = 1e-8
 """A matrix may differ from its transpose by this much of its largest entry; it is made symmetric."""
@@ -145,9 +145,7 @@ class Relationship:
         >>> lmm.genetics.relationship(np.array([[1, 0, 0.5], [0, 1, 0], [0.5, 0, 1]]), labels=list("abc")).blocks()
         array([0, 1, 0])
         """
-        if self.is_sparse:
-            return _by_occurrence(connected_components(self.matrix, directed=False)[1])
-        return _dense_blocks(self.matrix)
+        return connected(self.matrix)
 
     def __add__(self, other: object) -> Relationship:
         """Return the sum over the same ids, in the order of the first; dense if one of both is.
@@ -232,11 +230,12 @@ def checked(labels: Any, matrix: Any, what: str = "relationship") -> Relationshi
             f"{what}: expected one label for each of {values.shape[0]} rows, got {len(labels)} labels; the labels of a "
             "matrix name its rows and columns in their order."
         )
-    _check_finite(labels, values, what)
-    return Relationship(labels, _symmetric(labels, values, what))
+    check_finite(labels, values, what)
+    return Relationship(labels, symmetric(labels, values, what))
 
 
-def _check_finite(labels: pd.Index, values: Any, what: str) -> None:
+def check_finite(labels: pd.Index, values: Any, what: str) -> None:
+    """Raise if an entry of a matrix (n, n) is not a number or infinite; ``what`` begins the message."""
     entries = values.data if sparse.issparse(values) else values
     if np.isfinite(entries).all():
         return
@@ -254,8 +253,8 @@ def _check_finite(labels: pd.Index, values: Any, what: str) -> None:
     )
 
 
-def _symmetric(labels: pd.Index, values: Any, what: str) -> Any:
-    """Return the mean of a matrix and its transpose; raise where they differ by more than rounding."""
+def symmetric(labels: pd.Index, values: Any, what: str) -> Any:
+    """Return a finite matrix (n, n) symmetric to the last digit; raise where it differs from its transpose by more."""
     largest = float(abs(values).max()) if values.shape[0] else 0.0
     difference = abs(values - values.T)
     worst = float(difference.max()) if values.shape[0] else 0.0
@@ -266,7 +265,7 @@ def _symmetric(labels: pd.Index, values: Any, what: str) -> Any:
             f"{quoted(labels[column])} and {values[column, row]:g} the other way round. A matrix with one "
             "triangle alone is given as a table of id1, id2, value."
         )
-    return canonical(0.5 * (values + values.T))
+    return canonical(0.5 * (values + values.T) if worst > 0.0 else values)
 
 
 def canonical(matrix: Any) -> Any:
@@ -280,19 +279,3 @@ def canonical(matrix: Any) -> Any:
 
 def _cross(chosen: NumpyArray) -> Any:
     return np.ix_(chosen, chosen)
-
-
-def _dense_blocks(matrix: NumpyArray) -> NumpyArray:
-    """Return the block of each row: each row is read once, when it is reached."""
-    blocks = np.full(len(matrix), -1)
-    for first in range(len(matrix)):
-        if blocks[first] < 0:
-            number, reached = blocks.max() + 1, np.array([first])
-            while reached.size:
-                blocks[reached] = number
-                reached = np.flatnonzero((matrix[reached] != 0).any(axis=0) & (blocks < 0))
-    return blocks
-
-
-def _by_occurrence(codes: NumpyArray) -> NumpyArray:
-    return np.asarray(pd.factorize(codes)[0], np.int64)

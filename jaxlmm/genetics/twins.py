@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, nearest
 from jaxlmm.genetics.labels import as_labels, quoted
 from jaxlmm.genetics.pedigree import FEMALE, MALE, Pedigree, find_by_key
+from jaxlmm.model.graph import linked
 
 CODES = {
     1: ("1", "mz", "mz twin", "monozygotic"),
@@ -46,7 +45,7 @@ def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pe
     known = identical & (people.sex[one] > 0) & (people.sex[two] > 0)
     _check_alike(people, one[known], two[known], "identical twins have the same sex", people.sex)
     people = _shared_parents(people, one[twins], two[twins])
-    genome = _components(len(people.father), one[identical], two[identical])
+    genome = linked(len(people.father), one[identical], two[identical])
     contrary = np.flatnonzero((code == DIZYGOTIC) & (genome[one] == genome[two]))
     if contrary.size:
         pair = " and ".join(quoted(people.labels[twin[contrary[0]]]) for twin in (one, two))
@@ -123,7 +122,7 @@ def _codes(column: pd.Series) -> NumpyArray:
 def _shared_parents(people: Pedigree, one: NumpyArray, two: NumpyArray) -> Pedigree:
     """Give twins whose father or mother is not known one founder in that place."""
     n = len(people.father)
-    sets = _components(n, one, two)
+    sets = linked(n, one, two)
     is_twin = np.bincount(sets)[sets] > 1
     added, sexes = {}, [people.sex]
     for name, sex in (("father", MALE), ("mother", FEMALE)):
@@ -138,9 +137,3 @@ def _shared_parents(people: Pedigree, one: NumpyArray, two: NumpyArray) -> Pedig
     labels = people.labels.append(pd.Index([f"parent of twins {number}" for number in range(total - n)]))
     both = {name: np.r_[parents, founders] for name, parents in added.items()}
     return Pedigree(labels, people.keys, **both, sex=np.concatenate(sexes))
-
-
-def _components(n: int, one: NumpyArray, two: NumpyArray) -> NumpyArray:
-    """Return the number (n,) of the set of each individual, in order of first occurrence."""
-    pairs = sparse.coo_array((np.ones(one.size), (one, two)), shape=(n, n))
-    return np.asarray(pd.factorize(connected_components(pairs, directed=False)[1])[0], np.int64)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxlmm._typing import NumpyArray
 from jaxlmm.inference.examine import Examination
 from jaxlmm.inference.held import duals, patterns
+from jaxlmm.model.natural import kind_of
 
 STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 """The status words; their places are the codes of array-level results."""
@@ -236,7 +237,7 @@ def _judge(
             at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
             continue
         if at_limit[i]:
-            extreme = np.array([name.endswith(": rho") for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
+            extreme = np.array([kind_of(name) == "rho" for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
             at_boundary[i] |= (moves | extreme) & ~fixed
             continue
         on_ridge[i] = moves

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance import AbstractCovariance, Pinned
+from jaxlmm.covariance import AbstractCovariance, Field, Pinned
 from jaxlmm.errors import OptionError
 from jaxlmm.model.design import Design, Term
 from jaxlmm.model.natural import Natural
@@ -72,6 +72,11 @@ class Layout(Struct):
         structures, roots = [term.structure for term in design.terms], design.roots()
         residual, sigma = design.residual.structure if design.residual else None, None
         if fixed is not None:
+            if fixed.absolute and any(isinstance(structure, Field) for structure in structures):
+                raise OptionError(
+                    "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
+                    "across levels are; write a class with param_names, report and from_natural."
+                )
             structures = [_pinned(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
             own = fixed.values[-1]
             if design.residual is not None:

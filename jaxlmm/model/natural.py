@@ -11,6 +11,15 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.model.design import Design
 
 
+def kind_of(name: str) -> str:
+    """Return what a natural parameter is, by its name: ``sd``, ``corr``, ``rho``, …
+
+    >>> kind_of("Subject: corr(Intercept, Days)"), kind_of("site: theta[2]")
+    ('corr', 'theta')
+    """
+    return name.split(": ")[-1].split("(")[0].split("[")[0]
+
+
 class Natural(NamedTuple):
     """Values of the natural parameters, term by term and last those of the residual; NaN where none is given.
 
@@ -42,6 +51,6 @@ class Natural(NamedTuple):
     @property
     def absolute(self) -> bool:
         """Whether a standard deviation other than 0 is given: then they are not relative to the residual's."""
-        parts = [name.split(": ")[-1] for block in self.names for name in block]
-        relative = np.array([part == "rho" or part.startswith("corr(") for part in parts])
+        kinds = [kind_of(name) for block in self.names for name in block]
+        relative = np.array([kind in ("rho", "corr", "theta") for kind in kinds])
         return bool(np.any(np.isfinite(self.flat) & (self.flat != 0.0) & ~relative))

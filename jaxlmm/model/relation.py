@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.model.graph import connected
 
 FILLED = 0.25
 """A matrix with a larger part of its entries other than zero is kept whole: each entry then needs no column number."""
@@ -82,15 +83,7 @@ class Relation(Struct):
 
     def components(self) -> NumpyArray:
         """Return a number (G,) for each level: levels that covary, directly or through others, have the same."""
-        from scipy.sparse.csgraph import connected_components
-
-        if self.starts is None:
-            counts = np.count_nonzero(np.asarray(self.values), axis=1)
-        else:
-            counts = np.diff(np.asarray(self.starts))
-        if counts.max(initial=0) == self.size:  # one covaries with all: no need to look
-            return np.zeros(self.size, np.int32)
-        return np.asarray(connected_components(self.sparse(), directed=False)[1])
+        return connected(np.asarray(self.values) if self.starts is None else self.sparse())
 
     def blocks(self) -> list[NumpyArray]:
         """Return the levels of each component, in increasing order."""

@@ -7,6 +7,8 @@ from jaxlmm.results.fit import Fit, Origin
 from jaxlmm.results.loaded import load_saved
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.scan import Scan, ScanHeader, words_of
+from jaxlmm.results.scan_folder import load_scan
+from jaxlmm.results.scan_table import HeldTable, Names, ScanTable, counted, tabulated
 
 __all__ = [
     "Call",
@@ -14,10 +16,16 @@ __all__ = [
     "Estimates",
     "Fit",
     "FitMany",
+    "HeldTable",
     "ManyOrigin",
+    "Names",
     "Origin",
     "Scan",
     "ScanHeader",
+    "ScanTable",
+    "counted",
     "load_saved",
+    "load_scan",
+    "tabulated",
     "words_of",
 ]

@@ -73,8 +73,11 @@ def _options(fit: Fit) -> list[tuple[str, str]]:
         found.append(("Offset", f"from {ranges.offset[0]:.4g} to {ranges.offset[1]:.4g}"))
     if labels.residual is not None:
         found.append(("Residual", labels.residual.text))
-    known = [name for name, group in labels.groups.items() if group.relatives is not None]
-    return [*found, *([("Known matrix across", ", ".join(known))] if known else [])]
+    across = [name for name, group in labels.groups.items() if group.relatives is not None]
+    for what, is_matrix in (("Known matrix across", True), ("Coordinates across", False)):
+        names = [name for name in across if (labels.groups[name].diagonal is not None) == is_matrix]
+        found += [(what, ", ".join(names))] if names else []
+    return found
 
 
 def _quantiles(fit: Fit) -> Table:

@@ -12,7 +12,6 @@ from jaxlmm.engine import Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import Examination, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural
-from jaxlmm.results.covariances import factors_at
 from jaxlmm.results.relatives import effects_of_relatives
 from jaxlmm.solvers import Choice
 
@@ -155,16 +154,15 @@ def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
 
 
 def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float) -> tuple[Modes, ...]:
-    relatives = [(np.zeros((0, term.size)),) * 2 for term in frame.design.terms]
+    relatives = [(np.zeros((0, len(labels.columns))),) * 2 for labels in frame.labels.terms]
     if any(group.relatives is not None and len(group.relatives) for group in frame.labels.groups.values()):
         assert frame.y is not None
-        factors = factors_at(solution.layout, solution.theta, solution.frames)
         marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
-        relatives = effects_of_relatives(frame, factors, frame.y - marginal, sigma)
-    found = []
-    for labels, modes, sds, others in zip(frame.labels.terms, rows.modes, rows.mode_sds, relatives, strict=True):
-        count = len(frame.labels.groups[labels.group].labels)
-        found.append(
-            Modes(*(_own(np.concatenate(parts)) for parts in zip((modes[:count], sds[:count]), others, strict=True)))
+        relatives = effects_of_relatives(
+            frame, solution.layout, solution.theta, solution.frames, frame.y - marginal, sigma
         )
+    found = []
+    for number, (modes, sds, others) in enumerate(zip(rows.modes, rows.mode_sds, relatives, strict=True)):
+        own = (frame.by_level(number, part) for part in (modes, sds))
+        found.append(Modes(*(_own(np.concatenate(parts)) for parts in zip(own, others, strict=True))))
     return tuple(found)

@@ -53,6 +53,11 @@ def save(many: FitMany, path: str | PathLike[str]) -> None:
     >>> again.tidy().equals(many.tidy())
     True
     """
+    Path(path).write_text(text_of(many) + "\n", encoding="utf-8")
+
+
+def text_of(many: FitMany) -> str:
+    """Return the JSON that :func:`save` writes."""
     found = many.estimates
     record = {
         "kind": KIND,
@@ -71,7 +76,7 @@ def save(many: FitMany, path: str | PathLike[str]) -> None:
         "numbers": {name: numbers_to_plain(getattr(found, name)) for name in _shapes(found.labels, 0, 0)},
         "uncertainty": {name: numbers_to_plain(array) for name, array in found.uncertainty._asdict().items()},
     }
-    Path(path).write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
+    return json.dumps(record, allow_nan=False)
 
 
 def estimates_of(record: Mapping[str, Any]) -> ManyEstimates:

@@ -64,7 +64,7 @@ def ranef(many: FitMany, group: str) -> pd.DataFrame:
     values = np.full((len(levels.labels), len(columns), len(many)), np.nan)
     for rows, places, found in _found(many):
         occurs = np.bincount(levels.codes[rows], minlength=len(levels.labels)) > 0
-        modes = np.concatenate([np.asarray(found.modes[t])[:, : len(occurs)] for t in mine], axis=2)
+        modes = np.concatenate([frame.by_level(t, found.modes[t]) for t in mine], axis=2)
         values[:, :, places] = np.where(occurs[:, None, None], np.moveaxis(modes, 0, -1), np.nan)
     index = pd.MultiIndex.from_product([levels.labels, columns], names=[group, "column"])
     return pd.DataFrame(values.reshape(-1, len(many)), index=index, columns=pd.Index(many.responses, name="response"))

@@ -93,14 +93,14 @@ def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
         term = fit.design.terms[place]
         z, row = unweighted(fit.frame, term), np.arange(fit.n)
         first = level.codes.astype(np.int64) * len(names) + start
-        if term.over_positions:
+        if fit.frame.labels.terms[place].positions is not None:
             first = first + np.asarray(term.positions)[: fit.n]
         for column in range(z.shape[1]):
             present = z[:, column] != 0.0
             rows.append(row[present])
             columns.append((first + column)[present])
             values.append(z[present, column])
-        start += term.size
+        start += len(fit.frame.labels.terms[place].columns)
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     ids = fit.estimates.labels.groups[group].ids
     matrix = csr_array(entries, shape=(fit.n, len(ids) * len(names)))

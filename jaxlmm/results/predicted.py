@@ -72,9 +72,10 @@ def predict(fit: Fit, newdata: Any = None, *, re_form: str | None = None, new_le
 def _own_rows(fit: Fit, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
     """Return predictions (n,) on the rows of the fit."""
     total = fitted(fit, "marginal")
-    for term, modes, columns in zip(fit.design.terms, fit.estimates.modes, chosen, strict=True):
-        codes = np.asarray(fit.design.groupings[term.grouping].codes)[: fit.n]
-        if term.positions is not None and columns:
+    labels = fit.frame.labels.terms
+    for term, own, modes, columns in zip(fit.design.terms, labels, fit.estimates.modes, chosen, strict=True):
+        codes = fit.frame.levels[own.group].codes
+        if own.positions is not None and columns:
             total = total + modes.values[codes, np.asarray(term.positions)[: fit.n]]
         elif columns:
             total = total + _products(unweighted(fit.frame, term), modes.values[codes], columns)

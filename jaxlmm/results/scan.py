@@ -12,20 +12,27 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from jaxlmm._typing import NumpyArray
-from jaxlmm.engine import Pairs
 from jaxlmm.errors import DataError, OptionError, choose
 from jaxlmm.inference import STATUS
 from jaxlmm.results.many import FitMany
-from jaxlmm.results.scan_files import STYLES, written
+from jaxlmm.results.scan_files import STYLES, check_style, written
+from jaxlmm.results.scan_table import ScanTable
 
 COLLINEAR = "collinear"
 """The status of a marker that the fixed effects determine."""
 
+SHOWN = 3
+"""Responses of which it is said by name why they were not tested."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScanHeader:
-    """What was scanned, in words and counts; ``markers`` by status, ``kept`` says which pairs are in the table."""
+    """What was scanned, in words and counts.
+
+    ``markers`` counts the markers, those that were tested for any response (``"tested"``) and the others by reason;
+    ``pairs`` counts all pairs of a response and a marker by status, those of an untested response too;
+    ``untested`` says why by response; ``kept`` which pairs are in the table, and ``complete`` whether these are all.
+    """
 
     formula: str
     method: str
@@ -34,22 +41,93 @@ class ScanHeader:
     interaction: str | None
     precision: str
     samples: str
+    rows: str
     kinship: str
     engine: str
     patterns: int
+    responses: tuple[str, ...]
     markers: Mapping[str, int]
+    pairs: Mapping[str, int]
     untested: Mapping[str, str]
-    n_pairs: int
     kept: str
+    complete: bool
+    notes: tuple[str, ...]
     seconds: float
     device: str
+
+    @property
+    def n_markers(self) -> int:
+        """The number of markers."""
+        return sum(self.markers.values())
+
+    @property
+    def n_pairs(self) -> int:
+        """The number of pairs that were tested."""
+        return sum(count for word, count in self.pairs.items() if word in STATUS and word != "failed")
+
+    @property
+    def lines(self) -> list[str]:
+        """What was scanned, and what became of it."""
+        ratios = {
+            "refit": "refitted for every marker",
+            "null": "those of each response without a marker",
+            "kept": "those of each response without a marker, then refitted for what is kept",
+        }[self.variances]
+        tested, total = len(self.responses) - len(self.untested), sum(self.pairs.values())
+        several = f", in {self.patterns} patterns of missing values" if self.patterns > 1 else ""
+        interaction = f"; interaction with {self.interaction}" if self.interaction else ""
+        return [
+            f"Scan of {_count(len(self.responses), 'response')} and {_count(self.n_markers, 'marker')} by "
+            f"{self.method}",
+            f"Formula: {self.formula}",
+            f"Samples: {self.samples}",
+            f"Rows: {self.rows}",
+            *([f"Kinship: {self.kinship}"] if self.kinship else []),
+            f"Responses: {tested:,} of {len(self.responses):,} tested{several}",
+            *(f"Not tested: {line}" for line in self._untested()),
+            f"Markers: {_of(self.markers.get('tested', 0), self.n_markers)} tested{_others(self.markers, 'tested')}",
+            f"Tests: {', '.join(self.tests)}{interaction}",
+            f"Pairs: {_of(self.n_pairs, total)} tested: {_listed(self.pairs)}",
+            f"Variances: {ratios}",
+            f"Engine: {self.engine}",
+            *self.notes,
+            f"Time: {self.seconds:.2f} s on {self.device}",
+        ]
+
+    def _untested(self) -> list[str]:
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.untested.items():
+            by_reason.setdefault(reason, []).append(name)
+        return [
+            f"{', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN:,} more' if names[SHOWN:] else ''} ({reason})"
+            for reason, names in by_reason.items()
+        ]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _of(number: int, total: int) -> str:
+    return f"{number:,}" if number == total else f"{number:,} of {total:,}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {word}" for word, count in counts.items())
+
+
+def _others(counts: Mapping[str, int], word: str) -> str:
+    rest = {name: count for name, count in counts.items() if name != word}
+    return f"; {_listed(rest)}" if rest else ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Scan:
-    """Tests of markers for one or many responses. Made by :func:`jaxlmm.scan`; nothing in it changes.
+    """Tests of markers for one or many responses. Made by :func:`jaxlmm.scan` or :func:`jaxlmm.load`; nothing in it
+    changes.
 
-    ``print(hits)`` says what was scanned; :meth:`tidy` is the table, :meth:`top` its head by p-value.
+    ``print(hits)`` says what was scanned; :meth:`tidy` is the table, :meth:`top` its head by p-value. Of a scan with
+    ``out=`` the table stays in its folder, and is read when it is asked for.
 
     Examples
     --------
@@ -65,83 +143,35 @@ class Scan:
     """
 
     header: ScanHeader
-    responses: tuple[str, ...]
-    variants: pd.DataFrame
-    words: tuple[str, ...]
-    pairs: Pairs
-    sizes: NumpyArray
-    complete: bool
-    null_fits: Callable[[], FitMany]
+    table: ScanTable
+    null_fits: Callable[[], FitMany | dict[str, FitMany]]
 
     def __len__(self) -> int:
-        return int(self.pairs.marker.size)
+        return len(self.table)
 
     def __repr__(self) -> str:
         head = self.header
         return (
-            f"<jaxlmm Scan: {head.formula}, {len(self.responses)} responses × {len(self.variants):,} markers, "
-            f"{len(self):,} rows>"
+            f"<jaxlmm Scan: {head.formula}, {_count(len(self.responses), 'response')} × "
+            f"{_count(head.n_markers, 'marker')}, {_count(len(self), 'row')}>"
         )
 
     def __str__(self) -> str:
-        head = self.header
-        ratios = {
-            "refit": "refitted for every marker",
-            "null": "those of each response without a marker",
-            "kept": "those of each response without a marker, then refitted for what is kept",
-        }[head.variances]
-        counts = ", ".join(f"{count:,} {word}" for word, count in head.markers.items())
-        lines = [
-            f"Scan of {len(self.responses)} responses and {len(self.variants):,} markers by {head.method}",
-            f"Formula: {head.formula}",
-            f"Samples: {head.samples}",
-            *([f"Kinship: {head.kinship}"] if head.kinship else []),
-            f"Markers: {counts}",
-            f"Variances: {ratios}",
-            f"Engine: {head.engine}",
-            f"Tests: {', '.join(head.tests)}" + (f"; interaction with {head.interaction}" if head.interaction else ""),
-            f"Rows: {len(self):,} of {head.n_pairs:,} pairs tested ({head.kept})",
-            *(f"Not tested: {name} ({reason})" for name, reason in head.untested.items()),
-            f"Time: {head.seconds:.2f} s on {head.device}",
-        ]
-        return "\n".join(lines)
+        *lines, last = self.header.lines
+        return "\n".join([*lines, f"Table: {_count(len(self), 'row')} ({self.header.kept})", last])
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """The names of the responses."""
+        return self.header.responses
 
     @functools.cached_property
-    def null(self) -> FitMany:
-        """The fits of all responses without a marker, as :func:`jaxlmm.fit_many` makes them; fitted on first use."""
+    def null(self) -> FitMany | dict[str, FitMany]:
+        """The fits of all responses without a marker, as :func:`jaxlmm.fit_many` makes them; fitted on first use.
+
+        With ``loco=True``, those of each chromosome, by its name. ``lmm.scan(null=hits.null)`` takes either again.
+        """
         return self.null_fits()
-
-    @functools.cached_property
-    def _table(self) -> pd.DataFrame:
-        pairs, head = self.pairs, self.header
-        variants = self.variants.iloc[pairs.marker].reset_index(drop=True)
-        names = np.array(self.responses, dtype=object)
-        columns: dict[str, object] = {
-            "response": names[pairs.response],
-            **{name: variants[name] for name in ("chromosome", "position", "variant", "effect_allele", "other_allele")},
-            "n": self.sizes[pairs.response],
-            "frequency": pairs.frequency,
-            "estimate": pairs.estimate[0],
-            "std_error": pairs.std_error[0],
-        }
-        if "wald" in head.tests:
-            columns["statistic"] = pairs.wald[0]
-        columns["df"] = pairs.degrees
-        if "wald" in head.tests:
-            columns |= _tail("", pairs.column_height(0))
-        for test in ("lrt", "score"):
-            if test in head.tests:
-                columns[f"statistic_{test}"] = getattr(pairs, test)
-                columns |= _tail(f"_{test}", pairs.height(test))
-        if head.interaction is not None:
-            columns |= {"estimate_interaction": pairs.estimate[1], "std_error_interaction": pairs.std_error[1]}
-            columns["statistic_interaction"] = pairs.wald[1]
-            columns |= _tail("_interaction", pairs.column_height(1))
-            columns["statistic_joint"] = pairs.joint
-            columns |= _tail("_joint", pairs.height("wald"))
-        columns |= {"h2": pairs.share, "variance_ratio": pairs.ratio}
-        columns["status"] = np.array(self.words, dtype=object)[pairs.status]
-        return pd.DataFrame(columns)
 
     def tidy(self) -> pd.DataFrame:
         """Return a row for each response and marker that is kept, by response and place.
@@ -158,13 +188,14 @@ class Scan:
             term (:meth:`jaxlmm.Fit.ratio`), ``variance_ratio`` its variance over that of the residual. A marker
             without a test has its reason as ``status``.
         """
-        return self._table.copy()
+        return self.table.read()
 
     def top(self, n: int = 10) -> pd.DataFrame:
         """Return the ``n`` rows of :meth:`tidy` with the smallest p-values, those of :attr:`height`."""
         if not isinstance(n, numbers.Integral) or n < 0:
             raise OptionError(f"top: expected a whole number of rows, got {n!r}.")
-        return self._table.nlargest(int(n), self.height).reset_index(drop=True)
+        best = [part.nlargest(int(n), self.height) for part in self.table.parts()]
+        return pd.concat(best).nlargest(int(n), self.height).reset_index(drop=True)
 
     @property
     def height(self) -> str:
@@ -188,12 +219,12 @@ class Scan:
         DataError
             If only some of the pairs were kept.
         """
-        if not self.complete:
+        if not self.header.complete:
             raise DataError(
                 f"lambda_gc: expected the tests of all markers, got those that were kept ({self.header.kept}); scan "
                 "without p_max, top and best."
             )
-        table = self._table
+        table = self.table.read(["response", self.height])
         with np.errstate(under="ignore"):
             chi2 = special.chdtri(1, 10.0 ** -table[self.height].to_numpy(float))
         grouped = pd.Series(chi2).groupby(table["response"].to_numpy(), sort=False).median()
@@ -209,27 +240,29 @@ class Scan:
         style
             ``"tidy"``, the columns of :meth:`tidy`; ``"gwas-ssf"``, those of the GWAS catalogue's standard
             (doi:10.1016/j.xgen.2022.100204), for one response; ``"regenie"``, those of regenie's step 2, with the
-            response as ``EXTRA`` where there are several. Both have the test of a marker's own effect, not those of
-            an interaction.
+            response as ``EXTRA`` where there are several. A marker's own effect and the first of the tests are where
+            these formats have them; nothing else is left out. GWAS-SSF has further columns for it
+            (``neg_log_10_p_value_lrt``, ``beta_interaction``, ``neg_log_10_p_value_joint``), regenie further rows by
+            ``TEST``: ``ADD-LRT`` and ``ADD-SCORE`` beside ``ADD``; with an interaction with ``x`` those that regenie
+            has for it, ``ADD-INT_SNP``, ``ADD-INT_SNPxx`` and ``ADD-INT_2DF``. Markers without a test are left out of
+            both, which know no status.
 
         Raises
         ------
         OptionError
-            If ``style`` is none of these, or ``"gwas-ssf"`` is asked for several responses.
+            If ``style`` is none of these, or ``"gwas-ssf"`` is asked for several responses, or for an interaction
+            without ``"wald"``.
         """
-        if choose("style", style, STYLES) == "gwas-ssf" and len(self.responses) > 1:
-            raise OptionError(
-                f"style='gwas-ssf': expected one response, since the format has no column for it, got "
-                f"{len(self.responses)}; scan one at a time, or write style='tidy'."
-            )
-        written(self._table, style).to_csv(path, sep="\t", index=False, na_rep="NA")
+        head, several = self.header, len(self.responses) > 1
+        check_style(choose("style", style, STYLES), len(self.responses), head.tests, head.interaction)
+        for number, part in enumerate(self.table.parts()):
+            found = written(part, style, head.tests, head.interaction, several)
+            found.to_csv(
+                path, sep="\t", index=False, na_rep="#NA" if style == "gwas-ssf" else "NA",
+                mode="a" if number else "w", header=not number,
+            )  # fmt: skip
 
 
 def words_of(markers: tuple[str, ...]) -> tuple[str, ...]:
     """Return the words of all status codes of a scan: those of fits, of collinear markers, of unusable ones."""
     return (*STATUS, COLLINEAR, *markers)
-
-
-def _tail(suffix: str, height: NumpyArray) -> dict[str, NumpyArray]:
-    with np.errstate(under="ignore"):
-        return {f"neg_log10_p{suffix}": height, f"p_value{suffix}": 10.0**-height}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from jaxlmm.errors import OptionError
+
 STYLES = ("tidy", "gwas-ssf", "regenie")
 
 GWAS_SSF = {
@@ -14,10 +16,12 @@ GWAS_SSF = {
     "beta": "estimate",
     "standard_error": "std_error",
     "effect_allele_frequency": "frequency",
-    "neg_log_10_p_value": "neg_log10_p",
+    "neg_log_10_p_value": None,
     "variant_id": "variant",
     "n": "n",
 }
+"""Columns of the standard, in its order; None is that of the test of the marker's own effect."""
+
 REGENIE = {
     "CHROM": "chromosome",
     "GENPOS": "position",
@@ -26,28 +30,88 @@ REGENIE = {
     "ALLELE1": "effect_allele",
     "A1FREQ": "frequency",
     "N": "n",
-    "BETA": "estimate",
-    "SE": "std_error",
-    "CHISQ": "statistic",
-    "LOG10P": "neg_log10_p",
 }
+"""The columns of regenie that say which marker it is; those of the test follow."""
 
 
-def written(table: pd.DataFrame, style: str) -> pd.DataFrame:
-    """Return the table in the columns of a style, one of :data:`STYLES`.
+def check_style(style: str, n_responses: int, tests: tuple[str, ...], interaction: str | None) -> None:
+    """Raise if a format has no place for what was scanned."""
+    if style != "gwas-ssf":
+        return
+    if n_responses > 1:
+        raise OptionError(
+            f"style='gwas-ssf': expected one response, since the format has no column for it, got {n_responses}; scan "
+            "one at a time, or write style='tidy'."
+        )
+    if interaction is not None and "wald" not in tests:
+        raise OptionError(
+            f"style='gwas-ssf': expected 'wald' among the tests of an interaction, since the format's p-value is that "
+            f"of the marker's own effect, got {', '.join(tests)}; write style='tidy' or 'regenie'."
+        )
+
+
+def written(
+    table: pd.DataFrame, style: str, tests: tuple[str, ...], interaction: str | None, several: bool
+) -> pd.DataFrame:
+    """Return a table in the columns of a style, one of :data:`STYLES`.
 
     Markers without a test are left out of the formats of other programs, which know no status. Regenie's ``CHISQ`` is
-    the F statistic, to which it is equal in large samples; ``LOG10P`` has the F distribution's p-value.
+    an F statistic times its degrees of freedom, to which it is equal in large samples; ``LOG10P`` has the F
+    distribution's p-value.
     """
     if style == "tidy":
         return table
-    names = GWAS_SSF if style == "gwas-ssf" else REGENIE
-    first = {column: str(column).replace("_lrt", "").replace("_score", "") for column in table}
-    if "statistic" not in table:
-        table = table.rename(columns=first).loc[:, lambda frame: ~frame.columns.duplicated()]
-    tested = table[table["neg_log10_p"].notna()]
-    found = tested[list(names.values())].set_axis(list(names), axis=1)
-    if style == "regenie":
-        found.insert(7, "TEST", "ADD")
-        found["EXTRA"] = tested["response"].to_numpy() if len(set(tested["response"])) > 1 else "NA"
-    return found
+    tested = table[table["std_error"].notna()]
+    if style == "gwas-ssf":
+        return _gwas_ssf(tested, tests, interaction)
+    return _regenie(tested, tests, interaction, several)
+
+
+def _suffix(test: str) -> str:
+    return "" if test == "wald" else f"_{test}"
+
+
+def _gwas_ssf(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | None) -> pd.DataFrame:
+    """Return the standard's columns, and behind them those that it has no name for."""
+    first = tests[0] if interaction is None else "wald"  # the others are tests of both effects
+    names = {name: column or f"neg_log10_p{_suffix(first)}" for name, column in GWAS_SSF.items()}
+    names |= {f"neg_log_10_p_value_{test}": f"neg_log10_p{_suffix(test)}" for test in tests if test != first}
+    if interaction is not None:
+        names |= {
+            "beta_interaction": "estimate_interaction",
+            "standard_error_interaction": "std_error_interaction",
+            "neg_log_10_p_value_interaction": "neg_log10_p_interaction",
+            "neg_log_10_p_value_joint": "neg_log10_p_joint",
+        }
+    return table[list(names.values())].set_axis(list(names), axis=1)
+
+
+def _regenie(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | None, several: bool) -> pd.DataFrame:
+    """Return regenie's columns, with a row for each test of a marker."""
+    nothing = pd.Series(float("nan"), index=table.index)
+    rows: list[tuple[str, pd.Series, pd.Series, pd.Series, pd.Series]] = []
+
+    def add(word: str, statistic: pd.Series, suffix: str, effect: str | None) -> None:
+        own = (nothing, nothing) if effect is None else (table[f"estimate{effect}"], table[f"std_error{effect}"])
+        rows.append((word, *own, statistic, table[f"neg_log10_p{suffix}"]))
+
+    if interaction is None:
+        for number, test in enumerate(tests):
+            suffix = _suffix(test)
+            add(f"ADD-{test.upper()}" if number else "ADD", table[f"statistic{suffix}"], suffix, "")
+    else:
+        if "wald" in tests:
+            add("ADD-INT_SNP", table["statistic"], "", "")
+        add(f"ADD-INT_SNPx{interaction}", table["statistic_interaction"], "_interaction", "_interaction")
+        add("ADD-INT_2DF", 2.0 * table["statistic_joint"], "_joint", None)
+        for test in tests:
+            if test != "wald":
+                times = 1.0 if test == "lrt" else 2.0
+                add(f"ADD-INT_2DF-{test.upper()}", times * table[f"statistic_{test}"], f"_{test}", None)
+    marker = table[list(REGENIE.values())].set_axis(list(REGENIE), axis=1)
+    extra = table["response"] if several else pd.Series("NA", index=table.index)
+    parts = [
+        marker.assign(TEST=word, BETA=beta, SE=error, CHISQ=statistic, LOG10P=height, EXTRA=extra)
+        for word, beta, error, statistic, height in rows
+    ]
+    return pd.concat(parts).sort_index(kind="stable") if parts[1:] else parts[0]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import OptionError
+from jaxlmm.model.natural import kind_of
 
 COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]
 
@@ -58,7 +59,7 @@ def intervals(
         for place, name in enumerate(names):
             i = (..., place)
             value, width = estimate[i], half[i]
-            kind = name.split(": ")[-1].split("(")[0]
+            kind = kind_of(name)
             if kind in ("sd", "var"):
                 low[i], high[i] = value * np.exp(-width / value), value * np.exp(width / value)
             elif kind == "corr":

@@ -10,6 +10,7 @@ from jaxlmm._shapes import bucket
 from jaxlmm._typing import NumpyArray
 from jaxlmm.linalg import BLOCK
 from jaxlmm.model.design import Design, Term
+from jaxlmm.model.graph import linked
 
 RANK_TOLERANCE = 1e-11
 """A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""
@@ -43,9 +44,6 @@ class Cluster(NamedTuple):
 
 def clusters_of(design: Design) -> list[NumpyArray]:
     """Return the row numbers of each independent cluster: the connected components of the covariance."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n, nodes = int(design.n), int(design.n)
     starts, ends = [np.zeros(0, int)], [np.zeros(0, int)]
     for grouping in design.groupings:
@@ -57,9 +55,7 @@ def clusters_of(design: Design) -> list[NumpyArray]:
             ends.append(block + nodes + block.size)
             nodes += int(block.max(initial=-1)) + 1
         nodes += int(grouping.n_levels)
-    start, end = np.concatenate(starts), np.concatenate(ends)
-    graph = coo_array((np.ones(start.size, np.int8), (start, end)), shape=(nodes, nodes))
-    _, label = connected_components(graph, directed=False)
+    label = linked(nodes, np.concatenate(starts), np.concatenate(ends))
     order = np.argsort(label[:n], kind="stable")
     edges = np.flatnonzero(np.diff(label[:n][order])) + 1
     return np.split(order, edges)

@@ -15,6 +15,7 @@ from jaxlmm._shapes import bucket, pad
 from jaxlmm._typing import NumpyArray
 from jaxlmm.linalg import BLOCK, inverse_logdet
 from jaxlmm.model.design import Design
+from jaxlmm.model.graph import linked
 from jaxlmm.solvers.block import NO_LEVEL, Outside, reflect
 from jaxlmm.solvers.clusters import rounded, similar
 from jaxlmm.solvers.coupling import Entries, slices
@@ -80,17 +81,13 @@ def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> lis
 
     Two levels are in one component when a chain of eliminated levels connects them.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n = int(design.n)
     groupings = [design.groupings[g] for g in (eliminated, *rest)]
     firsts = np.cumsum([0, *(int(grouping.n_levels) for grouping in groupings)])
     codes = [np.asarray(grouping.codes)[:n] for grouping in groupings]
     starts = np.tile(codes[0], len(rest))
     ends = np.concatenate([np.zeros(0, int), *(c + first for c, first in zip(codes[1:], firsts[1:-1], strict=True))])
-    graph = coo_array((np.ones(ends.size, np.int8), (starts, ends)), shape=(firsts[-1], firsts[-1]))
-    _, label = connected_components(graph, directed=False)
+    label = linked(int(firsts[-1]), starts, ends)
     own = [label[first:last] for first, last in itertools.pairwise(firsts[1:])]
     _, renumbered = np.unique(np.concatenate([np.zeros(0, int), *own]), return_inverse=True)
     return [renumbered[place] for place in slices([labels.size for labels in own])]

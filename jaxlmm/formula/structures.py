@@ -1,0 +1,87 @@
+"""Which covariance structure each bar has, and whether one keeps its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
+from jaxlmm.errors import OptionError, nearest
+from jaxlmm.formula.parse import TAGS, Bar
+from jaxlmm.formula.tokens import join, tokenize
+
+STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
+"""Tag to class: one table."""
+
+
+def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None) -> list[AbstractCovariance]:
+    """Return the structure of each bar: the tag's, or the object that ``covariance`` gives for its group or text.
+
+    Raises
+    ------
+    OptionError
+        If a key matches no term, or a group's name matches several, or the value is no covariance structure.
+    """
+    found: list[AbstractCovariance] = [STRUCTURES[bar.tag]() for bar in bars]
+    for key, structure in (covariance or {}).items():
+        if not isinstance(structure, AbstractCovariance):
+            raise OptionError(
+                f"covariance of {key!r}: expected a jaxlmm.covariance object, got {_described(structure)}."
+            )
+        if structure.coords is not None:
+            raise OptionError(
+                f"covariance of {key!r}: acts within the columns of a term, which have no coords; across the levels of "
+                f"a group write kinship={{{key.split('|')[-1].strip()!r}: ...}}."
+            )
+        text = join(tokenize(key))
+        by_group = [i for i, bar in enumerate(bars) if bar.group_name == key]
+        by_text = [
+            i
+            for i, bar in enumerate(bars)
+            if text in (f"{join(bar.left)} | {bar.group_name}", f"1 + {join(bar.left)} | {bar.group_name}")
+        ]
+        places = by_text or by_group
+        if len(places) != 1:
+            choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
+            problem = "matches no term" if not places else f"matches {len(places)} terms; write the whole bar"
+            raise OptionError(f"covariance: {key!r} {problem}; {nearest(key, choices)}.")
+        if TAGS[bars[places[0]].tag] == "positions":
+            raise OptionError(
+                f"covariance of {key!r}: acts within the columns of a term such as '(0 + f | g)', got a term over "
+                f"positions, {bars[places[0]].text}."
+            )
+        found[places[0]] = structure
+    return found
+
+
+def check_structure(structure: AbstractCovariance, coords: NumpyArray, what: str) -> None:
+    """Raise unless a structure gives a factor at its start from exactly the parameters that it declares.
+
+    ``coords`` (q, d) are those of the columns, or some; ``what`` begins the message.
+    """
+    q, theta = len(coords), structure.start(coords)
+    try:  # JAX would read past the end of theta without a word; NumPy does not
+        structure.cholesky(theta, coords)  # type: ignore[arg-type]
+    except IndexError as error:
+        raise OptionError(
+            f"{what}: {type(structure).__name__} declares {theta.size} parameters and reads more ({error})."
+        ) from error
+    except Exception:
+        pass
+    factor = np.asarray(structure.cholesky(jnp.asarray(theta), jnp.asarray(coords)))
+    if factor.shape != (q, q) or not np.isfinite(factor).all():
+        raise OptionError(
+            f"{what}: expected a finite factor of shape {(q, q)} from {type(structure).__name__} at "
+            f"theta = {theta.tolist()}, got shape {factor.shape}."
+        )
+    structure.check(theta, coords)
+
+
+def _described(value: object) -> str:
+    """What came instead of a structure, and what to do about it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; make an object of it, {value.__name__}()"
+    return f"{type(value).__name__}; wrap a function in lmm.covariance.Custom"

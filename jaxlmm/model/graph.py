@@ -1,0 +1,48 @@
+"""Connected components of graphs: who covaries with whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jaxlmm._typing import NumpyArray
+
+
+def connected(matrix: Any) -> NumpyArray:
+    """Return the number of the component (n,) of each node of a graph, from 0 in order of occurrence.
+
+    ``matrix`` (n, n) is an array, symmetric, or a sparse one of SciPy; two nodes are joined where an entry is not zero.
+
+    >>> connected(np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.0], [0.5, 0.0, 1.0]])).tolist()
+    [0, 1, 0]
+    """
+    from scipy.sparse import issparse
+    from scipy.sparse.csgraph import connected_components
+
+    if issparse(matrix):
+        label = connected_components(matrix, directed=False)[1]
+        _, occurs, number = np.unique(label, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(occurs))[number]
+    found, count, first = np.full(len(matrix), -1), 0, 0
+    while first < len(matrix):  # each row is read once, when it is reached, and none when all have been
+        reached = np.array([first])
+        while reached.size:
+            found[reached] = count
+            left = np.flatnonzero(found < 0)
+            reached = left[np.any(matrix[reached][:, left] != 0, axis=0)] if left.size else left
+        count += 1
+        later = np.flatnonzero(found < 0)
+        first = int(later[0]) if later.size else len(matrix)
+    return found
+
+
+def linked(count: int, one: NumpyArray, two: NumpyArray) -> NumpyArray:
+    """Return the same (n,) for ``count`` nodes of which those in ``one`` (e,) are joined to those in ``two`` (e,).
+
+    >>> linked(4, np.array([0, 3]), np.array([2, 2])).tolist()
+    [0, 1, 0, 0]
+    """
+    from scipy.sparse import coo_array
+
+    return connected(coo_array((np.ones(one.size, np.int8), (one, two)), shape=(count, count)))

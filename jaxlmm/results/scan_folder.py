@@ -1,0 +1,125 @@
+"""A scan's folder: its table in parts, what was scanned, and the fits without a marker."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jaxlmm.errors import DataError
+from jaxlmm.results import many_record
+from jaxlmm.results.many import FitMany
+from jaxlmm.results.scan import Scan, ScanHeader
+
+KIND, VERSION = "jaxlmm.scan", 1
+"""What the folder is, and the version of its layout."""
+
+MANIFEST, NULL = "manifest.json", "null.parquet"
+
+RECORD = b"jaxlmm.fit_many"
+"""Where in the metadata of ``null.parquet`` the fits stand as :meth:`jaxlmm.FitMany.save` writes them."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FolderTable:
+    """The rows of a scan in the files of a folder, by name with their numbers of rows; read when asked for."""
+
+    folder: Path
+    files: Mapping[str, int]
+    responses: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return sum(self.files.values())
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return all rows, with some of the columns, or all, by response and place."""
+        wanted = None if columns is None else list(dict.fromkeys(["response", *columns]))
+        whole = pd.concat(list(self.parts(wanted)), ignore_index=True)
+        if len(self.responses) > 1:
+            order = pd.Index(self.responses).get_indexer(pd.Index(whole["response"]))
+            whole = whole.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+        return whole if columns is None else whole[list(columns)]
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield the rows of one file after the other."""
+        for name in self.files:
+            yield pd.read_parquet(self.folder / name, columns=None if columns is None else list(columns))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what the manifest of a scan's folder says.
+
+    Raises
+    ------
+    DataError
+        If it is no folder of a scan, or of another version of the layout.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder}: expected a folder that scan(out=) wrote, got one without {MANIFEST}.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: expected the manifest of a scan, got no JSON: {error}.") from error
+    if not isinstance(record, dict) or record.get("kind") != KIND:
+        raise DataError(f"{path}: expected the manifest of a scan, of kind {KIND!r}, got something else.")
+    if record.get("version") != VERSION:
+        raise DataError(
+            f"{path}: expected layout version {VERSION}, got {record.get('version')!r}; scan again with this version."
+        )
+    return record
+
+
+def load_scan(folder: Path) -> Scan:
+    """Return the scan in a folder; its table stays there.
+
+    Raises
+    ------
+    DataError
+        If it is no folder of a scan, another version, unfinished, or a file is gone.
+    """
+    record = read_manifest(folder)
+    if not record["finished"]:
+        raise DataError(
+            f"{folder}: expected a finished scan, got one that was interrupted; go on with the same call and "
+            "resume=True."
+        )
+    absent = [name for name in (*record["files"], NULL) if not (folder / name).is_file()]
+    if absent:
+        raise DataError(f"{folder}: expected the files of its manifest, got no {', '.join(absent)}.")
+    fields: dict[str, Any] = record["header"]
+    header = ScanHeader(**{**fields, **{name: tuple(fields[name]) for name in ("tests", "responses", "notes")}})
+    return Scan(header, FolderTable(folder, record["files"], header.responses), functools.partial(read_null, folder))
+
+
+def write_null(null: FitMany | dict[str, FitMany], path: Path) -> None:
+    """Write fits without a marker as a table with a row for each, and whole in the file's metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    several = null if isinstance(null, dict) else {"": null}
+    tables = []
+    for chromosome, many in several.items():
+        own = many.glance()
+        for name, values in zip(many.estimates.labels.parameters, many.estimates.report.T, strict=True):
+            own[name] = values
+        if chromosome:
+            own.insert(0, "chromosome", chromosome)
+        tables.append(own)
+    table = pa.Table.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
+    record = json.dumps({chromosome: many_record.text_of(many) for chromosome, many in several.items()})
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD: record.encode()}), path)
+
+
+def read_null(folder: Path) -> FitMany | dict[str, FitMany]:
+    """Return the fits without a marker that :func:`write_null` wrote."""
+    import pyarrow.parquet as pq
+
+    texts = json.loads(pq.read_schema(folder / NULL).metadata[RECORD])
+    found = {name: FitMany(many_record.estimates_of(json.loads(text)), None) for name, text in texts.items()}
+    return found[""] if set(found) == {""} else found

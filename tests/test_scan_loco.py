@@ -1,0 +1,91 @@
+"""Leaving one chromosome out: each chromosome's scan is the one with the matrix of all others."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxlmm as lmm
+from jaxlmm.genetics import ArraySource
+
+SUBTRACTED = 1e-8
+"""Relative: a chromosome is subtracted from a sum of all, where the other matrix never had it."""
+
+
+@pytest.fixture(scope="module")
+def study():
+    """100 samples, 300 markers on three chromosomes that take turns, with a few without one; three responses."""
+    table = lmm.datasets.genotypes().iloc[:, :300]
+    chromosome = np.tile(["2", "X", "1", "1"], 75)
+    chromosome[:4] = "0"
+    variants = pd.DataFrame(
+        {
+            "chromosome": chromosome, "position": np.arange(300), "variant": table.columns, "effect_allele": "A",
+            "other_allele": "C",
+        }
+    )  # fmt: skip
+    source = ArraySource(table.to_numpy(), list(table.index), variants=variants)
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"id": table.index, "x": rng.normal(size=100), "family": np.arange(100) // 4})
+    values = table.to_numpy() @ rng.normal(size=(300, 3)) / 8.0 + rng.normal(size=(100, 3))
+    return data, pd.DataFrame(values, columns=["a", "b", "c"]), source
+
+
+def one_at_a_time(study, formula, chromosomes, **options):
+    data, Y, source = study
+    found = []
+    for name in chromosomes:
+        K = lmm.genetics.grm(source, exclude_chromosome=name)
+        own = lmm.genetics.genotypes(source, chromosome=name)
+        found.append(lmm.scan(formula, data, genotypes=own, responses=Y, id=None, kinship={"id": K}, **options).tidy())
+    return pd.concat(found).sort_values(["response", "position"], kind="stable").reset_index(drop=True)
+
+
+@pytest.mark.parametrize("variances", ["refit", "null"])
+def test_each_chromosome_with_the_matrix_of_the_others(study, variances):
+    data, Y, source = study
+    options = {"variances": variances, "tests": ("wald", "lrt")}
+    hits = lmm.scan("~ x + (1 | id)", data, genotypes=source, responses=Y, kinship="auto", loco=True, **options)
+    expected = one_at_a_time(study, "~ x + (1 | id)", ["0", "1", "2", "X"], **options)
+    pd.testing.assert_frame_equal(hits.tidy(), expected, rtol=SUBTRACTED)
+    assert "for each of 4 chromosomes without its own" in str(hits)
+    whole = lmm.scan("~ x + (1 | id)", data, genotypes=source, responses=Y, kinship="auto", **options).tidy()
+    assert not np.allclose(whole["estimate"], hits.tidy()["estimate"], rtol=1e-3)
+
+
+def test_kept_and_with_other_terms(study):
+    data, Y, source = study
+    some = lmm.genetics.genotypes(source, chromosome=["1", "2"], extract=[f"rs{number:04d}" for number in range(40)])
+    options = {"genotypes": some, "responses": Y[["b"]], "kinship": "auto", "loco": True}
+    hits = lmm.scan("~ x + (1 | id) + (1 | family)", data, variances="kept", p_max=0.3, **options)
+    assert "refitted markers are fits of their own" in str(hits)
+    assert len(hits) > 2
+    null = hits.null
+    assert set(null) == {"1", "2"}
+    again = lmm.scan("~ x + (1 | id) + (1 | family)", data, variances="kept", p_max=0.3, null=null, **options)
+    pd.testing.assert_frame_equal(again.tidy(), hits.tidy(), rtol=1e-12)
+    row = hits.top(1).iloc[0]
+    marker = some.read()[:, some.variants["variant"].eq(row["variant"]).to_numpy().argmax()]
+    K = lmm.genetics.grm(some, exclude_chromosome=row["chromosome"])
+    own = data.assign(b=Y["b"], g=marker)
+    fit = lmm.fit("b ~ x + g + (1 | id) + (1 | family)", own, kinship={"id": K})
+    assert row["estimate"] == pytest.approx(fit.fixef()["g"], rel=1e-6)
+    assert row["std_error"] == pytest.approx(fit.coef().loc["g", "std_error"], rel=1e-6)
+
+
+def test_what_cannot_be_left_out(study):
+    data, Y, source = study
+    options = {"responses": Y, "loco": True}
+    genotypes, one = lmm.datasets.genotypes(), lmm.genetics.genotypes(source, chromosome="1")
+    cases = [
+        ({"genotypes": genotypes, "kinship": "auto"}, lmm.GenotypeError, "expected the chromosome of each marker"),
+        ({"genotypes": one, "kinship": "auto"}, lmm.GenotypeError, "all on '1'"),
+        ({"genotypes": source}, lmm.OptionError, "expected kinship='auto', .* got none"),
+        ({"genotypes": source, "kinship": {"id": lmm.genetics.grm(source)}}, lmm.OptionError, "got a matrix, of which"),
+        ({"genotypes": source, "kinship": "auto", "loco": "yes"}, lmm.OptionError, "loco: expected True or False"),
+    ]
+    for given, error, message in cases:
+        with pytest.raises(error, match=message):
+            lmm.scan("~ x + (1 | id)", data, **{**options, **given})
+    null = lmm.fit_many("~ x + (1 | id)", data, responses=Y, kinship={"id": lmm.genetics.grm(source)})
+    with pytest.raises(lmm.OptionError, match="null: expected a dict with the fits of each chromosome"):
+        lmm.scan("~ x + (1 | id)", data, genotypes=source, kinship="auto", null=null, **options)

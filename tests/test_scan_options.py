@@ -1,0 +1,187 @@
+"""What a scan counts, what it takes from earlier fits, how it is solved, and what other programs' files hold."""
+
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+
+import jaxlmm as lmm
+
+SAME = 1e-6
+"""Relative, of effects at null variances that two solvers found: λ has half the digits of the criterion."""
+
+EXACT = 1e-12
+"""The same numbers, of which only their origin differs."""
+
+
+@pytest.fixture(scope="module")
+def study():
+    """100 samples; responses with missing values, one constant; markers without calls, alike, or made of x."""
+    genotypes = lmm.datasets.genotypes().iloc[:, :40].copy()
+    rng = np.random.default_rng(12)
+    data = pd.DataFrame({"id": genotypes.index, "x": rng.integers(0, 3, 100).astype(float)}, index=genotypes.index)
+    genotypes["rs0003"], genotypes["rs0004"] = 1.0, data["x"]
+    genotypes.iloc[:12, 5] = np.nan
+    genotypes["rs0006"] = np.arange(100) == 99  # the only carrier is missing in y2
+    Y = pd.DataFrame(rng.normal(size=(100, 4)), index=genotypes.index).add_prefix("y")
+    Y["y0"] += 0.5 * lmm.datasets.genotypes().iloc[:, 50:90].to_numpy() @ rng.normal(size=40)
+    Y.iloc[90:, 2] = np.nan
+    Y["constant"] = 1.0
+    K = lmm.genetics.grm(lmm.datasets.genotypes())
+    return data, Y, genotypes.astype(float), {"id": K}
+
+
+def scanned(study, **options):
+    data, Y, genotypes, kinship = study
+    options = {"responses": Y, "kinship": kinship, "variances": "null", **options}
+    return lmm.scan(options.pop("formula", "~ x + (1 | id)"), data, genotypes=genotypes, id="id", **options)
+
+
+@pytest.fixture(scope="module")
+def everything(study):
+    return scanned(study)
+
+
+def test_each_pair_and_each_marker_is_counted_once(everything):
+    head, table = everything.header, everything.tidy()
+    assert sum(head.markers.values()) == head.n_markers == 40
+    # rs0006 is monomorphic only where its carrier has no value, and so is tested
+    assert head.markers == {"tested": 37, "monomorphic": 1, "collinear": 1, "filtered_missing": 1}
+    assert sum(head.pairs.values()) == 40 * 5
+    of_rows = table["status"].value_counts().to_dict()
+    assert of_rows == {word: count for word, count in head.pairs.items() if word != "of responses that are not"}
+    assert head.pairs["of responses that are not"] == 40
+    assert head.n_pairs == table["estimate"].notna().sum() == 4 * 37 - 1
+    assert head.patterns == 2
+    text = str(everything)
+    assert "Responses: 4 of 5 tested, in 2 patterns of missing values" in text
+    assert "Not tested: constant (constant)" in text
+    assert "Markers: 37 of 40 tested; 1 " in text
+    assert "Pairs: 147 of 200 tested" in text
+    assert "Table: 160 rows (all)" in text
+
+
+@pytest.mark.parametrize("options", [{"p_max": 0.05}, {"variances": "refit", "top": 4}])
+def test_counts_do_not_depend_on_what_is_kept(study, everything, options):
+    hits = scanned(study, **options)
+    assert hits.header.markers == everything.header.markers
+    assert hits.header.n_pairs == everything.header.n_pairs == 147
+    assert sum(hits.header.pairs.values()) == 200
+    assert f"Table: {len(hits)} rows" in str(hits)
+
+
+def test_null_fits_are_taken_not_made(study, everything, monkeypatch):
+    """Fits of many responses, and those of a scan; loaded from a file too; in any order."""
+    import jaxlmm.api.scan_null as module
+
+    data, Y, _, kinship = study
+    given = lmm.fit_many("~ (1 | id) + x", data, responses=Y[reversed(Y.columns)], kinship=kinship)
+    monkeypatch.setattr(module, "run_many", None)
+    hits = scanned(study, null=given)
+    assert hits.null is given
+    table = hits.tidy()
+    for column in ("estimate", "std_error", "h2"):
+        np.testing.assert_allclose(table[column], everything.tidy()[column], rtol=SAME, atol=1e-9)
+    shares = given.ratio("id").set_index("response")["estimate"]
+    first = table.groupby("response", sort=False).first()
+    np.testing.assert_allclose(first["h2"], shares.loc[first.index], rtol=1e-9, atol=1e-12)  # theirs, to rounding
+
+
+def test_null_fits_of_any_structure(study, tmp_path, monkeypatch):
+    import jaxlmm.api.scan_null as module
+
+    data, Y, genotypes, _ = study
+    people = data.assign(family=np.arange(100) // 5)
+    responses = Y[["y0", "y2"]].add(np.arange(100) // 5 % 4, axis=0)
+    some = {"genotypes": genotypes.iloc[:, :2], "responses": responses, "id": "id", "variances": "null"}
+    expected = lmm.scan("~ x + (1 | family)", people, solver="moments", **some)
+    assert "moments (" in str(expected)
+    expected.null.save(tmp_path / "null.json")
+    monkeypatch.setattr(module, "run_many", None)
+    for null in (expected.null, lmm.load(tmp_path / "null.json")):
+        hits = lmm.scan("~ x + (1 | family)", people, solver="moments", null=null, **some)
+        pd.testing.assert_frame_equal(hits.tidy(), expected.tidy(), rtol=EXACT)
+    moved = people.assign(family=np.arange(100) % 20)
+    for solver in ("moments", "auto"):
+        with pytest.raises(lmm.OptionError, match="of other data, weights or matrices"):
+            lmm.scan("~ x + (1 | family)", moved, solver=solver, null=expected.null, **some)
+
+
+def test_null_fits_of_something_else(study):
+    data, Y, _, kinship = study
+    good = lmm.fit_many("~ x + (1 | id)", data, responses=Y, kinship=kinship)
+    cases = [
+        ({"null": "null.json"}, "expected what fit_many returned"),
+        ({"null": good, "method": "ML"}, "expected fits by ML"),
+        ({"null": good, "formula": "~ (1 | id)"}, "fixed effects 'Intercept', got"),
+        ({"null": good, "responses": Y.rename(columns={"y1": "z1"})}, "none of 'z1'"),
+        ({"null": good, "responses": Y.assign(y1=Y["y1"].where(Y["y0"] > 0))}, "'y1' on the .* rows"),
+        ({"null": good, "responses": Y.assign(y1=Y["y1"] + 1.0)}, "other values of 'y1'"),
+        ({"null": {"1": good}}, "got dict"),
+        ({"null": good, "kinship": {"id": 3.0 * kinship["id"]}}, "of other data, weights or matrices"),
+    ]
+    for options, message in cases:
+        with pytest.raises(lmm.OptionError, match=message):
+            scanned(study, **options)
+
+
+def test_a_solver_and_an_optimiser_that_are_asked_for(study, everything):
+    some = {"responses": study[1][["y0"]]}
+    expected = everything.tidy().query("response == 'y0'").reset_index(drop=True)
+    by = scanned(study, solver="dense", **some)
+    assert "Engine: dense (" in str(by)
+    np.testing.assert_allclose(by.tidy()["estimate"], expected["estimate"], rtol=SAME, atol=1e-9)
+    np.testing.assert_allclose(by.tidy()["std_error"], expected["std_error"], rtol=SAME)
+    still = scanned(study, optimizer=optax.sgd(0.0), **some)
+    assert "spectral (" in str(still)
+    assert still.null.status["y0"] == "not_converged"
+    assert set(still.tidy()["status"]) == {"not_converged", "monomorphic", "collinear", "filtered_missing"}
+    one = scanned(study, solver="spectral", **some)
+    assert "diagonalised once" in str(one)
+    with pytest.raises(lmm.OptionError, match="solver='moments' cannot do this model"):
+        scanned(study, solver="moments")
+    with pytest.raises(lmm.OptionError, match="optimizer: expected"):
+        scanned(study, optimizer="adam")
+
+
+def test_files_hold_every_test(study, tmp_path):
+    """Of an interaction and of several tests, in the rows or columns where other programs look for them."""
+    data, Y, genotypes, kinship = study
+    own, path = data.assign(y=Y["y1"]), tmp_path / "hits.tsv"
+    options = {"genotypes": genotypes.iloc[:, :5], "kinship": kinship, "variances": "null"}
+    several = lmm.scan("y ~ x + (1 | id)", own, tests=("lrt", "wald", "score"), **options)
+    table = several.tidy().dropna(subset="estimate").reset_index(drop=True)
+    several.to_tsv(path, style="regenie")
+    rows = pd.read_csv(path, sep="\t")
+    for word, suffix in (("ADD", "_lrt"), ("ADD-WALD", ""), ("ADD-SCORE", "_score")):
+        found = rows[rows["TEST"] == word].reset_index(drop=True)
+        np.testing.assert_allclose(found["LOG10P"], table[f"neg_log10_p{suffix}"], rtol=EXACT)
+        np.testing.assert_allclose(found["CHISQ"], table[f"statistic{suffix}"], rtol=EXACT)
+    assert rows["TEST"].tolist()[:3] == ["ADD", "ADD-WALD", "ADD-SCORE"]
+    several.to_tsv(path, style="gwas-ssf")
+    rows = pd.read_csv(path, sep="\t")
+    assert list(rows)[:8] == [
+        "chromosome", "base_pair_location", "effect_allele", "other_allele", "beta", "standard_error",
+        "effect_allele_frequency", "neg_log_10_p_value",
+    ]  # fmt: skip
+    np.testing.assert_allclose(rows["neg_log_10_p_value"], table["neg_log10_p_lrt"], rtol=EXACT)
+    np.testing.assert_allclose(rows["neg_log_10_p_value_wald"], table["neg_log10_p"], rtol=EXACT)
+
+    both = lmm.scan("y ~ x + (1 | id)", own, interaction="x", tests=("wald", "score"), **options)
+    table = both.tidy().dropna(subset="estimate").reset_index(drop=True)
+    both.to_tsv(path, style="regenie")
+    rows = pd.read_csv(path, sep="\t").set_index("TEST")
+    assert rows.index[:4].tolist() == ["ADD-INT_SNP", "ADD-INT_SNPxx", "ADD-INT_2DF", "ADD-INT_2DF-SCORE"]
+    np.testing.assert_allclose(rows.loc["ADD-INT_SNPxx", "BETA"], table["estimate_interaction"], rtol=EXACT)
+    np.testing.assert_allclose(rows.loc["ADD-INT_2DF", "CHISQ"], 2.0 * table["statistic_joint"], rtol=EXACT)
+    np.testing.assert_allclose(rows.loc["ADD-INT_2DF", "LOG10P"], table["neg_log10_p_joint"], rtol=EXACT)
+    assert rows.loc["ADD-INT_2DF", "BETA"].isna().all()
+    both.to_tsv(path, style="gwas-ssf")
+    rows = pd.read_csv(path, sep="\t")
+    for name, column in (
+        ("neg_log_10_p_value", "neg_log10_p"), ("neg_log_10_p_value_score", "neg_log10_p_score"),
+        ("beta_interaction", "estimate_interaction"), ("neg_log_10_p_value_joint", "neg_log10_p_joint"),
+    ):  # fmt: skip
+        np.testing.assert_allclose(rows[name], table[column], rtol=EXACT)
+    with pytest.raises(lmm.OptionError, match="expected 'wald' among the tests"):
+        lmm.scan("y ~ x + (1 | id)", own, interaction="x", tests="lrt", **options).to_tsv(path, style="gwas-ssf")

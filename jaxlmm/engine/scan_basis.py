@@ -173,6 +173,8 @@ def _complement(basis: NumpyArray, covariance: NumpyArray) -> tuple[NumpyArray, 
         work = linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, -1)[1]
         return np.asarray(linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, int(work[0]))[0])
 
-    inner = apply("R", "N", apply("L", "T", covariance))[p:, p:]
+    inner = apply("R", "N", apply("L", "T", covariance.T))[p:, p:]  # symmetric, and columns are what LAPACK takes
     values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))  # LAPACK's syevd: SciPy's default takes twice as long
-    return np.ascontiguousarray(apply("L", "N", np.vstack([np.zeros((p, n - p)), vectors])).T), values
+    padded = np.zeros((n, n - p), order="F")
+    padded[p:] = vectors
+    return np.ascontiguousarray(apply("L", "N", padded).T), values

@@ -130,15 +130,18 @@ def covariance_of(design: Design) -> NumpyArray:
 
 @program()
 def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return markers (s, q) centred, products (c, c, r, s) of their columns with kept weights, and what is left (s,).
+    """Return the rotated columns (c, n − p, s) of markers (s, q), their products (c, c, r, s), and what is left (s,).
 
-    That is the least share of a column off the fixed effects and the columns before it.
+    Products are those with the kept weights; what is left is the least share of a column off the fixed effects and the
+    columns before it.
     """
     g = jnp.asarray(g)
     g = g - panel.centred * jnp.mean(g, axis=1, keepdims=True)
     c = panel.rotations.shape[0]
     narrow = g.astype(panel.rotations.dtype)
-    star = [jnp.matmul(rotation, narrow.T, precision="highest").astype(g.dtype) for rotation in panel.rotations]
+    star = jnp.stack(
+        [jnp.matmul(rotation, narrow.T, precision="highest").astype(g.dtype) for rotation in panel.rotations]
+    )
     own = {
         (i, j): jnp.matmul(panel.kept, star[i] * star[j], precision="highest") for i in range(c) for j in range(i, c)
     }
@@ -149,31 +152,35 @@ def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     if c > 1:
         beyond = square[1, 1] - square[0, 1] ** 2 / square[0, 0]
         left = jnp.minimum(left, beyond / length[1])
-    return g, kept, left
+    return star, kept, left
+
+
+def _times(numerators: Array, star: Array) -> jax.Array:
+    """Multiply ``numerators`` (m, n − p) with each of the rotated columns (c, n − p, s)."""
+    return jnp.stack([jnp.matmul(numerators, column, precision="highest") for column in jnp.asarray(star)])
 
 
 @program()
-def refitted(criterion: Criterion, numerators: Array, g: Array, kept: Array) -> Optimum:
+def refitted(criterion: Criterion, numerators: Array, star: Array, kept: Array) -> Optimum:
     """Minimise a criterion for each of s markers.
 
-    ``numerators`` (c, r, q) are the rotated response times the kept weights, times the rotations; ``g`` and ``kept``
-    what :func:`products` returned.
+    ``numerators`` (r, n − p) are the rotated response times the kept weights; ``star`` and ``kept`` what
+    :func:`products` returned.
     """
     mixings = jnp.asarray(criterion.mixing), jnp.asarray(criterion.end_mixing)
-    a = jnp.einsum("crq,sq->crs", numerators, g, precision="highest")
+    a = _times(numerators, star)
     a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in mixings)
     b_nodes, b_ends = (jnp.einsum("ijrs,rk->ijks", kept, part, precision="highest") for part in mixings)
     return best(criterion, a_nodes, b_nodes, a_ends, b_ends)
 
 
 @program()
-def fixed_sums(mixing: Array, numerators: Array, g: Array, kept: Array) -> tuple[jax.Array, jax.Array]:
+def fixed_sums(mixing: Array, numerators: Array, star: Array, kept: Array) -> tuple[jax.Array, jax.Array]:
     """Return sums of s markers at the ratios of m responses, ``a`` (c, m, s) and ``b`` (c, c, m, s).
 
-    ``mixing`` (r, m) are the kept weights of each, ``numerators`` (c, m, q) its weighted response times the rotations.
+    ``mixing`` (r, m) are the kept weights of each, ``numerators`` (m, n − p) its rotated and weighted response.
     """
-    a = jnp.einsum("cmq,sq->cms", numerators, g, precision="highest")
-    return a, jnp.einsum("ijrs,rm->ijms", kept, mixing, precision="highest")
+    return _times(numerators, star), jnp.einsum("ijrs,rm->ijms", kept, mixing, precision="highest")
 
 
 @program()

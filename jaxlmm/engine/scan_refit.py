@@ -187,7 +187,7 @@ def _first_lowest(values: jax.Array) -> jax.Array:
 
     The last where any is NaN.
     """
-    number = jnp.arange(values.shape[0], dtype=jnp.int32)[:, None]
+    number = jnp.arange(values.shape[0])[:, None]
     lowest = values == jnp.min(values, axis=0)[None]
     return jnp.min(jnp.where(lowest, number, number[-1]), axis=0)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,6 @@ from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR, fixed_sums, products, refitted
-from jaxlmm.engine.scan_refit import Optimum
 from jaxlmm.engine.scan_tests import solved, wald
 from jaxlmm.engine.scan_traits import BOUNDARY, INTERIOR, NOT_CONVERGED, Traits
 from jaxlmm.inference import STATUS
@@ -59,71 +60,71 @@ class Scanner:
 
     def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
-        ahead = None
-        for start in [*range(0, markers.size, self.size), None]:
-            at_work, ahead = ahead, None
-            if start is not None:  # the device goes on to the next markers while these are looked at
-                g = values[:, start : start + self.size].T  # as blocks are read, without a copy
-                if g.shape[0] < self.size:
-                    g = pad(np.asarray(g), self.size)
-                ahead = slice(start, start + self.size), products(self.panel, g)
-            if at_work is None:
-                continue
-            chosen, (centred, kept, left) = at_work
-            some, share = markers[chosen], frequency[chosen]
-            collinear = np.logical_not(np.asarray(left)[: some.size] > COLLINEAR)
+        before: Callable[[], None] | None = None
+        for finish in self._begun(values, markers, frequency, keeper):
+            if before is not None:  # the device is at work on what has been begun since
+                before()
+            before = finish
+        if before is not None:
+            before()
+
+    def _begun(
+        self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper
+    ) -> Iterator[Callable[[], None]]:
+        """Hand work to the device, part by part; what is yielded waits for a part's results and keeps them."""
+        for start in range(0, markers.size, self.size):
+            chosen = slice(start, start + self.size)
+            g = values[:, chosen].T  # as blocks are read, without a copy
+            if g.shape[0] < self.size:
+                g = pad(np.asarray(g), self.size)
+            block = _Block(markers[chosen], frequency[chosen], *products(self.panel, g))
             if self.refit:
                 for t in range(self.numbers.size):
-                    pairs = self._refitted(t, some, share, centred, kept, collinear)
-                    keeper.tally.add(some, pairs.status)
-                    keeper.add(pairs)
-            else:
-                keeper.tally.add(some[collinear], np.full(int(collinear.sum()), NOT_TESTED), self.numbers.size)
-                for code, count in zip(*np.unique(self.traits.wald.status, return_counts=True), strict=True):
-                    keeper.tally.add(some[~collinear], np.full(int((~collinear).sum()), code), int(count))
-                step = max(AT_ONCE // self.size, 1)
-                for first in range(0, self.numbers.size, step):
-                    chosen = np.arange(first, min(first + step, self.numbers.size))
-                    self._fixed(chosen, some, share, centred, kept, collinear, keeper)
+                    yield self._refitted(t, block, keeper)
+                continue
+            yield functools.partial(self._count, block, keeper)
+            step = max(AT_ONCE // self.size, 1)
+            for first in range(0, self.numbers.size, step):
+                yield self._fixed(np.arange(first, min(first + step, self.numbers.size)), block, keeper)
+
+    def _count(self, block: _Block, keeper: Keeper) -> None:
+        collinear = block.collinear
+        keeper.tally.add(block.markers[collinear], np.full(int(collinear.sum()), NOT_TESTED), self.numbers.size)
+        for code, count in zip(*np.unique(self.traits.wald.status, return_counts=True), strict=True):
+            tested = block.markers[~collinear]
+            keeper.tally.add(tested, np.full(tested.size, code), int(count))
 
     # ---- refitted for every marker ---------------------------------------------------------------------------
 
-    def _refitted(
-        self,
-        t: int,
-        markers: NumpyArray,
-        frequency: NumpyArray,
-        g: jax.Array,
-        kept: jax.Array,
-        collinear: NumpyArray,
-    ) -> Pairs:
-        s, nothing = markers.size, np.full(markers.size, np.nan)
+    def _refitted(self, t: int, block: _Block, keeper: Keeper) -> Callable[[], None]:
         if t not in self._numerators:
             self._numerators[t] = jnp.asarray(self.traits.refit_numerators(t))
-        numerators = self._numerators[t]
+        numerators, wanted = self._numerators[t], {self.by_ml} | ({True} if "lrt" in self.tests else set())
+        optima = {ml: refitted(self.traits.criterion(t, ml=ml), numerators, block.star, block.kept) for ml in wanted}
+        sums = self._sums("likelihood", np.array([t]), block) if "score" in self.tests else None
 
-        def optimum(ml: bool) -> Optimum:
-            found = refitted(self.traits.criterion(t, ml=ml), numerators, g, kept)
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], found)
+        def finish() -> None:
+            s = block.markers.size
+            lrt = score = np.full(s, np.nan)
+            found = jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], optima[self.by_ml])
+            tested = wald(found.sums.a, found.sums.b, found.sums.squares, self.count)
+            if "lrt" in self.tests:
+                lrt = np.maximum(self.traits.likelihood.value[t] - np.asarray(optima[True].value)[:s], 0.0)
+            if sums is not None:
+                a, b = (np.asarray(part)[..., 0, :s] for part in sums)
+                score = self._score(solved(a, b)[2], self.traits.likelihood.squares[t])
+            status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
+            ratio = np.exp(found.log_ratio)
+            pairs = Pairs(
+                np.full(s, self.numbers[t]), block.markers, status.astype(np.int8), np.full(s, self.degrees),
+                block.frequency, ratio, self._share(ratio), tested.estimate, tested.std_error, tested.statistic,
+                tested.joint, lrt, score,
+            )  # fmt: skip
+            pairs = _without(pairs, block.collinear)
+            keeper.tally.add(block.markers, pairs.status)
+            keeper.add(pairs)
 
-        found = optimum(self.by_ml)
-        a, b, squares = (np.asarray(part) for part in found.sums)
-        tested = wald(a, b, squares, self.count)
-        lrt, score = nothing, nothing
-        if "lrt" in self.tests:
-            likely = found if self.by_ml else optimum(True)
-            lrt = np.maximum(self.traits.likelihood.value[t] - likely.value, 0.0)
-        if "score" in self.tests:
-            chosen = np.array([t])
-            a, b = (np.asarray(part)[..., 0, :s] for part in self._sums("likelihood", chosen, g, kept))
-            score = self._score(solved(a, b)[2], self.traits.likelihood.squares[t])
-        status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
-        ratio = np.exp(found.log_ratio)
-        pairs = Pairs(
-            np.full(s, self.numbers[t]), markers, status.astype(np.int8), np.full(s, self.degrees), frequency,
-            ratio, self._share(ratio), tested.estimate, tested.std_error, tested.statistic, tested.joint, lrt, score,
-        )  # fmt: skip
-        return _without(pairs, collinear)
+        return finish
 
     def _share(self, ratio: NumpyArray) -> NumpyArray:
         """Return the share of variance that a ratio is, averaged over the rows."""
@@ -132,58 +133,69 @@ class Scanner:
 
     # ---- at each response's null -----------------------------------------------------------------------------
 
-    def _sums(self, which: str, chosen: NumpyArray, g: jax.Array, kept: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _sums(self, which: str, chosen: NumpyArray, block: _Block) -> tuple[jax.Array, jax.Array]:
         null = self._nulls[which]
         key = (which, int(chosen[0]), chosen.size)
         if key not in self._numerators:
             own = self.traits.only(chosen).fixed_numerators(ml=which == "likelihood")
             self._numerators[key] = jnp.asarray(own)
-        return fixed_sums(null.mixing[:, chosen], self._numerators[key], g, kept)
+        return fixed_sums(null.mixing[:, chosen], self._numerators[key], block.star, block.kept)
 
     def _score(self, explained: NumpyArray, squares: NumpyArray) -> NumpyArray:
         """F form of the score test at the ML null (GEMMA's: n yᵀPg(gᵀPg)⁻¹gᵀPy / (c yᵀPy) on n − p − c)."""
         return self.n * explained / (self.columns * squares)
 
-    def _fixed(
-        self,
-        chosen: NumpyArray,
-        markers: NumpyArray,
-        frequency: NumpyArray,
-        g: jax.Array,
-        kept: jax.Array,
-        collinear: NumpyArray,
-        keeper: Keeper,
-    ) -> None:
-        s, m = markers.size, chosen.size
+    def _fixed(self, chosen: NumpyArray, block: _Block, keeper: Keeper) -> Callable[[], None]:
+        s, m = block.markers.size, chosen.size
         wanted = {"wald" if test == "wald" else "likelihood" for test in (*self.tests, "wald")}
-        sums = {which: self._sums(which, chosen, g, kept) for which in sorted(wanted)}
-        if keeper.everything:
-            pair = np.indices((m, s)).reshape(2, -1)
-        else:
+        sums = {which: self._sums(which, chosen, block) for which in sorted(wanted)}
+        reaching: jax.Array | None = None
+        if not keeper.everything:
             which = "wald" if keeper.test == "wald" else "likelihood"
             squares, limits = self._nulls[which].squares[chosen], keeper.limits(self.columns, np.full(m, self.degrees))
-            usable = np.zeros(self.size, bool)
-            usable[:s] = ~collinear
-            rule = Rule(keeper.test, keeper.best)
-            count, n = np.float64(self.count), np.float64(self.n)
-            mask = np.asarray(_reaching(rule, *sums[which], squares, limits, usable, count, n))
-            pair = np.array(np.unravel_index(np.flatnonzero(mask), mask.shape))  # faster than np.nonzero by far
-        if not pair.shape[1]:
-            return
-        taken = {which: [_taken(part, pair) for part in parts] for which, parts in sums.items()}
-        t, j = chosen[pair[0]], pair[1]
-        a, b = taken["wald"]
-        tested = wald(a, b, self.traits.wald.squares[t], self.count)
-        lrt = score = np.full(t.size, np.nan)
-        if "likelihood" in taken:
-            explained, squares = solved(*taken["likelihood"])[2], self.traits.likelihood.squares[t]
-            lrt, score = self.n * -np.log1p(-explained / squares), self._score(explained, squares)
-        ratio = self.traits.wald.ratio[t]
-        pairs = Pairs(
-            self.numbers[t], markers[j], self.traits.wald.status[t], np.full(t.size, self.degrees), frequency[j],
-            ratio, self._share(ratio), tested.estimate, tested.std_error, tested.statistic, tested.joint, lrt, score,
-        )  # fmt: skip
-        keeper.add(_without(pairs, collinear[j]))
+            rule, numbers = Rule(keeper.test, keeper.best), (np.float64(self.count), np.float64(self.n))
+            reaching = _reaching(rule, *sums[which], squares, limits, block.left, np.int64(s), *numbers)
+
+        def finish() -> None:
+            if reaching is None:
+                pair = np.indices((m, s)).reshape(2, -1)
+            else:
+                mask = np.asarray(reaching)
+                pair = np.array(np.unravel_index(np.flatnonzero(mask), mask.shape))  # faster than np.nonzero by far
+            if not pair.shape[1]:
+                return
+            taken = {which: [_taken(part, pair) for part in parts] for which, parts in sums.items()}
+            t, j = chosen[pair[0]], pair[1]
+            a, b = taken["wald"]
+            tested = wald(a, b, self.traits.wald.squares[t], self.count)
+            lrt = score = np.full(t.size, np.nan)
+            if "likelihood" in taken:
+                explained, squares = solved(*taken["likelihood"])[2], self.traits.likelihood.squares[t]
+                lrt, score = self.n * -np.log1p(-explained / squares), self._score(explained, squares)
+            ratio = self.traits.wald.ratio[t]
+            pairs = Pairs(
+                self.numbers[t], block.markers[j], self.traits.wald.status[t], np.full(t.size, self.degrees),
+                block.frequency[j], ratio, self._share(ratio), tested.estimate, tested.std_error, tested.statistic,
+                tested.joint, lrt, score,
+            )  # fmt: skip
+            keeper.add(_without(pairs, block.collinear[j]))
+
+        return finish
+
+
+class _Block(NamedTuple):
+    """Numbers ``markers`` (s,) and frequencies (s,), and what :func:`products` returned of them, padded."""
+
+    markers: NumpyArray
+    frequency: NumpyArray
+    star: jax.Array
+    kept: jax.Array
+    left: jax.Array
+
+    @property
+    def collinear(self) -> NumpyArray:
+        """Which markers (s,) the fixed effects determine."""
+        return np.logical_not(np.asarray(self.left)[: self.markers.size] > COLLINEAR)
 
 
 def block_size(markers: int, largest: int = 1024) -> int:
@@ -224,9 +236,9 @@ class Rule(Struct):
 
 @program()
 def _reaching(
-    rule: Rule, a: Array, b: Array, squares: Array, limits: Array, usable: Array, count: Array, n: Array
+    rule: Rule, a: Array, b: Array, squares: Array, limits: Array, left: Array, s: Array, count: Array, n: Array
 ) -> jax.Array:
-    """Return which pairs (m, s) reach the least statistic of their response, or are its best."""
+    """Return which pairs (m, ·) reach the least statistic of their response, or are its best; ``s`` markers count."""
     a, b, squares = jnp.asarray(a), jnp.asarray(b), jnp.asarray(squares)[:, None]
     c = a.shape[0]
     if c == 1:
@@ -241,7 +253,8 @@ def _reaching(
         statistic = n / c * explained / squares
     else:
         statistic = -n * jnp.log1p(-explained / squares)
-    good = jnp.asarray(usable)[None, :] & jnp.isfinite(statistic)
+    usable = (jnp.asarray(left) > COLLINEAR) & (jnp.arange(statistic.shape[1]) < s)
+    good = usable[None, :] & jnp.isfinite(statistic)
     reached = good & (statistic >= jnp.asarray(limits)[:, None])
     if rule.best:
         first = jnp.argmax(jnp.where(good, statistic, -jnp.inf), axis=1)

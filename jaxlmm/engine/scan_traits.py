@@ -107,15 +107,13 @@ class Traits:
         return shared.replace(squares=squares, end_squares=ends)
 
     def refit_numerators(self, t: int) -> NumpyArray:
-        """Return what a marker is multiplied with at all kept weights for response ``t``, (c, r, q)."""
-        weighted = self.rows.basis.kept * self.rotated[:, [t]]
-        return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])
+        """Return what a rotated marker is multiplied with at all kept weights for response ``t``, (r, n − p)."""
+        return np.asarray((self.rows.basis.kept * self.rotated[:, [t]]).T)
 
     def fixed_numerators(self, *, ml: bool) -> NumpyArray:
-        """Return what a marker is multiplied with at each response's null, (c, m, q)."""
+        """Return what a rotated marker is multiplied with at each response's null, (m, n − p)."""
         null = self.likelihood if ml else self.wald
-        weighted = self.rotated * (self.rows.basis.kept @ null.mixing)
-        return np.stack([weighted.T @ np.asarray(part, float) for part in self.rows.panel.rotations])
+        return np.asarray((self.rotated * (self.rows.basis.kept @ null.mixing)).T)
 
 
 def _squares(criterion: Criterion, of_kept: NumpyArray) -> tuple[NumpyArray, NumpyArray]:

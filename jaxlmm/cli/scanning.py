@@ -108,7 +108,7 @@ def scan(
             genotypes=chosen,
             responses=responses_of(responses or [], frame),
             id=id,
-            kinship="auto" if auto else matrices(kinship or [], frame),
+            kinship="auto" if auto else matrices(kinship or []),
             variances=variances.value,
             tests=[test.value for test in tests or [Test.wald]],
             interaction=interaction,

@@ -174,7 +174,7 @@ class Design(Struct):
             if grouping.relation is not None:
                 z = z * np.sqrt(grouping.relation.diagonal())[codes, None]
             if term.positions is None:
-                found.append(z.T @ z / n)
+                found.append(np.asarray(mean_products(z, np.ones((n, 1)))[0]))
                 continue
             place = codes.astype(np.int64) * term.size + np.asarray(term.positions)[:n]
             shape = term.coords.shape[:2]
@@ -219,6 +219,19 @@ class Design(Struct):
             residual=None if self.residual is None else taken(self.residual),
             built_with=None,
         )
+
+
+def mean_products(z: Array, present: Array) -> Array:
+    """Return the mean of ``z zᵀ`` (m, q, q) over the rows of ``z`` (n, q) that are ``present`` (n, m), 1 or 0.
+
+    In NumPy or JAX, as the arguments are.
+
+    >>> mean_products(np.array([[1.0], [3.0]]), np.array([[1.0, 1.0], [0.0, 1.0]])).tolist()
+    [[[1.0]], [[5.0]]]
+    """
+    q = z.shape[1]
+    products = (z[:, :, None] * z[:, None, :]).reshape(-1, q * q)
+    return (present.T @ products).reshape(-1, q, q) / present.sum(axis=0)[:, None, None]
 
 
 def _shapes(design: Design) -> tuple[tuple[int, ...], ...]:

@@ -19,6 +19,9 @@ from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, pad
 DEAR = 10**6
 """Multiplications of one inverse beyond which a start is looked for in few places."""
 
+DEAR_SIZE = 256
+"""With a cluster of more dimensions a Hessian costs several gradients: two products of whole matrices per parameter."""
+
 LARGE = 2**19
 """Numbers in the matrices of all clusters beyond which evaluations follow one another."""
 
@@ -107,6 +110,10 @@ class Dense(AbstractSolver):
 
     batches: tuple[Batch, ...]
     pairwise: bool = static()  # whether any row lies outside the bases
+
+    @property
+    def dear(self) -> bool:
+        return max((size for _, size in self._sizes), default=0) > DEAR_SIZE
 
     @property
     def few_nodes(self) -> bool:

@@ -13,20 +13,27 @@ def static(**kwargs: Any) -> Any:
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
-@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
+def aside(**kwargs: Any) -> Any:
+    """Declare a field of the host alone: it is None in what JAX rebuilds, and no two programs differ by it."""
+    return dataclasses.field(metadata={"aside": True}, default=None, **kwargs)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, aside, dataclasses.field))
 class Struct:
     """Base class: each subclass becomes a frozen dataclass and a pytree, without a decorator.
 
-    Fields are children (arrays or other pytrees) unless declared with :func:`static`. Rebuilding a value from its
-    leaves, as ``vmap`` and ``jit`` do, does not run ``__init__`` or ``__post_init__``: the leaves may then be tracers.
+    Fields are children (arrays or other pytrees) unless declared with :func:`static` or :func:`aside`. Rebuilding a
+    value from its leaves, as ``vmap`` and ``jit`` do, does not run ``__init__`` or ``__post_init__``: the leaves may
+    then be tracers.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, eq=False)(cls)
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        children = tuple(f.name for f in fields if not f.metadata.get("static"))
+        children = tuple(f.name for f in fields if not (f.metadata.get("static") or f.metadata.get("aside")))
         constants = tuple(f.name for f in fields if f.metadata.get("static"))
+        left_out = tuple(f.name for f in fields if f.metadata.get("aside"))
 
         def flatten_with_keys(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
             keyed = [(jax.tree_util.GetAttrKey(name), getattr(value, name)) for name in children]
@@ -41,6 +48,8 @@ class Struct:
                 object.__setattr__(value, name, leaf)
             for name, constant in zip(constants, aux, strict=True):
                 object.__setattr__(value, name, constant)
+            for name in left_out:
+                object.__setattr__(value, name, None)
             return value
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)

@@ -14,6 +14,8 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 import jaxlmm as lmm
+from jaxlmm.formula import ModelOptions, build_frame, parse
+from jaxlmm.solvers.dense import Dense
 
 import models
 from references import fitted, records
@@ -318,10 +320,53 @@ def test_a_large_matrix_of_families_stays_sparse():
     assert relation.among(relation.blocks()[5]) == pytest.approx(four)
 
 
-# ---- bad input -------------------------------------------------------------------------------------------------------
+def test_twice_the_families_are_twice_the_work():
+    """Of a matrix beside households: the products of all clusters' inverses, padding included."""
+
+    def work(count):
+        sizes = np.random.default_rng(1).integers(5, 41, count)
+        number = np.repeat(np.arange(count), sizes)
+        data = pd.DataFrame({"id": [f"i{place}" for place in range(number.size)], "house": number // 2})
+        blocks = [0.5 * np.eye(size) + 0.5 for size in sizes]
+        matrix = lmm.genetics.relationship(sparse.block_diag(blocks, format="csr"), labels=data["id"])
+        design = lmm.design("~ 1 + (1 | id) + (1 | house)", data, kinship={"id": matrix})
+        batches = Dense.build(design).batches
+        return sum(batch.basis.shape[0] * batch.basis.shape[2] ** 3 for batch in batches)
+
+    assert work(200) < 2.5 * work(100)
+
 
 DATA = models.data()
 KIN = models.kinship(DATA)
+
+# ---- labels and entries ----------------------------------------------------------------------------------------------
+
+
+def test_rounding_of_a_matrix_is_made_symmetric():
+    jitter = 1e-10 * np.random.default_rng(2).normal(size=(14, 14))
+    design = lmm.design("~ x + (1 | g)", DATA, kinship={"g": KIN + jitter})
+    found = design.groupings[0].relation.dense()
+    assert np.array_equal(found, found.T)
+    assert found == pytest.approx(KIN.to_numpy(), abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", [int, float, str, "Int64", "category"])
+def test_numbers_and_their_text_are_the_same_ids(kind):
+    """12345 is "12345", in the data as in the matrix, and further ids are called as the data's are."""
+    numbers = DATA["g"].str[1:].astype(int) + 12345
+    data = DATA.assign(g=numbers.astype(str).astype("category") if kind == "category" else numbers.astype(kind))
+    names = [str(12345 + place) for place in range(14)]
+    shuffled = KIN.set_axis(names, axis=0).set_axis(names, axis=1).sample(frac=1, random_state=1)
+    more = shuffled.reindex(index=[*shuffled.index, "777"], columns=[*shuffled.columns, "777"], fill_value=0.0)
+    more.loc["777", "777"] = 1.0
+    frame = build_frame(parse("~ x + (1 | g)"), data, ModelOptions(kinship={"g": more}))
+    assert frame.design.groupings[0].relation.dense() == pytest.approx(KIN.to_numpy())
+    ids = frame.labels.groups["g"].ids
+    assert [str(int(float(label))) for label in ids] == [*names, "777"]
+    assert len({type(label) for label in ids}) == 1
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ Kinship = Annotated[
 TIMES = re.compile(r"(?P<factor>[0-9.]+(e[+-]?[0-9]+)?) *\* *(?P<file>.+)", re.IGNORECASE)
 
 
-def matrices(arguments: list[str], data: Any) -> dict[str, Any]:
+def matrices(arguments: list[str]) -> dict[str, Any]:
     """Return the known matrices of each group: one, or several by the names of their files."""
     found: dict[str, dict[str, Any]] = {}
     for argument in arguments:
@@ -30,8 +30,7 @@ def matrices(arguments: list[str], data: Any) -> dict[str, Any]:
         path = Path(scaled["file"] if scaled else file)
         if not group or not file or not path.exists():
             stop(f"--kinship: expected GROUP=FILE with an existing file, got {argument!r}.", USAGE_ERROR)
-        numeric = group in data and data[group].dtype.kind in "iuf"
-        matrix = _matrix(path, numeric)
+        matrix = _matrix(path)
         of_group = found.setdefault(group, {})
         name = path.name.split(".")[0]
         if name in of_group:
@@ -40,23 +39,15 @@ def matrices(arguments: list[str], data: Any) -> dict[str, Any]:
     return {group: named if len(named) > 1 else next(iter(named.values())) for group, named in found.items()}
 
 
-def _matrix(path: Path, numeric: bool) -> Any:
-    """Return a known matrix; where a file leaves open what ids are, they are numbers as those of the data, or text."""
+def _matrix(path: Path) -> Any:
+    """Return a known matrix; ids are text, as they stand in the file."""
     import jaxlmm as lmm
 
     if path.suffix not in readers():
         return lmm.load(path)
-    import pandas as pd
-
     frame = read(path)
     pairs = {"id1", "id2", "value"} <= set(frame.columns) or frame.shape[1] != frame.shape[0] + 1
     ids = [name for name in ("id1", "id2") if name in frame] or list(frame.columns[: 2 if pairs else 1])
     if path.suffix != ".parquet":
-        if not numeric:
-            frame[ids] = readers()[path.suffix](path, usecols=ids, dtype=str)
-        if not pairs:
-            frame = frame.set_index(ids[0])
-            frame.columns = pd.to_numeric(frame.columns) if frame.index.dtype.kind in "iuf" else frame.columns
-    elif not pairs:
-        frame = frame.set_index(ids[0])
-    return lmm.genetics.relationship(frame)
+        frame[ids] = readers()[path.suffix](path, usecols=ids, dtype=str)
+    return lmm.genetics.relationship(frame if pairs else frame.set_index(ids[0]))

@@ -143,7 +143,7 @@ def scan(
                 genotypes=markers,
                 responses=responses_of(responses or [], frame),
                 id=id,
-                kinship="auto" if auto else matrices(kinship or [], frame),
+                kinship="auto" if auto else matrices(kinship or []),
                 loco=loco,
                 variances=variances.value,
                 tests=[test.value for test in tests or [Test.wald]],

@@ -20,6 +20,7 @@ from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, OwnRows, Problems, 
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
+from jaxlmm.model.design import mean_products
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS, Moments, Spectral, own_eigen, own_moments
 
@@ -155,16 +156,8 @@ def _prepare_own(likelihood: Likelihood, units: Units, y: Array, present: Array)
         None, own.border, own.least_squares, own.scale, count, constant + 2.0 * count * jnp.log(own.scale)
     )
     inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ own.to_basis
-    squares = tuple(_mean_squares(design, t, present) for t in range(len(design.terms)))
+    unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]
+    squares = tuple(mean_products(jnp.asarray(term.z) * unweighted, present) for term in design.terms)
     # Rounding may turn a pivot of zero negative: then there is no log-determinant, and no entry of the root is large.
     entries = jnp.where(jnp.isfinite(own.logdet), jnp.max(own.to_basis**2, axis=(1, 2)), jnp.inf)
     return response, OwnRows(own.solver, own.fixed, Units(inverse_triangle, squares)), entries
-
-
-def _mean_squares(design: Design, t: int, present: jax.Array) -> jax.Array:
-    """Return the mean of ``z zᵀ`` (m, q, q) without weights over the rows that are ``present`` (N, m)."""
-    weight = jnp.asarray(design.root_weight)
-    z = jnp.asarray(design.terms[t].z) * jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]
-    products = (z[:, :, None] * z[:, None, :]).reshape(z.shape[0], -1)
-    total = (present.T @ products).reshape(-1, z.shape[1], z.shape[1])
-    return total / jnp.sum(present, axis=0)[:, None, None]

@@ -109,7 +109,8 @@ def run(
         value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
         return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
-    if likelihood.solver.dear:
+    guided = likelihood.solver.dear and likelihood.solver.guesses
+    if guided:
         start = jax.lax.cond(search, lambda: problems.each(rough, index, start), lambda: start)
     elif by_nodes:
         start = jax.lax.cond(search, best_node, lambda: start)
@@ -121,7 +122,7 @@ def run(
         def objective(theta: jax.Array) -> jax.Array:
             return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
 
-        if not by_nodes and not likelihood.solver.dear:
+        if not by_nodes and not guided:
             sweeps = jnp.where(search, SWEEPS, 0)
             start = search_axes(objective, start, *plan.axes, sweeps, one_by_one=likelihood.solver.one_by_one)
         return minimise(method, objective, start, max_steps)

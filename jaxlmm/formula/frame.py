@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from jaxlmm._precision import in_double_precision
 from jaxlmm._shapes import bucket, pad
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
@@ -141,6 +143,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     design = Design(
         pad(basis, padded), triangle, pad(root_weight, padded), pad(total_offset, padded), np.int64(n),
         tuple(term for term, _ in built), groupings, residual_term,
+        functools.partial(_replaced, parsed, rows, options, known_residual),
     )  # fmt: skip
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
@@ -154,6 +157,18 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         tuple(label for _, label in built), residual_labels,
     )  # fmt: skip
     return ModelFrame(labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design)
+
+
+@in_double_precision
+def _replaced(
+    parsed: ParsedFormula, rows: _Rows, options: ModelOptions, known_residual: bool, changes: Mapping[str, Any]
+) -> Design:
+    """Return the design on its complete rows with other options; what a mapping does not name stays."""
+    values: dict[str, Any] = {"weights": rows.weights, "offset": rows.offset}
+    for name, value in changes.items():
+        values[name] = {**(getattr(options, name) or {}), **value} if isinstance(value, Mapping) else value
+    changed = dataclasses.replace(options, **values)
+    return build_frame(parsed._replace(response=()), rows.data, changed, known_residual=known_residual).design
 
 
 def _grouping(levels: Levels, known: Known | Located | None, padded: int) -> Grouping:

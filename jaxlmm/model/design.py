@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import numpy as np
 
 from jaxlmm._shapes import pad
-from jaxlmm._struct import Struct, static
+from jaxlmm._struct import Struct, aside, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.errors import OptionError
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.relation import Relation
 
@@ -69,6 +71,7 @@ class Design(Struct):
     ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
     ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset`` (N,) is subtracted from a response
     first; ``terms`` share ``groupings``; ``residual`` is a structure within groups, or None for independent errors.
+    ``built_with``, on the host alone, builds the same model with other options.
     """
 
     basis: Array
@@ -79,6 +82,61 @@ class Design(Struct):
     terms: tuple[Term, ...]
     groupings: tuple[Grouping, ...]
     residual: Term | None
+    built_with: Callable[[Mapping[str, Any]], Design] | None = aside()
+
+    def replace(
+        self,
+        *,
+        weights: Any = None,
+        kinship: Mapping[str, Any] | None = None,
+        covariance: Mapping[str, AbstractCovariance] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Return the design with other weights, known matrices, or covariance structures, all else the same.
+
+        Rows, columns, levels and terms stay, so that what is compiled for the one serves the other.
+
+        Parameters
+        ----------
+        weights
+            One number for each of the n rows of the design.
+        kinship, covariance
+            As in :func:`jaxlmm.design`; what is not named stays as it is.
+        **fields
+            Arrays of the design, as they are.
+
+        Raises
+        ------
+        DataError, KinshipError, OptionError
+            As :func:`jaxlmm.design`; and if the shapes would change, or the design came out of a JAX transformation.
+
+        Examples
+        --------
+        >>> import jax, jax.numpy as jnp
+        >>> import jaxlmm as lmm
+        >>> sleep = lmm.datasets.sleepstudy()
+        >>> design = lmm.design("~ Days + (1 | Subject)", sleep)
+        >>> weighted = design.replace(weights=1.0 + sleep["Days"].to_numpy())
+        >>> with jax.enable_x64(True):
+        ...     y = jnp.array(sleep["Reaction"].to_numpy())
+        ...     print([round(float(lmm.estimate(own, y).deviance), 3) for own in (design, weighted)])
+        [1786.465, 1825.251]
+        """
+        given = {"weights": weights, "kinship": kinship, "covariance": covariance}
+        changes = {name: value for name, value in given.items() if value is not None}
+        if not changes:
+            return super().replace(**fields)
+        if fields or self.built_with is None:
+            what = f"{', '.join(fields)} beside it" if fields else "a design whose rows were chosen or traced by JAX"
+            raise OptionError(f"replace: expected {', '.join(changes)} of a design as it was built, got {what}.")
+        found = self.built_with(changes)
+        before, after = (_shapes(design) for design in (self, found))
+        if before != after:
+            raise OptionError(
+                f"replace: expected terms of the same shapes, got {after} in place of {before} (terms, columns and "
+                "levels); build a model of another shape with lmm.design."
+            )
+        return found  # type: ignore[return-value]
 
     @property
     def n_fixed(self) -> int:
@@ -116,7 +174,7 @@ class Design(Struct):
             if grouping.relation is not None:
                 z = z * np.sqrt(grouping.relation.diagonal())[codes, None]
             if term.positions is None:
-                found.append(z.T @ z / n)
+                found.append(np.asarray(mean_products(z, np.ones((n, 1)))[0]))
                 continue
             place = codes.astype(np.int64) * term.size + np.asarray(term.positions)[:n]
             shape = term.coords.shape[:2]
@@ -159,4 +217,22 @@ class Design(Struct):
             terms=tuple(taken(term) for term in self.terms),
             groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
             residual=None if self.residual is None else taken(self.residual),
+            built_with=None,
         )
+
+
+def mean_products(z: Array, present: Array) -> Array:
+    """Return the mean of ``z zᵀ`` (m, q, q) over the rows of ``z`` (n, q) that are ``present`` (n, m), 1 or 0.
+
+    In NumPy or JAX, as the arguments are.
+
+    >>> mean_products(np.array([[1.0], [3.0]]), np.array([[1.0, 1.0], [0.0, 1.0]])).tolist()
+    [[[1.0]], [[5.0]]]
+    """
+    q = z.shape[1]
+    products = (z[:, :, None] * z[:, None, :]).reshape(-1, q * q)
+    return (present.T @ products).reshape(-1, q, q) / present.sum(axis=0)[:, None, None]
+
+
+def _shapes(design: Design) -> tuple[tuple[int, ...], ...]:
+    return tuple((*np.shape(term.coords), int(design.groupings[term.grouping].n_levels)) for term in design.terms)

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.linalg import BLOCK, inverse_logdet
+from jaxlmm.linalg import BLOCK, applied, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
@@ -18,6 +18,9 @@ from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, pad
 
 DEAR = 10**6
 """Multiplications of one inverse beyond which a start is looked for in few places."""
+
+DEAR_SIZE = 256
+"""With a cluster of more dimensions a Hessian costs several gradients: two products of whole matrices per parameter."""
 
 LARGE = 2**19
 """Numbers in the matrices of all clusters beyond which evaluations follow one another."""
@@ -87,8 +90,9 @@ class DenseBorder(NamedTuple):
 
 
 class DenseFactor(NamedTuple):
-    """Per batch the ``inverses`` (B, m, m) of H on the basis, and the ``logdet`` () over all clusters."""
+    """Per batch H on the basis in ``matrices`` (B, m, m), its ``inverses``, and the ``logdet`` () over all clusters."""
 
+    matrices: list[jax.Array]
     inverses: list[jax.Array]
     logdet: jax.Array
 
@@ -106,6 +110,10 @@ class Dense(AbstractSolver):
 
     batches: tuple[Batch, ...]
     pairwise: bool = static()  # whether any row lies outside the bases
+
+    @property
+    def dear(self) -> bool:
+        return max((size for _, size in self._sizes), default=0) > DEAR_SIZE
 
     @property
     def few_nodes(self) -> bool:
@@ -145,8 +153,8 @@ class Dense(AbstractSolver):
         self, factor: DenseFactor, pair: DensePair, border: DenseBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         cross, square = border.within, border.square
-        for inverse, left, own in zip(factor.inverses, pair.left, border.own, strict=True):
-            pulled = jnp.einsum("bmn,bn->bm", inverse, own)
+        for matrix, inverse, left, own in zip(factor.matrices, factor.inverses, pair.left, border.own, strict=True):
+            pulled = applied(matrix, inverse, own[..., None])[..., 0]
             cross = cross + jnp.einsum("bmi,bm->i", left, pulled)
             square = square + jnp.sum(own * pulled)
         return self.inner(factor, pair), cross, square
@@ -160,8 +168,10 @@ class Dense(AbstractSolver):
         return a
 
     def factor(self, factors: Factors) -> DenseFactor:
-        parts = [inverse_logdet(self._matrix(batch, factors)) for batch in self.batches]
-        return DenseFactor([inverse for inverse, _ in parts], sum((jnp.sum(d) for _, d in parts), start=jnp.zeros(())))
+        matrices = [self._matrix(batch, factors) for batch in self.batches]
+        parts = [inverse_logdet(matrix) for matrix in matrices]
+        logdet = sum((jnp.sum(d) for _, d in parts), start=jnp.zeros(()))
+        return DenseFactor(matrices, [inverse for inverse, _ in parts], logdet)
 
     def _matrix(self, batch: Batch, factors: Factors) -> jax.Array:
         size = batch.basis.shape[-1]
@@ -181,8 +191,8 @@ class Dense(AbstractSolver):
 
     def inner(self, factor: DenseFactor, pair: DensePair) -> jax.Array:
         total = pair.within
-        for inverse, left, right in zip(factor.inverses, pair.left, pair.right, strict=True):
-            total = total + jnp.einsum("bmi,bmj->ij", left, inverse @ right)
+        for matrix, inverse, left, right in zip(factor.matrices, factor.inverses, pair.left, pair.right, strict=True):
+            total = total + jnp.einsum("bmi,bmj->ij", left, applied(matrix, inverse, right))
         return total
 
     def effects(self, design: Design, factors: Factors, factor: DenseFactor, residual: jax.Array) -> Effects:

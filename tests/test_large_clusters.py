@@ -1,0 +1,53 @@
+"""One large cluster: quasi-Newton steps find the optimum of Newton's method, whose Hessian would be dear.
+
+Tolerance: both stop where nothing is left to win, 1e-7 in the deviance; standard errors come from the same exact
+Hessian at points that differ by 1e-4 of them.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxlmm as lmm
+from jaxlmm.solvers import dense
+
+OPTIMUM = 1e-7
+AT_THE_OPTIMUM = 1e-3
+N = 264
+
+
+def genomic(seed):
+    counts = np.random.default_rng(seed).binomial(2, 0.3, (N, 800)).astype(float)
+    centred = counts - counts.mean(axis=0)
+    ids = [f"i{number}" for number in range(N)]
+    matrix = centred @ centred.T
+    return pd.DataFrame(matrix / np.trace(matrix) * N, index=ids, columns=ids)
+
+
+ONE, OTHER = genomic(1), genomic(2)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(3)
+    found = pd.DataFrame({"id": ONE.index, "x": rng.normal(size=N)})
+    for name, variances in {"y": (0.8, 0.6), "boundary": (0.8, 0.0)}.items():
+        root = np.linalg.cholesky(variances[0] * ONE + variances[1] * OTHER + 0.4 * np.eye(N))
+        found[name] = 0.2 * found["x"] + root @ rng.normal(size=N)
+    return found
+
+
+@pytest.mark.parametrize("name", ["y", "boundary"])
+def test_steps_on_a_learnt_hessian_find_the_same_optimum(data, name, monkeypatch):
+    def fit():
+        return lmm.fit(f"{name} ~ x + (1 | id)", data, kinship={"id": [ONE, OTHER]})
+
+    learnt = fit()
+    monkeypatch.setattr(dense, "DEAR_SIZE", N + 32)
+    exact = fit()
+    assert learnt.status == exact.status == {"y": "interior", "boundary": "boundary"}[name]
+    assert learnt.deviance == pytest.approx(exact.deviance, abs=OPTIMUM)
+    for column in ("estimate", "std_error"):
+        found, wanted = (one.variance()[column].to_numpy() for one in (learnt, exact))
+        assert np.allclose(found, wanted, rtol=AT_THE_OPTIMUM, equal_nan=True)
+    assert abs(learnt.certificate.gradient) < 1e-6

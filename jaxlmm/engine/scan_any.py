@@ -18,7 +18,7 @@ from jaxlmm.engine.problems import OwnRows, Problems
 from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR
 from jaxlmm.engine.scan_run import NOT_TESTED
-from jaxlmm.engine.scan_tests import solved, wald
+from jaxlmm.engine.scan_tests import log_likelihood_ratio, solved, wald
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import normal_equations
@@ -140,7 +140,7 @@ class AnyScanner:
             a, b, squares, variance = self._sums(self.likely, columns, s)
             explained = solved(a, b)[2]
             score = explained / (self.columns * (squares / self.n if variance is None else variance))
-            at_null = self.n * -np.log1p(-explained / squares) if variance is None else explained / variance
+            at_null = log_likelihood_ratio(explained, squares, self.n) if variance is None else explained / variance
             lrt = lrt if self.refit else at_null
         pairs = Pairs(
             np.full(s, self.number), markers, np.where(collinear, NOT_TESTED, status).astype(np.int8),

@@ -55,6 +55,8 @@ def test_each_pair_and_each_marker_is_counted_once(everything):
     assert head.patterns == 2
     text = str(everything)
     assert "Responses: 4 of 5 tested, in 2 patterns of missing values" in text
+    assert "Rows: 100; 90 to 100 with a response" in text
+    assert "Formula: ~ x + (1 | id)" in text
     assert "Not tested: constant (constant)" in text
     assert "Markers: 37 of 40 tested; 1 " in text
     assert "Pairs: 147 of 200 tested" in text

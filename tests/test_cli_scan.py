@@ -44,7 +44,7 @@ def test_samples_and_covariates_from_files(folder, tmp_path):
     assert done.exit_code == 0, done.output
     assert "95 of 100 rows left" in done.output
     assert "85 of 95 rows left" in done.output
-    assert "Formula: ~ (1 | id) + age + `PC 1`" in done.output
+    assert "Formula: y ~ (1 | id) + age + `PC 1`" in done.output
     data, covariates = pd.read_csv(folder / "data.csv"), pd.read_csv(folder / "covariates.tsv", sep="\t")
     whole = data.iloc[5:90].merge(covariates.rename(columns={"IID": "id"}), on="id").astype({"id": str})
     expected = lmm.scan("y ~ age + `PC 1` + (1 | id)", whole, genotypes=BED, kinship="auto", variances="null").tidy()

@@ -55,6 +55,8 @@ def test_each_pair_and_each_marker_is_counted_once(everything):
     assert head.patterns == 2
     text = str(everything)
     assert "Responses: 4 of 5 tested, in 2 patterns of missing values" in text
+    assert "Rows: 100; 90 to 100 with a response" in text
+    assert "Formula: ~ x + (1 | id)" in text
     assert "Not tested: constant (constant)" in text
     assert "Markers: 37 of 40 tested; 1 " in text
     assert "Pairs: 147 of 200 tested" in text
@@ -142,6 +144,22 @@ def test_a_solver_and_an_optimiser_that_are_asked_for(study, everything):
         scanned(study, solver="moments")
     with pytest.raises(lmm.OptionError, match="optimizer: expected"):
         scanned(study, optimizer="adam")
+
+
+@pytest.mark.parametrize("variances", ["refit", "null"])
+def test_a_marker_that_explains_everything_is_not_lost(study, variances):
+    """To rounding nothing is left of the response: tests are huge, and kept."""
+    data, _, genotypes, kinship = study
+    own = data.assign(y=3.0 * genotypes["rs0010"] - data["x"])
+    options = {"genotypes": genotypes.iloc[:, 8:14], "kinship": kinship, "variances": variances}
+    table = lmm.scan("y ~ x + (1 | id)", own, tests=("wald", "lrt", "score"), **options).tidy().set_index("variant")
+    row = table.loc["rs0010"]
+    assert row["estimate"] == pytest.approx(3.0, rel=1e-9)
+    assert np.isfinite(row["neg_log10_p"])
+    assert min(row["neg_log10_p"], row["neg_log10_p_lrt"]) > 200.0
+    for test in ("wald", "lrt"):
+        best = lmm.scan("y ~ x + (1 | id)", own, tests=test, p_max=1e-9, best=True, **options)
+        assert best.tidy()["variant"].tolist() == ["rs0010"]
 
 
 def test_files_hold_every_test(study, tmp_path):

@@ -15,6 +15,7 @@ from jaxlmm.api.scan_data import ScanData
 from jaxlmm.api.scan_options import Wanted
 from jaxlmm.engine import Given, NullPoint
 from jaxlmm.errors import OptionError
+from jaxlmm.model import Natural
 from jaxlmm.results import FitMany
 
 SIGMA = 1e-4
@@ -70,6 +71,18 @@ class NullFits:
         found, place = self._made[method].estimates, self._place(place, method)
         frames = tuple(frame[place] for frame in found.frames)
         return NullPoint(found.theta[place], frames, float(found.deviance[place]), int(found.status[place]))
+
+    def start(self, place: int) -> Natural | None:
+        """Return where fits with a marker begin: at the optimum of a response without one, where it is in the interior.
+
+        At a boundary a search finds better places, since the gradient vanishes there.
+        """
+        laid, method = self.laid, self.laid.call.method
+        found = self.by(method).estimates
+        place = self._place(place, method)
+        if found.words[place] != "interior" or laid.call.fixed is not None:
+            return None
+        return Natural.split(laid.frame.labels.blocks, found.report[place])
 
     def ratios(self, places: NumpyArray) -> Given | None:
         """Return the variance ratios of some responses, if fits were given."""

@@ -35,11 +35,11 @@ PAIR_BYTES = 160
 class Work:
     """A scan laid out: its units in order, and the tasks that do them, one at a time.
 
-    ``untested`` says of responses, by number, why they are not.
+    ``formula`` is the one that was written; ``untested`` says of responses, by number, why they are not.
     """
 
-    def __init__(self, laid: ScanData, wanted: Wanted, null: Any) -> None:
-        self.laid, self.wanted = laid, wanted
+    def __init__(self, laid: ScanData, wanted: Wanted, null: Any, formula: str) -> None:
+        self.laid, self.wanted, self.formula = laid, wanted, formula
         self.engine = Engine.of(laid)
         self.stretches = stretches(laid.genotypes.variants, wanted.loco, laid.genotypes.source.name)
         self.given = self._given(null)
@@ -118,10 +118,21 @@ class Work:
         laid = self.laid
         return Names(laid.read.names, np.isfinite(laid.y).sum(axis=0), laid.genotypes.variants, WORDS)
 
+    @property
+    def _rows(self) -> str:
+        """Say how many rows there are, and how many of them have a response."""
+        n, n_dropped = len(self.laid.y), self.laid.frame.n_dropped
+        sizes = [pattern.rows.size for pattern in self.patterns] or [n]
+        few, many = min(sizes), max(sizes)
+        said = f"{n:,}" + (f" ({n_dropped:,} dropped: missing values)" if n_dropped else "")
+        if few == n:
+            return said
+        return f"{said}; {few:,} with a response" if few == many else f"{said}; {few:,} to {many:,} with a response"
+
     def header(self, tally: Tally, seconds: float, notes: tuple[str, ...] = ()) -> ScanHeader:
         """Say what was done."""
         laid, wanted, device = self.laid, self.wanted, jax.devices()[0]
-        names, n_dropped = laid.read.names, laid.frame.n_dropped
+        names = laid.read.names
         n_markers = len(laid.genotypes.variants)
         tested = tally.lowest < STATUS.index("failed")
         reasons = np.bincount(tally.lowest[~tested], minlength=UNSEEN + 1)
@@ -133,9 +144,9 @@ class Work:
         if wanted.loco:
             kinship += f"; for each of {len(self.stretches)} chromosomes without its own"
         return ScanHeader(
-            formula=laid.call.formula, method=laid.call.method, variances=wanted.variances, tests=wanted.tests,
+            formula=self.formula, method=laid.call.method, variances=wanted.variances, tests=wanted.tests,
             interaction=wanted.interaction, precision=wanted.precision, samples=str(laid.matched),
-            rows=f"{len(laid.y):,}" + (f" ({n_dropped:,} dropped: missing values)" if n_dropped else ""),
+            rows=self._rows,
             kinship=kinship, engine=self.engine.words(laid.frame.design, wanted.variances),
             patterns=len(self.patterns), responses=names,
             markers=markers | ({"without a response": unseen} if unseen else {}),
@@ -158,7 +169,7 @@ def run_scan(
     laid = lay_out(call, genotypes, responses, id, auto, wanted.interaction, wanted.loco)
     if folder is None:
         check_size(len(laid.genotypes.variants), laid.y.shape[1], wanted)
-    work = Work(laid, wanted, null)
+    work = Work(laid, wanted, null, call.formula)
     if folder is not None:
         return _into(folder, work, progress, started)
     keeper, units = wanted.keeper(), work.units()

@@ -18,7 +18,7 @@ from jaxlmm.engine.problems import OwnRows, Problems
 from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR
 from jaxlmm.engine.scan_run import NOT_TESTED
-from jaxlmm.engine.scan_tests import solved, wald
+from jaxlmm.engine.scan_tests import log_likelihood_ratio, solved, wald
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import normal_equations
@@ -29,6 +29,9 @@ from jaxlmm.solvers import SOLVERS
 
 AT_ONCE = 64
 """Markers that are worked on at once."""
+
+FEW = 8
+"""Markers that are fitted at once where there are few, or each evaluation is work enough."""
 
 
 class NullPoint(NamedTuple):
@@ -59,6 +62,8 @@ class AnyScanner:
         Its optimum without a marker by ``method`` and by ML, where they are needed.
     refit
         Whether the variances are refitted for every marker.
+    start
+        Natural parameters at which that begins: those of the optimum without a marker are near.
     given
         Natural parameters that are fixed. Where a standard deviation is, the residual's is not estimated with each
         marker: it is fixed too, or that of the null.
@@ -81,8 +86,9 @@ class AnyScanner:
         tests: Sequence[str],
         given: Natural | None = None,
         first_order: AbstractMinimiser | None = None,
+        start: Natural | None = None,
     ) -> None:
-        self.given, self.first_order = given, first_order
+        self.given, self.first_order, self.start = given, first_order, start
         self.names, self.persons, self.number, self.refit, self.tests = names, persons, number, refit, tuple(tests)
         self.null, self.likely = null, likely
         built = SOLVERS[solver].build(design)
@@ -134,7 +140,7 @@ class AnyScanner:
             a, b, squares, variance = self._sums(self.likely, columns, s)
             explained = solved(a, b)[2]
             score = explained / (self.columns * (squares / self.n if variance is None else variance))
-            at_null = self.n * -np.log1p(-explained / squares) if variance is None else explained / variance
+            at_null = log_likelihood_ratio(explained, squares, self.n) if variance is None else explained / variance
             lrt = lrt if self.refit else at_null
         pairs = Pairs(
             np.full(s, self.number), markers, np.where(collinear, NOT_TESTED, status).astype(np.int8),
@@ -164,17 +170,20 @@ class AnyScanner:
         joint, value, status = np.full(s, np.nan), np.full(s, np.nan), np.full(s, failed)
         if not good.any():
             return estimate, std_error, joint, status, value
-        filled = np.resize(np.flatnonzero(good), AT_ONCE)
-        responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
-        problems = Problems(likelihood, responses, self.units, own, AT_ONCE)
-        optima = solve(problems, self.first_order)
-        found = known(problems, optima, self.names, self.given)
-        count = int(good.sum())
-        beta = np.asarray(found.examination.beta)[:count, -c:]
-        vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
-        estimate[:, good], std_error[:, good] = beta.T, np.sqrt(np.diagonal(vcov, axis1=1, axis2=2)).T
-        joint[good] = np.einsum("bi,bi->b", beta, np.linalg.solve(vcov, beta[..., None])[..., 0]) / c
-        status[good], value[good] = found.verdicts.status[:count], optima.value[:count]
+        places = np.flatnonzero(good)
+        size = FEW if likelihood.solver.one_by_one or places.size <= FEW else AT_ONCE
+        for first in range(0, places.size, size):
+            some = places[first : first + size]
+            count, filled = some.size, np.resize(some, size)
+            responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
+            problems = Problems(likelihood, responses, self.units, own, size)
+            optima = solve(problems, self.first_order, self.start)
+            found = known(problems, optima, self.names, self.given)
+            beta = np.asarray(found.examination.beta)[:count, -c:]
+            vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
+            estimate[:, some], std_error[:, some] = beta.T, np.sqrt(np.diagonal(vcov, axis1=1, axis2=2)).T
+            joint[some] = np.einsum("bi,bi->b", beta, np.linalg.solve(vcov, beta[..., None])[..., 0]) / c
+            status[some], value[some] = found.verdicts.status[:count], optima.value[:count]
         return estimate, std_error, joint, status, value
 
 

@@ -30,10 +30,14 @@ RANK = 1e-13
 """What is left of a node after projection on those kept, relative to it, is rounding."""
 
 
+TOGETHER = 8
+"""The number of kept columns is a multiple of this, the last ones zero, so that matrices share compiled programs."""
+
+
 class Skeleton(NamedTuple):
     """Columns ``kept`` (n, r) that span many others: an interpolative decomposition by a rank-revealing QR.
 
-    Cheng et al. 2005, doi:10.1137/030602678. ``kept = orthonormal triangle / lengths``.
+    Cheng et al. 2005, doi:10.1137/030602678. Those that are not zero are ``orthonormal triangle / lengths``.
     """
 
     kept: NumpyArray
@@ -48,12 +52,13 @@ class Skeleton(NamedTuple):
         q, triangle, order = linalg.qr(every / length, mode="economic", pivoting=True, check_finite=False)
         rank = max(int(np.sum(np.abs(np.diagonal(triangle)) > RANK * abs(triangle[0, 0]))), 1)
         places = order[:rank]
-        return cls(every[:, places], q[:, :rank], triangle[:rank, :rank], length[places])
+        kept = np.pad(every[:, places], ((0, 0), (0, -rank % TOGETHER)))
+        return cls(kept, q[:, :rank], triangle[:rank, :rank], length[places])
 
     def solve(self, columns: NumpyArray) -> NumpyArray:
         """Return the combinations (r, m) of what is kept that are ``columns`` (n, m)."""
         found = linalg.solve_triangular(self.triangle, self.orthonormal.T @ columns, check_finite=False)
-        return np.asarray(found / self.lengths[:, None])
+        return np.pad(found / self.lengths[:, None], ((0, self.kept.shape[1] - self.lengths.size), (0, 0)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -113,7 +113,7 @@ class Keeper:
         """Take pairs, judge them, and let go of what cannot be kept any more."""
         if not self.everything:
             height = pairs.height(self.test)
-            pairs = pairs.at(np.flatnonzero(np.isfinite(height) & (height >= self.lowest)))
+            pairs = pairs.at(np.flatnonzero(height >= self.lowest))  # not those without a test
         if pairs.marker.size:
             self.parts.append(pairs)
         if self.parts and (

@@ -16,7 +16,7 @@ from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR, fixed_sums, products, refitted
-from jaxlmm.engine.scan_tests import solved, wald
+from jaxlmm.engine.scan_tests import LEAST, log_likelihood_ratio, solved, wald
 from jaxlmm.engine.scan_traits import BOUNDARY, INTERIOR, NOT_CONVERGED, Traits
 from jaxlmm.inference import STATUS
 
@@ -171,7 +171,7 @@ class Scanner:
             lrt = score = np.full(t.size, np.nan)
             if "likelihood" in taken:
                 explained, squares = solved(*taken["likelihood"])[2], self.traits.likelihood.squares[t]
-                lrt, score = self.n * -np.log1p(-explained / squares), self._score(explained, squares)
+                lrt, score = log_likelihood_ratio(explained, squares, self.n), self._score(explained, squares)
             ratio = self.traits.wald.ratio[t]
             pairs = Pairs(
                 self.numbers[t], block.markers[j], self.traits.wald.status[t], np.full(t.size, self.degrees),
@@ -248,11 +248,11 @@ def _reaching(
             b[0, 0] * b[1, 1] - b[0, 1] ** 2
         )
     if rule.test == "wald":
-        statistic = count / c * explained / (squares - explained)
+        statistic = count / c * explained / jnp.maximum(squares - explained, LEAST * squares)
     elif rule.test == "score":
         statistic = n / c * explained / squares
     else:
-        statistic = -n * jnp.log1p(-explained / squares)
+        statistic = -n * jnp.log1p(-jnp.minimum(explained / squares, 1.0 - LEAST))
     usable = (jnp.asarray(left) > COLLINEAR) & (jnp.arange(statistic.shape[1]) < s)
     good = usable[None, :] & jnp.isfinite(statistic)
     reached = good & (statistic >= jnp.asarray(limits)[:, None])

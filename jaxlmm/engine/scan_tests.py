@@ -13,6 +13,10 @@ SMALLEST = 1e-290
 """Below this a tail probability is worked out as its logarithm."""
 
 
+LEAST = 2.0**-52
+"""Of a response's square, what a marker that explains all of it leaves to rounding: tests are then finite, and huge."""
+
+
 class Wald(NamedTuple):
     """``estimate``, ``std_error`` and ``statistic`` (c, ...), F of each column alone; ``joint`` (...), F of all."""
 
@@ -40,9 +44,14 @@ def wald(
     ``variance`` is given.
     """
     effect, inverse, explained = solved(a, b)
-    spread = (squares - explained) / count if variance is None else variance
+    spread = np.maximum(squares - explained, LEAST * squares) / count if variance is None else variance
     std_error = np.sqrt(spread * inverse)
     return Wald(effect, std_error, (effect / std_error) ** 2, explained / (len(a) * spread))
+
+
+def log_likelihood_ratio(explained: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
+    """Return twice the logarithm of the ratio of the likelihoods with and without markers that explain so much."""
+    return n * -np.log1p(-np.minimum(explained / squares, 1.0 - LEAST))
 
 
 def log10_tail_f(statistic: NumpyArray, numerator: int, denominator: NumpyArray | float) -> NumpyArray:

@@ -123,3 +123,15 @@ def test_what_is_wrong_with_files_and_options(folder, tmp_path):
     nowhere = scan(folder, "--keep", folder / "keep.txt", formula="y ~ 1")
     assert nowhere.exit_code == 2
     assert "by --id" in nowhere.output
+
+
+def test_starts_and_fixed_parameters(folder, tmp_path):
+    out = tmp_path / "hits.tsv"
+    done = scan(folder, "--fixed", "Residual: sd=1.1", "--start", "id: sd(Intercept)=0.5", "--top", 3, "--out", out)
+    assert done.exit_code == 0, done.output
+    data = pd.read_csv(folder / "data.csv", dtype={"id": str})
+    options = {"genotypes": BED, "kinship": "auto", "variances": "null", "top": 3, "progress": False}
+    expected = lmm.scan("y ~ (1 | id)", data, fixed={"Residual: sd": 1.1}, start={"id: sd(Intercept)": 0.5}, **options).tidy()
+    found = pd.read_csv(out, sep="\t")
+    np.testing.assert_allclose(found["std_error"], expected["std_error"], rtol=SAME)
+    assert scan(folder, "--fixed", "Residual: sd").exit_code == 2

@@ -15,6 +15,7 @@ from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, ex
 from jaxlmm.cli.fitting import (
     Criterion,
     Data,
+    Fixed,
     Id,
     Method,
     Offset,
@@ -23,8 +24,10 @@ from jaxlmm.cli.fitting import (
     Responses,
     RightSide,
     Solver,
+    Start,
     Weights,
     responses_of,
+    values_of,
 )
 from jaxlmm.cli.known import Kinship, matrices
 from jaxlmm.cli.samples import chosen, id_column, with_covariates
@@ -91,6 +94,8 @@ def scan(
     weights: Weights = None,
     offset: Offset = None,
     residual: Residual = None,
+    start: Start = None,
+    fixed: Fixed = None,
     solver: Solver = "auto",
     null: Annotated[
         Path | None,
@@ -156,6 +161,8 @@ def scan(
                 weights=weights,
                 offset=offset,
                 residual=residual,
+                start=values_of("--start", start or []) or None,
+                fixed=values_of("--fixed", fixed or []) or None,
                 solver=solver,
                 null=fits,
                 out=folder,

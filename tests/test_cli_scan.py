@@ -131,7 +131,9 @@ def test_starts_and_fixed_parameters(folder, tmp_path):
     assert done.exit_code == 0, done.output
     data = pd.read_csv(folder / "data.csv", dtype={"id": str})
     options = {"genotypes": BED, "kinship": "auto", "variances": "null", "top": 3, "progress": False}
-    expected = lmm.scan("y ~ (1 | id)", data, fixed={"Residual: sd": 1.1}, start={"id: sd(Intercept)": 0.5}, **options).tidy()
+    expected = lmm.scan(
+        "y ~ (1 | id)", data, fixed={"Residual: sd": 1.1}, start={"id: sd(Intercept)": 0.5}, **options
+    ).tidy()
     found = pd.read_csv(out, sep="\t")
     np.testing.assert_allclose(found["std_error"], expected["std_error"], rtol=SAME)
     assert scan(folder, "--fixed", "Residual: sd").exit_code == 2

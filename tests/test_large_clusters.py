@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.solvers import dense
+from jaxlmm.solvers import clusters, dense
 
 OPTIMUM = 1e-7
 AT_THE_OPTIMUM = 1e-3
@@ -51,3 +51,29 @@ def test_steps_on_a_learnt_hessian_find_the_same_optimum(data, name, monkeypatch
         found, wanted = (one.variance()[column].to_numpy() for one in (learnt, exact))
         assert np.allclose(found, wanted, rtol=AT_THE_OPTIMUM, equal_nan=True)
     assert abs(learnt.certificate.gradient) < 1e-6
+
+
+def test_a_weak_structure_along_positions_is_not_lost():
+    """Its range has no curvature that is known beforehand: exact steps find the optimum, learnt ones ended at zero."""
+    rng = np.random.default_rng(1)
+    time = np.sort(rng.uniform(0.0, 100.0, N))
+    root = np.linalg.cholesky(np.exp(-np.abs(time[:, None] - time)) + 1e-10 * np.eye(N))
+    data = pd.DataFrame({"id": ONE.index, "h": rng.integers(0, 12, N), "x": rng.normal(size=N)})
+    data["y"] = 0.3 * root @ rng.normal(size=N) + rng.normal(size=N) + 0.7 * rng.normal(size=12)[data["h"]]
+    field = {"id": lmm.covariance.OU(coords=pd.DataFrame({"time": time}, index=ONE.index))}
+    found = lmm.fit("y ~ x + (1 | id) + (1 | h)", data, kinship=field)
+    sds = {"id: sd": 0.3, "id: rho": 0.4, "h: sd(Intercept)": 0.7}
+    begun = lmm.fit("y ~ x + (1 | id) + (1 | h)", data, kinship=field, start=sds)
+    assert found.deviance <= begun.deviance + OPTIMUM
+
+
+@pytest.mark.parametrize("digits", [None, 7])
+def test_roots_of_matrices_that_are_semidefinite_but_for_rounding(digits):
+    """As read from files of single precision, or of few digits: a root is that of the matrix but for this rounding."""
+    counts = np.random.default_rng(5).binomial(2, 0.3, (200, 50)).astype(float)
+    centred = counts - counts.mean(axis=0)
+    matrix = centred @ centred.T / 50
+    rough = matrix.astype(np.float32).astype(float) if digits is None else matrix.round(digits)
+    root, regular = clusters._root(rough)
+    assert not regular
+    assert np.abs(root @ root.T - rough).max() < 10.0 * np.abs(np.linalg.eigvalsh(rough)[:140]).max()

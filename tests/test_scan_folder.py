@@ -2,13 +2,16 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 import polars as pl
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.api import scan_folder, scan_run
+from jaxlmm.api import scan_digest, scan_folder, scan_run
 from jaxlmm.genetics import ArraySource
 
 TOGETHER = 1e-9
@@ -143,6 +146,29 @@ def test_another_scan_does_not_go_on(study, tmp_path, small_parts):
     moved = data.assign(x=data["x"] + 1.0)
     with pytest.raises(lmm.ResumeError, match="the rows or predictors"):
         scanned((moved, Y, table, kinship), table, out=out, resume=True)
+
+
+def test_another_function_is_another_scan(study, tmp_path):
+    data, Y, table, _ = study
+
+    def scan(scale, **options):
+        structure = lmm.covariance.Custom(lambda theta, coords: (scale * theta[0]) ** 2 * jnp.eye(1), 1)
+        grouped, covariance = data.assign(h=np.arange(100) % 9), {"h": structure}
+        options |= {"genotypes": table, "responses": Y[["a"]], "id": "id", "variances": "null", "top": 1}
+        return lmm.scan("~ x + (1 | h)", grouped, covariance=covariance, out=tmp_path / "hits", **options)
+
+    first = scan(1.0)
+    assert scan(1.0, resume=True).tidy().equals(first.tidy())
+    with pytest.raises(lmm.ResumeError, match="the formula"):
+        scan(2.0, resume=True)
+
+
+def test_an_optimizer_is_told_by_what_it_computes():
+    ways = [optax.adam(1e-2), optax.adam(1e-2), optax.adam(1e-3), optax.sgd(1e-2)]
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to whole powers
+        found = [scan_digest._of(scan_digest._optimizer(way)) for way in ways]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
 
 
 def test_nothing_is_overwritten(study, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +14,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.api.scan_data import ScanData
 from jaxlmm.api.scan_options import Wanted
+from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.results import FitMany
 
 PROBED = 2**22
@@ -29,13 +32,15 @@ def digests(laid: ScanData, wanted: Wanted, null: dict[str | None, FitMany]) -> 
     import jaxlmm
 
     call, design = laid.call, laid.frame.design
-    optimizer = call.optimizer if isinstance(call.optimizer, str) else "optax"
-    structures = [type(term.structure).__name__ for term in design.terms]
+    terms = [*design.terms, *([] if design.residual is None else [design.residual])]
+    structures = [_structure(term.structure, np.asarray(term.coords)) for term in terms]
     relations = [grouping.relation for grouping in design.groupings]
     return {
         "the version of jaxlmm": jaxlmm.__version__,
         "the formula": _of(call.formula, laid.frame.labels.parameters, structures),
-        "the options": _of(repr(wanted), call.method, call.solver, optimizer, repr(call.start), repr(call.fixed)),
+        "the options": _of(
+            repr(wanted), call.method, call.solver, _optimizer(call.optimizer), repr(call.start), repr(call.fixed)
+        ),
         "the rows or predictors": _of(design.without_relations(), laid.persons, laid.moderator),
         "kinship": _of(relations),
         "the responses": _of(laid.read.names, laid.y),
@@ -45,6 +50,27 @@ def digests(laid: ScanData, wanted: Wanted, null: dict[str | None, FitMany]) -> 
         ),
         "null": _of([(name, many.estimates.theta, many.estimates.frames) for name, many in null.items()]),
     }  # fmt: skip
+
+
+def _structure(structure: AbstractCovariance, coords: NumpyArray) -> list[Any]:
+    """Return what a structure computes, by whatever function."""
+    block = coords[0] if coords.ndim == 3 else coords
+    theta = np.zeros(structure.n_params(len(block)))
+    return [type(structure).__name__, *_computed(structure.cholesky, theta, block)]
+
+
+def _optimizer(optimizer: Any) -> list[Any]:
+    if isinstance(optimizer, str):
+        return [optimizer]
+    theta = np.zeros(2)
+    state = optimizer.init(theta)
+    return [*_computed(optimizer.init, theta), *_computed(optimizer.update, theta, state, theta)]
+
+
+def _computed(function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Return the traced program of a function, without addresses in memory, and its constants."""
+    traced = jax.make_jaxpr(function)(*arguments)
+    return [re.sub("0x[0-9a-f]+", "", str(traced)), *(np.asarray(constant) for constant in traced.consts)]
 
 
 def _probe(laid: ScanData) -> NumpyArray:

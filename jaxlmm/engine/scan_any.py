@@ -19,7 +19,7 @@ from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR
 from jaxlmm.engine.scan_run import NOT_TESTED
 from jaxlmm.engine.scan_tests import log_likelihood_ratio, solved, wald
-from jaxlmm.inference import Units
+from jaxlmm.inference import STATUS, Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import normal_equations
 from jaxlmm.model.design import Design
@@ -165,7 +165,7 @@ class AnyScanner:
     def _fitted(self, likelihood: Likelihood, on_basis: NumpyArray, triangle: NumpyArray, s: int) -> Any:
         """Fit the response with each of s markers; return estimates, their errors, the joint F, status and deviance."""
         good = np.isfinite(np.concatenate([on_basis.sum(axis=1), triangle.sum(axis=1)])).all(axis=0)[:s]
-        c, failed = self.columns, 4
+        c, failed = self.columns, STATUS.index("failed")
         estimate, std_error = (np.full((c, s), np.nan) for _ in range(2))
         joint, value, status = np.full(s, np.nan), np.full(s, np.nan), np.full(s, failed)
         if not good.any():

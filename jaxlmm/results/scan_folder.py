@@ -37,7 +37,10 @@ class FolderTable:
         return sum(self.files.values())
 
     def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return all rows, with some of the columns, or all, by response and place."""
+        """Return all rows, with some of the columns, or all, by response.
+
+        Those of a response stand as they were scanned, by chromosome where one was left out at a time.
+        """
         wanted = None if columns is None else list(dict.fromkeys(["response", *columns]))
         whole = pd.concat(list(self.parts(wanted)), ignore_index=True)
         if len(self.responses) > 1:

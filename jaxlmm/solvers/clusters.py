@@ -94,11 +94,11 @@ def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
 
 
 def _root(matrix: NumpyArray) -> tuple[NumpyArray, bool]:
-    """Return a root (l, l) of a covariance matrix, and whether it is far from singular; if not, it has pivots.
+    """Return a root (l, l) of a covariance matrix, and whether it is far from singular.
 
-    Pivots that are rounding, below ``l ε`` times the largest, end it, and the columns after them are zero: as accurate
-    as eigenvectors at a twentieth of the price (Higham 1990, "Analysis of the Cholesky decomposition of a
-    semi-definite matrix").
+    A nearly singular one is factored with pivots, which end where they are rounding (Higham 1990, "Analysis of the
+    Cholesky decomposition of a semi-definite matrix"). If that is not exact, because the matrix is semidefinite but
+    for rounding larger than its own arithmetic's, the root is that of its eigenvectors, at twenty times the price.
     """
     from scipy.linalg.lapack import dpstrf
 
@@ -109,11 +109,15 @@ def _root(matrix: NumpyArray) -> tuple[NumpyArray, bool]:
     largest = np.diagonal(matrix).max()
     if np.diagonal(root).min() ** 2 > NEARLY_SINGULAR * largest:
         return root, True
-    factor, pivots, rank, _ = dpstrf(matrix, lower=1, tol=len(matrix) * np.finfo(float).eps * largest)
+    rounding = len(matrix) * np.finfo(float).eps * largest
+    factor, pivots, rank, _ = dpstrf(matrix, lower=1, tol=rounding)
     lower = np.tril(factor)
     lower[:, rank:] = 0.0
     root[pivots - 1] = lower
-    return root, False
+    if np.abs(root @ root.T - matrix).max() <= 4.0 * rounding:
+        return root, False
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(not_rounding(values))), False
 
 
 def not_rounding(values: NumpyArray) -> NumpyArray:

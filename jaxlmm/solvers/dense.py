@@ -110,10 +110,12 @@ class Dense(AbstractSolver):
 
     batches: tuple[Batch, ...]
     pairwise: bool = static()  # whether any row lies outside the bases
+    by_levels: bool = static()  # whether what is estimated are covariances of columns, no structures along positions
 
     @property
     def dear(self) -> bool:
-        return max((size for _, size in self._sizes), default=0) > DEAR_SIZE
+        # The expected curvature that steps would be learnt from is known of variances alone.
+        return self.by_levels and max((size for _, size in self._sizes), default=0) > DEAR_SIZE
 
     @property
     def few_nodes(self) -> bool:
@@ -131,7 +133,8 @@ class Dense(AbstractSolver):
     def build(cls, design: Design) -> Self:
         clusters = [describe(design, rows) for rows in clusters_of(design)]
         batches = tuple(_batch(design, group) for group in batched(clusters))
-        return cls(batches, design.residual is None)
+        by_levels = design.residual is None and all(not term.over_positions for term in design.terms)
+        return cls(batches, design.residual is None, by_levels)
 
     def pair(self, a: Array, b: Array) -> DensePair:
         a, b = jnp.asarray(a), jnp.asarray(b)

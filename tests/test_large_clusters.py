@@ -55,14 +55,14 @@ def test_steps_on_a_learnt_hessian_find_the_same_optimum(data, name, monkeypatch
 
 def test_a_weak_structure_along_positions_is_not_lost():
     """Its range has no curvature that is known beforehand: exact steps find the optimum, learnt ones ended at zero."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(3)
     time = np.sort(rng.uniform(0.0, 100.0, N))
-    root = np.linalg.cholesky(np.exp(-np.abs(time[:, None] - time)) + 1e-10 * np.eye(N))
+    root = np.linalg.cholesky(np.exp(-np.abs(time[:, None] - time) / 5.0) + 1e-10 * np.eye(N))
     data = pd.DataFrame({"id": ONE.index, "h": rng.integers(0, 12, N), "x": rng.normal(size=N)})
-    data["y"] = 0.3 * root @ rng.normal(size=N) + rng.normal(size=N) + 0.7 * rng.normal(size=12)[data["h"]]
+    data["y"] = 0.4 * root @ rng.normal(size=N) + rng.normal(size=N) + 0.7 * rng.normal(size=12)[data["h"]]
     field = {"id": lmm.covariance.OU(coords=pd.DataFrame({"time": time}, index=ONE.index))}
     found = lmm.fit("y ~ x + (1 | id) + (1 | h)", data, kinship=field)
-    sds = {"id: sd": 0.3, "id: rho": 0.4, "h: sd(Intercept)": 0.7}
+    sds = {"id: sd": 0.4, "id: rho": 0.8, "h: sd(Intercept)": 0.7}
     begun = lmm.fit("y ~ x + (1 | id) + (1 | h)", data, kinship=field, start=sds)
     assert found.deviance <= begun.deviance + OPTIMUM
 

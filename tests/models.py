@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,11 @@ from jaxlmm.likelihood import Likelihood
 from jaxlmm.solvers import SOLVERS
 
 from references import Exchangeable
+
+quickly = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+)
+"""``jax.jit`` for what a test runs a few times: compiled in half the time, and slower."""
 
 
 def data(seed: int = 1, levels: int = 14) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def test_no_digit_is_lost_at_any_variance_ratio(name, factors):
     """Also where one variance is 1e10 and another 1e-10 times the residual's."""
     frame = models.data(seed=3, levels=9)
     theta = models.theta_of(name)
-    f = jax.jit(models.deviance(models.design(name, frame), "blocked", "REML"))
+    f = models.quickly(models.deviance(models.design(name, frame), "blocked", "REML"))
     k = theta.size
     first, last = np.array([1e5] + [1e-5] * (k - 1)), np.array([1e-5] * (k - 1) + [1e5])
     for scale in (np.ones(k), np.full(k, 1e5), first, last):
@@ -76,7 +76,7 @@ def random_design(seed, *, levels=(30, 12, 5), n=300):
     return lmm.design("y ~ x + (1 + z | a) + (1 + x | b) + (1 | c)", frame, weights="w"), frame["y"].to_numpy()
 
 
-@jax.jit
+@models.quickly
 def second_order(likelihood, theta, y):
     def f(theta):
         return likelihood.deviance(likelihood.layout.factors(theta), likelihood.observe(likelihood.padded(y)))
@@ -212,7 +212,7 @@ def test_inverse_and_logdet_of_all_sizes(size):
     rng = np.random.default_rng(size)
     root = rng.normal(size=(2, size, size + 3))
     a = root @ root.swapaxes(1, 2) / size + 0.1 * np.eye(size)
-    inverse, logdet = jax.jit(inverse_logdet)(jnp.asarray(a))
+    inverse, logdet = models.quickly(inverse_logdet)(jnp.asarray(a))
     assert np.asarray(inverse @ a) == pytest.approx(np.broadcast_to(np.eye(size), a.shape), abs=1e-9)
     assert np.asarray(logdet) == pytest.approx(np.linalg.slogdet(a)[1], rel=1e-12)
-    assert np.isnan(jax.jit(inverse_logdet)(jnp.asarray(-np.eye(size)))[1])
+    assert np.isnan(models.quickly(inverse_logdet)(jnp.asarray(-np.eye(size)))[1])

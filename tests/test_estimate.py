@@ -7,6 +7,8 @@ import pytest
 
 import jaxlmm as lmm
 
+import models
+
 FORMULA = "~ Days + (1 | Subject) + (0 + Days | Subject)"
 STEP, RELATIVE = 1e-4, 1e-5
 """Central differences of refits with this step, in units of the direction, agree with derivatives to about STEP²."""
@@ -36,7 +38,7 @@ def design(sleep):
 @pytest.fixture(scope="module")
 def many(design):
     """Optima of a matrix of responses, one compiled program."""
-    return jax.jit(jax.vmap(lambda y: lmm.estimate(design, y)))
+    return models.quickly(jax.vmap(lambda y: lmm.estimate(design, y)))
 
 
 def differentiable(design):
@@ -58,7 +60,7 @@ def derivatives(design):
         ]
         return forward, jnp.stack([pull(seed)[0] @ direction for seed in reverse])
 
-    return jax.jit(both)
+    return models.quickly(both)
 
 
 RESPONSES = ["Reaction", "shared", "null"]
@@ -86,7 +88,7 @@ def test_a_covariance_of_rank_one(sleep):
     )
     design = lmm.design("~ Days + (Days | Subject)", frame)
     fit = lmm.fit("y ~ Days + (Days | Subject)", frame)
-    found = jax.jit(lambda y: lmm.estimate(design, y))(jnp.asarray(frame["y"].to_numpy()))
+    found = models.quickly(lambda y: lmm.estimate(design, y))(jnp.asarray(frame["y"].to_numpy()))
     assert lmm.STATUS[int(found.status)] == fit.status
     assert np.asarray(found.theta) == pytest.approx(fit.theta, rel=1e-6, abs=1e-7)
     assert float(found.deviance) == pytest.approx(fit.deviance, rel=1e-12)

@@ -27,13 +27,13 @@ def _double():
 def second_order(design, solver):
     """Value, gradient and Hessian as one program."""
     f = models.deviance(design, solver, "REML")
-    return jax.jit(lambda theta, y: (f(theta, y), jax.grad(f)(theta, y), jax.hessian(f)(theta, y)))
+    return models.quickly(lambda theta, y: (f(theta, y), jax.grad(f)(theta, y), jax.hessian(f)(theta, y)))
 
 
 @pytest.mark.parametrize("method", ["REML", "ML"])
 @pytest.mark.parametrize(("name", "solver"), models.CASES)
 def test_value_is_the_plain_deviance(name, solver, method):
-    f = jax.jit(models.deviance(models.design(name, DATA), solver, method))
+    f = models.quickly(models.deviance(models.design(name, DATA), solver, method))
     for factor in (1.0, 0.1, 3.0):
         theta = factor * np.array(models.MODELS[name].theta)
         assert float(f(theta, jnp.asarray(Y))) == pytest.approx(
@@ -45,8 +45,8 @@ def test_value_is_the_plain_deviance(name, solver, method):
 def test_gradient_and_hessian(name, solver):
     f = models.deviance(models.design(name, DATA), solver, "REML")
     theta, y = models.theta_of(name), jnp.asarray(Y)
-    value, gradient = jax.jit(f), jax.jit(jax.grad(f))
-    hessian = np.asarray(jax.jit(jax.hessian(f))(theta, y))
+    value, gradient = models.quickly(f), models.quickly(jax.grad(f))
+    hessian = np.asarray(models.quickly(jax.hessian(f))(theta, y))
     steps = STEP * np.eye(theta.size)
     by_value = [(float(value(theta + s, y)) - float(value(theta - s, y))) / (2 * STEP) for s in steps]
     assert np.asarray(gradient(theta, y)) == pytest.approx(by_value, abs=1e-7, rel=1e-7)
@@ -116,7 +116,7 @@ def test_public_functions_compile_map_and_differentiate(name, solver):
     f = lmm.deviance(models.design(name, DATA))
     theta, y = models.theta_of(name), jnp.asarray(Y)
     many = jnp.stack([y, 2.0 * y, y + DATA["x"].to_numpy()], axis=1)
-    mapped = jax.jit(jax.vmap(f, in_axes=(None, 1)))(theta, many)
+    mapped = models.quickly(jax.vmap(f, in_axes=(None, 1)))(theta, many)
     assert np.asarray(mapped) == pytest.approx([float(f(theta, many[:, j])) for j in range(3)], rel=1e-12)
     by_y = jax.grad(f, argnums=1)(theta, y)
     step = jnp.zeros_like(y).at[3].set(STEP)
@@ -147,7 +147,7 @@ def test_loglik_profiles_to_the_deviance():
 def test_batched_hessian_program_never_hangs(name, solver):
     """Batched LAPACK inside such a program can deadlock on two cores; ours has none. Default threads, 200 calls."""
     f = models.deviance(models.design(name, DATA), solver, "REML")
-    program = jax.jit(jax.vmap(jax.hessian(f), in_axes=(0, 1)))
+    program = models.quickly(jax.vmap(jax.hessian(f), in_axes=(0, 1)))
     rng = np.random.default_rng(0)
     thetas = jnp.asarray(np.array(models.MODELS[name].theta) * rng.uniform(0.5, 2.0, (16, 1)))
     many = jnp.asarray(Y[:, None] + rng.normal(size=(len(Y), 16)))

@@ -93,7 +93,7 @@ def solve_many(
             responses, varying = _prepared(likelihood, columns, y[:, first : first + sizes.held], sizes.prepared)
             found = None
             if varying.any():
-                problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
+                problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
                 found = known(problems, solve(problems, first_order, start), names, fixed)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
@@ -138,7 +138,7 @@ def known(problems: Problems, optima: Optima, names: Sequence[str], fixed: Natur
 
 def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> tuple[Response, NumpyArray]:
     """Prepare responses (n, m) block by block; return those that vary, and which do (m,)."""
-    padded, parts = likelihood.design.n_padded, []
+    padded, mesh, parts = likelihood.design.n_padded, mesh_of_devices(), []
     at_work: list[tuple[Response, int]] = []
 
     def fetch() -> None:
@@ -147,7 +147,7 @@ def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -
 
     for places, count in blocks(y.shape[1], largest):
         block = y[:, places[0] : places[0] + count] if count == places.size else y[:, places]
-        at_work.append((prepare_responses(likelihood, pad(block, padded), mesh=mesh_of_devices()), count))
+        at_work.append((prepare_responses(likelihood, pad(block, padded), mesh=mesh), count))
         if len(at_work) > 1:
             fetch()
     while at_work:

@@ -175,8 +175,8 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None, give
 
     active = everyone
     for _ in range(RESTARTS):
-        turned = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(settled, frames, strict=True)]
-        moved = np.any([np.any(holds != 0, axis=1), *turned], axis=0)
+        changed = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(settled, frames, strict=True)]
+        moved = np.any([np.any(holds != 0, axis=1), *changed], axis=0)
         if first_order is None:  # what did not move is done
             active, theta, holds = active[moved], theta[moved], holds[moved]
             settled = tuple(frame[moved] for frame in settled)

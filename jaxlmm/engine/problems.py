@@ -99,6 +99,19 @@ class Problems(Struct):
         return jax.vmap(one)(chosen, arguments)
 
 
+def among_devices(mesh: jax.sharding.Mesh, function: Callable[..., T], whole: Any, *parts: Any, axis: int = 0) -> T:
+    """Return ``function(whole, *parts)``, each device of the mesh doing it for its share of an axis of the parts.
+
+    What is returned has its first axis over all shares.
+    """
+    everywhere, first = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(*mesh.axis_names)
+    among = jax.sharding.PartitionSpec(*[None] * axis, *mesh.axis_names)
+    specs = (everywhere, *[among] * len(parts))
+    divided = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=first, check_vma=False)
+    found: T = divided(*jax.tree.map(jnp.asarray, (whole, *parts)))
+    return found
+
+
 def spread(function: Callable[P, T]) -> Callable[P, T]:
     """Let each device of the problems' mesh do ``function(problems, index, *arguments)`` for a part of all of them.
 
@@ -121,12 +134,9 @@ def spread(function: Callable[P, T]) -> Callable[P, T]:
             )
             return each(some, jnp.arange(count // mesh.size, dtype=jnp.int32), *arguments, **shared)
 
-        everywhere, among = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(*mesh.axis_names)
         whole = problems.likelihood, problems.units, problems.responses.fixed
         theirs = problems.responses.replace(fixed=None), problems.own
-        together = jax.tree.map(jnp.asarray, (whole, theirs, arguments))
-        divided = jax.shard_map(part, mesh=mesh, in_specs=(everywhere, among, among), out_specs=among, check_vma=False)
-        return divided(*together)
+        return among_devices(mesh, part, whole, theirs, arguments)
 
     return divided  # type: ignore[return-value]
 

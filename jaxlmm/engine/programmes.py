@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxlmm._compile import program
 from jaxlmm._typing import Array
-from jaxlmm.engine.problems import Problem, Problems, spread
+from jaxlmm.engine.problems import Problem, Problems, among_devices, spread
 from jaxlmm.engine.settling import Settled, settled
 from jaxlmm.engine.starting import SWEEPS, WORTHWHILE, Plan
 from jaxlmm.inference import Examination, Rows, examine, rows_at
@@ -39,11 +39,7 @@ def prepare_responses(likelihood: Likelihood, y: Array, mesh: jax.sharding.Mesh 
 
     if mesh is None or y.shape[1] % mesh.size != 0:
         return some(likelihood, jnp.asarray(y))
-    everywhere, among = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(*mesh.axis_names)
-    columns = jax.sharding.PartitionSpec(None, *mesh.axis_names)
-    divided = jax.shard_map(some, mesh=mesh, in_specs=(everywhere, columns), out_specs=among, check_vma=False)
-    found: Response = divided(*jax.tree.map(jnp.asarray, (likelihood, y)))
-    return found
+    return among_devices(mesh, some, likelihood, y, axis=1)
 
 
 class Reached(NamedTuple):

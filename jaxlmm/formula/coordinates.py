@@ -38,7 +38,7 @@ class Located(NamedTuple):
 
     @property
     def mean_diagonal(self) -> None:
-        """Nor its diagonal."""
+        """Unknown: the diagonal depends on parameters that are estimated."""
         return
 
     @property

@@ -1,4 +1,4 @@
-"""The rows of a scan's table: in memory."""
+"""The rows of a scan's table: what holds them, in memory here, and how pairs become rows."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def solve_own_rows(
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
     held = max(AT_ONCE // per_response, 1)
     size = min(SMALL_BLOCK, held)  # one size, and so few compiled programmes, whatever the number of responses
-    held = min(LARGE_BLOCK, held) if by_pattern else size
+    held = min(LARGE_BLOCK, held)
     for first in range(0, y.shape[1], held):
         places = np.arange(first, min(first + held, y.shape[1]))
         problems, good = prepared(likelihood, units, y[:, places], size)

@@ -1,6 +1,9 @@
 """A scan's folder: the same table as in memory, also after an interruption, and never another scan's."""
 
+import itertools
 import json
+import os
+import types
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +102,34 @@ def test_interrupted_and_gone_on_with(study, tmp_path, small_parts, name):
     assert f"Parts: {done} of {total} were finished before" in str(hits)
     assert not (out / "unfinished").exists()
     pd.testing.assert_frame_equal(hits.top(5), expected.top(5), rtol=TOGETHER, check_dtype=False)
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
+def test_stopped_at_any_file(study, tmp_path, monkeypatch, written):
+    """Whatever file a scan is stopped at, before or after it is in its place, it goes on."""
+    small = (study[0], study[1][["a"]], study[2].iloc[:, :5], study[3])
+    expected = scanned(small).tidy()
+    for stop in range(10):
+        out, count = tmp_path / f"hits {stop}", itertools.count()
+
+        def stopping(old, new, stop=stop, count=count):
+            here = next(count) == stop
+            if written or not here:
+                os.replace(old, new)
+            if here:
+                raise InterruptedRunError
+
+        monkeypatch.setattr(scan_folder, "os", types.SimpleNamespace(replace=stopping))
+        try:
+            scanned(small, out=out)
+        except InterruptedRunError:
+            monkeypatch.undo()
+            hits = scanned(small, out=out, resume=True)
+            pd.testing.assert_frame_equal(hits.tidy(), expected, rtol=TOGETHER, check_dtype=False)
+            pd.testing.assert_frame_equal(lmm.load(out).tidy(), hits.tidy())
+        else:
+            break
+    assert 3 < stop < 9, "the manifest, a part and its rows, the fits, and the manifest again"
 
 
 def test_the_folder_is_the_scan(study, tmp_path, small_parts):

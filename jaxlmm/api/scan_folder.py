@@ -53,7 +53,7 @@ class Folder:
         path = Path(out)
         if path.exists() and not path.is_dir():
             raise OptionError(f"out: expected a folder, got {path}, which is a file.")
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(file != _beside(path / MANIFEST) for file in path.iterdir()):
             if not (path / MANIFEST).is_file():
                 raise OptionError(f"out: expected a new or an empty folder, got {path}, which holds something else.")
             if not resume:
@@ -72,11 +72,9 @@ class Folder:
         ResumeError
             If it is another one.
         """
-        manifest = self.path / MANIFEST
-        if not manifest.exists():
-            (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
+        if not (self.path / MANIFEST).exists():  # the first file, so that whatever stops it, the folder is known again
+            self.path.mkdir(parents=True, exist_ok=True)
             self._write({"finished": False, "digests": digests, "n_parts": n_parts})
-            return None
         record = read_manifest(self.path)
         other = [name for name, digest in digests.items() if record["digests"].get(name) != digest]
         if other or record["n_parts"] != n_parts:
@@ -84,7 +82,10 @@ class Folder:
                 f"resume: expected the scan that {self.path} was begun with, got one in which other than there are: "
                 f"{', '.join(other) or 'the parts'}. Scan into another folder, or delete this one."
             )
-        return load_scan(self.path) if record["finished"] else None
+        if record["finished"]:
+            return load_scan(self.path)
+        (self.path / UNFINISHED).mkdir(exist_ok=True)
+        return None
 
     def is_done(self, number: int) -> bool:
         """Whether a part is finished."""
@@ -171,6 +172,9 @@ def part_name(number: int) -> str:
 
 def _in_place(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file so that it is there as a whole or not at all."""
-    beside = path.with_name(f".{path.name}.partial")
-    write(beside)
-    os.replace(beside, path)
+    write(_beside(path))
+    os.replace(_beside(path), path)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")

@@ -236,7 +236,6 @@ def judged(
         held=optima.held,
         names=names,
         fixed=np.zeros(len(names), bool) if fixed is None else np.isfinite(fixed.flat),
-        deviance=optima.value,
         converged=optima.converged,
         descend=descend,
     )

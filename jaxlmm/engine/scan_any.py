@@ -183,7 +183,7 @@ class AnyScanner:
             vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
             estimate[:, some], std_error[:, some] = beta.T, np.sqrt(np.diagonal(vcov, axis1=1, axis2=2)).T
             joint[some] = np.einsum("bi,bi->b", beta, np.linalg.solve(vcov, beta[..., None])[..., 0]) / c
-            status[some], value[some] = found.verdicts.status[:count], optima.value[:count]
+            status[some], value[some] = found.verdicts.status[:count], found.examination.deviance[:count]
         return estimate, std_error, joint, status, value
 
 

@@ -42,11 +42,6 @@ class Solution(NamedTuple):
         return tuple(frame[0] for frame in self.optima.frames)
 
     @property
-    def deviance(self) -> float:
-        """The deviance at the optimum."""
-        return float(self.optima.value[0])
-
-    @property
     def scale(self) -> float:
         """The response's residual standard deviation of least squares, in whose units it is fitted."""
         return float(np.asarray(self.problems.responses.scale)[0])

@@ -137,7 +137,6 @@ def certify(
     held: NumpyArray,
     names: Sequence[str],
     fixed: NumpyArray,
-    deviance: NumpyArray,
     converged: NumpyArray,
     descend: Descend,
 ) -> Verdicts:
@@ -152,9 +151,8 @@ def certify(
     names, fixed
         The names of the natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
         boundary.
-    deviance, converged
-        ``(b,)`` the deviances, and whether the minimiser says that it is done; the certificate does not rely on it
-        alone.
+    converged
+        ``(b,)`` whether the minimiser says that it is done; the certificate does not rely on it alone.
     descend
         Minimises responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
         evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
@@ -168,7 +166,7 @@ def certify(
     for places, pattern in patterns(held):
         chosen = places[finite[places]]
         if chosen.size:
-            _judge(verdicts, chosen, pattern, examination, names, fixed, deviance, converged, descend)
+            _judge(verdicts, chosen, pattern, examination, names, fixed, converged, descend)
     return verdicts
 
 
@@ -179,14 +177,13 @@ def _judge(
     examination: Examination,
     names: Sequence[str],
     fixed: NumpyArray,
-    deviance: NumpyArray,
     converged: NumpyArray,
     descend: Descend,
 ) -> None:
     """Write the verdicts on the ``chosen`` (c,) responses, which hold the same parameters."""
     free = np.asarray(pattern == 0)
     k, singular = free.size, not free.all()
-    hessian, gradient = examination.hessian[chosen], examination.gradient[chosen, :k]
+    hessian, gradient, deviance = examination.hessian[chosen], examination.gradient[chosen, :k], examination.deviance
     theta, report = examination.psi[chosen, :k], examination.values.report[chosen]
     profiled = hessian.shape[1] > k  # log sigma, the last of psi, is not in theta
     profile = hessian[:, :k, :k]

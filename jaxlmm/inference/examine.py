@@ -42,13 +42,14 @@ class Examination(NamedTuple):
     """One optimum in response units; that of many responses has a first axis over them on every leaf.
 
     ``psi`` (s,) is theta (in its frames), followed by log sigma where that is profiled out, s = k + 1; where something
-    is fixed in units of the response theta has it, or it is fixed, s = k. ``gradient`` and ``hessian`` are those of the
-    deviance there;
+    is fixed in units of the response theta has it, or it is fixed, s = k. ``deviance`` (), and its ``gradient`` and
+    ``hessian`` there;
     ``values`` and ``derivatives`` (a trailing axis over psi) of the :class:`Quantities`; ``beta`` (p,), ``sigma`` ();
     ``relative_sigma`` () in units of the residual standard deviation of least squares.
     """
 
     psi: Array
+    deviance: Array
     gradient: Array
     hessian: Array
     values: Quantities
@@ -99,9 +100,11 @@ def examine(
 
     d_columns = jnp.moveaxis(jax.vmap(in_columns)(d_vcov), 0, -1)
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
-    sigma = likelihood.sigma(point, likelihood.layout.factors(theta, frames).sigma, response)
+    given = likelihood.layout.factors(theta, frames).sigma
+    sigma = likelihood.sigma(point, given, response)
     found = Examination(
-        psi, gradient, hessian, Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
+        psi, likelihood.criterion(point, given, response), gradient, hessian,
+        Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
         inverse_triangle @ (response.least_squares + point.shift * response.scale),
         sigma, sigma / response.scale,
     )  # fmt: skip

@@ -97,7 +97,7 @@ class Estimates:
             solver_reason=choice.reason,
             device=str(next(iter(solution.problems.responses.scale.devices()))),
             seconds=np.nan,
-            deviance=solution.deviance,
+            deviance=float(examination.deviance[0]),
             sigma=float(examination.sigma[0]),
             is_singular=bool(np.any(solution.held)),
             theta=_theta(frame, solution) if fixed is None else _own(_whole_theta(frame, values.report[0], fixed)),

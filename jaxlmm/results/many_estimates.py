@@ -94,7 +94,7 @@ class Collector:
     def add(self, places: NumpyArray, found: Found, column_cov: NumpyArray, kept: NumpyArray | None = None) -> None:
         """Take what was found for responses ``places`` (b,); ``kept`` (p,) marks the columns that their rows leave."""
         own, optima, examination = self.arrays, found.optima, found.examination
-        own["deviance"][places], own["sigma"][places] = optima.value, examination.sigma
+        own["deviance"][places], own["sigma"][places] = examination.deviance, examination.sigma
         own["status"][places], own["theta"][places] = found.verdicts.status, optima.theta
         own["is_singular"][places] = np.any(optima.held != 0, axis=1)
         own["report"][places], own["components"][places] = examination.values.report, examination.values.components

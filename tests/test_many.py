@@ -7,6 +7,7 @@ responses in blocks of other sizes are added in another order. Deviances are com
 import warnings
 
 import jax
+import mpmath
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +22,8 @@ IN_COMPANY = 1e-10
 SCALED = 1e-7
 SHIFTED = 1e-6
 """Adding 1e6 to a response of size 1 leaves ten digits of it."""
+STEEP = 1e-6
+"""A variance of 1e6 times the residual's per row takes eight of sixteen digits of the deviance."""
 
 DATA = models.data(seed=5, levels=20)
 FORMULA = "~ b + c + (1 | g)"
@@ -279,3 +282,42 @@ def test_out_of_memory_means_half_as_many(company, monkeypatch):
     found = lmm.fit_many(FORMULA, SMALL, responses=pd.DataFrame(y[:, :100], columns=many.responses[:100]))
     assert max(tried) > 40 >= tried[-1]
     same(found, many, many.responses[:100])
+
+
+def exact_deviance(frame, y, factor):
+    """The REML deviance of ``y ~ x + (x | g)`` at the relative covariance factor (2, 2), in 40 digits."""
+    with mpmath.workdps(40):
+        products, logdet, factor = mpmath.matrix(3, 3), mpmath.mpf(0), mpmath.matrix(factor.tolist())
+        for rows in frame.groupby("g").indices.values():
+            columns = np.column_stack([np.ones(rows.size), frame["x"].to_numpy()[rows], y[rows]])
+            columns = mpmath.matrix(columns.tolist())
+            root = columns[:, :2] * factor
+            inner, cross = mpmath.eye(2) + root.T * root, root.T * columns
+            products += columns.T * columns - cross.T * mpmath.inverse(inner) * cross
+            logdet += mpmath.log(mpmath.det(inner))
+        information = products[:2, :2]
+        square = products[2, 2] - (products[:2, 2].T * mpmath.inverse(information) * products[:2, 2])[0]
+        degrees = len(y) - 2
+        logdet += mpmath.log(mpmath.det(information))
+        return float(logdet + degrees * (1 + mpmath.log(2 * mpmath.pi * square / degrees)))
+
+
+def test_slopes_of_a_thousand_times_the_residual():
+    """Rounding of the deviance is above the minimiser's tolerance there: it stops where nothing more can be won."""
+    rng = np.random.default_rng(12)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(60), 8), "x": np.tile(np.arange(8.0), 60)})
+    slopes = 1e3 * rng.normal(size=(60, 200))
+    y = slopes[frame["g"]] * frame[["x"]].to_numpy() + rng.normal(size=(480, 200))
+    many = lmm.fit_many("~ x + (x | g)", frame, responses=y)
+    assert set(many.status) == {"interior", "boundary"}
+    for place in (int(np.argmax(many.status == "interior")), int(np.argmax(many.status == "boundary"))):
+        one, two, rho, sigma = many.estimates.report[place]
+        rho = 0.0 if np.isnan(rho) else rho
+        factor = np.array([[one, 0.0], [rho * two, np.sqrt(1.0 - rho**2) * two]]) / sigma
+        lowest = exact_deviance(frame, y[:, place], factor)
+        assert many.estimates.deviance[place] == pytest.approx(lowest, abs=STEEP)
+        for row, column in ((0, 0), (1, 0), (1, 1)):
+            for change in (-1e-2, 1e-2):
+                aside = factor.copy()
+                aside[row, column] += change * max(abs(factor[row, column]), 1e-2)
+                assert exact_deviance(frame, y[:, place], aside) > lowest - STEEP

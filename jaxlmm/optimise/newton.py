@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,10 @@ rounding, which near a residual variance of zero is far above ``NOISE``."""
 
 SHORT = 1e-3
 """A step of less than this, as a relative change, errs in what it promises by as small a share of it."""
+
+LITTLE = 1e-6
+"""Where a short step on an exact Hessian promises no more than this and the objective rises, that is rounding, however
+far above ``NOISE``: variances of some directions that are a million times the residual's lose as many digits."""
 
 
 class NewtonState(NamedTuple):
@@ -89,6 +93,8 @@ class TrustRegion(AbstractMinimiser):
     first_radius: float = static(default=0.7)
     evaluates_last: bool = static(default=True)
 
+    exact: ClassVar[bool]
+
     @abc.abstractmethod
     def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
         """Evaluate the objective at ``trial`` (k,)."""
@@ -126,7 +132,8 @@ class TrustRegion(AbstractMinimiser):
         gradient = jnp.where(accepted, gradient, state.gradient)
         hessian = jnp.where(accepted, hessian, learnt)
         step, predicted, settled = self._propose(x, gradient, hessian, radius, noise)
-        refused = finite & ~accepted & state.sound & (state.predicted < 100.0 * noise)  # nothing more can be won
+        hopeless = (state.predicted < 100.0 * noise) | (self.exact & (length < SHORT) & (state.predicted < LITTLE))
+        refused = finite & ~accepted & state.sound & hopeless  # nothing more can be won
         last = settled & (predicted < jnp.maximum(self.tolerance, noise))
         return NewtonState(
             x, value, gradient, hessian, radius, step, predicted,
@@ -196,6 +203,8 @@ class Newton(TrustRegion):
 
     one_by_one: bool = static(default=False)
 
+    exact = True
+
     def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
         return _Look(*second_order(objective, trial, one_by_one=self.one_by_one), state.hessian)
 
@@ -209,6 +218,8 @@ class QuasiNewton(TrustRegion):
     """
 
     curvature: Callable[[jax.Array], jax.Array] = dataclasses.field(kw_only=True)
+
+    exact = False
 
     def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
         value, gradient = jax.value_and_grad(objective)(trial)

@@ -79,8 +79,9 @@ class Moments(AbstractSolver):
         ``Aᵀ H⁻¹ B = (A − QQᵀA)ᵀ(B − QQᵀB) + Σ_j (Q_jᵀA)ᵀ (I + R_c Λ Λᵀ R_cᵀ)⁻¹ (Q_jᵀB)``
         ``log|H| = Σ_c m_c log|I + R_c Λ Λᵀ R_cᵀ|``
 
-    Every term is positive, so nothing cancels at any variance ratio. The cost of one theta does not depend on the
-    number of rows, nor, where classes are pooled, on the number of levels.
+    Every term is positive, so nothing cancels between them at any variance ratio; but where one direction of a level's
+    effects varies v times as much as the rest of them and the residual, the inverse loses the digits of v. The cost of
+    one theta does not depend on the number of rows, nor, where classes are pooled, on the number of levels.
     """
 
     name: ClassVar[str] = "moments"

@@ -284,6 +284,18 @@ def test_out_of_memory_means_half_as_many(company, monkeypatch):
     same(found, many, many.responses[:100])
 
 
+def test_rows_of_their_own_keep_the_digits_of_large_variances():
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(6), 8), "x": rng.normal(size=48) + 3.0})
+    y = 1e3 * rng.normal(size=(6, 2))[frame["g"]] + rng.normal(size=(48, 2))
+    y[[3, 17, 30], 0] = y[[4, 18], 1] = np.nan
+    many = lmm.fit_many("~ x + (1 | g)", frame, responses=y)
+    for place in range(2):
+        one = lmm.fit("y ~ x + (1 | g)", frame.assign(y=y[:, place]))
+        close(many.estimates.report[place], one.estimates.report)
+        close(many.estimates.uncertainty.std_error[place], one.coef()["std_error"])
+
+
 def exact_deviance(frame, y, factor):
     """The REML deviance of ``y ~ x + (x | g)`` at the relative covariance factor (2, 2), in 40 digits."""
     with mpmath.workdps(40):

@@ -83,6 +83,22 @@ def test_by_index(expected):
     np.testing.assert_allclose(found, expected[NAMES], rtol=EXACT)
 
 
+def test_a_series_is_matched_as_a_frame(expected):
+    data = DATA.set_index("id", drop=False)
+    many, found = deviances(FORMULA, data, responses=shuffled(data.index)["gene2"])
+    assert "by index" in str(many)
+    assert many.responses == ("gene2",)
+    np.testing.assert_allclose(found, expected[["gene2"]], rtol=EXACT)
+
+
+@pytest.mark.parametrize("sorted_one", ["data", "responses"])
+def test_numbered_rows_in_another_order_are_matched_by_their_numbers(expected, sorted_one):
+    data = DATA.sample(frac=1, random_state=4) if sorted_one == "data" else DATA
+    many, found = deviances(FORMULA, data, responses=FRAME if sorted_one == "data" else shuffled(FRAME.index))
+    assert "by index" in str(many)
+    np.testing.assert_allclose(found, expected[NAMES], rtol=EXACT)
+
+
 @pytest.mark.parametrize("kind", ["index", "column", "polars", "polars both"])
 def test_by_a_column_of_labels(expected, kind):
     labelled = shuffled(DATA["id"]).rename_axis("id")

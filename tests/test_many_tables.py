@@ -117,6 +117,18 @@ def test_other_options_of_tidy(many, single, df):
 # ---- tests of hypotheses ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("lost", ["a", "d"])
+def test_a_factor_that_lost_a_level_is_tested_by_those_that_are_left(lost):
+    """Also where it is the one that the others are compared with."""
+    y = DATA["y2"].where(DATA["k"] != lost)
+    many = lmm.fit_many(FORMULA, DATA.drop(columns=NAMES), responses=y)
+    anova, one = many.anova(), lmm.fit_many(FORMULA, DATA[DATA["k"] != lost], responses="y2").anova()
+    assert anova["num_df"].tolist() == [5.0, 1.0]
+    for column in ("num_df", "den_df", "statistic", "p_value"):
+        np.testing.assert_allclose(anova[column], one[column], rtol=DF)
+    assert np.isnan(many.test(f"k[T.{'g' if lost == 'a' else 'd'}] - k[T.c] = 0")["statistic"]).all()
+
+
 def test_one_degree_of_freedom_is_t_squared(many):
     tidy, anova = many.tidy().query("term == 'x'"), many.anova().query("term == 'x'")
     np.testing.assert_allclose(anova["statistic"], tidy["statistic"] ** 2, rtol=EXACT)

@@ -69,7 +69,7 @@ class Solver:
         layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
         one_by_one, dear = likelihood.solver.one_by_one, likelihood.solver.dear
         self.problems, self.first_order = problems, first_order
-        self.plan = Plan.of(likelihood, shared=problems.own is None)
+        self.plan = Plan.of(likelihood)
         self.exact = Newton(layout.blocks(), size, evaluates_last=False, one_by_one=one_by_one)
         self.method: AbstractMinimiser = self.exact
         if dear:

@@ -44,19 +44,15 @@ class Plan(Struct):
     inverse_frames: tuple[Array, ...]
 
     @classmethod
-    def of(cls, likelihood: Likelihood, *, shared: bool = True) -> Plan:
-        """Make the plan of a likelihood: combinations where they are few.
-
-        ``shared`` says whether responses share what is done for a node.
-        """
+    def of(cls, likelihood: Likelihood) -> Plan:
+        """Make the plan of a likelihood: combinations where they are few."""
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
         points = np.zeros((0, index.size))
-        few = likelihood.solver.few_nodes or not shared
-        counts = FEW if few else NODES
+        counts = FEW if likelihood.solver.few_nodes else NODES
         if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
             last = values.shape[1] - 1
-            within = (0.25, 0.75) if few else (0.0, 1.0)
+            within = (0.25, 0.75) if likelihood.solver.few_nodes else (0.0, 1.0)
             some = np.linspace(within[0] * last, within[1] * last, counts[index.size]).round().astype(int)
             points = np.array(list(itertools.product(*values[:, some])))
         nodes = np.tile(start, (len(points), 1))

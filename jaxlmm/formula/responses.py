@@ -41,10 +41,10 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
         The data frame.
     responses
         None for the formula's left side; names or patterns (``"gene*"``) of columns of the data; a frame with one
-        response per column; an array (N, m) in the order of the rows.
+        response per column, or a series; an array (N, m) in the order of the rows.
     id
         The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
-        if both it and the data have labels, else by position.
+        if both it and the data have labels, or the same ones in another order, else by position.
 
     Raises
     ------
@@ -52,6 +52,8 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
         If there is no response, or two places name some; if rows cannot be matched; if a response holds no numbers.
     """
     table = as_table(data)
+    if isinstance(responses, pd.Series):
+        responses = responses.to_frame("y1" if responses.name is None else responses.name)
     if responses is None:
         if not parsed.response:
             raise FormulaError(
@@ -138,7 +140,7 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
                 f"id: expected the column {id!r} in the responses too, or a pandas frame with labelled rows."
             )
         labels, matched = pd.Index(as_frame(table, [id])[id]), f"by {id}"
-    elif labelled and isinstance(table, pd.DataFrame) and _has_labels(frame) and _has_labels(table):
+    elif labelled and isinstance(table, pd.DataFrame) and _by_index(frame.index, table.index):
         labels, matched = table.index, "by index"
     else:
         if len(frame) != len(table):
@@ -161,8 +163,12 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
     return Responses(names, _numbers(frame)[places], matched, len(frame) - len(labels))
 
 
-def _has_labels(frame: pd.DataFrame) -> bool:
-    return not frame.index.equals(pd.RangeIndex(len(frame)))
+def _by_index(one: pd.Index, other: pd.Index) -> bool:
+    """Whether rows have labels to be matched by: numbers in their order are none, but in another order they are."""
+    plain = [index.equals(pd.RangeIndex(len(index))) for index in (one, other)]
+    if any(plain):
+        return not all(plain) and len(one) == len(other) and bool(one.isin(other).all() and other.isin(one).all())
+    return True
 
 
 def _of_array(table: Any, responses: Any) -> Responses:

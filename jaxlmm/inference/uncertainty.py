@@ -54,12 +54,18 @@ class Uncertainty(NamedTuple):
 
         Degrees of freedom combine those of the c directions in which the contrasts' estimates are uncorrelated (Fai and
         Cornelius 1996; Kuznetsova et al. 2017); ``df`` ``"normal"`` gives infinite ones. Directions without a variance
-        do not count; a test of what is not estimated is NaN.
+        do not count, nor rows of coefficients that are not estimated; a test of nothing else, or of a row that mixes
+        them with others, is NaN.
         """
         used = rows.any(axis=0)
         beta, rows = beta[..., used], rows[:, used]
         vcov, derivative = self.vcov[..., used, :][..., used], self.vcov_derivative[..., used, :, :][..., :, used, :]
-        known = np.asarray(np.isfinite(beta).all(axis=-1) & np.isfinite(vcov).all(axis=(-2, -1)))
+        lost = np.isnan(beta) | np.isnan(np.diagonal(vcov, axis1=-2, axis2=-1))
+        mixed = np.any(((rows != 0) @ lost[..., None] & ((rows != 0) @ ~lost[..., None])), axis=(-2, -1))
+        either = lost[..., :, None] | lost[..., None, :]
+        beta, vcov = np.where(lost, 0.0, beta), np.where(either, 0.0, vcov)
+        derivative = np.where(either[..., None], 0.0, derivative)
+        known = np.asarray(~mixed & np.isfinite(beta).all(axis=-1) & np.isfinite(vcov).all(axis=(-2, -1)))
         values, vectors = np.linalg.eigh(np.where(known[..., None, None], rows @ vcov @ rows.T, 0.0))
         counted = values > 1e-10 * np.max(values, axis=-1, keepdims=True, initial=0.0)
         turned = vectors.swapaxes(-1, -2) @ rows  # (..., c, p)

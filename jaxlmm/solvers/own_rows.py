@@ -66,7 +66,8 @@ def own_moments(design: Design, solver: Moments, y: Array, present: Array) -> Ow
     products = (basis[:, :, None] * basis[:, None, :]).reshape(basis.shape[0], -1)
     gram = (present.T @ products).reshape(-1, p, p)
     inverse, logdet = inverse_logdet(gram)
-    to_basis = jax.vmap(semidefinite_cholesky)(inverse)  # (m, p, p)
+    # The upper root, as of a QR decomposition: the intercept stays between the levels, and mixes with no other column.
+    to_basis = jax.vmap(semidefinite_cholesky)(inverse[:, ::-1, ::-1])[:, ::-1, ::-1]  # (m, p, p)
 
     weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None]) * present
     least_squares, rest = jnp.zeros((y.shape[1], p)), weighted

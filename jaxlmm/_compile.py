@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -21,8 +22,12 @@ ONCE_OPTIONS = {**CPU_OPTIONS, "xla_backend_optimization_level": 0}
 LITTLE = 100_000
 """The number of entries of all arguments up to which data are little."""
 
+CROWDED = 0.5
+"""Share of the memory maps that Linux grants a process at which compiled programmes are forgotten. Each takes hundreds
+of maps, and LLVM aborts the process that has none left: some seventy models with several grouping factors."""
 
 _understood = True
+_programmes: list[Any] = []
 
 
 def program(*, once: bool = False, static: tuple[str, ...] = ()) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -36,7 +41,9 @@ def program(*, once: bool = False, static: tuple[str, ...] = ()) -> Callable[[Ca
         @functools.cache
         def compiled(quick: bool, understood: bool) -> Callable[P, T]:
             options = ONCE_OPTIONS if quick else CPU_OPTIONS
-            return jax.jit(function, static_argnames=static, compiler_options=options if understood else None)
+            jitted = jax.jit(function, static_argnames=static, compiler_options=options if understood else None)
+            _programmes.append(jitted)
+            return jitted
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -44,13 +51,35 @@ def program(*, once: bool = False, static: tuple[str, ...] = ()) -> Callable[[Ca
             options = _understood and jax.default_backend() == "cpu"
             quick = once and sum(np.size(leaf) for leaf in jax.tree.leaves(args)) < LITTLE
             try:
-                return compiled(quick, options)(*args, **kwargs)
+                return _with_room(compiled(quick, options), *args, **kwargs)
             except Exception as error:
                 if not (options and any(name in str(error) for name in ONCE_OPTIONS)):
                     raise
                 _understood = False  # a compiler that no longer knows an option
-                return compiled(quick, False)(*args, **kwargs)
+                return _with_room(compiled(quick, False), *args, **kwargs)
 
         return run
 
     return decorate
+
+
+def _with_room(jitted: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a programme; if that has compiled, forget all programmes where too little room is left for another."""
+    before = jitted._cache_size()
+    found = jitted(*args, **kwargs)
+    if jitted._cache_size() != before and _maps() > CROWDED * _most_maps():
+        for programme in _programmes:
+            programme.clear_cache()
+    return found
+
+
+def _maps() -> int:
+    """Return the number of memory maps of this process; 0 where there is no such number."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else 0
+
+
+@functools.cache
+def _most_maps() -> float:
+    limit = Path("/proc/sys/vm/max_map_count")
+    return float(limit.read_text()) if limit.exists() else float("inf")

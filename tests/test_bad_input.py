@@ -42,6 +42,15 @@ CASES = {
     "formula is no text": (3, DATA, {}, lmm.FormulaError, ["expected text", "got int"]),
     "one level": (GOOD, changed(g="a"), {}, lmm.DataError, ["at least 2 levels, got 1"]),
     "levels = rows": (GOOD, changed(g=np.arange(len(DATA))), {}, lmm.DataError, ["fewer levels than rows", "kinship="]),
+    "group with a name of tables": (
+        "y ~ x + (1 | Residual)", changed(Residual=DATA["g"]), {}, lmm.DataError, ["residual variance so", "rename"],
+    ),
+    "group called fixed": (
+        "y ~ x + (1 | fixed)", changed(fixed=DATA["g"]), {}, lmm.DataError, ["share of the fixed", "rename"],
+    ),
+    "variable called Intercept": (
+        "y ~ Intercept + (1 | g)", changed(Intercept=DATA["x"]), {}, lmm.DataError, ["'Intercept' more than once"],
+    ),
     "string response": ("f ~ x + (1 | g)", DATA, {}, lmm.DataError, ["response f: expected numbers"]),
     "constant response": (GOOD, changed(y=2.0), {}, lmm.DataError, ["values that vary", "got 2 in all"]),
     "infinite response": (GOOD, with_value("y", np.inf), {}, lmm.DataError, ["y: expected finite", "1 infinite"]),

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import jaxlmm as lmm
 from jaxlmm.cli import app
+from jaxlmm.cli.common import read
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -83,6 +85,14 @@ def test_fixed_and_started_parameters(sleep_csv, wide_csv):
                 assert (failed.exit_code, message in failed.output) == (2, True), failed.output
     twice = run("fit", formula, sleep_csv, "--fixed", "Residual: sd=1", "--fixed", "Residual: sd=2")
     assert (twice.exit_code, "each parameter once" in twice.output) == (2, True)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+def test_levels_that_are_called_none_are_no_missing_values(tmp_path, ending):
+    table = pd.DataFrame({"cut": ["None", "N/A", "NULL", "S1"], "x": [1.0, np.nan, 2.0, 3.0]})
+    path = tmp_path / f"table{ending}"
+    table.to_csv(path, sep="," if ending == ".csv" else "\t", index=False, na_rep="NA")
+    pd.testing.assert_frame_equal(read(path), table)
 
 
 def test_kinship_file(tmp_path, sleep_csv):

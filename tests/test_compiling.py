@@ -1,11 +1,14 @@
 """A second data set of the same model class compiles nothing."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm import _compile
 
 LOWERED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -28,6 +31,21 @@ def data(levels, rows, seed, unbalanced):
     effects = rng.normal(size=(levels, 2))
     frame["y"] = effects[g, 0] + (1.0 + 0.5 * effects[g, 1]) * frame["x"] + rng.normal(size=g.size)
     return frame
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="memory maps are counted on Linux")
+def test_programmes_are_forgotten_before_memory_maps_run_out(monkeypatch):
+    """LLVM aborts a process that has no map left."""
+    frame = data(18, 10, 1, False)
+    first = lmm.fit("y ~ x + (x | g)", frame)
+    taken = _compile._maps()
+    assert 100 < taken < _compile._most_maps()
+    monkeypatch.setattr(_compile, "CROWDED", 0.0)
+    lmm.fit("y ~ (1 | g)", frame)  # what it compiles is forgotten, and all before
+    assert _compile._maps() < taken
+    monkeypatch.undo()
+    assert lmm.fit("y ~ x + (x | g)", frame).deviance == first.deviance
+    assert _compile._maps() > taken - 100
 
 
 @pytest.mark.parametrize(("formula", "solver"), [("y ~ x + (x | g)", "moments"), ("y ~ x + (1 | g)", "dense")])

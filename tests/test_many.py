@@ -287,7 +287,7 @@ def test_out_of_memory_means_half_as_many(company, monkeypatch):
 def test_rows_of_their_own_keep_the_digits_of_large_variances():
     rng = np.random.default_rng(5)
     frame = pd.DataFrame({"g": np.repeat(np.arange(6), 8), "x": rng.normal(size=48) + 3.0})
-    y = 1e3 * rng.normal(size=(6, 2))[frame["g"]] + rng.normal(size=(48, 2))
+    y = 3e3 * rng.normal(size=(6, 2))[frame["g"]] + rng.normal(size=(48, 2))
     y[[3, 17, 30], 0] = y[[4, 18], 1] = np.nan
     many = lmm.fit_many("~ x + (1 | g)", frame, responses=y)
     for place in range(2):

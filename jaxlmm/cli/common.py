@@ -25,9 +25,11 @@ def readers() -> dict[str, Callable[..., Any]]:
     """Return what reads a table, by the ending of its file."""
     import pandas as pd
 
+    # As R does: "None" and "N/A" are levels of factors.
+    read_text = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "NA", "NaN", "nan"])
     return {
-        ".csv": pd.read_csv,
-        ".tsv": functools.partial(pd.read_csv, sep="\t"),
+        ".csv": read_text,
+        ".tsv": functools.partial(read_text, sep="\t"),
         ".parquet": pd.read_parquet,
     }
 

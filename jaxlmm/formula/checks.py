@@ -12,6 +12,9 @@ from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, nearest
 
+RESERVED = {"Residual": "residual variance", "fixed": "share of the fixed effects"}
+"""Names that tables have for parts of the variance that belong to no group."""
+
 
 def variables_of(data: Any, names: Sequence[str]) -> pd.DataFrame:
     """Return the variables ``names`` of other data than a fit's, as a pandas frame with the index of the data.
@@ -92,6 +95,21 @@ def check_response(name: str, values: NumpyArray, offset: NumpyArray) -> None:
     finite_or_raise(values[:, None], (name,))
     if np.ptp(values - offset) == 0:
         raise DataError(f"response {name}: expected values that vary, got {values[0]:g} in all {values.size} rows.")
+
+
+def check_names(columns: Sequence[str], groups: Iterable[str]) -> None:
+    """Raise if two columns of the fixed effects have one name, or a group that of another part of the variance."""
+    twice = pd.Index(columns)[pd.Index(columns).duplicated()]
+    if len(twice):
+        raise DataError(
+            f"fixed effects: expected different names, got {twice[0]!r} more than once: a variable is called as the "
+            "intercept or a level of a factor is. Rename it."
+        )
+    reserved = [group for group in groups if group in RESERVED]
+    if reserved:
+        raise DataError(
+            f"grouping factor {reserved[0]}: tables call the {RESERVED[reserved[0]]} so; rename the column."
+        )
 
 
 def check_grouping(name: str, levels: int, rows: int, exempt: bool) -> None:

@@ -18,6 +18,7 @@ from jaxlmm.formula.checks import (
     as_frame,
     as_table,
     check_grouping,
+    check_names,
     check_response,
     check_unique,
     check_weights,
@@ -112,6 +113,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
 
     levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
+    check_names(fixed.names, levels)
     known = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)

@@ -13,9 +13,9 @@ def static(**kwargs: Any) -> Any:
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
-def aside(**kwargs: Any) -> Any:
+def aside(*, default: Any = None) -> Any:
     """Declare a field of the host alone: it is None in what JAX rebuilds, and no two programs differ by it."""
-    return dataclasses.field(metadata={"aside": True}, default=None, **kwargs)
+    return dataclasses.field(metadata={"aside": True}, default=default)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, aside, dataclasses.field))

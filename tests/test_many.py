@@ -296,6 +296,27 @@ def test_rows_of_their_own_keep_the_digits_of_large_variances():
         close(many.estimates.uncertainty.std_error[place], one.coef()["std_error"])
 
 
+@pytest.mark.parametrize("method", ["ML", "REML"])
+def test_how_many_share_a_pattern_changes_nothing(method):
+    """Also where the likelihood has several optima: few groups, three effects, large and small variances."""
+    rng = np.random.default_rng(8)
+    n, m = 48, 120
+    frame = pd.DataFrame({"g": np.arange(n) % 6, "x": rng.normal(size=n), "t": rng.exponential(size=n)})
+    frame["z"] = rng.normal(size=n)
+    sds = 10 ** rng.uniform(-2.0, 1.5, (3, m)) * (rng.uniform(size=(3, m)) > 0.2)
+    effects = (rng.normal(size=(6, 3, m)) * sds)[frame["g"]]
+    columns = np.column_stack([np.ones(n), frame["t"], frame["z"]])
+    y = np.einsum("nq,nqm->nm", columns, effects) + rng.normal(size=(n, m))
+    y[rng.uniform(size=n) < 0.25] = np.nan
+    formula = "~ x + (t + z | g)"
+    together = lmm.fit_many(formula, frame, responses=y, method=method)
+    parts = [lmm.fit_many(formula, frame, responses=y[:, k : k + 20], method=method) for k in range(0, m, 20)]
+    np.testing.assert_allclose(
+        together.estimates.deviance, np.concatenate([part.estimates.deviance for part in parts]), atol=1e-9, rtol=1e-10
+    )
+    assert list(together.status) == [status for part in parts for status in part.status]
+
+
 def exact_deviance(frame, y, factor):
     """The REML deviance of ``y ~ x + (x | g)`` at the relative covariance factor (2, 2), in 40 digits."""
     with mpmath.workdps(40):

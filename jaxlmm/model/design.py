@@ -71,7 +71,8 @@ class Design(Struct):
     ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
     ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset`` (N,) is subtracted from a response
     first; ``terms`` share ``groupings``; ``residual`` is a structure within groups, or None for independent errors.
-    ``built_with``, on the host alone, builds the same model with other options.
+    On the host alone, ``built_with`` builds the same model with other options, and ``whole_roots`` are the roots of the
+    design that these rows were taken from.
     """
 
     basis: Array
@@ -83,6 +84,7 @@ class Design(Struct):
     groupings: tuple[Grouping, ...]
     residual: Term | None
     built_with: Callable[[Mapping[str, Any]], Design] | None = aside()
+    whole_roots: tuple[NumpyArray, ...] | None = aside(default=None)
 
     def replace(
         self,
@@ -149,7 +151,12 @@ class Design(Struct):
         return int(self.basis.shape[0])
 
     def roots(self) -> tuple[NumpyArray, ...]:
-        """Return the root of each term, with the diagonal of a known matrix across its levels."""
+        """Return the root of each term, with the diagonal of a known matrix across its levels.
+
+        Some rows of a design have the roots of all: a search for an optimum begins at the same places.
+        """
+        if self.whole_roots is not None:
+            return self.whole_roots
         found = []
         for term in self.terms:
             grouping = self.groupings[term.grouping]
@@ -183,7 +190,8 @@ class Design(Struct):
 
     def without_relations(self) -> Self:
         """Return the design as programs take it: known matrices are the solver's, and only on the host."""
-        return self.replace(groupings=tuple(grouping.replace(relation=None) for grouping in self.groupings))
+        groupings = tuple(grouping.replace(relation=None) for grouping in self.groupings)
+        return self.replace(groupings=groupings, whole_roots=None)
 
     def exact(self) -> Self:
         """Return the same design without padding: for many responses, compiling once more is worth it."""
@@ -218,6 +226,7 @@ class Design(Struct):
             groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
             residual=None if self.residual is None else taken(self.residual),
             built_with=None,
+            whole_roots=self.roots(),
         )
 
 

@@ -38,7 +38,8 @@ class FitMany:
     :func:`jaxlmm.load`; nothing in it changes.
 
     Tables have a row for each response and term, with ``status`` and ``reason``; ``many["name"]`` is the whole
-    :class:`jaxlmm.Fit` of one response. ``print(many)`` counts the statuses.
+    :class:`jaxlmm.Fit` of one response, fitted anew on its own rows (where ``poly`` and ``scale`` may differ).
+    ``print(many)`` counts the statuses.
 
     Examples
     --------

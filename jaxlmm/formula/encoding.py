@@ -13,6 +13,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, JaxlmmError
 from jaxlmm.formula import plain
 from jaxlmm.formula.checks import variables_of
+from jaxlmm.formula.expressions import as_written, identifier
 from jaxlmm.formula.variables import Variable, plain_dtypes
 
 
@@ -26,7 +27,7 @@ class Encoding:
     Parameters
     ----------
     text
-        The formula as formulaic reads it.
+        The formula as formulaic reads it, each variable by its ``identifier``.
     names
         The columns' names (p,).
     variables
@@ -100,22 +101,22 @@ class Encoding:
             parts = [np.ones(len(data))] if "Intercept" in plain_sum else []
             parts += [np.asarray(self.variables[v].read(v, data[v])) for v in plain_sum if v != "Intercept"]
             return Encoding(self.text, plain_sum, self.variables, {}, {}), np.stack(parts, axis=1)
-        from formulaic.errors import FormulaicError
-
         from jaxlmm.formula.coding import evaluate
 
-        read = {name: variable.read(name, data[name]) for name, variable in self.variables.items()}
+        read = {identifier(name): variable.read(name, data[name]) for name, variable in self.variables.items()}
         try:
             with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
                 table = pd.DataFrame(read, index=pd.RangeIndex(len(data)))
                 found = evaluate(self.text, table, self.transforms, self.codings)
-        except (FormulaicError, SyntaxError, TypeError, ValueError, KeyError, NameError, AttributeError) as error:
-            if isinstance(error, JaxlmmError):
+        except Exception as error:  # of formulaic, or of any function that the formula calls
+            told = error if isinstance(error, JaxlmmError) else error.__cause__
+            if isinstance(told, DataError):
+                raise DataError(as_written(str(told), self.variables)) from None
+            if isinstance(error, (JaxlmmError, MemoryError)):
                 raise
-            if isinstance(error.__cause__, DataError):
-                raise error.__cause__ from None
-            raise FormulaError(f"cannot evaluate {self.text!r}: {error}") from error
-        names = tuple(name.replace("`", "") for name in found.names)
+            said = str(error).split("\n\n")[0]  # then formulaic shows the place, in the colours of terminals
+            raise FormulaError(as_written(f"cannot evaluate {self.text!r}: {said}", self.variables)) from error
+        names = tuple(as_written(name.replace("`", ""), self.variables) for name in found.names)
         if self.names and (names != self.names or found.transforms.keys() != self.transforms.keys()):
             raise FormulaError(
                 f"cannot evaluate {self.text!r} as in the fit: expected columns {', '.join(self.names)}, got "
@@ -128,7 +129,8 @@ class Encoding:
 
         Most random terms do, and need no formula machinery, which takes as long as the fit of a small model.
         """
-        words = [word.strip() for word in self.text.split("+")]
+        named = {identifier(name): name for name in self.variables}
+        words = [named.get(word.strip(), word.strip()) for word in self.text.split("+")]
         numbers = [word for word in words if word not in ("0", "1")]
         if not all(word in self.variables and self.variables[word].kind == "number" for word in numbers):
             return None

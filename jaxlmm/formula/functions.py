@@ -112,3 +112,18 @@ KNOWN = {
     "True", "False", "None", "TRUE", "FALSE",
 }  # fmt: skip
 """All names that are no columns, formulaic's own transforms included."""
+
+_BEFOREHAND = "compute it as a column of the data beforehand"
+INSTEAD = {
+    "mean": f"to subtract the mean, write center(x) or scale(x, scale=FALSE), or {_BEFOREHAND}",
+    **dict.fromkeys(("as.factor", "as.ordered"), "write factor(x), or factor(x, ordered=TRUE)"),
+    "ns": "write cr(x, df=4) for a natural cubic spline, or bs(x, df=4)",
+    "s": "write bs(x, df=4) or cr(x, df=4) for a spline of fixed degrees of freedom",
+    "round": "write rint(x) for whole numbers, np.round(x, 2) for decimals",
+    "pmax": "write np.maximum(x, z)",
+    "pmin": "write np.minimum(x, z)",
+    "ifelse": f"write I(x > 0) for a condition, np.where(x > 0, 1, 0) for numbers, or {_BEFOREHAND}",
+    **dict.fromkeys(("as.numeric", "as.integer"), f"a logical column is a number in I(1 * b); otherwise {_BEFOREHAND}"),
+    **dict.fromkeys(("median", "sd", "var", "sum", "cumsum", "rank", "cut", "interaction", "is.na"), _BEFOREHAND),
+}
+"""What to write for functions of R that a formula cannot call here."""

@@ -1,0 +1,131 @@
+"""What stands in a call means what it means in R, and what a formula cannot hold is refused in words."""
+
+import keyword
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxlmm as lmm
+from jaxlmm.formula import ModelOptions, build_frame, parse
+
+X = np.array([-2.0, -1, 0, 1, 2, 3, 0.5, 1.5])
+Z = np.array([1.0, -1, 2, -2, 0.5, 3, 0.3, -0.7])
+K = np.arange(1.0, 9)
+B = np.array([True, False, True, False, False, True, True, False])
+H = np.array([False, False, True, True, False, True, False, True])
+F = np.array(list("abcabcab"))
+DATA = pd.DataFrame(
+    {"x": X, "z": Z, "k": K, "b": B, "h": H, "f": F, "odd name": X + 1, "y": np.sin(K), "g": list("aabbccdd")}
+)
+
+
+def frame_of(formula, data=DATA):
+    return build_frame(parse(f"y ~ {formula}"), data, ModelOptions())
+
+
+def column(formula, data=DATA):
+    return frame_of(formula, data).labels.encoding.columns(data)[:, 1]
+
+
+# R's operators from the loosest: | & ! comparisons + - * / %% %/% sign ^. Each row was compared with R.
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("I(z > 1 & b)", (Z > 1) & B),
+        ("I(x > 0 & z < 0)", (X > 0) & (Z < 0)),
+        ("I(x>0|z<0&b)", (X > 0) | ((Z < 0) & B)),
+        ("I((x > 0 | z < 0) & b)", ((X > 0) | (Z < 0)) & B),
+        ("I(b | h)", B | H),
+        ("I(!b)", ~B),
+        ("I(!x > 0)", X <= 0),
+        ("I(!b & h)", ~B & H),
+        ("I(!(b & h))", ~(B & H)),
+        ("I(!b & !h | x > 0)", (~B & ~H) | (X > 0)),
+        ("I(b == !h & x > 0)", (B == ~H) & (X > 0)),
+        ("I(b != h & x > 0)", (B != H) & (X > 0)),
+        ("I(!b != h)", B == H),
+        ("I(!(x > 0) == FALSE)", X > 0),
+        ("I(b == TRUE & x > 0)", B & (X > 0)),
+        ("I(f == 'a&b' | !h)", ~H),
+        ('I(f != "a" & b)', (F != "a") & B),
+        ("I(`odd name` > 1 & b)", (X > 0) & B),
+        ("I(x > z + 1 & k >= 3)", (X > Z + 1) & (K >= 3)),
+        ("I(-x^2 > -1 & b)", (-(X**2) > -1) & B),
+        ("I(k %% 2 == 0 & x > 0)", (K % 2 == 0) & (X > 0)),
+        ("I(2 * k %% 3)", 2 * (K % 3)),
+        ("I(-k %% 3)", -K % 3),
+        ("I(k %/% 2 + 1)", K // 2 + 1),
+        ("I(2^x^2)", 2 ** (X**2)),
+        ("I((2^x)^2)", (2**X) ** 2),
+        ("I(2^-x)", 2**-X),
+        ("I(x - (z - k) - 1)", X - (Z - K) - 1),
+        ("log(k + 1)", np.log(K + 1)),
+        ("I((x > 0) * z)", (X > 0) * Z),
+        ("I(I(x > 0) & b)", (X > 0) & B),
+        ("{x > 0 & b}", (X > 0) & B),
+    ],
+)
+def test_operators_bind_as_in_r(formula, expected):
+    np.testing.assert_allclose(column(formula), expected.astype(float), rtol=1e-14)
+
+
+def test_a_bar_within_i_is_no_random_term():
+    frame = frame_of("I(b | h):x + (I(b | h) | g)")
+    assert [term.columns for term in frame.labels.terms] == [("Intercept", "I(b | h)[T.True]")]
+    np.testing.assert_array_equal(frame.x[:, 1], np.where(B | H, 0, X))
+
+
+@pytest.mark.parametrize("name", [*keyword.kwlist, "log", "poly", "np", "I", "c", "factor", "scale", "TRUE", "pi"])
+def test_columns_may_have_any_name(name):
+    data = DATA.assign(**{name: K})
+    quoted = f"`{name}`" if name in ("TRUE", "True", "False", "None") else name
+    assert frame_of(quoted, data).labels.column_names == ("Intercept", name)
+    np.testing.assert_allclose(column(f"log({quoted} + 1)", data), np.log(K + 1))
+    frame = frame_of(f"relevel(factor(f), 'b'):x + I({quoted}^2) + (0 + {quoted} | g)", data)
+    assert f"I({name} ** 2)" in frame.labels.column_names
+    np.testing.assert_array_equal(frame.x[:, list(frame.labels.column_names).index(f"I({name} ** 2)")], K**2)
+    assert frame.labels.terms[0].columns == (name,)
+
+
+def test_an_error_names_columns_as_the_data_do():
+    with pytest.raises(lmm.FormulaError, match=r"'log\(lambda\)'.*log\(lambda\)") as caught:
+        frame_of("log(lambda)", DATA.assign(**dict.fromkeys(["lambda"], F)))
+    assert "__column" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("formula", "parts"),
+    [
+        ("I(b && h)", ["write '&' and '|' once"]),
+        ("I(b || h)", ["'||' joins no columns; write '|'"]),
+        ("I(0 < x < 1)", ["comparisons do not chain", "0 < x & x < 1"]),
+        ("I(x > )", ["expected a value before ')'"]),
+        ("I(x z)", ["expected an operator or a comma before 'z'"]),
+        ("I(x:z)", ["':' joins terms"]),
+        ("I(!TRUE)", ["'!' needs a column"]),
+        ("x > 2", ["'>' is no operator of formulas; write I(x > 2)"]),
+        ("z + (x > 2)", ["write I(x > 2)"]),
+        ("x + !b", ["write I(!b)"]),
+        ("x = 2", ["write I(x == 2)"]),
+        ("z + 1/x", ["'/' nests factors", "write I(1 / x) for the quotient"]),
+        ("x / 2", ["write I(x / 2)"]),
+        ("(1/x | g)", ["write I(1 / x)"]),
+        ("x z", ["expected an operator before 'z'"]),
+        ("x +* z", ["cannot evaluate 'x +  * z'", "`+*`"]),
+        ("(x *+ z || g)", ["left of a bar"]),
+        ("TRUE", ["write `TRUE` for a column"]),
+        ("mean(x)", ["write center(x) or scale(x, scale=FALSE)"]),
+        ("as.factor(k)", ["write factor(x)"]),
+        ("ifelse(x > 0, 1, 0)", ["np.where(x > 0, 1, 0)"]),
+        ("ns(x, 3)", ["cr(x, df=4)", "bs(x, df=4)"]),
+        ("`5`", ["a column 5 whose name is no text but int"]),
+    ],
+)
+def test_what_no_formula_can_hold(formula, parts):
+    with pytest.raises(lmm.FormulaError) as caught:
+        frame_of(formula, DATA.assign(xz=X).rename(columns={"odd name": 5}))
+    for part in parts:
+        assert part in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -129,3 +129,61 @@ def test_what_no_formula_can_hold(formula, parts):
         assert part in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def indicators(*values):
+    return np.column_stack([value.astype(float) for value in values])
+
+
+IS_A, IS_B, IS_C = F == "a", F == "b", F == "c"
+SUM = indicators(IS_A, IS_B) - IS_C[:, None]
+
+
+# lme4's dummy, R's factor, relevel and C; the columns are those that R gives.
+@pytest.mark.parametrize(
+    ("formula", "names", "expected"),
+    [
+        ("dummy(f)", ["dummy(f)[b]", "dummy(f)[c]"], indicators(IS_B, IS_C)),
+        ("dummy(f, c('a', 'c'))", ["dummy(f, c('a', 'c'))[a]", "dummy(f, c('a', 'c'))[c]"], indicators(IS_A, IS_C)),
+        ("dummy(b, 'TRUE')", ["dummy(b, 'TRUE')"], indicators(B)),
+        ("dummy(b)", ["dummy(b)"], indicators(B)),
+        ("dummy(k, 2)", ["dummy(k, 2)"], indicators(K == 2)),
+        ("relevel(factor(b), 'TRUE')", ["relevel(factor(b), 'TRUE')[T.False]"], indicators(~B)),
+        ("factor(b, levels=c('TRUE', 'FALSE'))", ["factor(b, levels=c('TRUE', 'FALSE'))[T.False]"], indicators(~B)),
+        ("C(f, 'contr.sum')", ["C(f, 'contr.sum')[S.a]", "C(f, 'contr.sum')[S.b]"], SUM),
+        ("C(f, contr.sum(3))", ["C(f, contr.sum(3))[S.a]", "C(f, contr.sum(3))[S.b]"], SUM),
+        ("C(f, contr.treatment, base=2)", None, indicators(IS_A, IS_C)),
+        ("C(f, contr.treatment(3, base=2))", None, indicators(IS_A, IS_C)),
+        ("C(f, contr.treatment(c('a', 'b', 'c'), 2))", None, indicators(IS_A, IS_C)),
+        ("C(f, contr.treatment('b'))", None, indicators(IS_A, IS_C)),
+        ("C(f, contr.SAS(3))", None, indicators(IS_A, IS_B)),
+        ("C(f, contr.helmert(3))", None, indicators(IS_B, 2 * IS_C) - indicators(IS_A, IS_A | IS_B)),
+        (
+            "C(f, contr.poly(3))",
+            None,
+            indicators(IS_C, IS_A | IS_C) * [0.5**0.5, 6**-0.5] - indicators(IS_A, IS_B) * [0.5**0.5, 2 * 6**-0.5],
+        ),
+    ],
+)
+def test_factors_are_coded_as_in_r(formula, names, expected):
+    encoding = frame_of(formula).labels.encoding
+    assert names is None or list(encoding.names[1:]) == names
+    np.testing.assert_allclose(encoding.columns(DATA)[:, 1:], expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("formula", "kind", "message"),
+    [
+        ("dummy(f, 'zz')", lmm.DataError, "expected one of the levels 'a', 'b', 'c', got 'zz'"),
+        ("factor(b, levels=c('TRUE', 'no'))", lmm.DataError, "expected one of the levels False, True, got 'no'"),
+        ("C(f, 'contr.zum')", lmm.DataError, r"expected contr.treatment, .* Treatment\('a'\).* got 'contr.zum'"),
+        ("C(f, Treatment)", lmm.DataError, r"Treatment\('a'\)"),
+        ("C(f, contr.sum(4))", lmm.DataError, r"the 3 levels 'a', 'b', 'c', got contr.sum\(4\)"),
+        ("C(f, contr.sum, base=2)", lmm.DataError, "contr.sum does not take base="),
+        ("C(f, contr.treatment, base=4)", lmm.DataError, r"from 1 to 3, got 4; Treatment\('a'\)"),
+        ("C(f, c(1, 2))", lmm.FormulaError, r"C\(f, c\(1, 2\)\).: no columns can be made"),
+    ],
+)
+def test_codings_that_there_are_not(formula, kind, message):
+    with pytest.raises(kind, match=message):
+        frame_of(formula)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.errors import DataError, FormulaError, JaxlmmError
+from jaxlmm.errors import FormulaError, JaxlmmError
 from jaxlmm.formula import plain
 from jaxlmm.formula.checks import variables_of
 from jaxlmm.formula.expressions import as_written, identifier
@@ -110,9 +110,9 @@ class Encoding:
                 found = evaluate(self.text, table, self.transforms, self.codings)
         except Exception as error:  # of formulaic, or of any function that the formula calls
             told = error if isinstance(error, JaxlmmError) else error.__cause__
-            if isinstance(told, DataError):
-                raise DataError(as_written(str(told), self.variables)) from None
-            if isinstance(error, (JaxlmmError, MemoryError)):
+            if isinstance(told, JaxlmmError):
+                raise type(told)(as_written(str(told), self.variables)) from None
+            if isinstance(error, MemoryError):
                 raise
             said = str(error).split("\n\n")[0]  # then formulaic shows the place, in the colours of terminals
             raise FormulaError(as_written(f"cannot evaluate {self.text!r}: {said}", self.variables)) from error

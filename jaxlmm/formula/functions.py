@@ -68,9 +68,27 @@ def relevel(values: Any, ref: object) -> pd.Series:
     return values.cat.reorder_categories([first, *(level for level in levels if level != first)])
 
 
-def dummy(values: pd.Series, level: object) -> NumpyArray:
-    """Return the indicator (n,) of one level."""
-    return np.asarray(factor(values).astype(str) == str(level), float)
+def dummy(values: Any, level: object = None, _state: dict[str, Any] | None = None) -> NumpyArray | pd.DataFrame:
+    """Return the indicator (n,) of a level, or of several a frame (n, levels): lme4's ``dummy``.
+
+    Parameters
+    ----------
+    values
+        A factor, or what ``factor`` makes one of.
+    level
+        A level or a list of them; by default all but the first.
+    _state
+        What the first call learned, and later ones use: the levels.
+    """
+    state = {} if _state is None else _state
+    column = factor(values, _state=state)
+    levels = list(state["levels"])
+    wanted = level if isinstance(level, (list, tuple)) else [level]
+    chosen = levels[1:] if level is None else [_level(levels, one) for one in wanted]
+    if not chosen:
+        raise DataError(f"expected a level whose rows are marked, got none; there are {said(levels)}.")
+    indicators = {str(one): np.asarray(column == one, float) for one in chosen}
+    return pd.DataFrame(indicators) if len(indicators) != 1 else indicators[str(chosen[0])]
 
 
 def number(values: Any) -> NumpyArray:
@@ -91,9 +109,9 @@ def log(values: Any, base: float | None = None) -> Any:
 
 
 def _level(levels: Sequence[object], wanted: object) -> object:
-    """Find a level by its text: in R all levels are text."""
+    """Find a level by its text: in R all levels are text, and those of logical values are TRUE and FALSE."""
     for level in levels:
-        if str(level) == str(wanted):
+        if str(level) == str(wanted) or (isinstance(level, bool) and str(level).upper() == wanted):
             return level
     raise DataError(f"expected one of the levels {said(levels)}, got {wanted!r}.")
 

@@ -187,3 +187,34 @@ def test_factors_are_coded_as_in_r(formula, names, expected):
 def test_codings_that_there_are_not(formula, kind, message):
     with pytest.raises(kind, match=message):
         frame_of(formula)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "I(x - np.mean(x))",
+        "I(k / np.max(k))",
+        "np.cumsum(x)",
+        "np.add.accumulate(x)",
+        "lag(x)",
+        "scale(np.sort(x))",
+        "(I(x - np.mean(x)) | g)",
+    ],
+)
+def test_values_that_depend_on_other_rows_are_refused(formula):
+    with pytest.raises(lmm.FormulaError, match=r"depends on the other rows.*write center\(x\)"):
+        frame_of(formula)
+
+
+@pytest.mark.parametrize(("formula", "got"), [("np.mean(x)", 1), ("np.diff(x)", 7), ("x[1]", 1)])
+def test_a_column_has_a_value_in_each_row(formula, got):
+    with pytest.raises(lmm.DataError, match=f"expected a value in each of 8 rows, got {got} in all"):
+        frame_of(f"z + {formula}")
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [("np.where(x > 0, x, 0)", np.maximum(X, 0)), ("np.clip(x, 0, 1)", X.clip(0, 1)), ("np.exp(x)", np.exp(X))],
+)
+def test_functions_of_numpy_that_go_row_by_row(formula, expected):
+    np.testing.assert_array_equal(column(formula), expected)

@@ -115,9 +115,12 @@ class Materializer(PandasMaterializer):
     @PandasMaterializer.override
     def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
         try:
-            return super()._evaluate(expr, metadata, spec)
+            found = super()._evaluate(expr, metadata, spec)
         except DataError as error:
             raise DataError(f"{expr}: {error}") from error
+        if np.isscalar(found[0]) or (isinstance(found[0], (np.ndarray, pd.Series)) and len(found[0]) != self.nrows):
+            raise DataError(f"{expr}: expected a value in each of {self.nrows} rows, got {np.size(found[0])} in all.")
+        return found
 
     @PandasMaterializer.override
     def _encode_evaled_factor(self, factor: Any, spec: ModelSpec, drop_rows: Any, reduced_rank: bool = False) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +17,16 @@ from jaxlmm.formula.checks import variables_of
 from jaxlmm.formula.expressions import as_written, identifier
 from jaxlmm.formula.variables import Variable, plain_dtypes
 
+_FOREIGN = re.compile(r"\b(lag|np\.[\w.]+)\(")
+"""Calls of which it is not known whether they go row by row."""
+
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
     """One side of a formula as columns of numbers, with the levels, contrasts and bases that the fit's data gave.
 
     It holds no data, and is JSON after :meth:`to_plain`. What is taken from all rows is remembered for ``factor``,
-    ``poly``, ``center``, ``scale`` and the splines; a call such as ``np.mean(x)`` is computed anew, as in R.
+    ``poly``, ``center``, ``scale`` and the splines; a call such as ``np.mean(x)``, of which nothing is, is refused.
 
     Parameters
     ----------
@@ -46,7 +50,10 @@ class Encoding:
     def learn(cls, text: str, data: pd.DataFrame, names: Sequence[str]) -> tuple[Encoding, NumpyArray]:
         """Return the encoding that the columns ``names`` of complete data give, and their matrix (n, p)."""
         variables = {name: Variable.of(name, data[name]) for name in names}
-        return cls(text, (), variables, {}, {})._evaluate(data)
+        encoding, matrix = cls(text, (), variables, {}, {})._evaluate(data)
+        if any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(text)):
+            encoding._check_row_by_row(data, matrix)
+        return encoding, matrix
 
     def columns(self, data: Any) -> NumpyArray:
         """Return the columns (n, p) of other data; a row in which a variable is missing is NaN.
@@ -124,6 +131,21 @@ class Encoding:
             )
         return Encoding(self.text, names, self.variables, found.transforms, found.codings), found.matrix
 
+    def _check_row_by_row(self, data: pd.DataFrame, matrix: NumpyArray) -> None:
+        """Raise if the columns of some rows alone are not those (n, p) that they have among all."""
+        wrong: set[int] = set()
+        # The halves may have the same maximum; no row but the largest is it alone.
+        for rows in (slice(0, None, 2), slice(1, None, 2), slice(0, 1), slice(-1, None)):
+            if matrix[rows].size:
+                close = np.isclose(self._evaluate(data.iloc[rows])[1], matrix[rows], rtol=1e-9, equal_nan=True)
+                wrong |= set(np.flatnonzero(~close.all(axis=0)))
+        if wrong:
+            raise FormulaError(
+                f"{self.names[min(wrong)]}: its value in a row depends on the other rows, and would change with them; "
+                "write center(x), scale(x) or poly(x, 2), which remember the rows of the fit, or compute it as a "
+                "column of the data beforehand."
+            )
+
     def _as_sum(self) -> tuple[str, ...] | None:
         """Return the columns' names if the formula only adds variables that are numbers, else None.
 
@@ -137,3 +159,11 @@ class Encoding:
         if "Intercept" in numbers or ("0" in words and (words.count("0") > 1 or words[0] != "0" or "1" in words)):
             return None
         return tuple(dict.fromkeys([*([] if "0" in words else ["Intercept"]), *numbers])) or None
+
+
+def _numpy(call: str) -> Any:
+    """Return the function of NumPy that a formula calls ``np.exp``, or None."""
+    found: Any = np if call.startswith("np.") else None
+    for name in call.split(".")[1:]:
+        found = getattr(found, name, None)
+    return found

@@ -62,7 +62,7 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
     place = 0
     while place < len(tokens):
         token, following = tokens[place], tokens[place + 1].text if place + 1 < len(tokens) else ""
-        if token.text == "{" or (token.kind in ("name", "quoted") and following in ("(", "[", ".")):
+        if token.text == "{" or (token.kind in ("name", "quoted") and following in ("(", "[")):
             reader = _Reader(tokens, columns, place)
             written += reader.primary().tokens
             place = reader.place
@@ -166,7 +166,7 @@ class _Reader:
         return self.primary()
 
     def primary(self) -> _Part:
-        """Read a word or what stands in brackets, with its calls, indices and attributes."""
+        """Read a word or what stands in brackets, with its calls and indices."""
         token = self.tokens[self.place] if self.place < len(self.tokens) else Token("operator", "the end")
         if token.text in ("(", "[", "{"):
             written = self._brackets()
@@ -177,12 +177,8 @@ class _Reader:
             self.place += 1
             called = self._text() == "("
             written = [token if called and token.kind == "name" else _word(token, self.columns)]
-        while (following := self._text()) in ("(", "[", "."):
-            if following == ".":
-                written += self.tokens[self.place : self.place + 2]
-                self.place += 2
-            else:
-                written += self._brackets()
+        while self._text() in ("(", "["):
+            written += self._brackets()
         if self._text() == "||":
             raise self._error("'||' joins no columns; write '|'")
         return _Part(written, _ATOM)

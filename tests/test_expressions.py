@@ -63,6 +63,12 @@ def column(formula, data=DATA):
         ("log(k + 1)", np.log(K + 1)),
         ("I((x > 0) * z)", (X > 0) * Z),
         ("I(I(x > 0) & b)", (X > 0) & B),
+        ("I(b + h)", B.astype(float) + H),
+        ("I(I(x > 0) + (z > 0) - b)", 1.0 * (X > 0) + (Z > 0) - B),
+        ("I(-b)", -1.0 * B),
+        ("I(`odd name` * b)", (X + 1) * B),
+        ("exp(b)", np.exp(1.0 * B)),
+        ("np.exp(h & b)", np.exp(1.0 * (H & B))),
         ("{x > 0 & b}", (X > 0) & B),
     ],
 )

@@ -20,6 +20,7 @@ from pandas.api.types import is_bool_dtype
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, FormulaError
+from jaxlmm.formula.arithmetic import NUMBERS, arithmetic, as_numbers
 from jaxlmm.formula.contrasts import CONTR, contrasts_of
 from jaxlmm.formula.functions import FUNCTIONS, dummy, factor, ordered
 from jaxlmm.formula.variables import check_levels, said
@@ -51,6 +52,7 @@ def evaluate(text: str, data: pd.DataFrame, transforms: Mapping[str, Any], codin
         "poly": poly,
         "C": as_factor,
         "contr": CONTR,
+        NUMBERS: as_numbers,
     }
     matrix = Materializer(data, context=context).get_model_matrix(spec)
     learned = matrix.model_spec
@@ -115,7 +117,7 @@ class Materializer(PandasMaterializer):
     @PandasMaterializer.override
     def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
         try:
-            found = super()._evaluate(expr, metadata, spec)
+            found = super()._evaluate(arithmetic(expr), metadata, spec)
         except DataError as error:
             raise DataError(f"{expr}: {error}") from error
         if np.isscalar(found[0]) or (isinstance(found[0], (np.ndarray, pd.Series)) and len(found[0]) != self.nrows):

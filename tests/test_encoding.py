@@ -23,6 +23,9 @@ FORMULAS = [
     "relevel(factor(k), 3):x",
     "factor(k, levels=c(3, 1, 4, 2), ordered=TRUE)",
     "dummy(a, 'c') + dummy(k, 2)",
+    "dummy(a) + dummy(k, c('1', '4')) + dummy(l, 'TRUE')",
+    "relevel(factor(l), 'TRUE') + factor(k):C(a, 'contr.sum')",
+    "C(a, contr.treatment, base=2)",
     "C(k, contr.helmert) + C(l)",
     "C(a, [[1, 0], [0, 1], [-1, -1]])",
 ]

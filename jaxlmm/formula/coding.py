@@ -19,8 +19,10 @@ from formulaic.utils.cast import as_columns
 from pandas.api.types import is_bool_dtype
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.errors import DataError
-from jaxlmm.formula.functions import FUNCTIONS, factor, ordered
+from jaxlmm.errors import DataError, FormulaError
+from jaxlmm.formula.arithmetic import NUMBERS, arithmetic, as_numbers
+from jaxlmm.formula.contrasts import CONTR, contrasts_of
+from jaxlmm.formula.functions import FUNCTIONS, dummy, factor, ordered
 from jaxlmm.formula.variables import check_levels, said
 
 
@@ -46,8 +48,11 @@ def evaluate(text: str, data: pd.DataFrame, transforms: Mapping[str, Any], codin
         **FUNCTIONS,
         "factor": stateful_transform(factor),
         "ordered": stateful_transform(ordered),
+        "dummy": stateful_transform(dummy),
         "poly": poly,
         "C": as_factor,
+        "contr": CONTR,
+        NUMBERS: as_numbers,
     }
     matrix = Materializer(data, context=context).get_model_matrix(spec)
     learned = matrix.model_spec
@@ -112,9 +117,12 @@ class Materializer(PandasMaterializer):
     @PandasMaterializer.override
     def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
         try:
-            return super()._evaluate(expr, metadata, spec)
+            found = super()._evaluate(arithmetic(expr), metadata, spec)
         except DataError as error:
             raise DataError(f"{expr}: {error}") from error
+        if np.isscalar(found[0]) or (isinstance(found[0], (np.ndarray, pd.Series)) and len(found[0]) != self.nrows):
+            raise DataError(f"{expr}: expected a value in each of {self.nrows} rows, got {np.size(found[0])} in all.")
+        return found
 
     @PandasMaterializer.override
     def _encode_evaled_factor(self, factor: Any, spec: ModelSpec, drop_rows: Any, reduced_rank: bool = False) -> Any:
@@ -122,6 +130,8 @@ class Materializer(PandasMaterializer):
             return super()._encode_evaled_factor(factor, spec, drop_rows, reduced_rank)
         except DataError as error:
             raise DataError(f"{factor.expr}: {error}") from error
+        except Exception as error:
+            raise FormulaError(f"cannot evaluate {factor.expr!r}: no columns can be made of it: {error}") from error
 
     @PandasMaterializer.override
     def _encode_categorical(
@@ -137,17 +147,21 @@ class Materializer(PandasMaterializer):
         return as_columns(encoder(values, reduced_rank, drop_rows, encoder_state, spec))
 
 
-def as_factor(values: Any, contrasts: Any = None) -> FactorValues:
-    """Return values as a factor coded by ``contrasts``: by default polynomial if it is ordered, else treatment."""
+def as_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValues:
+    """Return values as a factor coded by ``contrasts``: by default polynomial if it is ordered, else treatment.
+
+    ``options`` are those of named contrasts, as in ``C(f, contr.treatment, base=2)``.
+    """
 
     def encoder(values: Any, reduced_rank: bool, drop_rows: Any, encoder_state: dict, model_spec: ModelSpec) -> Any:
         column = factor(getattr(values, "__wrapped__", values))
         coded = coded_by(column.array, encoder_state)
         usual = PolyContrasts if encoder_state["ordered"] else TreatmentContrasts
+        levels = list(coded.categories)
         return encode_contrasts(
             pd.Series(coded),
-            contrasts=usual if contrasts is None else contrasts,
-            levels=list(coded.categories),
+            contrasts=contrasts_of(usual if contrasts is None else contrasts, options, levels),
+            levels=levels,
             reduced_rank=reduced_rank,
             _state=encoder_state,
             _spec=model_spec,

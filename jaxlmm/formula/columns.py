@@ -10,7 +10,8 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import FormulaError, nearest
 from jaxlmm.formula.encoding import Encoding
-from jaxlmm.formula.functions import KNOWN
+from jaxlmm.formula.expressions import CONSTANTS, in_python
+from jaxlmm.formula.functions import INSTEAD, KNOWN
 from jaxlmm.formula.tokens import Token, join, tokenize
 
 
@@ -37,54 +38,42 @@ def used_variables(tokens: Iterable[Token], columns: Collection[str]) -> list[st
         if token.kind not in ("name", "quoted") or following == "=":
             continue
         name = token.text.strip("`")
-        if name in columns and following != "(":
+        if name in columns and following != "(" and not (token.kind == "name" and name in CONSTANTS):
             found.append(name)
         elif token.kind == "quoted" or name.split(".")[0] not in KNOWN:
-            what = "function" if following == "(" else "variable"
-            choices = sorted(KNOWN) if what == "function" else [str(column) for column in columns]
-            raise FormulaError(f"unknown {what} {name!r}: it is no column of the data; {nearest(name, choices)}.")
+            raise _unknown(name, columns, called=following == "(")
     return found
+
+
+def _unknown(name: str, columns: Collection[str], *, called: bool) -> FormulaError:
+    if called and name in INSTEAD:
+        return FormulaError(f"{name!r} is no function of formulas; {INSTEAD[name]}.")
+    texts = [str(column) for column in columns]
+    if not called and name in texts:
+        kinds = type(next(column for column in columns if str(column) == name)).__name__
+        return FormulaError(
+            f"unknown variable {name!r}: there is a column {name} whose name is no text but {kinds}; make the names "
+            "text, as in data.columns = data.columns.astype(str)."
+        )
+    what, choices = ("function", sorted(KNOWN)) if called else ("variable", texts)
+    return FormulaError(f"unknown {what} {name!r}: it is no column of the data; {nearest(name, choices)}.")
 
 
 def model_columns(tokens: Sequence[Token], data: pd.DataFrame) -> Columns:
     """Evaluate one side of a formula on ``data`` without missing values.
 
-    A formula says what it says in R: ``^`` is a power inside a call, ``TRUE`` is true, an ordered factor gets
-    polynomial contrasts and a logical column two levels, levels that do not occur are dropped, names with dots are
-    columns when the data have them. Numbers are computed in double precision. Names are those that formulaic prints,
-    the factors of an interaction in the order in which the formula names them first: ``Intercept``, ``f[T.b]``,
-    ``f[T.b]:x``, ``o[.L]``, ``I(x ** 2)``, ``poly(x, 2)[1]``, ``factor(x)[T.2]``, ``relevel(f, 'b')[T.a]``,
+    A formula says what it says in R: in a call operators bind as there, and ``^`` is a power; ``TRUE`` is true, an
+    ordered factor gets polynomial contrasts and a logical column two levels, levels that do not occur are dropped,
+    names with dots are columns when the data have them. Numbers are computed in double precision. Names are those that
+    formulaic prints, the factors of an interaction in the order in which the formula names them first: ``Intercept``,
+    ``f[T.b]``, ``f[T.b]:x``, ``o[.L]``, ``I(x ** 2)``, ``poly(x, 2)[1]``, ``factor(x)[T.2]``, ``relevel(f, 'b')[T.a]``,
     ``C(f, contr.sum)[S.a]``.
     """
     names = used_variables(tokens, data.columns)
-    encoding, matrix = Encoding.learn(join(_in_python(tokens, names)), data, list(dict.fromkeys(names)))
+    encoding, matrix = Encoding.learn(join(in_python(tokens, names)), data, list(dict.fromkeys(names)))
     return Columns(matrix, encoding.names, encoding)
 
 
 def as_arithmetic(tokens: Sequence[Token]) -> list[Token]:
     """Return the formula of one column that is the value of an expression, where ``+ - * / ^`` are arithmetic."""
     return [*tokenize("0 + number"), Token("operator", "("), *tokens, Token("operator", ")")]
-
-
-def _in_python(tokens: Sequence[Token], names: Collection[str]) -> list[Token]:
-    written: list[Token] = []
-    calls: list[bool] = []
-    for place, token in enumerate(tokens):
-        following = tokens[place + 1].text if place + 1 < len(tokens) else ""
-        name = token.text.strip("`")
-        if token.text == "(":
-            calls.append(place > 0 and tokens[place - 1].kind in ("name", "quoted"))
-        elif token.text == ")":
-            calls.pop()
-        elif token.text == "^" and any(calls):
-            token = Token("operator", "**")
-        elif token.text == "%in%":
-            if any(calls):
-                raise FormulaError(f"cannot evaluate {join(tokens)!r}: '%in%' joins factors, and stands in no call.")
-            token = Token("operator", ":")
-        elif token.kind in ("name", "quoted") and name in names and following not in ("=", "("):
-            token = Token("name", name if name.isidentifier() else f"`{name}`")
-        elif token.kind == "name" and token.text in ("TRUE", "FALSE"):
-            token = Token("name", token.text.capitalize())
-        written.append(token)
-    return written

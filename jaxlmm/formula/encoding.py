@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,14 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.errors import DataError, FormulaError, JaxlmmError
+from jaxlmm.errors import FormulaError, JaxlmmError
 from jaxlmm.formula import plain
 from jaxlmm.formula.checks import variables_of
+from jaxlmm.formula.expressions import as_written, identifier
 from jaxlmm.formula.variables import Variable, plain_dtypes
+
+_FOREIGN = re.compile(r"\b(lag|np\.[\w.]+)\(")
+"""Calls of which it is not known whether they go row by row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +26,12 @@ class Encoding:
     """One side of a formula as columns of numbers, with the levels, contrasts and bases that the fit's data gave.
 
     It holds no data, and is JSON after :meth:`to_plain`. What is taken from all rows is remembered for ``factor``,
-    ``poly``, ``center``, ``scale`` and the splines; a call such as ``np.mean(x)`` is computed anew, as in R.
+    ``poly``, ``center``, ``scale`` and the splines; a call such as ``np.mean(x)``, of which nothing is, is refused.
 
     Parameters
     ----------
     text
-        The formula as formulaic reads it.
+        The formula as formulaic reads it, each variable by its ``identifier``.
     names
         The columns' names (p,).
     variables
@@ -45,7 +50,10 @@ class Encoding:
     def learn(cls, text: str, data: pd.DataFrame, names: Sequence[str]) -> tuple[Encoding, NumpyArray]:
         """Return the encoding that the columns ``names`` of complete data give, and their matrix (n, p)."""
         variables = {name: Variable.of(name, data[name]) for name in names}
-        return cls(text, (), variables, {}, {})._evaluate(data)
+        encoding, matrix = cls(text, (), variables, {}, {})._evaluate(data)
+        if any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(text)):
+            encoding._check_row_by_row(data, matrix)
+        return encoding, matrix
 
     def columns(self, data: Any) -> NumpyArray:
         """Return the columns (n, p) of other data; a row in which a variable is missing is NaN.
@@ -100,22 +108,22 @@ class Encoding:
             parts = [np.ones(len(data))] if "Intercept" in plain_sum else []
             parts += [np.asarray(self.variables[v].read(v, data[v])) for v in plain_sum if v != "Intercept"]
             return Encoding(self.text, plain_sum, self.variables, {}, {}), np.stack(parts, axis=1)
-        from formulaic.errors import FormulaicError
-
         from jaxlmm.formula.coding import evaluate
 
-        read = {name: variable.read(name, data[name]) for name, variable in self.variables.items()}
+        read = {identifier(name): variable.read(name, data[name]) for name, variable in self.variables.items()}
         try:
             with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
                 table = pd.DataFrame(read, index=pd.RangeIndex(len(data)))
                 found = evaluate(self.text, table, self.transforms, self.codings)
-        except (FormulaicError, SyntaxError, TypeError, ValueError, KeyError, NameError, AttributeError) as error:
-            if isinstance(error, JaxlmmError):
+        except Exception as error:  # of formulaic, or of any function that the formula calls
+            told = error if isinstance(error, JaxlmmError) else error.__cause__
+            if isinstance(told, JaxlmmError):
+                raise type(told)(as_written(str(told), self.variables)) from None
+            if isinstance(error, MemoryError):
                 raise
-            if isinstance(error.__cause__, DataError):
-                raise error.__cause__ from None
-            raise FormulaError(f"cannot evaluate {self.text!r}: {error}") from error
-        names = tuple(name.replace("`", "") for name in found.names)
+            said = str(error).split("\n\n")[0]  # then formulaic shows the place, in the colours of terminals
+            raise FormulaError(as_written(f"cannot evaluate {self.text!r}: {said}", self.variables)) from error
+        names = tuple(as_written(name.replace("`", ""), self.variables) for name in found.names)
         if self.names and (names != self.names or found.transforms.keys() != self.transforms.keys()):
             raise FormulaError(
                 f"cannot evaluate {self.text!r} as in the fit: expected columns {', '.join(self.names)}, got "
@@ -123,15 +131,39 @@ class Encoding:
             )
         return Encoding(self.text, names, self.variables, found.transforms, found.codings), found.matrix
 
+    def _check_row_by_row(self, data: pd.DataFrame, matrix: NumpyArray) -> None:
+        """Raise if the columns of some rows alone are not those (n, p) that they have among all."""
+        wrong: set[int] = set()
+        # The halves may have the same maximum; no row but the largest is it alone.
+        for rows in (slice(0, None, 2), slice(1, None, 2), slice(0, 1), slice(-1, None)):
+            if matrix[rows].size:
+                close = np.isclose(self._evaluate(data.iloc[rows])[1], matrix[rows], rtol=1e-9, equal_nan=True)
+                wrong |= set(np.flatnonzero(~close.all(axis=0)))
+        if wrong:
+            raise FormulaError(
+                f"{self.names[min(wrong)]}: its value in a row depends on the other rows, and would change with them; "
+                "write center(x), scale(x) or poly(x, 2), which remember the rows of the fit, or compute it as a "
+                "column of the data beforehand."
+            )
+
     def _as_sum(self) -> tuple[str, ...] | None:
         """Return the columns' names if the formula only adds variables that are numbers, else None.
 
         Most random terms do, and need no formula machinery, which takes as long as the fit of a small model.
         """
-        words = [word.strip() for word in self.text.split("+")]
+        named = {identifier(name): name for name in self.variables}
+        words = [named.get(word.strip(), word.strip()) for word in self.text.split("+")]
         numbers = [word for word in words if word not in ("0", "1")]
         if not all(word in self.variables and self.variables[word].kind == "number" for word in numbers):
             return None
         if "Intercept" in numbers or ("0" in words and (words.count("0") > 1 or words[0] != "0" or "1" in words)):
             return None
         return tuple(dict.fromkeys([*([] if "0" in words else ["Intercept"]), *numbers])) or None
+
+
+def _numpy(call: str) -> Any:
+    """Return the function of NumPy that a formula calls ``np.exp``, or None."""
+    found: Any = np if call.startswith("np.") else None
+    for name in call.split(".")[1:]:
+        found = getattr(found, name, None)
+    return found

@@ -68,9 +68,27 @@ def relevel(values: Any, ref: object) -> pd.Series:
     return values.cat.reorder_categories([first, *(level for level in levels if level != first)])
 
 
-def dummy(values: pd.Series, level: object) -> NumpyArray:
-    """Return the indicator (n,) of one level."""
-    return np.asarray(factor(values).astype(str) == str(level), float)
+def dummy(values: Any, level: object = None, _state: dict[str, Any] | None = None) -> NumpyArray | pd.DataFrame:
+    """Return the indicator (n,) of a level, or of several a frame (n, levels): lme4's ``dummy``.
+
+    Parameters
+    ----------
+    values
+        A factor, or what ``factor`` makes one of.
+    level
+        A level or a list of them; by default all but the first.
+    _state
+        What the first call learned, and later ones use: the levels.
+    """
+    state = {} if _state is None else _state
+    column = factor(values, _state=state)
+    levels = list(state["levels"])
+    wanted = level if isinstance(level, (list, tuple)) else [level]
+    chosen = levels[1:] if level is None else [_level(levels, one) for one in wanted]
+    if not chosen:
+        raise DataError(f"expected a level whose rows are marked, got none; there are {said(levels)}.")
+    indicators = {str(one): np.asarray(column == one, float) for one in chosen}
+    return pd.DataFrame(indicators) if len(indicators) != 1 else indicators[str(chosen[0])]
 
 
 def number(values: Any) -> NumpyArray:
@@ -91,9 +109,9 @@ def log(values: Any, base: float | None = None) -> Any:
 
 
 def _level(levels: Sequence[object], wanted: object) -> object:
-    """Find a level by its text: in R all levels are text."""
+    """Find a level by its text: in R all levels are text, and those of logical values are TRUE and FALSE."""
     for level in levels:
-        if str(level) == str(wanted):
+        if str(level) == str(wanted) or (isinstance(level, bool) and str(level).upper() == wanted):
             return level
     raise DataError(f"expected one of the levels {said(levels)}, got {wanted!r}.")
 
@@ -112,3 +130,18 @@ KNOWN = {
     "True", "False", "None", "TRUE", "FALSE",
 }  # fmt: skip
 """All names that are no columns, formulaic's own transforms included."""
+
+_BEFOREHAND = "compute it as a column of the data beforehand"
+INSTEAD = {
+    "mean": f"to subtract the mean, write center(x) or scale(x, scale=FALSE), or {_BEFOREHAND}",
+    **dict.fromkeys(("as.factor", "as.ordered"), "write factor(x), or factor(x, ordered=TRUE)"),
+    "ns": "write cr(x, df=4) for a natural cubic spline, or bs(x, df=4)",
+    "s": "write bs(x, df=4) or cr(x, df=4) for a spline of fixed degrees of freedom",
+    "round": "write rint(x) for whole numbers, np.round(x, 2) for decimals",
+    "pmax": "write np.maximum(x, z)",
+    "pmin": "write np.minimum(x, z)",
+    "ifelse": f"write I(x > 0) for a condition, np.where(x > 0, 1, 0) for numbers, or {_BEFOREHAND}",
+    **dict.fromkeys(("as.numeric", "as.integer"), f"a logical column is a number in I(1 * b); otherwise {_BEFOREHAND}"),
+    **dict.fromkeys(("median", "sd", "var", "sum", "cumsum", "rank", "cut", "interaction", "is.na"), _BEFOREHAND),
+}
+"""What to write for functions of R that a formula cannot call here."""

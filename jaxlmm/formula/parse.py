@@ -116,9 +116,9 @@ def _collect(
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: a random term cannot be subtracted; leave it out instead.")
             _add_bar(formula, term, bars)
-        elif sign == "-" and (term[0].text == "offset" or any(token.text in ("|", "||") for token in term)):
+        elif sign == "-" and (term[0].text == "offset" or _has_bar(term)):
             raise FormulaError(f"formula {formula!r}: {join(term)!r} cannot be subtracted; leave it out instead.")
-        elif inside and any(token.text in ("|", "||") for token in inside):
+        elif inside and _has_bar(inside):
             _collect(formula, inside, fixed, bars, offsets)
         elif term[0].text == "offset" and len(term) > 2 and term[1].text == "(":
             offsets.append(tuple(term[2:-1]))
@@ -126,7 +126,7 @@ def _collect(
             raise FormulaError(f"formula {formula!r}: {term[0].text!r} needs a bar, as in '{term[0].text}(t | g)'.")
         elif term[0].text == ".":
             raise FormulaError(f"formula {formula!r}: '.' for all other columns is not understood; name the columns.")
-        elif any(token.text in ("|", "||") for token in term):
+        elif _has_bar(term):
             raise FormulaError(
                 f"formula {formula!r}: the bar in {join(term)!r} needs its own parentheses, as in '(1 | g)'."
             )
@@ -137,9 +137,27 @@ def _collect(
 def is_bar(term: Sequence[Token]) -> bool:
     """Whether a term is ``(left | group)`` or ``tag(left | group)``."""
     start = 1 if term[0].kind == "name" else 0
+    if term[0].text == "I":  # whose bar says or
+        return False
     if len(term) < start + 2 or term[start].text != "(" or term[-1].text != ")":
         return False
     return len(split(term[start + 1 : -1], ("|", "||"))) > 1
+
+
+def _has_bar(term: Sequence[Token]) -> bool:
+    """Whether a bar stands outside ``I()``, where it says or."""
+    depth, inside = 0, 0
+    for place, token in enumerate(term):
+        if token.text == "(":
+            depth += 1
+            if not inside and place and term[place - 1].text == "I":
+                inside = depth
+        elif token.text == ")":
+            inside = 0 if inside == depth else inside
+            depth -= 1
+        elif token.text in ("|", "||") and not inside:
+            return True
+    return False
 
 
 def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
@@ -171,8 +189,12 @@ def _uncorrelated(left: Sequence[Token]) -> list[tuple[Token, ...]]:
     """Split the left side of a double bar into its terms; a factor keeps the correlations among its levels."""
     if any(token.text in ("*", "^", "**", "/") for token in left):
         from formulaic import Formula
+        from formulaic.errors import FormulaicError
 
-        terms = [str(term) for term in Formula(join(left))]
+        try:
+            terms = [str(term) for term in Formula(join(left))]
+        except (FormulaicError, ValueError) as error:
+            raise FormulaError(f"cannot read {join(left)!r}, left of a bar.") from error
     else:
         parts = [(sign, join(part)) for sign, part in split(left, ("+", "-")) if part]
         intercept = ("-", "1") not in parts and ("", "0") not in parts and ("+", "0") not in parts

@@ -14,7 +14,7 @@ _PATTERN = re.compile(
       | (?P<quoted>`[^`]*`)
       | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
       | (?P<name>(?:[^\W\d]|\.(?=[^\W\d]))[\w.]*)
-      | (?P<operator>%in%|\|\||\*\*|==|!=|<=|>=|[-+*/:|()\[\]{},~=<>^%@&!.])
+      | (?P<operator>%in%|%%|%/%|\|\||\*\*|==|!=|<=|>=|[-+*/:|()\[\]{},~=<>^%@&!.])
     )""",
     re.VERBOSE,
 )
@@ -86,7 +86,7 @@ def join(tokens: Sequence[Token]) -> str:
     text = ""
     for place, token in enumerate(tokens):
         before = tokens[place - 1] if place else None
-        unary = token.text in "+-" and (before is None or before.text in "(,=+-*/~|")
+        unary = token.text == "!" or (token.text in "+-" and (before is None or before.text in "(,=+-*/~|"))
         if token.kind == "operator" and token.text == ",":
             text += ", "
         elif token.kind == "operator" and token.text not in "()[]{}:=." and not unary:

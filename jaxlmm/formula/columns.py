@@ -59,8 +59,8 @@ def _unknown(name: str, columns: Collection[str], *, called: bool) -> FormulaErr
     return FormulaError(f"unknown {what} {name!r}: it is no column of the data; {nearest(name, choices)}.")
 
 
-def model_columns(tokens: Sequence[Token], data: pd.DataFrame) -> Columns:
-    """Evaluate one side of a formula on ``data`` without missing values.
+def model_columns(tokens: Sequence[Token], data: pd.DataFrame, *, again: bool = True) -> Columns:
+    """Evaluate one side of a formula on ``data`` without missing values; ``again`` says that other data follow.
 
     A formula says what it says in R: in a call operators bind as there, and ``^`` is a power; ``TRUE`` is true, an
     ordered factor gets polynomial contrasts and a logical column two levels, levels that do not occur are dropped,
@@ -70,7 +70,7 @@ def model_columns(tokens: Sequence[Token], data: pd.DataFrame) -> Columns:
     ``C(f, contr.sum)[S.a]``.
     """
     names = used_variables(tokens, data.columns)
-    encoding, matrix = Encoding.learn(join(in_python(tokens, names)), data, list(dict.fromkeys(names)))
+    encoding, matrix = Encoding.learn(join(in_python(tokens, names)), data, list(dict.fromkeys(names)), again=again)
     return Columns(matrix, encoding.names, encoding)
 
 

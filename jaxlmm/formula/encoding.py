@@ -47,11 +47,16 @@ class Encoding:
     codings: Mapping[str, Any]
 
     @classmethod
-    def learn(cls, text: str, data: pd.DataFrame, names: Sequence[str]) -> tuple[Encoding, NumpyArray]:
-        """Return the encoding that the columns ``names`` of complete data give, and their matrix (n, p)."""
+    def learn(
+        cls, text: str, data: pd.DataFrame, names: Sequence[str], *, again: bool = True
+    ) -> tuple[Encoding, NumpyArray]:
+        """Return the encoding that the columns ``names`` of complete data give, and their matrix (n, p).
+
+        Where it is used ``again``, a call must not depend on the rows of these data.
+        """
         variables = {name: Variable.of(name, data[name]) for name in names}
         encoding, matrix = cls(text, (), variables, {}, {})._evaluate(data)
-        if any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(text)):
+        if again and any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(text)):
             encoding._check_row_by_row(data, matrix)
         return encoding, matrix
 

@@ -239,7 +239,7 @@ def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
                 f"response {name}: expected numbers, got {column.dtype} such as {column.iloc[0]!r}; convert it first."
             )
         return column.to_numpy(float)
-    columns = model_columns(as_arithmetic(parsed.response), data)
+    columns = model_columns(as_arithmetic(parsed.response), data, again=False)
     if columns.matrix.shape[1] != 1:
         raise DataError(
             f"response {name}: expected one column of numbers, got {columns.matrix.shape[1]} "

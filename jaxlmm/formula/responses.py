@@ -107,7 +107,7 @@ def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
     complete = frame.notna().all(axis=1).to_numpy()
     values = np.full(len(frame), np.nan)
     if complete.any():
-        values[complete] = model_columns(as_arithmetic(tokens), plain_dtypes(frame[complete])).matrix[:, 0]
+        values[complete] = model_columns(as_arithmetic(tokens), plain_dtypes(frame[complete]), again=False).matrix[:, 0]
     return values
 
 

@@ -22,9 +22,9 @@ ONCE_OPTIONS = {**CPU_OPTIONS, "xla_backend_optimization_level": 0}
 LITTLE = 100_000
 """The number of entries of all arguments up to which data are little."""
 
-CROWDED = 0.5
+CROWDED = 0.75
 """Share of the memory maps that Linux grants a process at which compiled programmes are forgotten. Each takes hundreds
-of maps, and LLVM aborts the process that has none left: some seventy models with several grouping factors."""
+of maps, and LLVM aborts the process that has none left: some sixty models with several grouping factors."""
 
 _understood = True
 _programmes: list[Any] = []

@@ -296,8 +296,7 @@ def test_rows_of_their_own_keep_the_digits_of_large_variances():
         close(many.estimates.uncertainty.std_error[place], one.coef()["std_error"])
 
 
-@pytest.mark.parametrize("method", ["ML", "REML"])
-def test_how_many_share_a_pattern_changes_nothing(method):
+def test_how_many_share_a_pattern_changes_nothing():
     """Also where the likelihood has several optima: few groups, three effects, large and small variances."""
     rng = np.random.default_rng(8)
     n, m = 48, 120
@@ -309,8 +308,8 @@ def test_how_many_share_a_pattern_changes_nothing(method):
     y = np.einsum("nq,nqm->nm", columns, effects) + rng.normal(size=(n, m))
     y[rng.uniform(size=n) < 0.25] = np.nan
     formula = "~ x + (t + z | g)"
-    together = lmm.fit_many(formula, frame, responses=y, method=method)
-    parts = [lmm.fit_many(formula, frame, responses=y[:, k : k + 20], method=method) for k in range(0, m, 20)]
+    together = lmm.fit_many(formula, frame, responses=y)
+    parts = [lmm.fit_many(formula, frame, responses=y[:, k : k + 30]) for k in range(0, m, 30)]
     np.testing.assert_allclose(
         together.estimates.deviance, np.concatenate([part.estimates.deviance for part in parts]), atol=1e-9, rtol=1e-10
     )

@@ -42,6 +42,7 @@ def test_names_and_patterns(expected):
         ("other", ["other"]),
         (["other", "gene?", "gene1"], ["other", "gene1", "gene2"]),
         (("gene[2]",), ["gene2"]),
+        ("[!il]*", NAMES),  # every column but id and label; those of the formula are no responses
     ):
         many, found = deviances(FORMULA, WITH, responses=responses)
         assert list(many.responses) == names
@@ -168,7 +169,9 @@ WRONG = {
     "double in cbind": ("cbind(gene1, gene1) " + FORMULA, WITH, {}, "'gene1' more than once"),
     "hole in cbind": ("cbind(gene1, ) " + FORMULA, WITH, {}, "missing"),
     "empty frame": (FORMULA, DATA, {"responses": FRAME[[]]}, "at least one column"),
-    "empty list": (FORMULA, DATA, {"responses": []}, "responses"),
+    "empty list": (FORMULA, DATA, {"responses": []}, "responses: expected names of columns, a pattern"),
+    "empty cbind": ("cbind() " + FORMULA, WITH, {}, "a response is missing"),
+    "only predictors": (FORMULA, WITH, {"responses": "[bcg]"}, "only columns of the formula"),
     "id for names": (FORMULA, WITH, {"responses": ["gene1"], "id": "id"}, "id: "),
     "unknown id": (FORMULA, DATA, {"responses": shuffled(DATA["id"]), "id": "ids"}, "'ids'"),
     "option": (FORMULA, WITH, {"responses": ["gene1"], "respones": 1}, "respones"),

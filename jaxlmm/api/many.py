@@ -64,8 +64,9 @@ def fit_many(
         value of a response leaves the row out for that response alone; columns such as ``poly(x, 2)`` are coded once,
         on all rows, as R does.
     responses
-        Names of columns of the data or a pattern (``"gene*"``); a frame with a response per column, or a series; an
-        array (rows, responses) in the order of the rows, whose columns are called y1, y2, ...
+        Names of columns of the data, or a pattern (``"gene*"``) of those that the formula does not use; a frame with a
+        response per column, or a series; an array (rows, responses) in the order of the rows, whose columns are called
+        y1, y2, ...
     id
         The column of the data that holds the labels of the rows of a frame ``responses``. Without it, a frame is
         matched by its index if both it and the data have labels, or the same ones in another order, else by position.

@@ -12,6 +12,7 @@ from jaxlmm.errors import FormulaError, nearest
 from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.expressions import CONSTANTS, in_python
 from jaxlmm.formula.functions import INSTEAD, KNOWN
+from jaxlmm.formula.parse import Bar, ParsedFormula
 from jaxlmm.formula.tokens import Token, join, tokenize
 
 
@@ -43,6 +44,14 @@ def used_variables(tokens: Iterable[Token], columns: Collection[str]) -> list[st
         elif token.kind == "quoted" or name.split(".")[0] not in KNOWN:
             raise _unknown(name, columns, called=following == "(")
     return found
+
+
+def model_variables(parsed: ParsedFormula, bars: Iterable[Bar], columns: Collection[str]) -> list[str]:
+    """Return the ``columns`` of the data that a formula with these random terms names, each once."""
+    bars = list(bars)
+    groups = [[Token("quoted", factor) for factor in bar.group if factor != "1"] for bar in bars]
+    parts = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars), *groups]
+    return list(dict.fromkeys(name for part in parts for name in used_variables(part, columns)))
 
 
 def _unknown(name: str, columns: Collection[str], *, called: bool) -> FormulaError:

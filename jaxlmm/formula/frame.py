@@ -25,7 +25,7 @@ from jaxlmm.formula.checks import (
     column_or_array,
     finite_or_raise,
 )
-from jaxlmm.formula.columns import as_arithmetic, model_columns, used_variables
+from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables
 from jaxlmm.formula.coordinates import Located
 from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.ids import named_like
@@ -36,7 +36,7 @@ from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.structures import STRUCTURES, structures_of
 from jaxlmm.formula.terms import TermBuilder
-from jaxlmm.formula.tokens import Token, join
+from jaxlmm.formula.tokens import join
 from jaxlmm.formula.variables import plain_dtypes
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.design import Design, Grouping, Term
@@ -198,12 +198,7 @@ class _Rows(NamedTuple):
 
 def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights: Any, offset: Any) -> _Rows:
     table = as_table(data)
-    tokens = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
-    names = [name for part in tokens for name in used_variables(part, table.columns)]
-    for bar in bars:
-        factors = [Token("quoted", factor) for factor in bar.group if factor != "1"]
-        names += used_variables(factors, table.columns)
-    names = list(dict.fromkeys(names))
+    names = model_variables(parsed, bars, table.columns)
     options = [value for value in (weights, offset) if isinstance(value, str) and value in table.columns]
     check_unique([*names, *options], table.columns)
     frame = as_frame(table, list(dict.fromkeys([*names, *options])))

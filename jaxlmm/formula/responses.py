@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, nearest
 from jaxlmm.formula.checks import as_frame, as_table, check_unique
-from jaxlmm.formula.columns import as_arithmetic, model_columns, used_variables
+from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables, used_variables
 from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.tokens import Token, join, split
 from jaxlmm.formula.variables import plain_dtypes
@@ -40,8 +40,9 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     data
         The data frame.
     responses
-        None for the formula's left side; names or patterns (``"gene*"``) of columns of the data; a frame with one
-        response per column, or a series; an array (N, m) in the order of the rows.
+        None for the formula's left side; names of columns of the data, or patterns (``"gene*"``) of those that the
+        formula does not use; a frame with one response per column, or a series; an array (N, m) in the order of the
+        rows.
     id
         The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
         if both it and the data have labels, or the same ones in another order, else by position.
@@ -54,6 +55,8 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     table = as_table(data)
     if isinstance(responses, pd.Series):
         responses = responses.to_frame("y1" if responses.name is None else responses.name)
+    if isinstance(responses, Sequence) and len(responses) == 0:
+        raise DataError(f"responses: expected names of columns, a pattern, a frame or an array, got {responses!r}.")
     if responses is None:
         if not parsed.response:
             raise FormulaError(
@@ -65,7 +68,8 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
             f"formula {parsed.text!r}: expected nothing left of '~' beside responses=, got {join(parsed.response)}."
         )
     elif isinstance(responses, str) or _is_names(responses):
-        found = _named(table, [responses] if isinstance(responses, str) else list(responses))
+        predictors = set(model_variables(parsed, parsed.bars, table.columns))
+        found = _named(table, [responses] if isinstance(responses, str) else list(responses), predictors)
     elif hasattr(responses, "columns"):
         found = _of_frame(table, responses, id)
     else:
@@ -90,7 +94,7 @@ def _is_names(value: Any) -> bool:
 
 def _of_formula(parsed: ParsedFormula, table: Any) -> Responses:
     tokens = list(parsed.response)
-    called = len(tokens) > 3 and [token.text for token in tokens[:2]] == ["cbind", "("] and tokens[-1].text == ")"
+    called = len(tokens) > 2 and [token.text for token in tokens[:2]] == ["cbind", "("] and tokens[-1].text == ")"
     parts = [part for _, part in split(tokens[2:-1], (",",))] if called else [tokens]
     if not all(parts):
         raise FormulaError(f"formula {parsed.text!r}: a response is missing in {join(tokens)}.")
@@ -111,11 +115,16 @@ def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
     return values
 
 
-def _named(table: Any, patterns: Sequence[str]) -> Responses:
+def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> Responses:
     columns, names = [str(column) for column in table.columns], []
+    others = [column for column in columns if column not in predictors]
     for pattern in patterns:
         exact = pattern in columns
-        some = [pattern] if exact else fnmatch.filter(columns, pattern) if set(pattern) & set("*?[") else []
+        some = [pattern] if exact else fnmatch.filter(others, pattern) if set(pattern) & set("*?[") else []
+        if not some and fnmatch.filter(columns, pattern):
+            raise DataError(
+                f"responses: {pattern!r} matches only columns of the formula; name them to mean them."
+            )
         if not some:
             raise DataError(f"responses: {pattern!r} is no column of the data; {nearest(pattern, columns)}.")
         names += some

@@ -15,7 +15,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxlmm.entries import eliminated
+from jaxlmm.entries import eliminated, product, total
 
 UNROLLED = 3
 """Matrices up to this size are inverted by straight-line code."""
@@ -101,8 +101,8 @@ def normal_equations(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, 
 def _normal_equations_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (a, b), (da, db) = primals, tangents
     inverse, logdet, x, square = normal_equations(a, b)
-    moved = da @ x
-    out = -(inverse @ da @ inverse), jnp.sum(inverse * da), inverse @ (db - moved), 2.0 * (x @ db) - x @ moved
+    moved = x @ da
+    out = -(inverse @ da @ inverse), jnp.sum(inverse * da), (db - moved) @ inverse, 2.0 * (x @ db) - x @ moved
     return (inverse, logdet, x, square), out
 
 
@@ -139,6 +139,37 @@ def _applied_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return x, inverse @ (db - da @ x)
 
 
+def shifted_solutions(
+    a: jax.Array, metric: jax.Array, shifts: jax.Array, b: jax.Array
+) -> tuple[list[jax.Array], jax.Array]:
+    """Solve ``(a + μ diag(metric)) x = b`` for several shifts μ at once.
+
+    Parameters
+    ----------
+    a, metric, shifts, b
+        ``(q, q)``, symmetric; ``(q,)``; ``(s,)``; ``(q,)``.
+
+    Returns
+    -------
+    x, definite
+        For each of the q unknowns its values ``(s,)``; ``(s,)`` whether the shifted matrix is positive definite.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> x, definite = shifted_solutions(jnp.eye(2), jnp.ones(2), jnp.array([-2.0, 1.0]), jnp.array([1.0, 2.0]))
+    >>> [one.tolist() for one in x], definite.tolist()
+    ([[-1.0, 0.5], [-2.0, 1.0]], [False, True])
+    """
+    q = a.shape[0]
+    if not 0 < q <= UNROLLED:
+        inverse, logdet = inverse_logdet(a[None] + shifts[:, None, None] * jnp.diag(metric)[None])
+        return list((inverse @ b).T), jnp.isfinite(logdet)
+    rows = [[a[i, j] + shifts * (metric[i] if i == j else 0.0) for j in range(q)] for i in range(q)]
+    entries, pivots = eliminated(rows)
+    return [row[0] for row in product(entries, [[entry] for entry in b])], functools.reduce(jnp.minimum, pivots) > 0.0
+
+
 T = TypeVar("T")
 
 
@@ -168,7 +199,8 @@ def _unrolled(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     size = a.shape[-1]
     if size == 0:
         return a, jnp.zeros(a.shape[:-2], a.dtype)
-    inverse, logdet = eliminated([[a[..., i, j] for j in range(size)] for i in range(size)])
+    inverse, pivots = eliminated([[a[..., i, j] for j in range(size)] for i in range(size)])
+    logdet = total(jnp.log(pivot) for pivot in pivots)
     return jnp.stack([jnp.stack(row, axis=-1) for row in inverse], axis=-2), logdet
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxlmm._struct import static
 from jaxlmm._typing import Array
-from jaxlmm.linalg import inverse_logdet
+from jaxlmm.linalg import inverse_logdet, shifted_solutions
 from jaxlmm.optimise.loop import AbstractMinimiser, Minimum, Objective, second_order
 
 LADDER = np.concatenate([[0.0], 10.0 ** np.arange(-6.0, 3.5, 0.5)])
@@ -172,22 +172,24 @@ class TrustRegion(AbstractMinimiser):
         metric = self._metric(x)
         scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hessian)) / metric), 1e-4)
         shifts = jnp.asarray(LADDER, x.dtype) * scale + noise
-        inverse, logdet = inverse_logdet(hessian[None] + shifts[:, None, None] * jnp.diag(metric)[None])
-        steps = -(inverse @ gradient)
-        lengths = jnp.sqrt(jnp.sum(metric[None] * steps**2, axis=1))
-        definite = jnp.isfinite(logdet) & jnp.isfinite(lengths)
-        inside = definite & (lengths <= radius)
-        lowest, fitting = jnp.argmax(definite), jnp.argmax(inside)
-        chosen = jnp.where(jnp.any(inside), jnp.where(fitting > lowest, fitting - 1, fitting), LADDER.size - 1)
+        solutions, definite = shifted_solutions(hessian, metric, shifts, -gradient)
+        lengths = jnp.sqrt(sum(weight * one**2 for weight, one in zip(metric, solutions, strict=True)))
+        definite = definite & jnp.isfinite(lengths)
+        lowest, fitting = _first(definite), _first(definite & (lengths <= radius))
+        some, last = lowest < LADDER.size, LADDER.size - 1
+        chosen = jnp.where(fitting > last, last, jnp.where(fitting > lowest, fitting - 1, fitting))
         shrink = jnp.minimum(1.0, radius / jnp.maximum(lengths[chosen], 1e-300))
-        shifted = jnp.where(jnp.any(definite), 1.0, 0.0) * shrink
+        shifted = jnp.stack([one[chosen] for one in solutions])
+        shifted = jnp.where(some, 1.0, 0.0) * shrink * jnp.where(definite[chosen], shifted, 0.0)
         downhill = -gradient / metric
         downhill = downhill * jnp.minimum(1.0, radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * downhill**2)), 1e-300))
-        step = jnp.where(jnp.any(definite), shifted * jnp.where(definite[chosen], steps[chosen], 0.0), downhill)
+        step = jnp.where(some, shifted, downhill)
 
-        unshifted = (lowest < NEARLY_UNSHIFTED) & jnp.any(definite)
+        unshifted = lowest < NEARLY_UNSHIFTED
         predicted = -(gradient @ step + 0.5 * step @ (hessian @ step))
-        bent = jnp.where(definite[lowest], inverse[lowest], jnp.eye(x.shape[0], dtype=x.dtype))
+        least = shifts[jnp.minimum(lowest, last)]
+        inverse, _ = inverse_logdet(hessian + least * jnp.diag(metric))
+        bent = jnp.where(some, inverse, jnp.eye(x.shape[0], dtype=x.dtype))
         along = bent @ (bent @ (bent @ (1.0 + 0.1 * jnp.arange(x.shape[0], dtype=x.dtype))))
         along = along * jnp.where(gradient @ along > 0, -1.0, 1.0)
         along = along * 0.5 * radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * along**2)), 1e-300)
@@ -196,6 +198,11 @@ class TrustRegion(AbstractMinimiser):
         gain = -(gradient @ along + 0.5 * along @ (hessian @ along))
         predicted = jnp.where(saddle, gain, predicted)
         return step, predicted, unshifted & (chosen < NEARLY_UNSHIFTED) & (shrink >= 1.0)
+
+
+def _first(rungs: jax.Array) -> jax.Array:
+    """Return the number of the first of the ``rungs`` (s,) that is true, s where none is."""
+    return jnp.min(jnp.where(rungs, jnp.arange(rungs.size), rungs.size))
 
 
 class Newton(TrustRegion):

@@ -30,17 +30,20 @@ _understood = True
 _programmes: list[Any] = []
 
 
-def program(*, once: bool = False, static: tuple[str, ...] = ()) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def program(
+    *, once: bool = False, scatters: bool = False, static: tuple[str, ...] = ()
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Compile a function once per shape of its arguments; nothing happens before the first call.
 
     ``once`` says that the program runs once per fit, so that its compile time counts as much as its run time;
+    ``scatters`` that it spends its time adding up rows by level, which the older code generator makes a loop over rows;
     ``static`` names arguments for each value of which there is a program.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.cache
         def compiled(quick: bool, understood: bool) -> Callable[P, T]:
-            options = ONCE_OPTIONS if quick else CPU_OPTIONS
+            options = ONCE_OPTIONS if quick else {} if scatters else CPU_OPTIONS
             jitted = jax.jit(function, static_argnames=static, compiler_options=options if understood else None)
             _programmes.append(jitted)
             return jitted

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._struct import Struct, static
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._typing import NumpyArray
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.solvers import AbstractSolver
@@ -73,13 +73,9 @@ class Problems(Struct):
         """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled programme."""
         return blocks(size, self.largest, 1 if self.size == 1 else SMALL_BLOCK)
 
-    def each(self, function: Callable[..., T], index: Array, *arguments: Any) -> T:
-        """Return ``function(problem, *arguments)`` for the problems ``index`` (b,), along a new first axis.
-
-        ``arguments`` have a first axis over the b problems.
-        """
-        theirs = self.responses.replace(fixed=None), self.own
-        chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], theirs)
+    def each(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return ``function(problem, *arguments)`` for every problem, along a new first axis, as ``arguments`` have."""
+        theirs = jax.tree.map(jnp.asarray, (self.responses.replace(fixed=None), self.own))
 
         def one(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> T:
             response, own = theirs
@@ -91,12 +87,12 @@ class Problems(Struct):
                 problem = Problem(likelihood, response.replace(fixed=own.fixed), own.units)
             return function(problem, *arguments)
 
-        if index.shape[0] == 1:
-            found = one(*jax.tree.map(lambda leaf: leaf[0], (chosen, arguments)))
+        if self.size == 1:
+            found = one(*jax.tree.map(lambda leaf: leaf[0], (theirs, arguments)))
             return jax.tree.map(lambda leaf: leaf[None], found)
         if self.likelihood.solver.one_by_one:
-            return jax.lax.map(lambda both: one(*both), (chosen, arguments))
-        return jax.vmap(one)(chosen, arguments)
+            return jax.lax.map(lambda both: one(*both), (theirs, arguments))
+        return jax.vmap(one)(theirs, arguments)
 
 
 def among_devices(mesh: jax.sharding.Mesh, function: Callable[..., T], whole: Any, *parts: Any, axis: int = 0) -> T:
@@ -113,18 +109,18 @@ def among_devices(mesh: jax.sharding.Mesh, function: Callable[..., T], whole: An
 
 
 def spread(function: Callable[P, T]) -> Callable[P, T]:
-    """Let each device of the problems' mesh do ``function(problems, index, *arguments)`` for a part of all of them.
+    """Let each device of the problems' mesh do ``function(problems, *arguments)`` for a part of the problems.
 
-    ``index`` are all problems in their order; ``arguments`` and what is returned have a first axis over them. No device
-    waits for another: collective operations of programmes that run at the same time can deadlock on CPUs.
+    ``arguments`` and what is returned have a first axis over them. No device waits for another: collective operations
+    of programmes that run at the same time can deadlock on CPUs.
     """
 
     @functools.wraps(function)
-    def divided(problems: Problems, index: Array, *arguments: Any, **shared: Any) -> Any:
+    def divided(problems: Problems, *arguments: Any, **shared: Any) -> Any:
         each: Any = function
-        mesh, count = problems.mesh, index.shape[0]
-        if mesh is None or count % mesh.size != 0 or count != problems.size:
-            return each(problems, index, *arguments, **shared)
+        mesh = problems.mesh
+        if mesh is None or problems.size % mesh.size != 0:
+            return each(problems, *arguments, **shared)
 
         def part(whole: tuple[Any, ...], theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> Any:
             likelihood, units, fixed = whole
@@ -132,7 +128,7 @@ def spread(function: Callable[P, T]) -> Callable[P, T]:
             some = problems.replace(
                 likelihood=likelihood, units=units, responses=responses.replace(fixed=fixed), own=own, mesh=None
             )
-            return each(some, jnp.arange(count // mesh.size, dtype=jnp.int32), *arguments, **shared)
+            return each(some, *arguments, **shared)
 
         whole = problems.likelihood, problems.units, problems.responses.fixed
         theirs = problems.responses.replace(fixed=None), problems.own
@@ -161,11 +157,13 @@ def blocks(size: int, largest: int = LARGE_BLOCK, smallest: int = SMALL_BLOCK) -
 
 
 def in_blocks(problems: Problems, run: Callable[..., T], index: NumpyArray, *arguments: Any) -> T:
-    """Call ``run(problems, index, *arguments)`` block by block, and join the results (b, ...) on the host."""
+    """Call ``run(problems, *arguments)`` for the problems ``index`` (b,), block by block; join what it returns (b, ...)
+    on the host.
+    """
     parts = []
     for places, count in problems.blocks(index.size):
         chosen = jax.tree.map(lambda leaf, places=places: leaf[places], arguments)
         some = problems if problems.size == 1 else problems.only(index[places])
-        parts.append((run(some, np.arange(places.size, dtype=np.int32), *chosen), count))
+        parts.append((run(some, *chosen), count))
     cut = [jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part) for part, count in parts]
     return cut[0] if len(cut) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *cut)

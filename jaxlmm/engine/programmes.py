@@ -30,7 +30,7 @@ def prepare_fixed(likelihood: Likelihood) -> Any:
     return likelihood.fixed()
 
 
-@program(static=("mesh",))
+@program(scatters=True, static=("mesh",))
 def prepare_responses(likelihood: Likelihood, y: Array, mesh: jax.sharding.Mesh | None = None) -> Response:
     """Prepare responses ``y`` (N, m) without the fixed effects, each device of a ``mesh`` some of them."""
 
@@ -56,7 +56,6 @@ class Reached(NamedTuple):
 @spread
 def run(
     problems: Problems,
-    index: Array,
     start: Array,
     frames: Sequence[Array],
     max_steps: Array,
@@ -82,14 +81,14 @@ def run(
             factor = likelihood.solver.factor(factors) if shared is None else shared
             return likelihood.profiled(likelihood.given(factor, response), response)  # an absolute layout has no nodes
 
-        return problems.each(one, index)
+        return problems.each(one)
 
     def best_node() -> jax.Array:
         values = jax.lax.map(at_node, nodes) if likelihood.solver.one_by_one else jax.vmap(at_node)(nodes)
         values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
         lowest = jnp.min(values, axis=0)
         found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
-        guessed, at_guess = problems.each(guess, index, start, frames)
+        guessed, at_guess = problems.each(guess, start, frames)
         return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, found)
 
     def rough(problem: Problem, start: jax.Array) -> jax.Array:
@@ -107,7 +106,7 @@ def run(
 
     guided = likelihood.solver.dear and likelihood.solver.guesses
     if guided:
-        start = jax.lax.cond(search, lambda: problems.each(rough, index, start), lambda: start)
+        start = jax.lax.cond(search, lambda: problems.each(rough, start), lambda: start)
     elif by_nodes:
         start = jax.lax.cond(search, best_node, lambda: start)
 
@@ -134,47 +133,47 @@ def run(
         return theta, tuple(found)
 
     frames = tuple(jnp.asarray(frame) for frame in frames)
-    minimum = problems.each(one, index, start, frames, max_steps)
+    minimum = problems.each(one, start, frames, max_steps)
     x, value = minimum.x, minimum.value
     unsettled = Settled(x, frames, jnp.zeros(x.shape, jnp.int32))
-    done = jax.lax.cond(settles, lambda: problems.each(settle, index, x, frames, value), lambda: unsettled)
-    return Reached(minimum, done, problems.each(turn, index, x, frames))
+    done = jax.lax.cond(settles, lambda: problems.each(settle, x, frames, value), lambda: unsettled)
+    return Reached(minimum, done, problems.each(turn, x, frames))
 
 
 @program(once=True)
 @spread
-def values(problems: Problems, index: Array, theta: Array, frames: Sequence[Array]) -> jax.Array:
+def values(problems: Problems, theta: Array, frames: Sequence[Array]) -> jax.Array:
     """Return the deviances (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
 
     def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> jax.Array:
         likelihood, response, _ = problem
         return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
 
-    return problems.each(one, index, theta, frames)
+    return problems.each(one, theta, frames)
 
 
 @program()
 @spread
-def examine_all(problems: Problems, index: Array, theta: Array, frames: Sequence[Array]) -> Examination:
-    """Examine problems ``index`` (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
+def examine_all(problems: Problems, theta: Array, frames: Sequence[Array]) -> Examination:
+    """Examine the problems at ``theta`` (b, k) in ``frames`` (b, q, q)."""
 
     def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> Examination:
         return examine(*problem, frames, theta)[0]
 
-    return problems.each(one, index, theta, frames)
+    return problems.each(one, theta, frames)
 
 
 @program()
 @spread
-def rows_all(problems: Problems, index: Array, theta: Array, frames: Sequence[Array], y: Array) -> Rows:
-    """Return what problems ``index`` (b,) say of the rows of their responses ``y`` (b, N), at ``theta`` (b, k)."""
+def rows_all(problems: Problems, theta: Array, frames: Sequence[Array], y: Array) -> Rows:
+    """Return what the problems say of the rows of their responses ``y`` (b, N), at ``theta`` (b, k)."""
 
     def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], y: jax.Array) -> Rows:
         likelihood, response, _ = problem
         factors = likelihood.layout.factors(theta, frames)
         return rows_at(likelihood, response, y, factors, likelihood.at(factors, response))
 
-    return problems.each(one, index, theta, frames, y)
+    return problems.each(one, theta, frames, y)
 
 
 @program(once=True)

@@ -19,7 +19,7 @@ from jaxlmm.solvers.base import AbstractSolver, Effects
 from jaxlmm.solvers.block import Block
 from jaxlmm.solvers.components import arrange, components_of, members, outside_of, roles
 from jaxlmm.solvers.coupling import Coupling, Entries
-from jaxlmm.solvers.moments import level_qr
+from jaxlmm.solvers.level_qr import level_qr
 from jaxlmm.solvers.rest import Rest
 from jaxlmm.solvers.rows import Rows, Side
 from jaxlmm.solvers.second_moments import SecondMoments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple, Self
 
 import jax
@@ -12,19 +13,18 @@ from jax.scipy.linalg import block_diag
 from jaxlmm import entries
 from jaxlmm._shapes import bucket, pad
 from jaxlmm._struct import static
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._typing import Array
 from jaxlmm.linalg import UNROLLED, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
-
-FEW_CLASSES = 64
-"""Up to this many classes are pooled whatever the number of levels."""
+from jaxlmm.solvers.classes import FEW_CLASSES, Classes, both_ways, entries_of, span_of
+from jaxlmm.solvers.level_qr import level_qr
 
 
 class MomentsPair(NamedTuple):
-    """``within`` (i, j), and either ``pooled`` (C, q, q, i, j) or the levels' own ``left``, ``right`` (L, q, ·);
-    the other is None.
+    """``within`` (i, j), and either ``pooled`` (E, i, j) or the levels' own ``left``, ``right`` (L, q, ·); the other is
+    None.
     """
 
     within: jax.Array
@@ -35,7 +35,7 @@ class MomentsPair(NamedTuple):
 
 class MomentsBorder(NamedTuple):
     """For each of m responses: ``within`` (m, i) and ``square`` (m,), outside the levels' bases; either ``cross``
-    (m, C, q, q, i) and ``pooled`` (m, C, q, q), or the levels' ``own`` (m, L, q); the others are None.
+    (m, E, i) and ``pooled`` (m, E), or the levels' ``own`` (m, L, q); the others are None.
     """
 
     within: jax.Array
@@ -48,8 +48,7 @@ class MomentsBorder(NamedTuple):
 class MomentsFactor(NamedTuple):
     """The inverse of I + R Λ Λᵀ Rᵀ per class and the ``logdet`` () over all levels.
 
-    The inverse is one array (C, q, q), or, where classes are many and q is small, ``entries`` (C,) each; the other is
-    None.
+    The inverse is one array (C, q, q), or, where it is taken entry by entry, ``entries`` (C,) each; the other is None.
     """
 
     inverse: Array
@@ -70,6 +69,10 @@ class MomentsFactor(NamedTuple):
             return jnp.asarray(self.inverse)
         return jnp.stack([jnp.stack(row, axis=-1) for row in self.entries], axis=-2)
 
+    def entry(self, i: int, j: int) -> jax.Array:
+        """One entry of the inverses, (C,)."""
+        return jnp.asarray(self.inverse)[:, i, j] if self.entries is None else self.entries[i][j]
+
 
 class Moments(AbstractSolver):
     """One grouping factor with any number of terms on it, independent residuals.
@@ -81,7 +84,9 @@ class Moments(AbstractSolver):
 
     Every term is positive, so nothing cancels between them at any variance ratio; but where one direction of a level's
     effects varies v times as much as the rest of them and the residual, the inverse loses the digits of v. The cost of
-    one theta does not depend on the number of rows, nor, where classes are pooled, on the number of levels.
+    one theta does not depend on the number of rows, nor, where classes are pooled, on the number of levels: products of
+    ``Q_jᵀA`` are added up by class, for each entry k ≤ j of the inverse (both of the two that are equal), and of all
+    classes those from the first to the last in which neither effect vanishes: E sums.
     """
 
     name: ClassVar[str] = "moments"
@@ -92,6 +97,8 @@ class Moments(AbstractSolver):
     triangles: Array  # (C, q, q): R_c
     multiplicity: Array  # (C,)
     pooled: bool = static()
+    by_entry: bool = static()  # whether small inverses are taken entry by entry: runs faster, compiles more slowly
+    spans: tuple[tuple[int, int], ...] = static(default=())  # per entry k ≤ j: from which class to which
 
     @classmethod
     def build(cls, design: Design) -> Self:
@@ -111,17 +118,27 @@ class Moments(AbstractSolver):
         if q > 0 and (n_classes <= FEW_CLASSES or n_classes * q <= levels):
             classes = bucket(n_classes, 16)
             chosen = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
-            return cls(rows, codes, chosen, pad(triangles[first], classes), pad(count.astype(float), classes), True)
+            spans = ((0, classes),) * len(entries_of(q))
+            kinds, counts = pad(triangles[first], classes), pad(count.astype(float), classes)
+            return cls(rows, codes, chosen, kinds, counts, True, False, spans)
         every = np.arange(padded_levels, dtype=np.int32)  # each level is a class of its own
-        return cls(rows, codes, every, pad(triangles, padded_levels), pad(np.ones(levels), padded_levels), False)
+        kinds, counts = pad(triangles, padded_levels), pad(np.ones(levels), padded_levels)
+        return cls(rows, codes, every, kinds, counts, False, True)
 
     def exact(self) -> Self:
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
         levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
+        triangles = self.triangles[:classes]
+        spans = [
+            span_of(np.all(triangles[:, list(pair), list(pair)] != 0, axis=1))
+            for pair in entries_of(triangles.shape[1])
+        ]
         return self.replace(
             level_class=self.level_class[:levels],
-            triangles=self.triangles[:classes],
+            triangles=triangles,
             multiplicity=self.multiplicity[:classes],
+            by_entry=True,
+            spans=tuple(spans) if self.pooled else (),
         )
 
     def project(self, a: Array) -> jax.Array:
@@ -141,13 +158,9 @@ class Moments(AbstractSolver):
         within = rest_a.T @ rest_b
         if not self.pooled:
             return MomentsPair(within, None, left, right)
-        q = self.rows.shape[1]
-
-        def moment(row: int, column: int) -> jax.Array:
-            return self._by_class(left[:, row, :, None] * right[:, column, None, :])
-
-        pooled = jnp.stack([jnp.stack([moment(k, j) for j in range(q)], axis=1) for k in range(q)], axis=1)
-        return MomentsPair(within, pooled, None, None)
+        total = self._classes.total
+        sums = [total(both_ways(left[..., None], right[:, :, None], k, j), span) for (k, j), span in self._entries()]
+        return MomentsPair(within, jnp.concatenate(sums), None, None)
 
     def border(self, a: Array, e: Array) -> MomentsBorder:
         left, rest_a = self._parted(a)
@@ -155,18 +168,20 @@ class Moments(AbstractSolver):
         within, square = rest.T @ rest_a, jnp.sum(rest**2, axis=0)
         if not self.pooled:
             return MomentsBorder(within, square, None, None, jnp.moveaxis(own, -1, 0))
-        classes = np.arange(self.triangles.shape[0], dtype=np.int32)
-        members = (jnp.asarray(self.level_class)[None, :] == classes[:, None]).astype(own.dtype)
-        cross = jnp.einsum("clki,ljm->mckji", members[:, :, None, None] * left[None], own)
-        pooled = self._by_class(own[:, :, None, :] * own[:, None, :, :])
-        return MomentsBorder(within, square, cross, jnp.moveaxis(pooled, -1, 0), None)
+        classes, cross, pooled = self._classes, [], []
+        for (k, j), span in self._entries():
+            pooled.append(classes.total(both_ways(own, own, k, j), span))
+            ways = [(k, j)] if k == j else [(k, j), (j, k)]
+            cross.append(sum(classes.total_outer(left[:, row], own[:, column], span) for row, column in ways))
+        moved = jnp.moveaxis(jnp.concatenate(cross), -1, 0)
+        return MomentsBorder(within, square, moved, jnp.concatenate(pooled).T, None)
 
     def bordered(
         self, factor: MomentsFactor, pair: MomentsPair, border: MomentsBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         if border.own is None:
-            cross = border.within + jnp.tensordot(factor.inverse, border.cross, axes=3)
-            square = border.square + jnp.sum(factor.inverse * border.pooled)
+            weights = self._weights(factor)
+            cross, square = border.within + weights @ border.cross, border.square + weights @ border.pooled
         else:
             pulled = factor.multiply(border.own, self.level_class)
             cross = border.within + jnp.einsum("lki,lk->i", pair.left, pulled)
@@ -185,7 +200,9 @@ class Moments(AbstractSolver):
             return None
         squares = triangles.swapaxes(-1, -2) @ triangles
         if border.own is None:
-            found = jnp.einsum("cki,ckl,clj->ij", triangles, border.pooled, triangles)
+            outer = [triangles[a:b, k, :, None] * triangles[a:b, j, None, :] for (k, j), (a, b) in self._entries()]
+            found = jnp.tensordot(border.pooled, jnp.concatenate(outer), axes=1)
+            found = 0.5 * (found + found.T)
         else:
             pulled = jnp.einsum("lki,lk->li", triangles, border.own)
             found = pulled.T @ pulled
@@ -198,9 +215,17 @@ class Moments(AbstractSolver):
         covariance = (inverse @ excess.reshape(-1)).reshape(q, q)
         return 0.5 * (covariance + covariance.T)
 
-    def _by_class(self, products: jax.Array) -> jax.Array:
-        """Add ``products`` (L, ...) of levels up by class, (C, ...)."""
-        return jax.ops.segment_sum(products, self.level_class, self.triangles.shape[0])
+    def _entries(self) -> Iterable[tuple[tuple[int, int], tuple[int, int]]]:
+        """Return the entries k ≤ j of the inverses, with the classes from which to which they matter."""
+        return zip(entries_of(int(np.shape(self.triangles)[1])), self.spans, strict=True)
+
+    @property
+    def _classes(self) -> Classes:
+        return Classes(self.level_class, int(np.shape(self.triangles)[0]))
+
+    def _weights(self, factor: MomentsFactor) -> jax.Array:
+        """Return the entries (E,) of the inverses by which pooled products are multiplied."""
+        return jnp.concatenate([factor.entry(k, j)[a:b] for (k, j), (a, b) in self._entries()])
 
     def _parted(self, a: Array) -> tuple[jax.Array, jax.Array]:
         """Return ``Q_jᵀ A`` (L, q, i) and what is left of A (N, i)."""
@@ -209,15 +234,14 @@ class Moments(AbstractSolver):
         return projected, a - explained
 
     def factor(self, factors: Factors) -> MomentsFactor:
-        lam, triangles = _joint(factors), jnp.asarray(self.triangles)
-        q, r = lam.shape
-        if self.pooled or not 0 < q <= UNROLLED:
-            root = triangles @ lam
+        triangles = jnp.asarray(self.triangles)
+        q = triangles.shape[1]
+        if not (self.by_entry and 0 < q <= UNROLLED):
+            root = triangles @ _joint(factors)
             inverse, logdet = inverse_logdet(jnp.eye(q, dtype=root.dtype)[None] + root @ root.swapaxes(-1, -2))
             return MomentsFactor(inverse, None, jnp.sum(self.multiplicity * logdet))
-        upper = [[triangles[:, i, j] for j in range(q)] for i in range(q)]
-        rows = entries.product(upper, [[lam[i, j] for j in range(r)] for i in range(q)])
-        squares = entries.product(rows, [list(column) for column in zip(*rows, strict=True)])
+        rows = entries.times_diagonal(entries.of(triangles), [entries.of(term) for term in factors.terms])
+        squares = entries.outer(rows)
         for i, row in enumerate(squares):
             row[i] = row[i] + 1.0
         separate, logdet = entries.inverse_logdet(squares)
@@ -228,7 +252,7 @@ class Moments(AbstractSolver):
 
     def inner(self, factor: MomentsFactor, pair: MomentsPair) -> jax.Array:
         if pair.pooled is not None:
-            return pair.within + jnp.tensordot(factor.inverse, pair.pooled, axes=3)
+            return pair.within + jnp.tensordot(self._weights(factor), pair.pooled, axes=1)
         if factor.entries is None:
             inverse = factor.inverse[self.level_class]
             return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
@@ -255,40 +279,3 @@ class Moments(AbstractSolver):
 
 def _joint(factors: Factors) -> jax.Array:
     return block_diag(*factors.terms) if factors.terms else jnp.zeros((0, 0))
-
-
-def level_qr(z: NumpyArray, codes: NumpyArray, levels: int) -> tuple[NumpyArray, NumpyArray]:
-    """Return a rank-revealing QR of the rows of each level, for all levels at once.
-
-    Gram-Schmidt with reorthogonalisation. A column that depends on earlier ones within a level gets a zero row in
-    that level's triangle.
-
-    Parameters
-    ----------
-    z, codes, levels
-        ``(N, q)``; ``(N,)`` the level of each row; the number of levels G.
-
-    Returns
-    -------
-    rows, triangles
-        ``(N, q)`` and ``(G, q, q)`` with ``z[i] = rows[i] @ triangles[codes[i]]``.
-    """
-    n, q = z.shape
-    rows, triangles = np.zeros((n, q)), np.zeros((levels, q, q))
-
-    def total(values: NumpyArray) -> NumpyArray:
-        return np.bincount(codes, values, minlength=levels)
-
-    for k in range(q):
-        column = z[:, k].copy()
-        length = np.sqrt(total(column**2))
-        for _ in range(2):
-            for earlier in range(k):
-                dot = total(rows[:, earlier] * column)
-                triangles[:, earlier, k] += dot
-                column -= rows[:, earlier] * dot[codes]
-        rest = np.sqrt(total(column**2))
-        independent = rest > 1e-11 * length
-        triangles[:, k, k] = np.where(independent, rest, 0.0)
-        rows[:, k] = np.where(independent[codes], column / np.where(independent, rest, 1.0)[codes], 0.0)
-    return rows, triangles

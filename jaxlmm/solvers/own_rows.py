@@ -101,13 +101,14 @@ def own_moments(design: Design, solver: Moments, y: Array, present: Array) -> Ow
         jnp.broadcast_to(jnp.arange(levels, dtype=jnp.int32), (m, levels)),
         found.triangles,
         jnp.ones((m, levels)),
-        False,
+        pooled=False,
+        by_entry=True,
     )
     return OwnMoments(alone, fixed, border, to_basis, logdet, least_squares, scale)
 
 
 def _level_qr(z: jax.Array, codes: jax.Array, levels: int, present: jax.Array) -> _Levels:
-    """Return a rank-revealing QR of the present rows of each level, as :func:`jaxlmm.solvers.moments.level_qr`."""
+    """Return a rank-revealing QR of the present rows of each level, as :func:`jaxlmm.solvers.level_qr.level_qr`."""
     q, m = z.shape[1], present.shape[1]
 
     def total(values: jax.Array) -> jax.Array:

@@ -122,9 +122,7 @@ def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> 
         exact = pattern in columns
         some = [pattern] if exact else fnmatch.filter(others, pattern) if set(pattern) & set("*?[") else []
         if not some and fnmatch.filter(columns, pattern):
-            raise DataError(
-                f"responses: {pattern!r} matches only columns of the formula; name them to mean them."
-            )
+            raise DataError(f"responses: {pattern!r} matches only columns of the formula; name them to mean them.")
         if not some:
             raise DataError(f"responses: {pattern!r} is no column of the data; {nearest(pattern, columns)}.")
         names += some

@@ -1,6 +1,7 @@
 """Very many small matrices, given entry by entry: rows of arrays over the matrices.
 
-Thousands of matrices of size 1 to 3 take a third of the time when each entry is an array of its own.
+Thousands of matrices of size 1 to 3 take a third of the time when each entry is an array of its own. What several
+entries need, the compiler may compute anew for each, with another rounding.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def outer(a: Entries) -> Entries:
     return [[found[max(i, j), min(i, j)] for j in range(len(a))] for i in range(len(a))]
 
 
-def times_diagonal(upper: Entries, blocks: Sequence[Entries]) -> Entries:
+def upper_times_diagonal(upper: Entries, blocks: Sequence[Entries]) -> Entries:
     """Return the products of upper triangular matrices with block diagonal ones, whose ``blocks`` are given."""
     rows: Entries = [[] for _ in upper]
     start = 0
@@ -77,23 +78,38 @@ def total(parts: Iterable[jax.Array], empty: jax.Array | None = None) -> jax.Arr
     return functools.reduce(jnp.add, parts) if parts or empty is None else empty
 
 
+def transposed(a: Entries) -> Entries:
+    """Return the transposes of matrices."""
+    return [list(column) for column in zip(*a, strict=True)]
+
+
 @jax.custom_jvp
-def inverse_logdet(entries: Entries) -> tuple[Entries, jax.Array]:
-    """Return inverse and log-determinant as :func:`jaxlmm.linalg.inverse_logdet` does.
+def gram_inverse_logdet(root: Entries) -> tuple[Entries, jax.Array]:
+    """Return inverse and log-determinant of ``I + L Lᵀ``.
+
+    The derivative of the inverse is ``−(P Gᵀ + G Pᵀ)`` with ``P = (I + L Lᵀ)⁻¹ dL`` and ``G = (I + L Lᵀ)⁻¹ L``. Where L
+    has entries of size √v, both are of size 1/√v, and their rounding errors, of size ε √v, make one of size ε; products
+    of the inverse with ``dL Lᵀ``, of size v, would make one of size ε v.
 
     Parameters
     ----------
-    entries
-        Rows of entries, each an array ``(...)`` over the matrices; symmetric.
+    root
+        Rows of the entries of L, each an array ``(...)`` over the matrices.
     """
-    inverse, pivots = eliminated(entries)
+    squares = outer(root)
+    for i, row in enumerate(squares):
+        row[i] = row[i] + 1.0
+    inverse, pivots = eliminated(squares)
     return inverse, total(jnp.log(pivot) for pivot in pivots)
 
 
-@inverse_logdet.defjvp
-def _inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
-    (entries,), (moved,) = primals, tangents
-    inverse, logdet = inverse_logdet(entries)
-    half = product(inverse, moved)
-    change = [[-entry for entry in row] for row in product(half, inverse)]
-    return (inverse, logdet), (change, total(half[i][i] for i in range(len(half))))
+@gram_inverse_logdet.defjvp
+def _gram_inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (root,), (moved,) = primals, tangents
+    inverse, logdet = gram_inverse_logdet(root)
+    pulled, pushed = product(inverse, root), product(inverse, moved)
+    half = product(pushed, transposed(pulled))
+    size = range(len(half))
+    change = [[-(half[i][j] + half[j][i]) for j in size] for i in size]
+    along = (2.0 * g * d for row, other in zip(pulled, moved, strict=True) for g, d in zip(row, other, strict=True))
+    return (inverse, logdet), (change, total(along))

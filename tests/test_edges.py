@@ -229,6 +229,14 @@ def test_a_group_that_is_also_fixed_is_not_identified(formula):
         assert lmm.fit(formula, DATA.assign(y=DATA["y"] + noise)).status == "not_identified"
 
 
+def test_many_directions_in_which_the_deviance_is_constant():
+    """Five copies of the intercept: both sides of every direction are walked along from one response."""
+    copies = DATA.assign(**dict.fromkeys("abcde", 1.0))
+    fit = lmm.fit("y ~ 1 + (1 | g)" + "".join(f" + (0 + {name} | g)" for name in "abcde"), copies)
+    assert fit.status == "not_identified"
+    assert fit.deviance == pytest.approx(lmm.fit("y ~ 1 + (1 | g)", DATA).deviance, abs=1e-6)
+
+
 @pytest.mark.parametrize("random", ["(0 + factor(Days) | Subject)", "(factor(Days) | Subject)"])
 @pytest.mark.parametrize("days", [3, 4])
 def test_as_many_effects_as_rows_is_not_identified(random, days):

@@ -43,8 +43,18 @@ def visits() -> pd.DataFrame:
     return frame.assign(y=rng.normal(size=len(frame)) + rng.normal(size=25)[frame["subject"]] * frame["x"])
 
 
+def rounded() -> pd.DataFrame:
+    """Levels whose covariate is zero, and such where a sum of decimals leaves rounding noise of it."""
+    rng = np.random.default_rng(4)
+    of_level = [(0.0, 0.0, 0.0)] * 20 + [(0.0, 0.0, 0.1 + 0.2 - 0.3)] * 10 + [(0.0, 1.0, 2.0)] * 30
+    frame = pd.DataFrame({"g": np.repeat(np.arange(60), 3), "x": np.concatenate(of_level)})
+    return frame.assign(y=rng.normal(size=180) + rng.normal(size=60)[frame["g"]])
+
+
 CASES = {
     "80 classes": ("y ~ x + (x | subject)", schedules, [0.9, 0.3, 0.5]),
+    "80 classes, no fixed effects": ("y ~ 0 + (x | subject)", schedules, [0.9, 0.3, 0.5]),
+    "rounding noise": ("y ~ x + (x | g)", rounded, [0.9, 0.3, 0.5]),
     "no class has both": ("y ~ x + (0 + mz | family) + (0 + dz | family)", pairs, [0.8, 1.3]),
     "three effects": ("y ~ x + late + (x + late | subject)", visits, [0.9, 0.3, -0.2, 0.5, 0.1, 0.7]),
     "four effects": ("y ~ x + (x | subject) + (0 + late + w | subject)", visits, [0.9, 0.3, 0.5, 0.6, 0.2, 0.4]),
@@ -73,6 +83,29 @@ def test_pooled_levels_give_the_deviance_and_its_derivatives(name):
     assert SOLVERS["moments"].build(design).pooled
     for mine, theirs in zip(*found, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-9)
+
+
+def test_many_responses_keep_the_digits_of_second_derivatives():
+    """With one standard deviation 3,000 times the residual's, its Hessian in log sd is 3e-5, of parts of size 40."""
+    rng = np.random.default_rng(0)
+    times = [np.arange(3.0), np.arange(4.0), np.zeros(1), np.arange(2.0)]
+    frame = pd.DataFrame({"g": np.repeat(np.arange(40), [len(times[g % 4]) for g in range(40)])})
+    frame["t"] = np.concatenate([times[g % 4] for g in range(40)])
+    frame["late"] = (frame["t"] > 1.5).astype(float)
+    frame["y"] = rng.normal(size=len(frame)) + rng.normal(size=40)[frame["g"]]
+    design = lmm.design("y ~ t + (t | g) + (0 + late | g)", frame)
+    found = []
+    with jax.enable_x64(True):
+        for solver in (SOLVERS["moments"].build(design), SOLVERS["moments"].build(design).exact()):
+            likelihood = Likelihood.of(design, solver, "REML")
+            response = likelihood.observe(likelihood.padded(frame["y"].to_numpy()))
+
+            def deviance(logarithm, likelihood=likelihood, response=response):
+                theta = jnp.concatenate([jnp.array([1.3, -0.4, 0.5]), jnp.exp(logarithm)])
+                return likelihood.deviance(likelihood.layout.factors(theta), response)
+
+            found.append(float(jax.jit(jax.hessian(deviance))(jnp.array([8.0]))[0, 0]))
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
 
 
 def test_classes_in_which_an_effect_vanishes_take_no_part():

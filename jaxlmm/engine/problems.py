@@ -70,8 +70,11 @@ class Problems(Struct):
         return self.replace(responses=responses.replace(fixed=self.responses.fixed), own=own)
 
     def blocks(self, size: int) -> Iterator[tuple[NumpyArray, int]]:
-        """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled programme."""
-        return blocks(size, self.largest, 1 if self.size == 1 else SMALL_BLOCK)
+        """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled programme.
+
+        Places of a single problem, which it may have several of, are taken one by one.
+        """
+        return blocks(size, 1, 1) if self.size == 1 else blocks(size, self.largest)
 
     def each(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return ``function(problem, *arguments)`` for every problem, along a new first axis, as ``arguments`` have."""
@@ -157,9 +160,7 @@ def blocks(size: int, largest: int = LARGE_BLOCK, smallest: int = SMALL_BLOCK) -
 
 
 def in_blocks(problems: Problems, run: Callable[..., T], index: NumpyArray, *arguments: Any) -> T:
-    """Call ``run(problems, *arguments)`` for the problems ``index`` (b,), block by block; join what it returns (b, ...)
-    on the host.
-    """
+    """Return ``run(problems, *arguments)`` (b, ...) of the problems ``index`` (b,), block by block, on the host."""
     parts = []
     for places, count in problems.blocks(index.size):
         chosen = jax.tree.map(lambda leaf, places=places: leaf[places], arguments)

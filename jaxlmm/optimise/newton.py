@@ -179,8 +179,7 @@ class TrustRegion(AbstractMinimiser):
         some, last = lowest < LADDER.size, LADDER.size - 1
         chosen = jnp.where(fitting > last, last, jnp.where(fitting > lowest, fitting - 1, fitting))
         shrink = jnp.minimum(1.0, radius / jnp.maximum(lengths[chosen], 1e-300))
-        shifted = jnp.stack([one[chosen] for one in solutions])
-        shifted = jnp.where(some, 1.0, 0.0) * shrink * jnp.where(definite[chosen], shifted, 0.0)
+        shifted = shrink * jnp.where(definite[chosen], jnp.stack([one[chosen] for one in solutions]), 0.0)
         downhill = -gradient / metric
         downhill = downhill * jnp.minimum(1.0, radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * downhill**2)), 1e-300))
         step = jnp.where(some, shifted, downhill)

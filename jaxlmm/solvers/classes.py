@@ -11,7 +11,8 @@ import numpy as np
 from jaxlmm._typing import Array, NumpyArray
 
 FEW_CLASSES = 64
-"""Up to this many classes, levels are added up by a product of matrices; more by segments."""
+"""Up to this many classes, levels are pooled however few they are, and added up by a product of matrices, not by
+segments."""
 
 Span = tuple[int, int]
 """The first of some classes that stand together, and one after the last."""
@@ -33,8 +34,8 @@ class Classes(NamedTuple):
         """Add the outer products of the rows of ``left`` (L, i) and ``right`` (L, m) up by class, (c, i, m)."""
         if self.n <= FEW_CLASSES:
             return jnp.einsum("cl,li,lm->cim", self._members(span, left.dtype), left, right)
-        columns = [self.total(column[:, None] * right, span) for column in left.T]
-        return jnp.stack(columns, axis=1)
+        columns = jax.lax.map(lambda column: self.total(column[:, None] * right, span), left.T)  # (i, c, m)
+        return jnp.moveaxis(columns, 0, 1)
 
     def _members(self, span: Span, dtype: np.dtype) -> jax.Array:
         """Return which levels (c, L) are in each class of a span, one or zero."""
@@ -47,7 +48,7 @@ def entries_of(q: int) -> list[tuple[int, int]]:
 
 
 def both_ways(left: jax.Array, right: jax.Array, k: int, j: int) -> jax.Array:
-    """Return the products of coordinates k and j (their axis is the second), both ways if they differ."""
+    """Return the products of coordinates k and j of arrays (L, q, ...), both ways if they differ."""
     product = left[:, k] * right[:, j]
     return product if k == j else product + left[:, j] * right[:, k]
 

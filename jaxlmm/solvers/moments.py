@@ -18,7 +18,7 @@ from jaxlmm.linalg import UNROLLED, inverse_logdet
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
-from jaxlmm.solvers.classes import FEW_CLASSES, Classes, both_ways, entries_of, span_of
+from jaxlmm.solvers.classes import FEW_CLASSES, Classes, Span, both_ways, entries_of, span_of
 from jaxlmm.solvers.level_qr import level_qr
 
 
@@ -98,7 +98,7 @@ class Moments(AbstractSolver):
     multiplicity: Array  # (C,)
     pooled: bool = static()
     by_entry: bool = static()  # whether small inverses are taken entry by entry: runs faster, compiles more slowly
-    spans: tuple[tuple[int, int], ...] = static(default=())  # per entry k ≤ j: from which class to which
+    spans: tuple[Span, ...] = static(default=())  # per entry k ≤ j: from which class to which
 
     @classmethod
     def build(cls, design: Design) -> Self:
@@ -120,22 +120,24 @@ class Moments(AbstractSolver):
             chosen = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
             spans = ((0, classes),) * len(entries_of(q))
             kinds, counts = pad(triangles[first], classes), pad(count.astype(float), classes)
-            return cls(rows, codes, chosen, kinds, counts, True, False, spans)
+            return cls(rows, codes, chosen, kinds, counts, pooled=True, by_entry=False, spans=spans)
         every = np.arange(padded_levels, dtype=np.int32)  # each level is a class of its own
         kinds, counts = pad(triangles, padded_levels), pad(np.ones(levels), padded_levels)
-        return cls(rows, codes, every, kinds, counts, False, True)
+        return cls(rows, codes, every, kinds, counts, pooled=False, by_entry=True)
 
     def exact(self) -> Self:
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
         levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
-        triangles = self.triangles[:classes]
-        spans = [
-            span_of(np.all(triangles[:, list(pair), list(pair)] != 0, axis=1))
-            for pair in entries_of(triangles.shape[1])
-        ]
+        q = self.rows.shape[1]
+        alive = np.zeros(
+            (classes, q), bool
+        )  # in a level that is zero but for rounding, an effect has rows all the same
+        if self.pooled:
+            np.logical_or.at(alive, self.level_class[self.codes], self.rows != 0)
+        spans = [span_of(alive[:, k] & alive[:, j]) for k, j in entries_of(q)]
         return self.replace(
             level_class=self.level_class[:levels],
-            triangles=triangles,
+            triangles=self.triangles[:classes],
             multiplicity=self.multiplicity[:classes],
             by_entry=True,
             spans=tuple(spans) if self.pooled else (),
@@ -215,7 +217,7 @@ class Moments(AbstractSolver):
         covariance = (inverse @ excess.reshape(-1)).reshape(q, q)
         return 0.5 * (covariance + covariance.T)
 
-    def _entries(self) -> Iterable[tuple[tuple[int, int], tuple[int, int]]]:
+    def _entries(self) -> Iterable[tuple[tuple[int, int], Span]]:
         """Return the entries k ≤ j of the inverses, with the classes from which to which they matter."""
         return zip(entries_of(int(np.shape(self.triangles)[1])), self.spans, strict=True)
 
@@ -240,11 +242,8 @@ class Moments(AbstractSolver):
             root = triangles @ _joint(factors)
             inverse, logdet = inverse_logdet(jnp.eye(q, dtype=root.dtype)[None] + root @ root.swapaxes(-1, -2))
             return MomentsFactor(inverse, None, jnp.sum(self.multiplicity * logdet))
-        rows = entries.times_diagonal(entries.of(triangles), [entries.of(term) for term in factors.terms])
-        squares = entries.outer(rows)
-        for i, row in enumerate(squares):
-            row[i] = row[i] + 1.0
-        separate, logdet = entries.inverse_logdet(squares)
+        rows = entries.upper_times_diagonal(entries.of(triangles), [entries.of(term) for term in factors.terms])
+        separate, logdet = entries.gram_inverse_logdet(rows)
         return MomentsFactor(None, separate, jnp.sum(self.multiplicity * logdet))
 
     def logdet(self, factor: MomentsFactor) -> jax.Array:

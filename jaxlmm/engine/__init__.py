@@ -1,7 +1,8 @@
 """Programmes over arrays: a design and responses in, optima out. No pandas here."""
 
-from jaxlmm.engine.many import Found, rows_of, solve_many
-from jaxlmm.engine.optimum import Optima, judged, solve
+from jaxlmm.engine.found import Found
+from jaxlmm.engine.many import rows_of, solve_many
+from jaxlmm.engine.optimum import Optima, solve
 from jaxlmm.engine.own_rows import solve_own_rows, takes_own_rows
 from jaxlmm.engine.patterns import patterns_of
 from jaxlmm.engine.problems import Problems
@@ -35,7 +36,6 @@ __all__ = [
     "block_size",
     "estimate",
     "has_one_ratio",
-    "judged",
     "patterns_of",
     "rows_of",
     "solve",

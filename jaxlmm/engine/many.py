@@ -10,10 +10,11 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine.optimum import Optima, judged, solve
+from jaxlmm.engine.found import Found, known
+from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.problems import LARGE_BLOCK, Problems, blocks, in_blocks
-from jaxlmm.engine.programmes import examine_all, prepare_fixed, prepare_responses, rows_all
-from jaxlmm.inference import Examination, Rows, Uncertainty, Units, Verdicts, uncertainty
+from jaxlmm.engine.programmes import prepare_fixed, prepare_responses, rows_all
+from jaxlmm.inference import Rows, Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimise import AbstractMinimiser
@@ -36,15 +37,6 @@ IN_CACHE = 2**19
 
 ROWS_IN_CACHE = 2**22
 """Bytes of the responses that are prepared at once on a CPU, several passes over which stay at hand."""
-
-
-class Found(NamedTuple):
-    """The optima of b responses, and all that is known about them; every leaf has a first axis over them."""
-
-    optima: Optima
-    examination: Examination
-    verdicts: Verdicts
-    uncertainty: Uncertainty
 
 
 def solve_many(
@@ -126,14 +118,6 @@ def rows_of(
     problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
     rows = np.ascontiguousarray(pad(y, design.n_padded).T)
     return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
-
-
-def known(problems: Problems, optima: Optima, names: Sequence[str], fixed: Natural | None = None) -> Found:
-    """Examine and judge optima of all problems; ``names`` and ``fixed`` as in :func:`judged`."""
-    everyone = np.arange(problems.size)
-    examination = in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames))
-    verdicts = judged(problems, optima, examination, names, fixed)
-    return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts))
 
 
 def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> tuple[Response, NumpyArray]:

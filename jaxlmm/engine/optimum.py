@@ -14,6 +14,7 @@ from jaxlmm.engine.problems import Problems, in_blocks
 from jaxlmm.engine.programmes import Reached, run, values
 from jaxlmm.engine.settling import ZERO_COSTS
 from jaxlmm.engine.starting import ExpectedCurvature, Plan, starts_at
+from jaxlmm.engine.vanishing import residual_share
 from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
 from jaxlmm.model import Natural
 from jaxlmm.optimise import AbstractMinimiser, Newton, QuasiNewton
@@ -237,6 +238,7 @@ def judged(
         names=names,
         fixed=np.zeros(len(names), bool) if fixed is None else np.isfinite(fixed.flat),
         converged=optima.converged,
+        residual_share=residual_share(problems, examination),
         descend=descend,
     )
 

@@ -14,7 +14,7 @@ from jaxlmm.engine.optimum import ASIDE, MAX_STEPS, NOT_STRICT
 from jaxlmm.engine.settling import ZERO_COSTS, settled
 from jaxlmm.engine.starting import Plan, best_node
 from jaxlmm.inference import STATUS
-from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR, VANISHING
+from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR, ROUNDING, VANISHING
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.optimise import Newton, minimise
@@ -89,6 +89,8 @@ def estimate(likelihood: Likelihood, inverse_triangle: Array, y: jax.Array) -> E
     rest = response.count * response.scale**2
     varies = rest > PERFECT**2 * (rest + jnp.sum(response.least_squares**2))
     usable = varies & jnp.isfinite(deviance) & jnp.isfinite(sigma)
+    size = jnp.sqrt(response.scale**2 + jnp.sum(response.least_squares**2) / jnp.maximum(response.count, 1.0))
+    found = found._replace(converged=found.converged & (sigma > ROUNDING * size))
     return Estimate(theta, beta, sigma, deviance, _status(found, usable, sigma < VANISHING * response.scale))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine.many import known
+from jaxlmm.engine.found import known
 from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.scan_columns import off_basis, prepare_with, sums_at

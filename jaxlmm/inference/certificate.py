@@ -15,6 +15,9 @@ from jaxlmm.model.natural import kind_of
 STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 """The status words; their places are the codes of array-level results."""
 
+PROVEN = (STATUS.index("interior"), STATUS.index("boundary"))
+"""The codes of an optimum that has tests: p-values elsewhere would be of a point that is none, or of one of many."""
+
 HELP = {
     "interior": "The optimum is inside the parameter space: the gradient is zero and the Hessian positive definite.",
     "boundary": (
@@ -46,8 +49,12 @@ FLAT = 1e-7
 RIDGE_STEPS = 50
 """Evaluations in which a step along a ridge must be back on it."""
 
-PERFECT = 1e-6
-"""A residual standard deviation below this, relative to that of least squares, is on its way to zero."""
+ROUNDING = 1e-12
+"""A residual standard deviation below this, relative to the response, is rounding: the deviance falls without bound,
+unless it is flat on the way."""
+
+LOST = 1e-7
+"""Where no optimum is found, one below this is lost in rounding."""
 
 VANISHING = 1e-3
 """Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares,
@@ -55,6 +62,21 @@ it is the way to a residual variance of zero: with a known matrix of full rank t
 
 NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
+
+
+NO_RESIDUAL = (
+    "The random effects explain the response exactly: it is the same in all rows of a group, or an exact sum of its "
+    "effects. The likelihood grows without bound as the residual variance goes to zero. What is reported is the limit, "
+    "in which the residual is zero and the inference is that between groups; there is no log-likelihood to compare."
+)
+"""What a boundary means at which no residual is left."""
+
+UNBOUNDED = (
+    "The random effects explain the response exactly, so that the likelihood grows without bound as the residual "
+    "variance goes to zero: there is no optimum, and no standard error. Look for rows that repeat others, such as a "
+    "person who stands twice in the data; remove the copies, or average them."
+)
+"""Why there is no optimum where no residual is left and the groups' effects are related."""
 
 
 class Verdict(NamedTuple):
@@ -97,6 +119,8 @@ class Verdicts(NamedTuple):
         ``(b, k, s)`` directions of psi in which the deviance is constant, followed by zeros.
     at_boundary, on_ridge
         ``(b, r)`` which natural parameters are at a boundary, and which move along a ridge.
+    no_residual
+        ``(b,)`` whether nothing is left of the residual, and the deviance falls without bound.
     """
 
     status: NumpyArray
@@ -107,6 +131,12 @@ class Verdicts(NamedTuple):
     null_directions: NumpyArray
     at_boundary: NumpyArray
     on_ridge: NumpyArray
+    no_residual: NumpyArray
+
+    @property
+    def proven(self) -> NumpyArray:
+        """Which responses (b,) have an optimum, in the interior or at a boundary."""
+        return np.isin(self.status, PROVEN)
 
     @classmethod
     def failed(cls, b: int, k: int, s: int, r: int) -> Self:
@@ -114,7 +144,7 @@ class Verdicts(NamedTuple):
         nothing, unknown = np.zeros((b, r), bool), np.full(b, np.nan)
         return cls(
             np.full(b, STATUS.index("failed"), np.int8), unknown, unknown.copy(), np.full((b, k), np.nan),
-            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(),
+            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(), np.zeros(b, bool),
         )  # fmt: skip
 
     def one(self, i: int, names: Sequence[str], dual_names: Mapping[int, str]) -> Verdict:
@@ -122,8 +152,11 @@ class Verdicts(NamedTuple):
         word, null = STATUS[int(self.status[i])], self.null_directions[i]
         ridge = {name: float(w) for name, w in zip(names, self.ridge[i], strict=True) if abs(w) > 1e-6}
         multipliers = {name: float(self.multipliers[i, number - 1]) for number, name in dual_names.items()}
+        told = HELP[word]
+        if self.no_residual[i]:
+            told = NO_RESIDUAL if word == "boundary" else UNBOUNDED
         return Verdict(
-            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, HELP[word],
+            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, told,
             null[null.any(axis=1)], self.at_boundary[i], self.on_ridge[i],
         )  # fmt: skip
 
@@ -138,6 +171,7 @@ def certify(
     names: Sequence[str],
     fixed: NumpyArray,
     converged: NumpyArray,
+    residual_share: NumpyArray,
     descend: Descend,
 ) -> Verdicts:
     """Judge the optima of b responses.
@@ -153,6 +187,8 @@ def certify(
         boundary.
     converged
         ``(b,)`` whether the minimiser says that it is done; the certificate does not rely on it alone.
+    residual_share
+        ``(b,)`` the residual standard deviation relative to the size of the response; infinite where it is fixed.
     descend
         Minimises responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
         evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
@@ -166,7 +202,7 @@ def certify(
     for places, pattern in patterns(held):
         chosen = places[finite[places]]
         if chosen.size:
-            _judge(verdicts, chosen, pattern, examination, names, fixed, converged, descend)
+            _judge(verdicts, chosen, pattern, examination, names, fixed, converged, residual_share, descend)
     return verdicts
 
 
@@ -178,6 +214,7 @@ def _judge(
     names: Sequence[str],
     fixed: NumpyArray,
     converged: NumpyArray,
+    residual_share: NumpyArray,
     descend: Descend,
 ) -> None:
     """Write the verdicts on the ``chosen`` (c,) responses, which hold the same parameters."""
@@ -241,11 +278,12 @@ def _judge(
         first = movement[:, 0] / np.abs(movement[:, 0]).max()
         verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
 
-    perfect = (examination.relative_sigma[chosen] < PERFECT) & ~np.any(fixed & residual)
-    proven = at_optimum & (~perfect | at_limit) & (converged[chosen] | ridged)
+    left = residual_share[chosen]
+    proven = at_optimum & ((left > ROUNDING) | at_limit) & (converged[chosen] | ridged)
     word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)
     verdicts.status[chosen] = np.where(proven, word, STATUS.index("not_converged"))
+    verdicts.no_residual[chosen] = ~proven & (left < LOST)
     verdicts.gradient[chosen] = np.abs(gradient).max(axis=1, initial=0.0)
     verdicts.min_eigenvalue[chosen] = values[:, 0] if free.any() else np.inf
     verdicts.at_boundary[chosen] = at_boundary

@@ -183,7 +183,8 @@ def _correlation(fit: Fit) -> Table:
     if len(names) < 2 or len(names) > 20:
         return Table(title, [], [], 1)
     sd = np.sqrt(np.diag(covariance))
-    matrix = covariance.to_numpy() / np.outer(sd, sd)
+    with np.errstate(invalid="ignore"):  # a coefficient that is determined exactly has no correlation
+        matrix = covariance.to_numpy() / np.outer(sd, sd)
     matrix = np.where(np.abs(matrix) < 5e-4, 0.0, matrix)
     short = [name[:10] for name in names[:-1]]
     numbered = len(set(short)) < len(short)

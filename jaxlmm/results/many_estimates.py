@@ -10,7 +10,7 @@ import numpy as np
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Found
 from jaxlmm.formula import ModelFrame, ModelLabels, Responses
-from jaxlmm.inference import STATUS, Uncertainty
+from jaxlmm.inference import PROVEN, STATUS, Uncertainty
 from jaxlmm.model import Layout, Natural
 from jaxlmm.solvers import Choice
 
@@ -59,6 +59,11 @@ class ManyEstimates:
     def fixed(self) -> NumpyArray:
         """Which natural parameters (r,) are held at given values."""
         return np.isfinite(self.given)
+
+    @property
+    def proven(self) -> NumpyArray:
+        """Which responses (m,) have an optimum, in the interior or at a boundary, and so tests."""
+        return np.isin(self.status, PROVEN)
 
     @property
     def words(self) -> NumpyArray:
@@ -110,6 +115,8 @@ class Collector:
         self.fail(places[found.verdicts.status == FAILED], "the deviance is not finite")
         stopped = found.verdicts.status == STATUS.index("not_converged")
         self.fail(places[stopped], "stopped before an optimum")
+        self.fail(places[stopped & found.verdicts.no_residual], "unbounded")
+        self.fail(places[~stopped & found.verdicts.no_residual], "no_residual")
 
     def finish(self, read: Responses, choice: Choice, method: str, device: str, seconds: float) -> ManyEstimates:
         """Return the whole."""

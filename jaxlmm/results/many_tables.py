@@ -34,7 +34,8 @@ def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd
     pandas.DataFrame
         ``response n term estimate std_error df statistic p_value conf_low conf_high q_value status reason``;
         ``q_value`` is the false discovery rate of Benjamini and Hochberg (1995) over the responses, term by term. What
-        a response has no estimate of is NaN.
+        a response has no estimate of is NaN, and so are the tests of one whose status is neither ``interior`` nor
+        ``boundary``.
 
     Examples
     --------
@@ -52,7 +53,8 @@ def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd
     degrees = np.full(found.beta.shape, np.inf)
     if choose_df(df) == "satterthwaite":
         degrees = found.uncertainty.satterthwaite()
-    columns = t_columns(found.beta, found.uncertainty.std_error, degrees, level)
+    tested = np.where(found.proven[:, None], degrees, np.nan)
+    columns = t_columns(found.beta, found.uncertainty.std_error, tested, level)
     table = {name: _spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
     table["q_value"] = false_discovery_rate(table["p_value"])
     return _long(many, "term", labels.column_names, table, with_n=True)
@@ -186,6 +188,7 @@ def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str)
     number, degrees, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
     for place, row in enumerate(rows):
         number[:, place], degrees[:, place], statistic[:, place] = found.uncertainty.contrasts(found.beta, row, df)
+    degrees[~found.proven] = np.nan
     with np.errstate(invalid="ignore"):
         p_value = np.where(np.isinf(degrees), chdtrc(number, number * statistic), fdtrc(number, degrees, statistic))
     table = {"num_df": number, "den_df": degrees, "statistic": statistic, "p_value": p_value}

@@ -33,7 +33,7 @@ def t_columns(estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level
     check_level(level)
     df = np.broadcast_to(df, estimate.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / std_error
+        statistic = np.where(std_error > 0, estimate / std_error, np.nan)
     normal = np.isinf(df)
     finite = np.where(normal, 1.0, df)
     p_value = 2.0 * np.where(normal, ndtr(-np.abs(statistic)), stdtr(finite, -np.abs(statistic)))

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.problems import Problems, in_blocks
 from jaxlmm.engine.programmes import examine_all
@@ -29,21 +30,21 @@ class Found(NamedTuple):
     uncertainty: Uncertainty
 
 
-def known(problems: Problems, optima: Optima, names: Sequence[str], fixed: Natural | None = None) -> Found:
-    """Examine and judge optima of all problems; ``names`` and ``fixed`` as in :func:`judged`."""
+def known(problems: Problems, optima: Optima, parameters: Sequence[Parameter], fixed: Natural | None = None) -> Found:
+    """Examine and judge optima of all problems; ``parameters`` and ``fixed`` as in :func:`judged`."""
 
     def examined(problems: Problems, optima: Optima) -> tuple[Examination, None]:
         everyone = np.arange(problems.size)
         return in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames)), None
 
-    return concluded(problems, optima, examined, names, fixed)[0]
+    return concluded(problems, optima, examined, parameters, fixed)[0]
 
 
 def concluded(
     problems: Problems,
     optima: Optima,
     examined: Callable[[Problems, Optima], tuple[Examination, Any]],
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     fixed: Natural | None,
 ) -> tuple[Found, Any]:
     """Judge optima, and replace those on the way to no residual by the limit, where there is one.
@@ -54,7 +55,7 @@ def concluded(
 
     def judge(problems: Problems, optima: Optima) -> tuple[Found, Any]:
         examination, beside = examined(problems, optima)
-        verdicts = judged(problems, optima, examination, names, fixed)
+        verdicts = judged(problems, optima, examination, parameters, fixed)
         return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts)), beside
 
     found, beside = judge(problems, optima)

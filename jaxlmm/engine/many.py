@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine.found import Found, known
 from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.problems import LARGE_BLOCK, Problems, blocks, in_blocks
@@ -45,7 +46,7 @@ def solve_many(
     *,
     solver: str,
     method: str,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     first_order: AbstractMinimiser | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
@@ -86,7 +87,7 @@ def solve_many(
             found = None
             if varying.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
-                found = known(problems, solve(problems, first_order, start), names, fixed)
+                found = known(problems, solve(problems, first_order, start), parameters, fixed)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
                 raise

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine.found import Found, concluded
 from jaxlmm.engine.optimum import Optima, solve
 from jaxlmm.engine.problems import Problems
@@ -63,10 +64,10 @@ class Solution(NamedTuple):
         """What is held at a boundary (k,), as in :class:`Optima`."""
         return self.optima.held[0]
 
-    def known(self, names: Sequence[str], fixed: Natural | None) -> tuple[Solution, Found, Rows]:
+    def known(self, parameters: Sequence[Parameter], fixed: Natural | None) -> tuple[Solution, Found, Rows]:
         """Return where the optimum lies, in the limit if no residual is left, and all that is known about it.
 
-        ``names`` are those of the natural parameters, of which some are ``fixed``; what is found has a first axis.
+        Of the natural ``parameters`` some are ``fixed``; what is found has a first axis.
         """
 
         def examined(problems: Problems, optima: Optima) -> tuple[Examination, tuple[Problems, Rows]]:
@@ -74,7 +75,7 @@ class Solution(NamedTuple):
             found, rows = jax.tree.map(np.asarray, at_optimum)
             return jax.tree.map(lambda leaf: leaf[None], found), (problems, rows)
 
-        found, (problems, rows) = concluded(self.problems, self.optima, examined, names, fixed)
+        found, (problems, rows) = concluded(self.problems, self.optima, examined, parameters, fixed)
         return Solution(problems, found.optima, self.y), found, rows
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxlmm.covariance import RESIDUAL_SD, Parameter
+
 if TYPE_CHECKING:
     from jaxlmm.formula import TermLabels
     from jaxlmm.results.fit import Fit
@@ -90,19 +92,19 @@ def _random(fit: Fit) -> Table:
     table = fit.variance().to_dict(orient="index")
     rows = []
     for term in _terms(fit):
-        names = [name for name in term.parameters if _is_sd(name)]
-        labels = [_column(name) for name in names]
-        for place, name in enumerate(names):
-            row = table[name]
-            pairs = [f"{term.group}: corr({labels[j]}, {labels[place]})" for j in range(place)]
-            beside = [table[pair]["estimate"] for pair in pairs if pair in table]
+        sds = [parameter for parameter in term.natural if parameter.kind == "sd"]
+        correlations = {one.columns: table[one.name]["estimate"] for one in term.natural if _is_beside(one)}
+        for place, parameter in enumerate(sds):
+            row = table[parameter.name]
+            pairs = [(*other.columns, *parameter.columns) for other in sds[:place]]
+            beside = [correlations[pair] for pair in pairs if pair in correlations]
             rows.append(
-                [term.group if place == 0 else "", labels[place], _number(row["estimate"] ** 2)]
+                [term.group if place == 0 else "", _of_column(parameter, len(sds)), _number(row["estimate"] ** 2)]
                 + [_number(row["estimate"]), _error(row), _mark(row)]
                 + ["." if np.isnan(value) else f"{value:.2f}" for value in beside]
             )
     if fit.estimates.labels.residual is None:
-        row = table["Residual: sd"]
+        row = table[RESIDUAL_SD.name]
         numbers = [_number(row["estimate"] ** 2), _number(row["estimate"]), _error(row), _mark(row)]
         rows.append(["Residual", "", *numbers])
     width = max((len(row) for row in rows), default=6)
@@ -115,10 +117,10 @@ def _parameters(fit: Fit) -> Table:
     table = fit.variance().to_dict(orient="index")
     rows = []
     for term in _terms(fit):
-        names = [name for name in term.parameters if not _is_sd(name) and not _is_beside(term, name)]
-        for place, name in enumerate(names):
-            row, group = table[name], term.group if place == 0 else ""
-            rows.append([group, name.split(": ", 1)[1], _number(row["estimate"]), _error(row), _mark(row)])
+        others = [parameter for parameter in term.natural if parameter.kind != "sd" and not _is_beside(parameter)]
+        for place, parameter in enumerate(others):
+            row, group = table[parameter.name], term.group if place == 0 else ""
+            rows.append([group, parameter.label, _number(row["estimate"]), _error(row), _mark(row)])
     header = ["Groups", "Parameter", "Estimate", "Std. Error", ""]
     return _without_marks(Table("Covariance parameters", header, rows, 2), 5)
 
@@ -128,20 +130,14 @@ def _terms(fit: Fit) -> list[TermLabels]:
     return [*labels.terms, *([labels.residual] if labels.residual else [])]
 
 
-def _is_sd(name: str) -> bool:
-    return name.split(": ", 1)[1].startswith("sd")
+def _of_column(parameter: Parameter, count: int) -> str:
+    """Return the column of a standard deviation, one of ``count`` of its term; the only one of a term needs no name."""
+    return parameter.columns[0] if parameter.columns else parameter.label if count > 1 else ""
 
 
-def _column(name: str) -> str:
-    """Return ``log(x)`` of ``g: sd(log(x))``, and nothing of ``g: sd``."""
-    text = name.split(": ", 1)[1]
-    return text[3:-1] if text.startswith("sd(") else text[2:]
-
-
-def _is_beside(term: TermLabels, name: str) -> bool:
+def _is_beside(parameter: Parameter) -> bool:
     """Whether a parameter is a correlation between two columns whose standard deviations are in the table."""
-    labels = [_column(other) for other in term.parameters if _is_sd(other)]
-    return name in {f"{term.group}: corr({a}, {b})" for a in labels for b in labels}
+    return parameter.kind == "corr" and len(parameter.columns) == 2
 
 
 def _without_marks(table: Table, width: int) -> Table:

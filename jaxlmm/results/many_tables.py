@@ -66,11 +66,12 @@ def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
     ``scale`` is ``"sd"`` or ``"variance"``, as in :meth:`jaxlmm.Fit.variance`.
     """
     found = many.estimates
+    parameters = found.labels.natural
     names, estimate, std_error = on_scale(found, scale)
-    low, high = intervals(names, estimate, std_error)
+    low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     frame = _long(many, "parameter", names, {**table, "at_boundary": found.at_boundary}, with_n=True)
-    frame.insert(3, "group", np.tile([name.split(": ")[0] for name in names], len(many)))
+    frame.insert(3, "group", np.tile(np.array([parameter.group for parameter in parameters], object), len(many)))
     frame.insert(len(frame.columns) - 2, "fixed", np.tile(found.fixed, len(many)))
     return frame
 
@@ -196,7 +197,7 @@ def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str)
 
 
 def _shares(many: FitMany, names: Sequence[str], share: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
-    low, high = intervals(["share"] * len(names), share, std_error)
+    low, high = intervals(["rho"] * len(names), share, std_error)
     table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
     return _long(many, "component", names, table, with_n=True)
 

@@ -123,11 +123,11 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
         if np.isfinite(values[place]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
             jacobian[place] = np.nan  # it depends on a parameter at a boundary, though not to first order
     std_error = delta_method(jacobian[None], fit.estimates.uncertainty.report_cov)
-    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, None).iloc[0].rename(None)
+    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, "number").iloc[0].rename(None)
 
 
 def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
-    return estimate_frame(names, shares, std_error, "share")
+    return estimate_frame(names, shares, std_error, "rho")
 
 
 def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
@@ -137,7 +137,7 @@ def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
 
 def _limits(found: Estimates | ManyEstimates, values: NumpyArray) -> NumpyArray:
     """Return variances (..., c), the last that of the residual, which is zero where the optimum is its way to zero."""
-    residual = np.array([name == "Residual: sd" for name in found.labels.parameters])
+    residual = np.array([parameter.is_residual_sd for parameter in found.labels.natural])
     unknown = np.isnan(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1)[..., residual]).any(axis=-1)
     limits = values.copy()
     limits[..., -1] = np.where(unknown, 0.0, limits[..., -1])

@@ -95,7 +95,7 @@ def _on_codes(found: Sequence[tuple[str, float, int]], responses: int = 0) -> tu
         notes.append(
             f"{code:g} is the only value below {PLAUSIBLE:g} in {listed}. If it is a code for a missing value, as in "
             f"files of PLINK, GEMMA and GCTA, replace it by NaN in the data, or say --missing-code {code:g} on the "
-            "command line; it was taken as a number."
+            "command line; it was taken as a value like any other."
         )
     return tuple(notes)
 

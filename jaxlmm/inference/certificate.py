@@ -39,12 +39,18 @@ HELP = {
 DECREMENT = 1e-6
 """A point is an optimum when a full Newton step would lower the deviance by less than this."""
 
+WALKED_DECREMENT = 1e-4
+"""The same off the direction that leads to a limit, where large parameters cost digits."""
+
 AWAY = 1.5
 """How far a ridge is walked, relative to the parameters' size: far enough to tell it from the way to a limit, and not
 to the point's mirror image, at 2."""
 
 FLAT = 1e-7
 """At the end of a walk along a ridge, minimised again from there, the deviance differs by less."""
+
+ESCAPED = 1e4
+"""A parameter so much larger than where it began is on its way to a limit, not on a ridge, if it moves at no cost."""
 
 RIDGE_STEPS = 50
 """Evaluations in which a step along a ridge must be back on it."""
@@ -172,6 +178,8 @@ def certify(
     fixed: NumpyArray,
     converged: NumpyArray,
     residual_share: NumpyArray,
+    start: NumpyArray,
+    walked: NumpyArray,
     descend: Descend,
 ) -> Verdicts:
     """Judge the optima of b responses.
@@ -189,6 +197,10 @@ def certify(
         ``(b,)`` whether the minimiser says that it is done; the certificate does not rely on it alone.
     residual_share
         ``(b,)`` the residual standard deviation relative to the size of the response; infinite where it is fixed.
+    start
+        ``(k,)`` where the search began, if nothing better was known.
+    walked
+        ``(b,)`` whether the direction of the smallest curvature was followed to a limit of the structure.
     descend
         Minimises responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
         evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
@@ -202,7 +214,19 @@ def certify(
     for places, pattern in patterns(held):
         chosen = places[finite[places]]
         if chosen.size:
-            _judge(verdicts, chosen, pattern, examination, parameters, fixed, converged, residual_share, descend)
+            _judge(
+                verdicts,
+                chosen,
+                pattern,
+                examination,
+                parameters,
+                fixed,
+                converged,
+                residual_share,
+                start,
+                walked,
+                descend,
+            )
     return verdicts
 
 
@@ -215,6 +239,8 @@ def _judge(
     fixed: NumpyArray,
     converged: NumpyArray,
     residual_share: NumpyArray,
+    start: NumpyArray,
+    walked: NumpyArray,
     descend: Descend,
 ) -> None:
     """Write the verdicts on the ``chosen`` (c,) responses, which hold the same parameters."""
@@ -230,11 +256,15 @@ def _judge(
     values, vectors = np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :])
 
     sides = np.zeros(values.shape, int)
-    whose, which = np.nonzero(values < NEARLY_SINGULAR)
+    ends = walked[chosen, None] & (np.arange(values.shape[1]) == 0)
+    whose, which = np.nonzero((values < NEARLY_SINGULAR) & ~ends)
     if whose.size:
         steps, along = np.zeros((whose.size, k)), vectors[whose, :, which]
         steps[:, free] = AWAY * size[whose] * along / np.abs(along).max(axis=1, keepdims=True)
         sides[whose, which] = _flat_sides(chosen[whose], steps, theta[whose], deviance[chosen[whose]], descend)
+    escaped = np.abs(theta[:, free]) > ESCAPED * np.maximum(np.abs(start[free]), 1.0)
+    runs_off = np.any(escaped[:, :, None] & (np.abs(vectors) > 0.1), axis=1)
+    sides = np.where(ends | ((sides == 2) & runs_off), 1, sides)
     flat = sides > 0
     ridged = flat.any(axis=1)
     at_limit = ridged & np.all((sides == 1) | ~flat, axis=1)
@@ -242,7 +272,7 @@ def _judge(
     slope = np.einsum("cij,ci->cj", vectors, gradient[:, free] * size)
     curved = np.all((values > 0) | flat, axis=1)
     rise = np.where(flat, 0.0, slope**2 / np.where(values > 0, values, 1.0))
-    at_optimum = curved & (0.5 * rise.sum(axis=1) < DECREMENT)
+    at_optimum = curved & (0.5 * rise.sum(axis=1) < np.where(walked[chosen], WALKED_DECREMENT, DECREMENT))
     for number, dual in duals(pattern).items():
         multiplier = np.linalg.eigvalsh(0.5 * profile[:, dual][:, :, dual])[:, 0]
         for i in np.flatnonzero(multiplier == 0.0):  # a factor that has no second derivative at zero

@@ -123,6 +123,14 @@ class Likelihood(Struct):
             jnp.zeros_like(scale),
         )
 
+    def border_around(self, y: jax.Array, coefficients: jax.Array, scale: jax.Array) -> Any:
+        """Return the borders of responses ``y`` (N, m) less ``coefficients`` (m, p) on the basis, divided by ``scale``
+        (m,).
+        """
+        design = self.design
+        weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None])
+        return self.solver.border(design.basis, (weighted - design.basis @ coefficients.T) / scale[None, :])
+
     def observe(self, y: jax.Array) -> Response:
         """Prepare one response ``y`` (N,)."""
         fixed = self.fixed()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import Parameter
+from jaxlmm.engine.descent import into, of
 from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.problems import Problems, in_blocks
 from jaxlmm.engine.programmes import examine_all
-from jaxlmm.engine.vanishing import MEAN_SQUARES, with_residual
+from jaxlmm.engine.vanishing import MEAN_SQUARES, TINY, closely, with_residual
 from jaxlmm.inference import STATUS, Examination, Uncertainty, Verdicts, uncertainty
 from jaxlmm.model import Natural
 
@@ -30,14 +30,23 @@ class Found(NamedTuple):
     uncertainty: Uncertainty
 
 
-def known(problems: Problems, optima: Optima, parameters: Sequence[Parameter], fixed: Natural | None = None) -> Found:
-    """Examine and judge optima of all problems; ``parameters`` and ``fixed`` as in :func:`judged`."""
+def known(
+    problems: Problems,
+    optima: Optima,
+    parameters: Sequence[Parameter],
+    fixed: Natural | None = None,
+    rows: Callable[[NumpyArray], NumpyArray] | None = None,
+) -> Found:
+    """Examine and judge optima of all problems; ``parameters`` and ``fixed`` as in :func:`judged`.
+
+    ``rows`` returns some of the responses (N, c), by number, where they share the rows of the design.
+    """
 
     def examined(problems: Problems, optima: Optima) -> tuple[Examination, None]:
         everyone = np.arange(problems.size)
         return in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames)), None
 
-    return concluded(problems, optima, examined, parameters, fixed)[0]
+    return concluded(problems, optima, examined, parameters, fixed, rows)[0]
 
 
 def concluded(
@@ -46,11 +55,13 @@ def concluded(
     examined: Callable[[Problems, Optima], tuple[Examination, Any]],
     parameters: Sequence[Parameter],
     fixed: Natural | None,
+    rows: Callable[[NumpyArray], NumpyArray] | None,
 ) -> tuple[Found, Any]:
     """Judge optima, and replace those on the way to no residual by the limit, where there is one.
 
     ``examined`` returns the examination of problems at optima, and whatever else is wanted of the same point; what it
-    returned last, of the limit if there is one, is returned beside what was found.
+    returned last, of the limit if there is one, is returned beside what was found. Where next to no residual is left,
+    the responses' ``rows`` are prepared again around their fixed effects, if they are given.
     """
 
     def judge(problems: Problems, optima: Optima) -> tuple[Found, Any]:
@@ -59,6 +70,12 @@ def concluded(
         return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts)), beside
 
     found, beside = judge(problems, optima)
+    tiny = np.flatnonzero(found.examination.relative_sigma < TINY)
+    if tiny.size and rows is not None and problems.likelihood.design.n_fixed:
+        closer = closely(problems, tiny, rows(tiny), found.examination.beta[tiny])
+        better, beside_better = judge(closer, solve(closer))
+        found, beside = into(found, tiny, better), beside_better
+        problems = problems.with_responses(tiny, closer.responses)
     lost = np.flatnonzero(found.verdicts.no_residual)
     if not lost.size or problems.likelihood.related:
         return found, beside
@@ -68,13 +85,7 @@ def concluded(
     limit, exists = _limit(first, second)
     if not exists.any():
         return found, beside
-
-    def put(old: NumpyArray, new: NumpyArray) -> NumpyArray:
-        changed = np.array(old)
-        changed[lost[exists]] = np.asarray(new)[exists]
-        return changed
-
-    return jax.tree.map(put, found, limit), beside_limit
+    return into(found, lost[exists], of(limit, exists)), beside_limit
 
 
 def _limit(wide: Found, near: Found) -> tuple[Found, NumpyArray]:
@@ -91,13 +102,14 @@ def _limit(wide: Found, near: Found) -> tuple[Found, NumpyArray]:
     either = exact[:, :, None] | exact[:, None, :]
     vcov = np.where(either, 0.0, near.uncertainty.vcov)
     derivative = np.where(either[..., None], 0.0, near.uncertainty.vcov_derivative)
-    report = np.array(examination.values.report)
-    report[:, -1] = 0.0
+    report, components = np.array(examination.values.report), np.array(examination.values.components)
+    report[:, -1] = components[:, -1] = 0.0
     report_cov = np.array(near.uncertainty.report_cov)
     report_cov[:, -1, :] = report_cov[:, :, -1] = np.nan
     at_boundary = verdicts.at_boundary.copy()
     at_boundary[:, -1] = True
-    values = examination.values._replace(report=report, vcov=np.where(either, 0.0, examination.values.vcov))
+    vcov_there = np.where(either, 0.0, examination.values.vcov)
+    values = examination.values._replace(report=report, components=components, vcov=vcov_there)
     return Found(
         near.optima._replace(value=np.full(exists.shape, -np.inf)),
         examination._replace(values=values, deviance=np.full(exists.shape, -np.inf)),

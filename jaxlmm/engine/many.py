@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -87,7 +88,8 @@ def solve_many(
             found = None
             if varying.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
-                found = known(problems, solve(problems, first_order, start), parameters, fixed)
+                rows = functools.partial(_rows, y, places[varying], design.n_padded)
+                found = known(problems, solve(problems, first_order, start), parameters, fixed, rows)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
                 raise
@@ -119,6 +121,11 @@ def rows_of(
     problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
     rows = np.ascontiguousarray(pad(y, design.n_padded).T)
     return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
+
+
+def _rows(y: NumpyArray, numbers: NumpyArray, padded: int, index: NumpyArray) -> NumpyArray:
+    """Return the responses ``numbers[index]`` (N, c) of ``y`` (n, m), padded."""
+    return pad(y[:, numbers[index]], padded)
 
 
 def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> tuple[Response, NumpyArray]:

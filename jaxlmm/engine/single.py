@@ -75,7 +75,10 @@ class Solution(NamedTuple):
             found, rows = jax.tree.map(np.asarray, at_optimum)
             return jax.tree.map(lambda leaf: leaf[None], found), (problems, rows)
 
-        found, (problems, rows) = concluded(self.problems, self.optima, examined, parameters, fixed)
+        def rows_of(index: NumpyArray) -> NumpyArray:
+            return self.y[:, index]
+
+        found, (problems, rows) = concluded(self.problems, self.optima, examined, parameters, fixed, rows_of)
         return Solution(problems, found.optima, self.y), found, rows
 
 

@@ -56,8 +56,7 @@ RIDGE_STEPS = 50
 """Evaluations in which a step along a ridge must be back on it."""
 
 ROUNDING = 1e-12
-"""A residual standard deviation below this, relative to the response, is rounding: the deviance falls without bound,
-unless it is flat on the way."""
+"""A residual standard deviation below this, relative to the response, is rounding: the deviance falls without bound."""
 
 LOST = 1e-7
 """Where no optimum is found, one below this is lost in rounding."""
@@ -310,7 +309,7 @@ def _judge(
         verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
 
     left = residual_share[chosen]
-    proven = at_optimum & ((left > ROUNDING) | at_limit) & (converged[chosen] | ridged)
+    proven = at_optimum & (left > ROUNDING) & (converged[chosen] | ridged)
     word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)
     verdicts.status[chosen] = np.where(proven, word, STATUS.index("not_converged"))

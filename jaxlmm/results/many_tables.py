@@ -10,7 +10,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.results.broom import GLANCE
-from jaxlmm.results.contrasts import hypothesis, terms_of
+from jaxlmm.results.contrasts import hypothesis, in_words
 from jaxlmm.results.effects import check_group, on_scale
 from jaxlmm.results.fixed import choose_df
 from jaxlmm.results.many_estimates import FAILED
@@ -111,9 +111,8 @@ def anova(many: FitMany, *, df: str = "satterthwaite") -> pd.DataFrame:
     1     temp  recipe     2.0       0.00
     """
     labels = many.estimates.labels
-    terms = terms_of(labels.fixed_names)
-    eye = np.eye(len(labels.fixed_names))
-    return _tests(many, list(terms), [eye[places] for places in terms.values()], df)
+    terms, eye = labels.fixed_terms, np.eye(len(labels.fixed_names))
+    return _tests(many, [name for name, _ in terms], [eye[places] for _, places in terms], df)
 
 
 def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
@@ -122,7 +121,9 @@ def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  
     Parameters
     ----------
     h
-        Text in names of coefficients, ``"a - b = 0"`` or ``"a = 0, b = 0"`` (together), or a matrix (c, p).
+        Text in names of coefficients, ``"a - b = 0"`` or ``"a = 0, b = 0"`` (together), a list of such texts
+        (together), or a matrix (c, p). Of several names that stand at one place the longest is read; backquotes say
+        where one begins and ends, as in ``"`a` - `b` = 0"`` beside a coefficient ``a - b``.
 
     Returns
     -------
@@ -130,7 +131,7 @@ def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  
         ``response term num_df den_df statistic p_value q_value status reason``; ``term`` is the hypothesis.
     """
     rows = hypothesis(h, many.estimates.labels.fixed_names)
-    return _tests(many, [h if isinstance(h, str) else "h"], [rows], df)
+    return _tests(many, [", ".join(in_words(h)) or "h"], [rows], df)
 
 
 def ratio(many: FitMany, group: str) -> pd.DataFrame:

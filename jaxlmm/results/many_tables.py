@@ -11,7 +11,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.results.broom import GLANCE
 from jaxlmm.results.contrasts import hypothesis, in_words
-from jaxlmm.results.effects import check_group, on_scale
+from jaxlmm.results.effects import check_group, on_scale, with_scale
 from jaxlmm.results.fixed import choose_df
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.shares import components_of, pve_of, ratio_of
@@ -61,7 +61,7 @@ def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd
 def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
     """Return the variance parameters of all responses: ``response n parameter`` and the columns of a single fit's.
 
-    ``scale`` is ``"sd"`` or ``"variance"``, as in :meth:`jaxlmm.Fit.variance`.
+    ``scale`` is ``"sd"`` or ``"variance"``, and stands in ``attrs["scale"]``, as in :meth:`jaxlmm.Fit.variance`.
     """
     found = many.estimates
     parameters = found.labels.natural
@@ -71,7 +71,7 @@ def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
     frame = _long(many, "parameter", names, {**table, "at_boundary": found.at_boundary}, with_n=True)
     frame.insert(3, "group", np.tile(np.array([parameter.group for parameter in parameters], object), len(many)))
     frame.insert(len(frame.columns) - 2, "fixed", np.tile(found.fixed, len(many)))
-    return frame
+    return with_scale(frame, scale)
 
 
 def glance(many: FitMany) -> pd.DataFrame:

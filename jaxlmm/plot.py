@@ -219,7 +219,7 @@ def _p_label(hits: Scan) -> str:
 
 def _name_places(ax: Any, names: list[str]) -> None:
     """Name the places 0, 1, … of the horizontal axis, upright, if letters of a readable size have room there."""
-    width = ax.get_position().width * ax.figure.get_figwidth() * 72.0  # in points
+    width = ax.bbox.width / ax.figure.dpi * 72.0  # in points
     size = min(width / max(len(names), 1) / LINE, LARGEST_LETTERS)
     if names and size >= SMALLEST_LETTERS:
         ax.set_xticks(range(len(names)), names, rotation=90, fontsize=size)

@@ -3,8 +3,9 @@
 Inputs of this kind that are tried here: lists, tuples, sets, dicts and arrays as levels, covariates, responses,
 positions, in pandas, polars and new data; options of lme4, statsmodels, pymer4, MixedModels.jl and brms at every
 method of a fit, of many fits and of a scan; attributes of the same packages; protocols that ask for attributes that
-must not be there (copy, pickle, NumPy, notebooks). Beside them what users of these packages expect of a fit: its scale named, fixed
-effects in ``delta``, correlations of the fixed effects on demand, levels named in a picture, a row without a level.
+must not be there (copy, pickle, NumPy, notebooks). Beside them what users of these packages expect of a fit: its scale
+named, fixed effects in ``delta``, correlations of the fixed effects on demand, levels named in a picture, a row
+without a level.
 """
 
 import copy

@@ -34,6 +34,9 @@ class Encoding:
         The formula as formulaic reads it, each variable by its ``identifier``.
     names
         The columns' names (p,).
+    terms
+        The terms of the formula in the order of their columns, each by the factors that it multiplies, none for the
+        intercept, with the number of its columns.
     variables
         What each column of the data holds.
     transforms, codings
@@ -42,6 +45,7 @@ class Encoding:
 
     text: str
     names: tuple[str, ...]
+    terms: tuple[tuple[tuple[str, ...], int], ...]
     variables: Mapping[str, Variable]
     transforms: Mapping[str, Any]
     codings: Mapping[str, Any]
@@ -55,7 +59,7 @@ class Encoding:
         Where it is used ``again``, a call must not depend on the rows of these data.
         """
         variables = {name: Variable.of(name, data[name]) for name in names}
-        encoding, matrix = cls(text, (), variables, {}, {})._evaluate(data)
+        encoding, matrix = cls(text, (), (), variables, {}, {})._evaluate(data)
         if again and any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(text)):
             encoding._check_row_by_row(data, matrix)
         return encoding, matrix
@@ -93,6 +97,7 @@ class Encoding:
         return {
             "text": self.text,
             "names": list(self.names),
+            "terms": [[list(factors), count] for factors, count in self.terms],
             **{key: {name: plain.to_plain(state, name) for name, state in part.items()} for key, part in parts.items()},
         }
 
@@ -104,7 +109,8 @@ class Encoding:
             for key in ("variables", "transforms", "codings")
         )
         read = {name: Variable(kind, tuple(levels), ordered) for name, (kind, levels, ordered) in variables.items()}
-        return cls(record["text"], tuple(record["names"]), read, transforms, codings)
+        terms = tuple((tuple(factors), count) for factors, count in record["terms"])
+        return cls(record["text"], tuple(record["names"]), terms, read, transforms, codings)
 
     def _evaluate(self, data: pd.DataFrame) -> tuple[Encoding, NumpyArray]:
         """Return the columns (n, p) of complete data, and the encoding with what they taught, if it was empty."""
@@ -112,7 +118,9 @@ class Encoding:
         if plain_sum is not None:
             parts = [np.ones(len(data))] if "Intercept" in plain_sum else []
             parts += [np.asarray(self.variables[v].read(v, data[v])) for v in plain_sum if v != "Intercept"]
-            return Encoding(self.text, plain_sum, self.variables, {}, {}), np.stack(parts, axis=1)
+            factors: list[tuple[str, ...]] = [() if name == "Intercept" else (name,) for name in plain_sum]
+            terms = tuple((own, 1) for own in factors)
+            return Encoding(self.text, plain_sum, terms, self.variables, {}, {}), np.stack(parts, axis=1)
         from jaxlmm.formula.coding import evaluate
 
         read = {identifier(name): variable.read(name, data[name]) for name, variable in self.variables.items()}
@@ -134,7 +142,10 @@ class Encoding:
                 f"cannot evaluate {self.text!r} as in the fit: expected columns {', '.join(self.names)}, got "
                 f"{', '.join(names)}; columns whose names differ only in signs, as 'a b' and 'a_b', need other names."
             )
-        return Encoding(self.text, names, self.variables, found.transforms, found.codings), found.matrix
+        terms = tuple(
+            (tuple(as_written(factor, self.variables) for factor in factors), count) for factors, count in found.terms
+        )
+        return Encoding(self.text, names, terms, self.variables, found.transforms, found.codings), found.matrix
 
     def _check_row_by_row(self, data: pd.DataFrame, matrix: NumpyArray) -> None:
         """Raise if the columns of some rows alone are not those (n, p) that they have among all."""

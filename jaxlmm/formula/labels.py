@@ -139,6 +139,20 @@ class ModelLabels:
         return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
 
     @property
+    def fixed_terms(self) -> list[tuple[str, NumpyArray]]:
+        """Each term of the fixed effects but the intercept, and the places of its columns among ``fixed_names``.
+
+        A term without a column that is kept is left out.
+        """
+        places, found, first = np.cumsum(self.kept) - 1, [], 0
+        for factors, count in self.encoding.terms:
+            own = slice(first, first + count)
+            if factors and self.kept[own].any():
+                found.append((":".join(factors), places[own][self.kept[own]]))
+            first += count
+        return found
+
+    @property
     def blocks(self) -> tuple[tuple[Parameter, ...], ...]:
         """The natural parameters of each term, the residual's last."""
         last = self.residual.natural if self.residual else (RESIDUAL_SD,)

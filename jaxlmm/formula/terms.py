@@ -93,7 +93,10 @@ class TermBuilder(NamedTuple):
         (column,) = matrix.names
         derived = parameters_of(own, known.name, tuple(map(str, levels.labels)))
         if column != "Intercept":
-            derived = tuple(one._replace(label=f"{one.label}({column})", columns=(column,)) for one in derived)
+            about = {"sd": (column,)}
+            derived = tuple(
+                one._replace(label=f"{one.label}({column})", columns=about.get(one.kind, ())) for one in derived
+            )
         named = self._distinct(derived)
         columns = (self._unique(f"{known.name}: ", column),)
         labels = TermLabels(known.name, columns, bar.text, named, matrix.encoding, None)

@@ -21,6 +21,10 @@ HALF = 0.05
 """A known matrix whose mean diagonal is no further than this from 0.5 is taken to hold kinship coefficients."""
 
 
+CORRELATED = 12
+"""Correlations of more fixed effects than this are shown only where they are asked for."""
+
+
 class Table(NamedTuple):
     """A table of texts: ``rows`` are as long as ``header``, and their first ``left`` cells are names."""
 
@@ -39,12 +43,15 @@ class Account(NamedTuple):
     notes: list[str]
 
 
-def account(fit: Fit, df: str) -> Account:
-    """Return what there is to say about a fit; ``df`` as in :meth:`jaxlmm.results.Fit.coef`."""
+def account(fit: Fit, df: str, correlation: bool | None) -> Account:
+    """Return what there is to say about a fit; options as in :meth:`jaxlmm.results.Fit.summary`."""
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
-    tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit)]
-    return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], _notes(fit))
+    tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit, correlation)]
+    notes, p = _notes(fit), fit.estimates.beta.size
+    if correlation is None and p > CORRELATED:
+        notes.append(f"The correlations of {p} fixed effects are not shown; summary(correlation=True) shows them.")
+    return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], notes)
 
 
 def _facts(fit: Fit) -> list[list[tuple[str, str]]]:
@@ -173,10 +180,10 @@ def _fixed(fit: Fit, df: str) -> Table:
     return Table("Fixed effects", header, rows, 1)
 
 
-def _correlation(fit: Fit) -> Table:
+def _correlation(fit: Fit, shown: bool | None) -> Table:
     title, covariance = "Correlation of fixed effects", fit.vcov()
     names = list(covariance.columns)
-    if len(names) < 2 or len(names) > 20:
+    if len(names) < 2 or not (len(names) <= CORRELATED if shown is None else shown):
         return Table(title, [], [], 1)
     sd = np.sqrt(np.diag(covariance))
     with np.errstate(invalid="ignore"):  # a coefficient that is determined exactly has no correlation

@@ -31,7 +31,9 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``group estimate std_error conf_low conf_high at_boundary fixed``. Standard errors come from the exact
-        Hessian; a parameter at a boundary or on a ridge, or one that is fixed, has none.
+        Hessian; a parameter at a boundary or on a ridge, or one that is fixed, has none. The scale is part of the
+        parameters' names (``sd`` or ``var``), stands above them where the frame is printed, and in its
+        ``attrs["scale"]``.
     """
     found = fit.estimates
     parameters = found.labels.natural
@@ -46,7 +48,14 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
         "at_boundary": found.verdict.at_boundary,
         "fixed": found.fixed,
     }
-    return pd.DataFrame(table, index=pd.Index(names, name="parameter"))
+    return with_scale(pd.DataFrame(table, index=pd.Index(names, name="parameter")), scale)
+
+
+def with_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Say of variance parameters on what scale they are: where they are printed, and in ``attrs``."""
+    frame.columns.name = f"scale: {scale}"
+    frame.attrs["scale"] = scale
+    return frame
 
 
 def on_scale(found: Estimates | ManyEstimates, scale: str) -> tuple[list[str], NumpyArray, NumpyArray]:

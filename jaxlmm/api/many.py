@@ -66,10 +66,11 @@ def fit_many(
     responses
         Names of columns of the data, or a pattern (``"gene*"``) of those that the formula does not use; a frame with a
         response per column, or a series; an array (rows, responses) in the order of the rows, whose columns are called
-        y1, y2, ...
+        y1, y2, ..., or a sparse matrix of scipy (``adata.X``; ``adata.to_df()`` has names).
     id
         The column of the data that holds the labels of the rows of a frame ``responses``. Without it, a frame is
         matched by its index if both it and the data have labels, or the same ones in another order, else by position.
+        Labels may repeat where both have the same ones in the same order.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, kinship, covariance, residual, start, fixed, solver, optimizer

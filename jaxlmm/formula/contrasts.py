@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 from formulaic.transforms.contrasts import (
+    UNSET,
     Contrasts,
     CustomContrasts,
     DiffContrasts,
@@ -19,6 +21,7 @@ from formulaic.transforms.contrasts import (
 )
 
 from jaxlmm.errors import DataError
+from jaxlmm.formula.functions import level_among
 from jaxlmm.formula.variables import said
 
 
@@ -101,6 +104,8 @@ def contrasts_of(given: Any, options: Mapping[str, Any], levels: Sequence[Hashab
     found = BY_NAME.get(given, given) if isinstance(given, str) else given
     if isinstance(found, NamedContrasts):
         return (found._replace(n=len(levels), options=options) if options else found).of(levels)
+    if isinstance(found, TreatmentContrasts | SASContrasts) and found.base is not UNSET:
+        found = dataclasses.replace(found, base=level_among(levels, found.base))
     is_kind = isinstance(found, type) and issubclass(found, Contrasts)
     if options or not (is_kind or isinstance(found, (Contrasts, dict, list, tuple, np.ndarray))):
         what = f"the arguments {', '.join(options)}" if options else repr(given)

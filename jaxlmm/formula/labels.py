@@ -88,7 +88,10 @@ class GroupLabels(NamedTuple):
     def from_plain(cls, record: Mapping[str, Any]) -> GroupLabels:
         """Return the labels that :meth:`to_plain` wrote."""
         levels, relatives = record["factors"], record["relatives"]
-        parts = tuple(pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"]) for part in levels.values())
+        parts = tuple(
+            pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"], tupleize_cols=False)
+            for part in levels.values()
+        )
         known = None if relatives is None else pd.Index(plain.from_plain(relatives))
         return cls(tuple(levels), parts, level_labels(parts), known, record["diagonal"])
 

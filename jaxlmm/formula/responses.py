@@ -18,6 +18,9 @@ from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.tokens import Token, join, split
 from jaxlmm.formula.variables import as_numbers, check_exact, plain_dtypes
 
+DENSE_BYTES = 2**34
+"""A sparse matrix that takes no more than this with its zeros is taken whole."""
+
 
 class Responses(NamedTuple):
     """Responses on the rows of the data: ``values`` (N, m), NaN where missing, by ``names`` (m,).
@@ -50,10 +53,11 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     responses
         None for the formula's left side; names of columns of the data, or patterns (``"gene*"``) of those that the
         formula does not use; a frame with one response per column, or a series; an array (N, m) in the order of the
-        rows.
+        rows, which may be a sparse matrix of scipy (``adata.X``).
     id
         The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
-        if both it and the data have labels, or the same ones in another order, else by position.
+        if both it and the data have labels, or the same ones in another order, else by position. Labels may repeat
+        where both have the same ones in the same order.
 
     Raises
     ------
@@ -190,6 +194,8 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
                 "them by id=, a column of the data that holds the labels of the responses' rows."
             )
         return Responses(names, _numbers(frame), "by position")
+    if frame.index.equals(labels):  # then they may repeat
+        return Responses(names, _numbers(frame), matched if labels.is_unique else "by position")
     for what, index in (("responses", frame.index), ("data", labels)):
         if index.has_duplicates:
             raise DataError(f"{what}: expected one row per label, got {index[index.duplicated()][0]!r} more than once.")
@@ -213,7 +219,7 @@ def _by_index(one: pd.Index, other: pd.Index) -> bool:
 
 
 def _of_array(table: Any, responses: Any) -> Responses:
-    values = np.asarray(responses)
+    values = _dense(responses)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or len(values) != len(table):
         raise DataError(
@@ -226,6 +232,23 @@ def _of_array(table: Any, responses: Any) -> Responses:
     return Responses(
         tuple(f"y{number + 1}" for number in range(values.shape[1])), values.astype(float, copy=False), "by position"
     )
+
+
+def _dense(responses: Any) -> NumpyArray:
+    """Return an array, a sparse matrix of scipy with its zeros: each response has a number in every row."""
+    from scipy.sparse import issparse
+
+    if not issparse(responses):
+        return np.asarray(responses)
+    size = 8 * int(np.prod(responses.shape))
+    if size > DENSE_BYTES:
+        some = max(DENSE_BYTES // (8 * responses.shape[0]), 1)
+        raise DataError(
+            f"responses: expected a sparse matrix of no more than {DENSE_BYTES / 2**30:.0f} GB with its zeros, got "
+            f"{size / 2**30:.1f} GB of shape {responses.shape}. Take some columns at a time: X.tocsc()[:, :{some}], "
+            "and so on."
+        )
+    return np.asarray(responses.toarray())
 
 
 def _numbers(frame: pd.DataFrame) -> NumpyArray:
@@ -261,4 +284,4 @@ def _inferred(name: str, column: pd.Series) -> pd.Series:
 
 def _may_round(kind: Any) -> bool:
     """Whether double precision may not hold all whole numbers of a type."""
-    return pd.api.types.is_integer_dtype(kind) and kind.itemsize == 8
+    return pd.api.types.is_integer_dtype(kind) and "64" in str(kind)

@@ -33,11 +33,11 @@ class Variable:
         if pd.api.types.is_numeric_dtype(column):
             return cls("number")
         check_exact(name, column)
-        if is_text(column):
+        if is_text(column) or all(isinstance(value, pd.Interval) for value in column):
             return cls("factor", tuple(sorted(set(column))))
         raise DataError(
             f"{name}: expected numbers, text, logicals or a factor, got {column.dtype} such as {column.iloc[0]!s}; "
-            f"convert {name!r} first, for a date for example to days since the first."
+            f"convert {name!r} first, a date for example to days since the first, or to a factor by astype('category')."
         )
 
     def read(self, name: str, column: pd.Series) -> Any:

@@ -196,7 +196,7 @@ def test_a_reference_by_the_text_of_a_logical_or_a_month():
 
 @pytest.mark.parametrize("reference", ["'9'", "9", "'2.0'"])
 def test_a_reference_that_is_no_level(reference):
-    with pytest.raises(lmm.DataError, match=r"expected one of the levels 1, 2, 3, got '?(9|2.0)'?"):
+    with pytest.raises(lmm.FormulaError, match=r"expected one of the levels 1, 2, 3, got '?(9|2.0)'?"):
         build_frame(parse(f"y1 ~ C(k, Treatment({reference}))"), people(k=CODE), ModelOptions())
 
 

@@ -75,7 +75,7 @@ class GroupLabels(NamedTuple):
         Raises
         ------
         FormulaError
-            If a level is neither number nor text.
+            If a level is of a type that JSON cannot say.
         """
         relatives = None if self.relatives is None else plain.to_plain(list(self.relatives), "kinship")
         levels = {
@@ -155,7 +155,7 @@ class ModelLabels:
         Raises
         ------
         FormulaError
-            If a level, or what a function of the formula remembers, is neither number nor text.
+            If a level, or what a function of the formula remembers, is of a type that JSON cannot say.
         """
         return {
             "formula": self.formula,

@@ -26,6 +26,7 @@ from jaxlmm.formula.checks import (
     column_or_array,
     finite_or_raise,
 )
+from jaxlmm.formula.circular import check_response_apart
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables
 from jaxlmm.formula.coordinates import Located
 from jaxlmm.formula.encoding import Encoding
@@ -39,7 +40,7 @@ from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.structures import STRUCTURES, structures_of
 from jaxlmm.formula.terms import TermBuilder
 from jaxlmm.formula.tokens import join
-from jaxlmm.formula.variables import plain_dtypes
+from jaxlmm.formula.variables import as_numbers, plain_dtypes
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.design import Design, Grouping, Term
 
@@ -207,6 +208,7 @@ class _Rows(NamedTuple):
 def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights: Any, offset: Any) -> _Rows:
     table = as_table(data)
     names = model_variables(parsed, bars, table.columns)
+    check_response_apart(parsed, bars, table.columns)
     options = [value for value in (weights, offset) if isinstance(value, str) and value in table.columns]
     check_unique([*names, *options], table.columns)
     frame = as_frame(table, list(dict.fromkeys([*names, *options])))
@@ -236,12 +238,7 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weight
 def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
     name = join(parsed.response)
     if len(parsed.response) == 1 and name.strip("`") in data.columns:
-        column = data[name.strip("`")]
-        if not pd.api.types.is_numeric_dtype(column):
-            raise DataError(
-                f"response {name}: expected numbers, got {column.dtype} such as {column.iloc[0]!r}; convert it first."
-            )
-        return column.to_numpy(float)
+        return as_numbers(f"response {name}", data[name.strip("`")])
     columns = model_columns(as_arithmetic(parsed.response), data, again=False)
     if columns.matrix.shape[1] != 1:
         raise DataError(

@@ -74,6 +74,7 @@ def places_on(group: GroupLabels, data: Any) -> Places:
     parts = [pd.Index(np.asarray(given[factor], object)).infer_objects() for factor in group.factors]
     known, codes = np.zeros(len(group.labels), np.int64), np.zeros(len(given), np.int64)
     for theirs, ours in zip(group.parts, parts, strict=True):
+        theirs, ours = _comparable(theirs), _comparable(ours)
         values = theirs.unique()
         found = values.get_indexer(ours)
         known = known * len(values) + values.get_indexer(theirs)
@@ -88,6 +89,14 @@ def places_on(group: GroupLabels, data: Any) -> Places:
     places = np.full(len(used), MISSING)
     places[complete] = codes
     return Places(places, labels.unique() if new.any() else labels[:0])
+
+
+def _comparable(values: pd.Index) -> pd.Index:
+    """Return levels as they are compared: numbers by value, anything else as objects, whatever column they come from.
+
+    Intervals would find the numbers within them, and raise where they overlap.
+    """
+    return values if pd.api.types.is_numeric_dtype(values.dtype) else values.astype(object)
 
 
 def positions_on(labels: TermLabels, group: GroupLabels, places: NumpyArray, data: Any) -> NumpyArray:

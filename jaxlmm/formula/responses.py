@@ -12,22 +12,33 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, nearest
 from jaxlmm.formula.checks import as_frame, as_table, check_unique
+from jaxlmm.formula.circular import explains_itself, right_variables
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables, used_variables
 from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.tokens import Token, join, split
-from jaxlmm.formula.variables import plain_dtypes
+from jaxlmm.formula.variables import as_numbers, check_exact, plain_dtypes
+
+DENSE_BYTES = 2**34
+"""A sparse matrix that takes no more than this with its zeros is taken whole."""
 
 
 class Responses(NamedTuple):
     """Responses on the rows of the data: ``values`` (N, m), NaN where missing, by ``names`` (m,).
 
-    ``matched`` says how they found their rows; ``unmatched`` counts rows of the responses that the data do not have.
+    ``matched`` says how they found their rows; ``unmatched`` counts rows of the responses that the data do not have;
+    ``circular`` are the names of those that the right side of the formula has too, which cannot be explained by it.
     """
 
     names: tuple[str, ...]
     values: NumpyArray
     matched: str
     unmatched: int = 0
+    circular: frozenset[str] = frozenset()
+
+    @property
+    def is_circular(self) -> NumpyArray:
+        """Which responses (m,) the right side has too."""
+        return np.array([name in self.circular for name in self.names], bool)
 
 
 def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | None) -> Responses:
@@ -42,10 +53,11 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     responses
         None for the formula's left side; names of columns of the data, or patterns (``"gene*"``) of those that the
         formula does not use; a frame with one response per column, or a series; an array (N, m) in the order of the
-        rows.
+        rows, which may be a sparse matrix of scipy (``adata.X``).
     id
         The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
-        if both it and the data have labels, or the same ones in another order, else by position.
+        if both it and the data have labels, or the same ones in another order, else by position. Labels may repeat
+        where both have the same ones in the same order.
 
     Raises
     ------
@@ -79,7 +91,27 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     if not found.names:
         raise DataError("responses: expected at least one column, got none.")
     _check_different(found.names)
-    return found
+    return found._replace(circular=_circular(parsed, table, found))
+
+
+def _circular(parsed: ParsedFormula, table: Any, found: Responses) -> frozenset[str]:
+    """Return the responses of which the right side of the formula has the variable, or that are one of its columns."""
+    right = right_variables(parsed, parsed.bars, table.columns)
+    if parsed.response:
+        parts = zip(found.names, _parts(parsed), strict=True)
+        return frozenset(name for name, part in parts if explains_itself(part, right, table.columns))
+    same = [place for place, name in enumerate(found.names) if name in right]
+    return frozenset(found.names[place] for place in same if _is_column(table, found.names[place], found, place))
+
+
+def _is_column(table: Any, name: str, found: Responses, place: int) -> bool:
+    """Whether a response has the values of the column of the data that is called like it."""
+    column = as_frame(table, [name])[name]
+    numeric = pd.api.types.is_numeric_dtype(column) or column.dtype == object
+    try:
+        return numeric and np.array_equal(as_numbers(name, column), found.values[:, place], equal_nan=True)
+    except DataError:
+        return False
 
 
 def _check_different(names: Sequence[str]) -> None:
@@ -93,13 +125,19 @@ def _is_names(value: Any) -> bool:
 
 
 def _of_formula(parsed: ParsedFormula, table: Any) -> Responses:
+    parts = _parts(parsed)
+    names = tuple(join(part).strip("`") for part in parts)
+    return Responses(names, np.column_stack([_expression(part, table) for part in parts]), "columns of the data")
+
+
+def _parts(parsed: ParsedFormula) -> list[list[Token]]:
+    """Return the expression of each response left of ``~``: one, or those in ``cbind()``."""
     tokens = list(parsed.response)
     called = len(tokens) > 2 and [token.text for token in tokens[:2]] == ["cbind", "("] and tokens[-1].text == ")"
     parts = [part for _, part in split(tokens[2:-1], (",",))] if called else [tokens]
     if not all(parts):
         raise FormulaError(f"formula {parsed.text!r}: a response is missing in {join(tokens)}.")
-    names = tuple(join(part).strip("`") for part in parts)
-    return Responses(names, np.column_stack([_expression(part, table) for part in parts]), "columns of the data")
+    return parts
 
 
 def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
@@ -156,6 +194,8 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
                 "them by id=, a column of the data that holds the labels of the responses' rows."
             )
         return Responses(names, _numbers(frame), "by position")
+    if frame.index.equals(labels):  # then they may repeat
+        return Responses(names, _numbers(frame), matched if labels.is_unique else "by position")
     for what, index in (("responses", frame.index), ("data", labels)):
         if index.has_duplicates:
             raise DataError(f"{what}: expected one row per label, got {index[index.duplicated()][0]!r} more than once.")
@@ -179,7 +219,7 @@ def _by_index(one: pd.Index, other: pd.Index) -> bool:
 
 
 def _of_array(table: Any, responses: Any) -> Responses:
-    values = np.asarray(responses)
+    values = _dense(responses)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or len(values) != len(table):
         raise DataError(
@@ -188,13 +228,35 @@ def _of_array(table: Any, responses: Any) -> Responses:
         )
     if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):
         raise DataError(f"responses: expected real numbers, got {values.dtype}.")
+    check_exact("responses", values)
     return Responses(
         tuple(f"y{number + 1}" for number in range(values.shape[1])), values.astype(float, copy=False), "by position"
     )
 
 
+def _dense(responses: Any) -> NumpyArray:
+    """Return an array, a sparse matrix of scipy with its zeros: each response has a number in every row."""
+    from scipy.sparse import issparse
+
+    if not issparse(responses):
+        return np.asarray(responses)
+    size = 8 * int(np.prod(responses.shape))
+    if size > DENSE_BYTES:
+        some = max(DENSE_BYTES // (8 * responses.shape[0]), 1)
+        raise DataError(
+            f"responses: expected a sparse matrix of no more than {DENSE_BYTES / 2**30:.0f} GB with its zeros, got "
+            f"{size / 2**30:.1f} GB of shape {responses.shape}. Take some columns at a time: X.tocsc()[:, :{some}], "
+            "and so on."
+        )
+    return np.asarray(responses.toarray())
+
+
 def _numbers(frame: pd.DataFrame) -> NumpyArray:
     """Return the numbers (N, m) of a frame, NaN where missing."""
+    unclear = [name for name, kind in frame.dtypes.items() if kind == np.dtype(object)]
+    frame = frame.copy(deep=False) if unclear else frame
+    for name in unclear:  # numbers of several types, which pandas keeps as objects
+        frame[name] = _inferred(str(name), frame[name])
     kinds = frame.dtypes
     numeric = {
         kind: pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind) for kind in kinds.unique()
@@ -205,6 +267,21 @@ def _numbers(frame: pd.DataFrame) -> NumpyArray:
             f"responses: expected numbers, got {wrong.iloc[0]} in {wrong.index[0]!r} ({len(wrong)} such columns); "
             "convert or leave them out."
         )
+    rounded = {kind for kind in numeric if _may_round(kind)}
+    for name in [name for name, kind in kinds.items() if kind in rounded]:
+        check_exact(str(name), frame[name].dropna())
     if all(isinstance(kind, np.dtype) for kind in numeric):
         return frame.to_numpy(float)
     return frame.to_numpy(float, na_value=np.nan)
+
+
+def _inferred(name: str, column: pd.Series) -> pd.Series:
+    """Return a column of objects as numbers, if it holds nothing else; text stays what it is."""
+    if any(isinstance(value, str) for value in column):
+        return column
+    return pd.Series(as_numbers(name, column), column.index)
+
+
+def _may_round(kind: Any) -> bool:
+    """Whether double precision may not hold all whole numbers of a type."""
+    return pd.api.types.is_integer_dtype(kind) and "64" in str(kind)

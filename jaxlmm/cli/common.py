@@ -7,7 +7,7 @@ import datetime
 import functools
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -34,14 +34,15 @@ def readers() -> dict[str, Callable[..., Any]]:
     }
 
 
-def read(path: Path, what: str = "DATA") -> Any:
-    """Return the table of a file."""
+def read(path: Path, what: str = "DATA", text: Iterable[str] = ()) -> Any:
+    """Return the table of a file; of a text file, the columns ``text`` are not turned into numbers."""
     known = readers()
     if path.suffix not in known:
         stop(f"{what}: expected a file ending in {', '.join(known)}, got {path}.", USAGE_ERROR)
     if not path.exists():
         stop(f"{what}: {path} does not exist.", DATA_ERROR)
-    return known[path.suffix](path)
+    options = {} if path.suffix == ".parquet" else {"dtype": dict.fromkeys(text, str)}
+    return known[path.suffix](path, **options)
 
 
 class Stop(typer.Exit):

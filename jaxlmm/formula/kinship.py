@@ -21,6 +21,10 @@ from jaxlmm.model.relation import Relation
 NEGATIVE = 1e-8
 """A known matrix may have eigenvalues below zero by this much of its largest entry, for each level."""
 
+ROUNDED = 1e-6
+"""Or by this much, times the root of the number of levels: what entries in single precision, or written with six
+digits, do to the eigenvalues. Solvers take what is below zero to be zero."""
+
 
 class Known(NamedTuple):
     """One known matrix of a grouping factor: what the group is called with it, its ids and entries.
@@ -80,6 +84,8 @@ def known_matrices(
     for group, value in (kinship or {}).items():
         if group not in levels:
             raise not_grouped_by(group, levels)
+        for part in levels[group].parts:
+            as_text(part, group)  # in an interaction too, each must be exact
         named = _named(group, value)
         found[group] = tuple(_known(name, matrix, levels[group].labels) for name, matrix in named.items())
     return found
@@ -111,7 +117,7 @@ def _known(name: str, value: Any, levels: pd.Index) -> Known | Located:
     if isinstance(value, AbstractCovariance) or (isinstance(value, type) and issubclass(value, AbstractCovariance)):
         return located(name, value, levels)
     ids, rows = _labelled(name, value, len(levels))
-    text = as_text(ids)
+    text = as_text(ids, name)
     remedy = (
         "Drop these rows of the data, or add the ids to the matrix (1 on the diagonal and 0 elsewhere for unrelated "
         "ones)."
@@ -131,7 +137,7 @@ def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
             f"{type(matrix).__name__}{shape} for {count} levels. An array does not say whose rows it has: write "
             "lmm.genetics.relationship(K, labels=ids); lmm.load reads a file, lmm.genetics.grm genotypes."
         )
-    rows, columns = as_text(matrix.index), as_text(matrix.columns)
+    rows, columns = as_text(matrix.index, name), as_text(matrix.columns, name)
     if matrix.shape[0] != matrix.shape[1] or set(rows) != set(columns):
         raise KinshipError(f"kinship of {name!r}: expected the same ids as rows and columns, got {matrix.shape}.")
     try:
@@ -155,8 +161,8 @@ def _checked(name: str, matrix: Any, levels: pd.Index) -> Relation:
     largest = float(abs(matrix).max())
     if largest == 0.0:
         raise KinshipError(f"{what}: expected a covariance matrix, got zeros alone.")
-    relation = Relation.of(symmetric(levels, matrix, what))
-    tolerance = NEGATIVE * largest * len(levels)
+    relation = Relation.of(symmetric(levels, matrix, what)[0])
+    tolerance = largest * max(NEGATIVE * len(levels), ROUNDED * len(levels) ** 0.5)
     for block in relation.blocks():
         try:  # an order of magnitude quicker than eigenvalues, which are needed for the message alone
             np.linalg.cholesky(relation.among(block) + tolerance * np.eye(block.size))

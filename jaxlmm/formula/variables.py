@@ -13,6 +13,9 @@ import pandas as pd
 
 from jaxlmm.errors import DataError
 
+EXACT = 2.0**53
+"""From here on, whole numbers become the same as floating point numbers."""
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -104,6 +107,7 @@ def _plain(name: str, column: pd.Series) -> pd.Series:
         return column
     for kind, fits in (
         (bool, pd.api.types.is_bool_dtype),
+        (np.uint64, pd.api.types.is_unsigned_integer_dtype),
         (np.int64, pd.api.types.is_integer_dtype),
         (float, pd.api.types.is_numeric_dtype),
     ):
@@ -118,8 +122,23 @@ def _without_objects(name: str, column: pd.Series) -> pd.Series:
     if not pd.api.types.is_object_dtype(column.dtype):
         return column
     if all(isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_) for value in column):
-        return column.astype(float)
+        return _without_loss(column)
     if any(isinstance(value, Complex | Decimal) for value in column):
         kinds = sorted({type(value).__name__ for value in column})
         raise DataError(f"{name}: expected numbers or text, got {' and '.join(kinds)} mixed; convert it first.")
     return column
+
+
+def _without_loss(column: pd.Series) -> pd.Series:
+    """Return a column of Python's numbers as int64 or uint64 if they are large whole ones, as ids may be, else float.
+
+    Those that are larger still remain what they are: levels of a grouping factor, but nothing to compute with.
+    """
+    numbers = column.astype(float)
+    if not (abs(numbers) >= EXACT).any() or any(not np.isfinite(float(v)) or v != int(v) for v in column):
+        return numbers
+    whole = [int(value) for value in column]
+    for kind in (np.int64, np.uint64):
+        if np.iinfo(kind).min <= min(whole) and max(whole) <= np.iinfo(kind).max:
+            return pd.Series(np.array(whole, kind), column.index)
+    return pd.Series(whole, column.index, dtype=object)

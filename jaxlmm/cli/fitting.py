@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, readers, stop
 from jaxlmm.cli.ids import read_data, read_ids
 from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.missing import MissingCode, codes_of
 
 SHOWN = 10
 """Rows of a table that are printed."""
@@ -75,6 +77,7 @@ def fit(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     force: Force = False,
 ) -> None:
@@ -83,7 +86,7 @@ def fit(
     import jaxlmm as lmm
 
     with exit_codes():
-        frame = read_data(data, formula, kinship or [], residual=residual)
+        frame = read_data(data, formula, kinship or [], residual=residual, codes=codes_of(missing_code))
         result = lmm.fit(
             formula,
             frame,
@@ -115,6 +118,7 @@ def fit_many(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     progress: Progress = None,
     out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
     force: Force = False,
@@ -124,11 +128,12 @@ def fit_many(
     import jaxlmm as lmm
 
     with exit_codes():
-        frame = read_data(data, formula, kinship or [], id, residual)
+        codes = codes_of(missing_code)
+        frame = read_data(data, formula, kinship or [], id, residual, codes)
         many = lmm.fit_many(
             formula,
             frame,
-            responses=responses_of(responses or [], frame, id),
+            responses=responses_of(responses or [], frame, id, codes),
             id=id,
             progress=progress,
             method=method.value,
@@ -158,12 +163,12 @@ def _echo_table(title: str, table: Any) -> None:
         typer.echo(f"... and {rest} more rows")
 
 
-def responses_of(arguments: list[str], data: Any, id: str | None) -> Any:
+def responses_of(arguments: list[str], data: Any, id: str | None, codes: Sequence[str] = ()) -> Any:
     """Return None, names and patterns of columns of the data, or the frame of a file, which has a column of ids."""
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
-    return read_ids(Path(files[0]), [id] if id else [], "--responses") if files else arguments or None
+    return read_ids(Path(files[0]), [id] if id else [], "--responses", codes) if files else arguments or None
 
 
 def values_of(option: str, arguments: list[str]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +22,25 @@ def read_data(
     kinship: Iterable[str] = (),
     id: str | None = None,
     residual: str | None = None,
+    codes: Sequence[str] = (),
 ) -> Any:
     """Return the table of a command, with ids as they stand in the file.
 
     Ids are the columns that ``--id`` names and those of groups with a known matrix; those of other groups too where
-    they are whole numbers so large that pandas would make several of them one.
+    they are whole numbers so large that pandas would make several of them one. ``codes`` stand for missing values.
     """
     from jaxlmm.formula import parse
+    from jaxlmm.formula.parse import residual_bar
 
     parsed = parse(formula)
-    bars = [*parsed.bars, *(parse(f"~ {residual}").bars if residual else ())]
+    bars = [*parsed.bars, *([residual_bar(residual)] if residual else [])]
     arguments = list(kinship)
     known = [argument.partition("=")[0] for argument in arguments]
     matched = [id] if id else []
     for bar in bars:
         if bar.group_name in known or arguments == ["auto"]:
             matched += [name for name in bar.group if name != "1"]
-    frame = read_ids(path, dict.fromkeys(matched))
+    frame = read_ids(path, dict.fromkeys(matched), codes=codes)
     sides = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
     elsewhere = {token.text.strip("`") for side in sides for token in side}
     for name in elsewhere.intersection(matched, frame.columns):
@@ -46,16 +48,16 @@ def read_data(
     if path.suffix in readers():
         others = dict.fromkeys(name for bar in bars for name in bar.group if name not in matched)
         lossy = [name for name in others if name in frame and _loses_digits(frame[name])]
-        for name, column in read_ids(path, lossy).items() if lossy else ():
+        for name, column in read_ids(path, lossy, codes=codes).items() if lossy else ():
             if name in lossy:
                 frame[name] = column
     return frame
 
 
-def read_ids(path: Path, names: Iterable[str], what: str = "DATA") -> Any:
+def read_ids(path: Path, names: Iterable[str], what: str = "DATA", codes: Sequence[str] = ()) -> Any:
     """Return the table of a file, with the columns of ids ``names``, as far as they are there, as :func:`plain_ids`."""
     names = list(names)
-    frame = read(path, what, text=names)
+    frame = read(path, what, codes, text=names)
     for name in frame.columns.intersection(names) if path.suffix != ".parquet" else ():
         frame[name] = plain_ids(frame[name])
     return frame
@@ -75,7 +77,7 @@ def plain_ids(column: pd.Series) -> pd.Series:
 
     from jaxlmm.genetics.ids import whole_number
 
-    text = column.astype(object).where(column.notna(), None).map(lambda value: value and str(value).strip() or None)
+    text = column.astype(object).where(column.notna(), None).map(lambda value: (value and str(value).strip()) or None)
     there = text.dropna()
     if len(there) and there.map(lambda value: DECIMAL.fullmatch(value) is not None).all():
         text, there = (part.map(lambda value: value and value.partition(".")[0]) for part in (text, there))

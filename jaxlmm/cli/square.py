@@ -58,6 +58,7 @@ def _has_labels(frame: pd.DataFrame) -> bool:
 
 def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
     """Return the rows of a file as a frame with ids as index and columns, or as a table of pairs."""
+    import numpy as np
     import pandas as pd
 
     from jaxlmm.genetics.ids import label_texts
@@ -68,9 +69,10 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
     values = body.iloc[:, 1:]
     if square:
         # what might have been ids was read as text
-        numbers = values.apply(lambda column: pd.to_numeric(column, errors="coerce"))
-        if set(label_texts(rows)) == set(label_texts(columns)) and numbers.notna().eq(values.notna()).all(axis=None):
-            return pd.DataFrame(numbers.to_numpy(), index=rows, columns=columns)
+        numbers = [pd.to_numeric(values[name], errors="coerce") for name in values]
+        real = all(number.notna().equals(values[name].notna()) for name, number in zip(values, numbers, strict=True))
+        if set(label_texts(rows)) == set(label_texts(columns)) and real:
+            return pd.DataFrame(np.column_stack(numbers), index=rows, columns=columns)
     named = set(PAIRS) <= set(header)
     if square and not named and body.shape[1] != len(PAIRS):
         return pd.DataFrame(values.to_numpy(), index=rows, columns=columns)

@@ -133,7 +133,7 @@ def fit_many(
         many = lmm.fit_many(
             formula,
             frame,
-            responses=responses_of(responses or [], frame, id, codes),
+            responses=responses_of(responses or [], frame, codes, id),
             id=id,
             progress=progress,
             method=method.value,
@@ -163,7 +163,7 @@ def _echo_table(title: str, table: Any) -> None:
         typer.echo(f"... and {rest} more rows")
 
 
-def responses_of(arguments: list[str], data: Any, id: str | None, codes: Sequence[str] = ()) -> Any:
+def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = (), id: str | None = None) -> Any:
     """Return None, names and patterns of columns of the data, or the frame of a file, which has a column of ids."""
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:

@@ -77,15 +77,16 @@ def plain_ids(column: pd.Series) -> pd.Series:
 
     from jaxlmm.genetics.ids import whole_number
 
-    text = column.astype(object).where(column.notna(), None).map(lambda value: (value and str(value).strip()) or None)
-    there = text.dropna()
-    if len(there) and there.map(lambda value: DECIMAL.fullmatch(value) is not None).all():
-        text, there = (part.map(lambda value: value and value.partition(".")[0]) for part in (text, there))
-    numbers = [whole_number(value) for value in there]
-    if not numbers or None in numbers or max(abs(number or 0) for number in numbers) > np.iinfo(np.int64).max:
-        return text
-    values = pd.Series(numbers, there.index, dtype="Int64").reindex(text.index)
-    return values if len(there) < len(text) else values.astype(np.int64)
+    words = [None if pd.isna(value) else str(value).strip() or None for value in column]
+    there = [word for word in words if word is not None]
+    if there and all(DECIMAL.fullmatch(word) for word in there):
+        words = [word and word.partition(".")[0] for word in words]
+        there = [word for word in words if word is not None]
+    numbers = [whole_number(word) for word in there]
+    if not there or any(number is None or abs(number) > np.iinfo(np.int64).max for number in numbers):
+        return pd.Series(words, column.index, dtype=object)
+    whole = [word if word is None else int(word) for word in words]
+    return pd.Series(whole, column.index, dtype="int64" if len(there) == len(words) else "Int64")
 
 
 def _check_text(column: pd.Series, name: str) -> None:

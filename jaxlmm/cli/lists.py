@@ -41,8 +41,8 @@ def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         stop(f"{option}: expected text in UTF-8 in {path}, got another encoding; save it anew.", DATA_ERROR)
-    lines = _lines(text, column.casefold(), f"{option}: {path}")
-    readings = [reading for reading in _readings(lines, column.casefold(), f"{option}: {path}") if reading]
+    lines = _lines(text, ours, column.casefold(), f"{option}: {path}")
+    readings = [reading for reading in _readings(lines, ours, column.casefold(), f"{option}: {path}") if reading]
     ids = max(readings, key=lambda reading: len(reading & ours), default=frozenset())
     found = len(ids & ours)
     if lines.header is None and lines.rows:
@@ -60,7 +60,7 @@ def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed
     return Listed(ids, found)
 
 
-def _lines(text: str, column: str, what: str) -> Lines:
+def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
     """Take a list apart: its header, if it has one, and its lines without comments."""
     lines = [line for line in text.splitlines() if line.strip()]
     header, rows = None, _split([line for line in lines if not line.lstrip().startswith("#")])
@@ -71,6 +71,10 @@ def _lines(text: str, column: str, what: str) -> Lines:
         fits = len(words) == (len(rows[0]) if rows else 1) or not line.lstrip().lstrip("#").startswith((" ", "\t"))
         if words and words[0] in (SAMPLE, FAMILY, column) and {SAMPLE, column} & {*words} and fits:
             header = words
+    first, rest = rows[:1], rows[1:]
+    if header is None and rest and {len(row) - 1 for row in rest} == {len(first[0])} and not ours & {*first[0]}:
+        first = [["", *first[0]]]  # R writes names of rows, and no name of their column
+        rows = rest if not {SAMPLE, FAMILY, column} & {*_words(first)} else [*first, *rest]
     if header is None and rows and {SAMPLE, FAMILY, column} & {*_words(rows[:1])}:
         header, rows = _words(rows[:1]), rows[1:]
         if not {SAMPLE, column} & {*header}:
@@ -98,7 +102,7 @@ def _words(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(word.casefold() for word in rows[0]) if rows else ()
 
 
-def _readings(lines: Lines, column: str, what: str) -> Iterable[frozenset[str]]:
+def _readings(lines: Lines, ours: frozenset[str], column: str, what: str) -> Iterable[frozenset[str]]:
     """Yield the ids of a list in each way in which it can be read, the plainest first."""
     if lines.header is not None:
         own = lines.header.index(column if column in lines.header else SAMPLE)
@@ -108,12 +112,16 @@ def _readings(lines: Lines, column: str, what: str) -> Iterable[frozenset[str]]:
             yield frozenset(f"{row[family]}_{row[own]}" for row in lines.rows)
         return
     widths = {len(row) for row in lines.rows}
+    whole = frozenset(" ".join(row) for row in lines.rows)
     if len(widths) > 1 and 1 in widths:
+        if any(" " in label for label in whole & ours):
+            yield whole
+            return
         stop(f"{what}: expected as many columns in each line, got {', '.join(map(str, sorted(widths)))}.", DATA_ERROR)
     yield frozenset(row[min(1, len(row) - 1)] for row in lines.rows)
     if widths - {1}:
         yield frozenset("_".join(row[:2]) for row in lines.rows)
-        yield frozenset(" ".join(row) for row in lines.rows)
+        yield whole
 
 
 def _check_columns(
@@ -123,8 +131,8 @@ def _check_columns(
     if len(rows[0]) == 1:
         return
     told = f"name its columns in a first line, the ids #IID or {column}, and families FID."
-    first = sum(row[0] in ours for row in rows)
-    if first > max(sum(row[1] in ours for row in rows), len(ids & ours)):
+    first, second = (sum(row[place : place + 1] != [] and row[place] in ours for row in rows) for place in (0, 1))
+    if first > max(second, len(ids & ours)):
         stop(
             f"{what}: expected family and id in each line, got ids of DATA in the first column of {first:,} lines; "
             f"{told}",

@@ -150,7 +150,7 @@ def scan(
                 formula,
                 frame,
                 genotypes=markers,
-                responses=responses_of(responses or [], frame, id, codes),
+                responses=responses_of(responses or [], frame, codes, id),
                 id=id,
                 kinship="auto" if auto else matrices(kinship or []),
                 loco=loco,

@@ -74,7 +74,8 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
         if set(label_texts(rows)) == set(label_texts(columns)) and real:
             return pd.DataFrame(np.column_stack(numbers), index=rows, columns=columns)
     named = set(PAIRS) <= set(header)
-    if square and not named and body.shape[1] != len(PAIRS):
+    own = label_texts(rows) == label_texts(body.iloc[:, min(1, body.shape[1] - 1)])  # a pair of one person
+    if square and not named and not (body.shape[1] == len(PAIRS) and own.any()):
         return pd.DataFrame(values.to_numpy(), index=rows, columns=columns)
     if len(header) != body.shape[1]:
         stop(
@@ -85,7 +86,11 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
     if not named and body.shape[1] == len(PAIRS):
         body, header = _with_first_line(body, header), PAIRS
     table = body.set_axis(list(header), axis=1)
-    return table.assign(**{name: plain_ids(table[name]) for name in PAIRS[:2] if name in table})
+    read = {name: plain_ids(table[name]) for name in PAIRS[:2] if name in table}
+    first = pd.to_numeric(table.iloc[:, 0], errors="coerce")
+    if table.columns[0] not in read and first.isna().equals(table.iloc[:, 0].isna()):
+        read[table.columns[0]] = first  # it was read as text
+    return table.assign(**read)
 
 
 def _with_first_line(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:

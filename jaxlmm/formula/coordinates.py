@@ -42,6 +42,11 @@ class Located(NamedTuple):
         return
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing is to be said of coordinates."""
+        return ()
+
+    @property
     def block(self) -> NumpyArray:
         """The coordinates (1, G, d) of the positions."""
         found = np.empty((1, self.places.size, self.coords.shape[1]))

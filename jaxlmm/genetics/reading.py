@@ -14,7 +14,8 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.ids import label_texts
 from jaxlmm.genetics.labels import as_labels, find, quoted
-from jaxlmm.genetics.relationship import ASYMMETRY, Relationship, checked, made_symmetric, told_apart
+from jaxlmm.genetics.relationship import Relationship, checked
+from jaxlmm.genetics.symmetry import ASYMMETRY, made_symmetric, told_apart
 
 COLUMNS = ("id1", "id2", "value")
 """The columns of a table of pairs."""
@@ -65,7 +66,7 @@ def relationship(table_or_matrix: Any, labels: Any = None) -> Relationship:
             )
         return checked(labels, table_or_matrix)
     table = as_table(table_or_matrix, "relationship")
-    frame = as_frame(table, list(table.columns))
+    frame = table if isinstance(table, pd.DataFrame) else as_frame(table, list(table.columns))
     if _is_table(frame):
         _no_labels(labels)
         return _from_pairs(frame)
@@ -85,10 +86,13 @@ def _is_table(frame: pd.DataFrame) -> bool:
 
     A matrix is told by its content: a square of numbers whose rows are called as its columns, whatever that is.
     """
-    square = frame.shape[0] == frame.shape[1] and set(label_texts(frame.index)) == set(label_texts(frame.columns))
-    if square and all(_is_real(kind) for kind in frame.dtypes):
+    square = frame.shape[0] == frame.shape[1]
+    same = square and set(label_texts(frame.index)) == set(label_texts(frame.columns))
+    real = all(_is_real(kind) for kind in frame.dtypes)
+    if same and real:
         return False
-    return set(COLUMNS) <= set(frame.columns) or (frame.shape[1] == 3 and not square)
+    labelled = square and real and not isinstance(frame.index, pd.RangeIndex)
+    return set(COLUMNS) <= set(frame.columns) or (frame.shape[1] == 3 and not same and not labelled)
 
 
 def _from_frame(frame: pd.DataFrame) -> Relationship:
@@ -118,6 +122,8 @@ def _is_real(kind: Any) -> bool:
 
 def _from_pairs(frame: pd.DataFrame) -> Relationship:
     names = COLUMNS if set(COLUMNS) <= set(frame.columns) else tuple(frame.columns)
+    if frame.columns.has_duplicates:
+        raise KinshipError(f"relationship: expected different columns, got {', '.join(map(str, frame.columns))}.")
     one, two = (as_labels(frame[name], f"relationship, column {name}", unique=False) for name in names[:2])
     if one.dtype != two.dtype:
         one, two = (pd.Index(label_texts(ids)) for ids in (one, two))

@@ -14,9 +14,11 @@ from jaxlmm.errors import DataError, FormulaError, nearest
 from jaxlmm.formula.checks import as_frame, as_table, check_unique
 from jaxlmm.formula.circular import explains_itself, right_variables
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables, used_variables
+from jaxlmm.formula.ids import close
 from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.tokens import Token, join, split
 from jaxlmm.formula.variables import as_numbers, check_exact, plain_dtypes
+from jaxlmm.genetics.ids import text_ids
 
 DENSE_BYTES = 2**34
 """A sparse matrix that takes no more than this with its zeros is taken whole."""
@@ -184,7 +186,9 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
             raise DataError(
                 f"id: expected the column {id!r} in the responses too, or a pandas frame with labelled rows."
             )
-        labels, matched = pd.Index(as_frame(table, [id])[id]), f"by {id}"
+        labels, matched = _ids(as_frame(table, [id])[id], "data", id), f"by {id}"
+        frame = frame[frame.index.notna()]
+        frame.index = _ids(frame.index, "responses", id)
     elif labelled and isinstance(table, pd.DataFrame) and _by_index(frame.index, table.index):
         labels, matched = table.index, "by index"
     else:
@@ -205,9 +209,20 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
         raise DataError(
             f"responses: expected a row for every row of the data, got none for {len(lost)} of {len(labels)}, the "
             f"first labelled {lost[0]!r} ({type(lost[0]).__name__}); the responses have labels such as "
-            f"{frame.index[0]!r} ({type(frame.index[0]).__name__}). Select the rows of the data that have responses."
+            f"{frame.index[0]!r} ({type(frame.index[0]).__name__})."
+            f"{close(labels, frame.index, 'the data', 'the responses') if id is not None else ''} Select the rows of "
+            "the data that have responses."
         )
     return Responses(names, _numbers(frame)[places], matched, len(frame) - len(labels))
+
+
+def _ids(ids: pd.Index | pd.Series, what: str, name: str) -> pd.Index:
+    """Return ids as text, by which rows of two tables are matched."""
+    words = text_ids(ids, f"{what}, ids {name!r}")
+    missing = np.flatnonzero(pd.isna(words))
+    if missing.size:
+        raise DataError(f"{what}: expected an id {name!r} in each row, got {missing.size} missing; drop these rows.")
+    return pd.Index(words, dtype=object)
 
 
 def _by_index(one: pd.Index, other: pd.Index) -> bool:

@@ -167,10 +167,10 @@ def _plain(name: str, column: pd.Series) -> pd.Series:
         raise DataError(f"{name}: expected real numbers, got complex ones; take their real part or modulus first.")
     if isinstance(dtype, np.dtype | pd.CategoricalDtype | pd.DatetimeTZDtype):
         return column
-    whole = np.uint64 if str(dtype).lower().startswith("uint") else np.int64
     for kind, fits in (
         (bool, pd.api.types.is_bool_dtype),
-        (whole, pd.api.types.is_integer_dtype),
+        (np.uint64, pd.api.types.is_unsigned_integer_dtype),
+        (np.int64, pd.api.types.is_integer_dtype),
         (float, pd.api.types.is_numeric_dtype),
     ):
         if fits(dtype):
@@ -196,8 +196,23 @@ def _without_objects(name: str, column: pd.Series) -> pd.Series:
     if not pd.api.types.is_object_dtype(column.dtype):
         return column
     if all(isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_) for value in column):
-        return column if any(_is_whole(value) for value in column) else column.astype(float)  # ids stay exact
+        return _without_loss(column)
     if any(isinstance(value, Complex | Decimal) for value in column):
         kinds = sorted({type(value).__name__ for value in column})
         raise DataError(f"{name}: expected numbers or text, got {' and '.join(kinds)} mixed; convert it first.")
     return column
+
+
+def _without_loss(column: pd.Series) -> pd.Series:
+    """Return a column of Python's numbers as int64 or uint64 if they are large whole ones, as ids may be, else float.
+
+    Those that are larger still remain what they are: levels of a grouping factor, but nothing to compute with.
+    """
+    numbers = column.astype(float)
+    if not (abs(numbers) >= EXACT).any() or any(not np.isfinite(float(v)) or v != int(v) for v in column):
+        return numbers
+    whole = [int(value) for value in column]
+    for kind in (np.int64, np.uint64):
+        if np.iinfo(kind).min <= min(whole) and max(whole) <= np.iinfo(kind).max:
+            return pd.Series(np.array(whole, kind), column.index)
+    return pd.Series(whole, column.index, dtype=object)

@@ -37,6 +37,7 @@ def with_covariates(frame: pd.DataFrame, formula: str, path: Path, column: str) 
     """Return the data with the columns of a file, the formula with them among its fixed effects, and their names."""
     import pandas as pd
 
+    from jaxlmm.formula.tokens import word
     from jaxlmm.genetics.ids import text_ids
 
     table = _table(path, "--covariates")
@@ -59,8 +60,7 @@ def with_covariates(frame: pd.DataFrame, formula: str, path: Path, column: str) 
         stop(_unlike("--covariates", labels, frame[column], column), DATA_ERROR)
     matched = table[names].iloc[rows].set_axis(frame.index, axis=0)
     matched[rows < 0] = None
-    words = [name if name.isidentifier() else f"`{name}`" for name in names]
-    return pd.concat([frame, matched], axis=1), " + ".join([formula, *words]), names
+    return pd.concat([frame, matched], axis=1), " + ".join([formula, *map(word, names)]), names
 
 
 def chosen(frame: pd.DataFrame, column: str, keep: Path | None, remove: Path | None) -> tuple[pd.DataFrame, list[str]]:

@@ -124,7 +124,7 @@ def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | Non
         left = left[2:]
     if [token.text for token in left] == ["1"]:
         return np.arange(float(len(data)))[:, None], None
-    name = left[0].text.strip("`")
+    name = left[0].name
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
         if not isinstance(data[name].dtype, pd.CategoricalDtype):
             raise DataError(

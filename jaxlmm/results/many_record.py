@@ -19,7 +19,7 @@ from jaxlmm.results.many_estimates import ManyEstimates
 if TYPE_CHECKING:
     from jaxlmm.results.many import FitMany
 
-KIND, VERSION = "jaxlmm.fit_many", 2
+KIND, VERSION = "jaxlmm.fit_many", 3
 """What the file is, and the version of its layout."""
 
 WORDS = ("method", "matched", "unmatched", "n_rows", "n_dropped", "n_groups", "solver", "solver_reason", "device")

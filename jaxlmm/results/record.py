@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxlmm.results.estimates import Estimates
     from jaxlmm.results.fit import Fit
 
-KIND, VERSION = "jaxlmm.fit", 4
+KIND, VERSION = "jaxlmm.fit", 5
 """What the file is, and the version of its layout."""
 
 

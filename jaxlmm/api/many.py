@@ -60,6 +60,7 @@ def fit_many(
     ----------
     formula
         As in :func:`jaxlmm.fit`, with nothing left of ``~`` beside ``responses``, or with ``cbind(y1, y2) ~ ...``.
+        ``.`` leaves out the responses and ``id`` too.
     data
         A data frame (pandas, polars, pyarrow). Rows in which a predictor is missing are dropped, and counted. A missing
         value of a response leaves the row out for that response alone; columns such as ``poly(x, 2)`` are coded once,

@@ -50,7 +50,7 @@ def model_columns(tokens: Sequence[Token], data: pd.DataFrame, *, again: bool = 
     names with dots are columns when the data have them. Numbers are computed in double precision. Names are those that
     formulaic prints, the factors of an interaction in the order in which the formula names them first: ``Intercept``,
     ``f[T.b]``, ``f[T.b]:x``, ``o[.L]``, ``I(x ** 2)``, ``poly(x, 2)[1]``, ``factor(x)[T.2]``, ``relevel(f, 'b')[T.a]``,
-    ``C(f, contr.sum)[S.a]``.
+    ``C(f, contr.sum)[S.a]``; variables are called in them as in the data, without backquotes.
     """
     names = used_variables(tokens, data.columns)
     encoding, matrix = Encoding.learn(in_python(tokens, names), data, again=again)

@@ -146,8 +146,8 @@ class Encoding:
             ) from error
         if self.names and (found.names != self.names or found.transforms.keys() != self.transforms.keys()):
             raise FormulaError(
-                f"cannot evaluate {stand_ins.written(self.text)!r} as in the fit: expected columns {', '.join(self.names)}, got "
-                f"{', '.join(found.names)}."
+                f"cannot evaluate {stand_ins.written(self.text)!r} as in the fit: expected columns "
+                f"{', '.join(self.names)}, got {', '.join(found.names)}."
             )
         learned = Encoding(self.text, found.names, self.variables, self.texts, found.transforms, found.codings)
         return learned, found.matrix

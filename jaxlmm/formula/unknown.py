@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlmm.errors import FormulaError, nearest
+from jaxlmm.errors import FormulaError, nearest, spelled_like
 from jaxlmm.formula.characters import look_alikes, oddities
 from jaxlmm.formula.functions import INSTEAD, KNOWN
 from jaxlmm.formula.tokens import CONSTANTS, Token, word
@@ -155,5 +154,4 @@ def _meant(name: str, columns: Sequence[str]) -> str:
 
 def _close(name: str, columns: Sequence[str]) -> str:
     """Return the columns that may be meant by a name, if any is near."""
-    alike = look_alikes(name, columns) or difflib.get_close_matches(name, columns, n=2, cutoff=0.6)
-    return " or ".join(alike)
+    return " or ".join(look_alikes(name, columns) or spelled_like(name, columns, 2))

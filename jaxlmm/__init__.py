@@ -15,6 +15,7 @@ from jaxlmm.errors import (
     JaxlmmError,
     KinshipError,
     OptionError,
+    OutputError,
     PrecisionError,
     ResumeError,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "JaxlmmError",
     "KinshipError",
     "OptionError",
+    "OutputError",
     "PrecisionError",
     "ResumeError",
     "Scan",

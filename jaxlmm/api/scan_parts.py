@@ -50,7 +50,7 @@ def planned(units: Sequence[Unit], cost: Cost, size: int) -> list[list[Unit]]:
     >>> cost = Cost(0.0, 0.0, 1 / 150)
     >>> parts = planned([Unit(0, 0, 0, 2, 0, 100), Unit(0, 1, 0, 1, 0, 100)], cost, size=64)
     >>> [[(unit.pattern, unit.start, unit.stop) for unit in part] for part in parts]
-    [[(0, 0, 64), (0, 64, 100)], [(1, 0, 100)]]
+    [[(0, 0, 64)], [(0, 64, 100)], [(1, 0, 100)]]
     """
     parts: list[list[Unit]] = [[]]
     used, before = 0.0, (-1, -1)
@@ -58,12 +58,12 @@ def planned(units: Sequence[Unit], cost: Cost, size: int) -> list[list[Unit]]:
         each = cost.marker + cost.pair * (unit.last - unit.first)
         step = max(int(1.0 / (size * each) + 1e-9), 1) * size
         for start in range(unit.start, unit.stop, step):
-            if used >= 1.0 - 1e-9:
+            piece = unit._replace(start=start, stop=min(start + step, unit.stop))
+            more = each * (piece.stop - piece.start)
+            more += cost.beginning if (unit.stretch, unit.pattern) != before else 0.0
+            if parts[-1] and used + more > 1.0 + 1e-9:
                 parts.append([])
                 used = 0.0
-            piece = unit._replace(start=start, stop=min(start + step, unit.stop))
             parts[-1].append(piece)
-            used += each * (piece.stop - piece.start)
-            used += cost.beginning if (unit.stretch, unit.pattern) != before else 0.0
-            before = unit.stretch, unit.pattern
+            used, before = used + more, (unit.stretch, unit.pattern)
     return parts

@@ -45,7 +45,7 @@ def write_whole(path: str | PathLike[str], write: Callable[[Path], Any]) -> None
     with writing(path):
         target, aside = _places(path)
         if target.exists() and not target.is_file():
-            write(target)
+            write(Path(path))
             return
         try:
             write(aside)
@@ -80,7 +80,7 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
         raise
     except OSError as error:
         hint = HINTS.get(error.errno or 0, "write to another place")
-        said = (error.strerror or str(error)).splitlines()[0].rstrip(".")
+        said = os.strerror(error.errno) if error.errno else str(error).splitlines()[0].rstrip(".")
         raise OutputError(f"{os.fspath(path)}: cannot be written: {said}; {hint}.", error.errno) from error
 
 
@@ -118,6 +118,8 @@ def _places(path: str | PathLike[str]) -> tuple[Path, Path]:
     wrong = errno.EISDIR if target.is_dir() else 0
     if target.exists() and not os.access(target, os.W_OK):
         wrong = errno.EACCES
+    if not target.parent.is_dir():
+        wrong = errno.ENOTDIR if any(folder.is_file() for folder in target.parents) else errno.ENOENT
     if wrong:
         raise OSError(wrong, os.strerror(wrong))
     return target, target.with_name(f".partial-{os.getpid()}-{target.name}")

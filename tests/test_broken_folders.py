@@ -145,7 +145,9 @@ def test_damaged_files_of_a_finished_scan(study, whole, folder, damages):
         DAMAGES[damage](out / f"{name}.parquet")
     with pytest.raises(lmm.DataError, match=r"resume=True makes them again") as caught:
         lmm.load(out)
-    assert {name for name in before if name in str(caught.value)} - {"manifest.json"} == {f"{name}.parquet" for name in damages}
+    assert {name for name in before if name in str(caught.value)} - {"manifest.json"} == {
+        f"{name}.parquet" for name in damages
+    }
     read = study[1].left
     same(scanned(study, out, resume=True), whole[1])
     assert read - study[1].left == 1 + 3, "a look whether it is the same scan, and the damaged parts"

@@ -131,17 +131,13 @@ def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, op
         stop(f"{option}: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
     if out is not None and out.exists() and not force:
         stop(f"{option}: {out} exists; give --force to overwrite it.", USAGE_ERROR)
-    if out is not None and not out.parent.exists() and not _below_a_file(out):
+    if out is not None and not out.parent.exists() and not any(folder.is_file() for folder in out.parents):
         stop(f"{option}: the folder {out.parent} does not exist.", USAGE_ERROR)
     if out is not None:
         from jaxlmm._files import check_writable
 
         with exit_codes():
             check_writable(out)
-
-
-def _below_a_file(path: Path) -> bool:
-    return any(parent.exists() and not parent.is_dir() for parent in path.parents)
 
 
 @contextlib.contextmanager

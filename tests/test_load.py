@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm.results.record import VERSION
 
 import models
 import references
@@ -270,12 +271,16 @@ def test_a_truncated_file(saved):
 
 @pytest.mark.parametrize(
     ("version", "part"),
-    [(5, "got version 5; install a newer"), (1, "got version 1; fit and save"), (None, "got version None")],
+    [
+        (VERSION + 1, f"got version {VERSION + 1}; install a newer"),
+        (1, "got version 1; fit and save"),
+        (None, "got version None"),
+    ],
 )
 def test_another_version(saved, version, part):
     record = json.loads(saved.read_text())
     saved.write_text(json.dumps({**record, "version": version}))
-    with pytest.raises(lmm.DataError, match=f"expected a fit .* with layout version 4, {part}"):
+    with pytest.raises(lmm.DataError, match=f"expected a fit .* with layout version {VERSION}, {part}"):
         lmm.load(saved)
 
 

@@ -19,7 +19,7 @@ from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
-from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
+from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, notes_of_responses, parse, read_responses
 from jaxlmm.formula.checks import as_frame, as_table
 from jaxlmm.formula.tokens import join, tokenize
 from jaxlmm.model.layout import Layout
@@ -147,7 +147,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     with progress_bar(y.shape[1], progress, "responses") as done:
         _solve(collector, frame, y, complete, choice.name, {**options, "done": done})
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
-    estimates = collector.finish(read, choice, call.method, device, seconds)
+    estimates = collector.finish(read, notes_of_responses(read.names, y), choice, call.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, SingleCalls(call)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from jaxlmm.cli.common import (
     stop,
 )
 from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.missing import MissingCode, codes_of
 
 SHOWN = 10
 """Rows of a table that are printed."""
@@ -85,6 +87,7 @@ def fit(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     force: Force = False,
 ) -> None:
@@ -92,7 +95,7 @@ def fit(
     check_out(out, (".json",), force)
     import jaxlmm as lmm
 
-    frame = read(data)
+    frame = read(data, codes=codes_of(missing_code))
     with exit_codes():
         result = lmm.fit(
             formula,
@@ -125,6 +128,7 @@ def fit_many(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     progress: Progress = None,
     out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
     force: Force = False,
@@ -134,12 +138,13 @@ def fit_many(
     import jaxlmm as lmm
     from jaxlmm.results.tables import by_reason
 
-    frame = read(data)
+    codes = codes_of(missing_code)
+    frame = read(data, codes=codes)
     with exit_codes():
         many = lmm.fit_many(
             formula,
             frame,
-            responses=responses_of(responses or [], frame),
+            responses=responses_of(responses or [], frame, codes),
             id=id,
             progress=progress,
             method=method.value,
@@ -172,12 +177,12 @@ def _echo_table(title: str, table: Any) -> None:
         typer.echo(f"... and {rest} more rows")
 
 
-def responses_of(arguments: list[str], data: Any) -> Any:
+def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = ()) -> Any:
     """Return None, names and patterns of columns of the data, or the frame of a file."""
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
-    return read(Path(files[0])) if files else arguments or None
+    return read(Path(files[0]), "--responses", codes) if files else arguments or None
 
 
 def values_of(option: str, arguments: list[str]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +34,18 @@ def id_column(id: str | None, formula: str, kinship: list[str], frame: pd.DataFr
     return str(found[0])
 
 
-def with_covariates(frame: pd.DataFrame, formula: str, path: Path, column: str) -> tuple[pd.DataFrame, str, list[str]]:
-    """Return the data with the columns of a file, the formula with them among its fixed effects, and their names."""
+def with_covariates(
+    frame: pd.DataFrame, formula: str, path: Path, column: str, codes: Sequence[str] = ()
+) -> tuple[pd.DataFrame, str, list[str]]:
+    """Return the data with the columns of a file, the formula with them among its fixed effects, and their names.
+
+    ``codes`` stand for missing values in the file.
+    """
     import pandas as pd
 
     from jaxlmm.genetics.ids import text_ids
 
-    table = _table(path, "--covariates")
+    table = _table(path, "--covariates", codes)
     key = next((name for name in (column, *SAMPLE) if name in table), None)
     names = [str(name) for name in table if name != key and name not in FAMILY]
     if key is None or not names:
@@ -106,12 +112,12 @@ def _unlike(option: str, theirs: pd.Index, ours: pd.Series, column: str) -> str:
     )
 
 
-def _table(path: Path, option: str) -> pd.DataFrame:
+def _table(path: Path, option: str, codes: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     if path.suffix in PLAIN and path.is_file():
-        return pd.read_csv(path, sep=r"\s+")
+        return pd.read_csv(path, sep=r"\s+", na_values=list(codes))
     if path.suffix not in (*readers(), *PLAIN):
         expected = ", ".join((*readers(), *PLAIN))
         stop(f"{option}: expected a file ending in {expected}, got {path}.", USAGE_ERROR)
-    return read(path, option)
+    return read(path, option, codes)

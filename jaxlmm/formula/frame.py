@@ -32,6 +32,7 @@ from jaxlmm.formula.ids import named_like
 from jaxlmm.formula.kinship import Known, known_matrices, repeated
 from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
+from jaxlmm.formula.notes import notes_of_rows
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.structures import STRUCTURES, structures_of
@@ -52,7 +53,8 @@ class ModelFrame:
     ``labels`` hold no row; ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are kept; ``index`` labels
     the n rows, those of the data that are ``used`` (rows,); ``levels`` are those of each group, the residual's too, in
     the order of the design's groupings; ``known`` are the known matrices of those groups that have one, or the
-    structures with coordinates, whose levels are one level of the design's grouping.
+    structures with coordinates, whose levels are one level of the design's grouping. ``notes`` are sentences about the
+    rows that a print shows, ``notes_of_y`` those about the response.
     """
 
     labels: ModelLabels
@@ -65,6 +67,8 @@ class ModelFrame:
     levels: dict[str, Levels]
     known: Mapping[str, Known | Located]
     design: Design
+    notes: tuple[str, ...] = ()
+    notes_of_y: tuple[str, ...] = ()
 
     def by_level(self, number: int, effects: NumpyArray) -> NumpyArray:
         """Return what a program found for the effects of a term (..., L, q), levels × columns of its labels."""
@@ -158,7 +162,10 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         parsed.text, join(parsed.response), fixed.names, kept, fixed.encoding, offset, groups,
         tuple(label for _, label in built), residual_labels,
     )  # fmt: skip
-    return ModelFrame(labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design)
+    notes, notes_of_y = notes_of_rows(parsed, rows.data, options.offset, rows.offset, y)
+    return ModelFrame(
+        labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design, notes, notes_of_y
+    )
 
 
 @in_double_precision

@@ -12,6 +12,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import check_response
 from jaxlmm.formula.frame import ModelFrame, check_not_perfect
+from jaxlmm.formula.notes import notes_of_responses
 
 
 def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
@@ -42,7 +43,7 @@ def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
     check_response("y", values, frame.offset)
     basis = np.asarray(frame.design.basis)[: values.size]
     check_not_perfect("y", np.sqrt(frame.weights) * (values - frame.offset), basis)
-    return dataclasses.replace(frame, y=values)
+    return dataclasses.replace(frame, y=values, notes_of_y=notes_of_responses(["y"], values[:, None]))
 
 
 def _on_rows(frame: ModelFrame, y: Any) -> NumpyArray:

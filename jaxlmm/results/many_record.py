@@ -19,7 +19,7 @@ from jaxlmm.results.many_estimates import ManyEstimates
 if TYPE_CHECKING:
     from jaxlmm.results.many import FitMany
 
-KIND, VERSION = "jaxlmm.fit_many", 2
+KIND, VERSION = "jaxlmm.fit_many", 3
 """What the file is, and the version of its layout."""
 
 WORDS = ("method", "matched", "unmatched", "n_rows", "n_dropped", "n_groups", "solver", "solver_reason", "device")
@@ -71,6 +71,7 @@ def text_of(many: FitMany) -> str:
         "n": found.n.tolist(),
         "status": found.words.tolist(),
         "reason": found.reason.tolist(),
+        "notes": list(found.notes),
         "is_singular": found.is_singular.tolist(),
         "at_boundary": found.at_boundary.tolist(),
         "model": found.labels.to_plain(),
@@ -103,6 +104,7 @@ def estimates_of(record: Mapping[str, Any]) -> ManyEstimates:
         frames=tuple(np.array(frame, float) for frame in record["frames"]),
         uncertainty=Uncertainty(**uncertainty),
         seconds=float(record["seconds"]),
+        notes=tuple(record["notes"]),
         **{name: record[name] for name in WORDS},
         **numbers,
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxlmm.results.estimates import Estimates
     from jaxlmm.results.fit import Fit
 
-KIND, VERSION = "jaxlmm.fit", 4
+KIND, VERSION = "jaxlmm.fit", 5
 """What the file is, and the version of its layout."""
 
 
@@ -65,6 +65,7 @@ def record(fit: Fit) -> dict[str, Any]:
         "coef": _columns(fit.coef().reset_index()),
         "vcov": _columns(fit.vcov()),
         "variance": _columns(fit.variance().reset_index()),
+        "notes": list(found.notes),
         "certificate": _certificate(found),
         "ranef": _tables(fit.ranef()),
         "ranef_sd": _tables(fit.ranef_sd()),

@@ -17,6 +17,7 @@ from jaxlmm.errors import (
     JaxlmmError,
     KinshipError,
     OptionError,
+    OutputError,
     PrecisionError,
     ResumeError,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "JaxlmmError",
     "KinshipError",
     "OptionError",
+    "OutputError",
     "PrecisionError",
     "ResumeError",
     "Scan",

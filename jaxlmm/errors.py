@@ -31,7 +31,21 @@ class OptionError(JaxlmmError):
 
 
 class ResumeError(JaxlmmError):
-    """A scan cannot go on from a folder: it is of another scan."""
+    """A scan cannot go on from a folder: it is of another scan, or another process is at work there."""
+
+
+class OutputError(JaxlmmError, OSError):
+    """A file or a folder cannot be written: no room, not allowed, no such place; also an ``OSError``.
+
+    ``errno`` is the system's number of what is wrong, or None.
+    """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[type[OutputError], tuple[object, ...]]:
+        return type(self), (*self.args, self.errno)
 
 
 class PrecisionError(JaxlmmError):

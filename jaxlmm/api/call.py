@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxlmm._precision import in_double_precision
 from jaxlmm._tables import as_table
+from jaxlmm.api.carried import Carried
 from jaxlmm.api.names import check_names
 from jaxlmm.api.solving import solve
 from jaxlmm.api.values import as_mapping, check_apart
@@ -43,6 +44,12 @@ class Call:
     solver: str = "auto"
     optimizer: Any = "newton"
     replaced: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "optimizer": Carried(self.optimizer)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, optimizer=state["optimizer"].value)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", criterion(self.method))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -154,6 +154,9 @@ class Task:
         self.failed: dict[int, str] = {}
         self._rows: tuple[int, Rows] | None = None
         self._scanner: tuple[tuple[int, int, int, bool], BlockScanner | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": None, "_scanner": None}  # made again when they are needed
 
     def scan(self, unit: Unit, keeper: Keeper, done: Callable[[int], None]) -> None:
         """Test the pairs of a unit and hand them to a keeper."""

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -19,6 +19,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
 """Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C."""
+
+NOT_WRITTEN = INTERRUPTED
+"""The exit code where a result cannot be written: from outside, too, the work was stopped."""
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
 
@@ -73,29 +76,58 @@ def logged(path: Path | None, more: bool) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield typer.echo
         return
-    import jaxlmm
+    import jaxlmm as lmm
+    from jaxlmm._files import writing
 
-    with path.open("a" if more else "w", encoding="utf-8") as file:
+    with _opened(path, more) as file:
 
         def note(text: str) -> None:
-            file.write(f"{text}\n")
-            file.flush()
+            with writing(path):
+                file.write(f"{text}\n")
+                file.flush()
+
+        def last(text: str) -> None:  # what went wrong is not hidden by a log that cannot be written either
+            with contextlib.suppress(lmm.OutputError):
+                note(text)
 
         def say(text: str) -> None:
             typer.echo(text)
             note(text)
 
-        note(f"jaxlmm {jaxlmm.__version__}, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
-        note(f"jaxlmm {shlex.join(sys.argv[1:])}\n")
+        with exit_codes():
+            note(f"jaxlmm {lmm.__version__}, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+            note(f"jaxlmm {shlex.join(sys.argv[1:])}\n")
         try:
             yield say
         except Stop as error:
-            note(f"\nStopped: {error.message} (exit code {error.exit_code})")
+            last(f"\nStopped: {error.message} (exit code {error.exit_code})")
             raise
         except BaseException as error:
-            note(f"\nStopped: {type(error).__name__}: {error}")
+            last(f"\nStopped: {type(error).__name__}: {error}")
             raise
-        note(f"\nDone, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+        with exit_codes():
+            note(f"\nDone, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, more: bool) -> Iterator[TextIO]:
+    """Open a log file; what cannot be written when it is closed has been said before."""
+    from jaxlmm._files import writing
+
+    with exit_codes(), writing(path):
+        file = path.open("a" if more else "w", encoding="utf-8")
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+def save_figure(path: Path, axes: Any) -> None:
+    """Write the figure of a plot to a file in the format of its ending."""
+    from jaxlmm._files import write_whole
+
+    write_whole(path, lambda aside: axes.figure.savefig(aside, dpi=150))
 
 
 def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, option: str = "--out") -> None:
@@ -105,8 +137,13 @@ def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, op
         stop(f"{option}: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
     if out is not None and out.exists() and not force:
         stop(f"{option}: {out} exists; give --force to overwrite it.", USAGE_ERROR)
-    if out is not None and not out.parent.is_dir():
+    if out is not None and not out.parent.exists() and not any(folder.is_file() for folder in out.parents):
         stop(f"{option}: the folder {out.parent} does not exist.", USAGE_ERROR)
+    if out is not None:
+        from jaxlmm._files import check_writable
+
+        with exit_codes():
+            check_writable(out)
 
 
 @contextlib.contextmanager
@@ -121,6 +158,8 @@ def exit_codes(interrupted: str = "nothing was written") -> Iterator[None]:
         yield
     except (lmm.FormulaError, lmm.OptionError) as error:
         stop(str(error), USAGE_ERROR)
+    except lmm.OutputError as error:
+        stop(str(error), NOT_WRITTEN)
     except lmm.JaxlmmError as error:
         stop(str(error), DATA_ERROR)
     except KeyboardInterrupt:

@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, readers, stop
+from jaxlmm.cli.common import (
+    DATA_ERROR,
+    USAGE_ERROR,
+    Force,
+    app,
+    check_out,
+    exit_codes,
+    readers,
+    save_figure,
+    stop,
+)
 from jaxlmm.cli.ids import read_data, read_ids
 from jaxlmm.cli.known import Kinship, matrices
 from jaxlmm.cli.missing import MissingCode, codes_of
@@ -99,9 +109,9 @@ def fit(
             fixed=values_of("--fixed", fixed or []),
             solver=solver,
         )
-    typer.echo(str(result.summary()))
-    if out is not None:
-        result.save(out)
+        typer.echo(str(result.summary()))
+        if out is not None:
+            result.save(out)
 
 
 @app.command()
@@ -126,6 +136,7 @@ def fit_many(
     """Fit one model to many responses, and print or write a table of their coefficients."""
     check_out(out, (".parquet", ".csv", ".tsv"), force)
     import jaxlmm as lmm
+    from jaxlmm.results.tables import by_reason
 
     with exit_codes():
         codes = codes_of(missing_code)
@@ -145,15 +156,18 @@ def fit_many(
             fixed=values_of("--fixed", fixed or []),
             solver=solver,
         )
-    typer.echo(str(many))
-    failed = many.failed()
-    if len(failed):
-        _echo_table("Without a proven optimum", failed)
-    if out is None:
-        _echo_table("Coefficients", many.tidy())
-    else:
-        (many.to_parquet if out.suffix == ".parquet" else many.to_csv)(out)
-        typer.echo(f"\nThe coefficients are in {out}.")
+        typer.echo(str(many))
+        failed = many.failed()
+        if len(failed):
+            _echo_table("Without a proven optimum", failed)
+        if (many.status == "failed").all():
+            why = by_reason(dict(zip(failed["response"], failed["reason"], strict=True)))
+            stop(f"no response can be fitted: {'; '.join(why)}.", DATA_ERROR)
+        if out is None:
+            _echo_table("Coefficients", many.tidy())
+        else:
+            (many.to_parquet if out.suffix == ".parquet" else many.to_csv)(out)
+            typer.echo(f"\nThe coefficients are in {out}.")
 
 
 def _echo_table(title: str, table: Any) -> None:
@@ -200,8 +214,7 @@ def demo(
     ),
 ) -> None:
     """Fit the twin study and the sleep study, print both summaries, save a picture of the family effects."""
-    if out.suffix not in (".png", ".pdf", ".svg"):
-        stop(f"--out: expected a file ending in .png, .pdf or .svg, got {out}.", USAGE_ERROR)
+    check_out(out, (".png", ".pdf", ".svg"), force=True)
     import jaxlmm as lmm
 
     twins = lmm.fit(
@@ -212,8 +225,8 @@ def demo(
     )
     sleep = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
     typer.echo(f"{twins.summary()}\n\n{'-' * 80}\n\n{sleep.summary()}\n")
-    figure: Any = lmm.plot.ranef(twins, "IndividualFamilyID").figure
-    figure.savefig(out, dpi=150)
+    with exit_codes():
+        save_figure(out, lmm.plot.ranef(twins, "IndividualFamilyID"))
     typer.echo(f"The family effects are drawn in {out}.")
 
 

@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, logged, stop
+from jaxlmm.cli.common import (
+    DATA_ERROR,
+    USAGE_ERROR,
+    Force,
+    app,
+    check_out,
+    exit_codes,
+    logged,
+    save_figure,
+    stop,
+)
 from jaxlmm.cli.fitting import (
     Criterion,
     Data,
@@ -173,6 +183,8 @@ def scan(
                 resume=resume,
             )
         say(str(hits))
+        if hits.header.nothing_tested:
+            stop(f"{hits.header.nothing_tested}.", DATA_ERROR)
         columns = ["response", "chromosome", "position", "variant", "estimate", "std_error", "status"]
         head = hits.top(SHOWN)
         shown = [*columns[:-1], *(str(name) for name in head if str(name).startswith("p_value")), columns[-1]]
@@ -182,8 +194,7 @@ def scan(
                 hits.to_tsv(out, style=style.value)
             say(f"\nThe tests are in {out}.")
         if plot is not None:
-            figure: Any = lmm.plot.manhattan(hits, hits.responses[0]).figure
-            figure.savefig(plot, dpi=150)
+            save_figure(plot, lmm.plot.manhattan(hits, hits.responses[0]))
             say(f"The Manhattan plot of {hits.responses[0]} is in {plot}.")
 
 
@@ -203,10 +214,14 @@ def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
     if folder is None or not force or not folder.is_dir() or not any(folder.iterdir()):
         yield
         return
-    from jaxlmm.results.scan_folder import read_manifest
+    from jaxlmm._files import writing
+    from jaxlmm.api.scan_lock import check_free
+    from jaxlmm.results.scan_manifest import read_manifest
 
+    check_free(folder)
     read_manifest(folder)
-    aside = folder.rename(folder.with_name(f".{folder.name}.old"))
+    with writing(folder):
+        aside = folder.rename(folder.with_name(f".{folder.name}.old"))
     try:
         yield
     except BaseException:

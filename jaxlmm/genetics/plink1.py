@@ -38,16 +38,21 @@ class BedSource(GenotypeSource):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = existing(path)
+        self.path = existing(path).absolute()
         bim, fam = beside(path, ".bim"), beside(path, ".fam")
         super().__init__(path.name, read_fam(fam), read_bim(bim))
         _check(path, len(self.sample_ids), len(self.variants))
         _check_padding(path, len(self.sample_ids), len(self.variants))
-        self._reader = extra("bed_reader", ".bed files")
+        extra("bed_reader", ".bed files")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_file"}
 
     @functools.cached_property
     def _file(self) -> Any:
-        return self._reader.open_bed(self.path, iid_count=len(self.sample_ids), sid_count=len(self.variants))
+        samples, variants = len(self.sample_ids), len(self.variants)
+        _check(existing(self.path), samples, variants)  # again, for a copy in another process
+        return extra("bed_reader", ".bed files").open_bed(self.path, iid_count=samples, sid_count=variants)
 
     def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
         chosen = slice(None) if rows is None else np.asarray(rows, np.int64)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from jaxlmm._files import write_whole
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.labels import as_labels, find, place, quoted
@@ -190,6 +191,8 @@ class Relationship:
         ------
         KinshipError
             If the path does not end in ``.npz``.
+        OutputError
+            If the file cannot be written; what was there is kept.
 
         Examples
         --------
@@ -208,7 +211,8 @@ class Relationship:
         names = ("data", "indices", "indptr") if self.is_sparse else ("dense",)
         arrays = dict(zip(names, self._arrays(), strict=True))
         write = np.savez_compressed if self.is_sparse else np.savez  # dense numbers hardly shrink and take long to
-        write(path, kind=np.array(KIND), version=np.array(VERSION), labels=labels, **arrays)  # type: ignore[arg-type]
+        about = {"kind": np.array(KIND), "version": np.array(VERSION), "labels": labels}
+        write_whole(path, lambda aside: write(aside, **about, **arrays))  # type: ignore[arg-type]
 
 
 def checked(labels: Any, matrix: Any, what: str = "relationship") -> Relationship:

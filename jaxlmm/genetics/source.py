@@ -20,6 +20,9 @@ VARIANT_COLUMNS = ("chromosome", "position", "variant", "effect_allele", "other_
 class GenotypeSource(abc.ABC):
     """Samples × variants, read block by block. To add a file format, subclass it and write ``read``.
 
+    What is sent to other processes is pickled: a source that keeps a file open leaves it out in ``__getstate__``, and
+    opens it again when it is read.
+
     Parameters
     ----------
     sample_ids

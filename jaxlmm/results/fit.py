@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxlmm._struct import on_host
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Solution
 from jaxlmm.errors import DataError
@@ -51,6 +52,9 @@ class Fit:
 
     estimates: Estimates
     origin: Origin | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: on_host(value) for name, value in self.__dict__.items()}
 
     def __repr__(self) -> str:
         said = noted(self.estimates.notes)

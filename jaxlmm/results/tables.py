@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,9 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import Kind
 from jaxlmm.errors import OptionError
+
+SHOWN = 3
+"""Responses that are listed by name for one reason."""
 
 COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]
 
@@ -103,3 +106,18 @@ def status_counts(words: NumpyArray) -> str:
     """
     names, counts = np.unique(words.astype(str), return_counts=True)
     return ", ".join(f"{names[place]} {counts[place]}" for place in np.argsort(-counts, kind="stable"))
+
+
+def by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """Return a line for each reason, with the names that it holds for.
+
+    >>> by_reason({"a": "constant", "b": "all_missing", "c": "constant"})
+    ['a, c (constant)', 'b (all_missing)']
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{', '.join(several[:SHOWN])}{f' and {len(several) - SHOWN:,} more' if several[SHOWN:] else ''} ({reason})"
+        for reason, several in names.items()
+    ]

@@ -1,7 +1,7 @@
 """A response's result does not depend on its company: the markers' own matrix is one, by one rule.
 
-Neighbours tried: other responses beside it; fewer people in the data, some of them twice, some without genotypes; markers
-with missing calls and rare ones; chromosomes left out; fixed and refitted variances; ids that repeat or are none.
+Neighbours tried: other responses beside it; fewer people in the data, some of them twice, some without genotypes;
+markers with missing calls and rare ones; chromosomes left out; fixed and refitted variances; ids that repeat or are none.
 """
 
 import numpy as np
@@ -88,7 +88,10 @@ def test_markers_of_a_matrix_are_judged_where_that_is_asked(study):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (["s1", "nobody", "none"], "judged_in: expected ids of samples of genotypes, such as 's0', got 2 others.*'nobody'"),
+        (
+            ["s1", "nobody", "none"],
+            "judged_in: expected ids of samples of genotypes, such as 's0', got 2 others",
+        ),
         ([], "got none"),
         ("everyone", "'everyone'"),
     ],

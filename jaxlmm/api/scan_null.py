@@ -17,6 +17,7 @@ from jaxlmm.engine import Given, NullPoint
 from jaxlmm.errors import OptionError
 from jaxlmm.model import Natural
 from jaxlmm.results import FitMany
+from jaxlmm.results.scan import PROVEN
 
 SIGMA = 1e-4
 """Relative, of the residual's standard deviation that fits say and the scan's rows have at their variances."""
@@ -97,7 +98,10 @@ class NullFits:
         """Raise if a given fit has another residual standard deviation than the scan's rows at its variances."""
         if self.given is None or self.laid.call.fixed is not None:
             return
-        found = float(self.given.estimates.sigma[self.places[place]])
+        number = self.places[place]
+        if self.given.estimates.status[number] not in PROVEN:
+            return
+        found = float(self.given.estimates.sigma[number])
         if not np.isclose(sigma, found, rtol=SIGMA, atol=0.0) and found > 0.0:
             raise OptionError(
                 f"null: the fit of {self.laid.read.names[place]!r} has a residual standard deviation of {found:.6g}, "

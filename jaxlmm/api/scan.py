@@ -67,8 +67,8 @@ def scan(
         group of the known matrix; without one, the index of the data.
     kinship
         As in :func:`jaxlmm.fit`, or ``"auto"``: the centered relationship matrix of the genotypes' markers with a minor
-        allele frequency of at least 0.01 and at most 5 % missing calls in the analysed samples, for the group whose
-        levels are the samples' ids.
+        allele frequency of at least 0.01 and at most 5 % missing calls among all genotyped samples, for the group whose
+        levels are the samples' ids: what :func:`jaxlmm.genetics.grm` returns, whatever responses there are.
     loco
         Test the markers of each chromosome with the matrix of those on the others ("leave one chromosome out": Yang et
         al. 2014, doi:10.1038/ng.2876), so that a marker does not compete with itself and its neighbours. With

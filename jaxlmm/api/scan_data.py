@@ -100,8 +100,7 @@ def lay_out(
         call = _on_rows(call, table, matched.kept)
     own = None
     if auto:
-        analysed = np.unique(matched.ids[matched.kept][np.isfinite(read.values[matched.kept]).any(axis=1)])
-        own = OwnKinship.of(call, str(column), opened, analysed, loco)
+        own = OwnKinship.of(call, str(column), opened, loco)
         call = own.added(call)
     frame = build_frame(parse(right), call.data, call.options, known_residual=call.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]

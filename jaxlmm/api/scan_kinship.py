@@ -30,9 +30,13 @@ class OwnKinship:
     places: NumpyArray
 
     @classmethod
-    def of(cls, call: Call, group: str, opened: Genotypes, analysed: NumpyArray, loco: bool) -> OwnKinship:
-        """Sum products of markers, judged in the ``analysed`` samples, once."""
-        sums = marker_sums(opened, judged=analysed, by_chromosome=loco)
+    def of(cls, call: Call, group: str, opened: Genotypes, loco: bool) -> OwnKinship:
+        """Sum products of markers once.
+
+        They are judged in all samples of the genotypes, so that the matrix depends neither on the other responses of a
+        call nor on which rows have one.
+        """
+        sums = marker_sums(opened, by_chromosome=loco)
         levels = pd.Index(as_frame(as_table(call.data), [group])[group].dropna().unique())
         return cls(sums, group, levels, match_samples(levels, opened.sample_ids).rows)
 
@@ -43,7 +47,11 @@ class OwnKinship:
         return dataclasses.replace(call, options=dataclasses.replace(call.options, kinship=known))
 
     def __str__(self) -> str:
-        return f"{self.group}: centered GRM of {self.sums.count:,} markers"
+        filters, samples = self.sums.genotypes.preparation, len(self.sums.genotypes.sample_ids)
+        return (
+            f"{self.group}: centered GRM of {self.sums.count:,} markers (maf ≥ {filters.maf:g}, missing ≤ "
+            f"{filters.missing:g} in all {samples:,} genotyped samples)"
+        )
 
 
 class Stretch(NamedTuple):

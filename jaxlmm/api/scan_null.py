@@ -15,6 +15,7 @@ from jaxlmm.api.scan_data import ScanData
 from jaxlmm.api.scan_options import Wanted
 from jaxlmm.engine import Given, NullPoint
 from jaxlmm.errors import OptionError
+from jaxlmm.inference import PROVEN
 from jaxlmm.model import Natural
 from jaxlmm.results import FitMany
 
@@ -97,7 +98,10 @@ class NullFits:
         """Raise if a given fit has another residual standard deviation than the scan's rows at its variances."""
         if self.given is None or self.laid.call.fixed is not None:
             return
-        found = float(self.given.estimates.sigma[self.places[place]])
+        number = self.places[place]
+        if self.given.estimates.status[number] not in PROVEN:
+            return
+        found = float(self.given.estimates.sigma[number])
         if not np.isclose(sigma, found, rtol=SIGMA, atol=0.0) and found > 0.0:
             raise OptionError(
                 f"null: the fit of {self.laid.read.names[place]!r} has a residual standard deviation of {found:.6g}, "

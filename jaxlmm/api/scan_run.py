@@ -24,7 +24,7 @@ from jaxlmm.api.scan_task import TOGETHER, WORDS, Engine, Task, Unit, testable
 from jaxlmm.engine import UNSEEN, Keeper, Pairs, Tally, block_size
 from jaxlmm.errors import OptionError
 from jaxlmm.formula import notes_of_responses
-from jaxlmm.inference import STATUS
+from jaxlmm.inference import PROVEN
 from jaxlmm.results import FitMany, HeldTable, Names, Scan, ScanHeader, counted, tabulated
 from jaxlmm.results.scan_folder import scan_of
 from jaxlmm.results.scan_manifest import NULL, damaged, header_of, part_name, part_number, sealed
@@ -149,7 +149,7 @@ class Work:
         laid, wanted, device = self.laid, self.wanted, jax.devices()[0]
         names = laid.read.names
         n_markers = len(laid.genotypes.variants)
-        tested = tally.lowest < STATUS.index("failed")
+        tested = tally.lowest <= max(PROVEN)
         reasons = np.bincount(tally.lowest[~tested], minlength=UNSEEN + 1)
         markers = {"tested": int(tested.sum())} | dict(counted(reasons[:UNSEEN], WORDS))
         unseen = n_markers - sum(markers.values())

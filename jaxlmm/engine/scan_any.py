@@ -19,6 +19,7 @@ from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR
 from jaxlmm.engine.scan_run import NOT_TESTED
 from jaxlmm.engine.scan_tests import log_likelihood_ratio, solved, wald
+from jaxlmm.engine.scan_traits import has_optimum
 from jaxlmm.inference import STATUS, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model.design import Design
@@ -147,11 +148,16 @@ class AnyScanner:
             score = explained / (self.columns * (squares / self.n if variance is None else variance))
             at_null = log_likelihood_ratio(explained, squares, self.n) if variance is None else explained / variance
             lrt = lrt if self.refit else at_null
+        if self.likely is not None and not (has_optimum(self.likely.status) and np.isfinite(self.likely.deviance)):
+            lrt = score = none
+        undone = ~has_optimum(status)
+        if not self.refit and self.null is not None and not np.isfinite(self.null.deviance):
+            undone[:] = True  # no residual is left: at fixed ratios nothing has a size
         pairs = Pairs(
             np.full(s, self.number), markers, np.where(collinear, NOT_TESTED, status).astype(np.int8),
             np.full(s, self.degrees), frequency, none, none, estimate, std_error, statistic, joint, lrt, score,
         )  # fmt: skip
-        return pairs.blanked(collinear)
+        return pairs.without_tests(undone & ~collinear).blanked(collinear)
 
     def null_sigma(self) -> float:
         """Return the residual's standard deviation at the variance ratios of the null point."""

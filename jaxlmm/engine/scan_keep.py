@@ -51,6 +51,13 @@ class Pairs(NamedTuple):
         names = ("ratio", "share", "estimate", "std_error", "wald", "joint", "lrt", "score")
         return self._replace(**{name: np.where(which, np.nan, getattr(self, name)) for name in names})
 
+    def without_tests(self, which: NumpyArray) -> Self:
+        """Return the same without what some pairs (k,) that have no optimum do not have: all but the estimate."""
+        if not which.any():
+            return self
+        names = ("degrees", "ratio", "share", "std_error", "wald", "joint", "lrt", "score")
+        return self._replace(**{name: np.where(which, np.nan, getattr(self, name)) for name in names})
+
     def at(self, chosen: NumpyArray) -> Pairs:
         """Return some of the pairs."""
         return Pairs(*(values[..., chosen] for values in self))

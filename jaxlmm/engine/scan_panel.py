@@ -13,8 +13,9 @@ from scipy import sparse
 from jaxlmm._compile import program
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.engine.scan_basis import ScanBasis
-from jaxlmm.engine.scan_refit import Criterion, Optimum, best
+from jaxlmm.engine.scan_basis import USUAL, ScanBasis
+from jaxlmm.engine.scan_refit import Criterion, Optimum, best, reaching
+from jaxlmm.engine.scan_unreached import unreached
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Layout
 
@@ -24,6 +25,10 @@ COLLINEAR = 1e-10
 CONSTANT = 1e-10
 """The fixed effects hold a constant if no larger share of it is left off them."""
 
+
+ZERO = 1e-12
+"""Where M is zero, what is left of a column, or of a response, is rounding below this share: as for a fit, which has no
+residual then."""
 
 LARGEST_ROWS = 20_000
 """The most rows of which a matrix is decomposed: 3.2 GB, and half an hour on two cores."""
@@ -58,7 +63,7 @@ class Rows:
 
     ``basis`` is decomposed; ``root_weight`` and ``offset`` (n,) as in the design; ``mean_diagonal`` () is the mean of
     M's diagonal without weights, by which a ratio becomes a share of variance; ``linear`` says that M is zero;
-    ``panel`` is on the device.
+    ``related`` that a known matrix relates the levels; ``panel`` is on the device.
     """
 
     basis: ScanBasis
@@ -66,6 +71,7 @@ class Rows:
     offset: NumpyArray
     mean_diagonal: float
     linear: bool
+    related: bool
     panel: Panel
 
     @classmethod
@@ -96,10 +102,18 @@ class Rows:
         """
         n = int(design.n)
         fixed, weight = np.asarray(design.basis)[:n], np.asarray(design.root_weight)[:n]
-        basis = ScanBasis.of(fixed, covariance_of(design), bounds)
         columns = [weight] if moderator is None else [weight, weight * moderator]
         spread = [sparse.csr_array((column, (np.arange(n), persons)), shape=(n, count)) for column in columns]
+        outside, square, related = np.zeros((n, 0)), 1.0, False
+        if design.terms:
+            grouping, z = design.groupings[design.terms[0].grouping], np.asarray(design.terms[0].z)[:n, 0]
+            outside, square = unreached(fixed, np.asarray(grouping.codes)[:n], z), float(design.roots()[0].item()) ** 2
+            related = grouping.relation is not None
+        inside = np.stack([_exact((part.T @ outside).T, abs(part).max()) for part in spread])
+        far = outside.shape[1] > len(columns) or not inside.any()
+        basis = ScanBasis.of(fixed, covariance_of(design), bounds, outside, usual=USUAL / square, far=far)
         rotations = np.stack([(part.T @ basis.rotation.T).T for part in spread])
+        rotations[:, rotations.shape[1] - outside.shape[1] :] = inside
         lengths = np.stack([np.bincount(persons, column**2, count) for column in columns])
         rest = weight - fixed @ (fixed.T @ weight)
         centred = np.float64(rest @ rest <= CONSTANT * (weight @ weight))
@@ -108,11 +122,28 @@ class Rows:
             basis.mixing_at(np.zeros(1))[:, 0], centred,
         )  # fmt: skip
         diagonal = float(design.mean_squares()[0].item()) if design.terms else 0.0
-        return cls(basis, weight, np.asarray(design.offset)[:n], diagonal, not design.terms, jax.device_put(panel))
+        return cls(
+            basis, weight, np.asarray(design.offset)[:n], diagonal, not design.terms, related, jax.device_put(panel)
+        )
 
-    def rotated(self, y: NumpyArray) -> NumpyArray:
-        """Return responses (n, m) in the basis, (n − p, m)."""
-        return np.asarray(self.basis.rotation @ (self.root_weight[:, None] * (y - self.offset[:, None])))
+    def rotated(self, y: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+        """Return responses (n, m) in the basis, (n − p, m), and which vanish in all directions in which M is zero (m,).
+
+        These are exactly zero there.
+        """
+        weighted = self.root_weight[:, None] * (y - self.offset[:, None])
+        rotated, zero = self.basis.rotation @ weighted, self.basis.values == 0.0
+        size = np.sqrt(np.mean(weighted**2, axis=0))
+        vanishes = np.sum(rotated[zero] ** 2, axis=0) <= zero.sum() * (ZERO * size) ** 2
+        return np.where(zero[:, None] & vanishes[None], 0.0, rotated), vanishes
+
+
+def _exact(values: NumpyArray, size: float) -> NumpyArray:
+    """Return products (w, q) of orthonormal rows with columns without what is rounding: it would be multiplied by λ.
+
+    ``size`` () is the largest entry of the columns.
+    """
+    return np.where(np.abs(values) > ZERO * size, values, 0.0)
 
 
 def covariance_of(design: Design) -> NumpyArray:
@@ -171,7 +202,8 @@ def refitted(criterion: Criterion, numerators: Array, star: Array, kept: Array) 
     a = _times(numerators, star)
     a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in mixings)
     b_nodes, b_ends = (jnp.einsum("ijrs,rk->ijks", kept, part, precision="highest") for part in mixings)
-    return best(criterion, a_nodes, b_nodes, a_ends, b_ends)
+    b_zero, b_plain = (jnp.einsum("ijrs,r->ijs", kept, jnp.asarray(part)) for part in (criterion.zero, criterion.plain))
+    return best(criterion, a_nodes, b_nodes, a_ends, b_ends, reaching(criterion, b_zero, b_plain))
 
 
 @program()
@@ -184,12 +216,17 @@ def fixed_sums(mixing: Array, numerators: Array, star: Array, kept: Array) -> tu
 
 
 @program()
-def null_optima(criterion: Criterion, squares: Array, end_squares: Array) -> Optimum:
-    """Minimise a criterion without a marker for m responses with ``squares`` (m, k) and ``end_squares`` (m, 2)."""
+def null_optima(criterion: Criterion, squares: Array, end_squares: Array, vanishes: Array) -> Optimum:
+    """Minimise a criterion without a marker for m responses.
+
+    These have ``squares`` (m, k) and ``end_squares`` (m, 2), and are zero where M is or not, ``vanishes`` (m,).
+    """
     k = criterion.nodes.shape[0]
 
-    def one(squares: jax.Array, end_squares: jax.Array) -> Optimum:
+    def one(squares: jax.Array, end_squares: jax.Array, vanishes: jax.Array) -> Optimum:
         nothing = (jnp.zeros((*(0,) * axes, size, 1)) for axes, size in ((1, k), (2, k), (1, 2), (2, 2)))
-        return best(criterion.replace(squares=squares, end_squares=end_squares), *nothing)
+        own = criterion.replace(squares=squares, end_squares=end_squares, vanishes=vanishes)
+        return best(own, *nothing, jnp.zeros(1))
 
-    return jax.tree.map(lambda leaf: leaf[..., 0], jax.vmap(one)(jnp.asarray(squares), jnp.asarray(end_squares)))
+    found = jax.vmap(one)(jnp.asarray(squares), jnp.asarray(end_squares), jnp.asarray(vanishes))
+    return jax.tree.map(lambda leaf: leaf[..., 0], found)

@@ -9,6 +9,11 @@ criteria are, up to constants (Kang et al. 2008; Zhou and Stephens 2012, doi:10.
 d the eigenvalues of M. Sums are known at all nodes of the basis from two products; the best node is improved by
 Newton's method on polynomials through the fifteen nodes around it. Everything is scaled by ``1 + λ mean``, which
 cancels, so that nothing vanishes or grows at the ends.
+
+Where M is zero in some directions (differences between rows of one level; a matrix of low rank) and the response is
+too, as where a person stands twice with the same values, a criterion falls as −log λ without bound: there is no optimum
+at that end, only a limit, in which the residual is zero. By ML that is so for any response where M is zero in a
+direction that the fixed effects fit, as a centered kinship matrix is for a constant.
 """
 
 from __future__ import annotations
@@ -29,11 +34,17 @@ NEWTON_STEPS = 6
 SECOND = 0.1
 """Another local minimum whose parabola ends within this of the lowest is looked into."""
 
-LARGEST = 1e5
-"""Of λ mean, where the likelihood is unbounded."""
+AT_END = 1e-9
+"""An end is taken where the criterion is not lower inside by more than this and rounding, as in a fit."""
 
-AT_END = 1e-10
-"""An end is taken where the criterion is not lower inside by more than this."""
+ROUNDING = 1e-12
+"""Of a criterion, relative to its value and to the number of its squares."""
+
+FLAT = 1e-7
+"""A criterion that differs by less over all ratios, and rounding, does not determine the ratio."""
+
+REACHED = 1e-20
+"""The square of what a marker has where M is zero is rounding below this share of the whole."""
 
 SOLVED = 1e-7
 """A step of Newton's method that would lower the criterion by less than this is the last."""
@@ -42,14 +53,15 @@ SOLVED = 1e-7
 class Criterion(Struct):
     """One criterion of one response on the nodes of a basis.
 
-    Where a matrix M is zero in a direction that the fixed effects fit (as a centered kinship matrix is for a constant),
-    the likelihood itself, not REML, rises without bound as log λ; then ML looks at λ mean up to ``LARGEST`` alone, as
-    GEMMA does.
-
     ``squares`` (k,) are yᵀPy, ``logdets`` (k,) the sums of logarithms, both scaled, at the nodes; ``end_squares`` and
     ``end_logdets`` (2,) at the ends; ``nodes`` (k,) log λ and ``ends`` (2,) λ; ``mixing`` (r, k) and
     ``end_mixing`` (r, 2) are those of the basis; ``polynomial`` (2 SIDE + 1, 2 SIDE + 1)
     takes values at a window's nodes to coefficients. ``count`` () is n − p or n; ``reml`` () is 1 or 0.
+
+    ``zero`` (r,) are the combination of kept weights that is 1 where M is zero and ``plain`` (r,) that at λ = 0;
+    ``n_zero`` () is the number of directions in which it is, and ``vanishes`` () whether all of the response does there
+    (or, by ML, would as soon as it does off the fixed effects). A search begins at the first ``usual`` () nodes;
+    ``ends_count`` (2,) says which ends are points like others.
     """
 
     squares: Array
@@ -63,17 +75,18 @@ class Criterion(Struct):
     polynomial: Array
     count: Array
     reml: Array
+    zero: Array
+    plain: Array
+    n_zero: Array
+    vanishes: Array
+    usual: Array
+    ends_count: Array
 
     @classmethod
     def of(cls, basis: ScanBasis, *, reml: bool) -> Criterion:
         """Evaluate what all responses share; their squares are put in their place by ``replace``."""
         nodes, ends, mixing, end_mixing = basis.nodes, basis.ends, basis.mixing, basis.end_mixing
-        if not reml and basis.unbounded:
-            last = int(np.searchsorted(nodes, np.log(LARGEST / basis.mean), side="right"))
-            count = min(last + SIDE, nodes.size)
-            nodes, mixing = nodes[:count], mixing[:, :count]
-            ends = np.array([ends[0], np.exp(nodes[-1 - SIDE])])
-            end_mixing = basis.mixing_at(ends)
+        n_zero = 0 if basis.bounded else basis.n_zero(reml=reml)
         logdets = basis.logdets(np.concatenate([np.exp(nodes), ends]), reml=reml)
         places = np.arange(-SIDE, SIDE + 1) / SIDE
         return cls(
@@ -88,6 +101,12 @@ class Criterion(Struct):
             np.linalg.inv(np.vander(places, increasing=True)),
             np.float64(basis.degrees if reml else basis.n),
             np.float64(reml),
+            basis.zero,
+            basis.mixing_at(np.zeros(1))[:, 0],
+            np.float64(n_zero),
+            np.False_,
+            np.int64(basis.usual if n_zero else nodes.size - 2 * SIDE),
+            np.array([True, n_zero == 0]),
         )
 
 
@@ -103,7 +122,9 @@ class Optimum(NamedTuple):
     """The best point for each of s markers.
 
     ``log_ratio`` (s,) is log λ, infinite at an end that is; ``value`` (s,) the criterion; ``sums`` there;
-    ``at_end`` (s,) whether λ is at an end, ``converged`` (s,).
+    ``at_end`` (s,) whether λ is at an end, ``converged`` (s,); ``flat`` (s,) whether all ratios are as good, and
+    ``falls`` (s,) whether it is on the way to where the criterion falls without bound. ``reached`` (s,) is in how many
+    directions the marker is not zero where M is.
     """
 
     log_ratio: jax.Array
@@ -111,6 +132,9 @@ class Optimum(NamedTuple):
     sums: Sums
     at_end: jax.Array
     converged: jax.Array
+    flat: jax.Array
+    falls: jax.Array
+    reached: jax.Array
 
 
 def explained(sums: Sums) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -140,7 +164,9 @@ def value_of(criterion: Criterion, sums: Sums, logdets: jax.Array) -> jax.Array:
     return logdets + jnp.where(criterion.reml > 0, logdet, 0.0) + count * jnp.log(sums.squares - square)
 
 
-def best(criterion: Criterion, a: jax.Array, b: jax.Array, a_ends: jax.Array, b_ends: jax.Array) -> Optimum:
+def best(
+    criterion: Criterion, a: jax.Array, b: jax.Array, a_ends: jax.Array, b_ends: jax.Array, reached: jax.Array
+) -> Optimum:
     """Minimise a criterion for s markers.
 
     Parameters
@@ -149,6 +175,8 @@ def best(criterion: Criterion, a: jax.Array, b: jax.Array, a_ends: jax.Array, b_
         Of the response.
     a, b
         ``(c, k, s)`` and ``(c, c, k, s)`` at the nodes; ``a_ends`` (c, 2, s) and ``b_ends`` (c, c, 2, s) at the ends.
+    reached
+        ``(s,)`` in how many directions markers are not zero where M is, of :func:`reaching`.
     """
     inside = slice(SIDE - 1, 1 - SIDE)  # the nodes of the range, and one more on either side
     every = Sums(a[:, inside], b[:, :, inside], _wide(criterion.squares[inside], a))
@@ -157,29 +185,54 @@ def best(criterion: Criterion, a: jax.Array, b: jax.Array, a_ends: jax.Array, b_
     bend = before - 2.0 * here + after
     lowest = (here <= before) & (here <= after)
     vertex = here - jnp.where(bend > 0, (after - before) ** 2 / (8.0 * jnp.where(bend > 0, bend, 1.0)), 0.0)
-    score = jnp.where(lowest, vertex, jnp.inf)
-    none = ~jnp.any(lowest, axis=0)
-    first = _first_lowest(jnp.where(none[None], here, score))
     number = jnp.arange(here.shape[0])[:, None]
+    usual = number < criterion.usual
+    top = jnp.max(jnp.where(number == criterion.usual - 1, here, -jnp.inf), axis=0)
+    at_top = jnp.any(lowest & (number == criterion.usual - 1), axis=0)
+    onwards = (top <= jnp.min(jnp.where(usual, here, jnp.inf), axis=0)) & ~at_top & (criterion.usual < here.shape[0])
+    allowed = usual != onwards[None]
+    score = jnp.where(lowest & allowed, vertex, jnp.inf)
+    none = ~jnp.any(lowest & allowed, axis=0)
+    first = _first_lowest(jnp.where(none[None], jnp.where(allowed, here, jnp.inf), score))
     others = jnp.where(jnp.abs(number - first[None]) <= 1, jnp.inf, score)
     second = _first_lowest(others)
     close = jnp.min(others, axis=0) < jnp.min(score, axis=0) + SECOND
 
-    found = _newton(criterion, a, b, first)
+    found = _newton(criterion, a, b, first, reached)
 
     def both() -> Optimum:
-        other = _newton(criterion, a, b, jnp.where(close, second, first))
-        return _lower(found, other, 0.0)
+        other = _newton(criterion, a, b, jnp.where(close, second, first), reached)
+        return _lower(found, other, jnp.zeros(first.shape))
 
     found = jax.lax.cond(jnp.any(close), both, lambda: found)
+    rounding = ROUNDING * (jnp.abs(found.value) + criterion.count)
     for place in (0, 1):
         sums = Sums(a_ends[:, place], b_ends[:, :, place], jnp.broadcast_to(criterion.end_squares[place], first.shape))
         value = value_of(criterion, sums, jnp.broadcast_to(criterion.end_logdets[place], first.shape))
-        value = jnp.where(jnp.isfinite(value), value, jnp.inf)
+        value = jnp.where(jnp.isfinite(value) & criterion.ends_count[place] & ~found.falls, value, jnp.inf)
         truth = jnp.ones(first.shape, bool)
         log_ratio = jnp.broadcast_to(jnp.log(criterion.ends[place]), first.shape)
-        found = _lower(found, Optimum(log_ratio, value, sums, truth, truth), AT_END)
-    return found
+        found = _lower(found, Optimum(log_ratio, value, sums, truth, truth, ~truth, ~truth, reached), AT_END + rounding)
+    flat = jnp.max(here, axis=0) - jnp.min(here, axis=0) <= FLAT + rounding
+    return found._replace(flat=flat)
+
+
+def reaching(criterion: Criterion, b_zero: jax.Array, b_plain: jax.Array) -> jax.Array:
+    """Return in how many directions (s,) markers with products ``b_zero`` (c, c, s) where M is zero are not zero there.
+
+    ``b_plain`` (c, c, s) are their products everywhere.
+    """
+    c = b_zero.shape[0]
+    rows = [[b_zero[i, j] for j in range(c)] for i in range(c)]
+    count = jnp.zeros(b_zero.shape[-1:])
+    for i in range(c):
+        there = rows[i][i] > REACHED * b_plain[i, i]
+        count = count + there
+        for j in range(i + 1, c):
+            share = jnp.where(there, rows[i][j] / jnp.where(there, rows[i][i], 1.0), 0.0)
+            for k in range(j, c):
+                rows[j][k] = rows[j][k] - share * rows[i][k]
+    return jnp.minimum(count, criterion.n_zero)
 
 
 def _first_lowest(values: jax.Array) -> jax.Array:
@@ -197,13 +250,13 @@ def _wide(values: jax.Array, like: jax.Array) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(values)[:, None], (values.shape[0], like.shape[-1]))
 
 
-def _lower(one: Optimum, other: Optimum, by: float) -> Optimum:
-    """Return for each marker the other point if its criterion is not more than ``by`` above, else the one."""
-    chosen = other.value <= one.value + by if by else other.value < one.value
+def _lower(one: Optimum, other: Optimum, by: jax.Array) -> Optimum:
+    """Return for each marker the other point if its criterion is less than ``by`` (s,) above, else the one."""
+    chosen = other.value < one.value + by
     return jax.tree.map(lambda x, y: jnp.where(jnp.broadcast_to(chosen, x.shape), y, x), one, other)
 
 
-def _newton(criterion: Criterion, a: jax.Array, b: jax.Array, place: jax.Array) -> Optimum:
+def _newton(criterion: Criterion, a: jax.Array, b: jax.Array, place: jax.Array, reached: jax.Array) -> Optimum:
     """Improve nodes ``place`` (s,) of the range on polynomials through the nodes around them."""
     c, k, s = a.shape[0], criterion.nodes.shape[0], place.shape[0]
     window = place[None, :] + jnp.arange(2 * SIDE + 1)[:, None]
@@ -250,7 +303,12 @@ def _newton(criterion: Criterion, a: jax.Array, b: jax.Array, place: jax.Array) 
     x = jax.lax.fori_loop(0, NEWTON_STEPS, step, jnp.zeros(s, a.dtype))
     values, slope, bend = at(x)
     still = (bend > 0) & (slope**2 < SOLVED * bend)
-    outward = ((x <= -place / SIDE) & (slope >= 0)) | ((x >= (count - 1 - place) / SIDE) & (slope <= 0))
+    upward = (x >= (count - 1 - place) / SIDE) & (slope <= 0)
+    outward = ((x <= -place / SIDE) & (slope >= 0)) | upward
+    left = jnp.where(criterion.reml > 0, criterion.n_zero - reached, criterion.n_zero)
+    falls = upward & criterion.vanishes & (left > 0)
     spacing = criterion.nodes[1] - criterion.nodes[0]
     log_ratio = jnp.asarray(criterion.nodes)[place + SIDE] + x * SIDE * spacing
-    return Optimum(log_ratio, value_of_terms(values), sums_of(values)[0], outward, still | outward)
+    converged = (still | outward) & ~falls
+    flat = jnp.zeros(s, bool)
+    return Optimum(log_ratio, value_of_terms(values), sums_of(values)[0], outward, converged, flat, falls, reached)

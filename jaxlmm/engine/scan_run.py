@@ -16,8 +16,9 @@ from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR, fixed_sums, products, refitted
+from jaxlmm.engine.scan_refit import REACHED
 from jaxlmm.engine.scan_tests import LEAST, log_likelihood_ratio, solved, wald
-from jaxlmm.engine.scan_traits import BOUNDARY, INTERIOR, NOT_CONVERGED, Traits
+from jaxlmm.engine.scan_traits import Traits, has_optimum, judged
 from jaxlmm.inference import STATUS
 
 NOT_TESTED = len(STATUS)
@@ -53,8 +54,10 @@ class Scanner:
         self.columns = int(self.panel.rotations.shape[0])
         self.degrees = float(basis.degrees - self.columns)
         self.count = self.degrees if reml else float(basis.n)
+        limit = self.degrees - basis.n_zero(reml=True)
+        self.in_limit = limit, limit if reml else float(basis.n - basis.n_zero(reml=False))
         self.n = float(basis.n)
-        self.by_ml = not reml
+        self.by_ml, self.zero = not reml, basis.zero
         self._nulls = {"wald": traits.wald, "likelihood": traits.likelihood}
         self._numerators: dict[object, jax.Array] = {}
 
@@ -107,24 +110,37 @@ class Scanner:
             s = block.markers.size
             lrt = score = np.full(s, np.nan)
             found = jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], optima[self.by_ml])
-            tested = wald(found.sums.a, found.sums.b, found.sums.squares, self.count)
+            degrees, count = self._counts(found.falls)
+            tested = wald(found.sums.a, found.sums.b, found.sums.squares, count)
             if "lrt" in self.tests:
-                lrt = np.maximum(self.traits.likelihood.value[t] - np.asarray(optima[True].value)[:s], 0.0)
+                by_ml = jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], optima[True])
+                lrt = np.maximum(self.traits.likelihood.value[t] - by_ml.value, 0.0)
+                finite = has_optimum(judged(by_ml, self.traits.rows.related)) & ~by_ml.falls
+                lrt = np.where(self.traits.likelihood.finite[t] & finite, lrt, np.nan)
             if sums is not None:
                 a, b = (np.asarray(part)[..., 0, :s] for part in sums)
                 score = self._score(solved(a, b)[2], self.traits.likelihood.squares[t])
-            status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
-            ratio = np.exp(found.log_ratio)
+                score = np.where(self.traits.likelihood.finite[t], score, np.nan)
+            status = judged(found, self.traits.rows.related)
+            ratio = np.where(found.falls, np.inf, np.exp(found.log_ratio))
             pairs = Pairs(
-                np.full(s, self.numbers[t]), block.markers, status.astype(np.int8), np.full(s, self.degrees),
-                block.frequency, ratio, self._share(ratio), tested.estimate, tested.std_error, tested.statistic,
-                tested.joint, lrt, score,
+                np.full(s, self.numbers[t]), block.markers, status, degrees, block.frequency, ratio,
+                self._share(ratio), tested.estimate, tested.std_error, tested.statistic, tested.joint, lrt, score,
             )  # fmt: skip
+            pairs = pairs.without_tests(~has_optimum(status) | (found.falls & (found.reached > 0)))
             pairs = _without(pairs, block.collinear)
             keeper.tally.add(block.markers, pairs.status)
             keeper.add(pairs)
 
         return finish
+
+    def _counts(self, limit: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+        """Return the degrees of freedom of tests, and the number that the variance's sum is divided by.
+
+        In the ``limit`` (s,) in which no residual is left, rows count that do not repeat others.
+        """
+        degrees, count = self.in_limit
+        return np.where(limit, degrees, self.degrees), np.where(limit, count, self.count)
 
     def _share(self, ratio: NumpyArray) -> NumpyArray:
         """Return the share of variance that a ratio is, averaged over the rows."""
@@ -152,9 +168,12 @@ class Scanner:
         reaching: jax.Array | None = None
         if not keeper.everything:
             which = "wald" if keeper.test == "wald" else "likelihood"
-            squares, limits = self._nulls[which].squares[chosen], keeper.limits(self.columns, np.full(m, self.degrees))
-            rule, numbers = Rule(keeper.test, keeper.best), (np.float64(self.count), np.float64(self.n))
-            reaching = _reaching(rule, *sums[which], squares, limits, block.left, np.int64(s), *numbers)
+            usable = self.traits.wald.proven[chosen] & (which == "wald" or self.traits.likelihood.finite[chosen])
+            squares = np.where(usable, self._nulls[which].squares[chosen], np.nan)  # nothing of the others is reached
+            degrees, count = self._counts(self._nulls[which].limit[chosen])
+            rule, limits = Rule(keeper.test, keeper.best), keeper.limits(self.columns, degrees)
+            numbers = np.int64(s), count, np.float64(self.n)
+            reaching = _reaching(rule, *sums[which], squares, limits, block.left, *numbers)
 
         def finish() -> None:
             if reaching is None:
@@ -166,18 +185,25 @@ class Scanner:
                 return
             taken = {which: [_taken(part, pair) for part in parts] for which, parts in sums.items()}
             t, j = chosen[pair[0]], pair[1]
-            a, b = taken["wald"]
-            tested = wald(a, b, self.traits.wald.squares[t], self.count)
+            (a, b), null = taken["wald"], self.traits.wald
+            degrees, count = self._counts(null.limit[t])
+            tested = wald(a, b, null.squares[t], count)
             lrt = score = np.full(t.size, np.nan)
             if "likelihood" in taken:
                 explained, squares = solved(*taken["likelihood"])[2], self.traits.likelihood.squares[t]
-                lrt, score = log_likelihood_ratio(explained, squares, self.n), self._score(explained, squares)
-            ratio = self.traits.wald.ratio[t]
+                lrt, score = (
+                    np.where(self.traits.likelihood.finite[t], test, np.nan)
+                    for test in (log_likelihood_ratio(explained, squares, self.n), self._score(explained, squares))
+                )
+            ratio = null.ratio[t]
             pairs = Pairs(
-                self.numbers[t], block.markers[j], self.traits.wald.status[t], np.full(t.size, self.degrees),
-                block.frequency[j], ratio, self._share(ratio), tested.estimate, tested.std_error, tested.statistic,
-                tested.joint, lrt, score,
+                self.numbers[t], block.markers[j], null.status[t], degrees, block.frequency[j], ratio,
+                self._share(ratio), tested.estimate, tested.std_error, tested.statistic, tested.joint, lrt, score,
             )  # fmt: skip
+            undone = ~null.proven[t]
+            if null.limit[t].any():
+                undone |= null.limit[t] & block.reaches(self.zero)[j]
+            pairs = pairs.without_tests(undone)
             keeper.add(_without(pairs, block.collinear[j]))
 
         return finish
@@ -191,6 +217,13 @@ class _Block(NamedTuple):
     star: jax.Array
     kept: jax.Array
     left: jax.Array
+
+    def reaches(self, zero: NumpyArray) -> NumpyArray:
+        """Return which markers (s,) are not zero where M is, by the combination ``zero`` (r,) of kept weights."""
+        c = self.kept.shape[0]
+        own = np.array([zero @ np.asarray(self.kept[i, i]) for i in range(c)])[:, : self.markers.size]
+        whole = np.array([np.sum(np.asarray(self.star[i]) ** 2, axis=0) for i in range(c)])[:, : self.markers.size]
+        return np.asarray((own > REACHED * whole).any(axis=0))
 
     @property
     def collinear(self) -> NumpyArray:
@@ -239,7 +272,7 @@ def _reaching(
     rule: Rule, a: Array, b: Array, squares: Array, limits: Array, left: Array, s: Array, count: Array, n: Array
 ) -> jax.Array:
     """Return which pairs (m, ·) reach the least statistic of their response, or are its best; ``s`` markers count."""
-    a, b, squares = jnp.asarray(a), jnp.asarray(b), jnp.asarray(squares)[:, None]
+    a, b, squares, count = jnp.asarray(a), jnp.asarray(b), jnp.asarray(squares)[:, None], jnp.asarray(count)[:, None]
     c = a.shape[0]
     if c == 1:
         explained = a[0] ** 2 / b[0, 0]

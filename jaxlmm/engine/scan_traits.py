@@ -10,16 +10,19 @@ import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.scan_panel import Rows, null_optima
-from jaxlmm.engine.scan_refit import Criterion
+from jaxlmm.engine.scan_refit import Criterion, Optimum
 from jaxlmm.inference import STATUS
 
-INTERIOR, BOUNDARY, NOT_CONVERGED = (STATUS.index(word) for word in ("interior", "boundary", "not_converged"))
+INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
+    STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
+)
 
 
 class Null(NamedTuple):
     """Null optima of m responses by one criterion: ``ratio`` λ, ``value`` of the criterion, ``status`` (m,).
 
-    ``squares`` (m,) are yᵀPy there, times ``1 + λ mean``, and ``mixing`` (r, m) the combinations of kept weights.
+    ``squares`` (m,) are yᵀPy there, times ``1 + λ mean``, and ``mixing`` (r, m) the combinations of kept weights;
+    ``limit`` (m,) says that it is the limit in which no residual is left, and the criterion falls without bound.
     """
 
     ratio: NumpyArray
@@ -27,6 +30,33 @@ class Null(NamedTuple):
     status: NumpyArray
     squares: NumpyArray
     mixing: NumpyArray
+    limit: NumpyArray
+
+    @property
+    def proven(self) -> NumpyArray:
+        """Which responses (m,) have an optimum, in the interior or at a boundary, or a limit."""
+        return has_optimum(self.status)
+
+    @property
+    def finite(self) -> NumpyArray:
+        """Which responses (m,) have an optimum at which the likelihood is finite."""
+        return self.proven & ~self.limit
+
+
+def has_optimum(status: NumpyArray) -> NumpyArray:
+    """Return which status codes are those of an optimum, which alone has tests."""
+    return (status == INTERIOR) | (status == BOUNDARY)
+
+
+def judged(found: Optimum, related: bool) -> NumpyArray:
+    """Return the status codes (s,) of what was found, arrays of the host.
+
+    On the way to no residual there is a limit where levels are independent, with what is known between them. Where a
+    matrix relates them, copies of a person would settle the heritability of all: that is no optimum.
+    """
+    status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
+    status = np.where(found.flat, NOT_IDENTIFIED, status)
+    return np.where(found.falls, NOT_CONVERGED if related else BOUNDARY, status).astype(np.int8)
 
 
 class Given(NamedTuple):
@@ -40,12 +70,14 @@ class Given(NamedTuple):
 class Traits:
     """m responses in the basis of ``rows``.
 
-    ``rotated`` (n − p, m); ``of_kept`` (r, m) are their squares with the kept weights; ``estimated`` and ``likely`` are
+    ``rotated`` (n − p, m), and which of them vanish where M is zero, ``vanishes`` (m,);
+    ``of_kept`` (r, m) are their squares with the kept weights; ``estimated`` and ``likely`` are
     the criteria of the estimates and ML; ``wald`` and ``likelihood`` the null optima by them.
     """
 
     rows: Rows
     rotated: NumpyArray
+    vanishes: NumpyArray
     of_kept: NumpyArray
     estimated: Criterion
     likely: Criterion
@@ -58,26 +90,27 @@ class Traits:
 
         Of the criterion of the estimates, optima that are ``given`` are taken as they are.
         """
-        basis, rotated = rows.basis, rows.rotated(y)
+        basis, (rotated, vanishes) = rows.basis, rows.rotated(y)
         of_kept = basis.kept.T @ rotated**2
         estimated = likely = jax.device_put(Criterion.of(basis, reml=reml))
 
         def null(criterion: Criterion) -> Null:
-            found = jax.tree.map(np.asarray, null_optima(criterion, *_squares(criterion, of_kept)))
-            status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
-            own = np.exp(found.log_ratio)
+            found = jax.tree.map(np.asarray, null_optima(criterion, *_squares(criterion, of_kept), vanishes))
+            own, status, limit = np.exp(found.log_ratio), judged(found, rows.related), found.falls
             if given is not None and criterion is estimated:
                 own, status = given
+                limit = vanishes & np.isinf(own) & (np.asarray(criterion.n_zero) > 0)
             if rows.linear:
-                own, status = np.zeros(y.shape[1]), np.full(y.shape[1], INTERIOR)
+                own, status, limit = np.zeros(y.shape[1]), np.full(y.shape[1], INTERIOR), np.zeros(y.shape[1], bool)
+            own = np.where(limit, np.inf, own)
             mixing = basis.mixing_at(own)
-            return Null(own, found.value, status.astype(np.int8), np.sum(mixing * of_kept, axis=0), mixing)
+            return Null(own, found.value, status.astype(np.int8), np.sum(mixing * of_kept, axis=0), mixing, limit)
 
         wald = likelihood = null(estimated)
         if ml and reml:
             likely = jax.device_put(Criterion.of(basis, reml=False))
             likelihood = null(likely)
-        return cls(rows, rotated, of_kept, estimated, likely, wald, likelihood)
+        return cls(rows, rotated, vanishes, of_kept, estimated, likely, wald, likelihood)
 
     def sigma(self, *, reml: bool) -> NumpyArray:
         """Return the residual's standard deviation (m,) at the null optima of the criterion of the estimates."""
@@ -95,6 +128,7 @@ class Traits:
         return dataclasses.replace(
             self,
             rotated=self.rotated[:, chosen],
+            vanishes=self.vanishes[chosen],
             of_kept=self.of_kept[:, chosen],
             wald=part(self.wald),
             likelihood=part(self.likelihood),
@@ -104,7 +138,7 @@ class Traits:
         """Return a criterion with the squares of response ``t``."""
         shared = self.likely if ml else self.estimated
         squares, ends = _squares(shared, self.of_kept[:, t])
-        return shared.replace(squares=squares, end_squares=ends)
+        return shared.replace(squares=squares, end_squares=ends, vanishes=np.bool_(self.vanishes[t]))
 
     def refit_numerators(self, t: int) -> NumpyArray:
         """Return what a rotated marker is multiplied with at all kept weights for response ``t``, (r, n − p)."""

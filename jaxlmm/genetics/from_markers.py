@@ -14,6 +14,7 @@ from scipy.linalg.blas import dsyrk
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import GenotypeError, choose
 from jaxlmm.genetics.genotypes import Genotypes, as_genotypes
+from jaxlmm.genetics.ids import text_ids
 from jaxlmm.genetics.relationship import Relationship
 
 SCALES = ("centered", "standardized")
@@ -85,8 +86,7 @@ def marker_sums(
     genotypes, scale, maf, missing
         As in :func:`grm`.
     judged
-        Ids of the samples in which the filters are judged, those of an analysis; None: all. The products are of
-        all samples either way.
+        Ids of the samples in which the filters are judged; None: all. The products are of all samples either way.
     by_chromosome
         Keep what each chromosome adds, for :meth:`MarkerSums.without`, if it takes no more than 2 GB.
     """
@@ -97,7 +97,7 @@ def marker_sums(
         asked, coding="additive", standardize=False, maf=max(asked.maf, maf), missing=min(asked.missing, missing)
     )
     opened = dataclasses.replace(opened, preparation=filters)
-    ids = None if judged is None else tuple(judged)
+    ids = None if judged is None else _distinct(judged, opened)
     chromosomes = opened.variants["chromosome"]
     names = list(dict.fromkeys(chromosomes))
     size = 8 * len(opened.sample_ids) ** 2
@@ -137,6 +137,24 @@ def _sum(
     return total, count
 
 
+def _distinct(judged: Iterable[object], opened: Genotypes) -> tuple[object, ...]:
+    """Return each id once, as text.
+
+    Raises
+    ------
+    GenotypeError
+        If there is none, or one is none of the samples.
+    """
+    ids = text_ids([judged] if isinstance(judged, str) else judged)
+    absent = ids[~np.isin(ids, opened.sample_ids)]
+    if absent.size or not ids.size:
+        got = f"{absent.size:,} others, the first is {absent[0]!r}" if absent.size else "none"
+        raise GenotypeError(
+            f"judged_in: expected ids of samples of {opened.source.name}, such as {opened.sample_ids[0]!r}, got {got}."
+        )
+    return tuple(dict.fromkeys(ids))
+
+
 def grm(
     genotypes: Any,
     *,
@@ -144,6 +162,7 @@ def grm(
     maf: float = MAF,
     missing: float = MISSING,
     exclude_chromosome: object = None,
+    judged_in: Iterable[object] | None = None,
 ) -> Relationship:
     r"""Compute the genomic relationship matrix of all samples, as GEMMA does.
 
@@ -162,6 +181,10 @@ def grm(
         Markers with a rarer minor allele, or a larger share of missing calls, are left out.
     exclude_chromosome
         One, or several, whose markers are left out.
+    judged_in
+        Ids of the samples in which the filters are judged; None: all. GEMMA judges markers in the rows that an analysis
+        uses, and so has another matrix for each trait; products are of all samples either way. Ids may repeat, as those
+        of the rows of a table do.
 
     Returns
     -------
@@ -171,7 +194,7 @@ def grm(
     Raises
     ------
     GenotypeError
-        If no marker is left, or a chromosome is not there.
+        If no marker is left, a chromosome is not there, or an id of ``judged_in`` is none of the samples.
     OptionError
         If ``scale`` or a filter has a value that is not possible.
 
@@ -191,4 +214,4 @@ def grm(
     opened = as_genotypes(genotypes)
     if exclude_chromosome is not None:
         opened = opened.select(~opened.on_chromosome(exclude_chromosome))
-    return marker_sums(opened, scale=scale, maf=maf, missing=missing).relationship()
+    return marker_sums(opened, scale=scale, maf=maf, missing=missing, judged=judged_in).relationship()

@@ -14,7 +14,7 @@ from scipy import special
 
 from jaxlmm._files import write_whole
 from jaxlmm.errors import DataError, OptionError, choose
-from jaxlmm.inference import STATUS
+from jaxlmm.inference import PROVEN, STATUS
 from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.many import FitMany
 from jaxlmm.results.scan_files import STYLES, check_style, written
@@ -62,8 +62,8 @@ class ScanHeader:
 
     @property
     def n_pairs(self) -> int:
-        """The number of pairs that were tested."""
-        return sum(count for word, count in self.pairs.items() if word in STATUS and word != "failed")
+        """The number of pairs that were tested: that have an optimum."""
+        return sum(count for word, count in self.pairs.items() if word in STATUS and STATUS.index(word) in PROVEN)
 
     @property
     def lines(self) -> list[str]:
@@ -184,17 +184,21 @@ class Scan:
             analysed samples, each counted once, ``estimate`` the effect of one more of it. Further tests have
             ``statistic_lrt neg_log10_p_lrt p_value_lrt`` and so on; an interaction ``estimate_interaction
             std_error_interaction``, with its test and the joint one. ``statistic`` is an F of 1 and ``df`` degrees of
-            freedom; ``neg_log10_p`` is finite where ``p_value`` underflows to zero. ``h2`` is the share of the random
+            freedom; ``neg_log10_p`` is finite where ``p_value`` underflows to zero. A pair without an optimum, whose
+            status is neither ``interior`` nor ``boundary``, has an estimate alone. ``h2`` is the share of the random
             term (:meth:`jaxlmm.Fit.ratio`), ``variance_ratio`` its variance over that of the residual. A marker
             without a test has its reason as ``status``.
         """
         return self.table.read()
 
     def top(self, n: int = 10) -> pd.DataFrame:
-        """Return the ``n`` rows of :meth:`tidy` with the smallest p-values, those of :attr:`height`."""
+        """Return the ``n`` rows of :meth:`tidy` with the smallest p-values, those of :attr:`height`.
+
+        Rows without a p-value are not among them.
+        """
         if not isinstance(n, numbers.Integral) or n < 0:
             raise OptionError(f"top: expected a whole number of rows, got {n!r}.")
-        best = [part.nlargest(int(n), self.height) for part in self.table.parts()]
+        best = [part.dropna(subset=[self.height]).nlargest(int(n), self.height) for part in self.table.parts()]
         return pd.concat(best).nlargest(int(n), self.height).reset_index(drop=True)
 
     @property

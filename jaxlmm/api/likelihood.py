@@ -145,8 +145,8 @@ def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
     Estimate
         A pytree: ``theta`` (k,) in the order of ``fit.theta``, ``beta`` (p,), ``sigma`` (), ``deviance`` (), and
         ``status`` (), a place in ``jaxlmm.STATUS`` (judged by gradient and Hessian alone, without the walks along a
-        ridge of ``fit``). Derivatives in ``y``, forward and reverse, are those of the implicit function theorem with
-        the exact Hessian; a parameter that is held at a boundary has derivative zero.
+        ridge of ``fit``). Derivatives in ``y`` of any order, forward and reverse, are those of the implicit function
+        theorem with the exact Hessian; a parameter that is held at a boundary has derivatives of zero.
 
     Raises
     ------

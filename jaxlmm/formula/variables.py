@@ -118,7 +118,7 @@ def check_exact(name: str, column: Any) -> None:
 
 def _is_whole(value: Any) -> bool:
     """Whether an object is a whole number that double precision might round."""
-    whole = isinstance(value, Integral) or (isinstance(value, Decimal) and value.is_finite() and value % 1 == 0)
+    whole = isinstance(value, Integral) or (isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value())
     return whole and abs(value) > EXACT
 
 

@@ -164,6 +164,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         tuple(label for _, label in built), residual_labels,
     )  # fmt: skip
     notes, notes_of_y = notes_of_rows(parsed, rows.data, options.offset, rows.offset, y)
+    notes = (*notes, *(note for one in across.values() for note in one.notes))
     return ModelFrame(
         labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design, notes, notes_of_y
     )

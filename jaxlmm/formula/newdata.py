@@ -10,10 +10,11 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import as_frame, as_table, column_or_array, variables_of
-from jaxlmm.formula.ids import as_text
+from jaxlmm.formula.ids import compared
 from jaxlmm.formula.labels import GroupLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import level_labels
 from jaxlmm.formula.variables import plain_dtypes, said
+from jaxlmm.genetics.ids import label_texts
 
 UNSEEN, MISSING = -1, -2
 """In place of a level: one that the fit does not know, and none."""
@@ -75,15 +76,15 @@ def places_on(group: GroupLabels, data: Any) -> Places:
     known, codes = np.zeros(len(group.labels), np.int64), np.zeros(len(given), np.int64)
     for theirs, ours in zip(group.parts, parts, strict=True):
         theirs, ours = _comparable(theirs), _comparable(ours)
-        values = theirs.unique()
+        values, ours = compared(theirs.unique(), ours)
         found = values.get_indexer(ours)
-        known = known * len(values) + values.get_indexer(theirs)
+        known = known * len(values) + theirs.unique().get_indexer(theirs)
         codes = np.where((codes < 0) | (found < 0), UNSEEN, codes * len(values) + found)
     codes = pd.Index(known).get_indexer(pd.Index(codes))
     new = codes == UNSEEN
     labels = level_labels([part[new] for part in parts])
     if group.relatives is not None:
-        related = as_text(group.relatives).get_indexer(as_text(labels))
+        related = pd.Index(label_texts(group.relatives)).get_indexer(pd.Index(label_texts(labels)))
         codes[new] = np.where(related < 0, UNSEEN, related + len(group.labels))
         labels = labels[related < 0]
     places = np.full(len(used), MISSING)

@@ -14,6 +14,9 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 
+EXACT = 2**53
+"""From here on, whole numbers become the same as floating point numbers."""
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -84,10 +87,6 @@ def as_numbers(name: str, value: Any) -> NumpyArray:
     return numbers
 
 
-EXACT = 2**53
-"""Whole numbers up to this are all exact in double precision."""
-
-
 def as_floats(name: str, column: Any) -> NumpyArray:
     """Return numbers in double precision.
 
@@ -118,7 +117,9 @@ def check_exact(name: str, column: Any) -> None:
 
 def _is_whole(value: Any) -> bool:
     """Whether an object is a whole number that double precision might round."""
-    whole = isinstance(value, Integral) or (isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value())
+    whole = isinstance(value, Integral) or (
+        isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    )
     return whole and abs(value) > EXACT
 
 
@@ -164,10 +165,10 @@ def _plain(name: str, column: pd.Series) -> pd.Series:
         raise DataError(f"{name}: expected real numbers, got complex ones; take their real part or modulus first.")
     if isinstance(dtype, np.dtype | pd.CategoricalDtype | pd.DatetimeTZDtype):
         return column
-    whole = np.uint64 if str(dtype).lower().startswith("uint") else np.int64
     for kind, fits in (
         (bool, pd.api.types.is_bool_dtype),
-        (whole, pd.api.types.is_integer_dtype),
+        (np.uint64, pd.api.types.is_unsigned_integer_dtype),
+        (np.int64, pd.api.types.is_integer_dtype),
         (float, pd.api.types.is_numeric_dtype),
     ):
         if fits(dtype):
@@ -181,8 +182,23 @@ def _without_objects(name: str, column: pd.Series) -> pd.Series:
     if not pd.api.types.is_object_dtype(column.dtype):
         return column
     if all(isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_) for value in column):
-        return column if any(_is_whole(value) for value in column) else column.astype(float)  # ids stay exact
+        return _without_loss(column)
     if any(isinstance(value, Complex | Decimal) for value in column):
         kinds = sorted({type(value).__name__ for value in column})
         raise DataError(f"{name}: expected numbers or text, got {' and '.join(kinds)} mixed; convert it first.")
     return column
+
+
+def _without_loss(column: pd.Series) -> pd.Series:
+    """Return a column of Python's numbers as int64 or uint64 if they are large whole ones, as ids may be, else float.
+
+    Those that are larger still remain what they are: levels of a grouping factor, but nothing to compute with.
+    """
+    numbers = column.astype(float)
+    if not (abs(numbers) >= EXACT).any() or any(not np.isfinite(float(v)) or v != int(v) for v in column):
+        return numbers
+    whole = [int(value) for value in column]
+    for kind in (np.int64, np.uint64):
+        if np.iinfo(kind).min <= min(whole) and max(whole) <= np.iinfo(kind).max:
+            return pd.Series(np.array(whole, kind), column.index)
+    return pd.Series(whole, column.index, dtype=object)

@@ -51,4 +51,10 @@ def as_frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
     chosen = table.select(*names)
     if chosen.implementation.is_polars():
         chosen = chosen.with_columns(narwhals.selectors.by_dtype(narwhals.Categorical).cast(narwhals.String))
-    return chosen.to_pandas()
+    frame = chosen.to_pandas()
+    for name in names:  # whole numbers with gaps would become floats, and large ones others
+        column = chosen[name]
+        if column.dtype.is_integer() and column.null_count():
+            values = column.fill_null(0).to_numpy()
+            frame[name] = pd.arrays.IntegerArray(values, column.is_null().to_numpy().copy())
+    return frame

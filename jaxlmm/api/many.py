@@ -19,13 +19,13 @@ from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
-from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
+from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, notes_of_responses, parse, read_responses
 from jaxlmm.formula.checks import as_frame, as_table
 from jaxlmm.formula.resolve import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted, right_side
 from jaxlmm.model.layout import Layout
 from jaxlmm.results import Fit, FitMany, ManyOrigin
-from jaxlmm.results.many_estimates import Collector
+from jaxlmm.results.many_estimates import CIRCULAR, Collector
 from jaxlmm.solvers import select
 
 MOSTLY = 0.75
@@ -68,10 +68,11 @@ def fit_many(
     responses
         Names of columns of the data, or a pattern (``"gene*"``) of those that the formula does not use; a frame with a
         response per column, or a series; an array (rows, responses) in the order of the rows, whose columns are called
-        y1, y2, ...
+        y1, y2, ..., or a sparse matrix of scipy (``adata.X``; ``adata.to_df()`` has names).
     id
         The column of the data that holds the labels of the rows of a frame ``responses``. Without it, a frame is
         matched by its index if both it and the data have labels, or the same ones in another order, else by position.
+        Labels may repeat where both have the same ones in the same order.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, kinship, covariance, residual, start, fixed, solver, optimizer
@@ -143,6 +144,9 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     y = read.values if frame.used.all() else read.values[frame.used]
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
     n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
+    notes, circular = notes_of_responses(read.names, y), read.is_circular
+    if circular.any():
+        y, complete = np.where(circular, np.nan, y), complete & ~circular
     start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))
     collector = Collector(frame, n, Layout.of(frame.design, fixed), fixed)
     options = {
@@ -151,8 +155,9 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     }  # fmt: skip
     with progress_bar(y.shape[1], progress, "responses") as done:
         _solve(collector, frame, y, complete, choice.name, {**options, "done": done})
+    collector.fail(np.flatnonzero(circular), CIRCULAR)
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
-    estimates = collector.finish(read, choice, call.method, device, seconds)
+    estimates = collector.finish(read, notes, choice, call.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, SingleCalls(call)))
 
 

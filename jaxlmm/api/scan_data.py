@@ -23,7 +23,7 @@ from jaxlmm.formula.resolve import column_of, known_names, resolved, resolved_op
 from jaxlmm.formula.tokens import right_side
 from jaxlmm.genetics import ArraySource, Genotypes
 from jaxlmm.genetics.genotypes import as_genotypes
-from jaxlmm.genetics.ids import Matched, match_samples, text_ids
+from jaxlmm.genetics.ids import Matched, label_texts, match_samples
 from jaxlmm.model import Natural
 
 IN_SPAN = 1e-8
@@ -122,7 +122,7 @@ def _known_group(
         fitting = [
             name
             for name in groups
-            if np.isin(text_ids(as_frame(table, [name])[name].dropna()), opened.sample_ids).any()
+            if np.isin(label_texts(as_frame(table, [name])[name].dropna()), opened.sample_ids).any()
         ]
         if len(fitting) != 1:
             raise OptionError(

@@ -22,6 +22,7 @@ from jaxlmm.api.scan_options import Wanted
 from jaxlmm.api.scan_task import TOGETHER, WORDS, Engine, Task, Unit, testable
 from jaxlmm.engine import UNSEEN, Keeper, Pairs, Tally, block_size
 from jaxlmm.errors import OptionError
+from jaxlmm.formula import notes_of_responses
 from jaxlmm.inference import STATUS
 from jaxlmm.results import FitMany, HeldTable, Names, Scan, ScanHeader, counted, tabulated
 
@@ -152,7 +153,8 @@ class Work:
             markers=markers | ({"without a response": unseen} if unseen else {}),
             pairs=pairs | ({"of responses that are not": beyond} if beyond else {}),
             untested={names[place]: reason for place, reason in sorted(self.untested.items())},
-            kept=wanted.kept, complete=wanted.keeper().everything, notes=notes, seconds=seconds,
+            kept=wanted.kept, complete=wanted.keeper().everything,
+            notes=(*notes_of_responses(names, laid.y), *laid.frame.notes, *notes), seconds=seconds,
             device=f"{device} ({device.device_kind})",
         )  # fmt: skip
 

@@ -7,11 +7,13 @@ import datetime
 import functools
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+
+from jaxlmm.cli.missing import without_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -21,27 +23,31 @@ USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
 Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
 
 
-def readers() -> dict[str, Callable[..., Any]]:
-    """Return what reads a table, by the ending of its file."""
+def readers(codes: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
+    """Return what reads a table, by the ending of its file; ``codes`` stand for missing values in it."""
     import pandas as pd
 
     # As R does: "None" and "N/A" are levels of factors.
-    read_text = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "NA", "NaN", "nan"])
+    read_text = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "NA", "NaN", "nan", *codes])
     return {
         ".csv": read_text,
         ".tsv": functools.partial(read_text, sep="\t"),
-        ".parquet": pd.read_parquet,
+        ".parquet": lambda path, **options: without_codes(pd.read_parquet(path, **options), codes),
     }
 
 
-def read(path: Path, what: str = "DATA") -> Any:
-    """Return the table of a file."""
-    known = readers()
+def read(path: Path, what: str = "DATA", codes: Sequence[str] = (), text: Iterable[str] = ()) -> Any:
+    """Return the table of a file, in which ``codes`` stand for missing values.
+
+    The columns ``text`` of a text file are not turned into numbers.
+    """
+    known = readers(codes)
     if path.suffix not in known:
         stop(f"{what}: expected a file ending in {', '.join(known)}, got {path}.", USAGE_ERROR)
     if not path.exists():
         stop(f"{what}: {path} does not exist.", DATA_ERROR)
-    return known[path.suffix](path)
+    options = {} if path.suffix == ".parquet" else {"dtype": dict.fromkeys(text, str)}
+    return known[path.suffix](path, **options)
 
 
 class Stop(typer.Exit):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, read, readers, stop
+from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, readers, stop
+from jaxlmm.cli.ids import read_data, read_ids
 from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.missing import MissingCode, codes_of
 
 SHOWN = 10
 """Rows of a table that are printed."""
@@ -74,6 +77,7 @@ def fit(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     force: Force = False,
 ) -> None:
@@ -81,8 +85,8 @@ def fit(
     check_out(out, (".json",), force)
     import jaxlmm as lmm
 
-    frame = read(data)
     with exit_codes():
+        frame = read_data(data, formula, kinship or [], residual=residual, codes=codes_of(missing_code))
         result = lmm.fit(
             formula,
             frame,
@@ -114,6 +118,7 @@ def fit_many(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     progress: Progress = None,
     out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
     force: Force = False,
@@ -122,12 +127,13 @@ def fit_many(
     check_out(out, (".parquet", ".csv", ".tsv"), force)
     import jaxlmm as lmm
 
-    frame = read(data)
     with exit_codes():
+        codes = codes_of(missing_code)
+        frame = read_data(data, formula, kinship or [], id, residual, codes)
         many = lmm.fit_many(
             formula,
             frame,
-            responses=responses_of(responses or [], frame),
+            responses=responses_of(responses or [], frame, codes, id),
             id=id,
             progress=progress,
             method=method.value,
@@ -157,12 +163,12 @@ def _echo_table(title: str, table: Any) -> None:
         typer.echo(f"... and {rest} more rows")
 
 
-def responses_of(arguments: list[str], data: Any) -> Any:
-    """Return None, names and patterns of columns of the data, or the frame of a file."""
+def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = (), id: str | None = None) -> Any:
+    """Return None, names and patterns of columns of the data, or the frame of a file, which has a column of ids."""
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
-    return read(Path(files[0])) if files else arguments or None
+    return read_ids(Path(files[0]), [id] if id else [], "--responses", codes) if files else arguments or None
 
 
 def values_of(option: str, arguments: list[str]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, logged, read, stop
+from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, logged, stop
 from jaxlmm.cli.fitting import (
     Criterion,
     Data,
@@ -29,7 +29,9 @@ from jaxlmm.cli.fitting import (
     responses_of,
     values_of,
 )
+from jaxlmm.cli.ids import read_data
 from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.missing import MissingCode, codes_of
 from jaxlmm.cli.samples import chosen, id_column, with_covariates
 
 SHOWN = 10
@@ -106,6 +108,7 @@ def scan(
     ] = None,
     keep: Annotated[Path | None, typer.Option(help="A file with a sample (or family and sample) in each line.")] = None,
     remove: Annotated[Path | None, typer.Option(help="A file of samples to leave out.")] = None,
+    missing_code: MissingCode = None,
     progress: Progress = None,
     plot: Annotated[Path | None, typer.Option(help="Save a Manhattan plot to this .png, .pdf or .svg file.")] = None,
     log: Annotated[Path | None, typer.Option(help="Write what is printed to this file too.")] = None,
@@ -127,14 +130,15 @@ def scan(
 
     there = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
     with logged(log, resume) as say, exit_codes(there):
-        frame = read(data)
+        codes = codes_of(missing_code)
+        frame = read_data(data, formula, kinship or [], id, residual, codes)
         auto = kinship == ["auto"]
         if covariates or keep or remove:
             option = "--covariates" if covariates else "--keep" if keep else "--remove"
             column = id_column(id, formula, kinship or [], frame, option)
             frame, said = chosen(frame, column, keep, remove)
             if covariates:
-                frame, formula, names = with_covariates(frame, formula, covariates, column)
+                frame, formula, names = with_covariates(frame, formula, covariates, column, codes)
                 said.append(f"--covariates {covariates}: {', '.join(names)}")
             say("\n".join(said))
         fits = None if null is None else _null(null)
@@ -146,7 +150,7 @@ def scan(
                 formula,
                 frame,
                 genotypes=markers,
-                responses=responses_of(responses or [], frame),
+                responses=responses_of(responses or [], frame, codes, id),
                 id=id,
                 kinship="auto" if auto else matrices(kinship or []),
                 loco=loco,

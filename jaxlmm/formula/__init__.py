@@ -3,6 +3,7 @@
 from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.frame import ModelFrame, build_frame
 from jaxlmm.formula.labels import GroupLabels, ModelLabels, TermLabels
+from jaxlmm.formula.notes import notes_of_responses
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import Bar, ParsedFormula, parse
 from jaxlmm.formula.response import with_response
@@ -20,6 +21,7 @@ __all__ = [
     "Responses",
     "TermLabels",
     "build_frame",
+    "notes_of_responses",
     "parse",
     "read_responses",
     "updated",

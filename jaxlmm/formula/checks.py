@@ -12,6 +12,7 @@ from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, nearest
 from jaxlmm.formula.characters import column_called
+from jaxlmm.formula.variables import as_numbers
 
 RESERVED = {"Residual": "residual variance", "fixed": "share of the fixed effects"}
 """Names that tables have for parts of the variance that belong to no group."""
@@ -59,15 +60,9 @@ def column_or_array(option: str, value: Any, data: pd.DataFrame, columns: Iterab
         value = data[found]
     if isinstance(value, pd.Series) and not value.index.equals(data.index):
         raise DataError(f"{option}: expected the index of the data, got another one; reindex it, or pass an array.")
-    values = np.asarray(value)
-    if np.iscomplexobj(values):
-        raise DataError(f"{option}: expected real numbers, got complex ones.")
-    if values.shape != (len(data),):
-        raise DataError(f"{option}: expected one number for each of {len(data)} rows, got shape {values.shape}.")
-    try:
-        return pd.Series(values.astype(float), index=data.index)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{option}: expected numbers, got {values.dtype}.") from error
+    if np.shape(value) != (len(data),):
+        raise DataError(f"{option}: expected one number for each of {len(data)} rows, got shape {np.shape(value)}.")
+    return pd.Series(as_numbers(option, value), index=data.index)
 
 
 def check_weights(weights: pd.Series | None, n: int) -> NumpyArray:

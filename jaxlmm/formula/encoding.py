@@ -90,7 +90,7 @@ class Encoding:
         Raises
         ------
         FormulaError
-            If a level or a state is neither number nor text.
+            If JSON cannot say a level or a state (:mod:`jaxlmm.formula.plain`).
         """
         variables = {name: [v.kind, list(v.levels), v.ordered] for name, v in self.variables.items()}
         parts = {"variables": variables, "transforms": self.transforms, "codings": self.codings}

@@ -25,6 +25,7 @@ from jaxlmm.formula.checks import (
     column_or_array,
     finite_or_raise,
 )
+from jaxlmm.formula.circular import check_response_apart
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables
 from jaxlmm.formula.coordinates import Located
 from jaxlmm.formula.encoding import Encoding
@@ -32,13 +33,14 @@ from jaxlmm.formula.ids import named_like
 from jaxlmm.formula.kinship import Known, known_matrices, repeated
 from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
+from jaxlmm.formula.notes import notes_of_rows
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.resolve import resolved, resolved_options
 from jaxlmm.formula.structures import STRUCTURES, structures_of
 from jaxlmm.formula.terms import TermBuilder
 from jaxlmm.formula.tokens import join
-from jaxlmm.formula.variables import plain_dtypes
+from jaxlmm.formula.variables import as_numbers, plain_dtypes
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.design import Design, Grouping, Term
 
@@ -53,7 +55,8 @@ class ModelFrame:
     ``labels`` hold no row; ``y`` (n,) or None; ``x`` (n, p) the fixed-effect columns that are kept; ``index`` labels
     the n rows, those of the data that are ``used`` (rows,); ``levels`` are those of each group, the residual's too, in
     the order of the design's groupings; ``known`` are the known matrices of those groups that have one, or the
-    structures with coordinates, whose levels are one level of the design's grouping.
+    structures with coordinates, whose levels are one level of the design's grouping. ``notes`` are sentences about the
+    rows that a print shows, ``notes_of_y`` those about the response.
     """
 
     labels: ModelLabels
@@ -66,6 +69,8 @@ class ModelFrame:
     levels: dict[str, Levels]
     known: Mapping[str, Known | Located]
     design: Design
+    notes: tuple[str, ...] = ()
+    notes_of_y: tuple[str, ...] = ()
 
     def by_level(self, number: int, effects: NumpyArray) -> NumpyArray:
         """Return what a program found for the effects of a term (..., L, q), levels × columns of its labels."""
@@ -162,7 +167,11 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         parsed.text, join(parsed.response), fixed.names, kept, fixed.encoding, offset, groups,
         tuple(label for _, label in built), residual_labels,
     )  # fmt: skip
-    return ModelFrame(labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design)
+    notes, notes_of_y = notes_of_rows(parsed, rows.data, options.offset, rows.offset, y)
+    notes = (*notes, *(note for one in across.values() for note in one.notes))
+    return ModelFrame(
+        labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design, notes, notes_of_y
+    )
 
 
 @in_double_precision
@@ -203,6 +212,7 @@ class _Rows(NamedTuple):
 def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights: Any, offset: Any) -> _Rows:
     table = as_table(data)
     names = model_variables(parsed, bars, table.columns)
+    check_response_apart(parsed, bars, table.columns)
     options = [value for value in (weights, offset) if isinstance(value, str) and value in table.columns]
     check_unique([*names, *options], table.columns)
     frame = as_frame(table, list(dict.fromkeys([*names, *options])))
@@ -232,12 +242,7 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weight
 def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
     name = join(parsed.response)
     if len(parsed.response) == 1 and parsed.response[0].name in data.columns:
-        column = data[parsed.response[0].name]
-        if not pd.api.types.is_numeric_dtype(column):
-            raise DataError(
-                f"response {name}: expected numbers, got {column.dtype} such as {column.iloc[0]!r}; convert it first."
-            )
-        return column.to_numpy(float)
+        return as_numbers(f"response {name}", data[parsed.response[0].name])
     columns = model_columns(as_arithmetic(parsed.response), data, again=False)
     if columns.matrix.shape[1] != 1:
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def factor(
         made = pd.Categorical(np.asarray(column, object), state["levels"], state["ordered"])
         return pd.Series(made, index=column.index)
     if levels is not None:
-        chosen = [_level(list(made.categories), level) for level in levels]
+        chosen = [level_among(list(made.categories), level) for level in levels]
         left_out = [level for level in occurring if level not in chosen]
         if left_out:
             raise DataError(f"levels= does not list {said(left_out)}, which is in the data.")
@@ -65,7 +66,7 @@ def relevel(values: Any, ref: object) -> pd.Series:
     if not isinstance(getattr(values, "dtype", None), pd.CategoricalDtype) or values.cat.ordered:
         raise DataError("expected an unordered factor; factor(f, ordered=FALSE) makes it.")
     levels = list(values.cat.categories)
-    first = _level(levels, ref)
+    first = level_among(levels, ref)
     return values.cat.reorder_categories([first, *(level for level in levels if level != first)])
 
 
@@ -85,7 +86,7 @@ def dummy(values: Any, level: object = None, _state: dict[str, Any] | None = Non
     column = factor(values, _state=state)
     levels = list(state["levels"])
     wanted = level if isinstance(level, (list, tuple)) else [level]
-    chosen = levels[1:] if level is None else [_level(levels, one) for one in wanted]
+    chosen = levels[1:] if level is None else [level_among(levels, one) for one in wanted]
     if not chosen:
         raise DataError(f"expected a level whose rows are marked, got none; there are {said(levels)}.")
     indicators = {str(one): np.asarray(column == one, float) for one in chosen}
@@ -109,10 +110,13 @@ def log(values: Any, base: float | None = None) -> Any:
     return np.log(values) if base is None else np.log(values) / np.log(base)
 
 
-def _level(levels: Sequence[object], wanted: object) -> object:
+def level_among(levels: Sequence[object], wanted: object) -> object:
     """Find a level by its text: in R all levels are text, and those of logical values are TRUE and FALSE."""
+    number = isinstance(wanted, Real) and not isinstance(wanted, bool)
     for level in levels:
         if str(level) == str(wanted) or (isinstance(level, bool) and str(level).upper() == wanted):
+            return level
+        if number and not isinstance(level, bool) and level == wanted:  # 2.0 is the level 2
             return level
     raise DataError(f"expected one of the levels {said(levels)}, got {wanted!r}.")
 

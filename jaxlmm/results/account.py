@@ -197,7 +197,7 @@ def _correlation(fit: Fit) -> Table:
 
 
 def _notes(fit: Fit) -> list[str]:
-    certificate, labels, notes = fit.certificate, fit.estimates.labels, []
+    certificate, labels, notes = fit.certificate, fit.estimates.labels, list(fit.estimates.notes)
     dropped = [name for name, kept in zip(labels.column_names, labels.kept, strict=True) if not kept]
     if dropped:
         notes.append(f"Dropped, because the other columns determine them: {', '.join(dropped)}")

@@ -42,7 +42,7 @@ class Estimates:
     ``beta`` (p,) are the coefficients of the kept columns, whose covariance over the rows is ``column_cov`` (p, p);
     ``report`` (r,) the natural parameters, of which ``fixed`` (r,) are held at given values, ``components``
     (terms + 1,) the mean variances that the terms and the residual add to a row; ``theta`` (k,) is canonical.
-    ``deviance``, ``sigma`` and all others are in response units.
+    ``deviance``, ``sigma`` and all others are in response units. ``notes`` are sentences about the data.
     """
 
     labels: ModelLabels
@@ -67,6 +67,7 @@ class Estimates:
     verdict: Verdict
     modes: tuple[Modes, ...]
     ranges: Ranges
+    notes: tuple[str, ...]
 
     @classmethod
     def of(
@@ -110,6 +111,7 @@ class Estimates:
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
             modes=_modes(frame, solution, rows, float(examination.sigma[0])),
             ranges=_ranges(frame, rows, float(examination.sigma[0])),
+            notes=(*frame.notes_of_y, *frame.notes),
         )
 
     def timed(self, seconds: float) -> Estimates:

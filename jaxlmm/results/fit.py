@@ -17,6 +17,7 @@ from jaxlmm.model import Design
 from jaxlmm.results import again, broom, effects, fixed, matrices, predicted, printed, record, rows, shares
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
+from jaxlmm.results.tables import noted
 
 
 class Origin(NamedTuple):
@@ -50,7 +51,8 @@ class Fit:
     origin: Origin | None
 
     def __repr__(self) -> str:
-        return f"<jaxlmm Fit: {self.formula} by {self.method}, {self.status}, deviance {self.deviance:.4f}>"
+        said = noted(self.estimates.notes)
+        return f"<jaxlmm Fit: {self.formula} by {self.method}, {self.status}, deviance {self.deviance:.4f}{said}>"
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()

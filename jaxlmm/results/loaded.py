@@ -108,6 +108,7 @@ def _estimates(record: Mapping[str, Any]) -> Estimates:
         verdict=_verdict(record["certificate"], s, parameters),
         modes=_modes(record, labels),
         ranges=Ranges(*(numbers_from_plain(ranges[name], (-1,)) for name in Ranges._fields)),
+        notes=tuple(record["notes"]),
     )
 
 

@@ -14,7 +14,7 @@ from jaxlmm.formula import ModelFrame
 from jaxlmm.results import many_record, many_rows, many_tables
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.many_estimates import FAILED, ManyEstimates
-from jaxlmm.results.tables import status_counts
+from jaxlmm.results.tables import noted, status_counts
 
 
 class ManyCall(Protocol):
@@ -62,8 +62,8 @@ class FitMany:
 
     def __repr__(self) -> str:
         found = self.estimates
-        counts = status_counts(found.words)
-        return f"<jaxlmm FitMany: {found.labels.formula} by {found.method}, {len(self)} responses ({counts})>"
+        said = f"{len(self)} responses ({status_counts(found.words)}){noted(found.notes)}"
+        return f"<jaxlmm FitMany: {found.labels.formula} by {found.method}, {said}>"
 
     def __str__(self) -> str:
         found = self.estimates
@@ -77,6 +77,7 @@ class FitMany:
             f"Responses: {len(self)}, matched {found.matched}{beyond}",
             f"Solver: {found.solver} ({found.solver_reason})",
             f"Status: {status_counts(found.words)}",
+            *found.notes,
             f"Time: {found.seconds:.2f} s on {found.device}",
         ]
         return "\n".join(lines)

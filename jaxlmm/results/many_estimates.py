@@ -16,6 +16,9 @@ from jaxlmm.solvers import Choice
 
 FAILED = STATUS.index("failed")
 
+CIRCULAR = "also_a_predictor"
+"""The reason of a response that stands on the right side of its formula too."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ManyEstimates:
@@ -25,6 +28,7 @@ class ManyEstimates:
     (m, p, p), ``report`` (m, r), of which some are held at the values ``given`` (r,), NaN where one is free,
     ``components`` (m, terms + 1). ``n_rows`` are those of the design and ``n`` (m,) those of each response, ``status``
     (m,) places in ``STATUS``. ``theta`` (m, k), of what is free, is written in ``frames`` (m, q, q), one per term.
+    ``notes`` are sentences about the data.
     """
 
     labels: ModelLabels
@@ -54,6 +58,7 @@ class ManyEstimates:
     at_boundary: NumpyArray
     uncertainty: Uncertainty
     given: NumpyArray
+    notes: tuple[str, ...]
 
     @property
     def fixed(self) -> NumpyArray:
@@ -111,8 +116,10 @@ class Collector:
         stopped = found.verdicts.status == STATUS.index("not_converged")
         self.fail(places[stopped], "stopped before an optimum")
 
-    def finish(self, read: Responses, choice: Choice, method: str, device: str, seconds: float) -> ManyEstimates:
-        """Return the whole."""
+    def finish(
+        self, read: Responses, notes: tuple[str, ...], choice: Choice, method: str, device: str, seconds: float
+    ) -> ManyEstimates:
+        """Return the whole; ``notes`` are those on the responses."""
         frame = self.frame
         return ManyEstimates(
             labels=frame.labels,
@@ -130,5 +137,6 @@ class Collector:
             frames=self.frames,
             given=np.full(len(frame.labels.parameters), np.nan) if self.fixed is None else self.fixed.flat,
             uncertainty=self.uncertainty,
+            notes=(*notes, *frame.notes),
             **self.arrays,
         )

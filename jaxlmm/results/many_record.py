@@ -40,7 +40,7 @@ def save(many: FitMany, path: str | PathLike[str]) -> None:
     Raises
     ------
     FormulaError
-        If a level of a factor is neither number nor text.
+        If a level of a factor is of a type that JSON cannot say.
 
     Examples
     --------
@@ -69,6 +69,7 @@ def text_of(many: FitMany) -> str:
         "n": found.n.tolist(),
         "status": found.words.tolist(),
         "reason": found.reason.tolist(),
+        "notes": list(found.notes),
         "is_singular": found.is_singular.tolist(),
         "at_boundary": found.at_boundary.tolist(),
         "model": found.labels.to_plain(),
@@ -101,6 +102,7 @@ def estimates_of(record: Mapping[str, Any]) -> ManyEstimates:
         frames=tuple(np.array(frame, float) for frame in record["frames"]),
         uncertainty=Uncertainty(**uncertainty),
         seconds=float(record["seconds"]),
+        notes=tuple(record["notes"]),
         **{name: record[name] for name in WORDS},
         **numbers,
     )

@@ -34,7 +34,7 @@ def save(fit: Fit, path: str | PathLike[str]) -> None:
     Raises
     ------
     FormulaError
-        If a level of a factor is neither number nor text.
+        If a level of a factor is of a type that JSON cannot say.
     """
     Path(path).write_text(json.dumps(record(fit), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -63,6 +63,7 @@ def record(fit: Fit) -> dict[str, Any]:
         "coef": _columns(fit.coef().reset_index()),
         "vcov": _columns(fit.vcov()),
         "variance": _columns(fit.variance().reset_index()),
+        "notes": list(found.notes),
         "certificate": _certificate(found),
         "ranef": _tables(fit.ranef()),
         "ranef_sd": _tables(fit.ranef_sd()),

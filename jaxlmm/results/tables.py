@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -84,6 +86,15 @@ def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray
     low, high = intervals(scales, estimate.astype(float), std_error.astype(float))
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     return pd.DataFrame(table, index=pd.Index(names))
+
+
+def noted(notes: Sequence[str]) -> str:
+    """Say in a line of another kind that there are notes, which a print shows.
+
+    >>> noted(["y is 0 or 1."])
+    '; 1 note, print it'
+    """
+    return f"; {len(notes)} note{'s' if notes[1:] else ''}, print it" if notes else ""
 
 
 def status_counts(words: NumpyArray) -> str:

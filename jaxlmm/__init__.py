@@ -6,8 +6,10 @@
 'interior'
 """
 
+from typing import NoReturn
+
 from jaxlmm import covariance, datasets, genetics, plot
-from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, scan
+from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, no_attribute, scan
 from jaxlmm.errors import (
     DataError,
     FormulaError,
@@ -52,3 +54,7 @@ __all__ = [
     "plot",
     "scan",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise no_attribute(name)

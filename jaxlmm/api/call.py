@@ -14,6 +14,7 @@ from jaxlmm._tables import as_table
 from jaxlmm.api.names import check_names
 from jaxlmm.api.solving import solve
 from jaxlmm.api.values import as_mapping, check_apart
+from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import FormulaError, OptionError, choose
 from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
 from jaxlmm.formula.resolve import resolved
@@ -70,7 +71,7 @@ class Call:
     @property
     def known_residual(self) -> bool:
         """Whether the residual's standard deviation is fixed."""
-        return "Residual: sd" in (self.fixed or {})
+        return RESIDUAL_SD.name in (self.fixed or {})
 
     @in_double_precision
     @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning

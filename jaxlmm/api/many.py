@@ -150,7 +150,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))
     collector = Collector(frame, n, Layout.of(frame.design, fixed), fixed)
     options = {
-        "method": call.method, "names": frame.labels.parameters, "first_order": call.first_order, "start": start,
+        "method": call.method, "parameters": frame.labels.natural, "first_order": call.first_order, "start": start,
         "fixed": fixed,
     }  # fmt: skip
     with progress_bar(y.shape[1], progress, "responses") as done:

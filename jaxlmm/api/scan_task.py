@@ -236,7 +236,7 @@ class Task:
             return None
         scanner = AnyScanner(
             rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
-            names=laid.frame.labels.parameters, persons=rows.persons, moderator=rows.moderator, number=place,
+            parameters=laid.frame.labels.natural, persons=rows.persons, moderator=rows.moderator, number=place,
             null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
             given=laid.fixed, first_order=laid.call.first_order, start=nulls.start(place) if refit else None,
         )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine.optimum import Optima, judged, solve
 from jaxlmm.engine.problems import LARGE_BLOCK, Problems, blocks, in_blocks
 from jaxlmm.engine.programmes import examine_all, prepare_fixed, prepare_responses, rows_all
@@ -53,7 +54,7 @@ def solve_many(
     *,
     solver: str,
     method: str,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     first_order: AbstractMinimiser | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
@@ -94,7 +95,7 @@ def solve_many(
             found = None
             if varying.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
-                found = known(problems, solve(problems, first_order, start), names, fixed)
+                found = known(problems, solve(problems, first_order, start), parameters, fixed)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
                 raise
@@ -128,11 +129,11 @@ def rows_of(
     return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
 
 
-def known(problems: Problems, optima: Optima, names: Sequence[str], fixed: Natural | None = None) -> Found:
-    """Examine and judge optima of all problems; ``names`` and ``fixed`` as in :func:`judged`."""
+def known(problems: Problems, optima: Optima, parameters: Sequence[Parameter], fixed: Natural | None = None) -> Found:
+    """Examine and judge optima of all problems; ``parameters`` and ``fixed`` as in :func:`judged`."""
     everyone = np.arange(problems.size)
     examination = in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames))
-    verdicts = judged(problems, optima, examination, names, fixed)
+    verdicts = judged(problems, optima, examination, parameters, fixed)
     return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts))
 
 

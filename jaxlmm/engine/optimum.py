@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine.problems import Problems, in_blocks
 from jaxlmm.engine.programmes import Reached, run, values
 from jaxlmm.engine.settling import ZERO_COSTS
@@ -221,10 +222,10 @@ def judged(
     problems: Problems,
     optima: Optima,
     examination: Examination,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     fixed: Natural | None = None,
 ) -> Verdicts:
-    """Judge the optima of all problems; ``names`` are those of the natural parameters, of which some are ``fixed``."""
+    """Judge the optima of all problems; of the natural ``parameters`` some are ``fixed``."""
     solver = Solver(problems)
 
     def descend(numbers: NumpyArray, theta: NumpyArray, steps: int) -> tuple[NumpyArray, NumpyArray]:
@@ -234,8 +235,8 @@ def judged(
     return certify(
         examination,
         held=optima.held,
-        names=names,
-        fixed=np.zeros(len(names), bool) if fixed is None else np.isfinite(fixed.flat),
+        parameters=parameters,
+        fixed=np.zeros(len(parameters), bool) if fixed is None else np.isfinite(fixed.flat),
         converged=optima.converged,
         descend=descend,
     )

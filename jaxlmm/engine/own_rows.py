@@ -13,6 +13,7 @@ import numpy as np
 from jaxlmm._compile import program
 from jaxlmm._shapes import pad
 from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine.many import AT_ONCE, Found, known, mesh_of_devices, vary
 from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.patterns import patterns_of
@@ -45,7 +46,7 @@ def solve_own_rows(
     *,
     solver: str,
     method: str,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     first_order: AbstractMinimiser | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
@@ -68,7 +69,7 @@ def solve_own_rows(
         places = np.arange(first, min(first + held, y.shape[1]))
         problems, good = prepared(likelihood, units, y[:, places], size)
         if problems is not None:
-            yield places[good], known(problems, solve(problems, first_order, start), names, fixed)
+            yield places[good], known(problems, solve(problems, first_order, start), parameters, fixed)
         if not good.all():
             yield places[~good], None
         done(int(good.sum()))

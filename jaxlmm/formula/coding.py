@@ -29,10 +29,14 @@ from jaxlmm.formula.variables import check_levels, said
 
 
 class Evaluated(NamedTuple):
-    """A model matrix (n, p), its columns' names, and what formulaic learned: of transforms and of factors."""
+    """A model matrix (n, p), its columns' names, its terms, and what formulaic learned: of transforms and of factors.
+
+    ``terms`` are the factors of each, none for the intercept, with the number of its columns; they stand in order.
+    """
 
     matrix: NumpyArray
     names: tuple[str, ...]
+    terms: tuple[tuple[tuple[str, ...], int], ...]
     transforms: dict[str, Any]
     codings: dict[str, dict[str, Any]]
 
@@ -71,7 +75,12 @@ def evaluate(
         for name, (kind, state) in learned.encoder_state.items()
         if kind is Factor.Kind.CATEGORICAL
     }
-    return Evaluated(np.asarray(matrix, float), tuple(learned.column_names), dict(learned.transform_state), kept)
+    terms = [
+        (tuple(part.factor.expr for scoped in one.scoped_terms[:1] for part in scoped.factors), len(one.columns))
+        for one in learned.structure
+    ]
+    names, state = tuple(learned.column_names), dict(learned.transform_state)
+    return Evaluated(np.asarray(matrix, float), names, tuple(terms), state, kept)
 
 
 class Materializer(PandasMaterializer):

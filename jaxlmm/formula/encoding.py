@@ -35,6 +35,9 @@ class Encoding:
         The formula as formulaic reads it, with stand-ins for variables and texts.
     names
         The columns' names (p,).
+    terms
+        The terms of the formula in the order of their columns, each by the factors that it multiplies, none for the
+        intercept, with the number of its columns.
     variables
         What each column of the data holds.
     texts
@@ -45,6 +48,7 @@ class Encoding:
 
     text: str
     names: tuple[str, ...]
+    terms: tuple[tuple[tuple[str, ...], int], ...]
     variables: Mapping[str, Variable]
     texts: tuple[str, ...]
     transforms: Mapping[str, Any]
@@ -59,7 +63,7 @@ class Encoding:
         """
         stand_ins = StandIns.of(tokens)
         variables = {name: Variable.of(name, data[name]) for name in stand_ins.columns}
-        encoding, matrix = cls(stand_ins.put(tokens), (), variables, stand_ins.texts, {}, {})._evaluate(data)
+        encoding, matrix = cls(stand_ins.put(tokens), (), (), variables, stand_ins.texts, {}, {})._evaluate(data)
         if again and any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(encoding.text)):
             encoding._check_row_by_row(data, matrix)
         return encoding, matrix
@@ -98,6 +102,7 @@ class Encoding:
             "text": self.text,
             "names": list(self.names),
             "texts": list(self.texts),
+            "terms": [[list(factors), count] for factors, count in self.terms],
             **{key: {name: plain.to_plain(state, name) for name, state in part.items()} for key, part in parts.items()},
         }
 
@@ -109,7 +114,8 @@ class Encoding:
             for key in ("variables", "transforms", "codings")
         )
         read = {name: Variable(kind, tuple(levels), ordered) for name, (kind, levels, ordered) in variables.items()}
-        return cls(record["text"], tuple(record["names"]), read, tuple(record["texts"]), transforms, codings)
+        terms, texts = tuple((tuple(factors), count) for factors, count in record["terms"]), tuple(record["texts"])
+        return cls(record["text"], tuple(record["names"]), terms, read, texts, transforms, codings)
 
     @property
     def stand_ins(self) -> StandIns:
@@ -122,7 +128,9 @@ class Encoding:
         if plain_sum is not None:
             parts = [np.ones(len(data))] if "Intercept" in plain_sum else []
             parts += [np.asarray(self.variables[v].read(v, data[v])) for v in plain_sum if v != "Intercept"]
-            return Encoding(self.text, plain_sum, self.variables, (), {}, {}), np.stack(parts, axis=1)
+            factors: list[tuple[str, ...]] = [() if name == "Intercept" else (name,) for name in plain_sum]
+            terms = tuple((own, 1) for own in factors)
+            return Encoding(self.text, plain_sum, terms, self.variables, (), {}, {}), np.stack(parts, axis=1)
         from jaxlmm.formula.coding import evaluate
 
         stand_ins = self.stand_ins
@@ -149,7 +157,8 @@ class Encoding:
                 f"cannot evaluate {stand_ins.written(self.text)!r} as in the fit: expected columns "
                 f"{', '.join(self.names)}, got {', '.join(found.names)}."
             )
-        learned = Encoding(self.text, found.names, self.variables, self.texts, found.transforms, found.codings)
+        terms = tuple((tuple(map(stand_ins.written, factors)), count) for factors, count in found.terms)
+        learned = Encoding(self.text, found.names, terms, self.variables, self.texts, found.transforms, found.codings)
         return learned, found.matrix
 
     def _check_row_by_row(self, data: pd.DataFrame, matrix: NumpyArray) -> None:

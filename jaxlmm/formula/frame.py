@@ -13,6 +13,7 @@ import pandas as pd
 from jaxlmm._precision import in_double_precision
 from jaxlmm._shapes import bucket, pad
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import (
     as_frame,
@@ -276,5 +277,6 @@ def _as_residual(term: Term, labels: TermLabels, levels: Levels) -> tuple[Term, 
             f"residual {labels.text}: expected one row per position within a level, got "
             f"{taken.size - np.unique(taken).size} repeated positions; a residual cannot be shared by two rows."
         )
-    names = tuple(f"Residual: {name.split(': ', 1)[1]}" for name in labels.parameters)
-    return term, labels._replace(group="Residual", parameters=names, positions=None)
+    group = RESIDUAL_SD.group
+    named = tuple(parameter._replace(group=group) for parameter in labels.natural)
+    return term, labels._replace(group=group, natural=named, positions=None)

@@ -16,6 +16,8 @@ from jaxlmm.errors import DataError
 
 EXACT = 2**53
 """From here on, whole numbers become the same as floating point numbers."""
+COLLECTIONS = (list, tuple, set, frozenset, dict, np.ndarray, pd.Series, pd.DataFrame)
+"""What is not one value."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
 
 def _plain(name: str, column: pd.Series) -> pd.Series:
     if pd.api.types.is_object_dtype(column.dtype):
-        column = _without_objects(name, column)
+        column = _without_objects(name, check_single(name, column))
     dtype = column.dtype
     if pd.api.types.is_complex_dtype(dtype):
         raise DataError(f"{name}: expected real numbers, got complex ones; take their real part or modulus first.")
@@ -175,7 +177,19 @@ def _plain(name: str, column: pd.Series) -> pd.Series:
     ):
         if fits(dtype):
             return pd.Series(np.asarray(column, kind), column.index)
-    return column.astype(object)
+    return check_single(name, column.astype(object))
+
+
+def check_single(name: str, column: pd.Series) -> pd.Series:
+    """Return a column of objects, each of which is one value; raise for lists and other collections."""
+    for kind in {type(value) for value in column}:
+        if issubclass(kind, COLLECTIONS) or kind.__hash__ is None:
+            first = next(value for value in column if type(value) is kind)
+            raise DataError(
+                f"{name}: expected one value in each row, got {kind.__name__} such as {first!r}; give each value a row "
+                "of its own (data.explode), or join them to one text."
+            )
+    return column
 
 
 def _without_objects(name: str, column: pd.Series) -> pd.Series:

@@ -8,9 +8,9 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.inference.examine import Examination
 from jaxlmm.inference.held import duals, patterns
-from jaxlmm.model.natural import kind_of
 
 STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 """The status words; their places are the codes of array-level results."""
@@ -135,7 +135,7 @@ def certify(
     examination: Examination,
     *,
     held: NumpyArray,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     fixed: NumpyArray,
     converged: NumpyArray,
     descend: Descend,
@@ -148,8 +148,8 @@ def certify(
         The optima and their derivatives.
     held
         ``(b, k)``: 0 for a free parameter; parameters of the same positive number are a block held at zero.
-    names, fixed
-        The names of the natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
+    parameters, fixed
+        The natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
         boundary.
     converged
         ``(b,)`` whether the minimiser says that it is done; the certificate does not rely on it alone.
@@ -166,7 +166,7 @@ def certify(
     for places, pattern in patterns(held):
         chosen = places[finite[places]]
         if chosen.size:
-            _judge(verdicts, chosen, pattern, examination, names, fixed, converged, descend)
+            _judge(verdicts, chosen, pattern, examination, parameters, fixed, converged, descend)
     return verdicts
 
 
@@ -175,7 +175,7 @@ def _judge(
     chosen: NumpyArray,
     pattern: NumpyArray,
     examination: Examination,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     fixed: NumpyArray,
     converged: NumpyArray,
     descend: Descend,
@@ -214,10 +214,11 @@ def _judge(
         verdicts.multipliers[chosen, number - 1] = multiplier
         at_optimum &= multiplier > -1e-5
 
-    correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
+    kinds = np.array([parameter.kind for parameter in parameters])
+    correlation = kinds == "corr"
     extreme_value = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0)
     at_boundary = np.asarray((extreme_value | np.isnan(report)) & ~fixed)
-    residual = np.array([name == "Residual: sd" for name in names])
+    residual = np.array([parameter.is_residual_sd for parameter in parameters])
     on_ridge = np.zeros(report.shape, bool)
     for i in np.flatnonzero(ridged):
         null = np.zeros((int(flat[i].sum()), len(hessian[i])))
@@ -234,7 +235,7 @@ def _judge(
             at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
             continue
         if at_limit[i]:
-            extreme = np.array([kind_of(name) == "rho" for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
+            extreme = (kinds == "rho") & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
             at_boundary[i] |= (moves | extreme) & ~fixed
             continue
         on_ridge[i] = moves

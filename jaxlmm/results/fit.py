@@ -17,6 +17,7 @@ from jaxlmm.model import Design
 from jaxlmm.results import again, broom, effects, fixed, matrices, predicted, printed, record, rows, shares
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
+from jaxlmm.results.foreign import FIT, answering
 from jaxlmm.results.tables import noted
 
 
@@ -29,6 +30,7 @@ class Origin(NamedTuple):
     call: again.Call
 
 
+@answering("fit", FIT)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear mixed model. Made by :func:`jaxlmm.fit` or :func:`jaxlmm.load`; nothing in it changes.

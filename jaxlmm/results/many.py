@@ -13,6 +13,7 @@ from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.formula import ModelFrame
 from jaxlmm.results import many_record, many_rows, many_tables
 from jaxlmm.results.fit import Fit
+from jaxlmm.results.foreign import FIT_MANY, answering
 from jaxlmm.results.many_estimates import FAILED, ManyEstimates
 from jaxlmm.results.tables import noted, status_counts
 
@@ -32,6 +33,7 @@ class ManyOrigin(NamedTuple):
     call: ManyCall
 
 
+@answering("many", FIT_MANY)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FitMany:
     """The same mixed model fitted to many responses. Made by :func:`jaxlmm.fit_many` or

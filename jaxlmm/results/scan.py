@@ -14,6 +14,7 @@ from scipy import special
 
 from jaxlmm.errors import DataError, OptionError, choose
 from jaxlmm.inference import STATUS
+from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.many import FitMany
 from jaxlmm.results.scan_files import STYLES, check_style, written
 from jaxlmm.results.scan_table import ScanTable
@@ -121,6 +122,7 @@ def _others(counts: Mapping[str, int], word: str) -> str:
     return f"; {_listed(rest)}" if rest else ""
 
 
+@answering("hits", SCAN)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Scan:
     """Tests of markers for one or many responses. Made by :func:`jaxlmm.scan` or :func:`jaxlmm.load`; nothing in it

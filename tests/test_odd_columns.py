@@ -226,6 +226,15 @@ def test_options_name_columns_in_either_form(plain):
     assert frame_of("y ~ (z | famîlle)", data, covariance=structure).labels.terms[0].group == "fami\u0302lle"
 
 
+def test_a_file_of_another_system(tmp_path):
+    from jaxlmm.cli.ids import read_data
+
+    path = tmp_path / "data.csv"
+    path.write_text("fami\u0302lle,y\n001,1.5\n010,2.5\n", encoding="utf-8")
+    frame = read_data(path, "y ~ (1 | famîlle)", ["famîlle=K.csv"])
+    assert frame["fami\u0302lle"].tolist() == ["001", "010"]
+
+
 # Texts of a formula reach no reader but ours either: quotes, brackets and stand-ins within them are text.
 @pytest.mark.parametrize(
     "level", ["f's", 'say "x"', "both ' and \"", "a)", "]", "_x0_", "_t0_", "`", "back\\slash", "é", "1"]

@@ -127,6 +127,7 @@ LARGE = {
     "arrow": pd.array(2**60 + COUNT, "int64[pyarrow]"),
     "objects": pd.Series([2**70 + int(value) for value in COUNT], dtype=object),
     "decimals": [Decimal(2**60 + int(value)) for value in COUNT],
+    "decimals beyond their precision": [Decimal(2**110 + int(value)) for value in COUNT],
     "only one": np.r_[2**53 + 1, COUNT[1:]],
 }
 

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 import jaxlmm as lmm
-from jaxlmm.formula import ModelOptions, build_frame, parse, read_responses, responses
+from jaxlmm.formula import ModelOptions, build_frame, numeric, parse, read_responses
 from jaxlmm.formula.newdata import places_on
 
 N = 60
@@ -133,7 +133,7 @@ def test_what_is_wrong_with_a_sparse_matrix_is_said(monkeypatch):
         read(people(), sparse.csr_array(COUNTS.T))
     with pytest.raises(lmm.DataError, match="expected real numbers, got complex128"):
         read(people(), sparse.csr_array(COUNTS + 1j))
-    monkeypatch.setattr(responses, "DENSE_BYTES", 3 * 8 * N)
+    monkeypatch.setattr(numeric, "DENSE_BYTES", 3 * 8 * N)
     with pytest.raises(lmm.DataError, match=r"of shape \(60, 4\).*some columns at a time: X.tocsc\(\)\[:, :3\]"):
         read(people(), sparse.csr_array(COUNTS))
     read(people(), sparse.csr_array(COUNTS)[:, :3])

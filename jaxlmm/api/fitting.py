@@ -72,7 +72,8 @@ def fit(
     Returns
     -------
     Fit
-        Estimates, standard errors, and a certificate. A fit emits no warnings: see ``fit.status``.
+        Estimates, standard errors, and a certificate. A fit emits no warnings: see ``fit.status``; what there is to say
+        of the data, such as values that look like codes for missing ones, stands in ``fit.summary()``.
 
     Raises
     ------

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from jaxlmm.cli.common import USAGE_ERROR, read, readers, stop
 
@@ -42,7 +43,7 @@ def read_data(
             matched += [name for name in bar.group if name != "1"]
     frame = read_ids(path, dict.fromkeys(matched), codes=codes)
     sides = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
-    elsewhere = {token.text.strip("`") for side in sides for token in side}
+    elsewhere = {token.name for side in sides for token in side}
     for name in elsewhere.intersection(matched, frame.columns):
         _check_text(frame[name], name)
     if path.suffix in readers():
@@ -55,8 +56,11 @@ def read_data(
 
 
 def read_ids(path: Path, names: Iterable[str], what: str = "DATA", codes: Sequence[str] = ()) -> Any:
-    """Return the table of a file, with the columns of ids ``names``, as far as they are there, as :func:`plain_ids`."""
-    names = list(names)
+    """Return the table of a file, with the columns of ids ``names``, as far as they are there, as :func:`plain_ids`.
+
+    Names are the same in whatever code points a file writes their accents.
+    """
+    names = [form for name in names for form in dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name)))]
     frame = read(path, what, codes, text=names)
     for name in frame.columns.intersection(names) if path.suffix != ".parquet" else ():
         frame[name] = plain_ids(frame[name])

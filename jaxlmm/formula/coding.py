@@ -75,10 +75,10 @@ def evaluate(
         for name, (kind, state) in learned.encoder_state.items()
         if kind is Factor.Kind.CATEGORICAL
     }
-    terms = []
-    for one in learned.structure:
-        factors = (part.factor.expr for scoped in one.scoped_terms[:1] for part in scoped.factors)
-        terms.append((tuple(map(stand_ins.written, factors)), len(one.columns)))
+    terms = [
+        (tuple(part.factor.expr for scoped in one.scoped_terms[:1] for part in scoped.factors), len(one.columns))
+        for one in learned.structure
+    ]
     names, state = tuple(learned.column_names), dict(learned.transform_state)
     return Evaluated(np.asarray(matrix, float), names, tuple(terms), state, kept)
 

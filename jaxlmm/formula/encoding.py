@@ -101,8 +101,8 @@ class Encoding:
         return {
             "text": self.text,
             "names": list(self.names),
-            "terms": [[list(factors), count] for factors, count in self.terms],
             "texts": list(self.texts),
+            "terms": [[list(factors), count] for factors, count in self.terms],
             **{key: {name: plain.to_plain(state, name) for name, state in part.items()} for key, part in parts.items()},
         }
 
@@ -114,8 +114,8 @@ class Encoding:
             for key in ("variables", "transforms", "codings")
         )
         read = {name: Variable(kind, tuple(levels), ordered) for name, (kind, levels, ordered) in variables.items()}
-        terms = tuple((tuple(factors), count) for factors, count in record["terms"])
-        return cls(record["text"], tuple(record["names"]), terms, read, tuple(record["texts"]), transforms, codings)
+        terms, texts = tuple((tuple(factors), count) for factors, count in record["terms"]), tuple(record["texts"])
+        return cls(record["text"], tuple(record["names"]), terms, read, texts, transforms, codings)
 
     @property
     def stand_ins(self) -> StandIns:
@@ -130,8 +130,7 @@ class Encoding:
             parts += [np.asarray(self.variables[v].read(v, data[v])) for v in plain_sum if v != "Intercept"]
             factors: list[tuple[str, ...]] = [() if name == "Intercept" else (name,) for name in plain_sum]
             terms = tuple((own, 1) for own in factors)
-            learned = Encoding(self.text, plain_sum, terms, self.variables, (), {}, {})
-            return learned, np.stack(parts, axis=1)
+            return Encoding(self.text, plain_sum, terms, self.variables, (), {}, {}), np.stack(parts, axis=1)
         from jaxlmm.formula.coding import evaluate
 
         stand_ins = self.stand_ins
@@ -158,9 +157,8 @@ class Encoding:
                 f"cannot evaluate {stand_ins.written(self.text)!r} as in the fit: expected columns "
                 f"{', '.join(self.names)}, got {', '.join(found.names)}."
             )
-        learned = Encoding(
-            self.text, found.names, found.terms, self.variables, self.texts, found.transforms, found.codings
-        )
+        terms = tuple((tuple(map(stand_ins.written, factors)), count) for factors, count in found.terms)
+        learned = Encoding(self.text, found.names, terms, self.variables, self.texts, found.transforms, found.codings)
         return learned, found.matrix
 
     def _check_row_by_row(self, data: pd.DataFrame, matrix: NumpyArray) -> None:

@@ -16,14 +16,12 @@ from jaxlmm.formula.checks import as_frame, as_table, check_unique
 from jaxlmm.formula.circular import explains_itself, right_variables
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables, used_variables
 from jaxlmm.formula.ids import close
+from jaxlmm.formula.numeric import array_numbers, frame_numbers
 from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.resolve import column_of, renamed
 from jaxlmm.formula.tokens import Token, join, split
-from jaxlmm.formula.variables import as_numbers, check_exact, plain_dtypes
+from jaxlmm.formula.variables import as_numbers, plain_dtypes
 from jaxlmm.genetics.ids import text_ids
-
-DENSE_BYTES = 2**34
-"""A sparse matrix that takes no more than this with its zeros is taken whole."""
 
 
 class Responses(NamedTuple):
@@ -150,7 +148,7 @@ def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
     used = used_variables(tokens, table.columns)
     frame = as_frame(table, list(dict.fromkeys(used)))
     if len(tokens) == 1 and used:
-        return _numbers(frame)[:, 0]
+        return frame_numbers(frame)[:, 0]
     complete = frame.notna().all(axis=1).to_numpy()
     values = np.full(len(frame), np.nan)
     if complete.any():
@@ -171,7 +169,7 @@ def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> 
         names += some
     names = list(dict.fromkeys(names))
     check_unique(names, table.columns)
-    return Responses(tuple(names), _numbers(as_frame(table, names)), "columns of the data")
+    return Responses(tuple(names), frame_numbers(as_frame(table, names)), "columns of the data")
 
 
 def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
@@ -200,9 +198,9 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
                 f"responses: expected one row for each of the {len(table)} rows of the data, got {len(frame)}; match "
                 "them by id=, a column of the data that holds the labels of the responses' rows."
             )
-        return Responses(names, _numbers(frame), "by position")
+        return Responses(names, frame_numbers(frame), "by position")
     if frame.index.equals(labels):  # then they may repeat
-        return Responses(names, _numbers(frame), matched if labels.is_unique else "by position")
+        return Responses(names, frame_numbers(frame), matched if labels.is_unique else "by position")
     for what, index in (("responses", frame.index), ("data", labels)):
         if index.has_duplicates:
             raise DataError(f"{what}: expected one row per label, got {index[index.duplicated()][0]!r} more than once.")
@@ -216,7 +214,7 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
             f"{close(labels, frame.index, 'the data', 'the responses') if id is not None else ''} Select the rows of "
             "the data that have responses."
         )
-    return Responses(names, _numbers(frame)[places], matched, len(frame) - len(labels))
+    return Responses(names, frame_numbers(frame)[places], matched, len(frame) - len(labels))
 
 
 def _ids(ids: pd.Index | pd.Series, what: str, name: str) -> pd.Index:
@@ -237,69 +235,6 @@ def _by_index(one: pd.Index, other: pd.Index) -> bool:
 
 
 def _of_array(table: Any, responses: Any) -> Responses:
-    values = _dense(responses)
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or len(values) != len(table):
-        raise DataError(
-            f"responses: expected an array with {len(table)} rows, those of the data, and a column per response, got "
-            f"shape {np.shape(responses)}."
-        )
-    if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):
-        raise DataError(f"responses: expected real numbers, got {values.dtype}.")
-    check_exact("responses", values)
-    return Responses(
-        tuple(f"y{number + 1}" for number in range(values.shape[1])), values.astype(float, copy=False), "by position"
-    )
-
-
-def _dense(responses: Any) -> NumpyArray:
-    """Return an array, a sparse matrix of scipy with its zeros: each response has a number in every row."""
-    from scipy.sparse import issparse
-
-    if not issparse(responses):
-        return np.asarray(responses)
-    size = 8 * int(np.prod(responses.shape))
-    if size > DENSE_BYTES:
-        some = max(DENSE_BYTES // (8 * responses.shape[0]), 1)
-        raise DataError(
-            f"responses: expected a sparse matrix of no more than {DENSE_BYTES / 2**30:.0f} GB with its zeros, got "
-            f"{size / 2**30:.1f} GB of shape {responses.shape}. Take some columns at a time: X.tocsc()[:, :{some}], "
-            "and so on."
-        )
-    return np.asarray(responses.toarray())
-
-
-def _numbers(frame: pd.DataFrame) -> NumpyArray:
-    """Return the numbers (N, m) of a frame, NaN where missing."""
-    unclear = [name for name, kind in frame.dtypes.items() if kind == np.dtype(object)]
-    frame = frame.copy(deep=False) if unclear else frame
-    for name in unclear:  # numbers of several types, which pandas keeps as objects
-        frame[name] = _inferred(str(name), frame[name])
-    kinds = frame.dtypes
-    numeric = {
-        kind: pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind) for kind in kinds.unique()
-    }
-    wrong = kinds[~kinds.map(numeric)]
-    if len(wrong):
-        raise DataError(
-            f"responses: expected numbers, got {wrong.iloc[0]} in {wrong.index[0]!r} ({len(wrong)} such columns); "
-            "convert or leave them out."
-        )
-    rounded = {kind for kind in numeric if _may_round(kind)}
-    for name in [name for name, kind in kinds.items() if kind in rounded]:
-        check_exact(str(name), frame[name].dropna())
-    if all(isinstance(kind, np.dtype) for kind in numeric):
-        return frame.to_numpy(float)
-    return frame.to_numpy(float, na_value=np.nan)
-
-
-def _inferred(name: str, column: pd.Series) -> pd.Series:
-    """Return a column of objects as numbers, if it holds nothing else; text stays what it is."""
-    if any(isinstance(value, str) for value in column):
-        return column
-    return pd.Series(as_numbers(name, column), column.index)
-
-
-def _may_round(kind: Any) -> bool:
-    """Whether double precision may not hold all whole numbers of a type."""
-    return pd.api.types.is_integer_dtype(kind) and "64" in str(kind)
+    values = array_numbers(responses, len(table))
+    names = tuple(f"y{number + 1}" for number in range(values.shape[1]))
+    return Responses(names, values, "by position")

@@ -14,6 +14,8 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 
+EXACT = 2**53
+"""From here on, whole numbers become the same as floating point numbers."""
 COLLECTIONS = (list, tuple, set, frozenset, dict, np.ndarray, pd.Series, pd.DataFrame)
 """What is not one value."""
 
@@ -87,10 +89,6 @@ def as_numbers(name: str, value: Any) -> NumpyArray:
     return numbers
 
 
-EXACT = 2**53
-"""Whole numbers up to this are all exact in double precision."""
-
-
 def as_floats(name: str, column: Any) -> NumpyArray:
     """Return numbers in double precision.
 
@@ -121,7 +119,9 @@ def check_exact(name: str, column: Any) -> None:
 
 def _is_whole(value: Any) -> bool:
     """Whether an object is a whole number that double precision might round."""
-    whole = isinstance(value, Integral) or (isinstance(value, Decimal) and value.is_finite() and value % 1 == 0)
+    whole = isinstance(value, Integral) or (
+        isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    )
     return whole and abs(value) > EXACT
 
 

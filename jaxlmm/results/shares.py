@@ -107,7 +107,7 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     >>> fit.delta(f).round(3).to_dict()
     {'estimate': 1.435, 'std_error': 0.554, 'conf_low': 0.35, 'conf_high': 2.52}
     >>> fit.delta(lambda v: v["Days"] / v["Residual: sd"]).round(4)[["estimate", "std_error"]].to_dict()
-    {'estimate': 0.338, 'std_error': 0.0321}
+    {'estimate': 0.3377, 'std_error': 0.0321}
     """
     found = fit.estimates
     parameters, r = found.labels.parameters, found.report.size

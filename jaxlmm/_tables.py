@@ -26,6 +26,12 @@ def as_table(data: Any, what: str = "data") -> Any:
             hint = "; read the file first, for example with pandas.read_csv" if isinstance(data, str) else ""
             hint = "; collect it first" if hasattr(data, "collect") else hint
             raise DataError(f"{what}: expected a data frame, got {type(data).__name__}{hint}.") from error
+    if isinstance(data, pd.DataFrame) and data.columns.nlevels > 1:
+        example = " / ".join(map(str, data.columns[0]))
+        raise DataError(
+            f"{what}: expected columns with one name each, got names of {data.columns.nlevels} levels such as "
+            f"{example}; flatten them, as in data.columns = ['_'.join(map(str, name)) for name in data.columns]."
+        )
     if len(data) == 0:
         raise DataError(f"{what}: expected at least one row, got an empty frame.")
     return data

@@ -21,7 +21,8 @@ from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
 from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, notes_of_responses, parse, read_responses
 from jaxlmm.formula.checks import as_frame, as_table
-from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.formula.resolve import column_of, known_names, resolved
+from jaxlmm.formula.tokens import quoted, right_side
 from jaxlmm.model.layout import Layout
 from jaxlmm.results import Fit, FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import CIRCULAR, Collector
@@ -59,6 +60,7 @@ def fit_many(
     ----------
     formula
         As in :func:`jaxlmm.fit`, with nothing left of ``~`` beside ``responses``, or with ``cbind(y1, y2) ~ ...``.
+        ``.`` leaves out the responses and ``id`` too.
     data
         A data frame (pandas, polars, pyarrow). Rows in which a predictor is missing are dropped, and counted. A missing
         value of a response leaves the row out for that response alone; columns such as ``poly(x, 2)`` are coded once,
@@ -113,12 +115,11 @@ class SingleCalls:
         """Fit the response ``y`` (N,); its name is marked if another column of the data has it."""
         table = as_table(self.call.data)
         frame = as_frame(table, list(table.columns)).copy(deep=False)
-        name = name.replace("`", "'")
         while name in frame and not _holds(frame[name], y):
             name += " (response)"
         frame[name] = y
-        right = join(tokenize(self.call.formula.split("~", 1)[1]))
-        return dataclasses.replace(self.call, formula=f"`{name}` ~ {right}", data=frame).run()
+        formula = f"{quoted(name).text} {right_side(self.call.formula)}"
+        return dataclasses.replace(self.call, formula=formula, data=frame).run()
 
 
 def _holds(column: pd.Series, y: NumpyArray) -> bool:
@@ -132,9 +133,13 @@ def _holds(column: pd.Series, y: NumpyArray) -> bool:
 def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) -> FitMany:
     """Fit the model of a call to responses found as :func:`fit_many` says."""
     started = time.perf_counter()
-    parsed = parse(call.formula)
-    read = read_responses(parsed, call.data, responses, id)
-    frame = build_frame(parsed._replace(response=()), call.data, call.options, known_residual=call.known_residual)
+    table = as_table(call.data)
+    parsed = known_names(parse(call.formula, table.columns), table.columns, call.options, several=True)
+    read = read_responses(parsed, table, responses, id)
+    beside = [*read.names, *([] if id is None else [column_of("id", id, table.columns)])]
+    parsed = resolved(parsed, table.columns, call.options, beside, several=True)._replace(response=())
+    call = dataclasses.replace(call, formula=parsed.text)
+    frame = build_frame(parsed, table, call.options, known_residual=call.known_residual)
     choice = select(frame.design, call.solver)
     y = read.values if frame.used.all() else read.values[frame.used]
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))

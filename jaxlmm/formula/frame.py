@@ -36,6 +36,7 @@ from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
 from jaxlmm.formula.notes import notes_of_rows
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
+from jaxlmm.formula.resolve import resolved, resolved_options
 from jaxlmm.formula.structures import STRUCTURES, structures_of
 from jaxlmm.formula.terms import TermBuilder
 from jaxlmm.formula.tokens import join
@@ -95,6 +96,9 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     FormulaError, DataError, KinshipError, OptionError
         Before any computing, each with what was expected and what came.
     """
+    data = as_table(data)
+    parsed = resolved(parsed, data.columns, options)
+    options = resolved_options(options, parsed, data.columns)
     residual_bar = options.residual_bar
     bars = (*parsed.bars, *((residual_bar,) if residual_bar else ()))
     rows = _complete_rows(parsed, bars, data, options.weights, options.offset)
@@ -118,7 +122,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
 
     levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
-    check_names(fixed.names, levels)
+    check_names(fixed.names, [bar.group for bar in bars])
     known = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
@@ -237,8 +241,8 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weight
 
 def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
     name = join(parsed.response)
-    if len(parsed.response) == 1 and name.strip("`") in data.columns:
-        return as_numbers(f"response {name}", data[name.strip("`")])
+    if len(parsed.response) == 1 and parsed.response[0].name in data.columns:
+        return as_numbers(f"response {name}", data[parsed.response[0].name])
     columns = model_columns(as_arithmetic(parsed.response), data, again=False)
     if columns.matrix.shape[1] != 1:
         raise DataError(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
+from jaxlmm.formula.tokens import CONSTANTS
 from jaxlmm.formula.variables import check_levels, said
 
 
@@ -130,8 +131,8 @@ FUNCTIONS: dict[str, Any] = {
 """By the name that a formula uses."""
 
 KNOWN = {
-    *FUNCTIONS, "I", "C", "contr", "Treatment", "poly", "center", "scale", "bs", "cs", "cc", "cr", "lag", "np",
-    "True", "False", "None", "TRUE", "FALSE",
+    *FUNCTIONS, "I", "C", "contr", "Treatment", "poly", "center", "scale", "bs", "ns", "cs", "cc", "cr", "lag", "np",
+    *CONSTANTS,
 }  # fmt: skip
 """All names that are no columns, formulaic's own transforms included."""
 
@@ -139,13 +140,26 @@ _BEFOREHAND = "compute it as a column of the data beforehand"
 INSTEAD = {
     "mean": f"to subtract the mean, write center(x) or scale(x, scale=FALSE), or {_BEFOREHAND}",
     **dict.fromkeys(("as.factor", "as.ordered"), "write factor(x), or factor(x, ordered=TRUE)"),
-    "ns": "write cr(x, df=4) for a natural cubic spline, or bs(x, df=4)",
-    "s": "write bs(x, df=4) or cr(x, df=4) for a spline of fixed degrees of freedom",
+    **dict.fromkeys(
+        ("s", "te", "ti", "t2", "smooth"),
+        "smooth terms, whose penalty is estimated, are not available; write ns(x, df=4) or bs(x, df=4) for a spline of "
+        "fixed degrees of freedom",
+    ),
+    **dict.fromkeys(("rcs", "pspline", "smoothing"), "write ns(x, df=4), a natural cubic spline"),
+    "Q": "write a name in backquotes, `my days`",
+    "cbind": "several responses are fitted by fit_many, which takes cbind(y1, y2) left of '~'",
+    "mvbind": "several responses are fitted by fit_many, which takes cbind(y1, y2) left of '~'",
+    **dict.fromkeys(("ceil", "ceiling"), "write np.ceil(x)"),
+    "cut": f"{_BEFOREHAND}, as by pandas.cut(data['x'], 4)",
+    "interaction": "write a:b for the products of two factors; for one factor of both, "
+    "data['ab'] = data['a'].astype(str) + ':' + data['b'].astype(str)",
+    **dict.fromkeys(("logit", "qlogis"), "write log(p / (1 - p))"),
+    **dict.fromkeys(("paste", "paste0", "substr", "nchar", "strata", "month", "year", "weekdays"), _BEFOREHAND),
     "round": "write rint(x) for whole numbers, np.round(x, 2) for decimals",
     "pmax": "write np.maximum(x, z)",
     "pmin": "write np.minimum(x, z)",
     "ifelse": f"write I(x > 0) for a condition, np.where(x > 0, 1, 0) for numbers, or {_BEFOREHAND}",
     **dict.fromkeys(("as.numeric", "as.integer"), f"a logical column is a number in I(1 * b); otherwise {_BEFOREHAND}"),
-    **dict.fromkeys(("median", "sd", "var", "sum", "cumsum", "rank", "cut", "interaction", "is.na"), _BEFOREHAND),
+    **dict.fromkeys(("median", "sd", "var", "sum", "cumsum", "rank", "is.na"), _BEFOREHAND),
 }
 """What to write for functions of R that a formula cannot call here."""

@@ -9,6 +9,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
+from jaxlmm.formula.characters import column_called
 from jaxlmm.formula.checks import as_frame, as_table, column_or_array, variables_of
 from jaxlmm.formula.ids import compared
 from jaxlmm.formula.labels import GroupLabels, OffsetLabels, TermLabels
@@ -54,7 +55,8 @@ def offset_on(offset: OffsetLabels, data: Any) -> NumpyArray:
     for encoding in offset.encodings:
         total = total + encoding.columns(data)[:, 0]
     if offset.column is not None:
-        present = [name for name in (offset.column,) if name in table.columns]
+        found = column_called(offset.column, list(table.columns))
+        present = [] if found is None else [found]
         column = column_or_array("offset", offset.column, as_frame(table, present), table.columns)
         assert column is not None
         total = total + column.to_numpy()

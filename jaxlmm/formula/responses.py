@@ -11,12 +11,14 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, nearest
+from jaxlmm.formula.characters import column_called
 from jaxlmm.formula.checks import as_frame, as_table, check_unique
 from jaxlmm.formula.circular import explains_itself, right_variables
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables, used_variables
 from jaxlmm.formula.ids import close
 from jaxlmm.formula.numeric import array_numbers, frame_numbers
 from jaxlmm.formula.parse import ParsedFormula
+from jaxlmm.formula.resolve import column_of, renamed
 from jaxlmm.formula.tokens import Token, join, split
 from jaxlmm.formula.variables import as_numbers, plain_dtypes
 from jaxlmm.genetics.ids import text_ids
@@ -65,6 +67,7 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
         If there is no response, or two places name some; if rows cannot be matched; if a response holds no numbers.
     """
     table = as_table(data)
+    parsed = renamed(parsed, list(table.columns))
     if isinstance(responses, pd.Series):
         responses = responses.to_frame("y1" if responses.name is None else responses.name)
     if isinstance(responses, Sequence) and len(responses) == 0:
@@ -126,7 +129,7 @@ def _is_names(value: Any) -> bool:
 
 def _of_formula(parsed: ParsedFormula, table: Any) -> Responses:
     parts = _parts(parsed)
-    names = tuple(join(part).strip("`") for part in parts)
+    names = tuple(part[0].name if len(part) == 1 else join(part) for part in parts)
     return Responses(names, np.column_stack([_expression(part, table) for part in parts]), "columns of the data")
 
 
@@ -157,8 +160,8 @@ def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> 
     columns, names = [str(column) for column in table.columns], []
     others = [column for column in columns if column not in predictors]
     for pattern in patterns:
-        exact = pattern in columns
-        some = [pattern] if exact else fnmatch.filter(others, pattern) if set(pattern) & set("*?[") else []
+        exact = column_called(pattern, columns)
+        some = [exact] if exact is not None else fnmatch.filter(others, pattern) if set(pattern) & set("*?[") else []
         if not some and fnmatch.filter(columns, pattern):
             raise DataError(f"responses: {pattern!r} matches only columns of the formula; name them to mean them.")
         if not some:
@@ -174,17 +177,17 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
     other = as_table(responses)
     _check_different([str(name) for name in other.columns])
     frame = as_frame(other, list(other.columns))
-    if id is not None and id in frame.columns:
-        frame, labelled = frame.set_index(id), True
+    own = None if id is None else column_called(id, list(frame.columns))
+    if own is not None:
+        frame, labelled = frame.set_index(own), True
     names = tuple(str(name) for name in frame.columns)
     if id is not None:
-        if id not in table.columns:
-            raise DataError(f"id: {id!r} is no column of the data; {nearest(id, table.columns)}.")
+        column = column_of("id", id, table.columns)
         if not labelled:
             raise DataError(
                 f"id: expected the column {id!r} in the responses too, or a pandas frame with labelled rows."
             )
-        labels, matched = _ids(as_frame(table, [id])[id], "data", id), f"by {id}"
+        labels, matched = _ids(as_frame(table, [column])[column], "data", id), f"by {id}"
         frame = frame[frame.index.notna()]
         frame.index = _ids(frame.index, "responses", id)
     elif labelled and isinstance(table, pd.DataFrame) and _by_index(frame.index, table.index):

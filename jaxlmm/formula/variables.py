@@ -153,8 +153,10 @@ def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
         For complex numbers, and for a column that holds numbers and something else.
     """
     columns = {str(name): data[name] for name in data.columns}
-    changed = {name: plain for name, column in columns.items() if (plain := _plain(name, column)) is not column}
-    return data.assign(**changed) if changed else data
+    plain = {name: _plain(name, column) for name, column in columns.items()}
+    if all(plain[name] is column for name, column in columns.items()):
+        return data
+    return pd.DataFrame(plain, index=data.index)
 
 
 def _plain(name: str, column: pd.Series) -> pd.Series:

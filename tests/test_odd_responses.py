@@ -187,6 +187,13 @@ def test_a_number_of_another_type_is_the_level(call):
     np.testing.assert_array_equal(frame.x, np.c_[np.ones(N), CODE == 1, CODE == 3])
 
 
+@pytest.mark.parametrize("call", ["C(k, Treatment('(1, 2]'))", "relevel(k, '(1, 2]')"])
+def test_a_reference_by_the_text_of_an_interval(call):
+    data = people(k=pd.Categorical(pd.cut(CODE, [0, 1, 2, 3])).as_unordered())
+    frame = build_frame(parse(f"y1 ~ {call}"), data, ModelOptions())
+    np.testing.assert_array_equal(frame.x, np.c_[np.ones(N), CODE == 1, CODE == 3])
+
+
 def test_a_reference_by_the_text_of_a_logical_or_a_month():
     data = people(b=CODE > 1, month=pd.Categorical(MONTHS[CODE]))
     frame = build_frame(parse("y1 ~ C(b, Treatment('TRUE')) + C(month, Treatment('2020-03'))"), data, ModelOptions())

@@ -131,7 +131,7 @@ def _check_columns(
     if len(rows[0]) == 1:
         return
     told = f"name its columns in a first line, the ids #IID or {column}, and families FID."
-    first, second = (sum(row[place : place + 1] != [] and row[place] in ours for row in rows) for place in (0, 1))
+    first, second = (sum(len(row) > place and row[place] in ours for row in rows) for place in (0, 1))
     if first > max(second, len(ids & ours)):
         stop(
             f"{what}: expected family and id in each line, got ids of DATA in the first column of {first:,} lines; "

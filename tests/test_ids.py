@@ -71,6 +71,8 @@ LISTS = {
     "FID is 0": ("0 P1\n0 P2\n", "P1 P2"),
     "FID is IID": ("P1 P1\nP2 P2\n", "P1 P2"),
     "a .fam file": ("F1 P1 0 0 1 7\nF1 P2 0 0 2 8\n", "P1 P2"),
+    "a comma ends each line": ("P1,\nP2,\n", "P1 P2"),
+    "a tab ends each line": ("F1\tP1\t\nF2\tP2\t\n", "P1 P2"),
     "twice": ("P1\nP2\nP1\n", "P1 P2"),
     "numbers of families and ids": ("8 7\n9 8\n", "7 8"),
     "others too": ("P1\nQ1\nQ2\n", "P1"),
@@ -279,6 +281,17 @@ def test_the_same_ids_in_parquet(tmp_path):
             known = [f"id={tmp_path / file}"]
             found = relation_of(read_data(tmp_path / "data.parquet", "y ~ x + (1 | id)", known), matrices(known))
             assert np.array_equal(found.loc[TEXTS[name], TEXTS[name]], K)
+
+
+def test_pairs_in_parquet(tmp_path):
+    pairs = pd.DataFrame({"id1": [1.0, 2.0, 2.0], "id2": [1.0, 2.0, 1.0], "value": [1.0, 2.0, 0.5]})
+    path = tmp_path / "K.parquet"
+    pairs.to_parquet(path)
+    assert matrices([f"id={path}"])["id"].labels.tolist() == [1, 2]
+    for wrong in (2.0**53, 1.5):
+        pairs.replace(2.0, wrong).to_parquet(path)
+        with pytest.raises(lmm.KinshipError, match="column id1: expected ids, text or whole numbers"):
+            matrices([f"id={path}"])
 
 
 REFUSED = {

@@ -94,8 +94,11 @@ def _split(lines: Sequence[str]) -> list[list[str]]:
     sign = next((sign for sign in ",;" if lines and sign in lines[0]), None)
     if sign is None and lines and all("\t" in line for line in lines):
         sign = "\t"
-    rows = csv.reader(lines, delimiter=sign) if sign else (line.split() for line in lines)
-    return [[word.strip().strip('"') for word in row] for row in rows]
+    parts = csv.reader(lines, delimiter=sign) if sign else (line.split() for line in lines)
+    rows = [[word.strip().strip('"') for word in row] for row in parts]
+    while rows and all(len(row) > 1 and not row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]  # a sign ends each line
+    return rows
 
 
 def _words(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:

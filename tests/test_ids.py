@@ -71,6 +71,8 @@ LISTS = {
     "FID is 0": ("0 P1\n0 P2\n", "P1 P2"),
     "FID is IID": ("P1 P1\nP2 P2\n", "P1 P2"),
     "a .fam file": ("F1 P1 0 0 1 7\nF1 P2 0 0 2 8\n", "P1 P2"),
+    "a comma ends each line": ("P1,\nP2,\n", "P1 P2"),
+    "a tab ends each line": ("F1\tP1\t\nF2\tP2\t\n", "P1 P2"),
     "twice": ("P1\nP2\nP1\n", "P1 P2"),
     "numbers of families and ids": ("8 7\n9 8\n", "7 8"),
     "others too": ("P1\nQ1\nQ2\n", "P1"),
@@ -281,6 +283,17 @@ def test_the_same_ids_in_parquet(tmp_path):
             assert np.array_equal(found.loc[TEXTS[name], TEXTS[name]], K)
 
 
+def test_pairs_in_parquet(tmp_path):
+    pairs = pd.DataFrame({"id1": [1.0, 2.0, 2.0], "id2": [1.0, 2.0, 1.0], "value": [1.0, 2.0, 0.5]})
+    path = tmp_path / "K.parquet"
+    pairs.to_parquet(path)
+    assert matrices([f"id={path}"])["id"].labels.tolist() == [1, 2]
+    for wrong in (2.0**53, 1.5):
+        pairs.replace(2.0, wrong).to_parquet(path)
+        with pytest.raises(lmm.KinshipError, match="column id1: expected ids, text or whole numbers"):
+            matrices([f"id={path}"])
+
+
 REFUSED = {
     "fractions": (pd.Series([1.5, 2.0, np.nan]), "got 1.5"),
     "beyond 2^53": (pd.Series([2.0**53, 1.0]), r"floating point number 9007199254740992\.0: from 2\^53"),
@@ -404,6 +417,50 @@ def test_a_pedigree_from_a_file_keeps_its_zeros(tmp_path):
     done = run("kinship", people, "--relations", twins, "--out", out, "--force")
     assert done.exit_code == 0, done.output
     assert lmm.load(out).to_frame().loc["0010", "0011"] == 0.5
+
+
+def linear(y, *columns):
+    """Return the estimates of a linear model, whatever the ids."""
+    return np.linalg.lstsq(np.column_stack([np.ones(len(y)), *columns]), y, rcond=None)[0]
+
+
+def test_commands_with_ids_of_zeros_and_a_list_with_a_header(tmp_path):
+    """Genotypes whose samples are 0001 to 0100, of whom those of odd numbers are kept."""
+    path = tmp_path / "g.bed"
+    shutil.copy(BED, path)
+    shutil.copy(BED.with_suffix(".bim"), path.with_suffix(".bim"))
+    ids = [f"{number:04d}" for number in range(1, 101)]
+    path.with_suffix(".fam").write_text(
+        "".join(f"{1 + place % 7} {label} 0 0 0 -9\n" for place, label in enumerate(ids))
+    )
+    counts = lmm.genetics.genotypes(path).read(slice(0, 5))
+    data = pd.DataFrame({"id": ids, "x": RNG.normal(size=100)}).sample(frac=1.0, random_state=3)
+    y = pd.DataFrame({"id": ids, "y": RNG.normal(size=100), "z": RNG.normal(size=100)})
+    data.to_csv(tmp_path / "data.csv", index=False)
+    y.to_csv(tmp_path / "y.csv", index=False)
+    keep = at(tmp_path / "keep.txt", "#IID SEX\n" + "".join(f"{label} 0002\n" for label in ids[::2]))
+    names = at(tmp_path / "names.txt", "\n".join(pd.read_csv(BED.with_suffix(".bim"), sep="\t", header=None)[1][:5]))
+    given = ["~ x", tmp_path / "data.csv", "--id", "id", "--responses", tmp_path / "y.csv", "--no-progress"]
+    markers = ["--genotypes", path, "--extract", names]
+    nobody, out = at(tmp_path / "nobody.txt", "Q1\n"), tmp_path / "hits.tsv"
+    done = run("scan", *given, *markers, "--keep", keep, "--remove", nobody, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "50 of 100 rows left" in done.output
+    assert "NOBODY removed: none of its 1 ids, such as 'Q1', is in the column 'id' of DATA" in done.output
+    found = pd.read_csv(out, sep="\t").query("response == 'z'")
+    x = data.set_index("id")["x"].loc[ids[::2]]
+    expected = [linear(y["z"][::2], x, counts[::2, marker])[2] for marker in range(5)]
+    assert found["estimate"].to_numpy() == pytest.approx(expected, rel=1e-6)
+    done = run("fit-many", *given, "--out", tmp_path / "coef.csv")
+    assert done.exit_code == 0, done.output
+    coef = pd.read_csv(tmp_path / "coef.csv").query("response == 'y'")["estimate"]
+    assert coef.to_numpy() == pytest.approx(linear(y["y"], data.set_index("id")["x"].loc[ids]), rel=1e-6)
+    assert run("scan", *given, *markers, "--keep", nobody).exit_code == 3
+    unpadded = data.assign(id=data["id"].astype(int))
+    unpadded.to_csv(tmp_path / "data.csv", index=False)
+    done = run("scan", "x ~ 1 + (1 | id)", tmp_path / "data.csv", "--genotypes", path, "--kinship", "auto")
+    assert done.exit_code == 2
+    assert "100 ids would match: the numbers are the same" in done.output
 
 
 # ---- partial matches -------------------------------------------------------------------------------------------------

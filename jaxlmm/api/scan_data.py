@@ -22,6 +22,7 @@ from jaxlmm.formula.parse import ParsedFormula
 from jaxlmm.formula.resolve import column_of, known_names, resolved, resolved_options
 from jaxlmm.formula.tokens import right_side
 from jaxlmm.genetics import ArraySource, Genotypes
+from jaxlmm.genetics.forms import hint
 from jaxlmm.genetics.genotypes import as_genotypes
 from jaxlmm.genetics.ids import Matched, label_texts, match_samples
 from jaxlmm.model import Natural
@@ -124,13 +125,20 @@ def _known_group(
             if np.isin(label_texts(as_frame(table, [name])[name].dropna()), opened.sample_ids).any()
         ]
         if len(fitting) != 1:
+            close = [] if fitting else [_close(as_frame(table, [name])[name], opened) for name in groups]
             raise OptionError(
                 f"kinship='auto': expected one bar whose levels are the ids of the genotypes, such as "
                 f"{opened.sample_ids[0]!r}; got {len(fitting)} of the groups {', '.join(groups) or 'none'}."
+                f"{next(filter(None, close), '')}"
             )
         return fitting[0]
     known = [name for name in kinship or {} if name in table.columns]
     return known[0] if len(known) == 1 else None
+
+
+def _close(column: pd.Series, opened: Genotypes) -> str:
+    """Return in which form the values of a column would be ids of the genotypes; nothing if in no form."""
+    return hint(label_texts(column.dropna()), opened.sample_ids, "the data", "the genotypes")
 
 
 def _ids(table: Any, column: str | None, genotypes: Any, opened: Genotypes) -> Any:

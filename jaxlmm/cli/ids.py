@@ -68,7 +68,7 @@ def read_ids(path: Path, names: Iterable[str], what: str = "DATA", codes: Sequen
 
 
 def plain_ids(column: pd.Series) -> pd.Series:
-    """Return ids, read as text, without spaces around them; as integers if each is written as one.
+    """Return ids, read as text, without spaces around them; as integers if each is written as one; numbers as they are.
 
     Decimals that end in zeros are whole numbers if all ids are: so a program writes them that met a missing one.
 
@@ -81,6 +81,8 @@ def plain_ids(column: pd.Series) -> pd.Series:
 
     from jaxlmm.genetics.ids import whole_number
 
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column
     words = [None if pd.isna(value) else str(value).strip() or None for value in column]
     there = [word for word in words if word is not None]
     if there and all(DECIMAL.fullmatch(word) for word in there):

@@ -94,8 +94,11 @@ def _split(lines: Sequence[str]) -> list[list[str]]:
     sign = next((sign for sign in ",;" if lines and sign in lines[0]), None)
     if sign is None and lines and all("\t" in line for line in lines):
         sign = "\t"
-    rows = csv.reader(lines, delimiter=sign) if sign else (line.split() for line in lines)
-    return [[word.strip().strip('"') for word in row] for row in rows]
+    parts = csv.reader(lines, delimiter=sign) if sign else (line.split() for line in lines)
+    rows = [[word.strip().strip('"') for word in row] for row in parts]
+    while rows and all(len(row) > 1 and not row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]  # a sign ends each line
+    return rows
 
 
 def _words(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -131,7 +134,7 @@ def _check_columns(
     if len(rows[0]) == 1:
         return
     told = f"name its columns in a first line, the ids #IID or {column}, and families FID."
-    first, second = (sum(row[place : place + 1] != [] and row[place] in ours for row in rows) for place in (0, 1))
+    first, second = (sum(len(row) > place and row[place] in ours for row in rows) for place in (0, 1))
     if first > max(second, len(ids & ours)):
         stop(
             f"{what}: expected family and id in each line, got ids of DATA in the first column of {first:,} lines; "

@@ -116,7 +116,12 @@ def scan(
     covariates: Annotated[
         Path | None, typer.Option(help="A file by sample (--id, or IID); its columns become fixed effects.")
     ] = None,
-    keep: Annotated[Path | None, typer.Option(help="A file with a sample (or family and sample) in each line.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with a sample (or family and sample) in each line, or with a header (#IID, FID IID)."
+        ),
+    ] = None,
     remove: Annotated[Path | None, typer.Option(help="A file of samples to leave out.")] = None,
     missing_code: MissingCode = None,
     progress: Progress = None,

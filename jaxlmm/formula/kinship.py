@@ -146,7 +146,10 @@ def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any, tuple[
         )
     rows, columns = as_text(matrix.index, name), as_text(matrix.columns, name)
     if matrix.shape[0] != matrix.shape[1] or set(rows) != set(columns):
-        raise KinshipError(f"kinship of {name!r}: expected the same ids as rows and columns, got {matrix.shape}.")
+        raise KinshipError(
+            f"kinship of {name!r}: expected the same ids as rows and columns, got {matrix.shape}. A table of pairs is "
+            "read by lmm.genetics.relationship(table)."
+        )
     try:
         values = matrix.to_numpy(float)
     except (TypeError, ValueError) as error:

@@ -78,7 +78,9 @@ def places_on(group: GroupLabels, data: Any) -> Places:
     known, codes = np.zeros(len(group.labels), np.int64), np.zeros(len(given), np.int64)
     for theirs, ours in zip(group.parts, parts, strict=True):
         theirs, ours = _comparable(theirs), _comparable(ours)
-        values, ours = compared(theirs.unique(), ours)
+        values = theirs.unique()
+        if group.relatives is not None:  # ids of something known are matched as text
+            values, ours = compared(values, ours)
         found = values.get_indexer(ours)
         known = known * len(values) + theirs.unique().get_indexer(theirs)
         codes = np.where((codes < 0) | (found < 0), UNSEEN, codes * len(values) + found)

@@ -41,9 +41,9 @@ def text_ids(ids: Iterable[object], what: str = "ids", error: type[JaxlmmError] 
     >>> text_ids([7.0, 12345, "007", float("nan")]).tolist()
     ['7', '12345', '007', None]
     """
-    limit = exact_up_to(getattr(ids, "dtype", None))
-    values = _listed(ids)
-    for value in values:
+    dtype = getattr(ids, "dtype", None)
+    limit, values = exact_up_to(dtype), _listed(ids)
+    for value in _suspects(values, dtype, limit):
         if isinstance(value, float | np.floating | Decimal) and not _missing(value):
             if not _whole(value):
                 raise error(
@@ -53,6 +53,8 @@ def text_ids(ids: Iterable[object], what: str = "ids", error: type[JaxlmmError] 
             own = min(limit, exact_up_to(getattr(value, "dtype", None)))
             if not isinstance(value, Decimal) and abs(float(value)) >= own:
                 raise inexact(what, value, own, error)
+    if _is_plain_float(dtype):
+        return np.array([None if value != value else str(int(value)) for value in values], dtype=object)
     return np.array([_text(value) for value in values], dtype=object)
 
 
@@ -91,6 +93,21 @@ def whole_number(text: str) -> int | None:
     [12, -1, None, None, None, None]
     """
     return int(text) if WHOLE.fullmatch(text) else None
+
+
+def _suspects(values: list[Any], dtype: Any, limit: float) -> list[Any]:
+    """Return those of the values of a column that must be looked at one by one."""
+    if isinstance(dtype, pd.StringDtype) or pd.api.types.is_integer_dtype(dtype):
+        return []
+    if _is_plain_float(dtype):
+        numbers = np.array(values, float)
+        good = np.isnan(numbers) | ((numbers == np.round(numbers)) & (abs(numbers) < limit))
+        return [float(number) for number in numbers[~good][:1]]
+    return values
+
+
+def _is_plain_float(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind == "f"
 
 
 def _listed(ids: Iterable[object]) -> list[Any]:

@@ -45,13 +45,21 @@ def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
 
 
 def _plain(column: pd.Series, what: str) -> pd.Index:
-    if pd.api.types.is_bool_dtype(column.dtype) or not all(isinstance(label, str | Real | Decimal) for label in column):
+    if pd.api.types.is_integer_dtype(column.dtype) and column.max() <= LARGEST:
+        return pd.Index(column.to_numpy(np.int64))
+    if pd.api.types.is_float_dtype(column.dtype):
+        return pd.Index(np.array([int(word) for word in text_ids(column, what, KinshipError)], np.int64))
+    if pd.api.types.is_bool_dtype(column.dtype) or not all(map(_is_id, column)):
         raise KinshipError(f"{what}: expected ids, text or whole numbers, got {column.iloc[0]!r} ({column.dtype}).")
     words = text_ids(column, what, KinshipError).tolist()
     if column.empty or any(isinstance(label, str) for label in column):
         return pd.Index(words)
     numbers = [int(word) for word in words]
     return pd.Index(np.array(numbers, np.int64) if max(map(abs, numbers)) <= LARGEST else words)
+
+
+def _is_id(label: object) -> bool:
+    return isinstance(label, str | Real | Decimal)
 
 
 def quoted(label: object) -> str:

@@ -29,8 +29,9 @@ def relationship(table_or_matrix: Any, labels: Any = None) -> Relationship:
     table_or_matrix
         - A table with a row for each pair: columns ``id1``, ``id2``, ``value`` (others are ignored), or exactly three
           columns in this order. One triangle is enough; a pair may stand there twice, also the other way round, with
-          one value. Pairs that are not there are 0; each id needs a row with itself. The result is sparse.
-        - A square frame with the ids as index and columns.
+          one value but for rounding. Pairs that are not there are 0; each id needs a row with itself. The result is
+          sparse.
+        - A square frame with the ids as index and columns, whatever they are called.
         - A square array, or a matrix of scipy.sparse, with ``labels``. Dense stays dense, sparse stays sparse.
     labels
         The ids of the rows of an array, in their order.
@@ -38,7 +39,9 @@ def relationship(table_or_matrix: Any, labels: Any = None) -> Relationship:
     Returns
     -------
     Relationship
-        The ids of a table are in the order in which they first occur, those of a frame as in its index.
+        The ids of a table are in the order in which they first occur, those of a frame as in its index. A matrix whose
+        triangles differ by up to 1e-6 of its largest entry, as in single precision, is made symmetric; its print says
+        so.
 
     Raises
     ------

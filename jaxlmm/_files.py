@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,9 @@ HINTS = {
     errno.EISDIR: "name a file in it",
 }
 """What to do, by what is wrong; elsewhere one is told to write to another place."""
+
+PARTIAL = ".partial-"
+"""How names of files begin that are being written."""
 
 READ = 2**22
 """Bytes that are read at once to be summed up."""
@@ -44,19 +48,19 @@ def write_whole(path: str | PathLike[str], write: Callable[[Path], Any]) -> None
     """
     with writing(path):
         target, aside = _places(path)
-        if target.exists() and not target.is_file():
+        if _is_direct(path, target):
             write(Path(path))
             return
         try:
             write(aside)
             _onto_disk(aside)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 aside.chmod(target.stat().st_mode & 0o7777)
             os.replace(aside, target)
         finally:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not every system can do so for a folder
+        with contextlib.suppress(OSError):
             _onto_disk(target.parent)
 
 
@@ -94,7 +98,7 @@ def check_writable(path: str | PathLike[str]) -> None:
     """
     with writing(path):
         target, aside = _places(path)
-        if target.exists() and not target.is_file():
+        if _is_direct(path, target):
             return
         try:
             aside.touch()
@@ -122,12 +126,21 @@ def _places(path: str | PathLike[str]) -> tuple[Path, Path]:
         wrong = errno.ENOTDIR if any(folder.is_file() for folder in target.parents) else errno.ENOENT
     if wrong:
         raise OSError(wrong, os.strerror(wrong))
-    return target, target.with_name(f".partial-{os.getpid()}-{target.name}")
+    return target, target.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{target.name}")
+
+
+def _is_direct(path: str | PathLike[str], target: Path) -> bool:
+    """Whether nothing can be put in the place of a path: a pipe, a device, or what a process has open."""
+    place = os.path.abspath(path)
+    return target.exists() and (not target.is_file() or place.startswith(("/proc/", "/dev/fd/", "/dev/std")))
 
 
 def _onto_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:  # not every file system and every folder knows this
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(handle)

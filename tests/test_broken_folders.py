@@ -24,6 +24,7 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm.api import scan_lock, scan_parts, scan_run
 from jaxlmm.api.scan_task import Unit
+from jaxlmm.cli import scanning
 from jaxlmm.genetics import ArraySource
 
 TOGETHER = 1e-9
@@ -444,6 +445,21 @@ def test_locks_that_hold(study, folder, text, message):
         with pytest.raises(lmm.ResumeError, match=message):
             scanned(study, folder / name, resume=True)
         assert (folder / name / "scan.lock").read_text() == text
+
+
+def test_a_folder_that_is_at_work_is_not_set_aside(folder):
+    (folder / "finished" / "scan.lock").write_text(owner())
+    with pytest.raises(lmm.ResumeError, match="at work"), scanning._set_aside(folder / "finished", True):
+        raise AssertionError
+    assert (folder / "finished" / "manifest.json").exists()
+
+
+def test_going_on_with_what_is_finished_in_a_folder_that_may_only_be_read(study, whole, folder, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    same(scanned(study, folder / "finished", resume=True), whole[1])
+    cut(folder / "finished" / "part-00001.parquet")
+    with pytest.raises(lmm.OutputError, match="Permission denied"):
+        scanned(study, folder / "finished", resume=True)
 
 
 @pytest.mark.parametrize("text", [owner(started="17"), owner(process=2**22 + 1)], ids=["given away", "gone"])

@@ -183,6 +183,18 @@ def test_links_stay_links_and_pipes_are_written_to(results, tmp_path):
     assert link.is_symlink()
     assert target.read_text() == whole
     assert there(target.parent) == ["a.csv"]
+    for place in ("/dev/stdout", "/proc/self/fd/1"):  # a file that the process writes to with others
+        code = f"""
+            import pandas as pd
+            from jaxlmm._files import write_whole
+            print("first", flush=True)
+            write_whole("{place}", lambda path: path.open("a").write("second\\n"))
+            print("third", flush=True)
+        """
+        (tmp_path / "all.txt").unlink(missing_ok=True)
+        with (tmp_path / "all.txt").open("a") as file:
+            subprocess.run([sys.executable, "-c", textwrap.dedent(code)], stdout=file, check=True)
+        assert (tmp_path / "all.txt").read_text().split() == ["first", "second", "third"]
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
         write(pipe)

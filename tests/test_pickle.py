@@ -4,8 +4,8 @@ Tried: genotypes from .bed (by a relative path too), .pgen, a frame, an array, w
 known matrix, dense and sparse; a design, which is given other weights afterwards; fits with and without a known matrix,
 a structure of one's own, an optimiser of optax, a polars frame, and loaded ones; fits of many responses; scans in
 memory, in a folder, by a solver, by chromosome, with and without their fits without a marker; summaries, certificates
-and errors. By ``pickle`` at each protocol, ``copy``, ``deepcopy``, ``cloudpickle`` where it is installed; read in this
-process, in a fresh one, and by a pool of processes.
+and errors. By ``pickle`` at each protocol, ``copy``, ``deepcopy``, ``cloudpickle`` where it is installed, with arrays
+that cannot be written to; read in this process, in a fresh one, and by a pool of processes.
 """
 
 import concurrent.futures
@@ -85,11 +85,14 @@ class Watching(pickle.Pickler):
 
 
 def sent(thing):
-    """Return the thing as another process gets it, in whose JAX numbers are single by default."""
-    content = io.BytesIO()
-    Watching(content).dump(thing)
+    """Return the thing as another process gets it, in whose JAX numbers are single by default.
+
+    Its arrays are beside the pickle, and cannot be written to, as joblib and Dask send them.
+    """
+    content, beside = io.BytesIO(), []
+    Watching(content, protocol=5, buffer_callback=beside.append).dump(thing)
     assert not jax.config.jax_enable_x64
-    return pickle.loads(content.getvalue())
+    return pickle.loads(content.getvalue(), buffers=[bytes(part.raw()) for part in beside])
 
 
 def copies(thing):

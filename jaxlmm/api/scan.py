@@ -94,10 +94,11 @@ def scan(
         and standard errors then change by about 1e-6 standard errors (measured on 1,410 mice: 6e-7 at most).
     out, resume
         A folder that the table is written to, part by part, and read from when it is asked for; needed where everything
-        is kept and the table would take more than 2 GB. An interrupted scan goes on from its finished parts by the same
-        call with ``resume=True``. The folder holds ``part-*.parquet``, the columns of :meth:`Scan.tidy`, for pandas,
-        polars or anything else; ``null.parquet``, the fits without a marker; and ``manifest.json``. ``lmm.load(out)``
-        is the scan again. What is there is never overwritten.
+        is kept and the table would take more than 2 GB. An interrupted scan goes on from its finished parts, each a
+        minute or so of work, by the same call with ``resume=True``; files that are damaged or lost since are made
+        again. One process at a time may be at work there. The folder holds ``part-*.parquet``, the columns of
+        :meth:`Scan.tidy`, for pandas, polars or anything else; ``null.parquet``, the fits without a marker; and
+        ``manifest.json``. ``lmm.load(out)`` is the scan again. What is there is never overwritten.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, covariance, residual, start, fixed, solver, optimizer
@@ -116,7 +117,10 @@ def scan(
         Before any computing.
     ResumeError
         If the folder holds another scan than the one that is to go on: another formula, option, response, predictor,
-        matrix, or other genotypes (of which the variants and the calls of some markers are compared).
+        matrix, or other genotypes (of which the variants and the calls of some markers are compared); or if another
+        process is at work there.
+    OutputError
+        If the folder cannot be written.
 
     Notes
     -----

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import shutil
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlmm._files import write_text, write_whole, writing
+from jaxlmm._files import PARTIAL, write_text, write_whole, writing
 from jaxlmm._typing import NumpyArray
 from jaxlmm.api.scan_lock import LOCK, check_free, held
 from jaxlmm.engine import Keeper, Pairs
@@ -43,9 +44,6 @@ PART_ROWS = 2**20
 
 DIGEST = 16
 """Bytes of the digest at the end of what is known of a part."""
-
-PARTIAL = ".partial-"
-"""How names of files begin that were being written when a process was stopped."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +78,9 @@ class Folder:
             raise OptionError(f"out: expected a folder, got {path}, which is a file.")
         if path.is_dir():
             check_free(path)
-            _check_there(path, resume)
+            if _check_there(path, resume) and not os.access(path, os.W_OK):  # if nothing is damaged, nothing is written
+                yield cls(path)
+                return
         with writing(path):
             new = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
@@ -265,8 +265,8 @@ class Folder:
         return self.path / UNFINISHED / f"part-{number:05d}.npz"
 
 
-def _check_there(path: Path, resume: bool) -> None:
-    """Raise if what a folder holds is not to be gone on with."""
+def _check_there(path: Path, resume: bool) -> bool:
+    """Raise if what a folder holds is not to be gone on with; return whether that is finished."""
     names = {file.name for file in path.iterdir() if not file.name.startswith(PARTIAL)} - {LOCK}
     begun = MANIFEST in names or (names == {UNFINISHED} and any((path / UNFINISHED).glob("part-*.npz")))
     if names - {UNFINISHED} and MANIFEST not in names:
@@ -276,8 +276,7 @@ def _check_there(path: Path, resume: bool) -> None:
             f"out: {path} holds a scan, which is never overwritten: go on with it by resume=True, delete it, or name "
             "another folder."
         )
-    if MANIFEST in names:
-        read_manifest(path)
+    return MANIFEST in names and bool(read_manifest(path)["finished"])
 
 
 def _digest(content: bytes) -> bytes:

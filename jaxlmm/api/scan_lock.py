@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxlmm._files import writing
+from jaxlmm._files import PARTIAL, writing
 from jaxlmm.errors import ResumeError
 
 LOCK = "scan.lock"
@@ -119,7 +119,7 @@ def _taken_away(path: Path, text: str) -> None:
     """Take away the file of a process that has ended, but not one that somebody else has put there meanwhile."""
     if not text:
         return
-    aside = path.with_name(f".partial-{uuid.uuid4().hex}-{path.name}")
+    aside = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
     try:
         path.rename(aside)
     except FileNotFoundError:

@@ -18,10 +18,8 @@ from jaxlmm.cli.missing import without_codes
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
-"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C."""
-
-NOT_WRITTEN = INTERRUPTED
-"""The exit code where a result cannot be written: from outside, too, the work was stopped."""
+"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C, or what was
+found cannot be written."""
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
 
@@ -159,7 +157,7 @@ def exit_codes(interrupted: str = "nothing was written") -> Iterator[None]:
     except (lmm.FormulaError, lmm.OptionError) as error:
         stop(str(error), USAGE_ERROR)
     except lmm.OutputError as error:
-        stop(str(error), NOT_WRITTEN)
+        stop(str(error), INTERRUPTED)
     except lmm.JaxlmmError as error:
         stop(str(error), DATA_ERROR)
     except KeyboardInterrupt:

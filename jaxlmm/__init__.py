@@ -6,7 +6,7 @@
 'interior'
 """
 
-from jaxlmm import covariance, datasets, genetics, plot
+from jaxlmm import covariance, datasets, genetics, plot, testing
 from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, scan
 from jaxlmm.errors import (
     DataError,
@@ -51,4 +51,5 @@ __all__ = [
     "loglik",
     "plot",
     "scan",
+    "testing",
 ]

@@ -1,5 +1,6 @@
 """Covariance structures: what a tag in a formula names, and what a researcher writes."""
 
+from jaxlmm._struct import static
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.custom import Custom
 from jaxlmm.covariance.diagonal import Diagonal
@@ -8,4 +9,4 @@ from jaxlmm.covariance.ou import OU
 from jaxlmm.covariance.pinned import Pinned
 from jaxlmm.covariance.unstructured import Unstructured
 
-__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Field", "Pinned", "Unstructured"]
+__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Field", "Pinned", "Unstructured", "static"]

@@ -8,7 +8,7 @@
 
 from typing import NoReturn
 
-from jaxlmm import covariance, datasets, genetics, plot
+from jaxlmm import covariance, datasets, genetics, plot, testing
 from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, no_attribute, scan
 from jaxlmm.errors import (
     DataError,
@@ -55,6 +55,7 @@ __all__ = [
     "loglik",
     "plot",
     "scan",
+    "testing",
 ]
 
 

@@ -1,5 +1,6 @@
 """Covariance structures: what a tag in a formula names, and what a researcher writes."""
 
+from jaxlmm._struct import static
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.custom import Custom
 from jaxlmm.covariance.diagonal import Diagonal
@@ -21,4 +22,5 @@ __all__ = [
     "Pinned",
     "Unstructured",
     "parameters_of",
+    "static",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.covariance.frozen import refuse_to_set
 from jaxlmm.covariance.natural import inverted
 from jaxlmm.covariance.parameters import CORR, SD, Kind, pairs
 from jaxlmm.rotations import singular_vectors
@@ -66,8 +67,10 @@ class AbstractCovariance(Struct, abc.ABC):
     A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put decides what it acts on; the
     class does not know. ``covariance=`` puts it within the columns of a random term; a tag puts a built-in one
     there, along positions, or (``residual=``) among the residuals; ``kinship=`` puts one with ``coords`` across the
-    levels of a group. Hyper-parameters are plain annotated fields; those that change the shape of the program are
-    declared with ``static``.
+    levels of a group. Hyper-parameters are plain annotated fields, numbers and arrays; what sets a shape, a branch or a
+    function is part of the program and declared as ``order: int = lmm.covariance.static()``, and must be hashable.
+    Objects are frozen. Before the first fit a structure is tried out
+    (:func:`jaxlmm.testing.check_covariance`, for authors too).
 
     Parameters
     ----------
@@ -131,8 +134,21 @@ class AbstractCovariance(Struct, abc.ABC):
             structure, ``theta[0]`` is held at 1 and must be the standard deviation of the first position.
         """
 
-    def check(self, theta: NumpyArray, coords: NumpyArray) -> None:
-        """Raise if the structure is not what it must be at ``theta`` (k,) and ``coords`` (q, d)."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__setattr__ = refuse_to_set  # type: ignore[method-assign]
+
+    @property
+    def authored(self) -> bool:
+        """Whether somebody else wrote it, so that it is tried out before it is fitted."""
+        return type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
+
+    def stated(self, theta: jax.Array, coords: jax.Array) -> jax.Array | None:
+        """Return the covariance (q, q) that :meth:`cholesky` factorises, where that is what its author wrote."""
+        return None
+
+    def check(self, coords: NumpyArray) -> None:
+        """Raise if the structure cannot be used at ``coords`` (q, d)."""
         return
 
     def start(self, coords: NumpyArray) -> NumpyArray:

@@ -6,27 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jaxlmm._struct import static
-from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance
-from jaxlmm.errors import OptionError, choose
-from jaxlmm.linalg import semidefinite_cholesky
+from jaxlmm.errors import choose
+from jaxlmm.linalg import semidefinite_root
 
 
 class Custom(AbstractCovariance):
-    """Wrap ``function(theta, coords)`` that returns a covariance matrix, or a factor of one.
+    """Wrap ``function(theta, coords)`` that returns a covariance matrix, or a lower factor of one.
 
     Parameters
     ----------
     function
-        Takes ``theta (k,)`` and ``coords (q, d)``, returns ``(q, q)`` in JAX; singular matrices are handled.
+        Takes ``theta (k,)``, unconstrained, and ``coords (q, d)``, returns ``(q, q)`` in JAX: positive semidefinite
+        at any theta, singular ones included, or lower triangular.
     n_params
         The number of parameters k.
     returns
-        ``"covariance"`` or ``"factor"``.
+        ``"covariance"`` or ``"factor"``; with another square root, return its product with its transpose.
     coords
         For ``kinship={group: structure}``: where the levels are, a frame with their labels as index.
 
@@ -55,17 +53,16 @@ class Custom(AbstractCovariance):
         object.__setattr__(self, "returns", choose("returns", returns, ("covariance", "factor")))
         object.__setattr__(self, "coords", coords)
 
-    def check(self, theta: NumpyArray, coords: NumpyArray) -> None:
-        matrix = np.asarray(self.function(jnp.asarray(theta), jnp.asarray(coords)))
-        if self.returns == "covariance" and not np.allclose(matrix, matrix.T, rtol=1e-8, atol=1e-12):
-            raise OptionError(
-                f"Custom: expected a symmetric covariance matrix, got {matrix.tolist()} at "
-                f"theta = {theta.tolist()} and coords = {coords.tolist()}."
-            )
+    @property
+    def authored(self) -> bool:
+        return True
+
+    def stated(self, theta: jax.Array, coords: jax.Array) -> jax.Array | None:
+        return self.function(theta, coords) if self.returns == "covariance" else None
 
     def n_params(self, q: int) -> int:
         return self.count
 
     def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
         matrix = self.function(theta, coords)
-        return matrix if self.returns == "factor" else semidefinite_cholesky(matrix)
+        return matrix if self.returns == "factor" else semidefinite_root(matrix)

@@ -31,7 +31,7 @@ class OU(AbstractCovariance):
     def n_params(self, q: int) -> int:
         return 2
 
-    def check(self, theta: NumpyArray, coords: NumpyArray) -> None:
+    def check(self, coords: NumpyArray) -> None:
         if coords.shape[1] != 1:
             raise OptionError(
                 f"OU: expected one coordinate, got {coords.shape[1]}; one in the plane is a structure of one's own "

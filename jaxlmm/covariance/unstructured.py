@@ -47,7 +47,7 @@ class Unstructured(AbstractCovariance):
 
     def guess(self, covariance: jax.Array) -> jax.Array | None:
         rows, columns = lower_indices(covariance.shape[0])
-        theta = semidefinite_cholesky(covariance)[rows, columns]
+        theta = semidefinite_cholesky(covariance, nearest=True)[rows, columns]
         return jnp.where(rows == columns, jnp.maximum(theta, SMALLEST_GUESS), theta)
 
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:

@@ -93,8 +93,7 @@ def located(name: str, structure: Any, levels: pd.Index) -> Located:
         )
     positions = np.empty(len(levels), np.int32)
     positions[increasing(coords[places])] = np.arange(len(levels), dtype=np.int32)
-    found = Located(
-        name, ids, places, as_field(structure.without_coords()), type(structure).__name__, coords, positions
-    )
-    check_structure(structure, found.block[0, :FEW], f"kinship of {name!r}")
-    return found
+    bare = structure.without_coords()
+    block = coords[places][np.argsort(positions)]
+    check_structure(bare, block[:FEW], f"kinship of {name!r}", across=True)
+    return Located(name, ids, places, as_field(bare), type(structure).__name__, coords, positions)

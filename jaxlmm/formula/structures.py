@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import jax.numpy as jnp
-import numpy as np
-
 from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
+from jaxlmm.covariance.contract import check_contract
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula.parse import TAGS, Bar
 from jaxlmm.formula.tokens import join, tokenize, word
@@ -59,27 +57,14 @@ def _spellings(bar: Bar) -> set[str]:
     return {f"{left} | {group}" for left in sides for group in (bar.group_name, ":".join(map(word, bar.group)))}
 
 
-def check_structure(structure: AbstractCovariance, coords: NumpyArray, what: str) -> None:
-    """Raise unless a structure gives a factor at its start from exactly the parameters that it declares.
+def check_structure(structure: AbstractCovariance, coords: NumpyArray, what: str, *, across: bool = False) -> None:
+    """Raise unless a structure can be used at ``coords`` (q, d) and, if another author wrote it, is what it says.
 
-    ``coords`` (q, d) are those of the columns, or some; ``what`` begins the message.
+    ``across`` levels or among columns; ``what`` begins the message.
     """
-    q, theta = len(coords), structure.start(coords)
-    try:  # JAX would read past the end of theta without a word; NumPy does not
-        structure.cholesky(theta, coords)  # type: ignore[arg-type]
-    except IndexError as error:
-        raise OptionError(
-            f"{what}: {type(structure).__name__} declares {theta.size} parameters and reads more ({error})."
-        ) from error
-    except Exception:
-        pass
-    factor = np.asarray(structure.cholesky(jnp.asarray(theta), jnp.asarray(coords)))
-    if factor.shape != (q, q) or not np.isfinite(factor).all():
-        raise OptionError(
-            f"{what}: expected a finite factor of shape {(q, q)} from {type(structure).__name__} at "
-            f"theta = {theta.tolist()}, got shape {factor.shape}."
-        )
-    structure.check(theta, coords)
+    structure.check(coords)
+    if structure.authored:
+        check_contract(structure, coords, what, across=across)
 
 
 def _described(value: object) -> str:

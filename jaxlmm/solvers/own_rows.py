@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -67,7 +68,9 @@ def own_moments(design: Design, solver: Moments, y: Array, present: Array) -> Ow
     gram = (present.T @ products).reshape(-1, p, p)
     inverse, logdet = inverse_logdet(gram)
     # The upper root, as of a QR decomposition: the intercept stays between the levels, and mixes with no other column.
-    to_basis = jax.vmap(semidefinite_cholesky)(inverse[:, ::-1, ::-1])[:, ::-1, ::-1]  # (m, p, p)
+    to_basis = jax.vmap(functools.partial(semidefinite_cholesky, nearest=True))(inverse[:, ::-1, ::-1])[
+        :, ::-1, ::-1
+    ]  # (m, p, p)
 
     weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None]) * present
     least_squares, rest = jnp.zeros((y.shape[1], p)), weighted

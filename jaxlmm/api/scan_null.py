@@ -13,11 +13,10 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.api.many import run_many
 from jaxlmm.api.scan_data import ScanData
 from jaxlmm.api.scan_options import Wanted
-from jaxlmm.engine import Given, NullPoint
+from jaxlmm.engine import PROVEN, Given, NullPoint
 from jaxlmm.errors import OptionError
 from jaxlmm.model import Natural
 from jaxlmm.results import FitMany
-from jaxlmm.results.scan import PROVEN
 
 SIGMA = 1e-4
 """Relative, of the residual's standard deviation that fits say and the scan's rows have at their variances."""

@@ -20,10 +20,9 @@ from jaxlmm.api.scan_kinship import stretches
 from jaxlmm.api.scan_null import NullFits
 from jaxlmm.api.scan_options import Wanted
 from jaxlmm.api.scan_task import TOGETHER, WORDS, Engine, Task, Unit, testable
-from jaxlmm.engine import UNSEEN, Keeper, Pairs, Tally, block_size
+from jaxlmm.engine import PROVEN, UNSEEN, Keeper, Pairs, Tally, block_size
 from jaxlmm.errors import OptionError
 from jaxlmm.formula import notes_of_responses
-from jaxlmm.results.scan import PROVEN
 from jaxlmm.results import FitMany, HeldTable, Names, Scan, ScanHeader, counted, tabulated
 
 TABLE_BYTES = 2**31

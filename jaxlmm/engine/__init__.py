@@ -12,11 +12,12 @@ from jaxlmm.engine.scan_panel import Rows as ScanRows
 from jaxlmm.engine.scan_panel import has_one_ratio
 from jaxlmm.engine.scan_run import Scanner, block_size
 from jaxlmm.engine.scan_tally import CODES, UNSEEN, Tally
-from jaxlmm.engine.scan_traits import Given, Traits
+from jaxlmm.engine.scan_traits import PROVEN, Given, Traits
 from jaxlmm.engine.single import Solution, solve_single
 
 __all__ = [
     "CODES",
+    "PROVEN",
     "UNSEEN",
     "AnyScanner",
     "Estimate",

@@ -17,6 +17,9 @@ INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
     STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
 )
 
+PROVEN = (INTERIOR, BOUNDARY)
+"""The status codes of an optimum, which alone has tests."""
+
 
 class Null(NamedTuple):
     """Null optima of m responses by one criterion: ``ratio`` λ, ``value`` of the criterion, ``status`` (m,).
@@ -44,8 +47,8 @@ class Null(NamedTuple):
 
 
 def has_optimum(status: NumpyArray) -> NumpyArray:
-    """Return which status codes are those of an optimum, which alone has tests."""
-    return (status == INTERIOR) | (status == BOUNDARY)
+    """Return which status codes are those of an optimum."""
+    return np.asarray(np.isin(status, PROVEN))
 
 
 def judged(found: Optimum, related: bool) -> NumpyArray:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from jaxlmm.engine import PROVEN
 from jaxlmm.errors import DataError, OptionError, choose
 from jaxlmm.inference import STATUS
 from jaxlmm.results.many import FitMany
@@ -20,9 +21,6 @@ from jaxlmm.results.scan_table import ScanTable
 
 COLLINEAR = "collinear"
 """The status of a marker that the fixed effects determine."""
-
-PROVEN = (STATUS.index("interior"), STATUS.index("boundary"))
-"""The codes of an optimum: other pairs have no test."""
 
 SHOWN = 3
 """Responses of which it is said by name why they were not tested."""

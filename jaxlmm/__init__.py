@@ -6,8 +6,10 @@
 'interior'
 """
 
+from typing import NoReturn
+
 from jaxlmm import covariance, datasets, genetics, plot
-from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, scan
+from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, no_attribute, scan
 from jaxlmm.errors import (
     DataError,
     FormulaError,
@@ -15,6 +17,7 @@ from jaxlmm.errors import (
     JaxlmmError,
     KinshipError,
     OptionError,
+    OutputError,
     PrecisionError,
     ResumeError,
 )
@@ -36,6 +39,7 @@ __all__ = [
     "JaxlmmError",
     "KinshipError",
     "OptionError",
+    "OutputError",
     "PrecisionError",
     "ResumeError",
     "Scan",
@@ -52,3 +56,7 @@ __all__ = [
     "plot",
     "scan",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise no_attribute(name)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Self, dataclass_transform
 
 import jax
+import numpy as np
 
 
 def static(**kwargs: Any) -> Any:
@@ -24,7 +25,7 @@ class Struct:
 
     Fields are children (arrays or other pytrees) unless declared with :func:`static` or :func:`aside`. Rebuilding a
     value from its leaves, as ``vmap`` and ``jit`` do, does not run ``__init__`` or ``__post_init__``: the leaves may
-    then be tracers.
+    then be tracers. Pickled, it holds NumPy's arrays alone.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -54,6 +55,21 @@ class Struct:
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: on_host(value) for name, value in self.__dict__.items()}
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+def on_host(value: Any) -> Any:
+    """Return tuples, lists and dicts with NumPy's arrays instead of JAX's; each :class:`Struct` sees to its own.
+
+    A pickled array of JAX comes back in the precision that the reader's JAX is set to, which is single by default.
+    """
+
+    def taken(leaf: Any) -> Any:
+        return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
+
+    return jax.tree.map(taken, value, is_leaf=lambda part: isinstance(part, Struct))

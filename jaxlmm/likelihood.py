@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array
+from jaxlmm.covariance import Field
 from jaxlmm.linalg import normal_equations
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Factors, Layout
@@ -29,7 +30,9 @@ class Response(Struct):
     ``fixed`` holds ``XᵀH⁻¹X`` up to theta, which responses of one design share, and ``border`` what this response adds;
     ``least_squares`` (p,) are coefficients on the design's basis; ``scale`` () is the residual standard deviation of
     that fit, by which the response was divided; ``count`` () the number of independent observations that the criterion
-    speaks of, n, or n − p for REML; ``constant`` () what the criterion owes to weights, basis, and scale.
+    speaks of, n, or n − p for REML; ``constant`` () what the criterion owes to weights, basis, and scale;
+    ``added`` () a sum of squares that is added to yᵀPy: of a residual that the rows do not have
+    (:mod:`jaxlmm.engine.vanishing`), else 0.
     """
 
     fixed: Any
@@ -38,6 +41,7 @@ class Response(Struct):
     scale: jax.Array
     count: jax.Array
     constant: jax.Array
+    added: jax.Array
 
 
 class Point(NamedTuple):
@@ -57,17 +61,25 @@ class Point(NamedTuple):
 
 
 class Likelihood(Struct):
-    """A design with a solver and a criterion; pure functions of theta and a prepared response."""
+    """A design with a solver and a criterion; pure functions of theta and a prepared response.
+
+    ``related`` says that a known matrix or a structure relates the levels of a group, or the residuals.
+    """
 
     solver: AbstractSolver
     layout: Layout
     design: Design
     method: str = static()
+    related: bool = static(default=False)
 
     @classmethod
     def of(cls, design: Design, solver: AbstractSolver, method: str, fixed: Natural | None = None) -> Likelihood:
         """Join a design, a solver built for it, a criterion, and what is ``fixed``."""
-        return cls(solver, Layout.of(design, fixed), design.without_relations(), method)
+        layout = Layout.of(design, fixed)
+        matrices = any(grouping.relation is not None for grouping in design.groupings)
+        across = any(isinstance(structure, Field) for structure in layout.structures)
+        related = matrices or across or design.residual is not None
+        return cls(solver, layout, design.without_relations(), method, related)
 
     def for_response(self, response: Response) -> Self:
         """Return the likelihood in units of a response: what is fixed is relative to its scale."""
@@ -108,7 +120,16 @@ class Likelihood(Struct):
             scale,
             jnp.broadcast_to(count, scale.shape),
             constant + 2.0 * count * jnp.log(scale),
+            jnp.zeros_like(scale),
         )
+
+    def border_around(self, y: jax.Array, coefficients: jax.Array, scale: jax.Array) -> Any:
+        """Return the borders of responses ``y`` (N, m) less ``coefficients`` (m, p) on the basis, divided by ``scale``
+        (m,).
+        """
+        design = self.design
+        weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None])
+        return self.solver.border(design.basis, (weighted - design.basis @ coefficients.T) / scale[None, :])
 
     def observe(self, y: jax.Array) -> Response:
         """Prepare one response ``y`` (N,)."""
@@ -123,7 +144,8 @@ class Likelihood(Struct):
         """Evaluate the ingredients given the solver's work at some covariance."""
         information, cross, square = self.solver.bordered(factor, response.fixed, response.border)
         vcov, logdet, shift, explained = normal_equations(information, cross)
-        return Point(self.solver.logdet(factor), logdet, vcov, shift, square - explained, factor)
+        r2 = square - explained + response.added
+        return Point(self.solver.logdet(factor), logdet, vcov, shift, r2, factor)
 
     def deviance(self, factors: Factors, response: Response) -> jax.Array:
         """Return −2 log-likelihood (or REML criterion), profiled over beta, and over sigma if the factors have none."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 GENOME_WIDE = 5e-8
 """The p-value below which a marker is called significant in a genome-wide scan of people."""
 
+SMALLEST_LETTERS, LARGEST_LETTERS, LINE = 6.0, 10.0, 1.2
+"""Letters that can be read, in points, the usual ones, and the height of a line relative to its letters."""
+
 DISCOVERED = 0.05
 """The false discovery rate below which a point is marked."""
 
@@ -34,7 +37,8 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        Levels in which a column does not occur (their mode is exactly zero) are left out of that column.
+        Levels in which a column does not occur (their mode is exactly zero) are left out of that column. The levels
+        are named below where there is room for it.
 
     Examples
     --------
@@ -47,12 +51,14 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
     """
     ax = _axes(ax)
     modes, sds = pd.DataFrame(fit.ranef(group)), pd.DataFrame(fit.ranef_sd(group))
-    start = 0
+    start, names = 0, []
     for column in modes:
         shown = modes[column][modes[column] != 0.0].sort_values()
         places = start + np.arange(len(shown))
         ax.errorbar(places, shown, 1.96 * sds[column].loc[shown.index], fmt=".", elinewidth=0.7, label=str(column))
         start += len(shown)
+        names += [str(level) for level in shown.index]
+    _name_places(ax, names)
     ax.axhline(0.0, color="grey", linewidth=0.8)
     ax.set(xlabel=f"{group}, in order of the mode", ylabel="conditional mode")
     ax.legend(frameon=False)
@@ -209,6 +215,14 @@ def _p_label(hits: Scan) -> str:
     """Say whose p-values are drawn."""
     test = hits.height.removeprefix("neg_log10_p").removeprefix("_")
     return f"-log10 p ({test})" if test else "-log10 p"
+
+
+def _name_places(ax: Any, names: list[str]) -> None:
+    """Name the places 0, 1, … of the horizontal axis, upright, if letters of a readable size have room there."""
+    width = ax.bbox.width / ax.figure.dpi * 72.0  # in points
+    size = min(width / max(len(names), 1) / LINE, LARGEST_LETTERS)
+    if names and size >= SMALLEST_LETTERS:
+        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
 
 
 def _axes(ax: Any) -> Any:

@@ -287,6 +287,9 @@ def test_every_parameter_of_a_structure_is_printed():
         def param_names(self, columns):
             return ("sd", "corr", "slope")
 
+        def param_kinds(self, columns):
+            return ("sd", "number", "number")
+
     fit = lmm.fit("y ~ x + (0 + f | g)", DATA, covariance={"g": Odd()})
     text = str(fit.summary())
     assert [line.split()[0] for line in block(text, "Random effects")[1:]] == ["g", "Residual"]

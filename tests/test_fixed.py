@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 import jaxlmm as lmm
+from jaxlmm.covariance import OU, RESIDUAL_SD, Unstructured, parameters_of
 from jaxlmm.engine.starting import start_at
 from jaxlmm.model import Layout, Natural
 
@@ -319,8 +320,10 @@ def test_the_search_begins_at_the_start():
 def test_a_decay_can_start_anywhere():
     fixed = {A: 1.3, "g: sd": 0.5, "g: rho": 0.25, E: 0.7}
     layout = Layout.of(lmm.design("y ~ x + (1 | g) + ou(t | g)", DATA))
-    names = ((A,), ("g: sd", "g: rho"), (E,))
-    given = Natural.split(names, np.array(list(fixed.values())))
+    structures = (Unstructured(), OU())
+    blocks = (*(parameters_of(structure, "g", ["Intercept"]) for structure in structures), (RESIDUAL_SD,))
+    assert [parameter.name for block in blocks for parameter in block] == list(fixed)
+    given = Natural.split(blocks, np.array(list(fixed.values())))
     with jax.enable_x64(True):
         theta = start_at(layout, given, 1.0)
         factors = layout.factors(jax.numpy.asarray(theta), layout.frames())
@@ -349,16 +352,16 @@ def test_structures_of_ones_own():
 
 def test_three_columns_are_fixed_together():
     design = lmm.design("y ~ x + (0 + f | g)", DATA)
-    names = tuple(f"g: sd({c})" for c in "uvw") + tuple(f"g: corr({c})" for c in ("u, v", "u, w", "v, w"))
+    blocks = (parameters_of(Unstructured(), "g", tuple("uvw")), (RESIDUAL_SD,))
     sd, corr = np.array([0.5, 2.0, 1.0]), np.array([[1.0, 0.3, -0.5], [0.3, 1.0, 0.6], [-0.5, 0.6, 1.0]])
     values = np.append(sd, corr[[0, 0, 1], [1, 2, 2]])
     with jax.enable_x64(True):
-        layout = Layout.of(design, Natural((names, (E,)), (values, np.array([2.0]))))
+        layout = Layout.of(design, Natural(blocks, (values, np.array([2.0]))))
         assert (layout.n_theta, layout.n_psi) == (0, 0)
         factor = np.asarray(layout.in_unit(4.0).factors(jax.numpy.zeros(0), layout.frames()).terms[0])
         assert factor @ factor.T == pytest.approx(corr * np.outer(sd, sd) / 4.0, rel=1e-12)  # relative to sigma²
         with pytest.raises(lmm.OptionError, match="two columns"):
-            Layout.of(design, Natural((names, (E,)), (np.where(values == 0.6, np.nan, values), np.array([2.0]))))
+            Layout.of(design, Natural(blocks, (np.where(values == 0.6, np.nan, values), np.array([2.0]))))
 
 
 # ---- options, files, many responses ----------------------------------------------------------------------------------

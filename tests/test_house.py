@@ -12,7 +12,7 @@ import jaxlmm
 ROOT = Path(jaxlmm.__file__).parent
 RANKS = {
     "_typing": 0, "errors": 0, "datasets": 0, "_struct": 0.5, "_precision": 0.5, "_shapes": 0.5, "_compile": 0.5,
-    "_tables": 0.5, "entries": 0.9, "rotations": 0.9, "linalg": 1, "covariance": 1.5, "optimise": 1.5,
+    "_tables": 0.5, "_files": 0.5, "entries": 0.9, "rotations": 0.9, "linalg": 1, "covariance": 1.5, "optimise": 1.5,
     "model": 2, "genetics": 2.2, "formula": 2.5,
     "solvers": 3, "likelihood": 4, "inference": 5, "engine": 6, "results": 7, "plot": 7.5, "api": 8, "cli": 9,
 }  # fmt: skip

@@ -3,7 +3,7 @@
 import itertools
 import json
 import os
-import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -112,14 +112,14 @@ def test_stopped_at_any_file(study, tmp_path, monkeypatch, written):
     for stop in range(10):
         out, count = tmp_path / f"hits {stop}", itertools.count()
 
-        def stopping(old, new, stop=stop, count=count):
-            here = next(count) == stop
+        def stopping(old, new, stop=stop, count=count, out=out, replace=os.replace):
+            here = out in Path(new).parents and next(count) == stop
             if written or not here:
-                os.replace(old, new)
+                replace(old, new)
             if here:
                 raise InterruptedRunError
 
-        monkeypatch.setattr(scan_folder, "os", types.SimpleNamespace(replace=stopping))
+        monkeypatch.setattr(os, "replace", stopping)
         try:
             scanned(small, out=out)
         except InterruptedRunError:

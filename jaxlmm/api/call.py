@@ -10,11 +10,15 @@ from typing import Any, Self
 import numpy as np
 
 from jaxlmm._precision import in_double_precision
+from jaxlmm._tables import as_table
+from jaxlmm.api.carried import Carried
 from jaxlmm.api.names import check_names
 from jaxlmm.api.solving import solve
 from jaxlmm.api.values import as_mapping, check_apart
+from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import FormulaError, OptionError, choose
 from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
+from jaxlmm.formula.resolve import resolved
 from jaxlmm.optimise import AbstractMinimiser, Optax
 from jaxlmm.results import Fit
 from jaxlmm.solvers import SOLVERS, Choice, select
@@ -40,6 +44,12 @@ class Call:
     solver: str = "auto"
     optimizer: Any = "newton"
     replaced: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "optimizer": Carried(self.optimizer)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, optimizer=state["optimizer"].value)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", criterion(self.method))
@@ -68,18 +78,23 @@ class Call:
     @property
     def known_residual(self) -> bool:
         """Whether the residual's standard deviation is fixed."""
-        return "Residual: sd" in (self.fixed or {})
+        return RESIDUAL_SD.name in (self.fixed or {})
 
     @in_double_precision
     @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
     def run(self) -> Fit:
         """Fit the model."""
         started = time.perf_counter()
-        parsed = parse(self.formula)
+        table = as_table(self.data)
+        columns = list(table.columns)
+        parsed = parse(self.formula, columns)
         if not parsed.response:
             raise FormulaError(f"formula {self.formula!r}: expected a response left of '~', as in 'y ~ x + (1 | g)'.")
-        frame = build_frame(parsed, self.data, self.options, known_residual=self.known_residual)
-        return solve(self, frame, select(frame.design, self.solver), self.first_order, started)
+        parsed = resolved(parsed, columns, self.options)
+        frame = build_frame(parsed, table, self.options, known_residual=self.known_residual)
+        # Of '.' the formula knows what it stands for, which other data need not have.
+        call = dataclasses.replace(self, formula=parsed.text)
+        return solve(call, frame, select(frame.design, self.solver), self.first_order, started)
 
     def refit(self, fit: Fit, y: Any) -> Fit:
         """Fit the model of ``fit`` to another response on its design."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
-from jaxlmm.errors import OptionError, nearest
+from jaxlmm.results import foreign
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,19 +38,43 @@ def check_names(verb: str, given: Iterable[str], accepted: Iterable[str]) -> Non
         ...
     jaxlmm.errors.OptionError: fit has no option 'REML': write method='REML' or method='ML'.
     """
-    accepted = tuple(accepted)
-    for name in given:
-        if name not in accepted:
-            raise OptionError(f"{verb} has no option {name!r}: {ELSEWHERE.get(name) or nearest(name, accepted)}.")
+    foreign.check_names(verb, given, accepted, ELSEWHERE)
 
 
 def named_options(function: Callable[P, T]) -> Callable[P, T]:
     """Let a verb answer an option that it does not have with what it does have, not with a bare ``TypeError``."""
-    accepted = tuple(inspect.signature(function).parameters)
+    return foreign.named_options(function, ELSEWHERE)
 
-    @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        check_names(function.__name__, kwargs, accepted)
-        return function(*args, **kwargs)
 
-    return wrapped
+_MIXED = "write lmm.fit('y ~ x + (1 | g)', data)"
+_GENERALISED = "families other than the Gaussian are not there yet; lmm.fit has linear mixed models"
+
+MODULE = {
+    **dict.fromkeys(("lmer", "lme", "lmm", "mixedlm", "MixedLM", "Lmer", "lmerTest", "mixed", "model"), _MIXED),
+    **dict.fromkeys(("LMM", "LinearMixedModel", "MixedModel", "MixedEffectsModel", "mixed_model", "fitlme"), _MIXED),
+    **dict.fromkeys(("lm", "Lm", "ols", "OLS", "gls", "GLS", "wls"), "write lmm.fit('y ~ x', data)"),
+    **dict.fromkeys(("glmer", "Glmer", "glmm", "GLMM", "glmmTMB", "nlmer", "nlme", "glm", "families"), _GENERALISED),
+    **dict.fromkeys(("from_formula", "formula", "fitmm"), _MIXED),
+    **dict.fromkeys(("dream", "fit_all", "fitVarPartModel", "many", "lmFit"), "write lmm.fit_many(formula, data)"),
+    **dict.fromkeys(("gwas", "assoc", "association", "gemma", "emmax"), "write lmm.scan(formula, data, genotypes=)"),
+    **{name: f"write lmm.genetics.{name}" for name in ("grm", "kinship", "genotypes", "relationship")},
+    **dict.fromkeys(("read_bed", "open_bed", "read_plink", "read_plink1_bin"), "write lmm.genetics.genotypes(path)"),
+    **dict.fromkeys(("read", "load_model", "read_json", "from_json"), "write lmm.load(path)"),
+    **dict.fromkeys(("load_data", "data", "load_dataset", "sleepstudy"), "write lmm.datasets.sleepstudy()"),
+    **dict.fromkeys(("anova", "compare", "simulate", "bootstrap"), "it is not there yet"),
+    **{name: f"write lmm.plot.{name}" for name in ("manhattan", "volcano", "qq_p")},
+    **{name: f"write fit.{name}()" for name in ("ranef", "fixef", "coef", "vcov", "variance", "predict", "summary")},
+    **dict.fromkeys(("VarCorr",), "write fit.variance()"),
+    **dict.fromkeys(("loglikelihood", "logLik"), "write lmm.loglik(design), or fit.loglik of a fit"),
+}
+"""What users of other packages ask of the package itself."""
+
+
+def no_attribute(name: str) -> AttributeError:
+    """Return the error that the package has no attribute of this name, with what to write.
+
+    >>> print(no_attribute("lmer"))
+    module 'jaxlmm' has no attribute 'lmer': write lmm.fit('y ~ x + (1 | g)', data).
+    """
+    hint = f": {MODULE[name]}." if name in MODULE else ""
+    return AttributeError(f"module 'jaxlmm' has no attribute {name!r}{hint}")

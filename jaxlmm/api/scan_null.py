@@ -13,8 +13,9 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.api.many import run_many
 from jaxlmm.api.scan_data import ScanData
 from jaxlmm.api.scan_options import Wanted
-from jaxlmm.engine import PROVEN, Given, NullPoint
+from jaxlmm.engine import Given, NullPoint
 from jaxlmm.errors import OptionError
+from jaxlmm.inference import PROVEN
 from jaxlmm.model import Natural
 from jaxlmm.results import FitMany
 

@@ -15,15 +15,19 @@ from jaxlmm.api.call import Call
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.scan_data import ScanData, lay_out
 from jaxlmm.api.scan_digest import digests
-from jaxlmm.api.scan_folder import PART_PAIRS, Folder, part_name, planned
+from jaxlmm.api.scan_folder import Folder
 from jaxlmm.api.scan_kinship import stretches
 from jaxlmm.api.scan_null import NullFits
 from jaxlmm.api.scan_options import Wanted
+from jaxlmm.api.scan_parts import AT_ONCE, PART_PAIRS, Cost, planned
 from jaxlmm.api.scan_task import TOGETHER, WORDS, Engine, Task, Unit, testable
-from jaxlmm.engine import PROVEN, UNSEEN, Keeper, Pairs, Tally, block_size
+from jaxlmm.engine import UNSEEN, Keeper, Pairs, Tally, block_size
 from jaxlmm.errors import OptionError
 from jaxlmm.formula import notes_of_responses
+from jaxlmm.inference import PROVEN
 from jaxlmm.results import FitMany, HeldTable, Names, Scan, ScanHeader, counted, tabulated
+from jaxlmm.results.scan_folder import scan_of
+from jaxlmm.results.scan_manifest import NULL, damaged, header_of, part_name, part_number, sealed
 
 TABLE_BYTES = 2**31
 """A table that would take more memory than this is not made."""
@@ -78,6 +82,17 @@ class Work:
         task = self._at(unit.stretch)
         task.scan(unit, keeper, done)
         self.untested |= task.failed
+
+    def part(self, units: list[Unit], done: Callable[[int], None]) -> Keeper:
+        """Test the pairs of some units; return what is kept of them."""
+        keeper = self.wanted.keeper()
+        for unit in units:
+            self.scan(unit, keeper, done)
+        return keeper
+
+    def table(self, pairs: Pairs) -> pd.DataFrame:
+        """Return the rows of some pairs."""
+        return tabulated(pairs, self.names, self.wanted.tests, self.wanted.interaction)
 
     def refitted(self, pairs: Pairs) -> Pairs:
         """Return the same pairs with variances refitted for each."""
@@ -166,13 +181,22 @@ def run_scan(
 ) -> Scan:  # fmt: skip
     """Scan as :func:`jaxlmm.scan` says."""
     started = time.perf_counter()
-    folder = None if out is None else Folder.claimed(out, resume)
-    laid = lay_out(call, genotypes, responses, id, auto, wanted.interaction, wanted.loco)
-    if folder is None:
-        check_size(len(laid.genotypes.variants), laid.y.shape[1], wanted)
-    work = Work(laid, wanted, null, call.formula)
-    if folder is not None:
-        return _into(folder, work, progress, started)
+
+    def work() -> Work:
+        laid = lay_out(call, genotypes, responses, id, auto, wanted.interaction, wanted.loco)
+        if out is None:
+            check_size(len(laid.genotypes.variants), laid.y.shape[1], wanted)
+        return Work(laid, wanted, null, call.formula)
+
+    if out is None:
+        return _held(work(), progress, started)
+    with Folder.claimed(out, resume) as folder:
+        return _into(folder, work(), progress, started)
+
+
+def _held(work: Work, progress: bool | None, started: float) -> Scan:
+    """Scan into memory."""
+    wanted = work.wanted
     keeper, units = wanted.keeper(), work.units()
     with progress_bar(sum(unit.n_pairs for unit in units), progress, "tests") as done:
         for unit in units:
@@ -184,37 +208,61 @@ def run_scan(
 
 def _into(folder: Folder, work: Work, progress: bool | None, started: float) -> Scan:
     """Scan part by part, as far as parts are not finished yet, into a folder."""
-    wanted, names = work.wanted, work.names
-    parts = planned(work.units(), PART_PAIRS[work.engine.kind(wanted.variances)], work.size)
-    own = digests(work.laid, wanted, work.given)
-    found = folder.begin(own, len(parts))
-    if found is not None:
-        return found
-
-    def table(pairs: Pairs) -> pd.DataFrame:
-        return tabulated(pairs, names, wanted.tests, wanted.interaction)
-
-    before = sum(folder.is_done(number) for number in range(len(parts)))
-    with progress_bar(sum(unit.n_pairs for part in parts for unit in part), progress, "tests") as done:
+    wanted, laid, kind = work.wanted, work.laid, work.engine.kind(work.wanted.variances)
+    cost = Cost.of(kind, len(laid.y), work.engine.solver.name, PART_PAIRS[kind])
+    parts = planned(work.units(), cost, min(work.size, AT_ONCE.get(kind, work.size)))
+    own = digests(laid, wanted, work.given)
+    folder, record = folder.begin(own, len(parts))
+    if record["finished"]:
+        found = _again(folder, work, parts, record, progress)
+        if found is not None:
+            return found
+        folder.start(own, len(parts))
+        folder, _ = folder.begin(own, len(parts))
+    done = folder.done(len(parts))
+    with progress_bar(sum(unit.n_pairs for part in parts for unit in part), progress, "tests") as said:
         for number, part in enumerate(parts):
-            if folder.is_done(number):
-                done(sum(unit.n_pairs for unit in part))
-                continue
-            keeper = wanted.keeper()
-            for unit in part:
-                work.scan(unit, keeper, done)
-            folder.put(number, keeper, work.untested, table)
+            if number in done:
+                said(sum(unit.n_pairs for unit in part))
+            else:
+                folder.put(number, work.part(part, said), work.untested, work.table)
     keeper, files = wanted.keeper(), {}
     for number in range(len(parts)):
-        untested, n_rows = folder.take(number, keeper)
+        untested, n_rows, seal = folder.take(number, keeper)
         work.untested |= untested
         if n_rows:
-            files[part_name(number)] = n_rows
+            files[part_name(number)] = n_rows, seal
     if not files:
-        files = folder.put_rows(work.finished(keeper), table)
-    notes = (f"Parts: {before} of {len(parts)} were finished before",) if before else ()
+        files = folder.put_rows(work.finished(keeper), work.table)
+    notes = (f"Parts: {len(done)} of {len(parts)} were finished before",) if done else ()
     header = work.header(keeper.tally, time.perf_counter() - started, notes)
     return folder.finish(header, work.null(), files, own, len(parts))
+
+
+def _again(
+    folder: Folder, work: Work, parts: list[list[Unit]], record: dict[str, Any], progress: bool | None
+) -> Scan | None:
+    """Return the scan that a folder holds, once its damaged files are made again.
+
+    None where a file of rows is damaged and these are some pairs of all: then everything is to be made again.
+    """
+    wrong = damaged(folder.path, record)
+    if not wrong:
+        return scan_of(folder.path, record)
+    header, wrong = header_of(folder.path, record), folder.without_copies(record, wrong)
+    numbers = [part_number(name) for name in wrong if name != NULL]
+    if numbers and (not header.complete or max(numbers) >= len(parts)):
+        return None
+    files = dict(record["files"])
+    seals = record.get("checksums") or {name: sealed(folder.path / name) for name in {*files, NULL} - set(wrong)}
+    with progress_bar(sum(unit.n_pairs for number in numbers for unit in parts[number]), progress, "tests") as said:
+        for number in numbers:
+            pairs = work.finished(work.part(parts[number], said))
+            files[part_name(number)] = pairs.marker.size
+            seals[part_name(number)] = folder.put_file(number, pairs, work.table)
+    if NULL in wrong:
+        seals[NULL] = folder.put_null(work.null())
+    return folder.write_finished({**record, "files": files, "checksums": seals})
 
 
 def check_size(markers: int, responses: int, wanted: Wanted) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from jaxlmm.genetics.blocks import STATUSES, Block
 from jaxlmm.inference import STATUS
 from jaxlmm.model.design import Design
 from jaxlmm.results import words_of
+from jaxlmm.results.many_estimates import CIRCULAR
 from jaxlmm.results.many_rows import patterns_of
 from jaxlmm.solvers import Choice, select
 
@@ -102,8 +103,10 @@ def testable(laid: ScanData) -> tuple[list[Pattern], dict[int, str]]:
     infinite, missing = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0)
     untested = {int(place): "infinite" for place in np.flatnonzero(infinite)}
     untested |= {int(place): "all_missing" for place in np.flatnonzero(missing)}
+    circular = laid.read.is_circular
+    untested |= {int(place): CIRCULAR for place in np.flatnonzero(circular)}
     patterns = []
-    for rows, places in patterns_of(y, np.flatnonzero(~(infinite | missing))):
+    for rows, places in patterns_of(y, np.flatnonzero(~(infinite | missing | circular))):
         design = _at(every, rows)
         if rows.size - design.n_fixed <= 1 + (laid.moderator is not None):
             untested |= {int(place): "too_few_rows" for place in places}
@@ -151,6 +154,9 @@ class Task:
         self.failed: dict[int, str] = {}
         self._rows: tuple[int, Rows] | None = None
         self._scanner: tuple[tuple[int, int, int, bool], BlockScanner | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": None, "_scanner": None}  # made again when they are needed
 
     def scan(self, unit: Unit, keeper: Keeper, done: Callable[[int], None]) -> None:
         """Test the pairs of a unit and hand them to a keeper."""
@@ -233,7 +239,7 @@ class Task:
             return None
         scanner = AnyScanner(
             rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
-            names=laid.frame.labels.parameters, persons=rows.persons, moderator=rows.moderator, number=place,
+            parameters=laid.frame.labels.natural, persons=rows.persons, moderator=rows.moderator, number=place,
             null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
             given=laid.fixed, first_order=laid.call.first_order, start=nulls.start(place) if refit else None,
         )  # fmt: skip

@@ -9,9 +9,9 @@ import numpy as np
 from jaxlmm._precision import in_double_precision
 from jaxlmm._typing import NumpyArray
 from jaxlmm.api.values import natural
-from jaxlmm.engine import judged, solve_single
+from jaxlmm.engine import solve_single
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import duals, uncertainty
+from jaxlmm.inference import duals
 from jaxlmm.model import Layout
 from jaxlmm.optimise import AbstractMinimiser
 from jaxlmm.results import Call, Estimates, Fit, Origin
@@ -27,11 +27,10 @@ def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMi
     solution = solve_single(
         frame.design, frame.y, solver=choice.name, method=call.method, first_order=first_order, start=start, fixed=fixed
     )
-    examination, rows = solution.examine()
-    verdicts = judged(solution.problems, solution.optima, examination, frame.labels.parameters, fixed)
-    uncertain = uncertainty(examination, solution.optima.held, verdicts)
-    verdict = verdicts.one(0, frame.labels.parameters, dual_names(frame, solution.likelihood.layout, solution.held))
-    estimates = Estimates.of(frame, solution, examination, rows, verdict, uncertain, choice, call.method, fixed)
+    names = frame.labels.parameters
+    solution, found, rows = solution.known(frame.labels.natural, fixed)
+    verdict = found.verdicts.one(0, names, dual_names(frame, solution.likelihood.layout, solution.held))
+    estimates = Estimates.of(frame, solution, found, rows, verdict, choice, call.method, fixed)
     return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
 
 
@@ -41,7 +40,7 @@ def dual_names(frame: ModelFrame, layout: Layout, held: NumpyArray) -> dict[int,
     for number, dual in duals(held).items():
         for labels, place in zip(frame.labels.terms, layout.slices(), strict=False):
             if place.start <= dual[0] < place.stop:
-                before = labels.parameters[: layout.own_number(int(dual[0])) + 1]
-                one_each = dual.size == 1 and all(": sd" in name for name in before)
-                found[number] = before[-1] if one_each else f"{labels.text}: smallest eigenvalue"
+                before = labels.natural[: layout.own_number(int(dual[0])) + 1]
+                one_each = dual.size == 1 and all(parameter.kind == "sd" for parameter in before)
+                found[number] = before[-1].name if one_each else f"{labels.text}: smallest eigenvalue"
     return found

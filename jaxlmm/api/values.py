@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula import ModelLabels
 from jaxlmm.model import Design, Natural
-from jaxlmm.model.natural import kind_of
 
 MARGIN = 1e-10
 """Correlations whose matrix has a smaller eigenvalue than minus this are those of no covariance."""
@@ -39,12 +39,13 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     """
     if values is None:
         return None
+    known = {parameter.name: parameter for parameter in labels.natural}
     for name, value in values.items():
-        if name not in labels.parameters:
-            raise OptionError(f"{option}: no parameter is named {name!r}; {nearest(str(name), labels.parameters)}.")
-        _check(option, name, value)
+        if name not in known:
+            raise OptionError(f"{option}: no parameter is named {name!r}; {nearest(str(name), known)}.")
+        _check(option, known[name], value)
     found = Natural.of(design, labels.blocks, values)
-    for block, given in zip(found.names, found.values, strict=True):
+    for block, given in zip(found.parameters, found.values, strict=True):
         _check_correlations(option, block, given)
     return found
 
@@ -56,25 +57,25 @@ def check_apart(start: Mapping[str, float] | None, fixed: Mapping[str, float] | 
         raise OptionError(f"start, fixed: {both[0]!r} is in both; a fixed parameter needs no start.")
 
 
-def _check(option: str, name: str, value: Any) -> None:
-    """Raise unless a value is in the range of its parameter, which the name tells."""
+def _check(option: str, parameter: Parameter, value: Any) -> None:
+    """Raise unless a value is in the range of its parameter."""
     expected, inside = {
         "sd": ("a standard deviation of 0 or more, in units of the response", lambda x: x >= 0.0),
         "corr": ("a correlation from -1 to 1", lambda x: abs(x) <= 1.0),
         "rho": ("a number between 0 and 1, without these", lambda x: 0.0 < x < 1.0),
-    }.get(kind_of(name), ("a number", lambda x: True))
-    if name == "Residual: sd":
+    }.get(parameter.kind, ("a number", lambda x: True))
+    if parameter.is_residual_sd:
         expected, inside = "a standard deviation above 0, in units of the response", lambda x: x > 0.0
     real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
     if not real or not np.isfinite(float(value)) or not inside(float(value)):
-        raise OptionError(f"{option}: expected {expected} for {name!r}, got {value!r}.")
+        raise OptionError(f"{option}: expected {expected} for {parameter.name!r}, got {value!r}.")
 
 
-def _check_correlations(option: str, names: tuple[str, ...], values: np.ndarray) -> None:
-    """Raise if all correlations of a term are given and no covariance has them."""
-    sds = [name for name in names if name.split(": ")[-1].startswith("sd")]
-    q, given = len(sds), values[len(sds) :]
-    if q < 2 or given.size != q * (q - 1) // 2 or np.isnan(given).any():
+def _check_correlations(option: str, parameters: tuple[Parameter, ...], values: np.ndarray) -> None:
+    """Raise if all correlations between the columns of a term are given and no covariance has them."""
+    pairs = [parameter for parameter in parameters if parameter.kind == "corr" and parameter.columns]
+    q, given = len(parameters) - len(pairs), values[len(parameters) - len(pairs) :]
+    if not pairs or np.isnan(given).any():
         return
     columns, rows = np.triu_indices(q, 1)
     matrix = np.eye(q)
@@ -82,6 +83,7 @@ def _check_correlations(option: str, names: tuple[str, ...], values: np.ndarray)
     smallest = float(np.linalg.eigvalsh(matrix)[0])
     if smallest < -MARGIN:
         raise OptionError(
-            f"{option}: expected correlations that a covariance can have, got {given.tolist()} for {names[q:]}: their "
+            f"{option}: expected correlations that a covariance can have, got {given.tolist()} for "
+            f"{tuple(pair.name for pair in pairs)}: their "
             f"matrix has the eigenvalue {smallest:.4g}."
         )

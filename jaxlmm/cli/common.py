@@ -7,41 +7,50 @@ import datetime
 import functools
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
+
+from jaxlmm.cli.missing import without_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
 """Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C."""
 
+NOT_WRITTEN = INTERRUPTED
+"""The exit code where a result cannot be written: from outside, too, the work was stopped."""
+
 Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
 
 
-def readers() -> dict[str, Callable[..., Any]]:
-    """Return what reads a table, by the ending of its file."""
+def readers(codes: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
+    """Return what reads a table, by the ending of its file; ``codes`` stand for missing values in it."""
     import pandas as pd
 
     # As R does: "None" and "N/A" are levels of factors.
-    read_text = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "NA", "NaN", "nan"])
+    read_text = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "NA", "NaN", "nan", *codes])
     return {
         ".csv": read_text,
         ".tsv": functools.partial(read_text, sep="\t"),
-        ".parquet": pd.read_parquet,
+        ".parquet": lambda path, **options: without_codes(pd.read_parquet(path, **options), codes),
     }
 
 
-def read(path: Path, what: str = "DATA") -> Any:
-    """Return the table of a file."""
-    known = readers()
+def read(path: Path, what: str = "DATA", codes: Sequence[str] = (), text: Iterable[str] = ()) -> Any:
+    """Return the table of a file, in which ``codes`` stand for missing values.
+
+    The columns ``text`` of a text file are not turned into numbers.
+    """
+    known = readers(codes)
     if path.suffix not in known:
         stop(f"{what}: expected a file ending in {', '.join(known)}, got {path}.", USAGE_ERROR)
     if not path.exists():
         stop(f"{what}: {path} does not exist.", DATA_ERROR)
-    return known[path.suffix](path)
+    options = {} if path.suffix == ".parquet" else {"dtype": dict.fromkeys(text, str)}
+    return known[path.suffix](path, **options)
 
 
 class Stop(typer.Exit):
@@ -67,29 +76,58 @@ def logged(path: Path | None, more: bool) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield typer.echo
         return
-    import jaxlmm
+    import jaxlmm as lmm
+    from jaxlmm._files import writing
 
-    with path.open("a" if more else "w", encoding="utf-8") as file:
+    with _opened(path, more) as file:
 
         def note(text: str) -> None:
-            file.write(f"{text}\n")
-            file.flush()
+            with writing(path):
+                file.write(f"{text}\n")
+                file.flush()
+
+        def last(text: str) -> None:  # what went wrong is not hidden by a log that cannot be written either
+            with contextlib.suppress(lmm.OutputError):
+                note(text)
 
         def say(text: str) -> None:
             typer.echo(text)
             note(text)
 
-        note(f"jaxlmm {jaxlmm.__version__}, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
-        note(f"jaxlmm {shlex.join(sys.argv[1:])}\n")
+        with exit_codes():
+            note(f"jaxlmm {lmm.__version__}, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+            note(f"jaxlmm {shlex.join(sys.argv[1:])}\n")
         try:
             yield say
         except Stop as error:
-            note(f"\nStopped: {error.message} (exit code {error.exit_code})")
+            last(f"\nStopped: {error.message} (exit code {error.exit_code})")
             raise
         except BaseException as error:
-            note(f"\nStopped: {type(error).__name__}: {error}")
+            last(f"\nStopped: {type(error).__name__}: {error}")
             raise
-        note(f"\nDone, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+        with exit_codes():
+            note(f"\nDone, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, more: bool) -> Iterator[TextIO]:
+    """Open a log file; what cannot be written when it is closed has been said before."""
+    from jaxlmm._files import writing
+
+    with exit_codes(), writing(path):
+        file = path.open("a" if more else "w", encoding="utf-8")
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+def save_figure(path: Path, axes: Any) -> None:
+    """Write the figure of a plot to a file in the format of its ending."""
+    from jaxlmm._files import write_whole
+
+    write_whole(path, lambda aside: axes.figure.savefig(aside, dpi=150))
 
 
 def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, option: str = "--out") -> None:
@@ -99,8 +137,13 @@ def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, op
         stop(f"{option}: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
     if out is not None and out.exists() and not force:
         stop(f"{option}: {out} exists; give --force to overwrite it.", USAGE_ERROR)
-    if out is not None and not out.parent.is_dir():
+    if out is not None and not out.parent.exists() and not any(folder.is_file() for folder in out.parents):
         stop(f"{option}: the folder {out.parent} does not exist.", USAGE_ERROR)
+    if out is not None:
+        from jaxlmm._files import check_writable
+
+        with exit_codes():
+            check_writable(out)
 
 
 @contextlib.contextmanager
@@ -115,6 +158,8 @@ def exit_codes(interrupted: str = "nothing was written") -> Iterator[None]:
         yield
     except (lmm.FormulaError, lmm.OptionError) as error:
         stop(str(error), USAGE_ERROR)
+    except lmm.OutputError as error:
+        stop(str(error), NOT_WRITTEN)
     except lmm.JaxlmmError as error:
         stop(str(error), DATA_ERROR)
     except KeyboardInterrupt:

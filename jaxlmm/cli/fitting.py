@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import USAGE_ERROR, Force, app, check_out, exit_codes, read, readers, stop
+from jaxlmm.cli.common import (
+    DATA_ERROR,
+    USAGE_ERROR,
+    Force,
+    app,
+    check_out,
+    exit_codes,
+    readers,
+    save_figure,
+    stop,
+)
+from jaxlmm.cli.ids import read_data, read_ids
 from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.missing import MissingCode, codes_of
 
 SHOWN = 10
 """Rows of a table that are printed."""
@@ -74,6 +87,7 @@ def fit(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     force: Force = False,
 ) -> None:
@@ -81,8 +95,8 @@ def fit(
     check_out(out, (".json",), force)
     import jaxlmm as lmm
 
-    frame = read(data)
     with exit_codes():
+        frame = read_data(data, formula, kinship or [], residual=residual, codes=codes_of(missing_code))
         result = lmm.fit(
             formula,
             frame,
@@ -95,9 +109,9 @@ def fit(
             fixed=values_of("--fixed", fixed or []),
             solver=solver,
         )
-    typer.echo(str(result.summary()))
-    if out is not None:
-        result.save(out)
+        typer.echo(str(result.summary()))
+        if out is not None:
+            result.save(out)
 
 
 @app.command()
@@ -114,6 +128,7 @@ def fit_many(
     start: Start = None,
     fixed: Fixed = None,
     solver: Solver = "auto",
+    missing_code: MissingCode = None,
     progress: Progress = None,
     out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
     force: Force = False,
@@ -121,13 +136,15 @@ def fit_many(
     """Fit one model to many responses, and print or write a table of their coefficients."""
     check_out(out, (".parquet", ".csv", ".tsv"), force)
     import jaxlmm as lmm
+    from jaxlmm.results.tables import by_reason
 
-    frame = read(data)
     with exit_codes():
+        codes = codes_of(missing_code)
+        frame = read_data(data, formula, kinship or [], id, residual, codes)
         many = lmm.fit_many(
             formula,
             frame,
-            responses=responses_of(responses or [], frame),
+            responses=responses_of(responses or [], frame, codes, id),
             id=id,
             progress=progress,
             method=method.value,
@@ -139,15 +156,18 @@ def fit_many(
             fixed=values_of("--fixed", fixed or []),
             solver=solver,
         )
-    typer.echo(str(many))
-    failed = many.failed()
-    if len(failed):
-        _echo_table("Without a proven optimum", failed)
-    if out is None:
-        _echo_table("Coefficients", many.tidy())
-    else:
-        (many.to_parquet if out.suffix == ".parquet" else many.to_csv)(out)
-        typer.echo(f"\nThe coefficients are in {out}.")
+        typer.echo(str(many))
+        failed = many.failed()
+        if len(failed):
+            _echo_table("Without a proven optimum", failed)
+        if (many.status == "failed").all():
+            why = by_reason(dict(zip(failed["response"], failed["reason"], strict=True)))
+            stop(f"no response can be fitted: {'; '.join(why)}.", DATA_ERROR)
+        if out is None:
+            _echo_table("Coefficients", many.tidy())
+        else:
+            (many.to_parquet if out.suffix == ".parquet" else many.to_csv)(out)
+            typer.echo(f"\nThe coefficients are in {out}.")
 
 
 def _echo_table(title: str, table: Any) -> None:
@@ -157,12 +177,12 @@ def _echo_table(title: str, table: Any) -> None:
         typer.echo(f"... and {rest} more rows")
 
 
-def responses_of(arguments: list[str], data: Any) -> Any:
-    """Return None, names and patterns of columns of the data, or the frame of a file."""
+def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = (), id: str | None = None) -> Any:
+    """Return None, names and patterns of columns of the data, or the frame of a file, which has a column of ids."""
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
-    return read(Path(files[0])) if files else arguments or None
+    return read_ids(Path(files[0]), [id] if id else [], "--responses", codes) if files else arguments or None
 
 
 def values_of(option: str, arguments: list[str]) -> dict[str, float]:
@@ -194,8 +214,7 @@ def demo(
     ),
 ) -> None:
     """Fit the twin study and the sleep study, print both summaries, save a picture of the family effects."""
-    if out.suffix not in (".png", ".pdf", ".svg"):
-        stop(f"--out: expected a file ending in .png, .pdf or .svg, got {out}.", USAGE_ERROR)
+    check_out(out, (".png", ".pdf", ".svg"), force=True)
     import jaxlmm as lmm
 
     twins = lmm.fit(
@@ -206,8 +225,8 @@ def demo(
     )
     sleep = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
     typer.echo(f"{twins.summary()}\n\n{'-' * 80}\n\n{sleep.summary()}\n")
-    figure: Any = lmm.plot.ranef(twins, "IndividualFamilyID").figure
-    figure.savefig(out, dpi=150)
+    with exit_codes():
+        save_figure(out, lmm.plot.ranef(twins, "IndividualFamilyID"))
     typer.echo(f"The family effects are drawn in {out}.")
 
 

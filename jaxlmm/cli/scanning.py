@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, logged, read, stop
+from jaxlmm.cli.common import (
+    DATA_ERROR,
+    USAGE_ERROR,
+    Force,
+    app,
+    check_out,
+    exit_codes,
+    logged,
+    save_figure,
+    stop,
+)
 from jaxlmm.cli.fitting import (
     Criterion,
     Data,
@@ -29,7 +39,9 @@ from jaxlmm.cli.fitting import (
     responses_of,
     values_of,
 )
+from jaxlmm.cli.ids import read_data
 from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.missing import MissingCode, codes_of
 from jaxlmm.cli.samples import chosen, id_column, with_covariates
 
 SHOWN = 10
@@ -106,6 +118,7 @@ def scan(
     ] = None,
     keep: Annotated[Path | None, typer.Option(help="A file with a sample (or family and sample) in each line.")] = None,
     remove: Annotated[Path | None, typer.Option(help="A file of samples to leave out.")] = None,
+    missing_code: MissingCode = None,
     progress: Progress = None,
     plot: Annotated[Path | None, typer.Option(help="Save a Manhattan plot to this .png, .pdf or .svg file.")] = None,
     log: Annotated[Path | None, typer.Option(help="Write what is printed to this file too.")] = None,
@@ -127,14 +140,15 @@ def scan(
 
     there = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
     with logged(log, resume) as say, exit_codes(there):
-        frame = read(data)
+        codes = codes_of(missing_code)
+        frame = read_data(data, formula, kinship or [], id, residual, codes)
         auto = kinship == ["auto"]
         if covariates or keep or remove:
             option = "--covariates" if covariates else "--keep" if keep else "--remove"
             column = id_column(id, formula, kinship or [], frame, option)
             frame, said = chosen(frame, column, keep, remove)
             if covariates:
-                frame, formula, names = with_covariates(frame, formula, covariates, column)
+                frame, formula, names = with_covariates(frame, formula, covariates, column, codes)
                 said.append(f"--covariates {covariates}: {', '.join(names)}")
             say("\n".join(said))
         fits = None if null is None else _null(null)
@@ -146,7 +160,7 @@ def scan(
                 formula,
                 frame,
                 genotypes=markers,
-                responses=responses_of(responses or [], frame),
+                responses=responses_of(responses or [], frame, codes, id),
                 id=id,
                 kinship="auto" if auto else matrices(kinship or []),
                 loco=loco,
@@ -169,6 +183,8 @@ def scan(
                 resume=resume,
             )
         say(str(hits))
+        if hits.header.nothing_tested:
+            stop(f"{hits.header.nothing_tested}.", DATA_ERROR)
         columns = ["response", "chromosome", "position", "variant", "estimate", "std_error", "status"]
         head = hits.top(SHOWN)
         shown = [*columns[:-1], *(str(name) for name in head if str(name).startswith("p_value")), columns[-1]]
@@ -178,8 +194,7 @@ def scan(
                 hits.to_tsv(out, style=style.value)
             say(f"\nThe tests are in {out}.")
         if plot is not None:
-            figure: Any = lmm.plot.manhattan(hits, hits.responses[0]).figure
-            figure.savefig(plot, dpi=150)
+            save_figure(plot, lmm.plot.manhattan(hits, hits.responses[0]))
             say(f"The Manhattan plot of {hits.responses[0]} is in {plot}.")
 
 
@@ -199,10 +214,14 @@ def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
     if folder is None or not force or not folder.is_dir() or not any(folder.iterdir()):
         yield
         return
-    from jaxlmm.results.scan_folder import read_manifest
+    from jaxlmm._files import writing
+    from jaxlmm.api.scan_lock import check_free
+    from jaxlmm.results.scan_manifest import read_manifest
 
+    check_free(folder)
     read_manifest(folder)
-    aside = folder.rename(folder.with_name(f".{folder.name}.old"))
+    with writing(folder):
+        aside = folder.rename(folder.with_name(f".{folder.name}.old"))
     try:
         yield
     except BaseException:

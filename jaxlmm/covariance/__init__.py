@@ -5,7 +5,20 @@ from jaxlmm.covariance.custom import Custom
 from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.covariance.field import Field
 from jaxlmm.covariance.ou import OU
+from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
 from jaxlmm.covariance.pinned import Pinned
 from jaxlmm.covariance.unstructured import Unstructured
 
-__all__ = ["OU", "AbstractCovariance", "Custom", "Diagonal", "Field", "Pinned", "Unstructured"]
+__all__ = [
+    "OU",
+    "RESIDUAL_SD",
+    "AbstractCovariance",
+    "Custom",
+    "Diagonal",
+    "Field",
+    "Kind",
+    "Parameter",
+    "Pinned",
+    "Unstructured",
+    "parameters_of",
+]

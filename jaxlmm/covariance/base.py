@@ -14,6 +14,7 @@ import numpy as np
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.natural import inverted
+from jaxlmm.covariance.parameters import CORR, SD, Kind, pairs
 from jaxlmm.rotations import singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
@@ -186,9 +187,19 @@ class AbstractCovariance(Struct, abc.ABC):
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Return the names of what :meth:`report` returns, e.g. ``sd(x)``, ``corr(x, z)``, ``rho``."""
-        q = len(columns)
-        sds = [f"sd({column})" for column in columns]
-        return (*sds, *(f"corr({columns[j]}, {columns[i]})" for j in range(q) for i in range(j + 1, q)))
+        return (
+            *(f"sd({column})" for column in columns),
+            *(f"corr({first}, {second})" for first, second in pairs(columns)),
+        )
+
+    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
+        """Return what each of :meth:`param_names` is.
+
+        ``"sd"`` (in response units), ``"corr"``, ``"rho"`` (between 0 and 1), ``"theta"`` (an entry of theta as it is)
+        or ``"number"``: the range of ``fixed=`` and ``start=``, the scale of intervals, what becomes a variance. A
+        class with names or a report of its own has numbers until it has this method too.
+        """
+        return (SD,) * len(columns) + (CORR,) * len(pairs(columns))
 
     def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
         """Return the natural parameters in response units, in the order of :meth:`param_names`.

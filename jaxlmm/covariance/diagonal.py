@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, report_sd
+from jaxlmm.covariance.parameters import SD, Kind
 
 
 class Diagonal(AbstractCovariance):
@@ -61,6 +62,9 @@ class Diagonal(AbstractCovariance):
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"sd({column})" for column in columns)
+
+    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
+        return (SD,) * len(columns)
 
     def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
         return report_sd(jnp.asarray(factor), jnp.asarray(sigma))

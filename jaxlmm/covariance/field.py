@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance, Placements
+from jaxlmm.covariance.parameters import SD, THETA, Kind
 
 
 class Field(AbstractCovariance):
@@ -52,6 +53,9 @@ class Field(AbstractCovariance):
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ("sd", *(f"theta[{k + 1}]" for k in range(self.n_params(len(columns)))))
+
+    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
+        return (SD,) + (THETA,) * self.n_params(len(columns))
 
     def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
         variance = jnp.mean(jnp.sum(jnp.asarray(factor) ** 2, axis=-1))

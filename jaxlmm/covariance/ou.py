@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements
+from jaxlmm.covariance.parameters import Kind
 from jaxlmm.errors import OptionError
 
 
@@ -79,6 +80,9 @@ class OU(AbstractCovariance):
         return np.where([False, undefined], 0.5, natural)
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
+        return ("sd", "rho")
+
+    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
         return ("sd", "rho")
 
     def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:

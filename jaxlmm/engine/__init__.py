@@ -1,7 +1,8 @@
 """Programmes over arrays: a design and responses in, optima out. No pandas here."""
 
-from jaxlmm.engine.many import Found, rows_of, solve_many
-from jaxlmm.engine.optimum import Optima, judged, solve
+from jaxlmm.engine.found import Found
+from jaxlmm.engine.many import rows_of, solve_many
+from jaxlmm.engine.optimum import Optima, solve
 from jaxlmm.engine.own_rows import solve_own_rows, takes_own_rows
 from jaxlmm.engine.patterns import patterns_of
 from jaxlmm.engine.problems import Problems
@@ -12,12 +13,11 @@ from jaxlmm.engine.scan_panel import Rows as ScanRows
 from jaxlmm.engine.scan_panel import has_one_ratio
 from jaxlmm.engine.scan_run import Scanner, block_size
 from jaxlmm.engine.scan_tally import CODES, UNSEEN, Tally
-from jaxlmm.engine.scan_traits import PROVEN, Given, Traits
+from jaxlmm.engine.scan_traits import Given, Traits
 from jaxlmm.engine.single import Solution, solve_single
 
 __all__ = [
     "CODES",
-    "PROVEN",
     "UNSEEN",
     "AnyScanner",
     "Estimate",
@@ -36,7 +36,6 @@ __all__ = [
     "block_size",
     "estimate",
     "has_one_ratio",
-    "judged",
     "patterns_of",
     "rows_of",
     "solve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine.optimum import Optima, judged, solve
+from jaxlmm.covariance import Parameter
+from jaxlmm.engine.found import Found, known
+from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.problems import LARGE_BLOCK, Problems, blocks, in_blocks
-from jaxlmm.engine.programmes import examine_all, prepare_fixed, prepare_responses, rows_all
-from jaxlmm.inference import Examination, Rows, Uncertainty, Units, Verdicts, uncertainty
+from jaxlmm.engine.programmes import prepare_fixed, prepare_responses, rows_all
+from jaxlmm.inference import Rows, Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimise import AbstractMinimiser
@@ -38,22 +41,13 @@ ROWS_IN_CACHE = 2**22
 """Bytes of the responses that are prepared at once on a CPU, several passes over which stay at hand."""
 
 
-class Found(NamedTuple):
-    """The optima of b responses, and all that is known about them; every leaf has a first axis over them."""
-
-    optima: Optima
-    examination: Examination
-    verdicts: Verdicts
-    uncertainty: Uncertainty
-
-
 def solve_many(
     design: Design,
     y: NumpyArray,
     *,
     solver: str,
     method: str,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     first_order: AbstractMinimiser | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
@@ -94,7 +88,8 @@ def solve_many(
             found = None
             if varying.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
-                found = known(problems, solve(problems, first_order, start), names, fixed)
+                rows = functools.partial(_rows, y, places[varying], design.n_padded)
+                found = known(problems, solve(problems, first_order, start), parameters, fixed, rows)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
                 raise
@@ -128,12 +123,9 @@ def rows_of(
     return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
 
 
-def known(problems: Problems, optima: Optima, names: Sequence[str], fixed: Natural | None = None) -> Found:
-    """Examine and judge optima of all problems; ``names`` and ``fixed`` as in :func:`judged`."""
-    everyone = np.arange(problems.size)
-    examination = in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames))
-    verdicts = judged(problems, optima, examination, names, fixed)
-    return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts))
+def _rows(y: NumpyArray, numbers: NumpyArray, padded: int, index: NumpyArray) -> NumpyArray:
+    """Return the responses ``numbers[index]`` (N, c) of ``y`` (n, m), padded."""
+    return pad(y[:, numbers[index]], padded)
 
 
 def _prepared(likelihood: Likelihood, fixed: Any, y: NumpyArray, largest: int) -> tuple[Response, NumpyArray]:

@@ -13,7 +13,9 @@ import numpy as np
 from jaxlmm._compile import program
 from jaxlmm._shapes import pad
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.engine.many import AT_ONCE, Found, known, mesh_of_devices, vary
+from jaxlmm.covariance import Parameter
+from jaxlmm.engine.found import Found, known
+from jaxlmm.engine.many import AT_ONCE, mesh_of_devices, vary
 from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.patterns import patterns_of
 from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, OwnRows, Problems, blocks
@@ -45,7 +47,7 @@ def solve_own_rows(
     *,
     solver: str,
     method: str,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     first_order: AbstractMinimiser | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
@@ -68,7 +70,7 @@ def solve_own_rows(
         places = np.arange(first, min(first + held, y.shape[1]))
         problems, good = prepared(likelihood, units, y[:, places], size)
         if problems is not None:
-            yield places[good], known(problems, solve(problems, first_order, start), names, fixed)
+            yield places[good], known(problems, solve(problems, first_order, start), parameters, fixed)
         if not good.all():
             yield places[~good], None
         done(int(good.sum()))
@@ -92,7 +94,7 @@ def _decomposed(
     order = np.argsort(found)
     joined: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
     border, least_squares, scale, count, constant, own = joined
-    responses = Response(None, border, least_squares, scale, count, constant)
+    responses = Response(None, border, least_squares, scale, count, constant, np.zeros_like(scale))
     varying = vary(responses, np.isfinite(y[:, found[order]]).sum(axis=0) - p)
     good[found[order]] = varying
     if not varying.any():
@@ -152,9 +154,9 @@ def _prepare_own(likelihood: Likelihood, units: Units, y: Array, present: Array)
     if likelihood.method == "REML":
         diagonal = jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))
         constant = constant + 2.0 * jnp.sum(jnp.log(diagonal)) + own.logdet
-    response = Response(
-        None, own.border, own.least_squares, own.scale, count, constant + 2.0 * count * jnp.log(own.scale)
-    )
+    constant = constant + 2.0 * count * jnp.log(own.scale)
+    added = jnp.zeros_like(own.scale)
+    response = Response(None, own.border, own.least_squares, own.scale, count, constant, added)
     inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ own.to_basis
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]
     squares = tuple(mean_products(jnp.asarray(term.z) * unweighted, present) for term in design.terms)

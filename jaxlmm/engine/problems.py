@@ -63,6 +63,19 @@ class Problems(Struct):
         """The number of responses."""
         return int(self.responses.scale.shape[0])
 
+    def with_responses(self, index: NumpyArray, responses: Response) -> Self:
+        """Return the problems with other ``responses`` at ``index`` (b,)."""
+        if index.size == self.size:
+            return self.replace(responses=responses)
+
+        def put(old: Any, new: Any) -> NumpyArray:
+            changed = np.array(old)
+            changed[index] = new
+            return changed
+
+        mine, others = (some.replace(fixed=None) for some in (self.responses, responses))
+        return self.replace(responses=jax.tree.map(put, mine, others).replace(fixed=self.responses.fixed))
+
     def only(self, index: NumpyArray) -> Self:
         """Return the problems ``index`` (b,)."""
         theirs = self.responses.replace(fixed=None), self.own

@@ -42,6 +42,12 @@ def prepare_responses(likelihood: Likelihood, y: Array, mesh: jax.sharding.Mesh 
     return among_devices(mesh, some, likelihood, y, axis=1)
 
 
+@program(once=True)
+def prepare_around(likelihood: Likelihood, y: Array, coefficients: Array, scale: Array) -> Any:
+    """Prepare responses ``y`` (N, m) less coefficients on the basis (m, p), in units of ``scale`` (m,)."""
+    return likelihood.border_around(jnp.asarray(y), jnp.asarray(coefficients), jnp.asarray(scale))
+
+
 class Reached(NamedTuple):
     """Where a search has come: its ``minimum``, the same ``settled``, and ``turned``, theta written in the frames that
     are best to go on from it; every leaf has a first axis over the problems.

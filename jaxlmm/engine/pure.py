@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from jaxlmm.engine.optimum import ASIDE, MAX_STEPS, NOT_STRICT
 from jaxlmm.engine.settling import ZERO_COSTS, settled
 from jaxlmm.engine.starting import Plan, best_node
 from jaxlmm.inference import STATUS
-from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR, VANISHING
+from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR, ROUNDING, VANISHING
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.optimise import Newton, minimise
@@ -89,11 +90,18 @@ def estimate(likelihood: Likelihood, inverse_triangle: Array, y: jax.Array) -> E
     rest = response.count * response.scale**2
     varies = rest > PERFECT**2 * (rest + jnp.sum(response.least_squares**2))
     usable = varies & jnp.isfinite(deviance) & jnp.isfinite(sigma)
+    size = jnp.sqrt(response.scale**2 + jnp.sum(response.least_squares**2) / jnp.maximum(response.count, 1.0))
+    found = found._replace(converged=found.converged & (sigma > ROUNDING * size))
     return Estimate(theta, beta, sigma, deviance, _status(found, usable, sigma < VANISHING * response.scale))
 
 
 def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
-    """Return where the optimum is; theta has the derivative of an implicit function, nothing else has any."""
+    """Return where the optimum is; theta has the derivatives of an implicit function, nothing else has any.
+
+    The derivative solves ``H dθ = −∂²f/∂θ∂y dy``. It is itself differentiated as the solution of these equations, in
+    which both H and the right side move with y and theta(y): so derivatives of any order are right, while the first
+    takes no more than the Hessian that the search has left.
+    """
 
     def gradient_at(theta: jax.Array, frames: tuple[jax.Array, ...], y: jax.Array) -> jax.Array:
         def deviance(theta: jax.Array) -> jax.Array:
@@ -108,13 +116,19 @@ def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
     @located.defjvp
     def _(primals, tangents):  # type: ignore[no-untyped-def]
         (y,), (dy,) = primals, tangents
-        found = located(y)
+        found = located(y)  # so that theta and all that is made of it move with y when this is differentiated again
         free = (found.held == 0).astype(y.dtype)
-        both = free[:, None] * free[None, :]
-        inverse, _ = inverse_logdet(found.hessian * both + jnp.diag(1.0 - free))
-        _, moved = jax.jvp(lambda y: gradient_at(found.theta, found.frames, y), (y,), (dy,))
-        still = jax.tree.map(_no_tangent, found)
-        return found, still._replace(theta=-(free * (inverse @ (free * moved))))
+        inverse, _ = inverse_logdet(found.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
+
+        _, push = jax.linearize(lambda theta, y: gradient_at(theta, found.frames, y), found.theta, y)
+
+        def curved(step: jax.Array) -> jax.Array:
+            """Multiply by the Hessian of what is free, and by one what is held."""
+            return free * push(free * step, jnp.zeros_like(y)) + (1.0 - free) * step
+
+        moved = push(jnp.zeros_like(found.theta), dy)
+        step = jax.lax.custom_linear_solve(curved, -free * moved, lambda _, b: inverse @ b, symmetric=True)
+        return found, jax.tree.map(_no_tangent, found)._replace(theta=step)
 
     if likelihood.layout.n_theta == 0:
         return _searched(likelihood, likelihood.observe(y))
@@ -164,9 +178,8 @@ def _searched(likelihood: Likelihood, response: Response) -> _Place:
 
         slope, direction = _steepest(place.hessian, place.held)
         theta, turned, holds = settled(likelihood, response, place.theta, place.frames, place.value)
-        moved = jnp.any(holds != 0) | jnp.any(
-            jnp.stack([jnp.any(new != old) for new, old in zip(turned, place.frames, strict=True)])
-        )
+        changed = [jnp.any(new != old) for new, old in zip(turned, place.frames, strict=True)]
+        moved = functools.reduce(jnp.logical_or, changed, jnp.any(holds != 0))
         settles = (search.phase == 0) | (aside & descends)
         walks = (search.phase == 1) & (slope <= NOT_STRICT)
         phase = jnp.where(settles & moved, 1, jnp.where(walks, 2, 3)).astype(jnp.int32)

@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine.many import known
+from jaxlmm.covariance import Parameter
+from jaxlmm.engine.found import known
 from jaxlmm.engine.optimum import solve
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.scan_columns import off_basis, prepare_with, sums_at
@@ -18,8 +19,8 @@ from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR
 from jaxlmm.engine.scan_run import NOT_TESTED
 from jaxlmm.engine.scan_tests import log_likelihood_ratio, solved, wald
-from jaxlmm.engine.scan_traits import PROVEN, has_optimum
-from jaxlmm.inference import STATUS, Units
+from jaxlmm.engine.scan_traits import has_optimum
+from jaxlmm.inference import PROVEN, STATUS, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model.design import Design
 from jaxlmm.model.natural import Natural
@@ -49,7 +50,7 @@ class AnyScanner:
     ----------
     design, y
         The rows of the response, and the response (n,) on them.
-    solver, method, names, first_order
+    solver, method, parameters, first_order
         As in :func:`jaxlmm.engine.many.solve_many`.
     persons
         ``(n,)`` which sample each row is of.
@@ -75,7 +76,7 @@ class AnyScanner:
         *,
         solver: str,
         method: str,
-        names: Sequence[str],
+        parameters: Sequence[Parameter],
         persons: NumpyArray,
         moderator: NumpyArray | None,
         number: int,
@@ -88,7 +89,13 @@ class AnyScanner:
         start: Natural | None = None,
     ) -> None:
         self.given, self.first_order, self.start = given, first_order, start
-        self.names, self.persons, self.number, self.refit, self.tests = names, persons, number, refit, tuple(tests)
+        self.parameters, self.persons, self.number, self.refit, self.tests = (
+            parameters,
+            persons,
+            number,
+            refit,
+            tuple(tests),
+        )
         self.null, self.likely = null, likely
         built = SOLVERS[solver].build(design)
         self.likelihood = jax.device_put(Likelihood.of(design, built, method, given))
@@ -182,7 +189,7 @@ class AnyScanner:
             responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
             problems = Problems(likelihood, responses, self.units, own, size)
             optima = solve(problems, self.first_order, self.start)
-            found = known(problems, optima, self.names, self.given)
+            found = known(problems, optima, self.parameters, self.given)
             beta = np.asarray(found.examination.beta)[:count, -c:]
             vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
             estimate[:, some], std_error[:, some] = beta.T, np.sqrt(np.diagonal(vcov, axis1=1, axis2=2)).T

@@ -111,9 +111,9 @@ def prepare_with(
         also = constant
         if likelihood.method == "REML":
             also = constant + 2.0 * jnp.sum(jnp.log(jnp.diagonal(corner[p:])))
-        response = Response(
-            None, border, jnp.concatenate([least_squares[:, 0], along]), size, count, also + 2.0 * count * jnp.log(size)
-        )
+        also = also + 2.0 * count * jnp.log(size)
+        both = jnp.concatenate([least_squares[:, 0], along])
+        response = Response(None, border, both, size, count, also, jnp.zeros_like(size))
         small = [[corner[p + i, j] for j in range(c)] for i in range(c)]
         lower = _inverse_triangle(small)
         whole = jnp.concatenate(

@@ -11,14 +11,11 @@ import numpy as np
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.scan_panel import Rows, null_optima
 from jaxlmm.engine.scan_refit import Criterion, Optimum
-from jaxlmm.inference import STATUS
+from jaxlmm.inference import PROVEN, STATUS
 
 INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
     STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
 )
-
-PROVEN = (INTERIOR, BOUNDARY)
-"""The status codes of an optimum, which alone has tests."""
 
 
 class Null(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,8 @@ import numpy as np
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
+from jaxlmm.engine.found import Found, concluded
 from jaxlmm.engine.optimum import Optima, solve
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.programmes import examine_one, prepare
@@ -61,11 +64,22 @@ class Solution(NamedTuple):
         """What is held at a boundary (k,), as in :class:`Optima`."""
         return self.optima.held[0]
 
-    def examine(self) -> tuple[Examination, Rows]:
-        """Evaluate everything that a result reports, on the host; the examination with its first axis."""
-        problems, (theta, frames, *_) = self.problems, self.optima
-        found, rows = jax.tree.map(np.asarray, examine_one(problems, self.y, theta, frames))
-        return jax.tree.map(lambda leaf: leaf[None], found), rows
+    def known(self, parameters: Sequence[Parameter], fixed: Natural | None) -> tuple[Solution, Found, Rows]:
+        """Return where the optimum lies, in the limit if no residual is left, and all that is known about it.
+
+        Of the natural ``parameters`` some are ``fixed``; what is found has a first axis.
+        """
+
+        def examined(problems: Problems, optima: Optima) -> tuple[Examination, tuple[Problems, Rows]]:
+            at_optimum = examine_one(problems, self.y, optima.theta, optima.frames)
+            found, rows = jax.tree.map(np.asarray, at_optimum)
+            return jax.tree.map(lambda leaf: leaf[None], found), (problems, rows)
+
+        def rows_of(index: NumpyArray) -> NumpyArray:
+            return self.y[:, index]
+
+        found, (problems, rows) = concluded(self.problems, self.optima, examined, parameters, fixed, rows_of)
+        return Solution(problems, found.optima, self.y), found, rows
 
 
 def solve_single(

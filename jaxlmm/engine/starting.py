@@ -118,12 +118,12 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
             plain = structure.from_natural(wanted, unit, np.asarray(coords))
         start[places[t]] = structure.framed(np.asarray(plain), frames[t])
         reached = natural()[t] if check else values
-        sds = np.array([name.split(": ")[-1].startswith("sd") for name in given.names[t]])
+        sds = np.array([parameter.kind == "sd" for parameter in given.parameters[t]])
         asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
         start[places[t]] = structure.off_zero(start[places[t]])
         if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):
-            pairs = zip(given.names[t], values, strict=True)
-            named = {name: float(value) for name, value in pairs if np.isfinite(value)}
+            pairs = zip(given.parameters[t], values, strict=True)
+            named = {parameter.name: float(value) for parameter, value in pairs if np.isfinite(value)}
             raise OptionError(
                 f"start: {type(structure).__name__} cannot begin at {named}: no covariance has these values, or the "
                 "search for its parameters found none."

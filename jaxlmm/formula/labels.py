@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import RESIDUAL_SD, Parameter
 from jaxlmm.formula import plain
 from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.levels import level_labels
 
 
 class TermLabels(NamedTuple):
-    """One random term: its group, its columns (or positions), its bar as text, its natural parameters' names.
+    """One random term: its group, its columns (or positions), its bar as text, its ``natural`` parameters.
 
     ``encoding`` computes its columns, or its positions (n, 1), on other data; None where the order of the rows is the
     position. ``positions`` (G, Q) are those of each level of a term over positions, NaN where no row has one.
@@ -25,7 +26,7 @@ class TermLabels(NamedTuple):
     group: str
     columns: tuple[str, ...]
     text: str
-    parameters: tuple[str, ...]
+    natural: tuple[Parameter, ...]
     encoding: Encoding | None
     positions: NumpyArray | None
 
@@ -35,7 +36,7 @@ class TermLabels(NamedTuple):
             "group": self.group,
             "columns": list(self.columns),
             "text": self.text,
-            "parameters": list(self.parameters),
+            "parameters": [[label, kind, list(columns)] for _, label, kind, columns in self.natural],
             "encoding": None if self.encoding is None else self.encoding.to_plain(),
             "positions": None if self.positions is None else plain.numbers_to_plain(self.positions),
         }
@@ -44,8 +45,10 @@ class TermLabels(NamedTuple):
     def from_plain(cls, record: Mapping[str, Any]) -> TermLabels:
         """Return the labels that :meth:`to_plain` wrote."""
         encoding, positions, columns = record["encoding"], record["positions"], tuple(record["columns"])
+        group, parameters = record["group"], record["parameters"]
         return cls(
-            record["group"], columns, record["text"], tuple(record["parameters"]),
+            group, columns, record["text"],
+            tuple(Parameter(group, label, kind, tuple(about)) for label, kind, about in parameters),
             None if encoding is None else Encoding.from_plain(encoding),
             None if positions is None else plain.numbers_from_plain(positions, (-1, len(columns))),
         )  # fmt: skip
@@ -75,7 +78,7 @@ class GroupLabels(NamedTuple):
         Raises
         ------
         FormulaError
-            If a level is neither number nor text.
+            If a level is of a type that JSON cannot say.
         """
         relatives = None if self.relatives is None else plain.to_plain(list(self.relatives), "kinship")
         levels = {
@@ -88,7 +91,10 @@ class GroupLabels(NamedTuple):
     def from_plain(cls, record: Mapping[str, Any]) -> GroupLabels:
         """Return the labels that :meth:`to_plain` wrote."""
         levels, relatives = record["factors"], record["relatives"]
-        parts = tuple(pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"]) for part in levels.values())
+        parts = tuple(
+            pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"], tupleize_cols=False)
+            for part in levels.values()
+        )
         known = None if relatives is None else pd.Index(plain.from_plain(relatives))
         return cls(tuple(levels), parts, level_labels(parts), known, record["diagonal"])
 
@@ -136,15 +142,34 @@ class ModelLabels:
         return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
 
     @property
-    def blocks(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the natural parameters of each term, the residual's last."""
-        last = self.residual.parameters if self.residual else ("Residual: sd",)
-        return (*(term.parameters for term in self.terms), last)
+    def fixed_terms(self) -> list[tuple[str, NumpyArray]]:
+        """Each term of the fixed effects but the intercept, and the places of its columns among ``fixed_names``.
+
+        A term without a column that is kept is left out.
+        """
+        places, found, first = np.cumsum(self.kept) - 1, [], 0
+        for factors, count in self.encoding.terms:
+            own = slice(first, first + count)
+            if factors and self.kept[own].any():
+                found.append((":".join(factors), places[own][self.kept[own]]))
+            first += count
+        return found
+
+    @property
+    def blocks(self) -> tuple[tuple[Parameter, ...], ...]:
+        """The natural parameters of each term, the residual's last."""
+        last = self.residual.natural if self.residual else (RESIDUAL_SD,)
+        return (*(term.natural for term in self.terms), last)
+
+    @property
+    def natural(self) -> tuple[Parameter, ...]:
+        """All natural parameters, the residual's last."""
+        return tuple(parameter for block in self.blocks for parameter in block)
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names of all natural parameters, the residual's last."""
-        return tuple(name for block in self.blocks for name in block)
+        """The names of all natural parameters."""
+        return tuple(parameter.name for parameter in self.natural)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the labels as JSON types.
@@ -152,7 +177,7 @@ class ModelLabels:
         Raises
         ------
         FormulaError
-            If a level, or what a function of the formula remembers, is neither number nor text.
+            If a level, or what a function of the formula remembers, is of a type that JSON cannot say.
         """
         return {
             "formula": self.formula,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxlmm._shapes import pad
 from jaxlmm._typing import NumpyArray
-from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.covariance import AbstractCovariance, Parameter, parameters_of
 from jaxlmm.errors import DataError, FormulaError, KinshipError
 from jaxlmm.formula.checks import finite_or_raise
 from jaxlmm.formula.columns import Columns, as_arithmetic, model_columns
@@ -65,12 +65,13 @@ class TermBuilder(NamedTuple):
                 check_structure(structure, np.arange(float(len(columns)))[:, None], f"covariance of {bar.text}")
             coords, positions = np.arange(float(len(columns)))[:, None], None
             z = matrix.matrix * self.root_weight[:, None]
-        own = structure.param_names(columns)
+        own = parameters_of(structure, group, columns)
         if group != bar.group_name and columns == ("Intercept",):  # one matrix of several: the sd of its effects
-            own = tuple(name.removesuffix("(Intercept)") for name in own)
-        names = tuple(f"{group}: {self._unique(f'{group}: ', name)}" for name in own)
+            own = tuple(
+                parameter._replace(label="sd", columns=()) if parameter.columns else parameter for parameter in own
+            )
         term = Term(structure, coords, pad(z, self.padded), positions, grouping)
-        return term, TermLabels(group, columns, bar.text, names, encoding, seen)
+        return term, TermLabels(group, columns, bar.text, self._distinct(own), encoding, seen)
 
     def _across(
         self, bar: Bar, structure: AbstractCovariance, levels: Levels, known: Located, grouping: int
@@ -90,13 +91,15 @@ class TermBuilder(NamedTuple):
                 "no structure within."
             )
         (column,) = matrix.names
-        derived = own.param_names(tuple(map(str, levels.labels)))
+        derived = parameters_of(own, known.name, tuple(map(str, levels.labels)))
         if column != "Intercept":
-            derived = tuple(f"{name}({column})" for name in derived)
-        names = tuple(f"{known.name}: {self._unique(f'{known.name}: ', name)}" for name in derived)
-        labels = TermLabels(
-            known.name, (self._unique(f"{known.name}: ", column),), bar.text, names, matrix.encoding, None
-        )
+            about = {"sd": (column,)}
+            derived = tuple(
+                one._replace(label=f"{one.label}({column})", columns=about.get(one.kind, ())) for one in derived
+            )
+        named = self._distinct(derived)
+        columns = (self._unique(f"{known.name}: ", column),)
+        labels = TermLabels(known.name, columns, bar.text, named, matrix.encoding, None)
         z = pad(matrix.matrix * self.root_weight[:, None], self.padded)
         return Term(own, known.block, z, pad(known.positions[levels.codes], self.padded), grouping), labels
 
@@ -106,6 +109,10 @@ class TermBuilder(NamedTuple):
         finite_or_raise(found.matrix, found.names)
         _check_columns(bar, found)
         return found
+
+    def _distinct(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+        """Return parameters by names that no other one has."""
+        return tuple(one._replace(label=self._unique(f"{one.group}: ", one.label)) for one in parameters)
 
     def _unique(self, prefix: str, name: str) -> str:
         """Return ``name``, numbered if another term of the group has it."""
@@ -124,7 +131,7 @@ def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | Non
         left = left[2:]
     if [token.text for token in left] == ["1"]:
         return np.arange(float(len(data)))[:, None], None
-    name = left[0].text.strip("`")
+    name = left[0].name
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
         if not isinstance(data[name].dtype, pd.CategoricalDtype):
             raise DataError(
@@ -141,6 +148,10 @@ def _check_columns(bar: Bar, columns: Columns) -> None:
     """Raise if a term has no column, or one that is zero in all rows."""
     if not columns.names:
         raise FormulaError(f"the left side of {bar.text!r} has no column; write '1' for an intercept.")
+    if "Intercept" in columns.encoding.variables:
+        raise DataError(
+            f"random term {bar.text}: a variable called 'Intercept' cannot be told from the intercept; rename it."
+        )
     zero = ~columns.matrix.any(axis=0)
     if zero.any():
         raise DataError(

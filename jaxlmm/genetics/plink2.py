@@ -35,7 +35,7 @@ class PgenSource(GenotypeSource):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = existing(path)
+        self.path = existing(path).absolute()
         ids = (
             read_psam(path.with_suffix(".psam")) if _has(path, ".psam", ".fam") else read_fam(path.with_suffix(".fam"))
         )
@@ -54,7 +54,7 @@ class PgenSource(GenotypeSource):
             offsets = np.concatenate([[0], np.cumsum(self._alleles)]).astype(np.uintp)
         try:
             return pgenlib.PgenReader(
-                str(self.path).encode(),
+                str(existing(self.path)).encode(),
                 raw_sample_ct=len(self.sample_ids),
                 variant_ct=len(self.variants),
                 allele_idx_offsets=offsets,

@@ -20,6 +20,9 @@ VARIANT_COLUMNS = ("chromosome", "position", "variant", "effect_allele", "other_
 class GenotypeSource(abc.ABC):
     """Samples × variants, read block by block. To add a file format, subclass it and write ``read``.
 
+    What is sent to other processes is pickled: a source that keeps a file open leaves it out in ``__getstate__``, and
+    opens it again when it is read.
+
     Parameters
     ----------
     sample_ids
@@ -35,7 +38,7 @@ class GenotypeSource(abc.ABC):
 
     def __init__(self, name: str, sample_ids: Iterable[object], variants: pd.DataFrame) -> None:
         self.name = name
-        self.sample_ids: NumpyArray = text_ids(sample_ids)
+        self.sample_ids: NumpyArray = text_ids(sample_ids, f"{name}, sample ids", GenotypeError)
         self.variants = variants
         absent = [column for column in VARIANT_COLUMNS if column not in variants]
         if absent:
@@ -46,6 +49,11 @@ class GenotypeSource(abc.ABC):
             raise GenotypeError(
                 f"{name}: expected at least one sample and one variant, got {len(self.sample_ids)} samples and "
                 f"{len(variants)} variants."
+            )
+        nameless = np.flatnonzero(pd.isna(self.sample_ids))
+        if nameless.size:
+            raise GenotypeError(
+                f"{name}: expected an id for each sample, got {nameless.size} missing, the first in row {nameless[0]}."
             )
         repeated = pd.Index(self.sample_ids).duplicated()
         if repeated.any():

@@ -8,12 +8,15 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.inference.examine import Examination
 from jaxlmm.inference.held import duals, patterns
-from jaxlmm.model.natural import kind_of
 
 STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 """The status words; their places are the codes of array-level results."""
+
+PROVEN = (STATUS.index("interior"), STATUS.index("boundary"))
+"""The codes of an optimum that has tests: p-values elsewhere would be of a point that is none, or of one of many."""
 
 HELP = {
     "interior": "The optimum is inside the parameter space: the gradient is zero and the Hessian positive definite.",
@@ -36,6 +39,9 @@ HELP = {
 DECREMENT = 1e-6
 """A point is an optimum when a full Newton step would lower the deviance by less than this."""
 
+WALKED_DECREMENT = 1e-4
+"""The same off the direction that leads to a limit, where large parameters cost digits."""
+
 AWAY = 1.5
 """How far a ridge is walked, relative to the parameters' size: far enough to tell it from the way to a limit, and not
 to the point's mirror image, at 2."""
@@ -43,11 +49,17 @@ to the point's mirror image, at 2."""
 FLAT = 1e-7
 """At the end of a walk along a ridge, minimised again from there, the deviance differs by less."""
 
+ESCAPED = 1e4
+"""A parameter so much larger than where it began is on its way to a limit, not on a ridge, if it moves at no cost."""
+
 RIDGE_STEPS = 50
 """Evaluations in which a step along a ridge must be back on it."""
 
-PERFECT = 1e-6
-"""A residual standard deviation below this, relative to that of least squares, is on its way to zero."""
+ROUNDING = 1e-12
+"""A residual standard deviation below this, relative to the response, is rounding: the deviance falls without bound."""
+
+LOST = 1e-7
+"""Where no optimum is found, one below this is lost in rounding."""
 
 VANISHING = 1e-3
 """Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares,
@@ -55,6 +67,21 @@ it is the way to a residual variance of zero: with a known matrix of full rank t
 
 NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
+
+
+NO_RESIDUAL = (
+    "The random effects explain the response exactly: it is the same in all rows of a group, or an exact sum of its "
+    "effects. The likelihood grows without bound as the residual variance goes to zero. What is reported is the limit, "
+    "in which the residual is zero and the inference is that between groups; there is no log-likelihood to compare."
+)
+"""What a boundary means at which no residual is left."""
+
+UNBOUNDED = (
+    "The random effects explain the response exactly, so that the likelihood grows without bound as the residual "
+    "variance goes to zero: there is no optimum, and no standard error. Look for rows that repeat others, such as a "
+    "person who stands twice in the data; remove the copies, or average them."
+)
+"""Why there is no optimum where no residual is left and the groups' effects are related."""
 
 
 class Verdict(NamedTuple):
@@ -97,6 +124,8 @@ class Verdicts(NamedTuple):
         ``(b, k, s)`` directions of psi in which the deviance is constant, followed by zeros.
     at_boundary, on_ridge
         ``(b, r)`` which natural parameters are at a boundary, and which move along a ridge.
+    no_residual
+        ``(b,)`` whether nothing is left of the residual, and the deviance falls without bound.
     """
 
     status: NumpyArray
@@ -107,6 +136,12 @@ class Verdicts(NamedTuple):
     null_directions: NumpyArray
     at_boundary: NumpyArray
     on_ridge: NumpyArray
+    no_residual: NumpyArray
+
+    @property
+    def proven(self) -> NumpyArray:
+        """Which responses (b,) have an optimum, in the interior or at a boundary."""
+        return np.isin(self.status, PROVEN)
 
     @classmethod
     def failed(cls, b: int, k: int, s: int, r: int) -> Self:
@@ -114,7 +149,7 @@ class Verdicts(NamedTuple):
         nothing, unknown = np.zeros((b, r), bool), np.full(b, np.nan)
         return cls(
             np.full(b, STATUS.index("failed"), np.int8), unknown, unknown.copy(), np.full((b, k), np.nan),
-            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(),
+            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(), np.zeros(b, bool),
         )  # fmt: skip
 
     def one(self, i: int, names: Sequence[str], dual_names: Mapping[int, str]) -> Verdict:
@@ -122,8 +157,11 @@ class Verdicts(NamedTuple):
         word, null = STATUS[int(self.status[i])], self.null_directions[i]
         ridge = {name: float(w) for name, w in zip(names, self.ridge[i], strict=True) if abs(w) > 1e-6}
         multipliers = {name: float(self.multipliers[i, number - 1]) for number, name in dual_names.items()}
+        told = HELP[word]
+        if self.no_residual[i]:
+            told = NO_RESIDUAL if word == "boundary" else UNBOUNDED
         return Verdict(
-            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, HELP[word],
+            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, told,
             null[null.any(axis=1)], self.at_boundary[i], self.on_ridge[i],
         )  # fmt: skip
 
@@ -135,9 +173,12 @@ def certify(
     examination: Examination,
     *,
     held: NumpyArray,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     fixed: NumpyArray,
     converged: NumpyArray,
+    residual_share: NumpyArray,
+    start: NumpyArray,
+    walked: NumpyArray,
     descend: Descend,
 ) -> Verdicts:
     """Judge the optima of b responses.
@@ -148,11 +189,17 @@ def certify(
         The optima and their derivatives.
     held
         ``(b, k)``: 0 for a free parameter; parameters of the same positive number are a block held at zero.
-    names, fixed
-        The names of the natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
+    parameters, fixed
+        The natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
         boundary.
     converged
         ``(b,)`` whether the minimiser says that it is done; the certificate does not rely on it alone.
+    residual_share
+        ``(b,)`` the residual standard deviation relative to the size of the response; infinite where it is fixed.
+    start
+        ``(k,)`` where the search began, if nothing better was known.
+    walked
+        ``(b,)`` whether the direction of the smallest curvature was followed to a limit of the structure.
     descend
         Minimises responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
         evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
@@ -166,7 +213,19 @@ def certify(
     for places, pattern in patterns(held):
         chosen = places[finite[places]]
         if chosen.size:
-            _judge(verdicts, chosen, pattern, examination, names, fixed, converged, descend)
+            _judge(
+                verdicts,
+                chosen,
+                pattern,
+                examination,
+                parameters,
+                fixed,
+                converged,
+                residual_share,
+                start,
+                walked,
+                descend,
+            )
     return verdicts
 
 
@@ -175,9 +234,12 @@ def _judge(
     chosen: NumpyArray,
     pattern: NumpyArray,
     examination: Examination,
-    names: Sequence[str],
+    parameters: Sequence[Parameter],
     fixed: NumpyArray,
     converged: NumpyArray,
+    residual_share: NumpyArray,
+    start: NumpyArray,
+    walked: NumpyArray,
     descend: Descend,
 ) -> None:
     """Write the verdicts on the ``chosen`` (c,) responses, which hold the same parameters."""
@@ -193,11 +255,15 @@ def _judge(
     values, vectors = np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :])
 
     sides = np.zeros(values.shape, int)
-    whose, which = np.nonzero(values < NEARLY_SINGULAR)
+    ends = walked[chosen, None] & (np.arange(values.shape[1]) == 0)
+    whose, which = np.nonzero((values < NEARLY_SINGULAR) & ~ends)
     if whose.size:
         steps, along = np.zeros((whose.size, k)), vectors[whose, :, which]
         steps[:, free] = AWAY * size[whose] * along / np.abs(along).max(axis=1, keepdims=True)
         sides[whose, which] = _flat_sides(chosen[whose], steps, theta[whose], deviance[chosen[whose]], descend)
+    escaped = np.abs(theta[:, free]) > ESCAPED * np.maximum(np.abs(start[free]), 1.0)
+    runs_off = np.any(escaped[:, :, None] & (np.abs(vectors) > 0.1), axis=1)
+    sides = np.where(ends | ((sides == 2) & runs_off), 1, sides)
     flat = sides > 0
     ridged = flat.any(axis=1)
     at_limit = ridged & np.all((sides == 1) | ~flat, axis=1)
@@ -205,7 +271,7 @@ def _judge(
     slope = np.einsum("cij,ci->cj", vectors, gradient[:, free] * size)
     curved = np.all((values > 0) | flat, axis=1)
     rise = np.where(flat, 0.0, slope**2 / np.where(values > 0, values, 1.0))
-    at_optimum = curved & (0.5 * rise.sum(axis=1) < DECREMENT)
+    at_optimum = curved & (0.5 * rise.sum(axis=1) < np.where(walked[chosen], WALKED_DECREMENT, DECREMENT))
     for number, dual in duals(pattern).items():
         multiplier = np.linalg.eigvalsh(0.5 * profile[:, dual][:, :, dual])[:, 0]
         for i in np.flatnonzero(multiplier == 0.0):  # a factor that has no second derivative at zero
@@ -214,10 +280,11 @@ def _judge(
         verdicts.multipliers[chosen, number - 1] = multiplier
         at_optimum &= multiplier > -1e-5
 
-    correlation = np.array([name.split(": ")[-1].startswith("corr(") for name in names])
+    kinds = np.array([parameter.kind for parameter in parameters])
+    correlation = kinds == "corr"
     extreme_value = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0)
     at_boundary = np.asarray((extreme_value | np.isnan(report)) & ~fixed)
-    residual = np.array([name == "Residual: sd" for name in names])
+    residual = np.array([parameter.is_residual_sd for parameter in parameters])
     on_ridge = np.zeros(report.shape, bool)
     for i in np.flatnonzero(ridged):
         null = np.zeros((int(flat[i].sum()), len(hessian[i])))
@@ -234,18 +301,19 @@ def _judge(
             at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
             continue
         if at_limit[i]:
-            extreme = np.array([kind_of(name) == "rho" for name in names]) & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
+            extreme = (kinds == "rho") & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
             at_boundary[i] |= (moves | extreme) & ~fixed
             continue
         on_ridge[i] = moves
         first = movement[:, 0] / np.abs(movement[:, 0]).max()
         verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
 
-    perfect = (examination.relative_sigma[chosen] < PERFECT) & ~np.any(fixed & residual)
-    proven = at_optimum & (~perfect | at_limit) & (converged[chosen] | ridged)
+    left = residual_share[chosen]
+    proven = at_optimum & (left > ROUNDING) & (converged[chosen] | ridged)
     word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)
     verdicts.status[chosen] = np.where(proven, word, STATUS.index("not_converged"))
+    verdicts.no_residual[chosen] = ~proven & (left < LOST)
     verdicts.gradient[chosen] = np.abs(gradient).max(axis=1, initial=0.0)
     verdicts.min_eigenvalue[chosen] = values[:, 0] if free.any() else np.inf
     verdicts.at_boundary[chosen] = at_boundary

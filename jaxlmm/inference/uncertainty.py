@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.inference.certificate import Verdicts
+from jaxlmm.inference.certificate import STATUS, Verdicts
 from jaxlmm.inference.examine import Examination
 from jaxlmm.inference.held import patterns
 
@@ -93,7 +93,10 @@ class Uncertainty(NamedTuple):
 
 
 def uncertainty(examination: Examination, held: NumpyArray, verdicts: Verdicts) -> Uncertainty:
-    """Turn the derivatives of b responses into covariances; parameters at a boundary, ``held`` (b, k), stay fixed."""
+    """Turn the derivatives of b responses into covariances; parameters at a boundary, ``held`` (b, k), stay fixed.
+
+    Where there is no optimum, all are NaN.
+    """
     beyond = examination.psi.shape[1] - held.shape[1]  # 1 where log sigma is not in theta
     kept = np.pad(held == 0, ((0, 0), (0, beyond)), constant_values=True)
     psi_cov = np.where((kept[:, :, None] & kept[:, None, :]), np.nan, 0.0)
@@ -121,7 +124,11 @@ def uncertainty(examination: Examination, held: NumpyArray, verdicts: Verdicts) 
         along = np.abs(np.einsum("ijk,rk->rij", derivative[i], null)).max(axis=0)
         size = np.sqrt(np.outer(np.diag(vcov[i]), np.diag(vcov[i])))
         _blank(vcov[i], np.diag(along > 1e-5 * size))
-    return Uncertainty(psi_cov, report_cov, component_cov, vcov, derivative)
+    found = Uncertainty(psi_cov, report_cov, component_cov, vcov, np.array(derivative))
+    nowhere = np.isin(verdicts.status, [STATUS.index("not_converged"), STATUS.index("failed")])
+    for part in found:
+        part[nowhere] = np.nan
+    return found
 
 
 def _carried(jacobian: NumpyArray, covariance: NumpyArray) -> NumpyArray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance import AbstractCovariance, Field, Pinned
+from jaxlmm.covariance import AbstractCovariance, Field, Parameter, Pinned
 from jaxlmm.errors import OptionError
 from jaxlmm.model.design import Design, Term
 from jaxlmm.model.natural import Natural
@@ -80,7 +80,7 @@ class Layout(Struct):
             structures = [_pinned(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
             own = fixed.values[-1]
             if design.residual is not None:
-                residual = _pinned(design.residual, np.eye(1), fixed.names[-1], np.append(np.nan, own[1:]))
+                residual = _pinned(design.residual, np.eye(1), fixed.parameters[-1], np.append(np.nan, own[1:]))
             sigma = own[0] if np.isfinite(own[0]) else None
         return cls(
             tuple(structures),
@@ -232,12 +232,13 @@ def _factor(structure: AbstractCovariance, theta: jax.Array, coords: Array) -> j
     return structure.cholesky(theta, coords)
 
 
-def _pinned(term: Term, root: NumpyArray, names: Sequence[str], values: NumpyArray) -> AbstractCovariance:
+def _pinned(term: Term, root: NumpyArray, parameters: Sequence[Parameter], values: NumpyArray) -> AbstractCovariance:
     """Return the structure of a term with what has a value held at it."""
     if np.isnan(values).all():
         return term.structure
     found = Pinned.of(term.structure, values, np.asarray(term.coords), root)
     if found is None:
+        names = [parameter.name for parameter in parameters]
         wanted = {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
         raise OptionError(
             f"fixed: {type(term.structure).__name__} cannot be held at {wanted}. Some of its parameters can be fixed "

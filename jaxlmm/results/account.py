@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxlmm.covariance import RESIDUAL_SD, Parameter
+
 if TYPE_CHECKING:
     from jaxlmm.formula import TermLabels
     from jaxlmm.results.fit import Fit
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 HALF = 0.05
 """A known matrix whose mean diagonal is no further than this from 0.5 is taken to hold kinship coefficients."""
+
+
+CORRELATED = 12
+"""Correlations of more fixed effects than this are shown only where they are asked for."""
 
 
 class Table(NamedTuple):
@@ -37,12 +43,15 @@ class Account(NamedTuple):
     notes: list[str]
 
 
-def account(fit: Fit, df: str) -> Account:
-    """Return what there is to say about a fit; ``df`` as in :meth:`jaxlmm.results.Fit.coef`."""
+def account(fit: Fit, df: str, correlation: bool | None) -> Account:
+    """Return what there is to say about a fit; options as in :meth:`jaxlmm.results.Fit.summary`."""
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
-    tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit)]
-    return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], _notes(fit))
+    tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit, correlation)]
+    notes, p = _notes(fit), fit.estimates.beta.size
+    if correlation is None and p > CORRELATED:
+        notes.append(f"The correlations of {p} fixed effects are not shown; summary(correlation=True) shows them.")
+    return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], notes)
 
 
 def _facts(fit: Fit) -> list[list[tuple[str, str]]]:
@@ -90,19 +99,19 @@ def _random(fit: Fit) -> Table:
     table = fit.variance().to_dict(orient="index")
     rows = []
     for term in _terms(fit):
-        names = [name for name in term.parameters if _is_sd(name)]
-        labels = [_column(name) for name in names]
-        for place, name in enumerate(names):
-            row = table[name]
-            pairs = [f"{term.group}: corr({labels[j]}, {labels[place]})" for j in range(place)]
-            beside = [table[pair]["estimate"] for pair in pairs if pair in table]
+        sds = [parameter for parameter in term.natural if parameter.kind == "sd"]
+        correlations = {one.columns: table[one.name]["estimate"] for one in term.natural if _is_beside(one)}
+        for place, parameter in enumerate(sds):
+            row = table[parameter.name]
+            pairs = [(*other.columns, *parameter.columns) for other in sds[:place]]
+            beside = [correlations[pair] for pair in pairs if pair in correlations]
             rows.append(
-                [term.group if place == 0 else "", labels[place], _number(row["estimate"] ** 2)]
+                [term.group if place == 0 else "", _of_column(parameter, len(sds)), _number(row["estimate"] ** 2)]
                 + [_number(row["estimate"]), _error(row), _mark(row)]
                 + ["." if np.isnan(value) else f"{value:.2f}" for value in beside]
             )
     if fit.estimates.labels.residual is None:
-        row = table["Residual: sd"]
+        row = table[RESIDUAL_SD.name]
         numbers = [_number(row["estimate"] ** 2), _number(row["estimate"]), _error(row), _mark(row)]
         rows.append(["Residual", "", *numbers])
     width = max((len(row) for row in rows), default=6)
@@ -115,10 +124,10 @@ def _parameters(fit: Fit) -> Table:
     table = fit.variance().to_dict(orient="index")
     rows = []
     for term in _terms(fit):
-        names = [name for name in term.parameters if not _is_sd(name) and not _is_beside(term, name)]
-        for place, name in enumerate(names):
-            row, group = table[name], term.group if place == 0 else ""
-            rows.append([group, name.split(": ", 1)[1], _number(row["estimate"]), _error(row), _mark(row)])
+        others = [parameter for parameter in term.natural if parameter.kind != "sd" and not _is_beside(parameter)]
+        for place, parameter in enumerate(others):
+            row, group = table[parameter.name], term.group if place == 0 else ""
+            rows.append([group, parameter.label, _number(row["estimate"]), _error(row), _mark(row)])
     header = ["Groups", "Parameter", "Estimate", "Std. Error", ""]
     return _without_marks(Table("Covariance parameters", header, rows, 2), 5)
 
@@ -128,20 +137,14 @@ def _terms(fit: Fit) -> list[TermLabels]:
     return [*labels.terms, *([labels.residual] if labels.residual else [])]
 
 
-def _is_sd(name: str) -> bool:
-    return name.split(": ", 1)[1].startswith("sd")
+def _of_column(parameter: Parameter, count: int) -> str:
+    """Return the column of a standard deviation, one of ``count`` of its term; the only one of a term needs no name."""
+    return parameter.columns[0] if parameter.columns else parameter.label if count > 1 else ""
 
 
-def _column(name: str) -> str:
-    """Return ``log(x)`` of ``g: sd(log(x))``, and nothing of ``g: sd``."""
-    text = name.split(": ", 1)[1]
-    return text[3:-1] if text.startswith("sd(") else text[2:]
-
-
-def _is_beside(term: TermLabels, name: str) -> bool:
+def _is_beside(parameter: Parameter) -> bool:
     """Whether a parameter is a correlation between two columns whose standard deviations are in the table."""
-    labels = [_column(other) for other in term.parameters if _is_sd(other)]
-    return name in {f"{term.group}: corr({a}, {b})" for a in labels for b in labels}
+    return parameter.kind == "corr" and len(parameter.columns) == 2
 
 
 def _without_marks(table: Table, width: int) -> Table:
@@ -177,13 +180,14 @@ def _fixed(fit: Fit, df: str) -> Table:
     return Table("Fixed effects", header, rows, 1)
 
 
-def _correlation(fit: Fit) -> Table:
+def _correlation(fit: Fit, shown: bool | None) -> Table:
     title, covariance = "Correlation of fixed effects", fit.vcov()
     names = list(covariance.columns)
-    if len(names) < 2 or len(names) > 20:
+    if len(names) < 2 or not (len(names) <= CORRELATED if shown is None else shown):
         return Table(title, [], [], 1)
     sd = np.sqrt(np.diag(covariance))
-    matrix = covariance.to_numpy() / np.outer(sd, sd)
+    with np.errstate(invalid="ignore"):  # a coefficient that is determined exactly has no correlation
+        matrix = covariance.to_numpy() / np.outer(sd, sd)
     matrix = np.where(np.abs(matrix) < 5e-4, 0.0, matrix)
     short = [name[:10] for name in names[:-1]]
     numbered = len(set(short)) < len(short)

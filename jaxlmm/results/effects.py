@@ -31,13 +31,16 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``group estimate std_error conf_low conf_high at_boundary fixed``. Standard errors come from the exact
-        Hessian; a parameter at a boundary or on a ridge, or one that is fixed, has none.
+        Hessian; a parameter at a boundary or on a ridge, or one that is fixed, has none. The scale is part of the
+        parameters' names (``sd`` or ``var``), stands above them where the frame is printed, and in its
+        ``attrs["scale"]``.
     """
     found = fit.estimates
+    parameters = found.labels.natural
     names, estimate, std_error = on_scale(found, scale)
-    low, high = intervals(names, estimate, std_error)
+    low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
     table = {
-        "group": [name.split(": ")[0] for name in names],
+        "group": [parameter.group for parameter in parameters],
         "estimate": estimate,
         "std_error": std_error,
         "conf_low": low,
@@ -45,22 +48,29 @@ def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
         "at_boundary": found.verdict.at_boundary,
         "fixed": found.fixed,
     }
-    return pd.DataFrame(table, index=pd.Index(names, name="parameter"))
+    return with_scale(pd.DataFrame(table, index=pd.Index(names, name="parameter")), scale)
+
+
+def with_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Say of variance parameters on what scale they are: where they are printed, and in ``attrs``."""
+    frame.columns.name = f"scale: {scale}"
+    frame.attrs["scale"] = scale
+    return frame
 
 
 def on_scale(found: Estimates | ManyEstimates, scale: str) -> tuple[list[str], NumpyArray, NumpyArray]:
     """Return names, estimates (..., r) and standard errors of the variance parameters on a ``scale``."""
     choose("scale", scale, ("sd", "variance"))
-    names, estimate = list(found.labels.parameters), found.report.copy()
+    parameters, estimate = found.labels.natural, found.report.copy()
     with np.errstate(invalid="ignore"):
         std_error = np.sqrt(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1))
     std_error = np.where(found.fixed, np.nan, std_error)
-    if scale == "variance":
-        is_sd = np.array([name.split(": ")[-1].startswith("sd") for name in names])
-        std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
-        estimate = np.where(is_sd, estimate**2, estimate)
-        names = [name.replace(": sd", ": var", 1) for name in names]
-    return names, estimate, std_error
+    if scale == "sd":
+        return [parameter.name for parameter in parameters], estimate, std_error
+    is_sd = np.array([parameter.kind == "sd" for parameter in parameters])
+    std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
+    estimate = np.where(is_sd, estimate**2, estimate)
+    return [parameter.name_of_square for parameter in parameters], estimate, std_error
 
 
 def ranef(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:

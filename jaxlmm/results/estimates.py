@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.engine import Solution
+from jaxlmm.engine import Found, Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
-from jaxlmm.inference import Examination, Rows, Uncertainty, Verdict
+from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural
 from jaxlmm.results.relatives import effects_of_relatives
 from jaxlmm.solvers import Choice
@@ -74,18 +74,18 @@ class Estimates:
         cls,
         frame: ModelFrame,
         solution: Solution,
-        examination: Examination,
+        found: Found,
         rows: Rows,
         verdict: Verdict,
-        uncertainty: Uncertainty,
         choice: Choice,
         method: str,
         fixed: Natural | None,
     ) -> Estimates:
         """Take what needs no row out of an optimum; ``seconds`` are set by :meth:`timed`.
 
-        ``examination`` and ``uncertainty`` have a first axis over one response.
+        What was ``found`` has a first axis over one response.
         """
+        examination, uncertainty = found.examination, found.uncertainty
         centred = frame.x - frame.x.mean(axis=0)
         values = examination.values
         return cls(
@@ -109,10 +109,15 @@ class Estimates:
             components=_own(values.components[0]),
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
-            modes=_modes(frame, solution, rows, float(examination.sigma[0])),
+            modes=_modes(frame, solution, rows, float(examination.sigma[0]), verdict.status),
             ranges=_ranges(frame, rows, float(examination.sigma[0])),
             notes=(*frame.notes_of_y, *frame.notes),
         )
+
+    @property
+    def proven(self) -> bool:
+        """Whether there is an optimum, in the interior or at a boundary, and so tests."""
+        return STATUS.index(self.verdict.status) in PROVEN
 
     def timed(self, seconds: float) -> Estimates:
         """Return the same with the ``seconds`` that it took."""
@@ -155,7 +160,7 @@ def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
     return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
 
 
-def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float) -> tuple[Modes, ...]:
+def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float, status: str) -> tuple[Modes, ...]:
     relatives = [(np.zeros((0, len(labels.columns))),) * 2 for labels in frame.labels.terms]
     if any(group.relatives is not None and len(group.relatives) for group in frame.labels.groups.values()):
         assert frame.y is not None
@@ -166,5 +171,7 @@ def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float) -> t
     found = []
     for number, (modes, sds, others) in enumerate(zip(rows.modes, rows.mode_sds, relatives, strict=True)):
         own = (frame.by_level(number, part) for part in (modes, sds))
-        found.append(Modes(*(_own(np.concatenate(parts)) for parts in zip(own, others, strict=True))))
+        both = Modes(*(_own(np.concatenate(parts)) for parts in zip(own, others, strict=True)))
+        nowhere = status in ("not_converged", "failed")
+        found.append(both._replace(sds=np.full(both.sds.shape, np.nan)) if nowhere else both)
     return tuple(found)

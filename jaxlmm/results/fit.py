@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxlmm._struct import on_host
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Solution
 from jaxlmm.errors import DataError
@@ -17,6 +18,7 @@ from jaxlmm.model import Design
 from jaxlmm.results import again, broom, effects, fixed, matrices, predicted, printed, record, rows, shares
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
+from jaxlmm.results.foreign import FIT, answering
 from jaxlmm.results.tables import noted
 
 
@@ -29,6 +31,7 @@ class Origin(NamedTuple):
     call: again.Call
 
 
+@answering("fit", FIT)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear mixed model. Made by :func:`jaxlmm.fit` or :func:`jaxlmm.load`; nothing in it changes.
@@ -49,6 +52,9 @@ class Fit:
 
     estimates: Estimates
     origin: Origin | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: on_host(value) for name, value in self.__dict__.items()}
 
     def __repr__(self) -> str:
         said = noted(self.estimates.notes)

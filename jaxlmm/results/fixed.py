@@ -55,6 +55,7 @@ def coef(fit: Fit, df: str = "satterthwaite", *, level: float = 0.95) -> pd.Data
     -------
     pandas.DataFrame
         ``estimate std_error df statistic p_value conf_low conf_high``; a column that the others determine has NaN.
+        Only an optimum, ``interior`` or ``boundary``, has tests and intervals: else ``df`` and they are NaN.
 
     Raises
     ------
@@ -75,5 +76,6 @@ def coef(fit: Fit, df: str = "satterthwaite", *, level: float = 0.95) -> pd.Data
     count = np.full(len(names), np.inf)
     if choose_df(df) == "satterthwaite":
         count = found.uncertainty.satterthwaite()
-    table = t_table(names, found.beta, found.uncertainty.std_error, count, level)
+    tested = count if found.proven else np.full(len(names), np.nan)
+    table = t_table(names, found.beta, found.uncertainty.std_error, tested, level)
     return table.reindex(pd.Index(found.labels.column_names, name="term"))

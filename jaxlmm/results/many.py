@@ -8,11 +8,13 @@ from typing import NamedTuple, Protocol
 
 import pandas as pd
 
+from jaxlmm._files import write_whole
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.formula import ModelFrame
 from jaxlmm.results import many_record, many_rows, many_tables
 from jaxlmm.results.fit import Fit
+from jaxlmm.results.foreign import FIT_MANY, answering
 from jaxlmm.results.many_estimates import FAILED, ManyEstimates
 from jaxlmm.results.tables import noted, status_counts
 
@@ -32,6 +34,7 @@ class ManyOrigin(NamedTuple):
     call: ManyCall
 
 
+@answering("many", FIT_MANY)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FitMany:
     """The same mixed model fitted to many responses. Made by :func:`jaxlmm.fit_many` or
@@ -125,12 +128,14 @@ class FitMany:
         return self.origin
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write :meth:`tidy` to a parquet file."""
-        self.tidy().to_parquet(path, index=False)
+        """Write :meth:`tidy` to a parquet file; an ``OutputError`` says why if that is not possible."""
+        table = self.tidy()
+        write_whole(path, lambda aside: table.to_parquet(aside, index=False))
 
     def to_csv(self, path: str | Path) -> None:
-        """Write :meth:`tidy` to a CSV file, or to one with tabs if ``path`` ends in ``.tsv``."""
-        self.tidy().to_csv(path, index=False, sep="\t" if str(path).endswith(".tsv") else ",")
+        """Write :meth:`tidy` to a CSV file, or to one with tabs if ``path`` ends in ``.tsv``, as :meth:`to_parquet`."""
+        table, sep = self.tidy(), "\t" if str(path).endswith(".tsv") else ","
+        write_whole(path, lambda aside: table.to_csv(aside, index=False, sep=sep))
 
     # ---- tables and rows: functions of many fits -----------------------------------------------------------------
 

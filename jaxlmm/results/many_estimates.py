@@ -10,11 +10,14 @@ import numpy as np
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine import Found
 from jaxlmm.formula import ModelFrame, ModelLabels, Responses
-from jaxlmm.inference import STATUS, Uncertainty
+from jaxlmm.inference import PROVEN, STATUS, Uncertainty
 from jaxlmm.model import Layout, Natural
 from jaxlmm.solvers import Choice
 
 FAILED = STATUS.index("failed")
+
+CIRCULAR = "also_a_predictor"
+"""The reason of a response that stands on the right side of its formula too."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +64,11 @@ class ManyEstimates:
     def fixed(self) -> NumpyArray:
         """Which natural parameters (r,) are held at given values."""
         return np.isfinite(self.given)
+
+    @property
+    def proven(self) -> NumpyArray:
+        """Which responses (m,) have an optimum, in the interior or at a boundary, and so tests."""
+        return np.isin(self.status, PROVEN)
 
     @property
     def words(self) -> NumpyArray:
@@ -112,6 +120,8 @@ class Collector:
         self.fail(places[found.verdicts.status == FAILED], "the deviance is not finite")
         stopped = found.verdicts.status == STATUS.index("not_converged")
         self.fail(places[stopped], "stopped before an optimum")
+        self.fail(places[stopped & found.verdicts.no_residual], "unbounded")
+        self.fail(places[~stopped & found.verdicts.no_residual], "no_residual")
 
     def finish(
         self, read: Responses, notes: tuple[str, ...], choice: Choice, method: str, device: str, seconds: float

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlmm._files import write_text
 from jaxlmm._typing import NumpyArray
 from jaxlmm.formula import ModelLabels
 from jaxlmm.formula.plain import numbers_from_plain, numbers_to_plain
@@ -40,7 +40,9 @@ def save(many: FitMany, path: str | PathLike[str]) -> None:
     Raises
     ------
     FormulaError
-        If a level of a factor is neither number nor text.
+        If a level of a factor is of a type that JSON cannot say.
+    OutputError
+        If the file cannot be written; what was there is kept.
 
     Examples
     --------
@@ -53,7 +55,7 @@ def save(many: FitMany, path: str | PathLike[str]) -> None:
     >>> again.tidy().equals(many.tidy())
     True
     """
-    Path(path).write_text(text_of(many) + "\n", encoding="utf-8")
+    write_text(path, text_of(many) + "\n")
 
 
 def text_of(many: FitMany) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.results.broom import GLANCE
-from jaxlmm.results.contrasts import hypothesis, terms_of
-from jaxlmm.results.effects import check_group, on_scale
+from jaxlmm.results.contrasts import hypothesis, in_words
+from jaxlmm.results.effects import check_group, on_scale, with_scale
 from jaxlmm.results.fixed import choose_df
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.shares import components_of, pve_of, ratio_of
@@ -34,7 +34,8 @@ def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd
     pandas.DataFrame
         ``response n term estimate std_error df statistic p_value conf_low conf_high q_value status reason``;
         ``q_value`` is the false discovery rate of Benjamini and Hochberg (1995) over the responses, term by term. What
-        a response has no estimate of is NaN.
+        a response has no estimate of is NaN, and so are the tests of one whose status is neither ``interior`` nor
+        ``boundary``.
 
     Examples
     --------
@@ -52,7 +53,8 @@ def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd
     degrees = np.full(found.beta.shape, np.inf)
     if choose_df(df) == "satterthwaite":
         degrees = found.uncertainty.satterthwaite()
-    columns = t_columns(found.beta, found.uncertainty.std_error, degrees, level)
+    tested = np.where(found.proven[:, None], degrees, np.nan)
+    columns = t_columns(found.beta, found.uncertainty.std_error, tested, level)
     table = {name: _spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
     table["q_value"] = false_discovery_rate(table["p_value"])
     return _long(many, "term", labels.column_names, table, with_n=True)
@@ -61,16 +63,17 @@ def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd
 def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
     """Return the variance parameters of all responses: ``response n parameter`` and the columns of a single fit's.
 
-    ``scale`` is ``"sd"`` or ``"variance"``, as in :meth:`jaxlmm.Fit.variance`.
+    ``scale`` is ``"sd"`` or ``"variance"``, and stands in ``attrs["scale"]``, as in :meth:`jaxlmm.Fit.variance`.
     """
     found = many.estimates
+    parameters = found.labels.natural
     names, estimate, std_error = on_scale(found, scale)
-    low, high = intervals(names, estimate, std_error)
+    low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     frame = _long(many, "parameter", names, {**table, "at_boundary": found.at_boundary}, with_n=True)
-    frame.insert(3, "group", np.tile([name.split(": ")[0] for name in names], len(many)))
+    frame.insert(3, "group", np.tile(np.array([parameter.group for parameter in parameters], object), len(many)))
     frame.insert(len(frame.columns) - 2, "fixed", np.tile(found.fixed, len(many)))
-    return frame
+    return with_scale(frame, scale)
 
 
 def glance(many: FitMany) -> pd.DataFrame:
@@ -110,9 +113,8 @@ def anova(many: FitMany, *, df: str = "satterthwaite") -> pd.DataFrame:
     1     temp  recipe     2.0       0.00
     """
     labels = many.estimates.labels
-    terms = terms_of(labels.fixed_names)
-    eye = np.eye(len(labels.fixed_names))
-    return _tests(many, list(terms), [eye[places] for places in terms.values()], df)
+    terms, eye = labels.fixed_terms, np.eye(len(labels.fixed_names))
+    return _tests(many, [name for name, _ in terms], [eye[places] for _, places in terms], df)
 
 
 def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
@@ -121,7 +123,9 @@ def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  
     Parameters
     ----------
     h
-        Text in names of coefficients, ``"a - b = 0"`` or ``"a = 0, b = 0"`` (together), or a matrix (c, p).
+        Text in names of coefficients, ``"a - b = 0"`` or ``"a = 0, b = 0"`` (together), a list of such texts
+        (together), or a matrix (c, p). Of several names that stand at one place the longest is read; backquotes say
+        where one begins and ends, as in ``"`a` - `b` = 0"`` beside a coefficient ``a - b``.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  
         ``response term num_df den_df statistic p_value q_value status reason``; ``term`` is the hypothesis.
     """
     rows = hypothesis(h, many.estimates.labels.fixed_names)
-    return _tests(many, [h if isinstance(h, str) else "h"], [rows], df)
+    return _tests(many, [", ".join(in_words(h)) or "h"], [rows], df)
 
 
 def ratio(many: FitMany, group: str) -> pd.DataFrame:
@@ -186,6 +190,7 @@ def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str)
     number, degrees, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
     for place, row in enumerate(rows):
         number[:, place], degrees[:, place], statistic[:, place] = found.uncertainty.contrasts(found.beta, row, df)
+    degrees[~found.proven] = np.nan
     with np.errstate(invalid="ignore"):
         p_value = np.where(np.isinf(degrees), chdtrc(number, number * statistic), fdtrc(number, degrees, statistic))
     table = {"num_df": number, "den_df": degrees, "statistic": statistic, "p_value": p_value}
@@ -193,7 +198,7 @@ def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str)
 
 
 def _shares(many: FitMany, names: Sequence[str], share: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
-    low, high = intervals(["share"] * len(names), share, std_error)
+    low, high = intervals(["rho"] * len(names), share, std_error)
     table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
     return _long(many, "component", names, table, with_n=True)
 

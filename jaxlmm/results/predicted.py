@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, choose
-from jaxlmm.formula.newdata import MISSING, offset_on, places_on, positions_on, row_labels
+from jaxlmm.formula.newdata import MISSING, UNSEEN, offset_on, places_on, positions_on, row_labels
 from jaxlmm.formula.subset import chosen_columns
 from jaxlmm.formula.variables import said
 from jaxlmm.results.covariances import unweighted
@@ -28,18 +28,19 @@ def predict(fit: Fit, newdata: Any = None, *, re_form: str | None = None, new_le
         A data frame (pandas, polars, pyarrow) or a mapping, with the variables of the formula's right side that are
         used; factors are coded as in the fit, ``poly`` and ``scale`` use its bases. None for the rows of the fit.
     re_form
-        None for all random terms, ``"~0"`` for none, or some: ``"~ (1 | g)"`` takes the intercepts also out of
-        ``(1 + x | g)``, as in lme4. Grouping factors of terms left out are not needed in ``newdata``.
+        None for all random terms, ``"~0"`` for none (lme4's ``NA``), or some: ``"~ (1 | g)"`` takes the intercepts also
+        out of ``(1 + x | g)``, as in lme4. Grouping factors of terms left out are not needed in ``newdata``.
     new_levels
-        What a level is that the fit has not seen: ``"error"``, or ``"zero"``, the mean of its effects. The ids of a
-        known matrix (``kinship=``) are not new: without a row in the fit they have the conditional mean given those
-        with one, ``K_new,old K_old⁻¹ b_old``.
+        What a level is that the fit has not seen: ``"error"``, or ``"zero"``, the mean of its effects, which is then
+        also what a row without a level has. The ids of a known matrix (``kinship=``) are not new: without a row in
+        the fit they have the conditional mean given those with one, ``K_new,old K_old⁻¹ b_old``.
 
     Returns
     -------
     pandas.DataFrame
         ``estimate`` on the index of ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a
-        logarithm), the offset included. NaN where a variable that is used is missing or a function of it undefined.
+        logarithm), the offset included. NaN where a variable that is used is missing (of a level see
+        ``new_levels``) or a function of it undefined.
 
     Raises
     ------
@@ -97,6 +98,8 @@ def _other_rows(fit: Fit, newdata: Any, chosen: tuple[tuple[int, ...], ...], new
                 f"got {said(places.unseen)}. With new_levels='zero' their random effects are zero; re_form= leaves a "
                 "term out."
             )
+        if new_levels == "zero":
+            places = places._replace(codes=np.where(places.codes == MISSING, UNSEEN, places.codes))
         # The last row is that of an unseen level: its number is -1.
         table = np.vstack([modes.values, np.zeros((1, len(term.columns)))])
         effects = table[np.where(places.codes == MISSING, 0, places.codes)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from jaxlmm.errors import OptionError
 from jaxlmm.results.account import Account, account
 from jaxlmm.results.html import as_html
 from jaxlmm.results.text import as_text
@@ -34,8 +37,15 @@ class Summary:
         return as_html(self.account)
 
 
-def summary(fit: Fit, df: str = "satterthwaite") -> Summary:
-    """Return the printed account of the fit; ``print`` it. ``df`` as in :meth:`coef`.
+def summary(fit: Fit, df: str = "satterthwaite", *, correlation: bool | None = None) -> Summary:
+    """Return the printed account of the fit; ``print`` it.
+
+    Parameters
+    ----------
+    df
+        As in :meth:`coef`.
+    correlation
+        Whether to show the correlations of the fixed effects' estimates; None shows those of up to 12.
 
     Examples
     --------
@@ -44,4 +54,6 @@ def summary(fit: Fit, df: str = "satterthwaite") -> Summary:
     >>> print(fit.summary().text.splitlines()[0])
     Linear mixed model fit by REML
     """
-    return Summary(account(fit, df))
+    if correlation is not None and not isinstance(correlation, bool | np.bool_):
+        raise OptionError(f"correlation: expected None, True or False, got {correlation!r}.")
+    return Summary(account(fit, df, correlation))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from jaxlmm._files import write_text
 from jaxlmm.formula.plain import numbers_to_plain
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ def save(fit: Fit, path: str | PathLike[str]) -> None:
     Raises
     ------
     FormulaError
-        If a level of a factor is neither number nor text.
+        If a level of a factor is of a type that JSON cannot say.
+    OutputError
+        If the file cannot be written; what was there is kept.
     """
-    Path(path).write_text(json.dumps(record(fit), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record(fit), indent=1, allow_nan=False) + "\n")
 
 
 def record(fit: Fit) -> dict[str, Any]:

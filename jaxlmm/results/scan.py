@@ -12,18 +12,17 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from jaxlmm.engine import PROVEN
+from jaxlmm._files import write_whole
 from jaxlmm.errors import DataError, OptionError, choose
-from jaxlmm.inference import STATUS
+from jaxlmm.inference import PROVEN, STATUS
+from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.many import FitMany
 from jaxlmm.results.scan_files import STYLES, check_style, written
 from jaxlmm.results.scan_table import ScanTable
+from jaxlmm.results.tables import by_reason
 
 COLLINEAR = "collinear"
 """The status of a marker that the fixed effects determine."""
-
-SHOWN = 3
-"""Responses of which it is said by name why they were not tested."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +84,7 @@ class ScanHeader:
             f"Rows: {self.rows}",
             *([f"Kinship: {self.kinship}"] if self.kinship else []),
             f"Responses: {tested:,} of {len(self.responses):,} tested{several}",
-            *(f"Not tested: {line}" for line in self._untested()),
+            *(f"Not tested: {line}" for line in by_reason(self.untested)),
             f"Markers: {_of(self.markers.get('tested', 0), self.n_markers)} tested{_others(self.markers, 'tested')}",
             f"Tests: {', '.join(self.tests)}{interaction}",
             f"Pairs: {_of(self.n_pairs, total)} tested: {_listed(self.pairs)}",
@@ -95,14 +94,13 @@ class ScanHeader:
             f"Time: {self.seconds:.2f} s on {self.device}",
         ]
 
-    def _untested(self) -> list[str]:
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in self.untested.items():
-            by_reason.setdefault(reason, []).append(name)
-        return [
-            f"{', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN:,} more' if names[SHOWN:] else ''} ({reason})"
-            for reason, names in by_reason.items()
-        ]
+    @property
+    def nothing_tested(self) -> str:
+        """Say why no marker was tested for any response; nothing where one was."""
+        if self.n_pairs:
+            return ""
+        why = [*by_reason(self.untested), *([_listed(self.pairs)] if self.pairs else [])]
+        return f"no marker could be tested for any response: {'; '.join(why)}"
 
 
 def _count(number: int, what: str) -> str:
@@ -122,6 +120,7 @@ def _others(counts: Mapping[str, int], word: str) -> str:
     return f"; {_listed(rest)}" if rest else ""
 
 
+@answering("hits", SCAN)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Scan:
     """Tests of markers for one or many responses. Made by :func:`jaxlmm.scan` or :func:`jaxlmm.load`; nothing in it
@@ -257,15 +256,21 @@ class Scan:
         OptionError
             If ``style`` is none of these, or ``"gwas-ssf"`` is asked for several responses, or for an interaction
             without ``"wald"``.
+        OutputError
+            If the file cannot be written; what was there is kept.
         """
         head, several = self.header, len(self.responses) > 1
         check_style(choose("style", style, STYLES), len(self.responses), head.tests, head.interaction)
-        for number, part in enumerate(self.table.parts()):
-            found = written(part, style, head.tests, head.interaction, several)
-            found.to_csv(
-                path, sep="\t", index=False, na_rep="#NA" if style == "gwas-ssf" else "NA",
-                mode="a" if number else "w", header=not number,
-            )  # fmt: skip
+
+        def write(aside: Path) -> None:
+            for number, part in enumerate(self.table.parts()):
+                found = written(part, style, head.tests, head.interaction, several)
+                found.to_csv(
+                    aside, sep="\t", index=False, na_rep="#NA" if style == "gwas-ssf" else "NA",
+                    mode="a" if number else "w", header=not number,
+                )  # fmt: skip
+
+        write_whole(path, write)
 
 
 def words_of(markers: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -14,12 +15,8 @@ import pandas as pd
 from jaxlmm.errors import DataError
 from jaxlmm.results import many_record
 from jaxlmm.results.many import FitMany
-from jaxlmm.results.scan import Scan, ScanHeader
-
-KIND, VERSION = "jaxlmm.scan", 1
-"""What the folder is, and the version of its layout."""
-
-MANIFEST, NULL = "manifest.json", "null.parquet"
+from jaxlmm.results.scan import Scan
+from jaxlmm.results.scan_manifest import NULL, damaged, header_of, read_manifest
 
 RECORD = b"jaxlmm.fit_many"
 """Where in the metadata of ``null.parquet`` the fits stand as :meth:`jaxlmm.FitMany.save` writes them."""
@@ -49,33 +46,17 @@ class FolderTable:
         return whole if columns is None else whole[list(columns)]
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Yield the rows of one file after the other."""
+        """Yield the rows of one file after the other.
+
+        Raises
+        ------
+        DataError
+            If a file is gone or damaged since the scan was loaded.
+        """
         for name in self.files:
-            yield pd.read_parquet(self.folder / name, columns=None if columns is None else list(columns))
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what the manifest of a scan's folder says.
-
-    Raises
-    ------
-    DataError
-        If it is no folder of a scan, or of another version of the layout.
-    """
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise DataError(f"{folder}: expected a folder that scan(out=) wrote, got one without {MANIFEST}.")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: expected the manifest of a scan, got no JSON: {error}.") from error
-    if not isinstance(record, dict) or record.get("kind") != KIND:
-        raise DataError(f"{path}: expected the manifest of a scan, of kind {KIND!r}, got something else.")
-    if record.get("version") != VERSION:
-        raise DataError(
-            f"{path}: expected layout version {VERSION}, got {record.get('version')!r}; scan again with this version."
-        )
-    return record
+            with _reading(self.folder / name):
+                part = pd.read_parquet(self.folder / name, columns=None if columns is None else list(columns))
+            yield part
 
 
 def load_scan(folder: Path) -> Scan:
@@ -84,7 +65,7 @@ def load_scan(folder: Path) -> Scan:
     Raises
     ------
     DataError
-        If it is no folder of a scan, another version, unfinished, or a file is gone.
+        If it is no folder of a scan, another version, unfinished, or a file is gone or is not what was written.
     """
     record = read_manifest(folder)
     if not record["finished"]:
@@ -92,12 +73,19 @@ def load_scan(folder: Path) -> Scan:
             f"{folder}: expected a finished scan, got one that was interrupted; go on with the same call and "
             "resume=True."
         )
-    absent = [name for name in (*record["files"], NULL) if not (folder / name).is_file()]
-    if absent:
-        raise DataError(f"{folder}: expected the files of its manifest, got no {', '.join(absent)}.")
-    fields: dict[str, Any] = record["header"]
-    header = ScanHeader(**{**fields, **{name: tuple(fields[name]) for name in ("tests", "responses", "notes")}})
-    return Scan(header, FolderTable(folder, record["files"], header.responses), functools.partial(read_null, folder))
+    wrong = damaged(folder, record)
+    if wrong:
+        raise DataError(
+            f"{folder}: expected the files of its manifest, got {', '.join(wrong.values())}; the same call with "
+            "resume=True makes them again."
+        )
+    return scan_of(folder, record)
+
+
+def scan_of(folder: Path, record: Mapping[str, Any]) -> Scan:
+    """Return the finished scan of a manifest, whose files are known to be what was written."""
+    header, place = header_of(folder, record), folder.absolute()
+    return Scan(header, FolderTable(place, record["files"], header.responses), functools.partial(read_null, place))
 
 
 def write_null(null: FitMany | dict[str, FitMany], path: Path) -> None:
@@ -120,9 +108,30 @@ def write_null(null: FitMany | dict[str, FitMany], path: Path) -> None:
 
 
 def read_null(folder: Path) -> FitMany | dict[str, FitMany]:
-    """Return the fits without a marker that :func:`write_null` wrote."""
+    """Return the fits without a marker that :func:`write_null` wrote.
+
+    Raises
+    ------
+    DataError
+        If the file is gone or damaged since the scan was loaded.
+    """
     import pyarrow.parquet as pq
 
-    texts = json.loads(pq.read_schema(folder / NULL).metadata[RECORD])
+    with _reading(folder / NULL):
+        texts = json.loads(pq.read_schema(folder / NULL).metadata[RECORD])
     found = {name: FitMany(many_record.estimates_of(json.loads(text)), None) for name, text in texts.items()}
     return found[""] if set(found) == {""} else found
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be read which scan it belongs to."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path}: expected a file of the scan as it was when the scan was loaded, got one that cannot be read: "
+            f"{error}; the same call of scan with resume=True makes it again."
+        ) from error

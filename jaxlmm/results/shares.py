@@ -83,18 +83,21 @@ def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
 
 @in_double_precision
 def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
-    """Return a function of the variance parameters with its standard error by the delta method.
+    """Return a function of variance parameters and fixed effects with its standard error by the delta method.
 
     Parameters
     ----------
     f
-        Takes a dict from parameter name (as in :meth:`variance`, standard deviations and correlations) to value
-        and returns a number, in arithmetic or ``jax.numpy``.
+        Takes a dict from name to value and returns a number, in arithmetic or ``jax.numpy``. Names are those of
+        :meth:`variance` (standard deviations and correlations) and of :meth:`fixef`; a fixed effect that is called as
+        a variance parameter is goes by ``"fixed: "`` and its name.
 
     Returns
     -------
     pandas.Series
-        ``estimate std_error conf_low conf_high``; the interval is Wald's on the function's own scale.
+        ``estimate std_error conf_low conf_high``; the interval is Wald's on the function's own scale. Fixed effects
+        and variance parameters are taken to be uncorrelated, as they are in large samples (their information matrix
+        is block-diagonal, by ML and by REML).
 
     Examples
     --------
@@ -103,31 +106,39 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     >>> f = lambda v: v["Subject: sd(Intercept)"] ** 2 / v["Residual: sd"] ** 2
     >>> fit.delta(f).round(3).to_dict()
     {'estimate': 1.435, 'std_error': 0.554, 'conf_low': 0.35, 'conf_high': 2.52}
+    >>> fit.delta(lambda v: v["Days"] / v["Residual: sd"]).round(4)[["estimate", "std_error"]].to_dict()
+    {'estimate': 0.338, 'std_error': 0.0321}
     """
-    names, values = fit.estimates.labels.parameters, fit.estimates.report
+    found = fit.estimates
+    parameters, r = found.labels.parameters, found.report.size
+    effects = [f"fixed: {name}" if name in parameters else name for name in found.labels.fixed_names]
+    names, values = [*parameters, *effects], np.append(found.report, found.beta)
 
     def of_vector(vector: jax.Array) -> jax.Array:
         try:
             value = jnp.asarray(f(dict(zip(names, vector, strict=True))))
         except KeyError as error:
-            raise OptionError(f"f: no parameter is named {error}; {nearest(str(error.args[0]), names)}.") from error
+            wanted = nearest(str(error.args[0]), names)
+            raise OptionError(f"f: no parameter or fixed effect is named {error}; {wanted}.") from error
         if value.shape != ():
             raise OptionError(f"f: expected one number, got shape {value.shape}; call delta once for each.")
         return value
 
     estimate, gradient = jax.value_and_grad(of_vector)(jnp.asarray(values))
     jacobian = np.array(gradient)
-    for place in np.flatnonzero(fit.estimates.verdict.at_boundary & (jacobian == 0.0)):
+    for place in np.flatnonzero(found.verdict.at_boundary & (jacobian[:r] == 0.0)):
         inside = values.copy()
-        inside[place] = 0.5 * (inside[place] if inside[place] else values[-1])
+        inside[place] = 0.5 * (inside[place] if inside[place] else found.sigma)
         if np.isfinite(values[place]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
             jacobian[place] = np.nan  # it depends on a parameter at a boundary, though not to first order
-    std_error = delta_method(jacobian[None], fit.estimates.uncertainty.report_cov)
-    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, None).iloc[0].rename(None)
+    covariance = np.zeros((values.size,) * 2)
+    covariance[:r, :r], covariance[r:, r:] = found.uncertainty.report_cov, found.uncertainty.vcov
+    std_error = delta_method(jacobian[None], covariance)
+    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, "number").iloc[0].rename(None)
 
 
 def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
-    return estimate_frame(names, shares, std_error, "share")
+    return estimate_frame(names, shares, std_error, "rho")
 
 
 def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
@@ -137,7 +148,7 @@ def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
 
 def _limits(found: Estimates | ManyEstimates, values: NumpyArray) -> NumpyArray:
     """Return variances (..., c), the last that of the residual, which is zero where the optimum is its way to zero."""
-    residual = np.array([name == "Residual: sd" for name in found.labels.parameters])
+    residual = np.array([parameter.is_residual_sd for parameter in found.labels.natural])
     unknown = np.isnan(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1)[..., residual]).any(axis=-1)
     limits = values.copy()
     limits[..., -1] = np.where(unknown, 0.0, limits[..., -1])

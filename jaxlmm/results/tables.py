@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.covariance import Kind
 from jaxlmm.errors import OptionError
-from jaxlmm.model.natural import kind_of
+
+SHOWN = 3
+"""Responses that are listed by name for one reason."""
 
 COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]
 
@@ -35,7 +38,7 @@ def t_columns(estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level
     check_level(level)
     df = np.broadcast_to(df, estimate.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / std_error
+        statistic = np.where(std_error > 0, estimate / std_error, np.nan)
     normal = np.isinf(df)
     finite = np.where(normal, 1.0, df)
     p_value = 2.0 * np.where(normal, ndtr(-np.abs(statistic)), stdtr(finite, -np.abs(statistic)))
@@ -45,11 +48,11 @@ def t_columns(estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level
 
 
 def intervals(
-    names: list[str], estimate: NumpyArray, std_error: NumpyArray, level: float = 0.95
+    kinds: Sequence[Kind], estimate: NumpyArray, std_error: NumpyArray, level: float = 0.95
 ) -> tuple[NumpyArray, NumpyArray]:
-    """Return Wald limits (..., c) on the scale that keeps each of c parameters in its range.
+    """Return Wald limits (..., c) on the scale that keeps each of c parameters of these kinds in its range.
 
-    Standard deviations and variances on the log scale, correlations on Fisher's z scale, shares and ``rho`` on the
+    Standard deviations and variances on the log scale, correlations on Fisher's z scale, ``rho`` and shares on the
     logit scale, anything else as it is.
     """
     from scipy.special import ndtri
@@ -58,16 +61,15 @@ def intervals(
     half = float(ndtri(0.5 + 0.5 * level)) * std_error
     low, high = estimate - half, estimate + half
     with np.errstate(all="ignore"):
-        for place, name in enumerate(names):
+        for place, kind in enumerate(kinds):
             i = (..., place)
             value, width = estimate[i], half[i]
-            kind = kind_of(name)
-            if kind in ("sd", "var"):
+            if kind == "sd":
                 low[i], high[i] = value * np.exp(-width / value), value * np.exp(width / value)
             elif kind == "corr":
                 width = width / (1.0 - value**2)
                 low[i], high[i] = np.tanh(np.arctanh(value) - width), np.tanh(np.arctanh(value) + width)
-            elif kind in ("rho", "share"):
+            elif kind == "rho":
                 centre, width = np.log(value / (1.0 - value)), width / (value * (1.0 - value))
                 low[i], high[i] = 1.0 / (1.0 + np.exp(width - centre)), 1.0 / (1.0 + np.exp(-width - centre))
     unknown = np.isnan(std_error)
@@ -80,10 +82,9 @@ def check_level(level: float) -> None:
         raise OptionError(f"level: expected a number between 0 and 1, got {level!r}.")
 
 
-def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray, kind: str | None) -> pd.DataFrame:
+def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray, kind: Kind) -> pd.DataFrame:
     """Return ``estimate std_error conf_low conf_high`` by name; ``kind`` names the scale of the intervals."""
-    scales = names if kind is None else [kind] * len(names)
-    low, high = intervals(scales, estimate.astype(float), std_error.astype(float))
+    low, high = intervals([kind] * len(names), estimate.astype(float), std_error.astype(float))
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     return pd.DataFrame(table, index=pd.Index(names))
 
@@ -105,3 +106,18 @@ def status_counts(words: NumpyArray) -> str:
     """
     names, counts = np.unique(words.astype(str), return_counts=True)
     return ", ".join(f"{names[place]} {counts[place]}" for place in np.argsort(-counts, kind="stable"))
+
+
+def by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """Return a line for each reason, with the names that it holds for.
+
+    >>> by_reason({"a": "constant", "b": "all_missing", "c": "constant"})
+    ['a, c (constant)', 'b (all_missing)']
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{', '.join(several[:SHOWN])}{f' and {len(several) - SHOWN:,} more' if several[SHOWN:] else ''} ({reason})"
+        for reason, several in names.items()
+    ]

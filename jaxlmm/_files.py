@@ -1,0 +1,133 @@
+"""Writing files: each is there as a whole or not at all, and what is in the way is said in words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from jaxlmm.errors import JaxlmmError, OutputError
+
+HINTS = {
+    errno.ENOSPC: "make room there, or write elsewhere",
+    errno.EFBIG: "raise the limit on the size of files, or write elsewhere",
+    errno.ENOENT: "make the folder first",
+    errno.ENOTDIR: "name a place in a folder",
+    errno.EISDIR: "name a file in it",
+}
+"""What to do, by what is wrong; elsewhere one is told to write to another place."""
+
+READ = 2**22
+"""Bytes that are read at once to be summed up."""
+
+
+def write_whole(path: str | PathLike[str], write: Callable[[Path], Any]) -> None:
+    """Write a file so that whatever happens, under its name is all of it or what was there before.
+
+    Parameters
+    ----------
+    path
+        The file; an existing one is replaced when the new one is complete and on the disk. A link stays one: what it
+        points to is replaced. What is no regular file, such as a pipe or ``/dev/stdout``, is written to directly.
+    write
+        Writes to the path that it is given, in the same folder and with the same ending.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; then nothing of it is left.
+    """
+    with writing(path):
+        target, aside = _places(path)
+        if target.exists() and not target.is_file():
+            write(Path(path))
+            return
+        try:
+            write(aside)
+            _onto_disk(aside)
+            with contextlib.suppress(FileNotFoundError):
+                aside.chmod(target.stat().st_mode & 0o7777)
+            os.replace(aside, target)
+        finally:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not every system can do so for a folder
+            _onto_disk(target.parent)
+
+
+def write_text(path: str | PathLike[str], text: str) -> None:
+    """Write a text as UTF-8, as :func:`write_whole` does."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[None]:
+    """Say of what the system refuses that it was about this place.
+
+    Raises
+    ------
+    OutputError
+        In place of any ``OSError``.
+    """
+    try:
+        yield
+    except JaxlmmError:
+        raise
+    except OSError as error:
+        hint = HINTS.get(error.errno or 0, "write to another place")
+        said = os.strerror(error.errno) if error.errno else str(error).splitlines()[0].rstrip(".")
+        raise OutputError(f"{os.fspath(path)}: cannot be written: {said}; {hint}.", error.errno) from error
+
+
+def check_writable(path: str | PathLike[str]) -> None:
+    """Find out, before there is anything to write, whether a file can be written; nothing is left of the trial.
+
+    Raises
+    ------
+    OutputError
+        If not.
+    """
+    with writing(path):
+        target, aside = _places(path)
+        if target.exists() and not target.is_file():
+            return
+        try:
+            aside.touch()
+        finally:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """Return the BLAKE2 digest of a file's bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while part := file.read(READ):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _places(path: str | PathLike[str]) -> tuple[Path, Path]:
+    """Return the file that a path stands for, if it can be written, and where it is written before it is complete."""
+    target = Path(os.path.realpath(path))
+    wrong = errno.EISDIR if target.is_dir() else 0
+    if target.exists() and not os.access(target, os.W_OK):
+        wrong = errno.EACCES
+    if not target.parent.is_dir():
+        wrong = errno.ENOTDIR if any(folder.is_file() for folder in target.parents) else errno.ENOENT
+    if wrong:
+        raise OSError(wrong, os.strerror(wrong))
+    return target, target.with_name(f".partial-{os.getpid()}-{target.name}")
+
+
+def _onto_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,7 +1,8 @@
 """A response's result does not depend on its company: the markers' own matrix is one, by one rule.
 
 Neighbours tried: other responses beside it; fewer people in the data, some of them twice, some without genotypes;
-markers with missing calls and rare ones; chromosomes left out; fixed and refitted variances; repeated and missing ids.
+markers with missing calls and rare ones; chromosomes left out; fixed and refitted variances; ids that repeat, or are
+none.
 """
 
 import numpy as np

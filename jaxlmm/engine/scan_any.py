@@ -20,7 +20,7 @@ from jaxlmm.engine.scan_panel import COLLINEAR
 from jaxlmm.engine.scan_run import NOT_TESTED
 from jaxlmm.engine.scan_tests import log_likelihood_ratio, solved, wald
 from jaxlmm.engine.scan_traits import has_optimum
-from jaxlmm.inference import STATUS, Units
+from jaxlmm.inference import PROVEN, STATUS, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model.design import Design
 from jaxlmm.model.natural import Natural
@@ -148,7 +148,7 @@ class AnyScanner:
             score = explained / (self.columns * (squares / self.n if variance is None else variance))
             at_null = log_likelihood_ratio(explained, squares, self.n) if variance is None else explained / variance
             lrt = lrt if self.refit else at_null
-        if self.likely is not None and not (has_optimum(self.likely.status) and np.isfinite(self.likely.deviance)):
+        if self.likely is not None and not (self.likely.status in PROVEN and np.isfinite(self.likely.deviance)):
             lrt = score = none
         undone = ~has_optimum(status)
         if not self.refit and self.null is not None and not np.isfinite(self.null.deviance):

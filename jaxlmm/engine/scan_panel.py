@@ -224,9 +224,9 @@ def null_optima(criterion: Criterion, squares: Array, end_squares: Array, vanish
     k = criterion.nodes.shape[0]
 
     def one(squares: jax.Array, end_squares: jax.Array, vanishes: jax.Array) -> Optimum:
-        nothing = (jnp.zeros((*(0,) * axes, size, 1)) for axes, size in ((1, k), (2, k), (1, 2), (2, 2)))
+        a, b, a_ends, b_ends = (jnp.zeros((*(0,) * axes, size, 1)) for axes, size in ((1, k), (2, k), (1, 2), (2, 2)))
         own = criterion.replace(squares=squares, end_squares=end_squares, vanishes=vanishes)
-        return best(own, *nothing, jnp.zeros(1))
+        return best(own, a, b, a_ends, b_ends, jnp.zeros(1))
 
     found = jax.vmap(one)(jnp.asarray(squares), jnp.asarray(end_squares), jnp.asarray(vanishes))
     return jax.tree.map(lambda leaf: leaf[..., 0], found)

@@ -227,7 +227,7 @@ def reaching(criterion: Criterion, b_zero: jax.Array, b_plain: jax.Array) -> jax
     count = jnp.zeros(b_zero.shape[-1:])
     for i in range(c):
         there = rows[i][i] > REACHED * b_plain[i, i]
-        count = count + there
+        count = count + jnp.where(there, 1.0, 0.0)
         for j in range(i + 1, c):
             share = jnp.where(there, rows[i][j] / jnp.where(there, rows[i][i], 1.0), 0.0)
             for k in range(j, c):

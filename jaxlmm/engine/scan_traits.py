@@ -11,7 +11,7 @@ import numpy as np
 from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.scan_panel import Rows, null_optima
 from jaxlmm.engine.scan_refit import Criterion, Optimum
-from jaxlmm.inference import STATUS
+from jaxlmm.inference import PROVEN, STATUS
 
 INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
     STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
@@ -44,8 +44,8 @@ class Null(NamedTuple):
 
 
 def has_optimum(status: NumpyArray) -> NumpyArray:
-    """Return which status codes are those of an optimum, which alone has tests."""
-    return (status == INTERIOR) | (status == BOUNDARY)
+    """Return which status codes are those of an optimum."""
+    return np.asarray(np.isin(status, PROVEN))
 
 
 def judged(found: Optimum, related: bool) -> NumpyArray:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.formula.variables import as_numbers, check_exact
+from jaxlmm.formula.variables import EXACT, as_numbers, check_exact
 
 DENSE_BYTES = 2**34
 """A sparse matrix that takes no more than this with its zeros is taken whole."""
@@ -69,9 +69,11 @@ def frame_numbers(frame: pd.DataFrame) -> NumpyArray:
             f"responses: expected numbers, got {wrong.iloc[0]} in {wrong.index[0]!r} ({len(wrong)} such columns); "
             "convert or leave them out."
         )
-    rounded = {kind for kind in numeric if _may_round(kind)}
-    for name in [name for name, kind in kinds.items() if kind in rounded]:
-        check_exact(str(name), frame[name].dropna())
+    for kind in filter(_may_round, numeric):
+        whole = frame.loc[:, [own == kind for own in kinds]]
+        if not isinstance(kind, np.dtype) or abs(whole.to_numpy().astype(float)).max() >= EXACT:
+            for name, column in whole.items():
+                check_exact(str(name), column.dropna())
     if all(isinstance(kind, np.dtype) for kind in numeric):
         return frame.to_numpy(float)
     return frame.to_numpy(float, na_value=np.nan)

@@ -7,7 +7,7 @@ import datetime
 import functools
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
 
@@ -37,14 +37,18 @@ def readers(codes: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
     }
 
 
-def read(path: Path, what: str = "DATA", codes: Sequence[str] = ()) -> Any:
-    """Return the table of a file, in which ``codes`` stand for missing values."""
+def read(path: Path, what: str = "DATA", codes: Sequence[str] = (), text: Iterable[str] = ()) -> Any:
+    """Return the table of a file, in which ``codes`` stand for missing values.
+
+    The columns ``text`` of a text file are not turned into numbers.
+    """
     known = readers(codes)
     if path.suffix not in known:
         stop(f"{what}: expected a file ending in {', '.join(known)}, got {path}.", USAGE_ERROR)
     if not path.exists():
         stop(f"{what}: {path} does not exist.", DATA_ERROR)
-    return known[path.suffix](path)
+    options = {} if path.suffix == ".parquet" else {"dtype": dict.fromkeys(text, str)}
+    return known[path.suffix](path, **options)
 
 
 class Stop(typer.Exit):

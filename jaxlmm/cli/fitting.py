@@ -16,11 +16,11 @@ from jaxlmm.cli.common import (
     app,
     check_out,
     exit_codes,
-    read,
     readers,
     save_figure,
     stop,
 )
+from jaxlmm.cli.ids import read_data, read_ids
 from jaxlmm.cli.known import Kinship, matrices
 from jaxlmm.cli.missing import MissingCode, codes_of
 
@@ -95,8 +95,8 @@ def fit(
     check_out(out, (".json",), force)
     import jaxlmm as lmm
 
-    frame = read(data, codes=codes_of(missing_code))
     with exit_codes():
+        frame = read_data(data, formula, kinship or [], residual=residual, codes=codes_of(missing_code))
         result = lmm.fit(
             formula,
             frame,
@@ -138,13 +138,13 @@ def fit_many(
     import jaxlmm as lmm
     from jaxlmm.results.tables import by_reason
 
-    codes = codes_of(missing_code)
-    frame = read(data, codes=codes)
     with exit_codes():
+        codes = codes_of(missing_code)
+        frame = read_data(data, formula, kinship or [], id, residual, codes)
         many = lmm.fit_many(
             formula,
             frame,
-            responses=responses_of(responses or [], frame, codes),
+            responses=responses_of(responses or [], frame, codes, id),
             id=id,
             progress=progress,
             method=method.value,
@@ -177,12 +177,12 @@ def _echo_table(title: str, table: Any) -> None:
         typer.echo(f"... and {rest} more rows")
 
 
-def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = ()) -> Any:
-    """Return None, names and patterns of columns of the data, or the frame of a file."""
+def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = (), id: str | None = None) -> Any:
+    """Return None, names and patterns of columns of the data, or the frame of a file, which has a column of ids."""
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
-    return read(Path(files[0]), "--responses", codes) if files else arguments or None
+    return read_ids(Path(files[0]), [id] if id else [], "--responses", codes) if files else arguments or None
 
 
 def values_of(option: str, arguments: list[str]) -> dict[str, float]:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from jaxlmm.cli.common import Force, app, check_out, exit_codes, read
+from jaxlmm.cli.common import Force, app, check_out, exit_codes
+from jaxlmm.cli.ids import read_ids
 
 
 class Scale(enum.StrEnum):
@@ -70,8 +71,9 @@ def kinship(
     check_out(out, (".npz",), force)
     import jaxlmm as lmm
 
-    people = read(pedigree, "PEDIGREE")
-    twins = None if relations is None else read(relations, "--relations")
+    families = [] if family is None else [family]
+    people = read_ids(pedigree, [id, father, mother, *families], "PEDIGREE")
+    twins = None if relations is None else read_ids(relations, ["id1", "id2", *families], "--relations")
     with exit_codes():
         matrix = lmm.genetics.kinship(
             people,

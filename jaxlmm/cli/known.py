@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import USAGE_ERROR, read, readers, stop
+from jaxlmm.cli.common import USAGE_ERROR, stop
+from jaxlmm.cli.square import read_matrix
 
 Kinship = Annotated[
     list[str] | None,
@@ -30,24 +31,10 @@ def matrices(arguments: list[str]) -> dict[str, Any]:
         path = Path(scaled["file"] if scaled else file)
         if not group or not file or not path.exists():
             stop(f"--kinship: expected GROUP=FILE with an existing file, got {argument!r}.", USAGE_ERROR)
-        matrix = _matrix(path)
+        matrix = read_matrix(path)
         of_group = found.setdefault(group, {})
         name = path.name.split(".")[0]
         if name in of_group:
             stop(f"--kinship: expected files of different names for {group}, got {name!r} twice.", USAGE_ERROR)
         of_group[name] = float(scaled["factor"]) * matrix if scaled else matrix
     return {group: named if len(named) > 1 else next(iter(named.values())) for group, named in found.items()}
-
-
-def _matrix(path: Path) -> Any:
-    """Return a known matrix; ids are text, as they stand in the file."""
-    import jaxlmm as lmm
-
-    if path.suffix not in readers():
-        return lmm.load(path)
-    frame = read(path)
-    pairs = {"id1", "id2", "value"} <= set(frame.columns) or frame.shape[1] != frame.shape[0] + 1
-    ids = [name for name in ("id1", "id2") if name in frame] or list(frame.columns[: 2 if pairs else 1])
-    if path.suffix != ".parquet":
-        frame[ids] = readers()[path.suffix](path, usecols=ids, dtype=str)
-    return lmm.genetics.relationship(frame if pairs else frame.set_index(ids[0]))

@@ -1,12 +1,14 @@
-"""``--covariates``, ``--keep`` and ``--remove``: files by sample."""
+"""``--covariates``, ``--keep`` and ``--remove``: files by sample, laid on the rows of DATA."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, read, readers, stop
+from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, readers, stop
+from jaxlmm.cli.ids import plain_ids, read_ids
+from jaxlmm.cli.lists import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
 PLAIN = (".txt", ".cov", ".covar")
 """Endings of tables with spaces between columns, as PLINK writes them."""
 
-FAMILY = ("FID", "#FID")
-SAMPLE = ("IID", "#IID")
-"""What PLINK calls families and samples."""
+FAMILY = ("FID", "#FID", "fid", "#fid")
+SAMPLE = ("IID", "#IID", "iid", "#iid")
+"""What PLINK calls families and samples, and people after it."""
 
 
 def id_column(id: str | None, formula: str, kinship: list[str], frame: pd.DataFrame, option: str) -> str:
@@ -41,11 +43,14 @@ def with_covariates(
 
     ``codes`` stand for missing values in the file.
     """
+    import numpy as np
     import pandas as pd
 
-    from jaxlmm.genetics.ids import text_ids
+    from jaxlmm.formula.tokens import word
+    from jaxlmm.genetics.forms import hint, nearly
+    from jaxlmm.genetics.ids import places, text_ids
 
-    table = _table(path, "--covariates", codes)
+    table = _table(path, "--covariates", column, codes)
     key = next((name for name in (column, *SAMPLE) if name in table), None)
     names = [str(name) for name in table if name != key and name not in FAMILY]
     if key is None or not names:
@@ -57,67 +62,70 @@ def with_covariates(
     there = [name for name in names if name in frame]
     if there:
         stop(f"--covariates: {there[0]!r} is a column of DATA too; rename one of them.", USAGE_ERROR)
-    labels = pd.Index(text_ids(table[key]))
-    if labels.has_duplicates:
-        stop(f"--covariates: {labels[labels.duplicated()][0]!r} is there more than once.", DATA_ERROR)
-    rows = labels.get_indexer(pd.Index(text_ids(frame[column])))
+    table = table[table[key].notna()]
+    ours, labels = text_ids(frame[column], f"DATA, column {column}"), text_ids(table[key], f"{path}, column {key}")
+    family = next((name for name in FAMILY if name in table), None)
+    if family is not None:
+        joined = text_ids(table[family], f"{path}, column {family}") + "_" + labels
+        labels = max(labels, joined, key=lambda words: int(np.isin(words, ours).sum()))
+    if pd.Index(labels).has_duplicates:
+        stop(f"--covariates: {labels[pd.Index(labels).duplicated()][0]!r} is there more than once.", DATA_ERROR)
+    rows = places(ours, labels)
+    mine = [value for value in ours if value is not None]
     if (rows < 0).all():
-        stop(_unlike("--covariates", labels, frame[column], column), DATA_ERROR)
+        told = hint(labels, mine, "the file", "DATA")
+        stop(_unlike("--covariates", list(labels), frame[column], column) + told, DATA_ERROR)
+    close = nearly(labels, mine, "the file", "DATA")
+    if close:
+        stop(
+            f"--covariates: expected ids of the column {column!r} of DATA in {path}, got others too.{close}", DATA_ERROR
+        )
     matched = table[names].iloc[rows].set_axis(frame.index, axis=0)
     matched[rows < 0] = None
-    words = [name if name.isidentifier() else f"`{name}`" for name in names]
-    return pd.concat([frame, matched], axis=1), " + ".join([formula, *words]), names
+    return pd.concat([frame, matched], axis=1), " + ".join([formula, *map(word, names)]), names
 
 
 def chosen(frame: pd.DataFrame, column: str, keep: Path | None, remove: Path | None) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of the data whose samples are in one file and not in another, and what is to be said of it."""
-    said = []
-    for path, option, inside in ((keep, "--keep", True), (remove, "--remove", False)):
-        if path is None:
-            continue
-        here = _listed(path, option, frame[column], column)
-        before, frame = len(frame), frame[here == inside]
-        said.append(f"{option} {path}: {len(frame):,} of {before:,} rows left")
-        if frame.empty:
-            stop(f"{option}: no row of DATA is left by {path}.", DATA_ERROR)
-    return frame, said
-
-
-def _listed(path: Path, option: str, ids: pd.Series, column: str) -> Any:
-    """Return which ids (n,) a file lists: a line for each, the id alone or PLINK's family and individual."""
     import numpy as np
-    import pandas as pd
 
     from jaxlmm.genetics.ids import text_ids
 
-    if not path.is_file():
-        stop(f"{option}: {path} does not exist.", DATA_ERROR)
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    lines = [words for words in lines if words and not words[0].startswith("#") and words[0] not in (*FAMILY, *SAMPLE)]
-    ours = text_ids(ids)
-    for form in (lambda words: words[min(1, len(words) - 1)], lambda words: "_".join(words[:2])):
-        here = np.isin(ours, [form(words) for words in lines])
-        if here.any():
-            return here
-    if option == "--remove":
-        return here
-    stop(_unlike(option, pd.Index([" ".join(words) for words in lines]), ids, column), DATA_ERROR)
-    return None
+    ours = text_ids(frame[column], f"DATA, column {column}")
+    mine = frozenset(value for value in ours if value is not None)
+    left, said = np.ones(len(frame), bool), []
+    for path, option, inside in ((keep, "--keep", True), (remove, "--remove", False)):
+        if path is None:
+            continue
+        ids, found = listed(path, option, mine, column)
+        before, left = int(left.sum()), left & (np.isin(ours, list(ids)) == inside)
+        said.append(f"{option} {path}: {left.sum():,} of {before:,} rows left")
+        if not found:
+            such = f", such as {min(ids)!r}," if ids else ""
+            said[-1] += f"; NOBODY removed: none of its {len(ids):,} ids{such} is in the column {column!r} of DATA"
+        elif found < len(ids):
+            said[-1] += f"; {len(ids) - found:,} of its {len(ids):,} ids are not in DATA"
+        if not left.any():
+            stop(f"{option}: no row of DATA is left by {path}.", DATA_ERROR)
+    return frame[left], said
 
 
-def _unlike(option: str, theirs: pd.Index, ours: pd.Series, column: str) -> str:
+def _unlike(option: str, theirs: Sequence[str], ours: pd.Series, column: str) -> str:
     return (
         f"{option}: expected ids of the column {column!r} of DATA, such as {ours.iloc[0]!r}, got "
         f"{f'others, such as {theirs[0]!r}' if len(theirs) else 'none'}."
     )
 
 
-def _table(path: Path, option: str, codes: Sequence[str]) -> pd.DataFrame:
+def _table(path: Path, option: str, column: str, codes: Sequence[str]) -> pd.DataFrame:
+    """Return the table of a file, with ids as text."""
     import pandas as pd
 
+    ids = [column, *SAMPLE, *FAMILY]
     if path.suffix in PLAIN and path.is_file():
-        return pd.read_csv(path, sep=r"\s+", na_values=list(codes))
+        table = pd.read_csv(path, sep=r"\s+", na_values=list(codes), dtype=dict.fromkeys(ids, str))
+        return table.assign(**{name: plain_ids(table[name]) for name in table.columns.intersection(ids)})
     if path.suffix not in (*readers(), *PLAIN):
         expected = ", ".join((*readers(), *PLAIN))
         stop(f"{option}: expected a file ending in {expected}, got {path}.", USAGE_ERROR)
-    return read(path, option, codes)
+    return read_ids(path, ids, option, codes)

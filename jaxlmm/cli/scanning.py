@@ -19,7 +19,6 @@ from jaxlmm.cli.common import (
     check_out,
     exit_codes,
     logged,
-    read,
     save_figure,
     stop,
 )
@@ -40,6 +39,7 @@ from jaxlmm.cli.fitting import (
     responses_of,
     values_of,
 )
+from jaxlmm.cli.ids import read_data
 from jaxlmm.cli.known import Kinship, matrices
 from jaxlmm.cli.missing import MissingCode, codes_of
 from jaxlmm.cli.samples import chosen, id_column, with_covariates
@@ -141,7 +141,7 @@ def scan(
     there = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
     with logged(log, resume) as say, exit_codes(there):
         codes = codes_of(missing_code)
-        frame = read(data, codes=codes)
+        frame = read_data(data, formula, kinship or [], id, residual, codes)
         auto = kinship == ["auto"]
         if covariates or keep or remove:
             option = "--covariates" if covariates else "--keep" if keep else "--remove"
@@ -160,7 +160,7 @@ def scan(
                 formula,
                 frame,
                 genotypes=markers,
-                responses=responses_of(responses or [], frame, codes),
+                responses=responses_of(responses or [], frame, codes, id),
                 id=id,
                 kinship="auto" if auto else matrices(kinship or []),
                 loco=loco,

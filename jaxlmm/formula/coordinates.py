@@ -42,6 +42,11 @@ class Located(NamedTuple):
         return
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing is to be said of coordinates."""
+        return ()
+
+    @property
     def block(self) -> NumpyArray:
         """The coordinates (1, G, d) of the positions."""
         found = np.empty((1, self.places.size, self.coords.shape[1]))
@@ -77,7 +82,7 @@ def located(name: str, structure: Any, levels: pd.Index) -> Located:
     if not numeric or not all(numeric):
         what = "no column" if not numeric else f"{given.columns[numeric.index(False)]!r} of another kind"
         raise KinshipError(f"kinship of {name!r}: expected coords in columns of numbers, got {what}.")
-    ids, coords = as_text(given.index), given.to_numpy(float, na_value=np.nan)
+    ids, coords = as_text(given.index, name), given.to_numpy(float, na_value=np.nan)
     remedy = "Drop these rows of the data, or add the ids to the frame."
     places = places_of(name, levels, ids, "the frame of coords", remedy)
     wrong = np.flatnonzero(~np.isfinite(coords).all(axis=1))

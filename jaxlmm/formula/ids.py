@@ -7,16 +7,25 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
-from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.forms import hint, nearly
+from jaxlmm.genetics.ids import label_texts, text_ids, whole_number
 
 
-def as_text(labels: pd.Index) -> pd.Index:
-    """Return labels as text; whole numbers without a point.
+def as_text(labels: pd.Index, name: str) -> pd.Index:
+    """Return the ids of something known for a group called ``name`` as text; whole numbers without a point.
 
-    >>> as_text(pd.Index([1.0, 12345.0])).tolist()
+    >>> as_text(pd.Index([1.0, 12345.0]), "id").tolist()
     ['1', '12345']
+
+    Raises
+    ------
+    KinshipError
+        If one is missing, or a number that is not whole or not exact.
     """
-    return pd.Index(text_ids(labels), dtype=object)
+    words = text_ids(labels, f"kinship of {name!r}", KinshipError)
+    if pd.isna(words).any():
+        raise KinshipError(f"kinship of {name!r}: expected an id in each row, got {pd.isna(words).sum()} missing.")
+    return pd.Index(words, dtype=object)
 
 
 def places_of(name: str, levels: pd.Index, ids: pd.Index, where: str, remedy: str) -> NumpyArray:
@@ -34,12 +43,14 @@ def places_of(name: str, levels: pd.Index, ids: pd.Index, where: str, remedy: st
             f"kinship of {name!r}: id {str(ids[ids.duplicated()][0])!r} occurs more than once; every id has one row "
             "(numbers and their text are the same id)."
         )
-    places = np.asarray(ids.get_indexer(as_text(levels)))
+    wanted = as_text(levels, name)
+    places = np.asarray(ids.get_indexer(wanted))
     missing = levels[places < 0]
     if len(missing):
         raise KinshipError(
             f"kinship of {name!r}: {len(missing)} of {len(levels)} ids in the data are not in {where}, the first is "
-            f"{str(missing[0])!r}; it has {len(ids)} ids such as {', '.join(repr(i) for i in ids[:3])}. {remedy}"
+            f"{wanted[places < 0][0]!r}; it has {len(ids)} ids such as {', '.join(repr(i) for i in ids[:3])}."
+            f"{close(wanted, ids, 'the data', where) or f' {remedy}'}"
         )
     return places
 
@@ -59,8 +70,30 @@ def named_like(levels: pd.Index, ids: pd.Index) -> pd.Index:
     """
     if not pd.api.types.is_numeric_dtype(levels.dtype) or pd.api.types.is_bool_dtype(levels.dtype):
         return ids
-    numbers = pd.to_numeric(pd.Series(ids, dtype=object), errors="coerce")
-    if numbers.isna().any() or list(as_text(pd.Index(numbers))) != list(ids):
+    numbers = [whole_number(label) for label in ids]
+    if None in numbers:
         return ids
-    found = pd.Index(numbers.astype(levels.dtype))
-    return found if list(as_text(found)) == list(ids) else ids
+    try:
+        found = pd.Index(numbers, dtype=levels.dtype)
+    except OverflowError:
+        return ids
+    return found if list(label_texts(found)) == list(ids) else ids
+
+
+def close(ours: pd.Index, theirs: pd.Index, our_name: str, their_name: str) -> str:
+    """Return in which form ids, both text, would match after all; nothing if in no form."""
+    return nearly(ours, theirs, our_name, their_name) or hint(ours, theirs, our_name, their_name)
+
+
+def compared(levels: pd.Index, ids: pd.Index) -> tuple[pd.Index, pd.Index]:
+    """Return both as text where one is text and the other numbers: 12345 is ``"12345"``.
+
+    >>> compared(pd.Index(["1", "2"]), pd.Index([2.0]))[1].tolist()
+    ['2']
+    """
+    numeric = [pd.api.types.is_numeric_dtype(one.dtype) and not pd.api.types.is_bool_dtype(one.dtype)
+               for one in (levels, ids)]  # fmt: skip
+    if numeric[0] == numeric[1]:
+        return levels, ids
+    levels, ids = (pd.Index(label_texts(one), dtype=object) for one in (levels, ids))
+    return levels, ids

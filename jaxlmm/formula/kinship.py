@@ -15,11 +15,16 @@ from jaxlmm.formula.coordinates import Located, located
 from jaxlmm.formula.ids import as_text, others_than, places_of
 from jaxlmm.formula.levels import Levels
 from jaxlmm.genetics import Relationship
-from jaxlmm.genetics.relationship import check_finite, symmetric
+from jaxlmm.genetics.relationship import check_finite
+from jaxlmm.genetics.symmetry import symmetric
 from jaxlmm.model.relation import Relation
 
 NEGATIVE = 1e-8
 """A known matrix may have eigenvalues below zero by this much of its largest entry, for each level."""
+
+ROUNDED = 1e-6
+"""Or by this much, times the root of the number of levels: what entries in single precision, or written with six
+digits, do to the eigenvalues. Solvers take what is below zero to be zero."""
 
 
 class Known(NamedTuple):
@@ -27,7 +32,7 @@ class Known(NamedTuple):
 
     ``name`` is that of the group, with the matrix's own in brackets where it has one; ``ids`` (A,) are all ids as
     text; ``places`` (G,) are those of the levels among them; ``matrix`` (A, A) is an array, or a
-    ``scipy.sparse.csr_array``; ``relation`` is its part for the levels.
+    ``scipy.sparse.csr_array``; ``relation`` is its part for the levels; ``notes`` are what is to be said of it.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Known(NamedTuple):
     places: NumpyArray
     matrix: Any
     relation: Relation
+    notes: tuple[str, ...] = ()
 
     def between(self, rows: NumpyArray, columns: NumpyArray) -> Any:
         """Return the part (r, c) of the matrix as a ``scipy.sparse.csr_array``."""
@@ -80,6 +86,8 @@ def known_matrices(
     for group, value in (kinship or {}).items():
         if group not in levels:
             raise not_grouped_by(group, levels)
+        for part in levels[group].parts:
+            as_text(part, group)  # in an interaction too, each must be exact
         named = _named(group, value)
         found[group] = tuple(_known(name, matrix, levels[group].labels) for name, matrix in named.items())
     return found
@@ -110,20 +118,25 @@ def _named(group: str, value: Any) -> dict[str, Any]:
 def _known(name: str, value: Any, levels: pd.Index) -> Known | Located:
     if isinstance(value, AbstractCovariance) or (isinstance(value, type) and issubclass(value, AbstractCovariance)):
         return located(name, value, levels)
-    ids, rows = _labelled(name, value, len(levels))
-    text = as_text(ids)
+    ids, rows, notes = _labelled(name, value, len(levels))
+    text = as_text(ids, name)
     remedy = (
         "Drop these rows of the data, or add the ids to the matrix (1 on the diagonal and 0 elsewhere for unrelated "
         "ones)."
     )
     places = places_of(name, levels, text, "the matrix", remedy)
-    return Known(name, text, places, rows, _checked(name, _part(rows, places, places), levels))
+    relation, note = _checked(name, _part(rows, places, places), levels)
+    notes = (*notes, *([note] if note else []))
+    return Known(name, text, places, rows, relation, tuple(f"The matrix of {name} was {said}." for said in notes))
 
 
-def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
-    """Return the ids (A,) and the matrix (A, A), an array or sparse rows, to be matched with ``count`` levels."""
+def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any, tuple[str, ...]]:
+    """Return the ids (A,), the matrix (A, A), an array or sparse rows, and the notes on it.
+
+    It is to be matched with ``count`` levels.
+    """
     if isinstance(matrix, Relationship):
-        return matrix.labels, matrix.matrix
+        return matrix.labels, matrix.matrix, matrix.notes
     if not isinstance(matrix, pd.DataFrame):
         shape = f" of shape {matrix.shape}" if hasattr(matrix, "shape") else ""
         raise KinshipError(
@@ -131,7 +144,7 @@ def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
             f"{type(matrix).__name__}{shape} for {count} levels. An array does not say whose rows it has: write "
             "lmm.genetics.relationship(K, labels=ids); lmm.load reads a file, lmm.genetics.grm genotypes."
         )
-    rows, columns = as_text(matrix.index), as_text(matrix.columns)
+    rows, columns = as_text(matrix.index, name), as_text(matrix.columns, name)
     if matrix.shape[0] != matrix.shape[1] or set(rows) != set(columns):
         raise KinshipError(f"kinship of {name!r}: expected the same ids as rows and columns, got {matrix.shape}.")
     try:
@@ -140,7 +153,7 @@ def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any]:
         raise KinshipError(f"kinship of {name!r}: expected numbers, got others ({error}).") from error
     if not rows.has_duplicates and not rows.equals(columns):
         values = values[:, columns.get_indexer(rows)]
-    return matrix.index, values
+    return matrix.index, values, ()
 
 
 def _part(matrix: Any, rows: NumpyArray, columns: NumpyArray) -> Any:
@@ -148,15 +161,22 @@ def _part(matrix: Any, rows: NumpyArray, columns: NumpyArray) -> Any:
     return matrix[np.ix_(rows, columns)] if isinstance(matrix, np.ndarray) else matrix[rows][:, columns]
 
 
-def _checked(name: str, matrix: Any, levels: pd.Index) -> Relation:
-    """Return the matrix of the levels, symmetric to the last digit; raise if it is no covariance matrix."""
+def _checked(name: str, matrix: Any, levels: pd.Index) -> tuple[Relation, str]:
+    """Return the matrix of the levels, symmetric to the last digit, with a note; raise if it is no covariance matrix.
+
+    Raises
+    ------
+    KinshipError
+        If it is not symmetric, or not positive semidefinite, but for rounding.
+    """
     what = f"kinship of {name!r}"
     check_finite(levels, matrix, what)
     largest = float(abs(matrix).max())
     if largest == 0.0:
         raise KinshipError(f"{what}: expected a covariance matrix, got zeros alone.")
-    relation = Relation.of(symmetric(levels, matrix, what))
-    tolerance = NEGATIVE * largest * len(levels)
+    matrix, note = symmetric(levels, matrix, what)
+    relation = Relation.of(matrix)
+    tolerance = largest * max(NEGATIVE * len(levels), ROUNDED * len(levels) ** 0.5)
     for block in relation.blocks():
         try:  # an order of magnitude quicker than eigenvalues, which are needed for the message alone
             np.linalg.cholesky(relation.among(block) + tolerance * np.eye(block.size))
@@ -167,7 +187,7 @@ def _checked(name: str, matrix: Any, levels: pd.Index) -> Relation:
                     f"{what}: expected a positive semidefinite matrix, got a smallest eigenvalue of "
                     f"{smallest:g}. The nearest one that is has these eigenvalues set to 0."
                 ) from None
-    return relation
+    return relation, note
 
 
 def repeated(group: str, known: Sequence[Known | Located]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import finite_or_raise
+from jaxlmm.genetics.ids import exact_up_to, inexact, label_texts
 
 
 class Levels(NamedTuple):
@@ -32,6 +33,7 @@ def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
         column = data[factor]
         own = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
         own_codes, own_labels = np.asarray(own.codes, np.int64), pd.Index(own.categories)
+        check_exact(factor, own_labels)
         occurs = np.bincount(own_codes, minlength=len(own_labels)) > 0
         if not occurs.all():
             own_codes, own_labels = (np.cumsum(occurs) - 1)[own_codes], own_labels[occurs]
@@ -44,6 +46,21 @@ def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
     return Levels(codes.reshape(-1).astype(np.int32), level_labels(parts), parts)
 
 
+def check_exact(factor: str, labels: pd.Index) -> None:
+    """Raise if floating point numbers are so large that several levels may have become one.
+
+    Raises
+    ------
+    DataError
+        If a whole number is beyond those that the column's type can tell apart.
+    """
+    if pd.api.types.is_float_dtype(labels.dtype):
+        values, limit = labels.to_numpy(float), exact_up_to(labels.dtype)
+        large = values[abs(values) >= limit]
+        if large.size:
+            raise inexact(f"grouping factor {factor}", large[0], limit, DataError)
+
+
 def real_factors(factors: Sequence[str]) -> tuple[str, ...]:
     """Return the factors of a group that are columns of the data: all but ``1``."""
     return tuple(name for name in factors if name != "1")
@@ -52,12 +69,14 @@ def real_factors(factors: Sequence[str]) -> tuple[str, ...]:
 def level_labels(parts: Sequence[pd.Index]) -> pd.Index:
     """Return the labels of levels from the values of their factors: ``a1:b1`` if there are several.
 
-    >>> level_labels([pd.Index(["a", "a"]), pd.Index([1, 2])]).tolist()
+    >>> level_labels([pd.Index(["a", "a"]), pd.Index([1.0, 2.0])]).tolist()
     ['a:1', 'a:2']
     """
     if not parts:
         return pd.Index(["1"])
-    return parts[0] if len(parts) == 1 else pd.Index([":".join(map(str, level)) for level in zip(*parts, strict=True)])
+    if len(parts) == 1:
+        return parts[0]
+    return pd.Index([":".join(level) for level in zip(*map(label_texts, parts), strict=True)])
 
 
 def positions_in_levels(

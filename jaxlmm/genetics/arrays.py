@@ -10,7 +10,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import GenotypeError
-from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.ids import label_texts
 from jaxlmm.genetics.source import VARIANT_COLUMNS, GenotypeSource, variant_table
 
 UNKNOWN = dict(zip(VARIANT_COLUMNS, ("0", 0, ".", ".", "."), strict=True))
@@ -86,7 +86,7 @@ def _variants(variants: Sequence[object] | pd.DataFrame | None, count: int, name
             known[column] = [
                 unknown if missing else value for value, missing in zip(values, values.isna(), strict=True)
             ]
-    text = {column: text_ids(values) for column, values in known.items() if column != "position"}
+    text = {column: label_texts(values) for column, values in known.items() if column != "position"}
     return variant_table(**{**known, **text})
 
 

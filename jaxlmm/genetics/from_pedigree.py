@@ -10,7 +10,8 @@ from jaxlmm.errors import KinshipError, choose
 from jaxlmm.genetics.descent import coefficients
 from jaxlmm.genetics.labels import quoted
 from jaxlmm.genetics.pedigree import UNKNOWN_SEX, read_pedigree
-from jaxlmm.genetics.relationship import Relationship, canonical
+from jaxlmm.genetics.relationship import Relationship
+from jaxlmm.genetics.symmetry import canonical
 from jaxlmm.genetics.twins import with_twins
 
 

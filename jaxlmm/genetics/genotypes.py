@@ -16,7 +16,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import GenotypeError, nearest
 from jaxlmm.genetics.arrays import ArraySource, frame_source
 from jaxlmm.genetics.blocks import Block, Preparation, prepare
-from jaxlmm.genetics.ids import match_samples, text_ids
+from jaxlmm.genetics.ids import label_texts, match_samples
 from jaxlmm.genetics.plink1 import BedSource
 from jaxlmm.genetics.plink2 import PgenSource
 from jaxlmm.genetics.source import GenotypeSource
@@ -125,7 +125,7 @@ class Genotypes:
             If a chromosome is not there; the message lists those that are.
         """
         several = isinstance(chromosome, Iterable) and not isinstance(chromosome, str)
-        wanted = text_ids(chromosome if several else [chromosome])  # type: ignore[arg-type]
+        wanted = label_texts(chromosome if several else [chromosome])  # type: ignore[arg-type]
         there = list(dict.fromkeys(self.variants["chromosome"]))
         for name in wanted:
             if name not in there:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
-from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.ids import label_texts, text_ids
+
+LARGEST = np.iinfo(np.int64).max
 
 
 def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
@@ -25,13 +29,13 @@ def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
     if isinstance(ids, np.ndarray) and ids.ndim != 1:
         raise KinshipError(f"{what}: expected a sequence of ids, got an array of shape {ids.shape}.")
     column = pd.Series(ids if hasattr(ids, "dtype") else list(ids)).reset_index(drop=True)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = pd.Series(np.asarray(column))
     missing = np.flatnonzero(column.isna())
     if missing.size:
         raise KinshipError(
             f"{what}: expected an id for everybody, got {missing.size} missing, the first in row {missing[0]}."
         )
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.categories.to_series().iloc[column.cat.codes].reset_index(drop=True)
     index = _plain(column.infer_objects(), what)
     if unique and index.has_duplicates:
         twice = index[index.duplicated()]
@@ -41,17 +45,13 @@ def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
 
 
 def _plain(column: pd.Series, what: str) -> pd.Index:
-    if pd.api.types.is_integer_dtype(column.dtype):
-        return pd.Index(column.to_numpy(np.int64))
-    if pd.api.types.is_float_dtype(column.dtype):
-        numbers = column.to_numpy(float)
-        whole = np.isfinite(numbers) & (numbers == np.round(numbers)) & (abs(numbers) < 2**53)
-        if whole.all():
-            return pd.Index(numbers.astype(np.int64))
-        raise KinshipError(f"{what}: expected ids, text or whole numbers, got {numbers[~whole][0]}.")
-    if pd.api.types.is_bool_dtype(column.dtype) or not all(isinstance(label, str | int | float) for label in column):
+    if pd.api.types.is_bool_dtype(column.dtype) or not all(isinstance(label, str | Real | Decimal) for label in column):
         raise KinshipError(f"{what}: expected ids, text or whole numbers, got {column.iloc[0]!r} ({column.dtype}).")
-    return pd.Index(text_ids(column).tolist())
+    words = text_ids(column, what, KinshipError).tolist()
+    if column.empty or any(isinstance(label, str) for label in column):
+        return pd.Index(words)
+    numbers = [int(word) for word in words]
+    return pd.Index(np.array(numbers, np.int64) if max(map(abs, numbers)) <= LARGEST else words)
 
 
 def quoted(label: object) -> str:
@@ -81,7 +81,7 @@ def find(ids: pd.Index, labels: pd.Index) -> NumpyArray:
     They are compared as text, so that 12345 is ``"12345"``.
     """
     if ids.dtype != labels.dtype:
-        ids, labels = pd.Index(text_ids(ids)), pd.Index(text_ids(labels))
+        ids, labels = pd.Index(label_texts(ids)), pd.Index(label_texts(labels))
     return np.asarray(labels.get_indexer(ids))
 
 

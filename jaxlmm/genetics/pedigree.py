@@ -10,7 +10,7 @@ import pandas as pd
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError, nearest
-from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.ids import label_texts
 from jaxlmm.genetics.labels import alike, as_labels, find, quoted
 
 UNKNOWN = ("", "0", ".", "NA")
@@ -75,7 +75,7 @@ def read_pedigree(
 
 def is_unknown(column: pd.Series) -> NumpyArray:
     """Return which entries (n,) stand for somebody who is not known."""
-    words = [word.strip() for word in text_ids(column)]
+    words = ["" if word is None else word.strip() for word in label_texts(column)]
     return np.asarray(column.isna().to_numpy() | np.isin(words, UNKNOWN), bool)
 
 
@@ -87,7 +87,7 @@ def find_by_key(ids: pd.Index, families: pd.Index | None, keys: pd.Index) -> Num
 
 
 def _by_family(families: pd.Index, ids: pd.Index) -> pd.MultiIndex:
-    return pd.MultiIndex.from_arrays([text_ids(families), text_ids(ids)])
+    return pd.MultiIndex.from_arrays([label_texts(families), label_texts(ids)])
 
 
 def _check_ids(ids: pd.Index, name: str) -> None:
@@ -132,7 +132,7 @@ def _parents(
     absent = np.flatnonzero(places[known] < 0)
     if absent.size:
         parent, child = parents[absent[0]], known[absent[0]]
-        elsewhere = np.flatnonzero(text_ids(ids) == str(parent))
+        elsewhere = np.flatnonzero(label_texts(ids) == str(parent))
         if families is not None and elsewhere.size:
             home = quoted(families[elsewhere[0]])
             hint = f"It is in family {home}: correct the family, or leave family= out if ids are unique without it."

@@ -17,6 +17,12 @@ from jaxlmm.genetics.source import GenotypeSource
 MAGIC = b"\x6c\x1b"
 VARIANT_MAJOR = 1
 
+HEAD = 3
+"""Bytes before the first variant."""
+
+LOOKED_AT = 256
+"""Variants, spread over the file, in which the bits behind the last sample are looked at."""
+
 NO_CALL = -127
 """What bed-reader writes as int8 where there is no call; reading so takes half the time of reading float64."""
 
@@ -27,8 +33,8 @@ class BedSource(GenotypeSource):
     Raises
     ------
     GenotypeError
-        Before anything is read: if ``.bim`` or ``.fam`` is missing, if the file is not a variant-major ``.bed``, or is
-        not as long as its samples and variants say.
+        Before anything is read: if ``.bim`` or ``.fam`` is missing, if the file is not a variant-major ``.bed``, is
+        not as long as its samples and variants say, or holds calls behind its last sample.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,6 +42,7 @@ class BedSource(GenotypeSource):
         bim, fam = beside(path, ".bim"), beside(path, ".fam")
         super().__init__(path.name, read_fam(fam), read_bim(bim))
         _check(path, len(self.sample_ids), len(self.variants))
+        _check_padding(path, len(self.sample_ids), len(self.variants))
         extra("bed_reader", ".bed files")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,7 +66,7 @@ class BedSource(GenotypeSource):
 def _check(path: Path, samples: int, variants: int) -> None:
     """Compare the head and the length of a ``.bed`` file with what stands beside it."""
     with path.open("rb") as file:
-        head = file.read(3)
+        head = file.read(HEAD)
     size = path.stat().st_size
     if head[:2] != MAGIC:
         raise GenotypeError(
@@ -80,4 +87,29 @@ def _check(path: Path, samples: int, variants: int) -> None:
             f"{size}, which are {held:.10g} variants of {samples} samples. "
             + ("The .bed file is cut short, or" if size < expected else "The .bim file is cut short, or")
             + " .bim or .fam belongs to another file; copy all three again."
+        )
+
+
+def _check_padding(path: Path, samples: int, variants: int) -> None:
+    """Raise if calls stand behind the last sample: each variant has whole bytes, which end in zeros.
+
+    A ``.fam`` file that is up to three rows short may imply the same number of bytes; the calls of who follow show it,
+    unless they are two copies of A1, which is written as zeros.
+    """
+    used = samples % 4
+    if not used:
+        return
+    per_variant = -(-samples // 4)
+    looked_at = np.unique(np.linspace(0, variants - 1, min(variants, LOOKED_AT)).astype(np.int64))
+    last = []
+    with path.open("rb", buffering=0) as file:
+        for variant in looked_at.tolist():
+            file.seek(HEAD + (variant + 1) * per_variant - 1)
+            last.append(file.read(1)[0])
+    filled = sum(byte >> (2 * used) > 0 for byte in last)
+    if filled:
+        raise GenotypeError(
+            f"{path.name}: expected nothing behind the last of {samples} samples (.fam), got calls there in {filled} "
+            f"of {len(last)} variants looked at: the .fam file lacks up to {4 - used} rows, or belongs to another "
+            "file. Copy all three again; if a program wrote them so, plink --make-bed writes them anew."
         )

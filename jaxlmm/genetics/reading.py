@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from scipy import sparse
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
-from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.ids import label_texts
 from jaxlmm.genetics.labels import as_labels, find, quoted
-from jaxlmm.genetics.relationship import ASYMMETRY, Relationship, checked
+from jaxlmm.genetics.relationship import Relationship, checked
+from jaxlmm.genetics.symmetry import ASYMMETRY, made_symmetric, told_apart
 
 COLUMNS = ("id1", "id2", "value")
 """The columns of a table of pairs."""
@@ -64,7 +66,7 @@ def relationship(table_or_matrix: Any, labels: Any = None) -> Relationship:
             )
         return checked(labels, table_or_matrix)
     table = as_table(table_or_matrix, "relationship")
-    frame = as_frame(table, list(table.columns))
+    frame = table if isinstance(table, pd.DataFrame) else as_frame(table, list(table.columns))
     if _is_table(frame):
         _no_labels(labels)
         return _from_pairs(frame)
@@ -80,9 +82,17 @@ def _no_labels(labels: Any) -> None:
 
 
 def _is_table(frame: pd.DataFrame) -> bool:
-    """Return whether a frame is a table of pairs: by the names of its columns, or three that are not a matrix."""
-    named = set(COLUMNS) <= set(frame.columns)
-    return named or (frame.shape[1] == 3 and set(map(str, frame.columns)) != set(map(str, frame.index)))
+    """Return whether a frame is a table of pairs: not a matrix, with columns of these names, or three.
+
+    A matrix is told by its content: a square of numbers whose rows are called as its columns, whatever that is.
+    """
+    square = frame.shape[0] == frame.shape[1]
+    same = square and set(label_texts(frame.index)) == set(label_texts(frame.columns))
+    real = all(_is_real(kind) for kind in frame.dtypes)
+    if same and real:
+        return False
+    labelled = square and real and not isinstance(frame.index, pd.RangeIndex)
+    return set(COLUMNS) <= set(frame.columns) or (frame.shape[1] == 3 and not same and not labelled)
 
 
 def _from_frame(frame: pd.DataFrame) -> Relationship:
@@ -112,9 +122,11 @@ def _is_real(kind: Any) -> bool:
 
 def _from_pairs(frame: pd.DataFrame) -> Relationship:
     names = COLUMNS if set(COLUMNS) <= set(frame.columns) else tuple(frame.columns)
+    if frame.columns.has_duplicates:
+        raise KinshipError(f"relationship: expected different columns, got {', '.join(map(str, frame.columns))}.")
     one, two = (as_labels(frame[name], f"relationship, column {name}", unique=False) for name in names[:2])
     if one.dtype != two.dtype:
-        one, two = (pd.Index(text_ids(ids)) for ids in (one, two))
+        one, two = (pd.Index(label_texts(ids)) for ids in (one, two))
     value = frame[names[2]]
     if not _is_real(value.dtype):
         raise KinshipError(f"relationship: expected real numbers in column {names[2]}, got {value.dtype}.")
@@ -127,7 +139,7 @@ def _from_pairs(frame: pd.DataFrame) -> Relationship:
         )
     flat, found = pd.factorize(np.stack([one.to_numpy(), two.to_numpy()], axis=1).reshape(-1))
     codes, labels = flat.reshape(-1, 2), as_labels(found, "relationship")
-    low, high, numbers = _distinct(labels, codes.min(axis=1), codes.max(axis=1), numbers)
+    low, high, numbers, note = _distinct(labels, codes.min(axis=1), codes.max(axis=1), numbers)
     own = np.zeros(len(labels), bool)
     own[low[low == high]] = True
     if not own.all():
@@ -139,23 +151,35 @@ def _from_pairs(frame: pd.DataFrame) -> Relationship:
     off = low != high
     rows, columns = np.r_[low, high[off]], np.r_[high, low[off]]
     shape = (len(labels), len(labels))
-    return checked(labels, sparse.coo_array((np.r_[numbers, numbers[off]], (rows, columns)), shape=shape))
+    made = checked(labels, sparse.coo_array((np.r_[numbers, numbers[off]], (rows, columns)), shape=shape))
+    return dataclasses.replace(made, notes=(note,)) if note else made
 
 
 def _distinct(
     labels: pd.Index, low: NumpyArray, high: NumpyArray, numbers: NumpyArray
-) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
-    """Return each pair once, with its value; raise where two rows of a pair contradict each other."""
+) -> tuple[NumpyArray, NumpyArray, NumpyArray, str]:
+    """Return each pair once, with the mean of its values, and what is to be said of that.
+
+    Raises
+    ------
+    KinshipError
+        If two rows of a pair differ by more than rounding.
+    """
     order = np.lexsort((high, low))
     low, high, numbers = low[order], high[order], numbers[order]
     fresh = np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)]
     group = np.cumsum(fresh) - 1
     first = numbers[fresh][group]
-    wrong = np.flatnonzero(abs(numbers - first) > ASYMMETRY * abs(numbers).max(initial=0.0))
+    difference, largest = abs(numbers - first), float(abs(numbers).max(initial=0.0))
+    wrong = np.flatnonzero(difference > ASYMMETRY * largest)
     if wrong.size:
         place = wrong[0]
         raise KinshipError(
-            f"relationship: expected one value for a pair, got {first[place]:g} and {numbers[place]:g} for "
-            f"{quoted(labels[low[place]])} and {quoted(labels[high[place]])}. Remove one of the rows."
+            f"relationship: expected one value for a pair, got "
+            f"{' and '.join(told_apart(first[place], numbers[place]))} for {quoted(labels[low[place]])} and "
+            f"{quoted(labels[high[place]])}. Remove one of the rows."
         )
-    return low[fresh], high[fresh], numbers[fresh]
+    values, worst = numbers[fresh], float(difference.max(initial=0.0))
+    unlike = np.unique(group[difference > 0.0])
+    values[unlike] = (np.bincount(group, numbers) / np.bincount(group))[unlike]
+    return low[fresh], high[fresh], values, made_symmetric(worst, largest)

@@ -17,10 +17,8 @@ from jaxlmm._files import write_whole
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.labels import as_labels, find, place, quoted
+from jaxlmm.genetics.symmetry import canonical, symmetric
 from jaxlmm.model.graph import connected
-
-ASYMMETRY = 1e-8
-"""A matrix may differ from its transpose by this much of its largest entry; it is made symmetric."""
 
 KIND = "jaxlmm relationship"
 VERSION = 1
@@ -42,6 +40,8 @@ class Relationship:
         ``(n, n)`` float64, symmetric, with rows and columns in the order of the labels: a NumPy array, or a
         ``scipy.sparse.csr_array`` that holds both triangles. It stays what it is; nothing makes a sparse one dense but
         what returns an array or a frame. Read it, do not write to it.
+    notes
+        What is to be said of it, such as that it was made symmetric; the print shows it.
 
     Examples
     --------
@@ -58,6 +58,7 @@ class Relationship:
 
     labels: pd.Index
     matrix: Any
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for array in self._arrays():
@@ -78,7 +79,8 @@ class Relationship:
     def __repr__(self) -> str:
         held = f"sparse, {self.matrix.nnz:,} entries" if self.is_sparse else "dense"
         mean = float(self.diagonal().mean()) if len(self) else math.nan
-        return f"<Relationship: {len(self):,} ids, {held}, mean diagonal {mean:.4g}>"
+        said = "".join(f"; {note}" for note in self.notes)
+        return f"<Relationship: {len(self):,} ids, {held}, mean diagonal {mean:.4g}{said}>"
 
     def places(self, ids: Any, what: str = "relationship") -> NumpyArray:
         """Return where each of ``ids`` (k,) stands among the labels, (k,) integers; compared as text.
@@ -114,7 +116,8 @@ class Relationship:
         """
         labels = as_labels(ids, "subset")
         chosen = self.places(labels, "subset")
-        return Relationship(labels, self.matrix[chosen][:, chosen] if self.is_sparse else self.matrix[_cross(chosen)])
+        matrix = self.matrix[chosen][:, chosen] if self.is_sparse else self.matrix[_cross(chosen)]
+        return Relationship(labels, matrix, self.notes)
 
     def to_array(self, ids: Any = None) -> NumpyArray:
         """Return the entries of ``ids`` (k,), or of all labels, as a new array (k, k), dense; an id may occur twice."""
@@ -165,9 +168,10 @@ class Relationship:
                     "of both with the ids that they have in common."
                 )
         other = other if self.labels.equals(other.labels) else other.subset(self.labels)
+        notes = tuple(dict.fromkeys((*self.notes, *other.notes)))
         if self.is_sparse and other.is_sparse:
-            return Relationship(self.labels, canonical(self.matrix + other.matrix))
-        return Relationship(self.labels, self.to_array() + other.to_array())
+            return Relationship(self.labels, canonical(self.matrix + other.matrix), notes)
+        return Relationship(self.labels, self.to_array() + other.to_array(), notes)
 
     def __mul__(self, factor: object) -> Relationship:
         """Return the matrix times a finite number: ``2 * K`` of a kinship matrix is the additive relationship."""
@@ -175,7 +179,7 @@ class Relationship:
             return NotImplemented
         if not math.isfinite(factor):
             raise KinshipError(f"K * c: expected a finite number, got {factor}.")
-        return Relationship(self.labels, canonical(self.matrix * float(factor)))
+        return Relationship(self.labels, canonical(self.matrix * float(factor)), self.notes)
 
     __rmul__ = __mul__
     __array_ufunc__ = None  # so that a NumPy scalar leaves the product to __rmul__
@@ -212,7 +216,7 @@ class Relationship:
 
 
 def checked(labels: Any, matrix: Any, what: str = "relationship") -> Relationship:
-    """Return labels and a matrix as a :class:`Relationship`; the matrix is copied, and made symmetric.
+    """Return labels and a matrix as a :class:`Relationship`; the matrix is copied, and made symmetric, with a note.
 
     Raises
     ------
@@ -235,7 +239,8 @@ def checked(labels: Any, matrix: Any, what: str = "relationship") -> Relationshi
             "matrix name its rows and columns in their order."
         )
     check_finite(labels, values, what)
-    return Relationship(labels, symmetric(labels, values, what))
+    values, note = symmetric(labels, values, what)
+    return Relationship(labels, values, (note,) if note else ())
 
 
 def check_finite(labels: pd.Index, values: Any, what: str) -> None:
@@ -255,30 +260,6 @@ def check_finite(labels: pd.Index, values: Any, what: str) -> None:
         f"{what}: expected finite numbers, got {value} between {quoted(labels[row])} and {quoted(labels[column])} "
         f"({count} such entries). Leave these ids out, or compute the matrix anew."
     )
-
-
-def symmetric(labels: pd.Index, values: Any, what: str) -> Any:
-    """Return a finite matrix (n, n) symmetric to the last digit; raise where it differs from its transpose by more."""
-    largest = float(abs(values).max()) if values.shape[0] else 0.0
-    difference = abs(values - values.T)
-    worst = float(difference.max()) if values.shape[0] else 0.0
-    if worst > ASYMMETRY * largest:
-        row, column = divmod(int(difference.argmax()), values.shape[0])
-        raise KinshipError(
-            f"{what}: expected a symmetric matrix, got {values[row, column]:g} between {quoted(labels[row])} and "
-            f"{quoted(labels[column])} and {values[column, row]:g} the other way round. A matrix with one "
-            "triangle alone is given as a table of id1, id2, value."
-        )
-    return canonical(0.5 * (values + values.T) if worst > 0.0 else values)
-
-
-def canonical(matrix: Any) -> Any:
-    """Return a sparse matrix with sorted columns and without zeros that are held; another one as it is."""
-    if sparse.issparse(matrix):
-        matrix = sparse.csr_array(matrix)
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
-    return matrix
 
 
 def _cross(chosen: NumpyArray) -> Any:

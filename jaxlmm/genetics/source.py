@@ -38,7 +38,7 @@ class GenotypeSource(abc.ABC):
 
     def __init__(self, name: str, sample_ids: Iterable[object], variants: pd.DataFrame) -> None:
         self.name = name
-        self.sample_ids: NumpyArray = text_ids(sample_ids)
+        self.sample_ids: NumpyArray = text_ids(sample_ids, f"{name}, sample ids", GenotypeError)
         self.variants = variants
         absent = [column for column in VARIANT_COLUMNS if column not in variants]
         if absent:
@@ -49,6 +49,11 @@ class GenotypeSource(abc.ABC):
             raise GenotypeError(
                 f"{name}: expected at least one sample and one variant, got {len(self.sample_ids)} samples and "
                 f"{len(variants)} variants."
+            )
+        nameless = np.flatnonzero(pd.isna(self.sample_ids))
+        if nameless.size:
+            raise GenotypeError(
+                f"{name}: expected an id for each sample, got {nameless.size} missing, the first in row {nameless[0]}."
             )
         repeated = pd.Index(self.sample_ids).duplicated()
         if repeated.any():

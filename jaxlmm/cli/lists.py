@@ -1,0 +1,153 @@
+"""Lists of samples in files, as PLINK and people write them: ``--keep`` and ``--remove``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxlmm.cli.common import DATA_ERROR, stop
+from jaxlmm.genetics.forms import hint, nearly
+
+SAMPLE, FAMILY = "iid", "fid"
+"""What PLINK calls samples and families in a header, in small letters."""
+
+
+class Lines(NamedTuple):
+    """The ``rows`` of a list, in words, and its ``header`` in small letters, if it has one."""
+
+    header: tuple[str, ...] | None
+    rows: list[list[str]]
+
+
+class Listed(NamedTuple):
+    """The distinct ``ids`` of a list, as DATA writes them, and how many of them are there."""
+
+    ids: frozenset[str]
+    found: int
+
+
+def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed:
+    """Return the ids that a list names, among ``ours``, those of a ``column`` of DATA.
+
+    A header says which column holds the ids: ``#IID``, ``IID`` or the name that DATA has for them, in any case.
+    Without one there is an id in each line, or the family and the id, as in PLINK. Where no plain id is in DATA, ids
+    may be there as ``FID_IID``.
+    """
+    if not path.is_file():
+        stop(f"{option}: {path} does not exist.", DATA_ERROR)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        stop(f"{option}: expected text in UTF-8 in {path}, got another encoding; save it anew.", DATA_ERROR)
+    lines = _lines(text, ours, column.casefold(), f"{option}: {path}")
+    readings = [reading for reading in _readings(lines, ours, column.casefold(), f"{option}: {path}") if reading]
+    ids = max(readings, key=lambda reading: len(reading & ours), default=frozenset())
+    found = len(ids & ours)
+    if lines.header is None and lines.rows:
+        _check_columns(lines.rows, ours, ids, f"{option}: {path}", column)
+    close = nearly(ids, ours, "the list", "DATA") if found else ""
+    if not found:
+        close = next((told for reading in readings if (told := hint(reading, ours, "the list", "DATA"))), "")
+    if close or (option == "--keep" and not found):
+        got = f"others, such as {' '.join(lines.rows[0])!r}" if lines.rows else "none"
+        got = f"{found:,} of {len(ids):,} that are" if found else got
+        here = min(ours, default=None)
+        stop(
+            f"{option}: expected ids of the column {column!r} of DATA, such as {here!r}, got {got}.{close}", DATA_ERROR
+        )
+    return Listed(ids, found)
+
+
+def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
+    """Take a list apart: its header, if it has one, and its lines without comments."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    header, rows = None, _split([line for line in lines if not line.lstrip().startswith("#")])
+    for line in lines:
+        if not line.lstrip().startswith("#"):
+            break
+        words = _words(_split([line.lstrip().lstrip("#")]))
+        fits = len(words) == (len(rows[0]) if rows else 1) or not line.lstrip().lstrip("#").startswith((" ", "\t"))
+        if words and words[0] in (SAMPLE, FAMILY, column) and {SAMPLE, column} & {*words} and fits:
+            header = words
+    first, rest = rows[:1], rows[1:]
+    if header is None and rest and {len(row) - 1 for row in rest} == {len(first[0])} and not ours & {*first[0]}:
+        first = [["", *first[0]]]  # R writes names of rows, and no name of their column
+        rows = rest if not {SAMPLE, FAMILY, column} & {*_words(first)} else [*first, *rest]
+    if header is None and rows and {SAMPLE, FAMILY, column} & {*_words(rows[:1])}:
+        header, rows = _words(rows[:1]), rows[1:]
+        if not {SAMPLE, column} & {*header}:
+            stop(f"{what}: expected a column IID in the header, got {' '.join(header)}.", DATA_ERROR)
+    wrong = next((row for row in rows if header is not None and len(row) != len(header)), None)
+    if header is not None and wrong is not None:
+        stop(
+            f"{what}: expected {len(header)} columns in each line, as in the header {' '.join(header)}, got "
+            f"{len(wrong)} in {' '.join(wrong)!r}.",
+            DATA_ERROR,
+        )
+    return Lines(header, rows)
+
+
+def _split(lines: Sequence[str]) -> list[list[str]]:
+    """Return the words of lines: between commas, semicolons or tabs if there are any, else between spaces."""
+    sign = next((sign for sign in ",;" if lines and sign in lines[0]), None)
+    if sign is None and lines and all("\t" in line for line in lines):
+        sign = "\t"
+    rows = csv.reader(lines, delimiter=sign) if sign else (line.split() for line in lines)
+    return [[word.strip().strip('"') for word in row] for row in rows]
+
+
+def _words(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(word.casefold() for word in rows[0]) if rows else ()
+
+
+def _readings(lines: Lines, ours: frozenset[str], column: str, what: str) -> Iterable[frozenset[str]]:
+    """Yield the ids of a list in each way in which it can be read, the plainest first."""
+    if lines.header is not None:
+        own = lines.header.index(column if column in lines.header else SAMPLE)
+        yield frozenset(row[own] for row in lines.rows)
+        if FAMILY in lines.header and lines.header.index(FAMILY) != own:
+            family = lines.header.index(FAMILY)
+            yield frozenset(f"{row[family]}_{row[own]}" for row in lines.rows)
+        return
+    widths = {len(row) for row in lines.rows}
+    whole = frozenset(" ".join(row) for row in lines.rows)
+    if len(widths) > 1 and 1 in widths:
+        if any(" " in label for label in whole & ours):
+            yield whole
+            return
+        stop(f"{what}: expected as many columns in each line, got {', '.join(map(str, sorted(widths)))}.", DATA_ERROR)
+    yield frozenset(row[min(1, len(row) - 1)] for row in lines.rows)
+    if widths - {1}:
+        yield frozenset("_".join(row[:2]) for row in lines.rows)
+        yield whole
+
+
+def _check_columns(
+    rows: Sequence[Sequence[str]], ours: frozenset[str], ids: frozenset[str], what: str, column: str
+) -> None:
+    """Stop if a list without a header does not seem to hold family and id, but other columns."""
+    if len(rows[0]) == 1:
+        return
+    told = f"name its columns in a first line, the ids #IID or {column}, and families FID."
+    first, second = (sum(row[place : place + 1] != [] and row[place] in ours for row in rows) for place in (0, 1))
+    if first > max(second, len(ids & ours)):
+        stop(
+            f"{what}: expected family and id in each line, got ids of DATA in the first column of {first:,} lines; "
+            f"{told}",
+            DATA_ERROR,
+        )
+    head, rest = rows[0], rows[1:]
+    if rest and not {*head[:2], "_".join(head[:2]), " ".join(head)} & ours:
+        widest = min(map(len, rows))
+        if any(not _is_number(head[place]) and all(_is_number(row[place]) for row in rest) for place in range(widest)):
+            stop(f"{what}: the first line, {' '.join(head)!r}, seems to be a header without ids; {told}", DATA_ERROR)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

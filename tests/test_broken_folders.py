@@ -437,6 +437,7 @@ def owner(**fields):
         ('{"process": 3}', "but not which"),
         ("[]", "but not which"),
     ],
+    ids=["alive", "elsewhere", "of unknown age", "empty", "not whole", "no object"],
 )
 def test_locks_that_hold(study, folder, text, message):
     for name in ("interrupted", "finished", "new"):

@@ -19,7 +19,7 @@ from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
-from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, notes_of_responses, parse, read_responses
+from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
 from jaxlmm.formula.checks import as_frame, as_table
 from jaxlmm.formula.resolve import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted, right_side
@@ -144,7 +144,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     y = read.values if frame.used.all() else read.values[frame.used]
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
     n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
-    notes, circular = notes_of_responses(read.names, y), read.is_circular
+    notes, circular = frame.notes_on(read.names, y), read.is_circular
     if circular.any():
         y, complete = np.where(circular, np.nan, y), complete & ~circular
     start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))

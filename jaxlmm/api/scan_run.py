@@ -23,7 +23,6 @@ from jaxlmm.api.scan_parts import AT_ONCE, PART_PAIRS, Cost, planned
 from jaxlmm.api.scan_task import TOGETHER, WORDS, Engine, Task, Unit, testable
 from jaxlmm.engine import UNSEEN, Keeper, Pairs, Tally, block_size
 from jaxlmm.errors import OptionError
-from jaxlmm.formula import notes_of_responses
 from jaxlmm.inference import PROVEN
 from jaxlmm.results import FitMany, HeldTable, Names, Scan, ScanHeader, counted, tabulated
 from jaxlmm.results.scan_folder import scan_of
@@ -168,7 +167,7 @@ class Work:
             pairs=pairs | ({"of responses that are not": beyond} if beyond else {}),
             untested={names[place]: reason for place, reason in sorted(self.untested.items())},
             kept=wanted.kept, complete=wanted.keeper().everything,
-            notes=(*notes_of_responses(names, laid.y), *laid.frame.notes, *notes), seconds=seconds,
+            notes=(*laid.frame.notes_on(names, laid.y), *laid.frame.notes, *notes), seconds=seconds,
             device=f"{device} ({device.device_kind})",
         )  # fmt: skip
 

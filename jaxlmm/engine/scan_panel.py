@@ -14,7 +14,8 @@ from jaxlmm._compile import program
 from jaxlmm._struct import Struct
 from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.engine.scan_basis import USUAL, ScanBasis
-from jaxlmm.engine.scan_refit import Criterion, Optimum, best, reaching
+from jaxlmm.engine.scan_criterion import Criterion, reaching
+from jaxlmm.engine.scan_refit import Optimum, best
 from jaxlmm.engine.scan_unreached import unreached
 from jaxlmm.model.design import Design
 from jaxlmm.model.layout import Layout

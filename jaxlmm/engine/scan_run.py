@@ -14,9 +14,9 @@ from jaxlmm._compile import program
 from jaxlmm._shapes import bucket, pad
 from jaxlmm._struct import Struct, static
 from jaxlmm._typing import Array, NumpyArray
+from jaxlmm.engine.scan_criterion import REACHED
 from jaxlmm.engine.scan_keep import Keeper, Pairs
 from jaxlmm.engine.scan_panel import COLLINEAR, fixed_sums, products, refitted
-from jaxlmm.engine.scan_refit import REACHED
 from jaxlmm.engine.scan_tests import LEAST, log_likelihood_ratio, solved, wald
 from jaxlmm.engine.scan_traits import Traits, has_optimum, judged
 from jaxlmm.inference import STATUS

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
+from jaxlmm.engine.scan_criterion import Criterion
 from jaxlmm.engine.scan_panel import Rows, null_optima
-from jaxlmm.engine.scan_refit import Criterion, Optimum
+from jaxlmm.engine.scan_refit import Optimum
 from jaxlmm.inference import PROVEN, STATUS
 
 INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (

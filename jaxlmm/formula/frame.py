@@ -29,12 +29,13 @@ from jaxlmm.formula.checks import (
 from jaxlmm.formula.circular import check_response_apart
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables
 from jaxlmm.formula.coordinates import Located
+from jaxlmm.formula.copies import notes_of_copies
 from jaxlmm.formula.encoding import Encoding
 from jaxlmm.formula.ids import named_like
 from jaxlmm.formula.kinship import Known, known_matrices, repeated
 from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
-from jaxlmm.formula.notes import notes_of_rows
+from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
 from jaxlmm.formula.resolve import resolved, resolved_options
@@ -72,6 +73,11 @@ class ModelFrame:
     design: Design
     notes: tuple[str, ...] = ()
     notes_of_y: tuple[str, ...] = ()
+
+    def notes_on(self, names: Sequence[str], y: NumpyArray) -> tuple[str, ...]:
+        """Return the notes on responses ``y`` (n, m) of the frame's rows, NaN where missing."""
+        copies = notes_of_copies(self.levels, self.known, self.x, self.offset, names, y)
+        return (*notes_of_responses(names, y), *copies)
 
     def by_level(self, number: int, effects: NumpyArray) -> NumpyArray:
         """Return what a program found for the effects of a term (..., L, q), levels × columns of its labels."""
@@ -170,6 +176,9 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     )  # fmt: skip
     notes, notes_of_y = notes_of_rows(parsed, rows.data, options.offset, rows.offset, y)
     notes = (*notes, *(note for one in across.values() for note in one.notes))
+    if y is not None:
+        copies = notes_of_copies(levels, across, x, total_offset, [join(parsed.response)], y[:, None])
+        notes_of_y = (*notes_of_y, *copies)
     return ModelFrame(
         labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design, notes, notes_of_y
     )

@@ -12,7 +12,6 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import check_response
 from jaxlmm.formula.frame import ModelFrame, check_not_perfect
-from jaxlmm.formula.notes import notes_of_responses
 from jaxlmm.formula.variables import as_numbers
 
 
@@ -44,7 +43,7 @@ def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
     check_response("y", values, frame.offset)
     basis = np.asarray(frame.design.basis)[: values.size]
     check_not_perfect("y", np.sqrt(frame.weights) * (values - frame.offset), basis)
-    return dataclasses.replace(frame, y=values, notes_of_y=notes_of_responses(["y"], values[:, None]))
+    return dataclasses.replace(frame, y=values, notes_of_y=frame.notes_on(["y"], values[:, None]))
 
 
 def _on_rows(frame: ModelFrame, y: Any) -> NumpyArray:

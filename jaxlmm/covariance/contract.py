@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import re
 from typing import Any
@@ -15,7 +16,7 @@ from jaxlmm._typing import Array, NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.field import as_field
 from jaxlmm.covariance.verdict import Tried, judge
-from jaxlmm.covariance.words import BrokenContractError, explained
+from jaxlmm.covariance.words import OWN, BrokenContractError, explained
 from jaxlmm.errors import OptionError
 
 SPREAD = (0.5, 1.0, 1.5, 2.0)
@@ -24,7 +25,7 @@ SPREAD = (0.5, 1.0, 1.5, 2.0)
 MOST_ZEROED = 12
 """Up to this many parameters are set to zero one by one; of more, all at once."""
 
-STEP = 1e-4
+STEP = 1e-5
 """Length of the step of the central differences with which derivatives are compared."""
 
 
@@ -56,7 +57,7 @@ def check_contract(structure: AbstractCovariance, coords: NumpyArray, what: str,
             raise BrokenContractError(explained(structure, start, coords, error)) from error
         judge(thetas, jax.tree.map(np.asarray, found))
     except BrokenContractError as broken:
-        raise OptionError(f"{what}: {type(structure).__name__} {broken}") from broken.__cause__
+        raise OptionError(f"{what}: {broken.about(structure)}") from broken.__cause__
 
 
 def _count(structure: AbstractCovariance, q: int) -> int:
@@ -85,15 +86,15 @@ def _start(structure: AbstractCovariance, coords: NumpyArray, k: int) -> NumpyAr
 
 def _check_fields(structure: AbstractCovariance) -> None:
     """Raise unless static fields can be compared and all others are numbers."""
-    leaves, kind = jax.tree_util.tree_flatten_with_path(structure)
-    try:
-        hash(kind)
-    except TypeError as error:
-        raise BrokenContractError(
-            f"has a static field that cannot be hashed ({error}): make it a tuple, or an array an ordinary field "
-            "without static."
-        ) from error
-    for path, leaf in leaves:
+    for field in dataclasses.fields(structure):
+        try:
+            hash(getattr(structure, field.name) if field.metadata.get("static") else None)
+        except TypeError as error:
+            raise BrokenContractError(
+                f"has a static field {field.name} that cannot be hashed ({error}): make it a tuple, or an array an "
+                "ordinary field without static."
+            ) from error
+    for path, leaf in jax.tree_util.tree_leaves_with_path(structure):
         if np.asarray(leaf).dtype.kind not in "biuf":
             name = jax.tree_util.keystr(path).lstrip(".")
             raise BrokenContractError(
@@ -158,8 +159,8 @@ def _result(found: Any, q: int) -> jax.Array:
         )
     if found.shape != (q, q):
         raise BrokenContractError(
-            f"returns shape {found.shape}: expected a finite factor of shape {(q, q)} or a covariance, with "
-            f"coords.shape[0] = {q} rows."
+            f"expected a finite factor of shape {(q, q)}, or a covariance, from {OWN}, got shape {found.shape}; "
+            f"coords.shape[0] is {q}, the number of columns or positions."
         )
     if found.dtype != jnp.float64:
         raise BrokenContractError(

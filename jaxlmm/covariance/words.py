@@ -14,8 +14,17 @@ from jaxlmm.covariance.base import AbstractCovariance
 FIELDS = "declare it in the class as 'name: int = lmm.covariance.static()'"
 
 
+OWN = "<structure>"
+"""Stands for the name of a structure's class where a text does not begin with it."""
+
+
 class BrokenContractError(Exception):
-    """A property of a structure's contract does not hold; the text follows the name of its class."""
+    """A property of a structure's contract does not hold."""
+
+    def about(self, structure: AbstractCovariance) -> str:
+        """Return the text with the name of the structure's class in its place, at the beginning if there is none."""
+        name, text = type(structure).__name__, str(self)
+        return text.replace(OWN, name) if OWN in text else f"{name} {text}"
 
 
 def explained(structure: AbstractCovariance, theta: NumpyArray, coords: NumpyArray, error: Exception) -> str:

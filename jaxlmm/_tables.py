@@ -26,6 +26,12 @@ def as_table(data: Any, what: str = "data") -> Any:
             hint = "; read the file first, for example with pandas.read_csv" if isinstance(data, str) else ""
             hint = "; collect it first" if hasattr(data, "collect") else hint
             raise DataError(f"{what}: expected a data frame, got {type(data).__name__}{hint}.") from error
+    if isinstance(data, pd.DataFrame) and data.columns.nlevels > 1:
+        example = " / ".join(map(str, data.columns[0]))
+        raise DataError(
+            f"{what}: expected columns with one name each, got names of {data.columns.nlevels} levels such as "
+            f"{example}; flatten them, as in data.columns = ['_'.join(map(str, name)) for name in data.columns]."
+        )
     if len(data) == 0:
         raise DataError(f"{what}: expected at least one row, got an empty frame.")
     return data
@@ -45,4 +51,10 @@ def as_frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
     chosen = table.select(*names)
     if chosen.implementation.is_polars():
         chosen = chosen.with_columns(narwhals.selectors.by_dtype(narwhals.Categorical).cast(narwhals.String))
-    return chosen.to_pandas()
+    frame = chosen.to_pandas()
+    for name in names:  # whole numbers with gaps would become floats, and large ones others
+        column = chosen[name]
+        if column.dtype.is_integer() and column.null_count():
+            values = column.fill_null(0).to_numpy()
+            frame[name] = pd.arrays.IntegerArray(values, column.is_null().to_numpy().copy())
+    return frame

@@ -38,6 +38,19 @@ class PrecisionError(JaxlmmError):
     """An array is not in double precision where a fit needs it."""
 
 
+def spelled_like(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """Return the names, at most so many, whose spelling is near, capitals or not.
+
+    >>> spelled_like("DAYZ", ["Days", "Subject"])
+    ['Days']
+    """
+    spellings: dict[str, list[str]] = {}
+    for other in names:
+        spellings.setdefault(other.casefold(), []).append(other)
+    close = difflib.get_close_matches(name.casefold(), spellings, n=most, cutoff=0.6)
+    return [other for spelling in close for other in spellings[spelling]][:most]
+
+
 def nearest(name: str, choices: Iterable[object]) -> str:
     """Return a hint that lists the choices, the nearest spellings first.
 
@@ -47,7 +60,7 @@ def nearest(name: str, choices: Iterable[object]) -> str:
     names = [str(choice) for choice in choices]
     if not names:
         return "there are none"
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    close = spelled_like(name, names)
     listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return (f"did you mean {' or '.join(close)}? " if close else "") + f"There are: {listed}"
 

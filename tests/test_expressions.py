@@ -124,7 +124,7 @@ def test_an_error_names_columns_as_the_data_do():
         ("mean(x)", ["write center(x) or scale(x, scale=FALSE)"]),
         ("as.factor(k)", ["write factor(x)"]),
         ("ifelse(x > 0, 1, 0)", ["np.where(x > 0, 1, 0)"]),
-        ("ns(x, 3)", ["cr(x, df=4)", "bs(x, df=4)"]),
+        ("s(x)", ["ns(x, df=4)", "bs(x, df=4)"]),
         ("`5`", ["a column 5 whose name is no text but int"]),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scans import FOLDER
 from typer.testing import CliRunner
 
 import jaxlmm as lmm
@@ -256,3 +257,24 @@ def test_the_files_of_responses_and_covariates_have_codes_too(files, tmp_path):
     assert many.exit_code == 0, many.output
     assert " 88 " in many.output
     assert "only value below" not in many.output
+
+
+def test_a_scan_says_it_and_takes_the_code(tmp_path):
+    bed = FOLDER / "synthetic100" / "test.bed"
+    fam = pd.read_csv(bed.with_suffix(".fam"), sep=r"\s+", header=None, dtype={0: str, 1: str})
+    rng = np.random.default_rng(8)
+    data = pd.DataFrame({"id": fam[1], "y": coded(rng.normal(size=100), -9.0)})
+    data.to_csv(tmp_path / "data.csv", index=False)
+    ages = pd.DataFrame({"FID": fam[0], "IID": fam[1], "age": coded(rng.normal(size=100), -9.0, 15)})
+    ages.to_csv(tmp_path / "age.txt", sep=" ", index=False)
+    command = [
+        "scan", "y ~ (1 | id)", tmp_path / "data.csv", "--genotypes", bed, "--kinship", "auto", "--variances", "null",
+        "--covariates", tmp_path / "age.txt", "--chromosome", "1", "--no-progress",
+    ]  # fmt: skip
+    said = run(*command)
+    assert said.exit_code == 0, said.output
+    assert "in y (12 values)" in said.output
+    assert "in age (15 values)" in said.output
+    taken = run(*command, "--missing-code", "-9")
+    assert "Rows: 85 (15 dropped: missing values)" in taken.output
+    assert "missing-code" not in taken.output

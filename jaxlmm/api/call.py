@@ -10,11 +10,13 @@ from typing import Any, Self
 import numpy as np
 
 from jaxlmm._precision import in_double_precision
+from jaxlmm._tables import as_table
 from jaxlmm.api.names import check_names
 from jaxlmm.api.solving import solve
 from jaxlmm.api.values import as_mapping, check_apart
 from jaxlmm.errors import FormulaError, OptionError, choose
 from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
+from jaxlmm.formula.resolve import resolved
 from jaxlmm.optimise import AbstractMinimiser, Optax
 from jaxlmm.results import Fit
 from jaxlmm.solvers import SOLVERS, Choice, select
@@ -75,11 +77,16 @@ class Call:
     def run(self) -> Fit:
         """Fit the model."""
         started = time.perf_counter()
-        parsed = parse(self.formula)
+        table = as_table(self.data)
+        columns = list(table.columns)
+        parsed = parse(self.formula, columns)
         if not parsed.response:
             raise FormulaError(f"formula {self.formula!r}: expected a response left of '~', as in 'y ~ x + (1 | g)'.")
-        frame = build_frame(parsed, self.data, self.options, known_residual=self.known_residual)
-        return solve(self, frame, select(frame.design, self.solver), self.first_order, started)
+        parsed = resolved(parsed, columns, self.options)
+        frame = build_frame(parsed, table, self.options, known_residual=self.known_residual)
+        # Of '.' the formula knows what it stands for, which other data need not have.
+        call = dataclasses.replace(self, formula=parsed.text)
+        return solve(call, frame, select(frame.design, self.solver), self.first_order, started)
 
     def refit(self, fit: Fit, y: Any) -> Fit:
         """Fit the model of ``fit`` to another response on its design."""

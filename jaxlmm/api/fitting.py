@@ -33,8 +33,11 @@ def fit(
     Parameters
     ----------
     formula
-        In lme4's spelling, ``"y ~ x + (1 + x | g)"``; without a bar a linear model. A formula is code: never take one
-        from an untrusted source.
+        In lme4's spelling, ``"y ~ x + (1 + x | g)"``; without a bar a linear model. A name that is no plain word stands
+        in backquotes, ``"`my days`"``, and a backquote within it is written twice. ``.`` among the fixed effects stands
+        for all columns that are nothing else in the model: neither in the response nor a grouping factor, weights or
+        offset (lme4 would take grouping factors too). ``ns(x, df=3)`` and ``bs(x, df=4)`` are R's splines. A formula is
+        code: never take one from an untrusted source.
     data
         A data frame (pandas, polars, pyarrow). Rows in which a used variable is missing are dropped, and counted.
     method
@@ -69,7 +72,8 @@ def fit(
     Returns
     -------
     Fit
-        Estimates, standard errors, and a certificate. A fit emits no warnings: see ``fit.status``.
+        Estimates, standard errors, and a certificate. A fit emits no warnings: see ``fit.status``; what there is to say
+        of the data, such as values that look like codes for missing ones, stands in ``fit.summary()``.
 
     Raises
     ------

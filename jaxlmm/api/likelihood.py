@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._precision import in_double_precision
+from jaxlmm._tables import as_table
 from jaxlmm.api.call import criterion
 from jaxlmm.api.names import named_options
 from jaxlmm.covariance import AbstractCovariance
@@ -46,7 +47,7 @@ def design(
     (180, 2)
     """
     options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
-    return build_frame(parse(formula), data, options).design
+    return build_frame(parse(formula, as_table(data).columns), data, options).design
 
 
 def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.Array], jax.Array]:

@@ -21,10 +21,11 @@ from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
 from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, notes_of_responses, parse, read_responses
 from jaxlmm.formula.checks import as_frame, as_table
-from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.formula.resolve import column_of, known_names, resolved
+from jaxlmm.formula.tokens import quoted, right_side
 from jaxlmm.model.layout import Layout
 from jaxlmm.results import Fit, FitMany, ManyOrigin
-from jaxlmm.results.many_estimates import Collector
+from jaxlmm.results.many_estimates import CIRCULAR, Collector
 from jaxlmm.solvers import select
 
 MOSTLY = 0.75
@@ -59,6 +60,7 @@ def fit_many(
     ----------
     formula
         As in :func:`jaxlmm.fit`, with nothing left of ``~`` beside ``responses``, or with ``cbind(y1, y2) ~ ...``.
+        ``.`` leaves out the responses and ``id`` too.
     data
         A data frame (pandas, polars, pyarrow). Rows in which a predictor is missing are dropped, and counted. A missing
         value of a response leaves the row out for that response alone; columns such as ``poly(x, 2)`` are coded once,
@@ -66,10 +68,11 @@ def fit_many(
     responses
         Names of columns of the data, or a pattern (``"gene*"``) of those that the formula does not use; a frame with a
         response per column, or a series; an array (rows, responses) in the order of the rows, whose columns are called
-        y1, y2, ...
+        y1, y2, ..., or a sparse matrix of scipy (``adata.X``; ``adata.to_df()`` has names).
     id
         The column of the data that holds the labels of the rows of a frame ``responses``. Without it, a frame is
         matched by its index if both it and the data have labels, or the same ones in another order, else by position.
+        Labels may repeat where both have the same ones in the same order.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, kinship, covariance, residual, start, fixed, solver, optimizer
@@ -112,12 +115,11 @@ class SingleCalls:
         """Fit the response ``y`` (N,); its name is marked if another column of the data has it."""
         table = as_table(self.call.data)
         frame = as_frame(table, list(table.columns)).copy(deep=False)
-        name = name.replace("`", "'")
         while name in frame and not _holds(frame[name], y):
             name += " (response)"
         frame[name] = y
-        right = join(tokenize(self.call.formula.split("~", 1)[1]))
-        return dataclasses.replace(self.call, formula=f"`{name}` ~ {right}", data=frame).run()
+        formula = f"{quoted(name).text} {right_side(self.call.formula)}"
+        return dataclasses.replace(self.call, formula=formula, data=frame).run()
 
 
 def _holds(column: pd.Series, y: NumpyArray) -> bool:
@@ -131,13 +133,20 @@ def _holds(column: pd.Series, y: NumpyArray) -> bool:
 def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) -> FitMany:
     """Fit the model of a call to responses found as :func:`fit_many` says."""
     started = time.perf_counter()
-    parsed = parse(call.formula)
-    read = read_responses(parsed, call.data, responses, id)
-    frame = build_frame(parsed._replace(response=()), call.data, call.options, known_residual=call.known_residual)
+    table = as_table(call.data)
+    parsed = known_names(parse(call.formula, table.columns), table.columns, call.options, several=True)
+    read = read_responses(parsed, table, responses, id)
+    beside = [*read.names, *([] if id is None else [column_of("id", id, table.columns)])]
+    parsed = resolved(parsed, table.columns, call.options, beside, several=True)._replace(response=())
+    call = dataclasses.replace(call, formula=parsed.text)
+    frame = build_frame(parsed, table, call.options, known_residual=call.known_residual)
     choice = select(frame.design, call.solver)
     y = read.values if frame.used.all() else read.values[frame.used]
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
     n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
+    notes, circular = notes_of_responses(read.names, y), read.is_circular
+    if circular.any():
+        y, complete = np.where(circular, np.nan, y), complete & ~circular
     start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))
     collector = Collector(frame, n, Layout.of(frame.design, fixed), fixed)
     options = {
@@ -146,8 +155,9 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     }  # fmt: skip
     with progress_bar(y.shape[1], progress, "responses") as done:
         _solve(collector, frame, y, complete, choice.name, {**options, "done": done})
+    collector.fail(np.flatnonzero(circular), CIRCULAR)
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
-    estimates = collector.finish(read, notes_of_responses(read.names, y), choice, call.method, device, seconds)
+    estimates = collector.finish(read, notes, choice, call.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, SingleCalls(call)))
 
 

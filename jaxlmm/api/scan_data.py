@@ -16,9 +16,11 @@ from jaxlmm.api.scan_kinship import OwnKinship, Stretch, stretches
 from jaxlmm.api.values import natural
 from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
 from jaxlmm.formula import ModelFrame, Responses, build_frame, parse, read_responses
+from jaxlmm.formula.characters import column_called
 from jaxlmm.formula.kinship import not_grouped_by
 from jaxlmm.formula.parse import ParsedFormula
-from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.formula.resolve import column_of, known_names, resolved, resolved_options
+from jaxlmm.formula.tokens import right_side
 from jaxlmm.genetics import ArraySource, Genotypes
 from jaxlmm.genetics.forms import hint
 from jaxlmm.genetics.genotypes import as_genotypes
@@ -77,18 +79,23 @@ def lay_out(
     GenotypeError, DataError, OptionError, FormulaError, KinshipError
         Before anything is computed; the message says what was expected and what came.
     """
-    parsed, table, opened = parse(call.formula), as_table(call.data), as_genotypes(genotypes)
+    table, opened = as_table(call.data), as_genotypes(genotypes)
+    parsed = known_names(parse(call.formula, table.columns), table.columns, call.options, several=True)
     stretches(opened.variants, loco, opened.source.name)
     read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
+    named = None if id is None else column_of("id", id, table.columns)
+    beside = [*read.names, *([] if named is None else [named])]
+    parsed = resolved(parsed, table.columns, call.options, beside, several=True)
+    call = dataclasses.replace(call, options=resolved_options(call.options, parsed, table.columns))
     groups = tuple(dict.fromkeys(bar.group_name for bar in parsed.bars))
     for group in call.options.kinship or {}:
         if group not in groups:
             raise not_grouped_by(group, groups)
     if isinstance(genotypes, np.ndarray):
-        opened = _by_row(genotypes, table, id or _group_of_rows(groups, call.options.kinship, table, auto))
-    column = id if id is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
+        opened = _by_row(genotypes, table, named or _group_of_rows(groups, call.options.kinship, table, auto))
+    column = named if named is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
     matched = match_samples(_ids(table, column, genotypes, opened), opened.sample_ids)
-    right = "~ " + join(tokenize(call.formula.split("~", 1)[1]))
+    right = right_side(parsed.text)
     call = dataclasses.replace(call, formula=right)
     if not matched.kept.all():
         call = _on_rows(call, table, matched.kept)
@@ -183,9 +190,10 @@ def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:
 
 def _moderator(name: str, frame: ModelFrame, table: Any) -> NumpyArray:
     """Return the column that markers interact with, on the rows of the frame (n,)."""
-    if name not in table.columns:
+    found = column_called(name, list(table.columns))
+    if found is None:
         raise OptionError(f"interaction: {name!r} is no column of the data; {nearest(name, table.columns)}.")
-    column = as_frame(table, [name])[name]
+    column = as_frame(table, [found])[found]
     if not pd.api.types.is_numeric_dtype(column):
         raise OptionError(
             f"interaction: expected a column of numbers, got {name!r} of type {column.dtype}; code a factor as 0 and 1."

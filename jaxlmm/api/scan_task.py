@@ -16,6 +16,7 @@ from jaxlmm.genetics.blocks import STATUSES, Block
 from jaxlmm.inference import STATUS
 from jaxlmm.model.design import Design
 from jaxlmm.results import words_of
+from jaxlmm.results.many_estimates import CIRCULAR
 from jaxlmm.results.many_rows import patterns_of
 from jaxlmm.solvers import Choice, select
 
@@ -102,8 +103,10 @@ def testable(laid: ScanData) -> tuple[list[Pattern], dict[int, str]]:
     infinite, missing = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0)
     untested = {int(place): "infinite" for place in np.flatnonzero(infinite)}
     untested |= {int(place): "all_missing" for place in np.flatnonzero(missing)}
+    circular = laid.read.is_circular
+    untested |= {int(place): CIRCULAR for place in np.flatnonzero(circular)}
     patterns = []
-    for rows, places in patterns_of(y, np.flatnonzero(~(infinite | missing))):
+    for rows, places in patterns_of(y, np.flatnonzero(~(infinite | missing | circular))):
         design = _at(every, rows)
         if rows.size - design.n_fixed <= 1 + (laid.moderator is not None):
             untested |= {int(place): "too_few_rows" for place in places}

@@ -46,6 +46,7 @@ def with_covariates(
     import numpy as np
     import pandas as pd
 
+    from jaxlmm.formula.tokens import word
     from jaxlmm.genetics.forms import hint, nearly
     from jaxlmm.genetics.ids import places, text_ids
 
@@ -81,8 +82,7 @@ def with_covariates(
         )
     matched = table[names].iloc[rows].set_axis(frame.index, axis=0)
     matched[rows < 0] = None
-    words = [name if name.isidentifier() else f"`{name}`" for name in names]
-    return pd.concat([frame, matched], axis=1), " + ".join([formula, *words]), names
+    return pd.concat([frame, matched], axis=1), " + ".join([formula, *map(word, names)]), names
 
 
 def chosen(frame: pd.DataFrame, column: str, keep: Path | None, remove: Path | None) -> tuple[pd.DataFrame, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,7 @@ def arithmetic(expr: str) -> str:
     >>> arithmetic("I(b + (x > 0))")
     'I(__numbers__(b) + __numbers__(x > 0))'
     """
-    quoted = re.findall("`[^`]*`", expr)
-    for place, name in enumerate(quoted):
-        expr = expr.replace(name, f"__quoted{place}__")
-    expr = ast.unparse(_LogicalAsNumbers().visit(ast.parse(expr, mode="eval")))
-    for place, name in enumerate(quoted):
-        expr = expr.replace(f"__quoted{place}__", name)
-    return expr
+    return ast.unparse(_LogicalAsNumbers().visit(ast.parse(expr, mode="eval")))
 
 
 class _LogicalAsNumbers(ast.NodeTransformer):

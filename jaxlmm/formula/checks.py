@@ -11,6 +11,8 @@ import pandas as pd
 from jaxlmm._tables import as_frame, as_table
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, nearest
+from jaxlmm.formula.characters import column_called
+from jaxlmm.formula.variables import as_numbers
 
 RESERVED = {"Residual": "residual variance", "fixed": "share of the fixed effects"}
 """Names that tables have for parts of the variance that belong to no group."""
@@ -25,14 +27,18 @@ def variables_of(data: Any, names: Sequence[str]) -> pd.DataFrame:
         If one is not there, or there twice.
     """
     table = as_table(data)
-    absent = [name for name in names if name not in table.columns]
+    columns = list(table.columns)
+    called = {name: column_called(name, columns) for name in names}
+    taken = list(called.values())
+    absent = [name for name, column in called.items() if column is None or (column != name and taken.count(column) > 1)]
     if absent:
         raise DataError(
             f"data: expected the variables {', '.join(names)}, got no {', '.join(absent)}; there are: "
             f"{', '.join(str(name) for name in table.columns)}."
         )
-    check_unique(names, table.columns)
-    return as_frame(table, names)
+    chosen = [str(column) for column in called.values()]
+    check_unique(chosen, columns)
+    return as_frame(table, chosen).set_axis(list(called), axis=1)
 
 
 def check_unique(names: Iterable[str], columns: Iterable[object]) -> None:
@@ -48,20 +54,15 @@ def column_or_array(option: str, value: Any, data: pd.DataFrame, columns: Iterab
     if value is None:
         return None
     if isinstance(value, str):
-        if value not in data.columns:
+        found = column_called(value, list(data.columns))
+        if found is None:
             raise DataError(f"{option}: {value!r} is no column of the data; {nearest(value, columns)}.")
-        value = data[value]
+        value = data[found]
     if isinstance(value, pd.Series) and not value.index.equals(data.index):
         raise DataError(f"{option}: expected the index of the data, got another one; reindex it, or pass an array.")
-    values = np.asarray(value)
-    if np.iscomplexobj(values):
-        raise DataError(f"{option}: expected real numbers, got complex ones.")
-    if values.shape != (len(data),):
-        raise DataError(f"{option}: expected one number for each of {len(data)} rows, got shape {values.shape}.")
-    try:
-        return pd.Series(values.astype(float), index=data.index)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{option}: expected numbers, got {values.dtype}.") from error
+    if np.shape(value) != (len(data),):
+        raise DataError(f"{option}: expected one number for each of {len(data)} rows, got shape {np.shape(value)}.")
+    return pd.Series(as_numbers(option, value), index=data.index)
 
 
 def check_weights(weights: pd.Series | None, n: int) -> NumpyArray:
@@ -97,15 +98,26 @@ def check_response(name: str, values: NumpyArray, offset: NumpyArray) -> None:
         raise DataError(f"response {name}: expected values that vary, got {values[0]:g} in all {values.size} rows.")
 
 
-def check_names(columns: Sequence[str], groups: Iterable[str]) -> None:
-    """Raise if two columns of the fixed effects have one name, or a group that of another part of the variance."""
+def check_names(columns: Sequence[str], groups: Iterable[tuple[str, ...]]) -> None:
+    """Raise if two columns of the fixed effects have one name, or a group that of another part of the variance.
+
+    ``groups`` are the factors of each grouping factor.
+    """
     twice = pd.Index(columns)[pd.Index(columns).duplicated()]
     if len(twice):
         raise DataError(
             f"fixed effects: expected different names, got {twice[0]!r} more than once: a variable is called as the "
             "intercept or a level of a factor is. Rename it."
         )
-    reserved = [group for group in groups if group in RESERVED]
+    called: dict[str, tuple[str, ...]] = {}
+    for factors in groups:
+        name = ":".join(factors)
+        if called.setdefault(name, factors) != factors:
+            raise DataError(
+                f"grouping factor {name}: one name for the groups {' and '.join(map(str, (called[name], factors)))}; "
+                "rename the column whose name has a colon."
+            )
+    reserved = [group for group in called if group in RESERVED]
     if reserved:
         raise DataError(
             f"grouping factor {reserved[0]}: tables call the {RESERVED[reserved[0]]} so; rename the column."

@@ -23,6 +23,8 @@ from jaxlmm.errors import DataError, FormulaError
 from jaxlmm.formula.arithmetic import NUMBERS, arithmetic, as_numbers
 from jaxlmm.formula.contrasts import CONTR, contrasts_of
 from jaxlmm.formula.functions import FUNCTIONS, dummy, factor, ordered
+from jaxlmm.formula.splines import bs, ns
+from jaxlmm.formula.standins import StandIns
 from jaxlmm.formula.variables import check_levels, said
 
 
@@ -35,8 +37,13 @@ class Evaluated(NamedTuple):
     codings: dict[str, dict[str, Any]]
 
 
-def evaluate(text: str, data: pd.DataFrame, transforms: Mapping[str, Any], codings: Mapping[str, Any]) -> Evaluated:
-    """Evaluate the right side of a formula with the states given; empty ones are learned from the data."""
+def evaluate(
+    text: str, data: pd.DataFrame, stand_ins: StandIns, transforms: Mapping[str, Any], codings: Mapping[str, Any]
+) -> Evaluated:
+    """Evaluate the right side of a formula with the states given; empty ones are learned from the data.
+
+    ``text`` and the columns of ``data`` are called by ``stand_ins``, the columns of the result as they are written.
+    """
     spec = ModelSpec(
         formula=Formula(text),
         na_action="ignore",
@@ -49,12 +56,15 @@ def evaluate(text: str, data: pd.DataFrame, transforms: Mapping[str, Any], codin
         "factor": stateful_transform(factor),
         "ordered": stateful_transform(ordered),
         "dummy": stateful_transform(dummy),
+        "bs": stateful_transform(bs),
+        "ns": stateful_transform(ns),
         "poly": poly,
         "C": as_factor,
         "contr": CONTR,
         NUMBERS: as_numbers,
+        **{stand_ins.text(place): value for place, value in enumerate(stand_ins.texts)},
     }
-    matrix = Materializer(data, context=context).get_model_matrix(spec)
+    matrix = Materializer(data, context=context, written=stand_ins.written).get_model_matrix(spec)
     learned = matrix.model_spec
     kept = {
         name: {"categories": list(state["categories"]), "ordered": state["ordered"]}
@@ -123,6 +133,12 @@ class Materializer(PandasMaterializer):
         if np.isscalar(found[0]) or (isinstance(found[0], (np.ndarray, pd.Series)) and len(found[0]) != self.nrows):
             raise DataError(f"{expr}: expected a value in each of {self.nrows} rows, got {np.size(found[0])} in all.")
         return found
+
+    @PandasMaterializer.override
+    def _flatten_encoded_evaled_factor(self, name: str, values: Any) -> dict[str, Any]:
+        """Name a factor's columns after it as it is written; levels stay what they are, whatever they look like."""
+        written = self.params["written"](name) if name in self.factor_cache else name
+        return super()._flatten_encoded_evaled_factor(written, values)
 
     @PandasMaterializer.override
     def _encode_evaled_factor(self, factor: Any, spec: ModelSpec, drop_rows: Any, reduced_rank: bool = False) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 from formulaic.transforms.contrasts import (
+    UNSET,
     Contrasts,
     CustomContrasts,
     DiffContrasts,
@@ -18,7 +20,8 @@ from formulaic.transforms.contrasts import (
     TreatmentContrasts,
 )
 
-from jaxlmm.errors import DataError
+from jaxlmm.errors import DataError, FormulaError
+from jaxlmm.formula.functions import level_among
 from jaxlmm.formula.variables import said
 
 
@@ -97,10 +100,17 @@ def contrasts_of(given: Any, options: Mapping[str, Any], levels: Sequence[Hashab
     ------
     DataError
         If there are no such contrasts.
+    FormulaError
+        If the reference is no level.
     """
     found = BY_NAME.get(given, given) if isinstance(given, str) else given
     if isinstance(found, NamedContrasts):
         return (found._replace(n=len(levels), options=options) if options else found).of(levels)
+    if isinstance(found, TreatmentContrasts | SASContrasts) and found.base is not UNSET:
+        try:
+            found = dataclasses.replace(found, base=level_among(levels, found.base))
+        except DataError as error:
+            raise FormulaError(str(error)) from error
     is_kind = isinstance(found, type) and issubclass(found, Contrasts)
     if options or not (is_kind or isinstance(found, (Contrasts, dict, list, tuple, np.ndarray))):
         what = f"the arguments {', '.join(options)}" if options else repr(given)

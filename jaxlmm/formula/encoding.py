@@ -14,7 +14,8 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import FormulaError, JaxlmmError
 from jaxlmm.formula import plain
 from jaxlmm.formula.checks import variables_of
-from jaxlmm.formula.expressions import as_written, identifier
+from jaxlmm.formula.standins import StandIns
+from jaxlmm.formula.tokens import Token
 from jaxlmm.formula.variables import Variable, plain_dtypes
 
 _FOREIGN = re.compile(r"\b(lag|np\.[\w.]+)\(")
@@ -31,32 +32,35 @@ class Encoding:
     Parameters
     ----------
     text
-        The formula as formulaic reads it, each variable by its ``identifier``.
+        The formula as formulaic reads it, with stand-ins for variables and texts.
     names
         The columns' names (p,).
     variables
         What each column of the data holds.
+    texts
+        The texts of the formula.
     transforms, codings
-        What formulaic learned of calls and of factors, by their text.
+        What formulaic learned of calls and of factors, by how ``text`` spells them.
     """
 
     text: str
     names: tuple[str, ...]
     variables: Mapping[str, Variable]
+    texts: tuple[str, ...]
     transforms: Mapping[str, Any]
     codings: Mapping[str, Any]
 
     @classmethod
-    def learn(
-        cls, text: str, data: pd.DataFrame, names: Sequence[str], *, again: bool = True
-    ) -> tuple[Encoding, NumpyArray]:
-        """Return the encoding that the columns ``names`` of complete data give, and their matrix (n, p).
+    def learn(cls, tokens: Sequence[Token], data: pd.DataFrame, *, again: bool = True) -> tuple[Encoding, NumpyArray]:
+        """Return the encoding that complete data give, and its matrix (n, p).
 
-        Where it is used ``again``, a call must not depend on the rows of these data.
+        ``tokens`` are one side of a formula in Python's words, variables in backquotes. Where it is used ``again``, a
+        call must not depend on the rows of these data.
         """
-        variables = {name: Variable.of(name, data[name]) for name in names}
-        encoding, matrix = cls(text, (), variables, {}, {})._evaluate(data)
-        if again and any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(text)):
+        stand_ins = StandIns.of(tokens)
+        variables = {name: Variable.of(name, data[name]) for name in stand_ins.columns}
+        encoding, matrix = cls(stand_ins.put(tokens), (), variables, stand_ins.texts, {}, {})._evaluate(data)
+        if again and any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(encoding.text)):
             encoding._check_row_by_row(data, matrix)
         return encoding, matrix
 
@@ -86,13 +90,14 @@ class Encoding:
         Raises
         ------
         FormulaError
-            If a level or a state is neither number nor text.
+            If JSON cannot say a level or a state (:mod:`jaxlmm.formula.plain`).
         """
         variables = {name: [v.kind, list(v.levels), v.ordered] for name, v in self.variables.items()}
         parts = {"variables": variables, "transforms": self.transforms, "codings": self.codings}
         return {
             "text": self.text,
             "names": list(self.names),
+            "texts": list(self.texts),
             **{key: {name: plain.to_plain(state, name) for name, state in part.items()} for key, part in parts.items()},
         }
 
@@ -104,7 +109,12 @@ class Encoding:
             for key in ("variables", "transforms", "codings")
         )
         read = {name: Variable(kind, tuple(levels), ordered) for name, (kind, levels, ordered) in variables.items()}
-        return cls(record["text"], tuple(record["names"]), read, transforms, codings)
+        return cls(record["text"], tuple(record["names"]), read, tuple(record["texts"]), transforms, codings)
+
+    @property
+    def stand_ins(self) -> StandIns:
+        """What stands for the variables and texts."""
+        return StandIns(tuple(self.variables), self.texts)
 
     def _evaluate(self, data: pd.DataFrame) -> tuple[Encoding, NumpyArray]:
         """Return the columns (n, p) of complete data, and the encoding with what they taught, if it was empty."""
@@ -112,29 +122,35 @@ class Encoding:
         if plain_sum is not None:
             parts = [np.ones(len(data))] if "Intercept" in plain_sum else []
             parts += [np.asarray(self.variables[v].read(v, data[v])) for v in plain_sum if v != "Intercept"]
-            return Encoding(self.text, plain_sum, self.variables, {}, {}), np.stack(parts, axis=1)
+            return Encoding(self.text, plain_sum, self.variables, (), {}, {}), np.stack(parts, axis=1)
         from jaxlmm.formula.coding import evaluate
 
-        read = {identifier(name): variable.read(name, data[name]) for name, variable in self.variables.items()}
+        stand_ins = self.stand_ins
+        read = {
+            stand_ins.column(place): variable.read(name, data[name])
+            for place, (name, variable) in enumerate(self.variables.items())
+        }
         try:
             with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
                 table = pd.DataFrame(read, index=pd.RangeIndex(len(data)))
-                found = evaluate(self.text, table, self.transforms, self.codings)
+                found = evaluate(self.text, table, stand_ins, self.transforms, self.codings)
         except Exception as error:  # of formulaic, or of any function that the formula calls
             told = error if isinstance(error, JaxlmmError) else error.__cause__
             if isinstance(told, JaxlmmError):
-                raise type(told)(as_written(str(told), self.variables)) from None
+                raise type(told)(stand_ins.written(str(told))) from None
             if isinstance(error, MemoryError):
                 raise
             said = str(error).split("\n\n")[0]  # then formulaic shows the place, in the colours of terminals
-            raise FormulaError(as_written(f"cannot evaluate {self.text!r}: {said}", self.variables)) from error
-        names = tuple(as_written(name.replace("`", ""), self.variables) for name in found.names)
-        if self.names and (names != self.names or found.transforms.keys() != self.transforms.keys()):
             raise FormulaError(
-                f"cannot evaluate {self.text!r} as in the fit: expected columns {', '.join(self.names)}, got "
-                f"{', '.join(names)}; columns whose names differ only in signs, as 'a b' and 'a_b', need other names."
+                f"cannot evaluate {stand_ins.written(self.text)!r}: {stand_ins.written(said)}"
+            ) from error
+        if self.names and (found.names != self.names or found.transforms.keys() != self.transforms.keys()):
+            raise FormulaError(
+                f"cannot evaluate {stand_ins.written(self.text)!r} as in the fit: expected columns "
+                f"{', '.join(self.names)}, got {', '.join(found.names)}."
             )
-        return Encoding(self.text, names, self.variables, found.transforms, found.codings), found.matrix
+        learned = Encoding(self.text, found.names, self.variables, self.texts, found.transforms, found.codings)
+        return learned, found.matrix
 
     def _check_row_by_row(self, data: pd.DataFrame, matrix: NumpyArray) -> None:
         """Raise if the columns of some rows alone are not those (n, p) that they have among all."""
@@ -156,11 +172,12 @@ class Encoding:
 
         Most random terms do, and need no formula machinery, which takes as long as the fit of a small model.
         """
-        named = {identifier(name): name for name in self.variables}
-        words = [named.get(word.strip(), word.strip()) for word in self.text.split("+")]
-        numbers = [word for word in words if word not in ("0", "1")]
-        if not all(word in self.variables and self.variables[word].kind == "number" for word in numbers):
+        named = {self.stand_ins.column(place): name for place, name in enumerate(self.variables)}
+        words = [word.strip() for word in self.text.split("+")]
+        others = [word for word in words if word not in ("0", "1")]
+        if not all(word in named and self.variables[named[word]].kind == "number" for word in others):
             return None
+        numbers = [named[word] for word in others]
         if "Intercept" in numbers or ("0" in words and (words.count("0") > 1 or words[0] != "0" or "1" in words)):
             return None
         return tuple(dict.fromkeys([*([] if "0" in words else ["Intercept"]), *numbers])) or None

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import keyword
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from jaxlmm.errors import FormulaError
-from jaxlmm.formula.functions import KNOWN
-from jaxlmm.formula.tokens import Token, join, split
+from jaxlmm.formula.tokens import CONSTANTS, Token, join, quoted, split
 
 COMPARISONS = {"==", "!=", "<", ">", "<=", ">="}
-CONSTANTS = {"TRUE", "FALSE", "True", "False", "None"}
-"""Words that are values, as in R and Python: a column of such a name needs backquotes."""
-
 # How tightly operators bind, in R and in Python: the larger binds first.
 _R = {"|": 1, "&": 2, **dict.fromkeys(COMPARISONS, 4), "+": 5, "-": 5, "*": 6, "/": 6, "@": 6, "%": 6}
 _R |= {"%%": 7, "%/%": 7, "^": 9, "**": 9}
@@ -24,33 +18,12 @@ _PYTHON |= {**dict.fromkeys(("*", "/", "@", "%", "//"), 5), "**": 7}
 _PYTHON_SIGN, _ATOM = 6, 8
 _SPELLED = {"^": "**", "%%": "%", "%/%": "//"}
 _VALUES = {*COMPARISONS, "&", "!", "%", "%%", "%/%", "@", "="}
-_SUFFIX = "__column"
-
-
-def identifier(name: str) -> str:
-    """Return what a column is called in Python: another name if its own is a keyword or a function of formulas.
-
-    >>> identifier("lambda"), identifier("x")
-    ('lambda__column', 'x')
-    """
-    reserved = keyword.iskeyword(name) or name in KNOWN or name.endswith(_SUFFIX)
-    return name + _SUFFIX if reserved else name
-
-
-def as_written(text: str, names: Iterable[str]) -> str:
-    """Return a text of Python with the columns' own names.
-
-    >>> as_written("log(lambda__column)", ["lambda"])
-    'log(lambda)'
-    """
-    for name in names:
-        if identifier(name) != name:
-            text = re.sub(rf"\b{re.escape(identifier(name))}\b", name, text)
-    return text
 
 
 def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
     """Return one side of a formula in the words of formulaic, its calls by R's rules of precedence.
+
+    Each of the ``columns`` that it names comes in backquotes, whatever its name is.
 
     Raises
     ------
@@ -102,13 +75,11 @@ def _valued(term: Sequence[Token]) -> str:
 
 
 def _word(token: Token, columns: Collection[str]) -> Token:
-    """Return a word as Python spells it, a column by its identifier."""
-    name = token.text.strip("`")
-    if token.kind == "quoted" or (token.kind == "name" and name in columns and name not in CONSTANTS):
-        known = identifier(name)
-        return Token("name", known if known.isidentifier() else f"`{known}`")
-    if token.kind == "name" and name in ("TRUE", "FALSE"):
-        return Token("name", name.capitalize())
+    """Return a word as Python spells it, a column in backquotes."""
+    if token.kind == "quoted" or (token.kind == "name" and token.text in columns and token.text not in CONSTANTS):
+        return quoted(token.name)
+    if token.kind == "name" and token.text in ("TRUE", "FALSE"):
+        return Token("name", token.text.capitalize())
     return token
 
 
@@ -160,7 +131,7 @@ class _Reader:
         if sign == "!":
             self.place += 1
             operand = self.expression(_R_NOT)
-            if not any(token.kind == "name" and token.text not in CONSTANTS for token in operand.tokens):
+            if not any(token.kind in ("name", "quoted") and token.text not in CONSTANTS for token in operand.tokens):
                 raise self._error("'!' needs a column; write FALSE or TRUE")
             return _Part([Token("operator", "~"), *operand.within(_ATOM)], _PYTHON_SIGN)
         return self.primary()
@@ -197,7 +168,7 @@ class _Reader:
                 continue
             name = self.tokens[self.place]
             if name.kind == "name" and self._text(1) == "=":
-                written.append(name)
+                written.append(Token("name", name.text.replace(".", "_")))  # R's Boundary.knots=
                 self.place += 1
                 continue
             if written[-1].text not in ("(", "[", "{", ",", ":", "="):

@@ -25,6 +25,7 @@ from jaxlmm.formula.checks import (
     column_or_array,
     finite_or_raise,
 )
+from jaxlmm.formula.circular import check_response_apart
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables
 from jaxlmm.formula.coordinates import Located
 from jaxlmm.formula.encoding import Encoding
@@ -35,10 +36,11 @@ from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
 from jaxlmm.formula.notes import notes_of_rows
 from jaxlmm.formula.options import ModelOptions
 from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
+from jaxlmm.formula.resolve import resolved, resolved_options
 from jaxlmm.formula.structures import STRUCTURES, structures_of
 from jaxlmm.formula.terms import TermBuilder
 from jaxlmm.formula.tokens import join
-from jaxlmm.formula.variables import plain_dtypes
+from jaxlmm.formula.variables import as_numbers, plain_dtypes
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.design import Design, Grouping, Term
 
@@ -94,6 +96,9 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     FormulaError, DataError, KinshipError, OptionError
         Before any computing, each with what was expected and what came.
     """
+    data = as_table(data)
+    parsed = resolved(parsed, data.columns, options)
+    options = resolved_options(options, parsed, data.columns)
     residual_bar = options.residual_bar
     bars = (*parsed.bars, *((residual_bar,) if residual_bar else ()))
     rows = _complete_rows(parsed, bars, data, options.weights, options.offset)
@@ -117,7 +122,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
 
     levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
-    check_names(fixed.names, levels)
+    check_names(fixed.names, [bar.group for bar in bars])
     known = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
@@ -207,6 +212,7 @@ class _Rows(NamedTuple):
 def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights: Any, offset: Any) -> _Rows:
     table = as_table(data)
     names = model_variables(parsed, bars, table.columns)
+    check_response_apart(parsed, bars, table.columns)
     options = [value for value in (weights, offset) if isinstance(value, str) and value in table.columns]
     check_unique([*names, *options], table.columns)
     frame = as_frame(table, list(dict.fromkeys([*names, *options])))
@@ -235,13 +241,8 @@ def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weight
 
 def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
     name = join(parsed.response)
-    if len(parsed.response) == 1 and name.strip("`") in data.columns:
-        column = data[name.strip("`")]
-        if not pd.api.types.is_numeric_dtype(column):
-            raise DataError(
-                f"response {name}: expected numbers, got {column.dtype} such as {column.iloc[0]!r}; convert it first."
-            )
-        return column.to_numpy(float)
+    if len(parsed.response) == 1 and parsed.response[0].name in data.columns:
+        return as_numbers(f"response {name}", data[parsed.response[0].name])
     columns = model_columns(as_arithmetic(parsed.response), data, again=False)
     if columns.matrix.shape[1] != 1:
         raise DataError(

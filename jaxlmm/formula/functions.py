@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
+from jaxlmm.formula.tokens import CONSTANTS
 from jaxlmm.formula.variables import check_levels, said
 
 
@@ -43,7 +45,7 @@ def factor(
         made = pd.Categorical(np.asarray(column, object), state["levels"], state["ordered"])
         return pd.Series(made, index=column.index)
     if levels is not None:
-        chosen = [_level(list(made.categories), level) for level in levels]
+        chosen = [level_among(list(made.categories), level) for level in levels]
         left_out = [level for level in occurring if level not in chosen]
         if left_out:
             raise DataError(f"levels= does not list {said(left_out)}, which is in the data.")
@@ -64,7 +66,7 @@ def relevel(values: Any, ref: object) -> pd.Series:
     if not isinstance(getattr(values, "dtype", None), pd.CategoricalDtype) or values.cat.ordered:
         raise DataError("expected an unordered factor; factor(f, ordered=FALSE) makes it.")
     levels = list(values.cat.categories)
-    first = _level(levels, ref)
+    first = level_among(levels, ref)
     return values.cat.reorder_categories([first, *(level for level in levels if level != first)])
 
 
@@ -84,7 +86,7 @@ def dummy(values: Any, level: object = None, _state: dict[str, Any] | None = Non
     column = factor(values, _state=state)
     levels = list(state["levels"])
     wanted = level if isinstance(level, (list, tuple)) else [level]
-    chosen = levels[1:] if level is None else [_level(levels, one) for one in wanted]
+    chosen = levels[1:] if level is None else [level_among(levels, one) for one in wanted]
     if not chosen:
         raise DataError(f"expected a level whose rows are marked, got none; there are {said(levels)}.")
     indicators = {str(one): np.asarray(column == one, float) for one in chosen}
@@ -108,10 +110,13 @@ def log(values: Any, base: float | None = None) -> Any:
     return np.log(values) if base is None else np.log(values) / np.log(base)
 
 
-def _level(levels: Sequence[object], wanted: object) -> object:
+def level_among(levels: Sequence[object], wanted: object) -> object:
     """Find a level by its text: in R all levels are text, and those of logical values are TRUE and FALSE."""
+    number = isinstance(wanted, Real) and not isinstance(wanted, bool)
     for level in levels:
         if str(level) == str(wanted) or (isinstance(level, bool) and str(level).upper() == wanted):
+            return level
+        if number and not isinstance(level, bool) and level == wanted:  # 2.0 is the level 2
             return level
     raise DataError(f"expected one of the levels {said(levels)}, got {wanted!r}.")
 
@@ -126,8 +131,8 @@ FUNCTIONS: dict[str, Any] = {
 """By the name that a formula uses."""
 
 KNOWN = {
-    *FUNCTIONS, "I", "C", "contr", "Treatment", "poly", "center", "scale", "bs", "cs", "cc", "cr", "lag", "np",
-    "True", "False", "None", "TRUE", "FALSE",
+    *FUNCTIONS, "I", "C", "contr", "Treatment", "poly", "center", "scale", "bs", "ns", "cs", "cc", "cr", "lag", "np",
+    *CONSTANTS,
 }  # fmt: skip
 """All names that are no columns, formulaic's own transforms included."""
 
@@ -135,13 +140,26 @@ _BEFOREHAND = "compute it as a column of the data beforehand"
 INSTEAD = {
     "mean": f"to subtract the mean, write center(x) or scale(x, scale=FALSE), or {_BEFOREHAND}",
     **dict.fromkeys(("as.factor", "as.ordered"), "write factor(x), or factor(x, ordered=TRUE)"),
-    "ns": "write cr(x, df=4) for a natural cubic spline, or bs(x, df=4)",
-    "s": "write bs(x, df=4) or cr(x, df=4) for a spline of fixed degrees of freedom",
+    **dict.fromkeys(
+        ("s", "te", "ti", "t2", "smooth"),
+        "smooth terms, whose penalty is estimated, are not available; write ns(x, df=4) or bs(x, df=4) for a spline of "
+        "fixed degrees of freedom",
+    ),
+    **dict.fromkeys(("rcs", "pspline", "smoothing"), "write ns(x, df=4), a natural cubic spline"),
+    "Q": "write a name in backquotes, `my days`",
+    "cbind": "several responses are fitted by fit_many, which takes cbind(y1, y2) left of '~'",
+    "mvbind": "several responses are fitted by fit_many, which takes cbind(y1, y2) left of '~'",
+    **dict.fromkeys(("ceil", "ceiling"), "write np.ceil(x)"),
+    "cut": f"{_BEFOREHAND}, as by pandas.cut(data['x'], 4)",
+    "interaction": "write a:b for the products of two factors; for one factor of both, "
+    "data['ab'] = data['a'].astype(str) + ':' + data['b'].astype(str)",
+    **dict.fromkeys(("logit", "qlogis"), "write log(p / (1 - p))"),
+    **dict.fromkeys(("paste", "paste0", "substr", "nchar", "strata", "month", "year", "weekdays"), _BEFOREHAND),
     "round": "write rint(x) for whole numbers, np.round(x, 2) for decimals",
     "pmax": "write np.maximum(x, z)",
     "pmin": "write np.minimum(x, z)",
     "ifelse": f"write I(x > 0) for a condition, np.where(x > 0, 1, 0) for numbers, or {_BEFOREHAND}",
     **dict.fromkeys(("as.numeric", "as.integer"), f"a logical column is a number in I(1 * b); otherwise {_BEFOREHAND}"),
-    **dict.fromkeys(("median", "sd", "var", "sum", "cumsum", "rank", "cut", "interaction", "is.na"), _BEFOREHAND),
+    **dict.fromkeys(("median", "sd", "var", "sum", "cumsum", "rank", "is.na"), _BEFOREHAND),
 }
 """What to write for functions of R that a formula cannot call here."""

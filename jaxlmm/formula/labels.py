@@ -75,7 +75,7 @@ class GroupLabels(NamedTuple):
         Raises
         ------
         FormulaError
-            If a level is neither number nor text.
+            If a level is of a type that JSON cannot say.
         """
         relatives = None if self.relatives is None else plain.to_plain(list(self.relatives), "kinship")
         levels = {
@@ -88,7 +88,10 @@ class GroupLabels(NamedTuple):
     def from_plain(cls, record: Mapping[str, Any]) -> GroupLabels:
         """Return the labels that :meth:`to_plain` wrote."""
         levels, relatives = record["factors"], record["relatives"]
-        parts = tuple(pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"]) for part in levels.values())
+        parts = tuple(
+            pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"], tupleize_cols=False)
+            for part in levels.values()
+        )
         known = None if relatives is None else pd.Index(plain.from_plain(relatives))
         return cls(tuple(levels), parts, level_labels(parts), known, record["diagonal"])
 
@@ -152,7 +155,7 @@ class ModelLabels:
         Raises
         ------
         FormulaError
-            If a level, or what a function of the formula remembers, is neither number nor text.
+            If a level, or what a function of the formula remembers, is of a type that JSON cannot say.
         """
         return {
             "formula": self.formula,

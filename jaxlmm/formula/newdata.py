@@ -9,6 +9,7 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
+from jaxlmm.formula.characters import column_called
 from jaxlmm.formula.checks import as_frame, as_table, column_or_array, variables_of
 from jaxlmm.formula.ids import compared
 from jaxlmm.formula.labels import GroupLabels, OffsetLabels, TermLabels
@@ -54,7 +55,8 @@ def offset_on(offset: OffsetLabels, data: Any) -> NumpyArray:
     for encoding in offset.encodings:
         total = total + encoding.columns(data)[:, 0]
     if offset.column is not None:
-        present = [name for name in (offset.column,) if name in table.columns]
+        found = column_called(offset.column, list(table.columns))
+        present = [] if found is None else [found]
         column = column_or_array("offset", offset.column, as_frame(table, present), table.columns)
         assert column is not None
         total = total + column.to_numpy()
@@ -75,6 +77,7 @@ def places_on(group: GroupLabels, data: Any) -> Places:
     parts = [pd.Index(np.asarray(given[factor], object)).infer_objects() for factor in group.factors]
     known, codes = np.zeros(len(group.labels), np.int64), np.zeros(len(given), np.int64)
     for theirs, ours in zip(group.parts, parts, strict=True):
+        theirs, ours = _comparable(theirs), _comparable(ours)
         values = theirs.unique()
         if group.relatives is not None:  # ids of something known are matched as text
             values, ours = compared(values, ours)
@@ -91,6 +94,14 @@ def places_on(group: GroupLabels, data: Any) -> Places:
     places = np.full(len(used), MISSING)
     places[complete] = codes
     return Places(places, labels.unique() if new.any() else labels[:0])
+
+
+def _comparable(values: pd.Index) -> pd.Index:
+    """Return levels as they are compared: numbers by value, anything else as objects, whatever column they come from.
+
+    Intervals would find the numbers within them, and raise where they overlap.
+    """
+    return values if pd.api.types.is_numeric_dtype(values.dtype) else values.astype(object)
 
 
 def positions_on(labels: TermLabels, group: GroupLabels, places: NumpyArray, data: Any) -> NumpyArray:

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxlmm._typing import NumpyArray
 from jaxlmm.formula.columns import used_variables
 from jaxlmm.formula.parse import ParsedFormula
+from jaxlmm.formula.powers import notes_of_powers
 from jaxlmm.formula.tokens import join
 from jaxlmm.formula.variables import is_text
 
@@ -48,7 +49,8 @@ def notes_of_rows(
     if offset is not None:
         others[name if isinstance(name, str) else "offset"] = offset
     of_y = () if y is None else _on_two_values([join(parsed.response)], y[:, None])
-    return _of_variables(others), (*_of_variables({name: data[name] for name in own}), *of_y)
+    of_x = (*_of_variables(others), *notes_of_powers(parsed.text))
+    return of_x, (*_of_variables({name: data[name] for name in own}), *of_y)
 
 
 def _of_variables(columns: Mapping[str, pd.Series]) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from jaxlmm.errors import FormulaError, OptionError
-from jaxlmm.formula.tokens import Token, join, split, tokenize
+from jaxlmm.formula.products import expand
+from jaxlmm.formula.tokens import Token, is_bar, join, quoted, split, tokenize, word
+from jaxlmm.formula.unknown import said_of, unquoted_columns
 
 TAGS = {"us": "columns", "diag": "columns", "ou": "positions"}
 """The structures that a formula can name, and what the left side of their bar is."""
@@ -36,13 +38,23 @@ class ParsedFormula(NamedTuple):
     offsets: tuple[tuple[Token, ...], ...]
 
 
-def parse(formula: str) -> ParsedFormula:
+def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]]:
+    """Return the expressions of a formula with these random terms, and its grouping factors."""
+    bars = list(bars)
+    groups = [[quoted(factor) for factor in bar.group if factor != "1"] for bar in bars]
+    return [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars), *groups]
+
+
+def parse(formula: str, columns: Iterable[object] = ()) -> ParsedFormula:
     """Take a formula apart.
 
     Parameters
     ----------
     formula
-        In lme4's spelling: ``response ~ fixed + (left | group) + (left || group) + tag(left | group)``.
+        In lme4's spelling: ``response ~ fixed + (left | group) + (left || group) + tag(left | group)``. A name that is
+        no plain word stands in backquotes; a backquote within it is written twice.
+    columns
+        The names of the data, to say which of them lacks its backquotes.
 
     Raises
     ------
@@ -57,6 +69,16 @@ def parse(formula: str) -> ParsedFormula:
     """
     if not isinstance(formula, str):
         raise FormulaError(f"formula: expected text such as 'y ~ x + (1 | g)', got {type(formula).__name__}.")
+    try:
+        return _parsed(formula)
+    except FormulaError as error:
+        bare = unquoted_columns(formula, columns)
+        if not bare:
+            raise
+        raise FormulaError(f"{error} Perhaps {said_of(bare)}") from error
+
+
+def _parsed(formula: str) -> ParsedFormula:
     sides = split(tokenize(formula), ("~",))
     if len(sides) != 2:
         found = "no" if len(sides) == 1 else str(len(sides) - 1)
@@ -124,24 +146,12 @@ def _collect(
             offsets.append(tuple(term[2:-1]))
         elif term[0].text in TAGS and len(term) > 1 and term[1].text == "(":
             raise FormulaError(f"formula {formula!r}: {term[0].text!r} needs a bar, as in '{term[0].text}(t | g)'.")
-        elif term[0].text == ".":
-            raise FormulaError(f"formula {formula!r}: '.' for all other columns is not understood; name the columns.")
         elif _has_bar(term):
             raise FormulaError(
-                f"formula {formula!r}: the bar in {join(term)!r} needs its own parentheses, as in '(1 | g)'."
+                f"formula {formula!r}: the bar in {join(term)!r} needs its own parentheses; write '({join(term)})'."
             )
         else:
             fixed += [*([Token("operator", sign or "+")] if fixed or sign == "-" else []), *term]
-
-
-def is_bar(term: Sequence[Token]) -> bool:
-    """Whether a term is ``(left | group)`` or ``tag(left | group)``."""
-    start = 1 if term[0].kind == "name" else 0
-    if term[0].text == "I":  # whose bar says or
-        return False
-    if len(term) < start + 2 or term[start].text != "(" or term[-1].text != ")":
-        return False
-    return len(split(term[start + 1 : -1], ("|", "||"))) > 1
 
 
 def _has_bar(term: Sequence[Token]) -> bool:
@@ -158,6 +168,12 @@ def _has_bar(term: Sequence[Token]) -> bool:
         elif token.text in ("|", "||") and not inside:
             return True
     return False
+
+
+def bar_of(tag: str, left: tuple[Token, ...], group: tuple[str, ...]) -> Bar:
+    """Return a random term by its parts."""
+    factors = ":".join(name if name == "1" else word(name) for name in group)
+    return Bar(left, group, tag, f"{tag}({join(left)} | {factors})")
 
 
 def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
@@ -182,18 +198,15 @@ def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
         lefts = _uncorrelated(left)
     for group in _groups(formula, text, right):
         for part in lefts:
-            bars.append(Bar(part, group, tag, f"{tag}({join(part)} | {':'.join(group)})"))
+            bars.append(bar_of(tag, part, group))
 
 
 def _uncorrelated(left: Sequence[Token]) -> list[tuple[Token, ...]]:
     """Split the left side of a double bar into its terms; a factor keeps the correlations among its levels."""
     if any(token.text in ("*", "^", "**", "/") for token in left):
-        from formulaic import Formula
-        from formulaic.errors import FormulaicError
-
         try:
-            terms = [str(term) for term in Formula(join(left))]
-        except (FormulaicError, ValueError) as error:
+            terms = [":".join(term) for term in expand(left)]
+        except ValueError as error:
             raise FormulaError(f"cannot read {join(left)!r}, left of a bar.") from error
     else:
         parts = [(sign, join(part)) for sign, part in split(left, ("+", "-")) if part]
@@ -213,6 +226,11 @@ def _groups(formula: str, text: str, right: Sequence[Token]) -> list[tuple[str, 
                     f"formula {formula!r}: expected factor names joined by ':' or '/' right of the bar in {text!r}, "
                     f"got {join(right)!r}. Make the factor a column of the data first."
                 )
-            names.append(factor[0].text.strip("`"))
+            if factor[0].text == "`1`":
+                raise FormulaError(
+                    f"formula {formula!r}: a grouping factor called '1' cannot be told from the block of all rows, "
+                    "which formulas call 1; rename the column."
+                )
+            names.append(factor[0].name)
         nested.append((*(nested[-1] if nested else ()), *names))
     return nested

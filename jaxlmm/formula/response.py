@@ -13,6 +13,7 @@ from jaxlmm.errors import DataError
 from jaxlmm.formula.checks import check_response
 from jaxlmm.formula.frame import ModelFrame, check_not_perfect
 from jaxlmm.formula.notes import notes_of_responses
+from jaxlmm.formula.variables import as_numbers
 
 
 def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
@@ -48,15 +49,9 @@ def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
 
 def _on_rows(frame: ModelFrame, y: Any) -> NumpyArray:
     n, total = len(frame.index), frame.used.size
-    values = np.asarray(y)
-    if values.dtype == object or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
-        try:
-            values = values.astype(float)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"y: expected numbers, got {values.dtype}; convert it first.") from error
-    values = values.astype(float)
-    if values.ndim != 1:
-        raise DataError(f"y: expected one response, got shape {values.shape}; pass one column at a time.")
+    if np.ndim(y) != 1:
+        raise DataError(f"y: expected one response, got shape {np.shape(y)}; pass one column at a time.")
+    values = as_numbers("y", y)
     if isinstance(y, pd.Series):
         return _by_label(frame, y, values)
     if values.size not in (n, total):

@@ -11,25 +11,36 @@ import pandas as pd
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, nearest
+from jaxlmm.formula.characters import column_called
 from jaxlmm.formula.checks import as_frame, as_table, check_unique
+from jaxlmm.formula.circular import explains_itself, right_variables
 from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables, used_variables
 from jaxlmm.formula.ids import close
+from jaxlmm.formula.numeric import array_numbers, frame_numbers
 from jaxlmm.formula.parse import ParsedFormula
+from jaxlmm.formula.resolve import column_of, renamed
 from jaxlmm.formula.tokens import Token, join, split
-from jaxlmm.formula.variables import plain_dtypes
+from jaxlmm.formula.variables import as_numbers, plain_dtypes
 from jaxlmm.genetics.ids import text_ids
 
 
 class Responses(NamedTuple):
     """Responses on the rows of the data: ``values`` (N, m), NaN where missing, by ``names`` (m,).
 
-    ``matched`` says how they found their rows; ``unmatched`` counts rows of the responses that the data do not have.
+    ``matched`` says how they found their rows; ``unmatched`` counts rows of the responses that the data do not have;
+    ``circular`` are the names of those that the right side of the formula has too, which cannot be explained by it.
     """
 
     names: tuple[str, ...]
     values: NumpyArray
     matched: str
     unmatched: int = 0
+    circular: frozenset[str] = frozenset()
+
+    @property
+    def is_circular(self) -> NumpyArray:
+        """Which responses (m,) the right side has too."""
+        return np.array([name in self.circular for name in self.names], bool)
 
 
 def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | None) -> Responses:
@@ -44,10 +55,11 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     responses
         None for the formula's left side; names of columns of the data, or patterns (``"gene*"``) of those that the
         formula does not use; a frame with one response per column, or a series; an array (N, m) in the order of the
-        rows.
+        rows, which may be a sparse matrix of scipy (``adata.X``).
     id
         The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
-        if both it and the data have labels, or the same ones in another order, else by position.
+        if both it and the data have labels, or the same ones in another order, else by position. Labels may repeat
+        where both have the same ones in the same order.
 
     Raises
     ------
@@ -55,6 +67,7 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
         If there is no response, or two places name some; if rows cannot be matched; if a response holds no numbers.
     """
     table = as_table(data)
+    parsed = renamed(parsed, list(table.columns))
     if isinstance(responses, pd.Series):
         responses = responses.to_frame("y1" if responses.name is None else responses.name)
     if isinstance(responses, Sequence) and len(responses) == 0:
@@ -81,7 +94,27 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     if not found.names:
         raise DataError("responses: expected at least one column, got none.")
     _check_different(found.names)
-    return found
+    return found._replace(circular=_circular(parsed, table, found))
+
+
+def _circular(parsed: ParsedFormula, table: Any, found: Responses) -> frozenset[str]:
+    """Return the responses of which the right side of the formula has the variable, or that are one of its columns."""
+    right = right_variables(parsed, parsed.bars, table.columns)
+    if parsed.response:
+        parts = zip(found.names, _parts(parsed), strict=True)
+        return frozenset(name for name, part in parts if explains_itself(part, right, table.columns))
+    same = [place for place, name in enumerate(found.names) if name in right]
+    return frozenset(found.names[place] for place in same if _is_column(table, found.names[place], found, place))
+
+
+def _is_column(table: Any, name: str, found: Responses, place: int) -> bool:
+    """Whether a response has the values of the column of the data that is called like it."""
+    column = as_frame(table, [name])[name]
+    numeric = pd.api.types.is_numeric_dtype(column) or column.dtype == object
+    try:
+        return numeric and np.array_equal(as_numbers(name, column), found.values[:, place], equal_nan=True)
+    except DataError:
+        return False
 
 
 def _check_different(names: Sequence[str]) -> None:
@@ -95,13 +128,19 @@ def _is_names(value: Any) -> bool:
 
 
 def _of_formula(parsed: ParsedFormula, table: Any) -> Responses:
+    parts = _parts(parsed)
+    names = tuple(part[0].name if len(part) == 1 else join(part) for part in parts)
+    return Responses(names, np.column_stack([_expression(part, table) for part in parts]), "columns of the data")
+
+
+def _parts(parsed: ParsedFormula) -> list[list[Token]]:
+    """Return the expression of each response left of ``~``: one, or those in ``cbind()``."""
     tokens = list(parsed.response)
     called = len(tokens) > 2 and [token.text for token in tokens[:2]] == ["cbind", "("] and tokens[-1].text == ")"
     parts = [part for _, part in split(tokens[2:-1], (",",))] if called else [tokens]
     if not all(parts):
         raise FormulaError(f"formula {parsed.text!r}: a response is missing in {join(tokens)}.")
-    names = tuple(join(part).strip("`") for part in parts)
-    return Responses(names, np.column_stack([_expression(part, table) for part in parts]), "columns of the data")
+    return parts
 
 
 def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
@@ -109,7 +148,7 @@ def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
     used = used_variables(tokens, table.columns)
     frame = as_frame(table, list(dict.fromkeys(used)))
     if len(tokens) == 1 and used:
-        return _numbers(frame)[:, 0]
+        return frame_numbers(frame)[:, 0]
     complete = frame.notna().all(axis=1).to_numpy()
     values = np.full(len(frame), np.nan)
     if complete.any():
@@ -121,8 +160,8 @@ def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> 
     columns, names = [str(column) for column in table.columns], []
     others = [column for column in columns if column not in predictors]
     for pattern in patterns:
-        exact = pattern in columns
-        some = [pattern] if exact else fnmatch.filter(others, pattern) if set(pattern) & set("*?[") else []
+        exact = column_called(pattern, columns)
+        some = [exact] if exact is not None else fnmatch.filter(others, pattern) if set(pattern) & set("*?[") else []
         if not some and fnmatch.filter(columns, pattern):
             raise DataError(f"responses: {pattern!r} matches only columns of the formula; name them to mean them.")
         if not some:
@@ -130,7 +169,7 @@ def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> 
         names += some
     names = list(dict.fromkeys(names))
     check_unique(names, table.columns)
-    return Responses(tuple(names), _numbers(as_frame(table, names)), "columns of the data")
+    return Responses(tuple(names), frame_numbers(as_frame(table, names)), "columns of the data")
 
 
 def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
@@ -138,17 +177,17 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
     other = as_table(responses)
     _check_different([str(name) for name in other.columns])
     frame = as_frame(other, list(other.columns))
-    if id is not None and id in frame.columns:
-        frame, labelled = frame.set_index(id), True
+    own = None if id is None else column_called(id, list(frame.columns))
+    if own is not None:
+        frame, labelled = frame.set_index(own), True
     names = tuple(str(name) for name in frame.columns)
     if id is not None:
-        if id not in table.columns:
-            raise DataError(f"id: {id!r} is no column of the data; {nearest(id, table.columns)}.")
+        column = column_of("id", id, table.columns)
         if not labelled:
             raise DataError(
                 f"id: expected the column {id!r} in the responses too, or a pandas frame with labelled rows."
             )
-        labels, matched = _ids(as_frame(table, [id])[id], "data", id), f"by {id}"
+        labels, matched = _ids(as_frame(table, [column])[column], "data", id), f"by {id}"
         frame = frame[frame.index.notna()]
         frame.index = _ids(frame.index, "responses", id)
     elif labelled and isinstance(table, pd.DataFrame) and _by_index(frame.index, table.index):
@@ -159,7 +198,9 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
                 f"responses: expected one row for each of the {len(table)} rows of the data, got {len(frame)}; match "
                 "them by id=, a column of the data that holds the labels of the responses' rows."
             )
-        return Responses(names, _numbers(frame), "by position")
+        return Responses(names, frame_numbers(frame), "by position")
+    if frame.index.equals(labels):  # then they may repeat
+        return Responses(names, frame_numbers(frame), matched if labels.is_unique else "by position")
     for what, index in (("responses", frame.index), ("data", labels)):
         if index.has_duplicates:
             raise DataError(f"{what}: expected one row per label, got {index[index.duplicated()][0]!r} more than once.")
@@ -173,7 +214,7 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
             f"{close(labels, frame.index, 'the data', 'the responses') if id is not None else ''} Select the rows of "
             "the data that have responses."
         )
-    return Responses(names, _numbers(frame)[places], matched, len(frame) - len(labels))
+    return Responses(names, frame_numbers(frame)[places], matched, len(frame) - len(labels))
 
 
 def _ids(ids: pd.Index | pd.Series, what: str, name: str) -> pd.Index:
@@ -194,32 +235,6 @@ def _by_index(one: pd.Index, other: pd.Index) -> bool:
 
 
 def _of_array(table: Any, responses: Any) -> Responses:
-    values = np.asarray(responses)
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or len(values) != len(table):
-        raise DataError(
-            f"responses: expected an array with {len(table)} rows, those of the data, and a column per response, got "
-            f"shape {np.shape(responses)}."
-        )
-    if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):
-        raise DataError(f"responses: expected real numbers, got {values.dtype}.")
-    return Responses(
-        tuple(f"y{number + 1}" for number in range(values.shape[1])), values.astype(float, copy=False), "by position"
-    )
-
-
-def _numbers(frame: pd.DataFrame) -> NumpyArray:
-    """Return the numbers (N, m) of a frame, NaN where missing."""
-    kinds = frame.dtypes
-    numeric = {
-        kind: pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind) for kind in kinds.unique()
-    }
-    wrong = kinds[~kinds.map(numeric)]
-    if len(wrong):
-        raise DataError(
-            f"responses: expected numbers, got {wrong.iloc[0]} in {wrong.index[0]!r} ({len(wrong)} such columns); "
-            "convert or leave them out."
-        )
-    if all(isinstance(kind, np.dtype) for kind in numeric):
-        return frame.to_numpy(float)
-    return frame.to_numpy(float, na_value=np.nan)
+    values = array_numbers(responses, len(table))
+    names = tuple(f"y{number + 1}" for number in range(values.shape[1]))
+    return Responses(names, values, "by position")

@@ -11,7 +11,7 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula.parse import TAGS, Bar
-from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.formula.tokens import join, tokenize, word
 
 STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
 """Tag to class: one table."""
@@ -36,14 +36,10 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
                 f"covariance of {key!r}: acts within the columns of a term, which have no coords; across the levels of "
                 f"a group write kinship={{{key.split('|')[-1].strip()!r}: ...}}."
             )
-        text = join(tokenize(key))
-        by_group = [i for i, bar in enumerate(bars) if bar.group_name == key]
-        by_text = [
-            i
-            for i, bar in enumerate(bars)
-            if text in (f"{join(bar.left)} | {bar.group_name}", f"1 + {join(bar.left)} | {bar.group_name}")
-        ]
-        places = by_text or by_group
+        places = [i for i, bar in enumerate(bars) if bar.group_name == key]
+        if not places:
+            text = join(tokenize(key))
+            places = [i for i, bar in enumerate(bars) if text in _spellings(bar)]
         if len(places) != 1:
             choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
             problem = "matches no term" if not places else f"matches {len(places)} terms; write the whole bar"
@@ -55,6 +51,12 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
             )
         found[places[0]] = structure
     return found
+
+
+def _spellings(bar: Bar) -> set[str]:
+    """Return how the text of a bar may be written."""
+    sides = {join(bar.left), f"1 + {join(bar.left)}"}
+    return {f"{left} | {group}" for left in sides for group in (bar.group_name, ":".join(map(word, bar.group)))}
 
 
 def check_structure(structure: AbstractCovariance, coords: NumpyArray, what: str) -> None:

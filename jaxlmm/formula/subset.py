@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxlmm.errors import OptionError
 from jaxlmm.formula.labels import ModelLabels
 from jaxlmm.formula.levels import real_factors
 from jaxlmm.formula.parse import TAGS, Bar, parse, parse_tag
-from jaxlmm.formula.tokens import Token, join, split
+from jaxlmm.formula.resolve import renamed
+from jaxlmm.formula.standins import column_name
+from jaxlmm.formula.tokens import Token, is_bar, join, split, tokenize
 
 
 def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int, ...], ...]:
@@ -31,27 +34,50 @@ def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int,
     """
     if re_form is None:
         return tuple(tuple(range(len(term.columns))) for term in labels.terms)
-    if not isinstance(re_form, str):
-        raise OptionError(f"re_form: expected None, '~0' or random terms such as '~ (1 | g)', got {re_form!r}.")
-    parsed = parse(re_form)
+    if not isinstance(re_form, str) or "~" not in re_form:
+        raise OptionError(
+            f"re_form: expected None, '~0' or random terms such as '~ (1 | g)', got {re_form!r}; {_meant(re_form)}."
+        )
+    known = _variables(labels)
+    parsed = renamed(parse(re_form, known), known)
     fixed = join(parsed.fixed)
     if parsed.response or parsed.offsets or fixed not in (("0", "1") if parsed.bars else ("0",)):
-        raise OptionError(f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}.")
-    found = {place for bar in parsed.bars for place in _places(labels, bar)}
+        raise OptionError(
+            f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}; {_meant(fixed)}."
+        )
+    found = {place for bar in parsed.bars for place in _places(labels, bar, known)}
     return tuple(
         tuple(column for column in range(len(term.columns)) if (number, column) in found)
         for number, term in enumerate(labels.terms)
     )
 
 
-def _places(labels: ModelLabels, bar: Bar) -> set[tuple[int, int]]:
+def _meant(re_form: Any) -> str:
+    """Return what to write for what lme4 takes, and for random terms without a tilde."""
+    if isinstance(re_form, str) and "|" in re_form:
+        return f"write '~ {re_form.strip() if is_bar(tokenize(re_form)) else f'({re_form.strip()})'}'"
+    if (isinstance(re_form, str) and re_form.strip().upper() in ("NULL", "ALL")) or re_form is True:
+        return "None, the default, takes all random effects"
+    return "'~0' takes no random effects, as lme4's NA does, and None takes all, as its NULL does"
+
+
+def _variables(labels: ModelLabels) -> list[str]:
+    """Return the variables of the random terms."""
+    encodings = [term.encoding for term in labels.terms if term.encoding is not None]
+    names = [name for encoding in encodings for name in encoding.variables]
+    return list(dict.fromkeys([*names, *(name for group in labels.groups.values() for name in group.factors)]))
+
+
+def _places(labels: ModelLabels, bar: Bar, known: Sequence[str]) -> set[tuple[int, int]]:
     """Return (term, column) numbers: those of the same term, or of the group's columns of these names.
 
     ``a:b`` and ``b:a`` are the same group.
     """
     # A bar with several known matrices is several terms of one text.
     same = [
-        number for number, term in enumerate(labels.terms) if _meaning(parse_tag(term.text, "re_form")) == _meaning(bar)
+        number
+        for number, term in enumerate(labels.terms)
+        if _meaning(parse_tag(term.text, "re_form"), known) == _meaning(bar, known)
     ]
     if same:
         return {(number, column) for number in same for column in range(len(labels.terms[number].columns))}
@@ -60,9 +86,9 @@ def _places(labels: ModelLabels, bar: Bar) -> set[tuple[int, int]]:
     for number, term in enumerate(labels.terms):
         if set(labels.groups[term.group].factors) == set(real_factors(bar.group)) and term.positions is None:
             for place, name in enumerate(term.columns):
-                if owners.setdefault(_squeezed(name), term.text) == term.text:
-                    columns.setdefault(_squeezed(name), set()).add((number, place))
-    names = _names(bar.left) if TAGS[bar.tag] == "columns" else ()
+                if owners.setdefault(name, term.text) == term.text:
+                    columns.setdefault(name, set()).add((number, place))
+    names = _names(bar.left, known) if TAGS[bar.tag] == "columns" else ()
     if not names or not columns.keys() >= set(names):
         terms = "; ".join(f"{term.text} with columns {', '.join(term.columns[:8])}" for term in labels.terms)
         raise OptionError(
@@ -72,12 +98,12 @@ def _places(labels: ModelLabels, bar: Bar) -> set[tuple[int, int]]:
     return set().union(*(columns[name] for name in names))
 
 
-def _meaning(bar: Bar) -> tuple[str, frozenset[str], tuple[str, ...]]:
+def _meaning(bar: Bar, known: Sequence[str]) -> tuple[str, frozenset[str], tuple[str, ...]]:
     """Return what makes two bars the same term, however they are spelled."""
-    return bar.tag, frozenset(real_factors(bar.group)), _names(bar.left) or (join(bar.left),)
+    return bar.tag, frozenset(real_factors(bar.group)), _names(bar.left, known) or (join(bar.left),)
 
 
-def _names(left: Sequence[Token]) -> tuple[str, ...]:
+def _names(left: Sequence[Token], known: Sequence[str]) -> tuple[str, ...]:
     """Return the summands of the left side of a bar, the intercept first; none if something else is subtracted."""
     names, intercept = [], True
     for sign, part in split(left, ("+", "-")):
@@ -87,10 +113,5 @@ def _names(left: Sequence[Token]) -> tuple[str, ...]:
         elif sign == "-" and text:
             return ()
         elif text:
-            names.append(_squeezed(text))
+            names.append(column_name(part, known))
     return (*(["Intercept"] if intercept else []), *names)
-
-
-def _squeezed(name: str) -> str:
-    """Return a name in one spelling: ``I(x^2)`` and ``I(x ** 2)`` are the same column."""
-    return name.replace("^", "**").replace(" ", "").replace("`", "")

@@ -124,7 +124,7 @@ def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | Non
         left = left[2:]
     if [token.text for token in left] == ["1"]:
         return np.arange(float(len(data)))[:, None], None
-    name = left[0].text.strip("`")
+    name = left[0].name
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
         if not isinstance(data[name].dtype, pd.CategoricalDtype):
             raise DataError(
@@ -141,6 +141,10 @@ def _check_columns(bar: Bar, columns: Columns) -> None:
     """Raise if a term has no column, or one that is zero in all rows."""
     if not columns.names:
         raise FormulaError(f"the left side of {bar.text!r} has no column; write '1' for an intercept.")
+    if "Intercept" in columns.encoding.variables:
+        raise DataError(
+            f"random term {bar.text}: a variable called 'Intercept' cannot be told from the intercept; rename it."
+        )
     zero = ~columns.matrix.any(axis=0)
     if zero.any():
         raise DataError(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxlmm.errors import FormulaError, nearest
-from jaxlmm.formula.parse import is_bar
-from jaxlmm.formula.tokens import Token, join, split, tokenize
+from jaxlmm.formula.products import atoms_of, expand
+from jaxlmm.formula.tokens import Token, closing, is_bar, join, split, tokenize
 
 _DOT = Token("operator", ".")
 _OPEN, _CLOSE = Token("operator", "("), Token("operator", ")")
@@ -62,7 +62,7 @@ def _sides(formula: str) -> tuple[list[Token], list[Token]]:
 
 def _substituted(tokens: Sequence[Token], old: Sequence[Token]) -> list[Token]:
     """Put ``old`` for each dot, in parentheses where an operator beside it would tear it apart."""
-    single = len(_atoms(old)[0]) == 1
+    single = len(atoms_of(old)[0]) == 1
     found: list[Token] = []
     for place, token in enumerate(tokens):
         if token != _DOT:
@@ -113,7 +113,7 @@ def _operand(formula: str, part: Sequence[Token], old: _Sum | None) -> _Sum:
         if old is None:
             raise FormulaError(f"formula {formula!r}: '.' for all other columns is not understood; name the columns.")
         return old
-    enclosed = part[0] == _OPEN and _end(part, 0) == len(part)
+    enclosed = part[0] == _OPEN and closing(part, 0) == len(part)
     if enclosed and not is_bar(part):
         return _expand(formula, part[1:-1], old)
     words: list[Token] = []
@@ -123,17 +123,10 @@ def _operand(formula: str, part: Sequence[Token], old: _Sum | None) -> _Sum:
 
 
 def _product(formula: str, tokens: Sequence[Token]) -> tuple[tuple[str, ...], ...]:
-    """Expand ``* : / ^`` by formulaic, which sees a plain name in place of each variable, call and random term."""
-    atoms, pattern = _atoms(tokens)
-    if len(atoms) == 1 and pattern == "v0":
-        return ((atoms[0],),)
-    from formulaic import Formula
-    from formulaic.errors import FormulaicError
-
+    """Expand ``* : / ^``; a random term stands alone."""
     try:
-        terms = [str(term).split(":") for term in Formula(f"0 + {pattern}")]
-        found = tuple(tuple(atoms[int(factor.removeprefix("v"))] for factor in term) for term in terms)
-    except (FormulaicError, ValueError, IndexError) as error:
+        found = expand(tokens, _canonical, intercept=False)
+    except ValueError as error:
         raise FormulaError(f"formula {formula!r}: cannot read {join(tokens)!r}.") from error
     for term in found:
         if len(term) > 1 and any(is_bar(tokenize(factor)) for factor in term):
@@ -141,43 +134,6 @@ def _product(formula: str, tokens: Sequence[Token]) -> tuple[tuple[str, ...], ..
                 f"formula {formula!r}: {':'.join(term)!r} multiplies a random term; add and subtract those."
             )
     return found
-
-
-def _atoms(tokens: Sequence[Token]) -> tuple[list[str], str]:
-    """Return the variables, calls and random terms as texts, and the pattern of operators around ``v0 v1 …``."""
-    atoms: list[str] = []
-    pattern, place = "", 0
-    while place < len(tokens):
-        token, end = tokens[place], place + 1
-        if token == _OPEN and is_bar(tokens[place : _end(tokens, place)]):
-            end = _end(tokens, place)
-        elif token.kind in ("name", "quoted", "string") or token.text == "{":
-            end = _end(tokens, place) if token.text == "{" else end
-            while end < len(tokens) and tokens[end].text in ("(", "["):
-                end = _end(tokens, end)
-        else:
-            pattern += token.text
-            place = end
-            continue
-        text = join(tokens[place:end])
-        known = {_canonical(atom): number for number, atom in enumerate(atoms)}
-        number = known.setdefault(_canonical(text), len(atoms))
-        if number == len(atoms):
-            atoms.append(text)
-        pattern += f"v{number}"
-        place = end
-    return atoms, pattern
-
-
-def _end(tokens: Sequence[Token], start: int) -> int:
-    """Return the place after the bracket that closes the one at ``start``."""
-    depth = 0
-    for place in range(start, len(tokens)):
-        depth += tokens[place].text in ("(", "[", "{")
-        depth -= tokens[place].text in (")", "]", "}")
-        if depth == 0:
-            return place + 1
-    return len(tokens)
 
 
 def _canonical(atom: str) -> str:

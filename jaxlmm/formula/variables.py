@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from numbers import Complex, Real
+from numbers import Complex, Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import DataError
 
-EXACT = 2.0**53
+EXACT = 2**53
 """From here on, whole numbers become the same as floating point numbers."""
 
 
@@ -34,11 +35,12 @@ class Variable:
             return cls("logical")
         if pd.api.types.is_numeric_dtype(column):
             return cls("number")
-        if is_text(column):
+        check_exact(name, column)
+        if is_text(column) or all(isinstance(value, pd.Interval) for value in column):
             return cls("factor", tuple(sorted(set(column))))
         raise DataError(
             f"{name}: expected numbers, text, logicals or a factor, got {column.dtype} such as {column.iloc[0]!s}; "
-            f"convert {name!r} first, for a date for example to days since the first."
+            f"convert {name!r} first, a date for example to days since the first, or to a factor by astype('category')."
         )
 
     def read(self, name: str, column: pd.Series) -> Any:
@@ -60,7 +62,65 @@ class Variable:
         if not fits:
             what = "logical values" if self.kind == "logical" else "numbers"
             raise DataError(f"{name}: expected {what} as in the fit, got {column.dtype} such as {column.iloc[0]!s}.")
-        return np.asarray(column, bool if self.kind == "logical" else float)
+        return np.asarray(column, bool) if self.kind == "logical" else as_floats(name, column)
+
+
+def as_numbers(name: str, value: Any) -> NumpyArray:
+    """Return a column or an array (n,) as numbers in double precision, NaN where missing.
+
+    Raises
+    ------
+    DataError
+        If it holds something else: text, dates and factors are no numbers, even where they could be made some.
+    """
+    column = value if isinstance(value, pd.Series) else pd.Series(np.asarray(value))
+    present = column.notna().to_numpy()
+    given = _plain(name, column[present])
+    check_exact(name, given)
+    if not pd.api.types.is_numeric_dtype(given) and len(given):
+        raise DataError(
+            f"{name}: expected numbers, got {given.dtype} such as {said([given.iloc[0]])}; convert it first, text for "
+            "example by pd.to_numeric, dates to days since the first."
+        )
+    numbers = np.full(len(column), np.nan)
+    numbers[present] = np.asarray(given, float)
+    return numbers
+
+
+def as_floats(name: str, column: Any) -> NumpyArray:
+    """Return numbers in double precision.
+
+    Raises
+    ------
+    DataError
+        If they are whole numbers that double precision cannot tell from others.
+    """
+    check_exact(name, column)
+    return np.asarray(column, float)
+
+
+def check_exact(name: str, column: Any) -> None:
+    """Raise if whole numbers, of whatever type, do not fit into double precision."""
+    values = np.asarray(column)
+    if values.dtype.kind in "iu":
+        large = values[(values > EXACT) | (values < -EXACT)].tolist() if values.dtype.itemsize == 8 else []
+    else:
+        large = values[[_is_whole(value) for value in values.flat]] if values.dtype == object else []
+    inexact = [value for value in large if int(float(value)) != int(value)]
+    if inexact:
+        raise DataError(
+            f"{name}: expected numbers that fit into double precision, got whole numbers beyond 2^53 such as "
+            f"{inexact[0]} ({len(inexact)} of {values.size} values), which would be rounded to others. Subtract the "
+            "smallest of them in the data first; ids are levels: make them text, or group by them."
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether an object is a whole number that double precision might round."""
+    whole = isinstance(value, Integral) or (
+        isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    )
+    return whole and abs(value) > EXACT
 
 
 def check_levels(given: Iterable[object], known: Sequence[object]) -> None:
@@ -93,8 +153,10 @@ def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
         For complex numbers, and for a column that holds numbers and something else.
     """
     columns = {str(name): data[name] for name in data.columns}
-    changed = {name: plain for name, column in columns.items() if (plain := _plain(name, column)) is not column}
-    return data.assign(**changed) if changed else data
+    plain = {name: _plain(name, column) for name, column in columns.items()}
+    if all(plain[name] is column for name, column in columns.items()):
+        return data
+    return pd.DataFrame(plain, index=data.index)
 
 
 def _plain(name: str, column: pd.Series) -> pd.Series:

@@ -16,6 +16,9 @@ from jaxlmm.solvers import Choice
 
 FAILED = STATUS.index("failed")
 
+CIRCULAR = "also_a_predictor"
+"""The reason of a response that stands on the right side of its formula too."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ManyEstimates:

@@ -40,7 +40,7 @@ def save(many: FitMany, path: str | PathLike[str]) -> None:
     Raises
     ------
     FormulaError
-        If a level of a factor is neither number nor text.
+        If a level of a factor is of a type that JSON cannot say.
 
     Examples
     --------

@@ -28,8 +28,8 @@ def predict(fit: Fit, newdata: Any = None, *, re_form: str | None = None, new_le
         A data frame (pandas, polars, pyarrow) or a mapping, with the variables of the formula's right side that are
         used; factors are coded as in the fit, ``poly`` and ``scale`` use its bases. None for the rows of the fit.
     re_form
-        None for all random terms, ``"~0"`` for none, or some: ``"~ (1 | g)"`` takes the intercepts also out of
-        ``(1 + x | g)``, as in lme4. Grouping factors of terms left out are not needed in ``newdata``.
+        None for all random terms, ``"~0"`` for none (lme4's ``NA``), or some: ``"~ (1 | g)"`` takes the intercepts also
+        out of ``(1 + x | g)``, as in lme4. Grouping factors of terms left out are not needed in ``newdata``.
     new_levels
         What a level is that the fit has not seen: ``"error"``, or ``"zero"``, the mean of its effects. The ids of a
         known matrix (``kinship=``) are not new: without a row in the fit they have the conditional mean given those

@@ -34,7 +34,7 @@ def save(fit: Fit, path: str | PathLike[str]) -> None:
     Raises
     ------
     FormulaError
-        If a level of a factor is neither number nor text.
+        If a level of a factor is of a type that JSON cannot say.
     """
     Path(path).write_text(json.dumps(record(fit), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

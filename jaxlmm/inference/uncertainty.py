@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.inference.certificate import STATUS, Verdicts
+from jaxlmm.inference.certificate import Verdicts
 from jaxlmm.inference.examine import Examination
 from jaxlmm.inference.held import patterns
+from jaxlmm.inference.status import STATUS
 
 
 class Contrasts(NamedTuple):

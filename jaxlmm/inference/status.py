@@ -1,0 +1,41 @@
+"""The words for an optimum, and what each means to somebody who reads it."""
+
+from __future__ import annotations
+
+STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
+"""The status words; their places are the codes of array-level results."""
+
+PROVEN = (STATUS.index("interior"), STATUS.index("boundary"))
+"""The codes of an optimum that has tests: p-values elsewhere would be of a point that is none, or of one of many."""
+
+HELP = {
+    "interior": "The optimum is inside the parameter space: the gradient is zero and the Hessian positive definite.",
+    "boundary": (
+        "A covariance matrix is exactly singular at the optimum (a variance of zero, a correlation of ±1, a rank below "
+        "its size), or a parameter of a structure is at its limit. Each multiplier is the rate at which the deviance "
+        "rises off the boundary. Standard errors of such parameters are not given; the others hold them fixed."
+    ),
+    "not_identified": (
+        "The data do not determine all parameters: the deviance is constant along the ridge. What moves along it has "
+        "no standard error. Remove a term, or collect data that tell the parameters apart."
+    ),
+    "not_converged": (
+        "The minimiser stopped before an optimum was reached. Look for a predictor or a response on an extreme scale, "
+        "a nearly saturated model, or a structure whose start is far off."
+    ),
+    "failed": "The deviance is not finite at any point that was tried, so there is no optimum to report.",
+}
+
+NO_RESIDUAL = (
+    "The random effects explain the response exactly: it is the same in all rows of a group, or an exact sum of its "
+    "effects. The likelihood grows without bound as the residual variance goes to zero. What is reported is the limit, "
+    "in which the residual is zero and the inference is that between groups; there is no log-likelihood to compare."
+)
+"""What a boundary means at which no residual is left."""
+
+UNBOUNDED = (
+    "The random effects explain the response exactly, so that the likelihood grows without bound as the residual "
+    "variance goes to zero: there is no optimum, and no standard error. Look for rows that repeat others, such as a "
+    "person who stands twice in the data; remove the copies, or average them."
+)
+"""Why there is no optimum where no residual is left and the groups' effects are related."""

@@ -21,14 +21,11 @@ from jaxlmm.rotations import singular_vectors
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
 """Relative standard deviations at which a start is looked for; never 0, where the gradient vanishes for any data."""
 
-
 NEARLY_ZERO = 0.05
 """Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
 
-
 DEPENDENT = 1e-13
 """A row of a factor of which less than this part is left beside earlier ones depends on them."""
-
 
 SMALLEST_GUESS = 0.1
 """A start guessed from the data has no smaller relative standard deviation: at zero the gradient vanishes."""

@@ -35,7 +35,7 @@ class Tried(NamedTuple):
 def judge(thetas: NumpyArray, found: Tried) -> None:
     """Raise with the first property that does not hold at some theta."""
     usable = np.isfinite(found.covariance).all(axis=(1, 2)) & np.isfinite(found.factor).all(axis=(1, 2))
-    stated = bool(found.stated[0])
+    stated, ends = bool(found.stated[0]), _ends(thetas, found.factor, usable)
     for place, theta in enumerate(thetas):
         at = f"at theta = {theta.round(4).tolist()}"
         matrix, factor = found.covariance[place], found.factor[place]
@@ -52,9 +52,8 @@ def judge(thetas: NumpyArray, found: Tried) -> None:
         if not stated:
             _check_factor(found.factor[usable], factor, at)
         finite = np.isfinite(found.slope[place]).all() and np.isfinite(found.second[place]).all()
-        if not finite:
-            wrong = np.flatnonzero(~np.isfinite(found.slope[place]).all(axis=(1, 2)))
-            which = f" by theta[{wrong[0]}]" if wrong.size else ", the second ones"
+        if not finite and (place == 0 or np.all(theta != 0.0) or place in ends):
+            which = ", the second ones," if np.isfinite(found.slope[place]).all() else ""
             raise BrokenContractError(
                 f"has derivatives that are not finite{which} {at}, though its value is: avoid roots and norms of what "
                 "is 0 there (theta[0] in place of sqrt(theta[0]**2); jnp.where on the argument of a root, too). A "
@@ -63,8 +62,8 @@ def judge(thetas: NumpyArray, found: Tried) -> None:
             )
         derivative, differences = found.differences[place]
         size = np.abs(differences).max() + np.abs(matrix).max()
-        smooth = np.any(theta == 0.0) or not np.isfinite(differences).all()  # a kink at zero is allowed
-        if not smooth and np.abs(derivative - differences).max() > DIFFERENT * size:
+        compared = np.all(theta != 0.0) and np.isfinite(differences).all()  # a kink at zero is allowed
+        if compared and np.abs(derivative - differences).max() > DIFFERENT * size:
             raise BrokenContractError(
                 f"has derivatives {at} that are not those of its values: expected a smooth function of theta in double "
                 "precision; leave out rounding, stop_gradient, float32 and rules of differentiation that are wrong."
@@ -76,6 +75,17 @@ def judge(thetas: NumpyArray, found: Tried) -> None:
             f"declares {k} parameters, of which theta[{idle[0]}] changes nothing at any theta that was tried: expected "
             "n_params to count those that are read."
         )
+
+
+def _ends(thetas: NumpyArray, factor: NumpyArray, usable: NumpyArray) -> set[int]:
+    """Return the places at which a search may end exactly: where zeros, as few as it takes, make a factor singular."""
+    found = []
+    for place in np.flatnonzero(usable & np.any(thetas == 0.0, axis=1)):
+        values = np.linalg.svd(factor[place], compute_uv=False)
+        if values[-1] <= ROUNDING * values[0]:
+            found.append(int(place))
+    fewest = min((np.count_nonzero(thetas[place] == 0.0) for place in found), default=0)
+    return {place for place in found if np.count_nonzero(thetas[place] == 0.0) == fewest}
 
 
 def _check_covariance(matrix: NumpyArray, at: str) -> None:

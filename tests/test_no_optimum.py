@@ -4,7 +4,8 @@ Kinds and neighbours that are tried: a response that is the same in all rows of 
 ML, with a column that varies within the groups, as an exact sum of nested effects or of lines, scaled, beside other
 responses, with missing values; residuals from 1e-5 to 1e-11 of the groups' standard deviation; the same under a known
 matrix, where the limit means something else, and a person who stands twice; the status of every table; a range that
-grows without end with the standard deviation, in two parameterizations, and one that does so alone.
+grows without end with the standard deviation, in two parameterizations, and one that does so alone; a correlation that
+goes to one, in two parameterizations and by a factor that does not exist at the end.
 """
 
 import jax
@@ -212,7 +213,7 @@ class Exponential(lmm.covariance.AbstractCovariance):
         return 2
 
     def range(self, theta):
-        return jnp.exp(theta[1]) if self.log else jnp.abs(theta[1]) + 1e-300
+        return jnp.exp(theta[1]) if self.log else jnp.abs(theta[1]) + 1e-12
 
     def cholesky(self, theta, coords):
         gap = coords[:, None, :] - coords[None, :, :]
@@ -281,3 +282,47 @@ def test_a_range_that_grows_alone_is_a_boundary():
     assert fit.coef().loc["Intercept", "p_value"] == pytest.approx(
         intercept.coef().loc["Intercept", "p_value"], rel=1e-4
     )
+
+
+class Equal(lmm.covariance.AbstractCovariance):
+    """Equal correlations, by a logistic function or a hyperbolic tangent of a parameter."""
+
+    tanh: bool = static(default=False)
+    pivots: bool = static(default=True)
+
+    def n_params(self, q):
+        return 2
+
+    def correlation(self, theta):
+        return jnp.tanh(theta[1]) if self.tanh else jax.nn.sigmoid(theta[1])
+
+    def cholesky(self, theta, coords):
+        q, rho = coords.shape[0], self.correlation(theta)
+        matrix = (1.0 - rho) * jnp.eye(q) + rho * jnp.ones((q, q))
+        return jnp.exp(theta[0]) * (semidefinite_cholesky if self.pivots else jnp.linalg.cholesky)(matrix)
+
+    def param_names(self, columns):
+        return ("sd", "correlation")
+
+    def report(self, theta, factor, sigma):
+        return jnp.stack([sigma * jnp.exp(theta[0]), self.correlation(theta)])
+
+
+@pytest.mark.parametrize("structure", [Equal(), Equal(tanh=True), Equal(pivots=False)])
+def test_a_correlation_that_goes_to_one_is_a_boundary(structure):
+    """At one there is a single effect of a group."""
+    rng = np.random.default_rng(8)
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), 8), "t": np.tile(np.arange(4), 24).astype(str)})
+    steps = np.diff(rng.normal(size=(24, 5)), axis=1).reshape(-1)
+    data["y"] = 2 * rng.normal(size=12)[data["g"]] + steps
+    fit = lmm.fit("y ~ 1 + (0 + t | g)", data, covariance={"g": structure})
+    intercept = lmm.fit("y ~ 1 + (1 | g)", data)
+    variance, alone = fit.variance(), intercept.variance()
+    assert fit.status == "boundary"
+    assert fit.deviance == pytest.approx(intercept.deviance, abs=1e-6)
+    assert variance["at_boundary"].to_dict() == {"g: sd": False, "g: correlation": True, "Residual: sd": False}
+    assert variance.loc["g: correlation", "estimate"] == pytest.approx(1.0, abs=1e-6)
+    assert np.isnan(variance.loc["g: correlation", "std_error"])
+    for ours, theirs in (("g: sd", "g: sd(Intercept)"), ("Residual: sd", "Residual: sd")):
+        columns = ["estimate", "std_error"]
+        assert variance.loc[ours, columns].tolist() == pytest.approx(alone.loc[theirs, columns].tolist(), rel=1e-5)

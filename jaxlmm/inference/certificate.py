@@ -29,6 +29,13 @@ FLAT = 1e-7
 ESCAPED = 1e4
 """A parameter so much larger than where it began is on its way to a limit, not on a ridge, if it moves at no cost."""
 
+HALVINGS = 3
+"""How often such a walk is cut in half where it ends at no finite deviance."""
+
+SATURATED = 0.5
+"""At a limit, a natural parameter is there if so much of its derivative is along the way; the derivative itself
+vanishes where the parameter has an end, as a correlation has."""
+
 RIDGE_STEPS = 50
 """Evaluations in which a step along a ridge must be back on it."""
 
@@ -263,8 +270,11 @@ def _judge(
             at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
             continue
         if at_limit[i]:
-            extreme = (kinds == "rho") & (np.abs(report[i] - 0.5) > 0.5 - 1e-6)
-            at_boundary[i] |= (moves | extreme) & ~fixed
+            depends = examination.derivatives.report[chosen[i]].copy()
+            depends[:, np.flatnonzero(free)] *= size[i]
+            along = np.linalg.norm(movement, axis=1)
+            saturated = (along > 0) & (along > SATURATED * np.linalg.norm(depends, axis=1))
+            at_boundary[i] |= (moves | saturated) & ~fixed
             continue
         on_ridge[i] = moves
         first = movement[:, 0] / np.abs(movement[:, 0]).max()
@@ -289,8 +299,15 @@ def _flat_sides(
     constant along ``steps`` (c, k) or a curve near it.
     """
     sides = np.zeros(numbers.size, int)
-    for away in (steps, -steps):
-        straight = np.abs(descend(numbers, theta + away, 1)[1] - deviance) < FLAT
+    for away in (steps.copy(), -steps):
+        there = descend(numbers, theta + away, 1)[1]
+        for _ in range(HALVINGS):  # a factor of a matrix that rounding makes singular may have no value
+            beyond = ~np.isfinite(there)
+            if not beyond.any():
+                break
+            away[beyond] /= 2.0
+            there = descend(numbers, theta + away, 1)[1]
+        straight = np.abs(there - deviance) < FLAT
         sides += straight
         for i in np.flatnonzero(~straight):
             reached, value = (part[0] for part in descend(numbers[[i]], theta[[i]] + away[[i]], RIDGE_STEPS))

@@ -127,9 +127,13 @@ class Likelihood(Struct):
         """Return the borders of responses ``y`` (N, m) less ``coefficients`` (m, p) on the basis, divided by ``scale``
         (m,).
         """
+        return self.solver.border(self.design.basis, self.around(y, coefficients) / scale[None, :])
+
+    def around(self, y: jax.Array, coefficients: jax.Array) -> jax.Array:
+        """Return weighted responses ``y`` (N, m) less ``coefficients`` (m, p) on the basis."""
         design = self.design
         weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None])
-        return self.solver.border(design.basis, (weighted - design.basis @ coefficients.T) / scale[None, :])
+        return weighted - design.basis @ coefficients.T
 
     def observe(self, y: jax.Array) -> Response:
         """Prepare one response ``y`` (N,)."""

@@ -76,6 +76,21 @@ def test_what_the_limit_says_of_everything_else(tmp_path):
     assert again.coef().equals(fit.coef())
 
 
+@pytest.mark.parametrize("sizes", [np.full(GROUPS, 3), np.bincount(CODES)], ids=["equal", "unequal"])
+@pytest.mark.parametrize("size", [0.0, 1e-7])
+def test_effects_of_groups_are_what_the_groups_have(sizes, size):
+    """Fixed effects of the optimum and of least squares differ where groups are of unequal size."""
+    codes = np.repeat(np.arange(GROUPS), sizes)
+    noise = size * np.random.default_rng(1).normal(size=codes.size)
+    data = pd.DataFrame({"g": codes, "arm": ARM[codes], "x": np.sin(np.arange(codes.size)), "y": DONOR[codes] + noise})
+    for formula in ("y ~ arm + (1 | g)", "y ~ arm + x + (1 | g)"):
+        fit = lmm.fit(formula, data)
+        beta = fit.fixef()
+        assert fit.residuals().abs().max() < max(1e-8, 10 * size)
+        effects = DONOR - beta["Intercept"] - beta["arm"] * ARM
+        np.testing.assert_allclose(fit.ranef()["g"]["Intercept"], effects, atol=max(1e-8, 10 * size))
+
+
 def test_maximum_likelihood_divides_by_all_groups():
     row = lmm.fit("y ~ arm + (1 | g)", DATA, method="ML").coef().loc["arm"]
     assert row["std_error"] == pytest.approx(BETWEEN.stderr * np.sqrt((GROUPS - 2) / GROUPS), rel=TIGHT)

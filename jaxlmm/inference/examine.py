@@ -163,12 +163,10 @@ def _profiled(likelihood: Likelihood, response: Response, frames: Sequence[Array
 def rows_at(likelihood: Likelihood, response: Response, y: Array, factors: Factors, point: Point) -> Rows:
     """Evaluate modes and fitted values of the response ``y`` (N,), in its own units, at a ``point``."""
     design = likelihood.design
-    _, _, rest = likelihood.residuals(jnp.asarray(y)[:, None])
     shift = point.shift * response.scale
     coefficients = response.least_squares + shift
-    effects = likelihood.solver.effects(
-        design, factors, point.factor, rest[:, 0] * response.scale - design.basis @ shift
-    )
+    rest = likelihood.around(jnp.asarray(y)[:, None], response.least_squares[None])[:, 0]
+    effects = likelihood.solver.effects(design, factors, point.factor, rest - design.basis @ shift)
     weight = jnp.asarray(design.root_weight)
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
     marginal = design.basis @ coefficients

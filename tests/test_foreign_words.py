@@ -10,7 +10,9 @@ without a level.
 
 import copy
 import inspect
+import math
 import pickle
+import re
 
 import matplotlib.figure
 import numpy as np
@@ -87,7 +89,7 @@ def test_nor_in_other_frames_options_and_new_data(fit):
     with pytest.raises(lmm.DataError, match="c: expected one value in each row"):
         lmm.fit_many("~ x + (1 | c)", DATA.assign(c=lists), responses=["y"])
     for option in ("weights", "offset"):
-        with pytest.raises(lmm.DataError, match=f"{option}: expected numbers"):
+        with pytest.raises(lmm.DataError, match=f"{option}: expected one value in each row"):
             lmm.fit("y ~ x + (1 | g)", DATA.assign(c=lists), **{option: "c"})
     with pytest.raises(lmm.DataError, match="g: expected one value in each row"):
         fit.predict({"x": [1.0, 2.0], "g": [["g1"], ["g2"]]})
@@ -264,6 +266,22 @@ def test_delta_takes_fixed_effects(fit):
     assert both["std_error"] == pytest.approx(np.sqrt(expected), rel=EXACT)
     with pytest.raises(lmm.OptionError, match=r"no parameter or fixed effect is named 'z'.* x"):
         fit.delta(lambda v: v["z"])
+
+
+@pytest.mark.parametrize(
+    ("f", "part"),
+    [
+        (lambda v: np.log(v["x"] ** 2), "jnp.log"),
+        (lambda v: math.sqrt(v["Residual: sd"]), "a function that JAX can differentiate"),
+        (lambda v: float(v["x"]), "a function that JAX can differentiate"),
+        ("x / Intercept", "a function such as lambda v"),
+        (None, "a function such as lambda v"),
+    ],
+    ids=["NumPy", "math", "float", "text", "None"],
+)
+def test_delta_of_what_is_no_function_of_jax(fit, f, part):
+    with pytest.raises(lmm.OptionError, match=re.escape(part)):
+        fit.delta(f)
 
 
 def test_a_fixed_effect_called_as_a_parameter(fit):

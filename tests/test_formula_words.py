@@ -7,6 +7,7 @@ other scripts; calls of R, mgcv and NumPy; ``re_form`` as lme4 and pandas write 
 """
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +267,36 @@ def test_signs_of_word_processors_are_named(formula, sign, typed):
         lmm.fit(formula, DATA)
     assert sign in str(caught.value)
     assert f"write {typed!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("formula", "written"),
+    [
+        ("Reaction ~ 'my days' + (1 | Subject)", "write `my days` for a column"),
+        ('Reaction ~ z + "Days":z', "write Days for a column"),
+        ("Reaction ~ z + ('a`b' | Subject)", "write `a``b` for a column"),
+        ("'Reaction' ~ Days", "write Reaction for a column"),
+    ],
+)
+def test_a_column_in_quotes(formula, written):
+    with pytest.raises(lmm.FormulaError, match=re.escape(written)):
+        frame_of(formula)
+
+
+@pytest.mark.parametrize(
+    ("formula", "written"),
+    [
+        ("Reaction ~ z + Days^0.5 + k", "write I(Days ^ 0.5) for the power"),
+        ("Reaction ~ Days**z + (1 | Subject)", "write I(Days ** z) for the power"),
+        ("Reaction ~ Days^-1 + (1 | Subject)", "write I(Days ^ -1) for the power"),
+        ("Reaction ~ z - Days ** 0", "write I(Days ** 0) for the power"),
+        ("Reaction ~ z + (Days^2.0 | Subject)", "write I(Days ^ 2.0) for the power"),
+        ("Reaction ~ (Days + z)^(1/2)", "write I((Days + z) ^ (1 / 2)) for the quotient"),
+    ],
+)
+def test_powers_that_cross_no_terms(formula, written):
+    with pytest.raises(lmm.FormulaError, match=re.escape(written)):
+        frame_of(formula)
 
 
 @pytest.mark.parametrize("space", ["\xa0", "\u2009", "\u202f", "\u3000", "\n", "\t"])

@@ -271,7 +271,7 @@ def test_a_hypothesis_about_a_coefficient_called_b(plain, strange):
 
 NAMES = [
     "Intercept", "a", "b", "b0_", "b1_", "x1", "x10", "e", "I(x ** 2)", "f[T.b]", "a:b", "a - b", "dose [mg]", "1",
-    "1e", "g[T.(0, 10]]:a", "é", "f[T.b]:dose [mg]", "poly(x, 2)[1]", "b = 3", "=",
+    "1e", "g[T.(0, 10]]:a", "é", "f[T.b]:dose [mg]", "poly(x, 2)[1]", "b = 3", "=", "p`q", "p`q:x1",
 ]  # fmt: skip
 
 
@@ -300,6 +300,8 @@ NAMES = [
         ("f[T.b]:`dose [mg]` + f[T.b] = 0", [{"f[T.b]:dose [mg]": 1, "f[T.b]": 1}]),
         ("g[T.(0, 10]]:a = 0, poly(x, 2)[1] = 0", [{"g[T.(0, 10]]:a": 1}, {"poly(x, 2)[1]": 1}]),
         ("e\u0301 = 0", [{"é": 1}]),
+        ("`p``q` - p`q = b", [{"b": -1}]),
+        ("`p``q`:x1 + `p``q:x1` + p`q:`x1` = 0", [{"p`q:x1": 3}]),
         ("2*(b + e)/4 = -e", [{"b": 0.5, "e": 1.5}]),
         ("-(-b) - -1*e == 0", [{"b": 1, "e": 1}]),
         ("b \N{MINUS SIGN} e = 0", [{"b": 1, "e": -1}]),
@@ -338,7 +340,7 @@ def test_hypotheses_are_read_in_one_pass(h, expected):
         ({"b": 0}, "expected text such as"),
         (["b = 0", 1], "expected text such as"),
         ([], "expected text such as"),
-        ([[1.0, 2.0]], "a matrix of finite numbers with 21 columns"),
+        ([[1.0, 2.0]], "a matrix of finite numbers with 23 columns"),
     ],
     ids=str,
 )

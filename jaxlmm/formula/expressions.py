@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from jaxlmm.errors import FormulaError
-from jaxlmm.formula.tokens import CONSTANTS, Token, join, quoted, split
+from jaxlmm.formula.tokens import CONSTANTS, Token, join, quoted, split, word
 
 COMPARISONS = {"==", "!=", "<", ">", "<=", ">="}
 # How tightly operators bind, in R and in Python: the larger binds first.
@@ -51,6 +51,17 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
             )
         if token.kind != "operator" and written and written[-1].kind != "operator":
             raise FormulaError(f"{join(tokens)!r}: expected an operator before {token.text!r}.")
+        if token.kind == "string":
+            raise FormulaError(
+                f"{token.text} is text, and no variable; write {word(token.value)} for a column of this name."
+            )
+        if token.text in ("^", "**") and following != "(" and not (following.isdecimal() and int(following)):
+            signed = tokens[place + 1 : place + 3] if following in ("+", "-") else []  # a sign that ends no summand
+            term = [*_term(tokens, place), *signed]
+            raise FormulaError(
+                f"{join(term)!r}: {token.text!r} crosses terms up to a whole number in a formula; write "
+                f"{_valued(term)} for the power."
+            )
         if token.kind == "name" and token.text in CONSTANTS:
             raise FormulaError(f"{token.text!r} is a value; write `{token.text}` for a column of this name.")
         written.append(Token("operator", ":") if token.text == "%in%" else _word(token, columns))
@@ -70,7 +81,8 @@ def _term(tokens: Sequence[Token], place: int) -> Sequence[Token]:
 
 def _valued(term: Sequence[Token]) -> str:
     """Return the spelling by which a formula takes the value of a term."""
-    inside = term[1:-1] if term[0].text == "(" and term[-1].text == ")" else term
+    wrapped = term[0].text == "(" and term[-1].text == ")" and len(split(term, (")",))) == 2
+    inside = term[1:-1] if wrapped else term
     return f"I({join([Token('operator', '==') if token.text == '=' else token for token in inside])})"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.errors import DataError
-from jaxlmm.formula.tokens import CONSTANTS
+from jaxlmm.errors import DataError, FormulaError
+from jaxlmm.formula.tokens import CONSTANTS, word
 from jaxlmm.formula.variables import check_levels, said
 
 
@@ -95,6 +95,8 @@ def dummy(values: Any, level: object = None, _state: dict[str, Any] | None = Non
 
 def number(values: Any) -> NumpyArray:
     """Return values (n,) as numbers; a logical is 0 or 1."""
+    if isinstance(values, str):
+        raise FormulaError(f"{values!r} is text, and no variable; write {word(values)} for a column of this name.")
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
         raise DataError("expected numbers, got a factor; make a column of numbers first.")
     return np.asarray(values, float)

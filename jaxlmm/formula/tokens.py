@@ -157,7 +157,7 @@ def join(tokens: Sequence[Token]) -> str:
     for place, token in enumerate(tokens):
         before = tokens[place - 1] if place else None
         words = before is not None and before.kind != "operator" and token.kind != "operator"
-        unary = token.text == "!" or (token.text in "+-" and (before is None or before.text in "(,=+-*/~|"))
+        unary = token.text == "!" or (token.text in "+-" and (before is None or before.text in ("**", *"(,=+-*/~|^")))
         if token.kind == "operator" and token.text == ",":
             text += ", "
         elif token.kind == "operator" and token.text not in "()[]{}:=." and not unary:

@@ -189,21 +189,23 @@ class _Reader:
 def _end(name: str, text: str, start: int) -> int:
     """Return where ``name`` ends that stands in ``text`` at ``start``, or -1.
 
-    The whole name, or a single factor of an interaction, may be in backquotes. A word ends where no letter follows.
+    The whole name, or a single factor of an interaction, may be in backquotes, inside which a backquote stands twice,
+    as in a formula. A word ends where no letter follows.
 
     >>> _end("a b:x", "2 * `a b`:x", 4), _end("x1", "x10", 0)
     (11, -1)
+    >>> _end("a`b", "`a``b`", 0), _end("a`b", "a`b", 0)
+    (6, 3)
     """
     place, quoted = start, False
     for number, letter in enumerate(name):
-        if text[place : place + 1] == "`" and letter != "`":
-            begins, ends = number == 0 or name[number - 1] == ":", letter in ":["
-            if not (ends if quoted else begins):
-                return -1
+        begins, ends = number == 0 or name[number - 1] == ":", letter in ":["
+        if text[place : place + 1] == "`" and (ends if quoted else begins and letter != "`"):
             quoted, place = not quoted, place + 1
-        if text[place : place + 1] != letter:
+        spelled = "``" if quoted and letter == "`" else letter
+        if not text.startswith(spelled, place):
             return -1
-        place += 1
+        place += len(spelled)
     following = text[place : place + 1]
     if quoted:
         return place + 1 if following == "`" else -1

@@ -99,6 +99,11 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
         and variance parameters are taken to be uncorrelated, as they are in large samples (their information matrix
         is block-diagonal, by ML and by REML).
 
+    Raises
+    ------
+    OptionError
+        If ``f`` is no such function, names what is not there, or returns more than one number.
+
     Examples
     --------
     >>> import jaxlmm as lmm
@@ -109,6 +114,8 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     >>> fit.delta(lambda v: v["Days"] / v["Residual: sd"]).round(4)[["estimate", "std_error"]].to_dict()
     {'estimate': 0.3377, 'std_error': 0.0321}
     """
+    if not callable(f):
+        raise OptionError(f"f: expected a function such as lambda v: v['Residual: sd'] ** 2, got {f!r}.")
     found = fit.estimates
     parameters, r = found.labels.parameters, found.report.size
     effects = [f"fixed: {name}" if name in parameters else name for name in found.labels.fixed_names]
@@ -120,6 +127,11 @@ def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
         except KeyError as error:
             wanted = nearest(str(error.args[0]), names)
             raise OptionError(f"f: no parameter or fixed effect is named {error}; {wanted}.") from error
+        except jax.errors.JAXTypeError as error:
+            raise OptionError(
+                "f: expected a function that JAX can differentiate, in arithmetic or jax.numpy; got one that asks for "
+                "plain numbers, as functions of NumPy and math and float() do; write jnp.log(x), for example."
+            ) from error
         if value.shape != ():
             raise OptionError(f"f: expected one number, got shape {value.shape}; call delta once for each.")
         return value

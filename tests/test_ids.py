@@ -233,6 +233,19 @@ def test_large_numbers_of_groups_without_a_matrix_stay_apart(tmp_path):
         lmm.design("y ~ x + (1 | id)", pd.read_csv(tmp_path / "data.csv"))
 
 
+@pytest.mark.parametrize("spelling", ["{}.0", "{:.14E}", "{:.5e}"])
+def test_large_numbers_that_lost_digits_in_the_file_are_refused(spelling, tmp_path):
+    """As a spreadsheet, or a program that met a missing one, writes them: 12 groups would be one or two."""
+    labels = [spelling.format(int(label) if "e" not in spelling.lower() else float(label)) for label in LONG]
+    table(labels).to_csv(tmp_path / "data.csv", index=False)
+    done = run("fit", "y ~ x + (1 | id)", tmp_path / "data.csv")
+    assert done.exit_code == 3
+    assert "from 2^53 on, different ids become one number" in done.output
+    plates = ["1E20", "2E17", "3E20", "2E18"] * 3  # rows E of plates
+    table(plates).to_csv(tmp_path / "data.csv", index=False)
+    assert read_data(tmp_path / "data.csv", "y ~ x + (1 | id)")["id"].nunique() == 4
+
+
 @pytest.mark.parametrize("spelling", ["{}.0", "{}.00", " {} ", "{}  "])
 def test_whole_numbers_of_other_programs(spelling, tmp_path):
     """A merge with somebody missing makes 1 into 1.0, and spaces stand around numbers in columns."""

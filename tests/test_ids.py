@@ -644,6 +644,33 @@ def test_files_of_few_digits_are_read(tmp_path):
         assert known.to_array() == pytest.approx(K, abs=4e-7)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("F 1\nF 02\nG 3\n", "1 02 3"),
+        ("F\t1\nG\t1\nG\t3\n", "F_1 G_1 G_3"),
+        ("1\n02\n3\n", "1 02 3"),
+        ("#FID\tIID\nF\t1\nF\t02\nG\t3\n", "1 02 3"),
+        ("#IID\n1\n02\n3\n", "1 02 3"),
+        ("#IID SID\n1 7\n02 7\n3 7\n", "1 02 3"),
+        ("\ufeff#IID\n1\n02\n3\n", "1 02 3"),
+        ("F 1\n02\nG 3\n", None),
+        ("", None),
+    ],
+)
+def test_ids_beside_a_matrix_of_gcta_and_plink(text, expected, tmp_path):
+    np.eye(3, dtype=np.float32)[np.tril_indices(3)].tofile(tmp_path / "k.grm.bin")
+    at(tmp_path / "k.grm.id", text)
+    if expected is None:
+        with pytest.raises(lmm.KinshipError, match=r"k\.grm"):
+            lmm.load(tmp_path / "k.grm.bin")
+    else:
+        assert list(lmm.load(tmp_path / "k.grm.bin").labels) == expected.split()
+    (tmp_path / "k.grm.id").write_bytes("é 1\n".encode("latin-1"))
+    with pytest.raises(lmm.KinshipError, match="text in UTF-8"):
+        lmm.load(tmp_path / "k.grm.bin")
+
+
 def test_triangles_that_differ_are_shown_as_they_differ():
     wrong = K.copy()
     wrong[1, 0] = wrong[0, 1] * (1 + 1e-5) + 1e-5

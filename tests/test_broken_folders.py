@@ -239,7 +239,11 @@ MANIFESTS = {
     "a path": (changed(files={"../finished/part-00000.parquet": 3}), "expected files such as part-00000.parquet"),
     "checksum": (changed(checksums={"part-00000.parquet": "abc"}), "size and the checksum"),
     "unknown in header": (header(colour="red"), "fields of the header.*also colour"),
-    "lists in header": (header(responses=3), "expected lists of tests, responses"),
+    "a checksum without rows": (changed(files={}), "the rows of each file with a checksum, got none of part-00000"),
+    "lists in header": (header(responses=3), r"responses in the header of type tuple\[str, \.\.\.\], got 3"),
+    "counts in header": (header(markers="x"), r"markers in the header of type Mapping\[str, int\], got 'x'"),
+    "texts in header": (header(interaction=["x"]), r"interaction in the header of type str \| None"),
+    "seconds in header": (header(seconds="3"), "seconds in the header of type float, got '3'"),
 }  # fmt: skip
 
 
@@ -251,6 +255,7 @@ def test_damaged_manifests(study, folder, name):
         lmm.load(folder / "finished")
     with pytest.raises(lmm.DataError, match=message):
         scanned(study, folder / "finished", resume=True)
+    assert (folder / "finished" / "part-00000.parquet").exists()
 
 
 def test_rows_that_the_manifest_counts_otherwise(study, whole, folder):
@@ -446,6 +451,56 @@ def test_locks_that_hold(study, folder, text, message):
         with pytest.raises(lmm.ResumeError, match=message):
             scanned(study, folder / name, resume=True)
         assert (folder / name / "scan.lock").read_text() == text
+
+
+def test_locks_that_cannot_be_read(study, folder):
+    lock = folder / "interrupted" / "scan.lock"
+    lock.write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(lmm.ResumeError, match="but not which"):
+        scanned(study, folder / "interrupted", resume=True)
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(lmm.OutputError, match=r"scan\.lock: .* Is a directory"):
+        scanned(study, folder / "interrupted", resume=True)
+
+
+def test_a_lock_for_which_there_is_no_room_is_not_left(tmp_path):
+    """As where the disk is full before the scan begins: with room again it begins as if nothing had been."""
+    code = """
+        import resource, signal, sys
+        from pathlib import Path
+        from jaxlmm import OutputError
+        from jaxlmm.api.scan_lock import held
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        try:
+            with held(Path(sys.argv[1])):
+                pass
+        except OutputError:
+            sys.exit(4)
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code), tmp_path], check=False)
+    assert ran.returncode == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_had_set_aside_is_let_go(folder):
+    shutil.copytree(folder / "interrupted", folder / ".finished.old")
+    with scanning._set_aside(folder / "finished", True):
+        assert not (folder / "finished").exists()
+        assert json.loads((folder / ".finished.old" / "manifest.json").read_text())["finished"]
+    assert (folder / "finished" / "manifest.json").exists() is False
+    assert not (folder / ".finished.old").exists()
+
+
+def test_a_folder_of_somebody_else_is_not_let_go(folder):
+    (folder / ".finished.old").mkdir()
+    (folder / ".finished.old" / "mine.txt").write_text("mine")
+    with pytest.raises(lmm.OutputError, match="not empty"), scanning._set_aside(folder / "finished", True):
+        raise AssertionError
+    assert (folder / ".finished.old" / "mine.txt").exists()
+    assert (folder / "finished" / "manifest.json").exists()
 
 
 def test_a_folder_that_is_at_work_is_not_set_aside(folder):

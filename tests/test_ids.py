@@ -233,6 +233,19 @@ def test_large_numbers_of_groups_without_a_matrix_stay_apart(tmp_path):
         lmm.design("y ~ x + (1 | id)", pd.read_csv(tmp_path / "data.csv"))
 
 
+@pytest.mark.parametrize("spelling", ["{}.0", "{:.14E}", "{:.5e}"])
+def test_large_numbers_that_lost_digits_in_the_file_are_refused(spelling, tmp_path):
+    """As a spreadsheet, or a program that met a missing one, writes them: 12 groups would be one or two."""
+    labels = [spelling.format(int(label) if "e" not in spelling.lower() else float(label)) for label in LONG]
+    table(labels).to_csv(tmp_path / "data.csv", index=False)
+    done = run("fit", "y ~ x + (1 | id)", tmp_path / "data.csv")
+    assert done.exit_code == 3
+    assert "from 2^53 on, different ids become one number" in done.output
+    plates = ["1E20", "2E17", "3E20", "2E18"] * 3  # rows E of plates
+    table(plates).to_csv(tmp_path / "data.csv", index=False)
+    assert read_data(tmp_path / "data.csv", "y ~ x + (1 | id)")["id"].nunique() == 4
+
+
 @pytest.mark.parametrize("spelling", ["{}.0", "{}.00", " {} ", "{}  "])
 def test_whole_numbers_of_other_programs(spelling, tmp_path):
     """A merge with somebody missing makes 1 into 1.0, and spaces stand around numbers in columns."""
@@ -629,6 +642,33 @@ def test_files_of_few_digits_are_read(tmp_path):
     digits = relationship(as_pairs(ROUGH.round(7)))
     for known in (gemma, lmm.load(tmp_path / "k.grm.bin"), frame, digits):
         assert known.to_array() == pytest.approx(K, abs=4e-7)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("F 1\nF 02\nG 3\n", "1 02 3"),
+        ("F\t1\nG\t1\nG\t3\n", "F_1 G_1 G_3"),
+        ("1\n02\n3\n", "1 02 3"),
+        ("#FID\tIID\nF\t1\nF\t02\nG\t3\n", "1 02 3"),
+        ("#IID\n1\n02\n3\n", "1 02 3"),
+        ("#IID SID\n1 7\n02 7\n3 7\n", "1 02 3"),
+        ("\ufeff#IID\n1\n02\n3\n", "1 02 3"),
+        ("F 1\n02\nG 3\n", None),
+        ("", None),
+    ],
+)
+def test_ids_beside_a_matrix_of_gcta_and_plink(text, expected, tmp_path):
+    np.eye(3, dtype=np.float32)[np.tril_indices(3)].tofile(tmp_path / "k.grm.bin")
+    at(tmp_path / "k.grm.id", text)
+    if expected is None:
+        with pytest.raises(lmm.KinshipError, match=r"k\.grm"):
+            lmm.load(tmp_path / "k.grm.bin")
+    else:
+        assert list(lmm.load(tmp_path / "k.grm.bin").labels) == expected.split()
+    (tmp_path / "k.grm.id").write_bytes("é 1\n".encode("latin-1"))
+    with pytest.raises(lmm.KinshipError, match="text in UTF-8"):
+        lmm.load(tmp_path / "k.grm.bin")
 
 
 def test_triangles_that_differ_are_shown_as_they_differ():

@@ -12,6 +12,7 @@ that are all monomorphic; some of these beside one that can be tested.
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -368,6 +369,62 @@ def test_in_python_there_is_a_status(study):
     assert len(hits) == 0
     assert hits.header.nothing_tested
     assert not lmm.scan("y ~ x", data, genotypes=table, id="id").header.nothing_tested
+
+
+UNREAD = {
+    "another encoding": b"\xff\xfei\x00d\x00\n\x00", "accents": "id,x\né,1\nb,2\n".encode("latin-1"),
+    "empty": b"", "ragged": b"id,x,y\na,1,2\nb,1,2,3,4\n", "a folder": None,
+}  # fmt: skip
+
+
+def unread(path, content):
+    """Make a file that is no table, or a folder."""
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_files_that_cannot_be_read(files, tmp_path, name):
+    """Each option that takes a file says which it is, and why."""
+    scan, data = commands(files)["scan"][0], files / "data.csv"
+    path = unread(tmp_path / "odd.csv", UNREAD[name])
+    runs = [
+        (("fit", "y ~ x", path), "DATA"),
+        (("kinship", path, "--out", tmp_path / "K.npz"), "PEDIGREE"),
+        (("fit", "y ~ x + (1 | id)", data, "--kinship", f"id={path}"), "--kinship"),
+        (("fit-many", "~ x", data, "--responses", path, "--id", "id"), "--responses"),
+        ((*scan, "--covariates", path), "--covariates"),
+    ]
+    if name != "a folder":  # of parquet files it is a table
+        other = unread(tmp_path / "odd.parquet", UNREAD[name])
+        runs += [(("fit", "y ~ x", other), "DATA"), (("fit", "y ~ 1 + (1 | id)", data, "--kinship", f"id={other}"), "")]
+    for command, what in runs:
+        done = run(*command)
+        assert done.exit_code == 3, (command, done.exception)
+        assert f"jaxlmm: {what}" in done.output
+        assert str(path.with_suffix("")) in done.output
+
+
+@pytest.mark.parametrize("ending", ["fam", "bim", "txt"])
+def test_files_beside_genotypes_in_another_encoding(files, tmp_path, ending):
+    for other in ("bed", "bim", "fam"):
+        shutil.copy(files / f"calls.{other}", tmp_path)
+    path = tmp_path / f"calls.{ending}"
+    path.write_bytes((path.read_bytes() if path.exists() else b"S4\n") + "é 1 0 0 0 0\n".encode("latin-1"))
+    command = ["scan", "y ~ x", files / "data.csv", "--genotypes", tmp_path / "calls.bed", "--id", "id"]
+    done = run(*command, *(["--extract", path] if ending == "txt" else []))
+    assert done.exit_code == 3, done.exception
+    assert "expected text in UTF-8" in done.output
+
+
+def test_a_list_of_markers_with_a_mark_of_the_byte_order(files, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("\ufeffS2\nS5\n", encoding="utf-8")
+    chosen = lmm.genetics.genotypes(files / "calls.bed", extract=path)
+    assert chosen.variants["variant"].tolist() == ["S2", "S5"]
 
 
 def test_fits_of_which_none_can_be_made(files, tmp_path):

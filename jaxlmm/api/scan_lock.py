@@ -54,12 +54,15 @@ def check_free(folder: Path) -> str:
     ------
     ResumeError
         If it runs, on this machine or, for all that is known, on another one.
+    OutputError
+        If the file that says so cannot be read.
     """
     path = folder / LOCK
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
+    with writing(path):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
     try:
         owner = json.loads(text)
         host, process, since = str(owner["host"]), int(owner["process"]), str(owner["started"] or "")
@@ -105,13 +108,18 @@ def started(process: int) -> str | None:
 
 
 def _made(path: Path, text: str) -> bool:
-    """Make the file, unless it is there."""
+    """Make the file, unless it is there; as a whole or not at all."""
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except BaseException:  # such as that the disk is full
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import datetime
 import functools
 import shlex
@@ -48,7 +49,23 @@ def read(path: Path, what: str = "DATA", codes: Sequence[str] = (), text: Iterab
     if not path.exists():
         stop(f"{what}: {path} does not exist.", DATA_ERROR)
     options = {} if path.suffix == ".parquet" else {"dtype": dict.fromkeys(text, str)}
-    return known[path.suffix](path, **options)
+    with reading(path, what):
+        return known[path.suffix](path, **options)
+
+
+@contextlib.contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Stop where a file is no table that can be read, and say what is wrong with it."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        yield
+    except UnicodeDecodeError:
+        stop(f"{what}: expected text in UTF-8 in {path}, got another encoding; save it anew.", DATA_ERROR)
+    except (OSError, pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
+        said = str(error).strip().splitlines()[0].rstrip(".")
+        stop(f"{what}: {path} cannot be read as a table: {said}.", DATA_ERROR)
 
 
 class Stop(typer.Exit):

@@ -17,6 +17,10 @@ DECIMAL = re.compile(r"(-?[1-9][0-9]{0,14}|0)\.0+")
 """A whole number as programs write it that hold ids as floating point numbers, and have not lost digits."""
 
 
+EXACT = 2.0**53
+"""From here on, whole numbers beside each other are the same floating point number."""
+
+
 def read_data(
     path: Path,
     formula: str,
@@ -28,7 +32,9 @@ def read_data(
     """Return the table of a command, with ids as they stand in the file.
 
     Ids are the columns that ``--id`` names and those of groups with a known matrix; those of other groups too where
-    they are whole numbers so large that pandas would make several of them one. ``codes`` stand for missing values.
+    they are whole numbers so large that pandas would make several of them one. If the file holds such numbers as
+    floating point ones, from which digits are lost, they stay these, which no group takes. ``codes`` stand for missing
+    values.
     """
     from jaxlmm.formula import parse
     from jaxlmm.formula.parse import residual_bar
@@ -50,7 +56,7 @@ def read_data(
         others = dict.fromkeys(name for bar in bars for name in bar.group if name not in matched)
         lossy = [name for name in others if name in frame and _loses_digits(frame[name])]
         for name, column in read_ids(path, lossy, codes=codes).items() if lossy else ():
-            if name in lossy:
+            if name in lossy and not any("." in str(word) for word in column[frame[name].abs() >= EXACT]):
                 frame[name] = column
     return frame
 
@@ -112,4 +118,4 @@ def _check_text(column: pd.Series, name: str) -> None:
 def _loses_digits(column: pd.Series) -> bool:
     import pandas as pd
 
-    return bool(pd.api.types.is_float_dtype(column.dtype) and (column.abs() >= 2.0**53).any())
+    return bool(pd.api.types.is_float_dtype(column.dtype) and (column.abs() >= EXACT).any())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, readers, stop
+from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, readers, reading, stop
 from jaxlmm.cli.ids import plain_ids, read_ids
 from jaxlmm.cli.lists import listed
 
@@ -123,7 +123,8 @@ def _table(path: Path, option: str, column: str, codes: Sequence[str]) -> pd.Dat
 
     ids = [column, *SAMPLE, *FAMILY]
     if path.suffix in PLAIN and path.is_file():
-        table = pd.read_csv(path, sep=r"\s+", na_values=list(codes), dtype=dict.fromkeys(ids, str))
+        with reading(path, option):
+            table = pd.read_csv(path, sep=r"\s+", na_values=list(codes), dtype=dict.fromkeys(ids, str))
         return table.assign(**{name: plain_ids(table[name]) for name in table.columns.intersection(ids)})
     if path.suffix not in (*readers(), *PLAIN):
         expected = ", ".join((*readers(), *PLAIN))

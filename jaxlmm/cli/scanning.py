@@ -215,18 +215,24 @@ def _folder(out: Path | None, style: Style, resume: bool, force: bool) -> Path |
 
 @contextlib.contextmanager
 def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
-    """Make place for a scan; the one that was there comes back if nothing is written, and nothing else is touched."""
+    """Make place for a scan; the one that was there comes back if nothing is written, and nothing else is touched.
+
+    One that an earlier process had set aside when it was killed is let go.
+    """
     if folder is None or not force or not folder.is_dir() or not any(folder.iterdir()):
         yield
         return
     from jaxlmm._files import writing
     from jaxlmm.api.scan_lock import check_free
-    from jaxlmm.results.scan_manifest import read_manifest
+    from jaxlmm.results.scan_manifest import MANIFEST, read_manifest
 
     check_free(folder)
     read_manifest(folder)
+    aside = folder.with_name(f".{folder.name}.old")
     with writing(folder):
-        aside = folder.rename(folder.with_name(f".{folder.name}.old"))
+        if (aside / MANIFEST).is_file():
+            shutil.rmtree(aside)
+        folder.rename(aside)
     try:
         yield
     except BaseException:

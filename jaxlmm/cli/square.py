@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxlmm.cli.common import DATA_ERROR, read, readers, stop
+from jaxlmm.cli.common import DATA_ERROR, read, readers, reading, stop
 from jaxlmm.cli.ids import plain_ids
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ def read_matrix(path: Path) -> Any:
     if path.suffix not in readers():
         return lmm.load(path)
     if path.suffix == ".parquet":
-        frame = read(path)
+        frame = read(path, "--kinship")
         return lmm.genetics.relationship(frame if _has_labels(frame) else _matrix_or_pairs(frame, list(frame.columns)))
-    header, width = _first_lines(path)
+    with reading(path, "--kinship"):
+        header, width = _first_lines(path)
     names = list(range(width))
     ids = [header.index(name) for name in PAIRS[:2]] if set(PAIRS) <= set(header) else names[: 2 if width == 3 else 1]
-    body = readers()[path.suffix](
-        path, header=0, names=names, index_col=False, dtype=dict.fromkeys([0, *ids], str), encoding="utf-8-sig"
-    )
+    with reading(path, "--kinship"):
+        body = readers()[path.suffix](
+            path, header=0, names=names, index_col=False, dtype=dict.fromkeys([0, *ids], str), encoding="utf-8-sig"
+        )
     return lmm.genetics.relationship(_matrix_or_pairs(body, header))
 
 

@@ -14,7 +14,11 @@ from scipy import sparse
 from jaxlmm._typing import NumpyArray
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.labels import quoted
+from jaxlmm.genetics.plink_tables import plink_ids
 from jaxlmm.genetics.relationship import KIND, VERSION, Relationship, checked
+
+HEADS = ("#FID", "#IID")
+"""How a header of ids begins."""
 
 
 def read_npz(path: str | PathLike[str]) -> Relationship:
@@ -115,7 +119,18 @@ def read_gemma(path: str | PathLike[str], labels: Any) -> Relationship:
 
 
 def _sample_ids(path: Path) -> NumpyArray:
-    """Return the ids of a file that begins with columns FID and IID: IIDs, or ``FID_IID`` where IIDs repeat."""
-    table = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False, usecols=[0, 1])
-    iid = table[1]
-    return np.asarray(table[0] + "_" + iid if iid.duplicated().any() else iid, object)
+    """Return the ids of a file that begins with columns FID and IID: IIDs, or ``FID_IID`` where IIDs repeat.
+
+    IIDs may stand alone, and below a header that begins with ``#FID`` or ``#IID``: plink2 can write both.
+    """
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise KinshipError(f"{path}: expected text in UTF-8, got another encoding; save it anew.") from None
+    header = lines.pop(0)[0] if lines and lines[0][0] in HEADS else ""
+    if header == HEADS[1] or all(len(line) == 1 for line in lines):
+        return np.array([line[0] for line in lines], object)
+    wrong = next((line for line in lines if len(line) == 1), None)
+    if wrong is not None:
+        raise KinshipError(f"{path}: expected FID and IID in each line, or IIDs alone, got {wrong[0]!r} alone in one.")
+    return plink_ids(*(pd.Series([line[place] for line in lines], dtype=object) for place in (0, 1)))

@@ -270,4 +270,8 @@ def _names(extract: str | os.PathLike[str] | Iterable[str]) -> dict[str, None]:
     path = Path(extract)
     if not path.is_file():
         raise GenotypeError(f"extract: expected a list of names or a text file, got {path}, which does not exist.")
-    return dict.fromkeys(line.split()[0] for line in path.read_text().splitlines() if line.strip())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise GenotypeError(f"extract: expected text in UTF-8 in {path}, got another encoding; save it anew.") from None
+    return dict.fromkeys(line.split()[0] for line in text.splitlines() if line.strip())

@@ -68,6 +68,8 @@ def read_text(path: Path, names: str, columns: int | None = None, skiprows: int 
         table = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, na_filter=False, quoting=3, skiprows=skiprows)
     except pd.errors.EmptyDataError:
         raise GenotypeError(f"{path.name}: expected a line per entry ({names}), got an empty file.") from None
+    except UnicodeDecodeError:
+        raise GenotypeError(f"{path.name}: expected text in UTF-8, got another encoding; save it anew.") from None
     except pd.errors.ParserError as error:
         raise GenotypeError(f"{path.name}: expected the same columns ({names}) in each line; {error}.") from error
     if columns is not None and table.shape[1] != columns:

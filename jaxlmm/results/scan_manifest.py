@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jaxlmm._files import checksum
 from jaxlmm.errors import DataError
@@ -29,9 +30,6 @@ Folders that were written before there were checksums have none.
 
 PART = re.compile(r"part-\d{5,}\.parquet")
 """Names of files with rows."""
-
-TUPLES = ("tests", "responses", "notes")
-"""Fields of the header that are tuples."""
 
 
 def part_name(number: int) -> str:
@@ -128,11 +126,17 @@ def header_of(folder: Path, record: Mapping[str, Any]) -> ScanHeader:
         If the manifest does not say it.
     """
     fields: dict[str, Any] = record["header"]
-    _compare(folder / MANIFEST, set(fields), {field.name for field in dataclasses.fields(ScanHeader)}, "header")
-    try:
-        return ScanHeader(**{**fields, **{name: tuple(fields[name]) for name in TUPLES}})
-    except TypeError as error:
-        raise DataError(f"{folder / MANIFEST}: expected lists of {', '.join(TUPLES)}, got others: {error}.") from error
+    written = {field.name: field.type for field in dataclasses.fields(ScanHeader)}
+    _compare(folder / MANIFEST, set(fields), set(written), "header")
+    kinds = get_type_hints(ScanHeader)
+    for name, value in fields.items():
+        if not _is_of(kinds[name], value):
+            raise DataError(
+                f"{folder / MANIFEST}: expected {name} in the header of type {written[name]}, got {value!r}; the file "
+                "was changed after it was written."
+            )
+    read: dict[str, Any] = {name: tuple(value) if type(value) is list else value for name, value in fields.items()}
+    return ScanHeader(**read)
 
 
 def _check(path: Path, record: Mapping[str, Any]) -> None:
@@ -151,9 +155,31 @@ def _check(path: Path, record: Mapping[str, Any]) -> None:
     for name, rows in files.items():
         if not PART.fullmatch(name) or type(rows) is not int or rows < 0:
             raise DataError(f"{path}: expected files such as {part_name(0)} with their rows, got {name!r}: {rows!r}.")
+    unlisted = sorted(name for name in seals if name not in files and name != NULL)
+    if unlisted:
+        raise DataError(
+            f"{path}: expected the rows of each file with a checksum, got none of {', '.join(unlisted)}; the file was "
+            "changed after it was written."
+        )
     for name, seal in seals.items():
         if not (isinstance(seal, list) and [type(value) for value in seal] == [int, str]):
             raise DataError(f"{path}: expected the size and the checksum of {name}, got {seal!r}.")
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Return whether a value of JSON, in which tuples are lists, is of an annotated type.
+
+    >>> _is_of(tuple[str, ...], ["a"]), _is_of(Mapping[str, int], {"a": "b"}), _is_of(str | None, None)
+    (True, False, True)
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return any(_is_of(part, value) for part in parts)
+    if origin is tuple:
+        return type(value) is list and all(_is_of(parts[0], part) for part in value)
+    if origin is Mapping:
+        return type(value) is dict and all(_is_of(parts[1], part) for part in value.values())
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _compare(path: Path, found: set[str], expected: set[str], what: str) -> None:

@@ -12,11 +12,15 @@ from jaxlmm._typing import NumpyArray
 from jaxlmm.engine.scan_criterion import Criterion
 from jaxlmm.engine.scan_panel import Rows, null_optima
 from jaxlmm.engine.scan_refit import Optimum
+from jaxlmm.engine.scan_tests import solved
 from jaxlmm.inference import PROVEN, STATUS
 
 INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
     STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
 )
+
+PERFECT = 1e-12
+"""A marker that leaves no larger share of the response explains all of it."""
 
 
 class Null(NamedTuple):
@@ -53,10 +57,14 @@ def judged(found: Optimum, related: bool) -> NumpyArray:
     """Return the status codes (s,) of what was found, arrays of the host.
 
     On the way to no residual there is a limit where levels are independent, with what is known between them. Where a
-    matrix relates them, copies of a person would settle the heritability of all: that is no optimum.
+    matrix relates them, copies of a person would settle the heritability of all: that is no optimum. A marker that
+    explains all of the response is at the boundary of no residual, whatever the ratio.
     """
     status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
     status = np.where(found.flat, NOT_IDENTIFIED, status)
+    a, b, squares = (np.asarray(part) for part in found.sums)
+    if a.size:  # beside a marker
+        status = np.where(solved(a, b)[2] > (1.0 - PERFECT) * squares, BOUNDARY, status)
     return np.where(found.falls, NOT_CONVERGED if related else BOUNDARY, status).astype(np.int8)
 
 

@@ -1,6 +1,6 @@
 """Words of other packages, and input that is no number or text: an answer in our words, never a raw exception.
 
-Inputs of this kind that are tried here: lists, tuples, sets, dicts and arrays as levels, covariates, responses,
+Inputs of this kind that are tried here: lists, sets, dicts and arrays as levels, covariates, responses,
 positions, in pandas, polars and new data; options of lme4, statsmodels, pymer4, MixedModels.jl and brms at every
 method of a fit, of many fits and of a scan; attributes of the same packages; protocols that ask for attributes that
 must not be there (copy, pickle, NumPy, notebooks). Beside them what users of these packages expect of a fit: its scale
@@ -54,9 +54,7 @@ def hits():
 
 COLLECTIONS = {
     "list": lambda k: [k],
-    "tuple": lambda k: (k, 1),
     "set": lambda k: {k},
-    "frozenset": lambda k: frozenset([k]),
     "dict": lambda k: {"a": k},
     "ndarray": lambda k: np.array([k, 2]),
 }

@@ -91,17 +91,16 @@ def our_variances(fit, data):
     found = {}
     for term in fit.frame.labels.terms:
         columns = [r_term(column, data) for column in term.columns]
-        for place, parameter in enumerate(term.parameters):
-            label = parameter.split(": ", 1)[1]
-            if label.startswith("sd("):
+        for place, parameter in enumerate(term.natural):
+            if parameter.kind == "sd":
                 names = frozenset(columns[place])
-            elif label.startswith("corr("):
+            elif parameter.kind == "corr":
                 pairs = [(i, j) for j in range(len(columns)) for i in range(j + 1, len(columns))]
                 names = frozenset().union(*(columns[k] for k in pairs[place - len(columns)]))
             else:
                 continue
             names = frozenset(name.replace('"', "'") for name in names)
-            found[r_group(term.group), names] = table.iloc[list(fit.frame.labels.parameters).index(parameter)]
+            found[r_group(term.group), names] = table.iloc[fit.frame.labels.parameters.index(parameter.name)]
     found[frozenset(["Residual"]), frozenset()] = table.loc["Residual: var"]
     return found
 

@@ -177,22 +177,30 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 
         Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
-        Here: a parameter at which zero makes the covariance singular. If it vanishes altogether, all are held.
-        ``coords`` (q, d) are those of the columns, or of a few positions.
+        Here: a parameter at which zero makes the covariance singular, where something small does not; if it vanishes
+        altogether, all are held. First all such together. ``coords`` (q, d) are those of the columns, or of a few
+        positions.
         """
         number = np.arange(theta.size)
-        _, before = singular_vectors(self.cholesky(theta, coords))
-        vanishing, singular = [], []
+        small = jnp.abs(theta) < NEARLY_ZERO  # a search may have come so near to zero that the matrix is singular there
+        beside = jnp.where(small, NEARLY_ZERO, theta)
+        _, before = singular_vectors(self.cholesky(beside, coords))
+        vanishing, singular, becoming = [], [], []
         for k in number:
             zeroed = theta.at[k].set(0.0)
-            _, after = singular_vectors(self.cholesky(zeroed, coords))
-            near, gone = jnp.abs(theta[k]) < NEARLY_ZERO, after[0] == 0.0
-            becomes = (after[-1] < 1e-12 * after[0]) & (before[-1] >= 1e-12 * before[0])
+            _, after = singular_vectors(self.cholesky(beside.at[k].set(0.0), coords))
+            becomes = small[k] & (after[-1] < 1e-12 * after[0]) & (before[-1] >= 1e-12 * before[0])
+            becoming.append(becomes)
             own = np.where(number == k, k + 1, 0)
-            vanishing.append((zeroed, frame, np.where(number == k, k + 1, -1), near & gone))
-            singular.append((zeroed, frame, jnp.where(zeroed == 0.0, jnp.where(own > 0, own, -1), 0), near & becomes))
+            held = jnp.where(zeroed == 0.0, jnp.where(own > 0, own, -1), 0)
+            vanishing.append((zeroed, frame, np.where(number == k, k + 1, -1), small[k] & (after[0] == 0.0)))
+            singular.append((zeroed, frame, held, becomes))
+        several = jnp.array(becoming, bool)
+        together = (
+            jnp.where(several, 0.0, theta), frame, jnp.where(several, number + 1, 0), jnp.sum(several) > 1
+        )  # fmt: skip
         itself = (theta, frame, np.zeros(theta.size), np.True_)
-        return Placements.of([*vanishing, *singular, itself])
+        return Placements.of([*vanishing, together, *singular, itself])
 
     def canonical(self, theta: Array, frame: Array) -> Array:
         """Return the parameter with the sign convention of the structure, in the identity frame; in NumPy or JAX."""

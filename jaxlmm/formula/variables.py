@@ -16,8 +16,6 @@ from jaxlmm.errors import DataError
 
 EXACT = 2**53
 """From here on, whole numbers become the same as floating point numbers."""
-COLLECTIONS = (list, tuple, set, frozenset, dict, np.ndarray, pd.Series, pd.DataFrame)
-"""What is not one value."""
 
 
 @dataclass(frozen=True)
@@ -181,9 +179,9 @@ def _plain(name: str, column: pd.Series) -> pd.Series:
 
 
 def check_single(name: str, column: pd.Series) -> pd.Series:
-    """Return a column of objects, each of which is one value; raise for lists and other collections."""
+    """Return a column of objects, each of which can be a level; raise for lists, sets, arrays and the like."""
     for kind in {type(value) for value in column}:
-        if issubclass(kind, COLLECTIONS) or kind.__hash__ is None:
+        if kind.__hash__ is None:
             first = next(value for value in column if type(value) is kind)
             raise DataError(
                 f"{name}: expected one value in each row, got {kind.__name__} such as {first!r}; give each value a row "

@@ -100,9 +100,7 @@ def test_the_callers_precision_flag_changes_nothing(sleep):
 @pytest.mark.parametrize("method", ["REML", "ML"])
 def test_fits_of_two_solvers_agree(name, method):
     one, other = (models.fit(name, DATA, solver=solver, method=method) for solver in ("moments", "dense"))
-    for mine, theirs in zip(
-        numbers(one), numbers(other), strict=True
-    ):  # where there is no optimum, both have no errors
+    for mine, theirs in zip(numbers(one), numbers(other), strict=True):  # without an optimum, no errors
         assert mine == pytest.approx(theirs, rel=1e-6, abs=1e-6, nan_ok=True)
     sds = [fit.ranef_sd("g").to_numpy() for fit in (one, other)]
     assert sds[0] == pytest.approx(sds[1], rel=1e-6, abs=1e-7)

@@ -66,7 +66,7 @@ def test_what_the_limit_says_of_everything_else(tmp_path):
     assert variance["at_boundary"].tolist() == [False, True]
     assert np.isnan(variance.loc["Residual: sd", "std_error"])
     assert (fit.deviance, fit.loglik, fit.aic) == (-np.inf, np.inf, -np.inf)
-    assert fit.ratio("g")["estimate"] == 1.0
+    assert (fit.sigma, fit.glance().loc[0, "sigma"], fit.ratio("g")["estimate"]) == (0.0, 0.0, 1.0)
     assert "no log-likelihood" in fit.certificate.help
     assert "boundary" in str(fit.summary())
     fit.save(tmp_path / "fit.json")
@@ -162,6 +162,7 @@ def test_many_responses_say_the_same(many):
     }  # fmt: skip
     for name in ("y", "scaled", "part"):  # missing values of a donor leave his value as it is
         assert table.loc[name, "p_value"] == pytest.approx(BETWEEN.pvalue, rel=1e-6)
+    assert many.glance().set_index("response").loc[["y", "scaled", "part"], "sigma"].tolist() == [0.0, 0.0, 0.0]
     assert table.loc["scaled", "std_error"] == pytest.approx(1e6 * BETWEEN.stderr, rel=1e-6)
     single = lmm.fit("y ~ arm + (1 | g)", DATA.assign(y=DATA["y"] + NOISE)).coef().loc["arm"]
     assert table.loc["cell", "p_value"] == pytest.approx(single["p_value"], rel=1e-7)

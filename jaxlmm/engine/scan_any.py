@@ -130,9 +130,11 @@ class AnyScanner:
         on_basis, triangle, left = (np.asarray(part) for part in off_basis(self.likelihood, columns))
         collinear = np.logical_not(left[:s] > COLLINEAR)
         lrt = score = none
+        unbounded = np.zeros(s, bool)  # no residual is left: what is known is known between groups, with fewer degrees
         if self.refit:
             found = self._fitted(self.likelihood, on_basis, triangle, s)
             estimate, std_error, joint, status, value = found
+            unbounded = np.isneginf(value)
             if "lrt" in self.tests and self.likely is not None:
                 value = value if self.likelihood.method == "ML" else self._fitted(self.by_ml, on_basis, triangle, s)[-1]
                 lrt = np.maximum(self.likely.deviance - value, 0.0)
@@ -150,9 +152,9 @@ class AnyScanner:
             lrt = lrt if self.refit else at_null
         if self.likely is not None and not (self.likely.status in PROVEN and np.isfinite(self.likely.deviance)):
             lrt = score = none
-        undone = ~has_optimum(status)
-        if not self.refit and self.null is not None and not np.isfinite(self.null.deviance):
-            undone[:] = True  # no residual is left: at fixed ratios nothing has a size
+        if not self.refit and self.null is not None:
+            unbounded[:] = not np.isfinite(self.null.deviance)  # at fixed ratios nothing has a size then
+        undone = ~has_optimum(status) | unbounded
         pairs = Pairs(
             np.full(s, self.number), markers, np.where(collinear, NOT_TESTED, status).astype(np.int8),
             np.full(s, self.degrees), frequency, none, none, estimate, std_error, statistic, joint, lrt, score,

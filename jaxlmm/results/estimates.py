@@ -119,6 +119,11 @@ class Estimates:
         """Whether there is an optimum, in the interior or at a boundary, and so tests."""
         return STATUS.index(self.verdict.status) in PROVEN
 
+    @property
+    def residual_sd(self) -> float:
+        """The residual standard deviation that is reported: 0 in the limit of none, where ``sigma`` is near it."""
+        return 0.0 if np.isneginf(self.deviance) else self.sigma
+
     def timed(self, seconds: float) -> Estimates:
         """Return the same with the ``seconds`` that it took."""
         return dataclasses.replace(self, seconds=seconds)

@@ -103,7 +103,7 @@ class Fit:
     @property
     def sigma(self) -> float:
         """The residual standard deviation (at weight 1)."""
-        return self.estimates.sigma
+        return self.estimates.residual_sd
 
     @property
     def theta(self) -> NumpyArray:

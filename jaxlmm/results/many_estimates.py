@@ -71,6 +71,11 @@ class ManyEstimates:
         return np.isin(self.status, PROVEN)
 
     @property
+    def residual_sd(self) -> NumpyArray:
+        """The residual standard deviations (m,) that are reported: 0 in the limit of none."""
+        return np.where(np.isneginf(self.deviance), 0.0, self.sigma)
+
+    @property
     def words(self) -> NumpyArray:
         """The status of each response (m,) in words."""
         return np.array(STATUS, dtype=object)[self.status]

@@ -84,7 +84,7 @@ def glance(many: FitMany) -> pd.DataFrame:
     columns = {
         "n": found.n, "n_params": params, "loglik": -0.5 * found.deviance, "deviance": found.deviance,
         "aic": found.deviance + 2.0 * params, "bic": found.deviance + np.log(np.maximum(found.n, 1)) * params,
-        "sigma": found.sigma, "df_residual": found.n - params, "method": found.method, "solver": found.solver,
+        "sigma": found.residual_sd, "df_residual": found.n - params, "method": found.method, "solver": found.solver,
         "status": found.words,
     }  # fmt: skip
     frame = pd.DataFrame({"response": list(found.names), **{name: columns[name] for name in GLANCE}})

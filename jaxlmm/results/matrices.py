@@ -153,7 +153,7 @@ def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
     solution = fit.solution
     factors = factors_at(solution.layout, solution.theta, solution.frames)
     total = row_covariance(fit.frame, factors, taken)
-    return pd.DataFrame(fit.sigma**2 * total, index=index[taken], columns=index[taken])
+    return pd.DataFrame(fit.estimates.sigma**2 * total, index=index[taken], columns=index[taken])
 
 
 def _places(index: pd.Index, rows: Any) -> NumpyArray:

@@ -38,7 +38,7 @@ def residuals(fit: Fit, type: str = "response", level: str = "conditional") -> p
     kind = choose("type", type, ("response", "pearson", "normalized"))
     raw = np.asarray(fit.frame.y) - fitted(fit, level)
     if kind != "response":
-        raw = raw * np.sqrt(fit.frame.weights) / fit.sigma
+        raw = raw * np.sqrt(fit.frame.weights) / fit.estimates.sigma
     if kind == "normalized" and fit.design.residual is not None:
         raw = pd.Series(_decorrelated(fit, raw.to_numpy()), index=raw.index)
     return raw.rename("residual")

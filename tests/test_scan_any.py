@@ -55,6 +55,18 @@ def test_refitted_markers_are_fits(visits, refitted):
     assert "refitted markers are fits of their own" in str(refitted)
 
 
+def test_a_response_that_is_a_line_of_each_subject_has_no_test(visits):
+    """Nothing is left of the residual: a fit tests between subjects, a scan has no degrees of freedom for that."""
+    data, genotypes = visits
+    lines = data.groupby("subject")["y"].transform("first") + data.groupby("subject")["y"].transform("last") * data["t"]
+    table = lmm.scan(
+        "y ~ t + (1 + t | subject)", data.assign(y=lines), genotypes=genotypes, id="subject", method="ML"
+    ).tidy()  # fmt: skip
+    assert table["status"].tolist() == ["boundary"] * 6
+    assert np.isfinite(table["estimate"]).all()
+    assert table[["std_error", "statistic", "df", "p_value", "neg_log10_p"]].isna().all(axis=None)
+
+
 def test_null_variances_of_any_structure(visits):
     """By generalised least squares with the covariance of the null fit."""
     data, genotypes = visits

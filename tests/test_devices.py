@@ -11,15 +11,15 @@ PROGRAM = """
 import sys
 import jax, numpy as np, pandas as pd
 import jaxlmm as lmm
-from jaxlmm.engine import many, optimum
+from jaxlmm.engine import descent
 
 seen = []
-run = optimum.run
+run = descent.run
 def watched(*arguments, **options):
     found = run(*arguments, **options)
     seen.append(len(found.minimum.x.sharding.device_set))
     return found
-optimum.run = watched
+descent.run = watched
 
 rng = np.random.default_rng(0)
 frame = pd.DataFrame({"g": np.repeat(np.arange(20), 6), "x": np.tile(np.arange(6.0), 20)})

@@ -225,7 +225,7 @@ def test_nothing_is_overwritten(study, tmp_path):
     (out / "manifest.json").write_text(json.dumps({**record, "version": 99}))
     with pytest.raises(lmm.DataError, match="layout version 1, got 99"):
         scanned(small, out=out, resume=True)
-    (out / "manifest.json").write_text(json.dumps({**record, "files": {"part-00007.parquet": 5}}))
+    (out / "manifest.json").write_text(json.dumps({**record, "files": {"part-00007.parquet": 5}, "checksums": {}}))
     with pytest.raises(lmm.DataError, match="got no part-00007"):
         lmm.load(out)
 

@@ -4,7 +4,7 @@ Kinds and neighbours that are tried: a response that is the same in all rows of 
 ML, with a column that varies within the groups, as an exact sum of nested effects or of lines, scaled, beside other
 responses, with missing values; residuals from 1e-5 to 1e-11 of the groups' standard deviation; the same under a known
 matrix, where the limit means something else, and a person who stands twice; the status of every table; a range that
-grows without end with the standard deviation, in two parameterizations, and one that does so alone; a correlation that
+grows without end with the standard deviation, and one that does so alone in another parameterization; a correlation that
 goes to one, in two parameterizations and by a factor that does not exist at the end.
 """
 
@@ -142,7 +142,7 @@ def test_nested_effects_without_residual_are_the_model_of_their_means():
     assert ours["g: sd(Intercept)"] == pytest.approx(theirs["g: sd(Intercept)"], rel=1e-6)
 
 
-@pytest.mark.parametrize("size", [1e-5, 1e-7, 1e-9, 1e-11])
+@pytest.mark.parametrize("size", [1e-5, 1e-8, 1e-11])
 @pytest.mark.parametrize("solver", ["moments", "blocked"])
 def test_a_small_residual_is_what_it_is(size, solver):
     fit = lmm.fit("y ~ arm + (1 | g)", DATA.assign(y=DATA["y"] + size * NOISE), solver=solver)
@@ -242,8 +242,7 @@ class Exponential(lmm.covariance.AbstractCovariance):
         return jnp.stack([sigma * jnp.abs(theta[0]), self.range(theta)])
 
 
-@pytest.mark.parametrize("log", [True, False])
-def test_a_range_that_runs_to_its_end_is_a_boundary(log):
+def test_a_range_that_runs_to_its_end_is_a_boundary():
     """A smooth surface: standard deviation and range grow together, towards a linear variogram."""
     rng = np.random.default_rng(2)
     sites = np.arange(24)
@@ -252,7 +251,7 @@ def test_a_range_that_runs_to_its_end_is_a_boundary(log):
     surface = np.linalg.cholesky(np.exp(-distance / 50) + 1e-10 * np.eye(24)) @ rng.normal(size=24)
     site = np.repeat(sites, 3)
     data = pd.DataFrame({"site": site, "y": 9 * surface[site] + rng.normal(size=site.size)})
-    kinship = {"site": Exponential(log=log, coords=place)}
+    kinship = {"site": Exponential(coords=place)}
     fit = lmm.fit("y ~ 1 + (1 | site)", data, kinship=kinship)
     assert fit.status == "boundary"
     variance = fit.variance()
@@ -260,10 +259,9 @@ def test_a_range_that_runs_to_its_end_is_a_boundary(log):
     assert variance.loc[["site: sd", "site: range"], "std_error"].isna().all()
     assert variance.loc["Residual: sd", "std_error"] > 0
     assert "limit" in fit.certificate.help
-    if log:
-        many = lmm.fit_many("~ 1 + (1 | site)", data, responses=["y"], kinship=kinship)
-        assert many.glance().loc[0, "status"] == "boundary"
-        assert many.glance().loc[0, "deviance"] == pytest.approx(fit.deviance, abs=1e-4)
+    many = lmm.fit_many("~ 1 + (1 | site)", data, responses=["y"], kinship=kinship)
+    assert many.glance().loc[0, "status"] == "boundary"
+    assert many.glance().loc[0, "deviance"] == pytest.approx(fit.deviance, abs=1e-4)
 
     # The limit: covariances −distance, known up to a constant that the intercept takes, in any large multiple of it.
     z = np.eye(24)[site]
@@ -289,7 +287,7 @@ def test_a_range_that_grows_alone_is_a_boundary():
     steps = np.diff(rng.normal(size=(24, 5)), axis=1).reshape(-1)
     data["y"] = 2 * rng.normal(size=12)[data["g"]] + steps
     data["t"] = data["t"].astype(str)
-    fit = lmm.fit("y ~ 1 + (0 + t | g)", data, covariance={"g": Exponential()})
+    fit = lmm.fit("y ~ 1 + (0 + t | g)", data, covariance={"g": Exponential(log=False)})
     intercept = lmm.fit("y ~ 1 + (1 | g)", data)
     assert fit.status == "boundary"
     assert fit.deviance == pytest.approx(intercept.deviance, abs=1e-6)
@@ -324,7 +322,7 @@ class Equal(lmm.covariance.AbstractCovariance):
         return jnp.stack([sigma * jnp.exp(theta[0]), self.correlation(theta)])
 
 
-@pytest.mark.parametrize("structure", [Equal(), Equal(tanh=True), Equal(pivots=False)])
+@pytest.mark.parametrize("structure", [Equal(tanh=True), Equal(pivots=False)])
 def test_a_correlation_that_goes_to_one_is_a_boundary(structure):
     """At one there is a single effect of a group."""
     rng = np.random.default_rng(8)

@@ -4,8 +4,8 @@ Kinds and neighbours that are tried: a response that is the same in all rows of 
 ML, with a column that varies within the groups, as an exact sum of nested effects or of lines, scaled, beside other
 responses, with missing values; residuals from 1e-5 to 1e-11 of the groups' standard deviation; the same under a known
 matrix, where the limit means something else, and a person who stands twice; the status of every table; a range that
-grows without end with the standard deviation, and one that does so alone in another parameterization; a correlation that
-goes to one, in two parameterizations and by a factor that does not exist at the end.
+grows without end with the standard deviation, and one that does so alone, in another parameterization; a correlation
+that goes to one, in another parameterization and by a factor that does not exist at the end.
 """
 
 import jax

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TypeVar
 
-import jax
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
-from jaxlmm.engine.problems import Problems, in_blocks
+from jaxlmm.engine.problems import Problems, in_blocks, into, of, put
 from jaxlmm.engine.programmes import Reached, run
 from jaxlmm.engine.starting import ExpectedCurvature, Plan
 from jaxlmm.optimise import AbstractMinimiser, Newton, QuasiNewton
-
-T = TypeVar("T")
 
 STEPS = (5, 8, 17, 64, 106)
 """Evaluations after which what is not done goes on in a smaller company: from a guessed start most need four."""
@@ -160,25 +156,6 @@ class Descent:
         return reached, limit
 
 
-def put(old: NumpyArray, index: NumpyArray, new: NumpyArray) -> NumpyArray:
-    """Return ``old`` with ``new`` rows at ``index``."""
-    changed = np.array(old)
-    changed[index] = new
-    return changed
-
-
 def rows(frames: Sequence[NumpyArray], index: NumpyArray) -> list[NumpyArray]:
     """Return the frames of the problems ``index``."""
     return [frame[index] for frame in frames]
-
-
-def of(found: T, index: NumpyArray) -> T:
-    """Return what was found for ``index``, every leaf."""
-    part: T = jax.tree.map(lambda leaf: leaf[index], found)
-    return part
-
-
-def into(old: T, index: NumpyArray, new: T) -> T:
-    """Return ``old`` with ``new`` rows at ``index``, every leaf."""
-    changed: T = jax.tree.map(lambda one, other: put(one, index, other), old, new)
-    return changed

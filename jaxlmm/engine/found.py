@@ -9,9 +9,8 @@ import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.descent import into, of
 from jaxlmm.engine.optimum import Optima, judged, solve
-from jaxlmm.engine.problems import Problems, in_blocks
+from jaxlmm.engine.problems import Problems, in_blocks, into, of
 from jaxlmm.engine.programmes import examine_all
 from jaxlmm.engine.vanishing import MEAN_SQUARES, TINY, closely, with_residual
 from jaxlmm.inference import STATUS, Examination, Uncertainty, Verdicts, uncertainty

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxlmm._typing import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.descent import MAX_STEPS, Descent, into, of, put, rows
-from jaxlmm.engine.problems import Problems, in_blocks
+from jaxlmm.engine.descent import MAX_STEPS, Descent, rows
+from jaxlmm.engine.problems import Problems, in_blocks, into, of, put
 from jaxlmm.engine.programmes import values
 from jaxlmm.engine.settling import ZERO_COSTS
 from jaxlmm.engine.starting import starts_at
@@ -18,8 +18,6 @@ from jaxlmm.engine.vanishing import residual_share
 from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
 from jaxlmm.model import Natural
 from jaxlmm.optimise import AbstractMinimiser
-
-T = TypeVar("T")
 
 MAX_STEPS_FIRST_ORDER = 100_000
 """Evaluations after which a first-order method gives up."""

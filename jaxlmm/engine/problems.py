@@ -68,13 +68,8 @@ class Problems(Struct):
         if index.size == self.size:
             return self.replace(responses=responses)
 
-        def put(old: Any, new: Any) -> NumpyArray:
-            changed = np.array(old)
-            changed[index] = new
-            return changed
-
         mine, others = (some.replace(fixed=None) for some in (self.responses, responses))
-        return self.replace(responses=jax.tree.map(put, mine, others).replace(fixed=self.responses.fixed))
+        return self.replace(responses=into(mine, index, others).replace(fixed=self.responses.fixed))
 
     def only(self, index: NumpyArray) -> Self:
         """Return the problems ``index`` (b,)."""
@@ -181,3 +176,22 @@ def in_blocks(problems: Problems, run: Callable[..., T], index: NumpyArray, *arg
         parts.append((run(some, *chosen), count))
     cut = [jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part) for part, count in parts]
     return cut[0] if len(cut) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *cut)
+
+
+def put(old: NumpyArray, index: NumpyArray, new: NumpyArray) -> NumpyArray:
+    """Return ``old`` with ``new`` rows at ``index``."""
+    changed = np.array(old)
+    changed[index] = new
+    return changed
+
+
+def of(found: T, index: NumpyArray) -> T:
+    """Return what was found for ``index``, every leaf."""
+    part: T = jax.tree.map(lambda leaf: leaf[index], found)
+    return part
+
+
+def into(old: T, index: NumpyArray, new: T) -> T:
+    """Return ``old`` with ``new`` rows at ``index``, every leaf."""
+    changed: T = jax.tree.map(lambda one, other: put(one, index, other), old, new)
+    return changed

@@ -179,7 +179,6 @@ def test_an_optimiser_of_local_functions(monkeypatch):
         again.refit(fit.frame.y)
     assert again.update(optimizer="newton").deviance == pytest.approx(fit.deviance, abs=1e-6)
     monkeypatch.undo()
-    pytest.importorskip("cloudpickle")
     assert sent(fit).refit(fit.frame.y).deviance == fit.deviance
 
 

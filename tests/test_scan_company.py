@@ -45,7 +45,9 @@ def of_some(hits):
     return table[table["response"] == "some"].reset_index(drop=True)
 
 
-@pytest.mark.parametrize("options", [{}, {"loco": True}, {"variances": "null"}], ids=["refit", "loco", "null"])
+@pytest.mark.parametrize(
+    "options", [{}, {"loco": True, "variances": "null"}, {"variances": "null"}], ids=["refit", "loco", "null"]
+)
 def test_alone_and_beside_others(study, options):
     data, Y, source = study
     options = {"genotypes": source, "kinship": "auto", **options}

@@ -178,8 +178,9 @@ def make(letter: str, scale: float) -> Case:
 def only_optima(evaluations: np.ndarray | None = None):
     """Let ``fit_many`` stop at each optimum; ``evaluations`` (m,) is filled where it is given."""
     from jaxlmm.api import many as verb
-    from jaxlmm.engine import many, own_rows
-    from jaxlmm.results import many_estimates
+    from jaxlmm.engine import batch as many
+    from jaxlmm.engine import missing as own_rows
+    from jaxlmm.results.many import estimates as many_estimates
 
     def add(collector, places, optima, column_cov, kept=None):
         if evaluations is not None:

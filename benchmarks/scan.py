@@ -79,7 +79,10 @@ def warm_scan(pheno, K, values, formula):
     import jax
 
     import jaxlmm as lmm
-    from jaxlmm.engine import Keeper, Scanner, ScanRows, Traits
+    from jaxlmm.scanning.kernels.filter import Keeper
+    from jaxlmm.scanning.kernels.null_models import Traits
+    from jaxlmm.scanning.kernels.rotate import Rows as ScanRows
+    from jaxlmm.scanning.kernels.scanner import Scanner
 
     design = lmm.design(formula, pheno, kinship={"id": K}).exact()
     n = len(pheno)

@@ -139,7 +139,8 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
     import jax
 
     import jaxlmm as lmm
-    from jaxlmm.engine import optimum, single
+    from jaxlmm.engine import minimum as optimum
+    from jaxlmm.engine import single
     from jaxlmm.formula import ModelOptions, build_frame, parse
     from jaxlmm.solvers import select
 

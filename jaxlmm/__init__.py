@@ -9,7 +9,8 @@
 from typing import NoReturn
 
 from jaxlmm import covariance, datasets, genetics, plot, testing
-from jaxlmm.api import design, deviance, estimate, fit, fit_many, load, loglik, no_attribute, scan
+from jaxlmm._version import __version__
+from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik, no_attribute
 from jaxlmm.errors import (
     DataError,
     FormulaError,
@@ -22,10 +23,11 @@ from jaxlmm.errors import (
     ResumeError,
 )
 from jaxlmm.inference import STATUS
+from jaxlmm.loading import load
 from jaxlmm.model import Design
-from jaxlmm.results import Certificate, Fit, FitMany, Scan
-
-__version__ = "0.1.0"
+from jaxlmm.results import Certificate, Fit, FitMany
+from jaxlmm.scanning import scan
+from jaxlmm.scanning.output import Scan
 
 __all__ = [
     "STATUS",
@@ -43,6 +45,7 @@ __all__ = [
     "PrecisionError",
     "ResumeError",
     "Scan",
+    "__version__",
     "covariance",
     "datasets",
     "design",

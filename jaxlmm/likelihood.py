@@ -14,13 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._struct import Struct, static
-from jaxlmm._typing import Array
+from jaxlmm._util import Array, Struct, static
 from jaxlmm.covariance import Field
 from jaxlmm.linalg import normal_equations
-from jaxlmm.model.design import Design
-from jaxlmm.model.layout import Factors, Layout
-from jaxlmm.model.natural import Natural
+from jaxlmm.model import Design, Factors, Layout, Natural
 from jaxlmm.solvers import AbstractSolver
 
 

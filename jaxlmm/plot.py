@@ -12,7 +12,8 @@ from jaxlmm.errors import DataError, OptionError, nearest
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from jaxlmm.results import Fit, FitMany, Scan
+    from jaxlmm.results import Fit, FitMany
+    from jaxlmm.scanning.output import Scan
 
 GENOME_WIDE = 5e-8
 """The p-value below which a marker is called significant in a genome-wide scan of people."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxlmm._precision import in_double_precision
-from jaxlmm._typing import Array
+from jaxlmm._util import Array, in_double_precision
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.covariance.contract import check_contract
 from jaxlmm.errors import OptionError

@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 
 import jaxlmm as lmm
-from jaxlmm.engine import Keeper, Scanner, ScanRows, Traits
+from jaxlmm.scanning.kernels.filter import Keeper
+from jaxlmm.scanning.kernels.null_models import Traits
+from jaxlmm.scanning.kernels.rotate import Rows as ScanRows
+from jaxlmm.scanning.kernels.scanner import Scanner
 
 FOLDER = Path(__file__).parent / "reference" / "genetics"
 BOUNDS = (1e-5, 1e5)

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import jaxlmm as lmm
-from jaxlmm.results import matrices
+from jaxlmm.results.rows import matrices
 
 import models
 from references import HERE

@@ -10,7 +10,7 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.formula import updated
-from jaxlmm.formula.tokens import join, tokenize
+from jaxlmm.formula.tokens.tokens import join, tokenize
 
 import models
 from references import HERE

@@ -11,8 +11,9 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.likelihood import Likelihood
-from jaxlmm.linalg import inverse_logdet
-from jaxlmm.solvers import SOLVERS, blocked, coupling, select
+from jaxlmm.linalg.inverse import inverse_logdet
+from jaxlmm.solvers import SOLVERS, select
+from jaxlmm.solvers.blocked import blocked, coupling
 
 import models
 

@@ -22,10 +22,12 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.api import scan_lock, scan_parts, scan_run
-from jaxlmm.api.scan_task import Unit
 from jaxlmm.cli import scanning
 from jaxlmm.genetics import ArraySource
+from jaxlmm.scanning import run as scan_run
+from jaxlmm.scanning.checkpoint import lock as scan_lock
+from jaxlmm.scanning.checkpoint import parts as scan_parts
+from jaxlmm.scanning.task import Unit
 
 TOGETHER = 1e-9
 """Relative: sums of the same numbers in another order."""
@@ -470,7 +472,7 @@ def test_a_lock_for_which_there_is_no_room_is_not_left(tmp_path):
         import resource, signal, sys
         from pathlib import Path
         from jaxlmm import OutputError
-        from jaxlmm.api.scan_lock import held
+        from jaxlmm.scanning.checkpoint.lock import held
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

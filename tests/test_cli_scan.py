@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import jaxlmm as lmm
 from jaxlmm.cli import app
+from jaxlmm.scanning.checkpoint.folder import Folder
 
 BED = FOLDER / "synthetic100" / "test.bed"
 SAME = 1e-9
@@ -59,17 +60,17 @@ def test_samples_and_covariates_from_files(folder, tmp_path):
 def test_a_folder_is_gone_on_with_replaced_or_left_alone(folder, tmp_path, monkeypatch):
     out, log = tmp_path / "hits", tmp_path / "log.txt"
     asked = ("--chromosome", "1", "--out", out, "--log", log, "--p-max", 0.5)
-    put = lmm.api.scan_folder.Folder.put
+    put = Folder.put
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lmm.api.scan_folder.Folder, "put", interrupt)
+    monkeypatch.setattr(Folder, "put", interrupt)
     done = scan(folder, *asked)
     assert done.exit_code == 4
     assert f"finished parts are in {out}: go on with --resume" in done.output
     assert "interrupted" in log.read_text()
-    monkeypatch.setattr(lmm.api.scan_folder.Folder, "put", put)
+    monkeypatch.setattr(Folder, "put", put)
     log.unlink()
     refused = scan(folder, *asked)
     assert refused.exit_code == 2

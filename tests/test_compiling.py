@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm import _compile
+from jaxlmm._util import compiled as _compile
 
 LOWERED = []
 jax.monitoring.register_event_duration_secs_listener(

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 import jaxlmm as lmm
 from jaxlmm.covariance import OU, AbstractCovariance, Custom
-from jaxlmm.linalg import semidefinite_cholesky
+from jaxlmm.linalg.inverse import semidefinite_cholesky
 
 ROUNDING = 1e-8
 OPTIMUM = 1e-6
@@ -151,7 +151,7 @@ def test_ids_without_a_row_have_the_conditional_mean(plane):
 
 
 def test_many_ids_without_a_row_are_taken_in_parts(plane, monkeypatch):
-    from jaxlmm.results import relatives
+    from jaxlmm.results.rows import unobserved as relatives
 
     monkeypatch.setattr(relatives, "TOGETHER", 2)
     again = fit(structure=KERNEL)

@@ -137,7 +137,7 @@ def test_what_json_cannot_say_is_refused_when_it_is_written():
 
 def test_numbers_survive_json_exactly():
     state = {"array": np.array([[1.0, 1 / 3], [np.pi, -0.0]]), 3: np.float64(0.1), "bound": -np.inf, "none": None}
-    from jaxlmm.formula.plain import from_plain, to_plain
+    from jaxlmm.formula.columns.plain import from_plain, to_plain
 
     back = from_plain(json.loads(json.dumps(to_plain(state, "x"), allow_nan=False)))
     assert back[3] == 0.1

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 import jaxlmm as lmm
 from jaxlmm.covariance import OU, RESIDUAL_SD, Unstructured, parameters_of
-from jaxlmm.engine.starting import start_at
+from jaxlmm.engine.start import start_at
 from jaxlmm.model import Layout, Natural
 
 import models

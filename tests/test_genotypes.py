@@ -13,7 +13,7 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm.genetics import ArraySource, GenotypeSource, allele_counts, genotypes
 from jaxlmm.genetics.blocks import Preparation, prepare
-from jaxlmm.genetics.ids import match_samples
+from jaxlmm.genetics.ids.samples import match_samples
 
 GENETICS = Path(__file__).parent / "reference" / "genetics"
 HOLES = GENETICS / "holes" / "holes.bed"

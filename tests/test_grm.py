@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 import jaxlmm as lmm
 from jaxlmm.cli import app
-from jaxlmm.genetics import ArraySource, from_markers, genotypes, grm
-from jaxlmm.genetics.from_markers import marker_sums
+from jaxlmm.genetics import ArraySource, genotypes, grm
+from jaxlmm.genetics.matrices import from_markers
+from jaxlmm.genetics.matrices.from_markers import marker_sums
 
 GENETICS = Path(__file__).parent / "reference" / "genetics"
 SYNTHETIC, HOLES = GENETICS / "synthetic100" / "test.bed", GENETICS / "holes" / "holes.bed"

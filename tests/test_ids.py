@@ -28,7 +28,7 @@ from jaxlmm.cli.ids import read_data
 from jaxlmm.cli.known import matrices
 from jaxlmm.cli.samples import chosen, with_covariates
 from jaxlmm.genetics import relationship
-from jaxlmm.genetics.ids import match_samples, text_ids
+from jaxlmm.genetics.ids.samples import match_samples, text_ids
 
 SAME = 1e-9
 """Relative: the same model, with other names of its levels."""

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 import jaxlmm as lmm
 from jaxlmm.formula import ModelOptions, build_frame, parse
-from jaxlmm.solvers.dense import Dense
+from jaxlmm.solvers.dense.dense import Dense
 
 import models
 from references import fitted, records

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.solvers import clusters, dense
+from jaxlmm.solvers import clusters
+from jaxlmm.solvers.dense import dense
 
 OPTIMUM = 1e-7
 AT_THE_OPTIMUM = 1e-3

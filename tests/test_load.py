@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.results.record import VERSION
+from jaxlmm.results.serialize import VERSION
 
 import models
 import references

@@ -8,9 +8,9 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.likelihood import Likelihood
-from jaxlmm.linalg import shifted_solutions
+from jaxlmm.linalg.inverse import shifted_solutions
 from jaxlmm.solvers import SOLVERS
-from jaxlmm.solvers.classes import FEW_CLASSES, Classes, both_ways
+from jaxlmm.solvers.moments.classes import FEW_CLASSES, Classes, both_ways
 
 import models
 

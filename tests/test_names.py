@@ -16,10 +16,10 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.covariance import parameters_of
-from jaxlmm.formula.columns import model_columns
-from jaxlmm.formula.tokens import tokenize
-from jaxlmm.formula.variables import plain_dtypes
-from jaxlmm.results.contrasts import hypothesis
+from jaxlmm.formula.columns.columns import model_columns
+from jaxlmm.formula.functions.variables import plain_dtypes
+from jaxlmm.formula.tokens.tokens import tokenize
+from jaxlmm.results.tables.contrasts import hypothesis
 
 SAME = 1e-9
 

@@ -18,8 +18,8 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.formula import Encoding, ModelOptions, build_frame, parse, updated
-from jaxlmm.formula.subset import chosen_columns
-from jaxlmm.formula.tokens import quoted
+from jaxlmm.formula.newdata.subset import chosen_columns
+from jaxlmm.formula.tokens.tokens import quoted
 
 ROWS = 60
 DRAWS = np.random.default_rng(0)

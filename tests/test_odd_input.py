@@ -12,7 +12,7 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.formula import ModelOptions, build_frame, parse, read_responses
-from jaxlmm.formula.powers import notes_of_powers
+from jaxlmm.formula.syntax.powers import notes_of_powers
 
 N = 60
 COUNT = np.arange(1, N + 1)

@@ -14,8 +14,9 @@ import pytest
 from scipy import sparse
 
 import jaxlmm as lmm
-from jaxlmm.formula import ModelOptions, build_frame, numeric, parse, read_responses
-from jaxlmm.formula.newdata import places_on
+from jaxlmm.formula import ModelOptions, build_frame, parse, read_responses
+from jaxlmm.formula.columns import numeric
+from jaxlmm.formula.newdata.newdata import places_on
 
 N = 60
 GROUP = np.repeat(np.arange(12), 5)

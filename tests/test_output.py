@@ -26,7 +26,7 @@ from scipy import sparse
 from typer.testing import CliRunner
 
 import jaxlmm as lmm
-from jaxlmm import _files
+from jaxlmm._util import files as _files
 from jaxlmm.cli import app
 
 matplotlib.use("Agg")
@@ -144,7 +144,7 @@ def test_a_limit_on_the_size_of_files(results, tmp_path):
         import resource, sys
         import numpy as np, pandas as pd
         import jaxlmm as lmm
-        from jaxlmm._files import write_whole
+        from jaxlmm._util.files import write_whole
 
         matrix = lmm.genetics.relationship(np.eye(100) + 0.5, labels=range(100))
         table = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 4))).rename(columns=str)
@@ -187,7 +187,7 @@ def test_links_stay_links_and_pipes_are_written_to(results, tmp_path):
     for place in ("/dev/stdout", "/proc/self/fd/1"):  # a file that the process writes to with others
         code = f"""
             import pandas as pd
-            from jaxlmm._files import write_whole
+            from jaxlmm._util.files import write_whole
             print("first", flush=True)
             write_whole("{place}", lambda path: path.open("a").write("second\\n"))
             print("third", flush=True)

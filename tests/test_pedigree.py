@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.genetics import descent
+from jaxlmm.genetics.pedigrees import descent
 
 PEDIGREES = Path(__file__).parent / "reference" / "genetics" / "pedigree"
 

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 import jaxlmm as lmm
-from jaxlmm.engine.scan_unreached import unreached
+from jaxlmm.scanning.kernels.unreached import unreached
 
 N = 60
 NUMBERS = 1e-6

@@ -14,8 +14,10 @@ import polars as pl
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.api import scan_digest, scan_folder, scan_run
 from jaxlmm.genetics import ArraySource
+from jaxlmm.scanning import run as scan_run
+from jaxlmm.scanning.checkpoint import fingerprint as scan_digest
+from jaxlmm.scanning.checkpoint import folder as scan_folder
 
 TOGETHER = 1e-9
 """Relative: sums of the same numbers in another order."""

@@ -74,7 +74,7 @@ def test_counts_do_not_depend_on_what_is_kept(study, everything, options):
 
 def test_null_fits_are_taken_not_made(study, everything, monkeypatch):
     """Fits of many responses, and those of a scan; loaded from a file too; in any order."""
-    import jaxlmm.api.scan_null as module
+    import jaxlmm.scanning.null_fits as module
 
     data, Y, _, kinship = study
     given = lmm.fit_many("~ (1 | id) + x", data, responses=Y[reversed(Y.columns)], kinship=kinship)
@@ -90,7 +90,7 @@ def test_null_fits_are_taken_not_made(study, everything, monkeypatch):
 
 
 def test_null_fits_of_any_structure(study, tmp_path, monkeypatch):
-    import jaxlmm.api.scan_null as module
+    import jaxlmm.scanning.null_fits as module
 
     data, Y, genotypes, _ = study
     people = data.assign(family=np.arange(100) // 5)

@@ -7,8 +7,8 @@ import pytest
 from scans import engine_scan, mouse
 from scipy import stats
 
-from jaxlmm.engine.scan_basis import SIDE, ScanBasis
-from jaxlmm.engine.scan_tests import f_beyond, log10_tail_chi2, log10_tail_f
+from jaxlmm.scanning.kernels.eigenbasis import SIDE, ScanBasis
+from jaxlmm.scanning.kernels.statistics import f_beyond, log10_tail_chi2, log10_tail_f
 
 TAIL = 1e-12
 """Relative, of −log10 p."""

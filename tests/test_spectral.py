@@ -14,7 +14,7 @@ from jaxlmm.likelihood import Likelihood
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers import select
 from jaxlmm.solvers.clusters import not_rounding
-from jaxlmm.solvers.spectral import Spectral
+from jaxlmm.solvers.spectral.spectral import Spectral
 
 AGREE = 1e-8
 """Two solvers stop at points whose deviances differ by less than 1e-9: parameters agree to the root of it, and after a

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.covariance import AbstractCovariance, Custom, static
-from jaxlmm.linalg import semidefinite_cholesky, semidefinite_root
+from jaxlmm._util.struct import static
+from jaxlmm.covariance import AbstractCovariance, Custom
+from jaxlmm.linalg.inverse import semidefinite_cholesky, semidefinite_root
 from jaxlmm.testing import check_covariance
 
 import models

@@ -1,10 +1,24 @@
 """The verbs: validate, build, run, label."""
 
+from jaxlmm.api.call import Call
 from jaxlmm.api.fitting import fit
 from jaxlmm.api.likelihood import design, deviance, estimate, loglik
-from jaxlmm.api.loading import load
-from jaxlmm.api.many import fit_many
-from jaxlmm.api.names import no_attribute
-from jaxlmm.api.scan import scan
+from jaxlmm.api.many import fit_many, run_many
+from jaxlmm.api.names import named_options, no_attribute
+from jaxlmm.api.progress import progress_bar
+from jaxlmm.api.values import natural
 
-__all__ = ["design", "deviance", "estimate", "fit", "fit_many", "load", "loglik", "no_attribute", "scan"]
+__all__ = [
+    "Call",
+    "design",
+    "deviance",
+    "estimate",
+    "fit",
+    "fit_many",
+    "loglik",
+    "named_options",
+    "natural",
+    "no_attribute",
+    "progress_bar",
+    "run_many",
+]

@@ -9,8 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxlmm._precision import in_double_precision
-from jaxlmm._tables import as_table
+from jaxlmm._util import as_table, in_double_precision
 from jaxlmm.api.carried import Carried
 from jaxlmm.api.names import check_names
 from jaxlmm.api.solving import solve
@@ -18,8 +17,8 @@ from jaxlmm.api.values import as_mapping, check_apart
 from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import FormulaError, OptionError, choose
 from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
-from jaxlmm.formula.resolve import resolved
-from jaxlmm.optimise import AbstractMinimiser, Optax
+from jaxlmm.formula.syntax import resolved
+from jaxlmm.optimize import AbstractMinimiser, Optax
 from jaxlmm.results import Fit
 from jaxlmm.solvers import SOLVERS, Choice, select
 
@@ -29,7 +28,7 @@ FITTING_OPTIONS = ("method", "start", "fixed", "solver", "optimizer")
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Call:
-    """A formula with data and options, checked when it is made; the protocol of :mod:`jaxlmm.results.again`.
+    """A formula with data and options, checked when it is made; the protocol of :mod:`jaxlmm.results.refit`.
 
     ``data`` are kept as they came, without a copy: a data frame that is changed in place later is seen as it is then.
     ``replaced`` says that the response is no longer that of the data.

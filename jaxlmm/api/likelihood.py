@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._precision import in_double_precision
-from jaxlmm._tables import as_table
+from jaxlmm._util import as_table, in_double_precision
 from jaxlmm.api.call import criterion
 from jaxlmm.api.names import named_options
 from jaxlmm.covariance import AbstractCovariance

@@ -11,8 +11,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jaxlmm._precision import in_double_precision
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, as_frame, as_table, in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.names import named_options
 from jaxlmm.api.progress import progress_bar
@@ -20,12 +19,11 @@ from jaxlmm.api.values import natural
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
 from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
-from jaxlmm.formula.checks import as_frame, as_table
-from jaxlmm.formula.resolve import column_of, known_names, resolved
+from jaxlmm.formula.syntax import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted, right_side
-from jaxlmm.model.layout import Layout
+from jaxlmm.model import Layout
 from jaxlmm.results import Fit, FitMany, ManyOrigin
-from jaxlmm.results.many_estimates import CIRCULAR, Collector
+from jaxlmm.results.many import CIRCULAR, Collector
 from jaxlmm.solvers import select
 
 MOSTLY = 0.75

@@ -6,14 +6,13 @@ import time
 
 import numpy as np
 
-from jaxlmm._precision import in_double_precision
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.api.values import natural
 from jaxlmm.engine import solve_single
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import duals
 from jaxlmm.model import Layout
-from jaxlmm.optimise import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimiser
 from jaxlmm.results import Call, Estimates, Fit, Origin
 from jaxlmm.solvers import Choice
 

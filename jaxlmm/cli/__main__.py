@@ -1,5 +1,5 @@
 """``python -m jaxlmm.cli``."""
 
-from jaxlmm.cli import app
+from jaxlmm.cli.common import app
 
 app()

@@ -92,7 +92,7 @@ def logged(path: Path | None, more: bool) -> Iterator[Callable[[str], None]]:
         yield typer.echo
         return
     import jaxlmm as lmm
-    from jaxlmm._files import writing
+    from jaxlmm._util import writing
 
     with _opened(path, more) as file:
 
@@ -127,7 +127,7 @@ def logged(path: Path | None, more: bool) -> Iterator[Callable[[str], None]]:
 @contextlib.contextmanager
 def _opened(path: Path, more: bool) -> Iterator[TextIO]:
     """Open a log file; what cannot be written when it is closed has been said before."""
-    from jaxlmm._files import writing
+    from jaxlmm._util import writing
 
     with exit_codes(), writing(path):
         file = path.open("a" if more else "w", encoding="utf-8")
@@ -140,7 +140,7 @@ def _opened(path: Path, more: bool) -> Iterator[TextIO]:
 
 def save_figure(path: Path, axes: Any) -> None:
     """Write the figure of a plot to a file in the format of its ending."""
-    from jaxlmm._files import write_whole
+    from jaxlmm._util import write_whole
 
     write_whole(path, lambda aside: axes.figure.savefig(aside, dpi=150))
 
@@ -155,7 +155,7 @@ def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, op
     if out is not None and not out.parent.exists() and not any(folder.is_file() for folder in out.parents):
         stop(f"{option}: the folder {out.parent} does not exist.", USAGE_ERROR)
     if out is not None:
-        from jaxlmm._files import check_writable
+        from jaxlmm._util import check_writable
 
         with exit_codes():
             check_writable(out)

@@ -9,17 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import (
-    DATA_ERROR,
-    USAGE_ERROR,
-    Force,
-    app,
-    check_out,
-    exit_codes,
-    readers,
-    save_figure,
-    stop,
-)
+from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, readers, save_figure, stop
 from jaxlmm.cli.ids import read_data, read_ids
 from jaxlmm.cli.known import Kinship, matrices
 from jaxlmm.cli.missing import MissingCode, codes_of

@@ -37,7 +37,7 @@ def read_data(
     values.
     """
     from jaxlmm.formula import parse
-    from jaxlmm.formula.parse import residual_bar
+    from jaxlmm.formula.syntax import residual_bar
 
     parsed = parse(formula)
     bars = [*parsed.bars, *([residual_bar(residual)] if residual else [])]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxlmm.cli.common import DATA_ERROR, stop
-from jaxlmm.genetics.forms import hint, nearly
+from jaxlmm.genetics.ids import hint, nearly
 
 SAMPLE, FAMILY = "iid", "fid"
 """What PLINK calls samples and families in a header, in small letters."""

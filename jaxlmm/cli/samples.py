@@ -47,8 +47,7 @@ def with_covariates(
     import pandas as pd
 
     from jaxlmm.formula.tokens import word
-    from jaxlmm.genetics.forms import hint, nearly
-    from jaxlmm.genetics.ids import places, text_ids
+    from jaxlmm.genetics.ids import hint, nearly, places, text_ids
 
     table = _table(path, "--covariates", column, codes)
     key = next((name for name in (column, *SAMPLE) if name in table), None)

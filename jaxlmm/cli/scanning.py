@@ -11,17 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import (
-    DATA_ERROR,
-    USAGE_ERROR,
-    Force,
-    app,
-    check_out,
-    exit_codes,
-    logged,
-    save_figure,
-    stop,
-)
+from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, logged, save_figure, stop
 from jaxlmm.cli.fitting import (
     Criterion,
     Data,
@@ -222,9 +212,9 @@ def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
     if folder is None or not force or not folder.is_dir() or not any(folder.iterdir()):
         yield
         return
-    from jaxlmm._files import writing
-    from jaxlmm.api.scan_lock import check_free
-    from jaxlmm.results.scan_manifest import MANIFEST, read_manifest
+    from jaxlmm._util import writing
+    from jaxlmm.scanning.checkpoint import check_free
+    from jaxlmm.scanning.output import MANIFEST, read_manifest
 
     check_free(folder)
     read_manifest(folder)

@@ -1,10 +1,13 @@
 """Covariance structures: what a tag in a formula names, and what a researcher writes."""
 
-from jaxlmm._struct import static
+from jaxlmm._util import static
 from jaxlmm.covariance.base import AbstractCovariance
+from jaxlmm.covariance.base import Placements as Placements
 from jaxlmm.covariance.custom import Custom
 from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.covariance.field import Field
+from jaxlmm.covariance.field import as_field as as_field
+from jaxlmm.covariance.field import increasing as increasing
 from jaxlmm.covariance.ou import OU
 from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
 from jaxlmm.covariance.pinned import Pinned

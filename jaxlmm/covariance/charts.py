@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._struct import static
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements
 from jaxlmm.covariance.diagonal import Diagonal
 

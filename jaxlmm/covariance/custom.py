@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxlmm._struct import static
+from jaxlmm._util import static
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.errors import choose
 from jaxlmm.linalg import semidefinite_root

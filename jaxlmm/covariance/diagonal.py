@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, report_sd
+from jaxlmm._util import Array, NumpyArray
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements
 from jaxlmm.covariance.parameters import SD, Kind
+from jaxlmm.covariance.reports import report_sd
 
 
 class Diagonal(AbstractCovariance):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance, Placements
 from jaxlmm.covariance.parameters import SD, THETA, Kind
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 
 REACHED = 1e-7
 """A parameter that reports natural ones to this relative accuracy is what they stand for."""

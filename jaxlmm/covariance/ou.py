@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements
 from jaxlmm.covariance.parameters import Kind
 from jaxlmm.errors import OptionError

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._struct import static
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance.base import AbstractCovariance, Placements
 from jaxlmm.covariance.charts import Constant
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._typing import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements, lower_factor
+from jaxlmm._util import Array, NumpyArray
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements
 from jaxlmm.covariance.charts import Angle, Correlated, Pivoted
 from jaxlmm.covariance.diagonal import Diagonal
-from jaxlmm.linalg import semidefinite_cholesky
-from jaxlmm.rotations import singular_vectors
+from jaxlmm.covariance.reports import lower_factor
+from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
 
 def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:

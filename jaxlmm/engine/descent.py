@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
+from jaxlmm.engine.compiled import Reached, run
 from jaxlmm.engine.problems import Problems, in_blocks, into, of, put
-from jaxlmm.engine.programmes import Reached, run
-from jaxlmm.engine.starting import ExpectedCurvature, Plan
-from jaxlmm.optimise import AbstractMinimiser, Newton, QuasiNewton
+from jaxlmm.engine.start import ExpectedCurvature, Plan
+from jaxlmm.optimize import AbstractMinimiser, Newton, QuasiNewton
 
 STEPS = (5, 8, 17, 64, 106)
 """Evaluations after which what is not done goes on in a smaller company: from a guessed start most need four."""

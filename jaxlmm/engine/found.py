@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.optimum import Optima, judged, solve
+from jaxlmm.engine.compiled import examine_all
+from jaxlmm.engine.minimum import Optima, judged, solve
 from jaxlmm.engine.problems import Problems, in_blocks, into, of
-from jaxlmm.engine.programmes import examine_all
 from jaxlmm.engine.vanishing import MEAN_SQUARES, TINY, closely, with_residual
 from jaxlmm.inference import STATUS, Examination, Uncertainty, Verdicts, uncertainty
 from jaxlmm.model import Natural

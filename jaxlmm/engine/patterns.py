@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 
 
 def patterns_of(y: NumpyArray, places: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:

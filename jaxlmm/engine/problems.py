@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._struct import Struct, static
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, Struct, static
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.solvers import AbstractSolver

@@ -8,17 +8,16 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxlmm._shapes import pad
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, pad
 from jaxlmm.covariance import Parameter
+from jaxlmm.engine.compiled import examine_one, prepare
 from jaxlmm.engine.found import Found, concluded
-from jaxlmm.engine.optimum import Optima, solve
+from jaxlmm.engine.minimum import Optima, solve
 from jaxlmm.engine.problems import Problems
-from jaxlmm.engine.programmes import examine_one, prepare
 from jaxlmm.inference import Examination, Rows, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design, Layout, Natural
-from jaxlmm.optimise import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimiser
 from jaxlmm.solvers import SOLVERS
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
+from jaxlmm.engine.compiled import prepare_around
 from jaxlmm.engine.problems import Problems, blocks
-from jaxlmm.engine.programmes import prepare_around
 from jaxlmm.inference import Examination
 
 MEAN_SQUARES = (1e-8, 1e-10)

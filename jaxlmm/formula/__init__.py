@@ -1,14 +1,12 @@
 """From words and a data frame to a design: bars, columns, missing rows, labels."""
 
-from jaxlmm.formula.encoding import Encoding
+from jaxlmm.formula.columns import Encoding
 from jaxlmm.formula.frame import ModelFrame, build_frame
-from jaxlmm.formula.labels import GroupLabels, ModelLabels, TermLabels
+from jaxlmm.formula.groups import GroupLabels, ModelLabels, TermLabels
 from jaxlmm.formula.notes import notes_of_responses
-from jaxlmm.formula.options import ModelOptions
-from jaxlmm.formula.parse import Bar, ParsedFormula, parse
 from jaxlmm.formula.response import with_response
 from jaxlmm.formula.responses import Responses, read_responses
-from jaxlmm.formula.update import updated
+from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, parse, updated
 
 __all__ = [
     "Bar",

@@ -10,41 +10,46 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from jaxlmm._precision import in_double_precision
-from jaxlmm._shapes import bucket, pad
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, as_frame, as_table, bucket, in_double_precision, pad
 from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import DataError
-from jaxlmm.formula.checks import (
-    as_frame,
-    as_table,
+from jaxlmm.formula.columns import (
+    Encoding,
+    as_arithmetic,
     check_grouping,
     check_names,
     check_response,
+    check_response_apart,
     check_unique,
     check_weights,
     column_or_array,
     finite_or_raise,
+    model_columns,
+    model_variables,
 )
-from jaxlmm.formula.circular import check_response_apart
-from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables
-from jaxlmm.formula.coordinates import Located
-from jaxlmm.formula.copies import notes_of_copies
-from jaxlmm.formula.encoding import Encoding
-from jaxlmm.formula.ids import named_like
-from jaxlmm.formula.kinship import Known, known_matrices, repeated
-from jaxlmm.formula.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
-from jaxlmm.formula.levels import Levels, grouping_levels, real_factors
+from jaxlmm.formula.functions import as_numbers, plain_dtypes
+from jaxlmm.formula.groups import (
+    STRUCTURES,
+    GroupLabels,
+    Known,
+    Levels,
+    Located,
+    ModelLabels,
+    OffsetLabels,
+    TermBuilder,
+    TermLabels,
+    grouping_levels,
+    known_matrices,
+    named_like,
+    notes_of_copies,
+    real_factors,
+    repeated,
+    structures_of,
+)
 from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
-from jaxlmm.formula.options import ModelOptions
-from jaxlmm.formula.parse import TAGS, Bar, ParsedFormula
-from jaxlmm.formula.resolve import resolved, resolved_options
-from jaxlmm.formula.structures import STRUCTURES, structures_of
-from jaxlmm.formula.terms import TermBuilder
+from jaxlmm.formula.syntax import TAGS, Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
-from jaxlmm.formula.variables import as_numbers, plain_dtypes
-from jaxlmm.model.basis import independent_basis
-from jaxlmm.model.design import Design, Grouping, Term
+from jaxlmm.model import Design, Grouping, Term, independent_basis
 
 SMALLEST_ROWS = 256
 """Rows are padded to at least this many, so that small data sets share their programs."""

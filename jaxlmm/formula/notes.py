@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 from jaxlmm.formula.columns import used_variables
-from jaxlmm.formula.parse import ParsedFormula
-from jaxlmm.formula.powers import notes_of_powers
+from jaxlmm.formula.functions import is_text
+from jaxlmm.formula.syntax import ParsedFormula, notes_of_powers
 from jaxlmm.formula.tokens import join
-from jaxlmm.formula.variables import is_text
 
 CODES = (-9.0, -99.0, -999.0, -9999.0)
 """What files say for a missing value: PLINK, GEMMA and GCTA write the first of these."""

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.formula.checks import check_response
+from jaxlmm.formula.columns import check_response
 from jaxlmm.formula.frame import ModelFrame, check_not_perfect
-from jaxlmm.formula.variables import as_numbers
+from jaxlmm.formula.functions import as_numbers
 
 
 def with_response(frame: ModelFrame, y: Any) -> ModelFrame:

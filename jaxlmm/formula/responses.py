@@ -9,18 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import DataError, FormulaError, nearest
-from jaxlmm.formula.characters import column_called
-from jaxlmm.formula.checks import as_frame, as_table, check_unique
-from jaxlmm.formula.circular import explains_itself, right_variables
-from jaxlmm.formula.columns import as_arithmetic, model_columns, model_variables, used_variables
-from jaxlmm.formula.ids import close
-from jaxlmm.formula.numeric import array_numbers, frame_numbers
-from jaxlmm.formula.parse import ParsedFormula
-from jaxlmm.formula.resolve import column_of, renamed
-from jaxlmm.formula.tokens import Token, join, split
-from jaxlmm.formula.variables import as_numbers, plain_dtypes
+from jaxlmm.formula.columns import (
+    array_numbers,
+    as_arithmetic,
+    check_unique,
+    explains_itself,
+    frame_numbers,
+    model_columns,
+    model_variables,
+    right_variables,
+    used_variables,
+)
+from jaxlmm.formula.functions import as_numbers, plain_dtypes
+from jaxlmm.formula.groups import close
+from jaxlmm.formula.syntax import ParsedFormula, column_of, renamed
+from jaxlmm.formula.tokens import Token, column_called, join, split
 from jaxlmm.genetics.ids import text_ids
 
 

@@ -1,13 +1,13 @@
 """Genotypes, and known matrices between individuals: from markers, from pedigrees, from tables and files."""
 
 from jaxlmm.genetics.alleles import allele_counts
-from jaxlmm.genetics.arrays import ArraySource
-from jaxlmm.genetics.from_markers import grm
-from jaxlmm.genetics.from_pedigree import kinship
+from jaxlmm.genetics.blocks import STATUSES as STATUSES
+from jaxlmm.genetics.blocks import Block as Block
+from jaxlmm.genetics.formats import ArraySource, GenotypeSource
 from jaxlmm.genetics.genotypes import Genotypes, genotypes
-from jaxlmm.genetics.reading import relationship
-from jaxlmm.genetics.relationship import Relationship
-from jaxlmm.genetics.source import GenotypeSource
+from jaxlmm.genetics.genotypes import as_genotypes as as_genotypes
+from jaxlmm.genetics.matrices import Relationship, grm, relationship
+from jaxlmm.genetics.pedigrees import kinship
 
 __all__ = [
     "ArraySource",

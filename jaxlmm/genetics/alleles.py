@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxlmm._tables import as_table
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, as_table
 from jaxlmm.errors import GenotypeError
 
 NO_ALLELE = frozenset({"", "0", ".", "-", "N", "?"})

@@ -7,7 +7,7 @@ import numbers
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, choose
 
 MISSING_CODE = -9.0

@@ -11,15 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxlmm._tables import as_frame, as_table
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import GenotypeError, nearest
-from jaxlmm.genetics.arrays import ArraySource, frame_source
 from jaxlmm.genetics.blocks import Block, Preparation, prepare
+from jaxlmm.genetics.formats import ArraySource, BedSource, GenotypeSource, PgenSource, frame_source
 from jaxlmm.genetics.ids import label_texts, match_samples
-from jaxlmm.genetics.plink1 import BedSource
-from jaxlmm.genetics.plink2 import PgenSource
-from jaxlmm.genetics.source import GenotypeSource
 
 FILES: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource, ".pgen": PgenSource}
 """Readers by the ending of a file's name; each is made from its path."""

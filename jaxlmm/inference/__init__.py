@@ -1,14 +1,19 @@
 """What an optimum implies: covariances, degrees of freedom, standard errors, and a certificate."""
 
-from jaxlmm.inference.certificate import Verdict, Verdicts, certify
-from jaxlmm.inference.examine import Examination, Rows, Units, examine, rows_at
-from jaxlmm.inference.held import duals, patterns
+from jaxlmm.inference.active_set import duals, patterns
+from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR, ROUNDING, VANISHING, certify
+from jaxlmm.inference.derivatives import Examination, Rows, Units, examine, rows_at
 from jaxlmm.inference.status import PROVEN, STATUS
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
+from jaxlmm.inference.verdict import Verdict, Verdicts
 
 __all__ = [
+    "DECREMENT",
+    "NEARLY_SINGULAR",
     "PROVEN",
+    "ROUNDING",
     "STATUS",
+    "VANISHING",
     "Contrasts",
     "Examination",
     "Rows",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.inference.examine import Examination
-from jaxlmm.inference.held import duals, patterns
-from jaxlmm.inference.status import HELP, NO_RESIDUAL, PROVEN, STATUS, UNBOUNDED
+from jaxlmm.inference.active_set import duals, patterns
+from jaxlmm.inference.derivatives import Examination
+from jaxlmm.inference.status import STATUS
+from jaxlmm.inference.verdict import Verdicts
 
 DECREMENT = 1e-6
 """A point is an optimum when a full Newton step would lower the deviance by less than this."""
@@ -53,89 +54,15 @@ NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
 
 
-class Verdict(NamedTuple):
-    """What is proven about one optimum, by name, a row of :class:`Verdicts`; no row of ``null_directions`` is zero.
+class Descend(Protocol):
+    """A minimizer that is handed to the certificate, which looks along ridges with it.
 
-    ``multipliers`` and ``ridge`` name what is held at the boundary, and what moves along a ridge; ``help`` says what
-    the status means and what to do.
+    Called with the ``numbers`` (c,) of responses, ``theta`` (c, k) and the number of ``steps`` (one evaluates alone),
+    it returns theta (c, k) where it stops and the deviances (c,) there.
     """
 
-    status: str
-    gradient: float
-    min_eigenvalue: float
-    multipliers: dict[str, float]
-    ridge: dict[str, float]
-    help: str
-    null_directions: NumpyArray
-    at_boundary: NumpyArray
-    on_ridge: NumpyArray
-
-
-class Verdicts(NamedTuple):
-    """What is proven about the optima of b responses.
-
-    Attributes
-    ----------
-    status
-        ``(b,)`` places in ``STATUS``.
-    gradient
-        ``(b,)`` the largest absolute entry of the deviance's gradient in theta.
-    min_eigenvalue
-        ``(b,)`` the smallest eigenvalue of the Hessian in relative changes of the free parameters.
-    multipliers
-        ``(b, k)`` for the block of number j that is held at the boundary, in column j − 1, the rate at which the
-        deviance rises with the variance that is let in, averaged over the rows, in units of the residual variance (for
-        a covariance matrix the smallest eigenvalue). Positive at an optimum; NaN elsewhere.
-    ridge
-        ``(b, r)`` where the parameters are not identified, the direction in which the natural ones can move together at
-        no cost; zero elsewhere.
-    null_directions
-        ``(b, k, s)`` directions of psi in which the deviance is constant, followed by zeros.
-    at_boundary, on_ridge
-        ``(b, r)`` which natural parameters are at a boundary, and which move along a ridge.
-    no_residual
-        ``(b,)`` whether nothing is left of the residual, and the deviance falls without bound.
-    """
-
-    status: NumpyArray
-    gradient: NumpyArray
-    min_eigenvalue: NumpyArray
-    multipliers: NumpyArray
-    ridge: NumpyArray
-    null_directions: NumpyArray
-    at_boundary: NumpyArray
-    on_ridge: NumpyArray
-    no_residual: NumpyArray
-
-    @property
-    def proven(self) -> NumpyArray:
-        """Which responses (b,) have an optimum, in the interior or at a boundary."""
-        return np.isin(self.status, PROVEN)
-
-    @classmethod
-    def failed(cls, b: int, k: int, s: int, r: int) -> Self:
-        """Return verdicts on responses without an optimum."""
-        nothing, unknown = np.zeros((b, r), bool), np.full(b, np.nan)
-        return cls(
-            np.full(b, STATUS.index("failed"), np.int8), unknown, unknown.copy(), np.full((b, k), np.nan),
-            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(), np.zeros(b, bool),
-        )  # fmt: skip
-
-    def one(self, i: int, names: Sequence[str], dual_names: Mapping[int, str]) -> Verdict:
-        """Return the verdict on response ``i``; ``dual_names`` are those of the blocks that are held, by number."""
-        word, null = STATUS[int(self.status[i])], self.null_directions[i]
-        ridge = {name: float(w) for name, w in zip(names, self.ridge[i], strict=True) if abs(w) > 1e-6}
-        multipliers = {name: float(self.multipliers[i, number - 1]) for number, name in dual_names.items()}
-        told = HELP[word]
-        if self.no_residual[i]:
-            told = NO_RESIDUAL if word == "boundary" else UNBOUNDED
-        return Verdict(
-            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, told,
-            null[null.any(axis=1)], self.at_boundary[i], self.on_ridge[i],
-        )  # fmt: skip
-
-
-Descend = Callable[[NumpyArray, NumpyArray, int], tuple[NumpyArray, NumpyArray]]
+    def __call__(self, numbers: NumpyArray, theta: NumpyArray, steps: int, /) -> tuple[NumpyArray, NumpyArray]:
+        """Minimize from ``theta``."""
 
 
 def certify(

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
-from jaxlmm.inference.certificate import Verdicts
-from jaxlmm.inference.examine import Examination
-from jaxlmm.inference.held import patterns
+from jaxlmm._util import NumpyArray
+from jaxlmm.inference.active_set import patterns
+from jaxlmm.inference.derivatives import Examination
 from jaxlmm.inference.status import STATUS
+from jaxlmm.inference.verdict import Verdicts
 
 
 class Contrasts(NamedTuple):

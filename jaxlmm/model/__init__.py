@@ -1,7 +1,22 @@
 """The model as data: terms, designs and the layout of theta."""
 
-from jaxlmm.model.design import Design, Grouping, Term
-from jaxlmm.model.layout import Layout
+from jaxlmm.model.basis import independent_basis
+from jaxlmm.model.design import Design, Grouping, Term, mean_products
+from jaxlmm.model.graph import connected, linked
+from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
+from jaxlmm.model.relation import Relation
 
-__all__ = ["Design", "Grouping", "Layout", "Natural", "Term"]
+__all__ = [
+    "Design",
+    "Factors",
+    "Grouping",
+    "Layout",
+    "Natural",
+    "Relation",
+    "Term",
+    "connected",
+    "independent_basis",
+    "linked",
+    "mean_products",
+]

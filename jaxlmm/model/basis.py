@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 
 SAFELY_INDEPENDENT = 1e-3
 """Where more of each column's length than this is left, two rounds of Cholesky give an orthonormal basis."""

@@ -7,9 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxlmm._shapes import pad
-from jaxlmm._struct import Struct, aside, static
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray, Struct, aside, pad, static
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import OptionError
 from jaxlmm.model.basis import independent_basis

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 
 
 def connected(matrix: Any) -> NumpyArray:

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlmm._struct import Struct, static
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance, Field, Parameter, Pinned
 from jaxlmm.errors import OptionError
 from jaxlmm.model.design import Design, Term

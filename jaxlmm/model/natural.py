@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.model.design import Design
 

@@ -6,8 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxlmm._struct import Struct
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.model.graph import connected
 
 FILLED = 0.25

@@ -1,31 +1,22 @@
 """Immutable results with names on them."""
 
-from jaxlmm.results.again import Call
 from jaxlmm.results.certificate import Certificate
+from jaxlmm.results.deserialize import load_saved
 from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.fit import Fit, Origin
-from jaxlmm.results.loaded import load_saved
+from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.many import FitMany, ManyOrigin
-from jaxlmm.results.scan import Scan, ScanHeader, words_of
-from jaxlmm.results.scan_folder import load_scan
-from jaxlmm.results.scan_table import HeldTable, Names, ScanTable, counted, tabulated
+from jaxlmm.results.refit import Call
 
 __all__ = [
+    "SCAN",
     "Call",
     "Certificate",
     "Estimates",
     "Fit",
     "FitMany",
-    "HeldTable",
     "ManyOrigin",
-    "Names",
     "Origin",
-    "Scan",
-    "ScanHeader",
-    "ScanTable",
-    "counted",
+    "answering",
     "load_saved",
-    "load_scan",
-    "tabulated",
-    "words_of",
 ]

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlmm._typing import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray
 from jaxlmm.engine import Found, Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural
-from jaxlmm.results.relatives import effects_of_relatives
+from jaxlmm.results.rows import effects_of_relatives
 from jaxlmm.solvers import Choice
 
 

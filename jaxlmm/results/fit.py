@@ -8,18 +8,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlmm._struct import on_host
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, on_host
 from jaxlmm.engine import Solution
 from jaxlmm.errors import DataError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import Rows
 from jaxlmm.model import Design
-from jaxlmm.results import again, broom, effects, fixed, matrices, predicted, printed, record, rows, shares
+from jaxlmm.results import refit as again
+from jaxlmm.results import serialize as record
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.foreign import FIT, answering
-from jaxlmm.results.tables import noted
+from jaxlmm.results.rows import fitted as rows
+from jaxlmm.results.rows import matrices
+from jaxlmm.results.rows import predict as predicted
+from jaxlmm.results.summary import summary as printed
+from jaxlmm.results.tables import fixed, noted, shares
+from jaxlmm.results.tables import random as effects
+from jaxlmm.results.tables import tidy as broom
 
 
 class Origin(NamedTuple):

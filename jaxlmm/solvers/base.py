@@ -7,10 +7,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 
-from jaxlmm._struct import Struct
-from jaxlmm._typing import Array
-from jaxlmm.model.design import Design
-from jaxlmm.model.layout import Factors
+from jaxlmm._util import Array, Struct
+from jaxlmm.model import Design, Factors
 
 
 class Effects(NamedTuple):

@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlmm._shapes import bucket
-from jaxlmm._typing import NumpyArray
+from jaxlmm._util import NumpyArray, bucket
 from jaxlmm.linalg import BLOCK
-from jaxlmm.model.design import Design, Term
-from jaxlmm.model.graph import linked
+from jaxlmm.model import Design, Term, linked
 
 RANK_TOLERANCE = 1e-11
 """A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jaxlmm.errors import OptionError, choose
-from jaxlmm.model.design import Design
+from jaxlmm.model import Design
 from jaxlmm.solvers.base import AbstractSolver
-from jaxlmm.solvers.blocked import Blocked
+from jaxlmm.solvers.blocked import Blocked, largest_component
 from jaxlmm.solvers.clusters import clusters_of
-from jaxlmm.solvers.components import largest_component
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
 from jaxlmm.solvers.spectral import Spectral

@@ -1,0 +1,30 @@
+"""Small helpers that know nothing of models: pytrees, precision, compiling, shapes, tables, files."""
+
+from jaxlmm._util.compiled import program
+from jaxlmm._util.files import PARTIAL, check_writable, checksum, write_text, write_whole, writing
+from jaxlmm._util.precision import in_double_precision
+from jaxlmm._util.shapes import bucket, pad
+from jaxlmm._util.struct import Struct, aside, on_host, static
+from jaxlmm._util.tables import as_frame, as_table
+from jaxlmm._util.typing import Array, NumpyArray
+
+__all__ = [
+    "PARTIAL",
+    "Array",
+    "NumpyArray",
+    "Struct",
+    "as_frame",
+    "as_table",
+    "aside",
+    "bucket",
+    "check_writable",
+    "checksum",
+    "in_double_precision",
+    "on_host",
+    "pad",
+    "program",
+    "static",
+    "write_text",
+    "write_whole",
+    "writing",
+]

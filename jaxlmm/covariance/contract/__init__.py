@@ -1,0 +1,5 @@
+"""What is tried of another author's structure before its first fit."""
+
+from jaxlmm.covariance.contract.check import check_contract
+
+__all__ = ["check_contract"]

@@ -1,0 +1,194 @@
+"""What is compiled: programmes that work on a block of problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlmm._util import Array, program
+from jaxlmm.engine.boundary import Settled, settled
+from jaxlmm.engine.problems import Problem, Problems, among_devices, spread
+from jaxlmm.engine.start import SWEEPS, Plan
+from jaxlmm.inference import Examination, Rows, examine, rows_at
+from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.optimize import WORTHWHILE, AbstractMinimiser, Minimum, minimise, search_axes
+
+
+@program(once=True)
+def prepare(likelihood: Likelihood, y: Array) -> Response:
+    """Prepare responses ``y`` (N, m) and the fixed effects."""
+    return likelihood.observe_all(likelihood.fixed(), jnp.asarray(y))
+
+
+@program()
+def prepare_fixed(likelihood: Likelihood) -> Any:
+    """Prepare the fixed effects."""
+    return likelihood.fixed()
+
+
+@program(scatters=True, static=("mesh",))
+def prepare_responses(likelihood: Likelihood, y: Array, mesh: jax.sharding.Mesh | None = None) -> Response:
+    """Prepare responses ``y`` (N, m) without the fixed effects, each device of a ``mesh`` some of them."""
+
+    def some(likelihood: Likelihood, y: jax.Array) -> Response:
+        return likelihood.observe_all(None, y)
+
+    if mesh is None or y.shape[1] % mesh.size != 0:
+        return some(likelihood, jnp.asarray(y))
+    return among_devices(mesh, some, likelihood, y, axis=1)
+
+
+@program(once=True)
+def prepare_around(likelihood: Likelihood, y: Array, coefficients: Array, scale: Array) -> Any:
+    """Prepare responses ``y`` (N, m) less coefficients on the basis (m, p), in units of ``scale`` (m,)."""
+    return likelihood.border_around(jnp.asarray(y), jnp.asarray(coefficients), jnp.asarray(scale))
+
+
+class Reached(NamedTuple):
+    """Where a search has come: its ``minimum``, the same ``settled``, and ``turned``, theta written in the frames that
+    are best to go on from it; every leaf has a first axis over the problems.
+    """
+
+    minimum: Minimum
+    settled: Settled
+    turned: tuple[Array, tuple[Array, ...]]
+
+
+@program()
+@spread
+def run(
+    problems: Problems,
+    start: Array,
+    frames: Sequence[Array],
+    max_steps: Array,
+    method: AbstractMinimiser,
+    plan: Plan,
+    search: Array,
+    settles: Array,
+) -> Reached:
+    """Minimise from ``start`` (b, k) in ``frames`` (b, q, q), or, if ``search`` (), from where the plan leads.
+
+    Nothing is settled unless ``settles`` ().
+    """
+    likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
+    by_nodes = nodes.shape[0] > 0
+    start = jnp.asarray(start)
+
+    def at_node(theta: jax.Array) -> jax.Array:
+        factors = likelihood.layout.factors(theta, [jnp.asarray(frame)[0] for frame in frames])
+        shared = None if problems.own else likelihood.solver.factor(factors)
+
+        def one(problem: Problem) -> jax.Array:
+            likelihood, response, _ = problem
+            factor = likelihood.solver.factor(factors) if shared is None else shared
+            return likelihood.profiled(likelihood.given(factor, response), response)  # an absolute layout has no nodes
+
+        return problems.each(one)
+
+    def best_node() -> jax.Array:
+        values = jax.lax.map(at_node, nodes) if likelihood.solver.one_by_one else jax.vmap(at_node)(nodes)
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
+        lowest = jnp.min(values, axis=0)
+        found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
+        guessed, at_guess = problems.each(guess, start, frames)
+        return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, found)
+
+    def rough(problem: Problem, start: jax.Array) -> jax.Array:
+        likelihood, response, _ = problem
+        covariance = likelihood.solver.guess(response.border, response.count)
+        return start if covariance is None else likelihood.layout.guess(covariance, start, plan.inverse_frames)
+
+    def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        likelihood, response, _ = problem
+        if not likelihood.solver.guesses:
+            return start, jnp.full((), jnp.inf, start.dtype)
+        theta = rough(problem, start)
+        value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+        return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
+
+    guided = likelihood.solver.dear and likelihood.solver.guesses
+    if guided:
+        start = jax.lax.cond(search, lambda: problems.each(rough, start), lambda: start)
+    elif by_nodes:
+        start = jax.lax.cond(search, best_node, lambda: start)
+
+    def one(problem: Problem, start: jax.Array, frames: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
+        likelihood, response, _ = problem
+
+        @jax.jit
+        def objective(theta: jax.Array) -> jax.Array:
+            return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+        if not by_nodes and not guided:
+            sweeps = jnp.where(search, SWEEPS, 0)
+            start = search_axes(objective, start, *plan.axes, sweeps, one_by_one=likelihood.solver.one_by_one)
+        return minimise(method, objective, start, max_steps)
+
+    def settle(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array) -> Settled:
+        return settled(problem.likelihood, problem.response, theta, tuple(frames), value)
+
+    def turn(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        layout, found = likelihood.layout, list(frames)
+        for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
+            own, found[t] = structure.turned(theta[place], frames[t])
+            theta = theta.at[place].set(own)
+        return theta, tuple(found)
+
+    frames = tuple(jnp.asarray(frame) for frame in frames)
+    minimum = problems.each(one, start, frames, max_steps)
+    x, value = minimum.x, minimum.value
+    unsettled = Settled(x, frames, jnp.zeros(x.shape, jnp.int32))
+    done = jax.lax.cond(settles, lambda: problems.each(settle, x, frames, value), lambda: unsettled)
+    return Reached(minimum, done, problems.each(turn, x, frames))
+
+
+@program(once=True)
+@spread
+def values(problems: Problems, theta: Array, frames: Sequence[Array]) -> jax.Array:
+    """Return the deviances (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
+
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> jax.Array:
+        likelihood, response, _ = problem
+        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+    return problems.each(one, theta, frames)
+
+
+@program()
+@spread
+def examine_all(problems: Problems, theta: Array, frames: Sequence[Array]) -> Examination:
+    """Examine the problems at ``theta`` (b, k) in ``frames`` (b, q, q)."""
+
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> Examination:
+        return examine(*problem, frames, theta)[0]
+
+    return problems.each(one, theta, frames)
+
+
+@program()
+@spread
+def rows_all(problems: Problems, theta: Array, frames: Sequence[Array], y: Array) -> Rows:
+    """Return what the problems say of the rows of their responses ``y`` (b, N), at ``theta`` (b, k)."""
+
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], y: jax.Array) -> Rows:
+        likelihood, response, _ = problem
+        factors = likelihood.layout.factors(theta, frames)
+        return rows_at(likelihood, response, y, factors, likelihood.at(factors, response))
+
+    return problems.each(one, theta, frames, y)
+
+
+@program(once=True)
+def examine_one(problems: Problems, y: Array, theta: Array, frames: Sequence[Array]) -> tuple[Examination, Rows]:
+    """Examine a single problem at ``theta`` (1, k), with what it says of the rows of ``y`` (N, 1); no first axis."""
+    likelihood, theta = problems.likelihood, jnp.asarray(theta)[0]
+    frames = [jnp.asarray(frame)[0] for frame in frames]
+    response = jax.tree.map(lambda leaf: leaf[0], problems.responses.replace(fixed=None))
+    response = response.replace(fixed=problems.responses.fixed)
+    likelihood = likelihood.for_response(response)
+    found, point = examine(likelihood, response, problems.units, frames, theta)
+    factors = likelihood.layout.factors(theta, frames)
+    return found, rows_at(likelihood, response, jnp.asarray(y)[:, 0], factors, point)

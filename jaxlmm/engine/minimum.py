@@ -1,0 +1,177 @@
+"""Minimise, set to zero what is zero, and look again: any number of responses of one likelihood together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.covariance import Parameter
+from jaxlmm.engine.boundary import ZERO_COSTS
+from jaxlmm.engine.compiled import values
+from jaxlmm.engine.descent import MAX_STEPS, Descent, rows
+from jaxlmm.engine.problems import Problems, in_blocks, into, of, put
+from jaxlmm.engine.start import starts_at
+from jaxlmm.engine.vanishing import residual_share
+from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
+from jaxlmm.model import Natural
+from jaxlmm.optimize import AbstractMinimiser
+
+MAX_STEPS_FIRST_ORDER = 100_000
+"""Evaluations after which a first-order method gives up."""
+
+RESTARTS = 3
+"""How often a point that only looked like a boundary optimum is left along its direction of descent."""
+
+NOT_STRICT = 1e-6
+"""A multiplier this small proves nothing: the deviance may be as low away from the boundary."""
+
+ASIDE = 0.3
+"""How far from a boundary that is not strict another optimum is looked for."""
+
+
+class Optima(NamedTuple):
+    """Optima of b responses.
+
+    ``theta`` (b, k) is written in ``frames``, one (b, q, q) per term; ``held`` (b, k) is 0 where a parameter is free,
+    positive for the blocks held at a boundary that have a multiplier (one number each), negative for what is held with
+    them; ``value`` (b,) is the deviance, ``converged`` (b,) and ``n_evaluations`` (b,) what it took; ``at_limit`` (b,)
+    says that a valley was walked along until there was next to nothing to be won.
+    """
+
+    theta: NumpyArray
+    frames: tuple[NumpyArray, ...]
+    held: NumpyArray
+    value: NumpyArray
+    converged: NumpyArray
+    at_limit: NumpyArray
+    n_evaluations: NumpyArray
+
+
+def solve(problems: Problems, first_order: AbstractMinimiser | None = None, given: Natural | None = None) -> Optima:
+    """Minimise the deviance of every response.
+
+    ``first_order`` is another minimiser to find the optima with; Newton's method then only confirms them. ``given`` are
+    natural parameters to begin at.
+    """
+    likelihood, everyone = problems.likelihood, np.arange(problems.size)
+    frames = [np.tile(frame, (everyone.size, 1, 1)) for frame in likelihood.layout.frames()]
+    if likelihood.layout.n_theta == 0:
+        nothing = np.zeros((everyone.size, 0))
+        value = np.asarray(in_blocks(problems, values, everyone, nothing, frames))
+        return Optima(
+            nothing,
+            tuple(frames),
+            nothing.astype(np.int32),
+            value,
+            np.isfinite(value),
+            np.zeros(everyone.size, bool),
+            np.ones(everyone.size, int),
+        )
+    descent, at_limit = Descent(problems, first_order), np.zeros(everyone.size, bool)
+    start = np.tile(likelihood.layout.start(), (everyone.size, 1))
+    if given is not None:
+        start = starts_at(likelihood.layout, given, np.asarray(problems.responses.scale))
+    if first_order is None:
+        reached, frames = descent.pursue(everyone, start, frames, search=given is None, settles=True)
+        lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
+        if lost.size and not likelihood.solver.dear:
+            own = [np.tile(frame, (lost.size, 1, 1)) for frame in likelihood.layout.frames()]
+            walked, limit = descent.walk(lost, start[lost], own, search=given is None)
+            reached = into(reached, lost[limit], of(walked, limit))
+            frames = [put(old, lost[limit], new[limit]) for old, new in zip(frames, own, strict=True)]
+            at_limit[lost[limit]] = True
+    else:
+        reached = descent.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order, settles=True)
+    found, (theta, settled, holds) = reached.minimum, reached.settled
+    held = np.zeros(start.shape, np.int32)
+
+    active = everyone
+    for _ in range(RESTARTS):
+        changed = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(settled, frames, strict=True)]
+        moved = np.any([np.any(holds != 0, axis=1), *changed], axis=0)
+        if first_order is None:  # what did not move is done
+            active, theta, holds = active[moved], theta[moved], holds[moved]
+            settled = tuple(frame[moved] for frame in settled)
+        if not active.size:
+            break
+        frames = [put(old, active, new) for old, new in zip(frames, settled, strict=True)]
+        held = put(held, active, holds)
+        # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
+        before = found.converged[active]
+        full = np.any(holds != 0, axis=1) | (first_order is None)
+        steps = np.where(full, np.where(before, MAX_STEPS, 2), 1)
+        more, turned = descent.pursue(active, theta, settled, steps, held=holds)
+        frames = [put(old, active, new) for old, new in zip(frames, turned, strict=True)]
+        again = more.minimum
+        found = into(found, active, again._replace(converged=np.where(full, again.converged, before)))
+
+        at_zero = active[np.any(held[active] > 0, axis=1)]
+        if at_zero.size and likelihood.solver.dear:
+            looked = descent.minimise(at_zero, found.x[at_zero], rows(frames, at_zero), 1, method=descent.exact)
+            found = found._replace(hessian=put(found.hessian, at_zero, looked.minimum.hessian))
+        slope, direction = steepest(found.hessian[at_zero], held[at_zero])
+        unproven = slope <= NOT_STRICT
+        doubted, slope, direction = at_zero[unproven], slope[unproven], direction[unproven]
+        if not doubted.size:
+            break
+        beside = found.x[doubted] + ASIDE * direction
+        reached = descent.minimise(doubted, beside, rows(frames, doubted), settles=True)
+        aside = reached.minimum
+        away = np.sum((aside.x - found.x[doubted]) * direction, axis=1) > 0.5 * ASIDE
+        ridge = (aside.value <= found.value[doubted] + ZERO_COSTS) & away  # the boundary is the end of a ridge
+        left = (slope < -NOT_STRICT) | ridge
+        found = into(found, doubted[left], of(aside, left))
+        held[doubted[left]] = 0
+        descends = slope < -NOT_STRICT
+        active, (theta, settled, holds) = doubted[descends], of(reached.settled, descends)
+        if not active.size:
+            break
+    return Optima(found.x, tuple(frames), held, found.value, found.converged, at_limit, descent.n_evaluations)
+
+
+def judged(
+    problems: Problems,
+    optima: Optima,
+    examination: Examination,
+    parameters: Sequence[Parameter],
+    fixed: Natural | None = None,
+) -> Verdicts:
+    """Judge the optima of all problems; of the natural ``parameters`` some are ``fixed``."""
+    descent = Descent(problems)
+
+    def descend(numbers: NumpyArray, theta: NumpyArray, steps: int) -> tuple[NumpyArray, NumpyArray]:
+        found = descent.minimise(numbers, theta, rows(optima.frames, numbers), steps).minimum
+        return np.asarray(found.x), np.asarray(found.value)
+
+    return certify(
+        examination,
+        held=optima.held,
+        parameters=parameters,
+        fixed=np.zeros(len(parameters), bool) if fixed is None else np.isfinite(fixed.flat),
+        converged=optima.converged,
+        residual_share=residual_share(problems, examination),
+        start=problems.likelihood.layout.start(),
+        walked=optima.at_limit,
+        descend=descend,
+    )
+
+
+def steepest(hessian: NumpyArray, held: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+    """Return the smallest curvature (b,) among parameters held at zero, infinite without any, and its direction (b, k).
+
+    ``hessian`` (b, k, k) and ``held`` (b, k) as in :class:`Optima`.
+    """
+    slope, direction = np.full(len(held), np.inf), np.zeros(held.shape)
+    for same, pattern in patterns(held):
+        for dual in duals(pattern).values():
+            block = hessian[same][:, dual[:, None], dual]
+            values, vectors = np.linalg.eigh(np.where(np.isfinite(block), block, 0.0))
+            steeper = (values[:, 0] < slope[same]) & np.any(block, axis=(1, 2))
+            chosen = same[steeper]
+            slope[chosen] = values[steeper, 0]
+            direction[chosen] = 0.0
+            direction[np.ix_(chosen, dual)] = vectors[steeper, :, 0]
+    return slope, direction

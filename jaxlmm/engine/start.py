@@ -1,0 +1,170 @@
+"""Where the search for an optimum begins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._util import Array, NumpyArray, Struct
+from jaxlmm.errors import OptionError
+from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.model import Design, Layout, Natural
+from jaxlmm.optimize import WORTHWHILE, search_axes
+
+NODES = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
+"""Values tried along each axis of theta, by the number of axes: at all their combinations, a few hundred at most."""
+
+QUANTILES = (np.arange(16) + 0.5) / 16
+"""Of the numbers of rows per level, what is remembered."""
+
+FEW = {1: 5, 2: 3, 3: 2, 4: 2, 5: 1}
+"""The same where evaluations are dear: values from the middle of each axis."""
+
+SWEEPS = 2
+"""Rounds of the search for a start, axis by axis, where combinations are too many."""
+
+
+class Plan(Struct):
+    """Where a start is looked for: the best of ``nodes`` (g, k) if there are any, else axis by axis.
+
+    The first node is the layout's start, which is left only for a gain: on a ridge rounding does not choose.
+
+    ``axes`` are numbers (a,) of parameters and values (a, v) for each.
+    """
+
+    nodes: Array
+    axes: tuple[Array, Array]
+    inverse_frames: tuple[Array, ...]
+
+    @classmethod
+    def of(cls, likelihood: Likelihood) -> Plan:
+        """Make the plan of a likelihood: combinations where they are few."""
+        start = likelihood.layout.start()
+        index, values = likelihood.layout.search_axes()
+        points = np.zeros((0, index.size))
+        counts = FEW if likelihood.solver.few_nodes else NODES
+        if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
+            last = values.shape[1] - 1
+            within = (0.25, 0.75) if likelihood.solver.few_nodes else (0.0, 1.0)
+            some = np.linspace(within[0] * last, within[1] * last, counts[index.size]).round().astype(int)
+            points = np.array(list(itertools.product(*values[:, some])))
+        nodes = np.tile(start, (len(points), 1))
+        nodes[:, index] = points
+        nodes = np.concatenate([start[None], nodes]) if len(nodes) else nodes
+        return cls(nodes, (index, values), tuple(np.linalg.inv(frame) for frame in likelihood.layout.frames()))
+
+
+def best_node(
+    likelihood: Likelihood, response: Response, plan: Plan, start: jax.Array, frames: Sequence[Array]
+) -> jax.Array:
+    """Return where the search for one response begins: the best of the plan's nodes, or of values along its axes."""
+
+    def objective(theta: jax.Array) -> jax.Array:
+        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+
+    nodes = jnp.asarray(plan.nodes)
+    if not nodes.shape[0]:
+        return search_axes(objective, start, *plan.axes, jnp.int32(SWEEPS), one_by_one=likelihood.solver.one_by_one)
+    values = jax.lax.map(objective, nodes) if likelihood.solver.one_by_one else jax.vmap(objective)(nodes)
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
+    return jnp.where(jnp.isfinite(jnp.min(values)), nodes[jnp.argmin(values)], start)
+
+
+def starts_at(layout: Layout, given: Natural, scales: NumpyArray) -> NumpyArray:
+    """Return starts (m, k) of responses with residual standard deviations ``scales`` (m,), as :func:`start_at`."""
+    different, same = np.unique(scales, return_inverse=True)
+    found = [start_at(layout, given, float(scale), check=place == 0) for place, scale in enumerate(different)]
+    return np.stack(found)[same.reshape(-1)]
+
+
+def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True) -> NumpyArray:
+    """Return a start (k,) at which the natural parameters are what is ``given``, and the others as usual.
+
+    ``scale`` is the residual standard deviation of least squares, which sigma is taken to be where it is neither given
+    nor fixed. A standard deviation of 0 becomes a small one: at 0 the gradient vanishes whatever the data. ``check``
+    says whether the structures are asked what they have become.
+
+    Raises
+    ------
+    OptionError
+        If a structure cannot have these values.
+    """
+    own, frames = layout.in_unit(np.float64(scale)), layout.frames()
+    start, places, residual = own.start(), own.slices(), given.values[-1]
+    sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
+    unit = np.float64(scale if own.absolute else sigma)
+
+    def natural() -> list[NumpyArray]:
+        theta = jnp.asarray(start)
+        found = np.asarray(own.report(theta, own.factors(theta, frames), unit))
+        return np.split(found, np.cumsum([values.size for values in given.values])[:-1])
+
+    partial = any(np.isfinite(values).any() and np.isnan(values).any() for values in given.values)
+    usual = natural() if partial else given.values
+    for t, (structure, coords) in enumerate(zip(own.structures, own.coords, strict=True)):
+        values = given.values[t]
+        if not np.isfinite(values).any():
+            continue
+        plain = np.asarray(structure.from_natural(values, unit, np.asarray(coords)))
+        if not np.isfinite(plain).all():  # a value for each is needed
+            wanted = np.where(np.isnan(values), usual[t], values)
+            plain = structure.from_natural(wanted, unit, np.asarray(coords))
+        start[places[t]] = structure.framed(np.asarray(plain), frames[t])
+        reached = natural()[t] if check else values
+        sds = np.array([parameter.kind == "sd" for parameter in given.parameters[t]])
+        asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
+        start[places[t]] = structure.off_zero(start[places[t]])
+        if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):
+            pairs = zip(given.parameters[t], values, strict=True)
+            named = {parameter.name: float(value) for parameter, value in pairs if np.isfinite(value)}
+            raise OptionError(
+                f"start: {type(structure).__name__} cannot begin at {named}: no covariance has these values, or the "
+                "search for its parameters found none."
+            )
+    if own.residual is not None and np.isfinite(residual[1:]).any():
+        wanted = np.where(np.isnan(residual), usual[-1], residual)
+        theta = own.residual.from_natural(wanted, np.float64(sigma), np.asarray(own.residual_coords))
+        start[places[-1]] = np.asarray(theta)[1:]
+    if own.sigma_is_free and np.isfinite(residual[0]):
+        start[-1] = np.log(sigma / scale)
+    return start
+
+
+class ExpectedCurvature(Struct):
+    """Roughly the second derivatives of the deviance in relative changes of theta, where a Hessian is learnt.
+
+    A variance ratio θ² of a factor whose level j has n_j rows is known from ``s_j = n_j θ² / (1 + n_j θ²)`` of the
+    level's effect: the expected second derivative in log θ is ``4 Σ s_j²`` where it is the only factor. ``rows``
+    (k, v) are quantiles of n_j for the term of each parameter, ``levels`` (k,) its number of levels. ``sigma`` (k,) is
+    the second derivative in the logarithm of sigma where that is a parameter, and 0 for the others.
+    """
+
+    rows: Array
+    levels: Array
+    sigma: Array
+
+    @classmethod
+    def of(cls, design: Design, layout: Layout) -> Self:
+        """Count the rows of the levels of each term."""
+        rows, levels = [], []
+        for term, count in zip(design.terms, layout.counts, strict=False):
+            touched = np.any(np.asarray(term.z) != 0, axis=1)
+            found = np.bincount(np.asarray(design.groupings[term.grouping].codes)[touched])
+            found = found[found > 0]
+            rows += [np.quantile(found, QUANTILES)] * count
+            levels += [found.size] * count
+        missing = layout.n_theta - len(rows)  # those of a residual structure
+        sigma = np.zeros(layout.n_theta)
+        sigma[layout.n_theta - layout.sigma_is_free :] = 4.0 * float(design.n)
+        return cls(np.array(rows + [np.ones(QUANTILES.size)] * missing), np.array(levels + [1] * missing, float), sigma)
+
+    def __call__(self, mean_square: jax.Array) -> jax.Array:
+        """Return them (k,) at theta whose mean square over its term is ``mean_square`` (k,)."""
+        size = jnp.asarray(self.rows) * mean_square[:, None]
+        relative = 4.0 * self.levels * jnp.mean((size / (1.0 + size)) ** 2, axis=1)
+        return jnp.where(jnp.asarray(self.sigma) > 0, self.sigma * mean_square, relative)

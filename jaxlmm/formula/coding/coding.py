@@ -1,0 +1,233 @@
+"""Factors as columns, coded as R codes them. Imports formulaic: imported where it is used."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula, ModelSpec
+from formulaic.materializers import PandasMaterializer
+from formulaic.materializers.types import FactorValues, ScopedFactor, ScopedTerm
+from formulaic.parser.types import Factor, Term
+from formulaic.transforms import encode_contrasts, stateful_transform
+from formulaic.transforms import poly as formulaic_poly
+from formulaic.transforms.contrasts import PolyContrasts, TreatmentContrasts
+from formulaic.utils.cast import as_columns
+from pandas.api.types import is_bool_dtype
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import DataError, FormulaError
+from jaxlmm.formula.coding.contrasts import CONTR, contrasts_of
+from jaxlmm.formula.functions import (
+    FUNCTIONS,
+    NUMBERS,
+    StandIns,
+    arithmetic,
+    as_numbers,
+    bs,
+    check_levels,
+    dummy,
+    factor,
+    ns,
+    ordered,
+    said,
+)
+
+
+class Evaluated(NamedTuple):
+    """A model matrix (n, p), its columns' names, its terms, and what formulaic learned: of transforms and of factors.
+
+    ``terms`` are the factors of each, none for the intercept, with the number of its columns; they stand in order.
+    """
+
+    matrix: NumpyArray
+    names: tuple[str, ...]
+    terms: tuple[tuple[tuple[str, ...], int], ...]
+    transforms: dict[str, Any]
+    codings: dict[str, dict[str, Any]]
+
+
+def evaluate(
+    text: str, data: pd.DataFrame, stand_ins: StandIns, transforms: Mapping[str, Any], codings: Mapping[str, Any]
+) -> Evaluated:
+    """Evaluate the right side of a formula with the states given; empty ones are learned from the data.
+
+    ``text`` and the columns of ``data`` are called by ``stand_ins``, the columns of the result as they are written.
+    """
+    spec = ModelSpec(
+        formula=Formula(text),
+        na_action="ignore",
+        output="numpy",
+        transform_state=copy.deepcopy(dict(transforms)),
+        encoder_state={name: (Factor.Kind.CATEGORICAL, dict(state)) for name, state in codings.items()},
+    )
+    context = {
+        **FUNCTIONS,
+        "factor": stateful_transform(factor),
+        "ordered": stateful_transform(ordered),
+        "dummy": stateful_transform(dummy),
+        "bs": stateful_transform(bs),
+        "ns": stateful_transform(ns),
+        "poly": poly,
+        "C": as_factor,
+        "contr": CONTR,
+        NUMBERS: as_numbers,
+        **{stand_ins.text(place): value for place, value in enumerate(stand_ins.texts)},
+    }
+    matrix = Materializer(data, context=context, written=stand_ins.written).get_model_matrix(spec)
+    learned = matrix.model_spec
+    kept = {
+        name: {"categories": list(state["categories"]), "ordered": state["ordered"]}
+        for name, (kind, state) in learned.encoder_state.items()
+        if kind is Factor.Kind.CATEGORICAL
+    }
+    terms = [
+        (tuple(part.factor.expr for scoped in one.scoped_terms[:1] for part in scoped.factors), len(one.columns))
+        for one in learned.structure
+    ]
+    names, state = tuple(learned.column_names), dict(learned.transform_state)
+    return Evaluated(np.asarray(matrix, float), names, tuple(terms), state, kept)
+
+
+class Materializer(PandasMaterializer):
+    """formulaic's, but for R's rules: which factors of a term are coded in full, and by what contrasts.
+
+    formulaic looks for a basis of full rank, R for the margin of each term, which may leave columns that depend on
+    others; the fit drops those. An ordered factor gets polynomial contrasts, a logical value is a factor.
+    """
+
+    REGISTER_NAME = "jaxlmm"
+    REGISTER_INPUTS = ()
+
+    @PandasMaterializer.override
+    def _is_categorical(self, values: Any) -> bool:
+        return is_bool_dtype(getattr(values, "dtype", object)) or super()._is_categorical(values)
+
+    @PandasMaterializer.override
+    def _get_scoped_terms(
+        self, terms: Iterable[Term], ensure_full_rank: bool = True
+    ) -> Iterator[tuple[Term, list[ScopedTerm]]]:
+        """Code a factor by contrasts if what is left of its term without it lies within an earlier term, else in full.
+
+        That is R's ``terms.formula``; ``model.matrix`` adds that without an intercept the first factor is in full.
+        The factors of a term stand in the order in which the formula names them first.
+        """
+        terms = list(terms)
+        place: dict[str, int] = {}
+        for part in (part for term in terms for part in term.factors if part.token is not None):
+            start = part.token.source_start or 0
+            place[part.expr] = min(start, place.get(part.expr, start))
+        earlier: list[set[str]] = []
+        full_next = all(self._variables(term) for term in terms)
+        for term in terms:
+            scoped, scale = [], 1
+            for part in sorted(term.factors, key=lambda part: place.get(part.expr, 0)):
+                evaluated = self.factor_cache[part.expr]
+                if evaluated.metadata.kind is Factor.Kind.CONSTANT:
+                    scale = scale * evaluated.values
+                    continue
+                rest = self._variables(term) - {part.expr}
+                reduced = evaluated.metadata.kind is Factor.Kind.CATEGORICAL
+                if reduced:
+                    reduced = not full_next and (not rest or any(rest <= other for other in earlier))
+                    full_next = False
+                scoped.append(ScopedFactor(evaluated, reduced=reduced))
+            earlier.append(self._variables(term))
+            yield term, [ScopedTerm(scoped, scale=scale)]
+
+    def _variables(self, term: Term) -> set[str]:
+        kinds = {part.expr: self.factor_cache[part.expr].metadata.kind for part in term.factors}
+        return {name for name, kind in kinds.items() if kind is not Factor.Kind.CONSTANT}
+
+    @PandasMaterializer.override
+    def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
+        try:
+            found = super()._evaluate(arithmetic(expr), metadata, spec)
+        except DataError as error:
+            raise DataError(f"{expr}: {error}") from error
+        if np.isscalar(found[0]) or (isinstance(found[0], (np.ndarray, pd.Series)) and len(found[0]) != self.nrows):
+            raise DataError(f"{expr}: expected a value in each of {self.nrows} rows, got {np.size(found[0])} in all.")
+        return found
+
+    @PandasMaterializer.override
+    def _flatten_encoded_evaled_factor(self, name: str, values: Any) -> dict[str, Any]:
+        """Name a factor's columns after it as it is written; levels stay what they are, whatever they look like."""
+        written = self.params["written"](name) if name in self.factor_cache else name
+        return super()._flatten_encoded_evaled_factor(written, values)
+
+    @PandasMaterializer.override
+    def _encode_evaled_factor(self, factor: Any, spec: ModelSpec, drop_rows: Any, reduced_rank: bool = False) -> Any:
+        try:
+            return super()._encode_evaled_factor(factor, spec, drop_rows, reduced_rank)
+        except DataError as error:
+            raise DataError(f"{factor.expr}: {error}") from error
+        except Exception as error:
+            raise FormulaError(f"cannot evaluate {factor.expr!r}: no columns can be made of it: {error}") from error
+
+    @PandasMaterializer.override
+    def _encode_categorical(
+        self,
+        values: Any,
+        metadata: Any,
+        encoder_state: Any,
+        spec: ModelSpec,
+        drop_rows: Any,
+        reduced_rank: bool = False,
+    ) -> Any:
+        encoder = as_factor(values).__formulaic_metadata__.encoder
+        return as_columns(encoder(values, reduced_rank, drop_rows, encoder_state, spec))
+
+
+def as_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValues:
+    """Return values as a factor coded by ``contrasts``: by default polynomial if it is ordered, else treatment.
+
+    ``options`` are those of named contrasts, as in ``C(f, contr.treatment, base=2)``.
+    """
+
+    def encoder(values: Any, reduced_rank: bool, drop_rows: Any, encoder_state: dict, model_spec: ModelSpec) -> Any:
+        column = factor(getattr(values, "__wrapped__", values))
+        coded = coded_by(column.array, encoder_state)
+        usual = PolyContrasts if encoder_state["ordered"] else TreatmentContrasts
+        levels = list(coded.categories)
+        return encode_contrasts(
+            pd.Series(coded),
+            contrasts=contrasts_of(usual if contrasts is None else contrasts, options, levels),
+            levels=levels,
+            reduced_rank=reduced_rank,
+            _state=encoder_state,
+            _spec=model_spec,
+        )
+
+    return FactorValues(values, kind="categorical", spans_intercept=True, encoder=encoder)
+
+
+def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:
+    """Return a factor with the levels of ``state``; an empty one learns those that occur and whether they are ordered.
+
+    Raises
+    ------
+    DataError
+        If a row has a level that is not among them, or there is only one.
+    """
+    if (column.codes < 0).any():
+        raise DataError(f"expected a level in every row, got {int((column.codes < 0).sum())} rows without one.")
+    occurring = column.remove_unused_categories()
+    if "categories" not in state:
+        if len(occurring.categories) < 2:
+            raise DataError(
+                f"expected a factor with at least 2 levels, got {said(occurring.categories)}; leave it out."
+            )
+        state.update(categories=list(occurring.categories), ordered=bool(column.ordered))
+        return occurring
+    check_levels(occurring.categories, state["categories"])
+    return pd.Categorical(np.asarray(column, object), state["categories"])
+
+
+@stateful_transform
+def poly(x: Any, degree: int = 1, raw: bool = False, _state: Any = None) -> FactorValues:
+    """Return formulaic's polynomials, whose columns are counted from 1 whether raw or orthogonal."""
+    columns = formulaic_poly(x, degree, raw=raw, _state=_state)
+    return FactorValues(np.asarray(columns), column_names=tuple(str(power + 1) for power in range(degree)))

@@ -1,0 +1,60 @@
+"""Columns of a model matrix: formulaic's, with R's spellings of what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.formula.columns.encoding import Encoding
+from jaxlmm.formula.syntax import Bar, ParsedFormula, parts_of, sorted_names, unknown_names
+from jaxlmm.formula.tokens import Token, in_python, tokenize
+
+
+class Columns(NamedTuple):
+    """A model matrix (n, p), its columns' names, and how they are computed from data."""
+
+    matrix: NumpyArray
+    names: tuple[str, ...]
+    encoding: Encoding
+
+
+def used_variables(tokens: Iterable[Token], columns: Collection[str]) -> list[str]:
+    """Return the ``columns`` of the data that an expression names, and raise for names that are nowhere.
+
+    Raises
+    ------
+    FormulaError
+        With the nearest names, if a name is neither a column nor a known function.
+    """
+    found, unknown = sorted_names(tokens, columns)
+    if unknown:
+        raise unknown_names(unknown, columns)
+    return found
+
+
+def model_variables(parsed: ParsedFormula, bars: Iterable[Bar], columns: Collection[str]) -> list[str]:
+    """Return the ``columns`` of the data that a formula with these random terms names, each once."""
+    return list(dict.fromkeys(name for part in parts_of(parsed, bars) for name in used_variables(part, columns)))
+
+
+def model_columns(tokens: Sequence[Token], data: pd.DataFrame, *, again: bool = True) -> Columns:
+    """Evaluate one side of a formula on ``data`` without missing values; ``again`` says that other data follow.
+
+    A formula says what it says in R: in a call operators bind as there, and ``^`` is a power; ``TRUE`` is true, an
+    ordered factor gets polynomial contrasts and a logical column two levels, levels that do not occur are dropped,
+    names with dots are columns when the data have them. Numbers are computed in double precision. Names are those that
+    formulaic prints, the factors of an interaction in the order in which the formula names them first: ``Intercept``,
+    ``f[T.b]``, ``f[T.b]:x``, ``o[.L]``, ``I(x ** 2)``, ``poly(x, 2)[1]``, ``factor(x)[T.2]``, ``relevel(f, 'b')[T.a]``,
+    ``C(f, contr.sum)[S.a]``; variables are called in them as in the data, without backquotes.
+    """
+    names = used_variables(tokens, data.columns)
+    encoding, matrix = Encoding.learn(in_python(tokens, names), data, again=again)
+    return Columns(matrix, encoding.names, encoding)
+
+
+def as_arithmetic(tokens: Sequence[Token]) -> list[Token]:
+    """Return the formula of one column that is the value of an expression, where ``+ - * / ^`` are arithmetic."""
+    return [*tokenize("0 + number"), Token("operator", "("), *tokens, Token("operator", ")")]

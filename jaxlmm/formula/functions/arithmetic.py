@@ -1,0 +1,59 @@
+"""Arithmetic on logical values, which are numbers to R and which NumPy joins by or."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import numpy as np
+from pandas.api.types import is_bool_dtype
+
+from jaxlmm.formula.functions.functions import FUNCTIONS
+
+NUMBERS = "__numbers__"
+"""What ``as_numbers`` is called in the expressions of :func:`arithmetic`."""
+
+
+def as_numbers(value: Any) -> Any:
+    """Return logical values as 0 and 1, anything else as it is."""
+    return np.add(value, 0.0) if is_bool_dtype(getattr(value, "dtype", type(value))) else value
+
+
+def arithmetic(expr: str) -> str:
+    """Return an expression of Python in which logical values are numbers to arithmetic and functions, as in R.
+
+    >>> arithmetic("I(b + (x > 0))")
+    'I(__numbers__(b) + __numbers__(x > 0))'
+    """
+    return ast.unparse(_LogicalAsNumbers().visit(ast.parse(expr, mode="eval")))
+
+
+class _LogicalAsNumbers(ast.NodeTransformer):
+    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
+        self.generic_visit(node)
+        if not isinstance(node.op, (ast.BitAnd, ast.BitOr)):
+            node.left, node.right = _number(node.left), _number(node.right)
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.UnaryOp:
+        self.generic_visit(node)
+        if isinstance(node.op, (ast.USub, ast.UAdd)):
+            node.operand = _number(node.operand)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        called = FUNCTIONS.get(node.func.id) if isinstance(node.func, ast.Name) else None
+        if isinstance(node.func, ast.Attribute):
+            called = getattr(np, node.func.attr, None)
+        if isinstance(called, np.ufunc):
+            node.args = [_number(argument) for argument in node.args]
+        return node
+
+
+def _number(node: ast.expr) -> ast.expr:
+    """Return a call that makes numbers of a logical value, where one can be."""
+    logical = isinstance(node, (ast.Name, ast.Compare, ast.Call)) or (
+        isinstance(node, (ast.BinOp, ast.UnaryOp)) and isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.Invert))
+    )
+    return ast.Call(ast.Name(NUMBERS), [node], []) if logical else node

@@ -1,0 +1,203 @@
+"""What a model is called, and how it is computed from data: all that names a design, without a row of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.covariance import RESIDUAL_SD, Parameter
+from jaxlmm.formula.columns import Encoding, plain
+from jaxlmm.formula.groups.levels import level_labels
+
+
+class TermLabels(NamedTuple):
+    """One random term: its group, its columns (or positions), its bar as text, its ``natural`` parameters.
+
+    ``encoding`` computes its columns, or its positions (n, 1), on other data; None where the order of the rows is the
+    position. ``positions`` (G, Q) are those of each level of a term over positions, NaN where no row has one.
+    """
+
+    group: str
+    columns: tuple[str, ...]
+    text: str
+    natural: tuple[Parameter, ...]
+    encoding: Encoding | None
+    positions: NumpyArray | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types."""
+        return {
+            "group": self.group,
+            "columns": list(self.columns),
+            "text": self.text,
+            "parameters": [[label, kind, list(columns)] for _, label, kind, columns in self.natural],
+            "encoding": None if self.encoding is None else self.encoding.to_plain(),
+            "positions": None if self.positions is None else plain.numbers_to_plain(self.positions),
+        }
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> TermLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        encoding, positions, columns = record["encoding"], record["positions"], tuple(record["columns"])
+        group, parameters = record["group"], record["parameters"]
+        return cls(
+            group, columns, record["text"],
+            tuple(Parameter(group, label, kind, tuple(about)) for label, kind, about in parameters),
+            None if encoding is None else Encoding.from_plain(encoding),
+            None if positions is None else plain.numbers_from_plain(positions, (-1, len(columns))),
+        )  # fmt: skip
+
+
+class GroupLabels(NamedTuple):
+    """A grouping factor: the ``factors`` whose interaction it is, their values at each level, the levels' labels (G,).
+
+    ``relatives`` are the ids of a known matrix, or with coordinates, that have no row in the fit; ``diagonal`` is the
+    mean of the matrix's diagonal over the levels. None where the levels are independent, or there is no matrix.
+    """
+
+    factors: tuple[str, ...]
+    parts: tuple[pd.Index, ...]
+    labels: pd.Index
+    relatives: pd.Index | None
+    diagonal: float | None
+
+    @property
+    def ids(self) -> pd.Index:
+        """The levels, and after them the relatives."""
+        return self.labels if self.relatives is None else self.labels.append(self.relatives)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types.
+
+        Raises
+        ------
+        FormulaError
+            If a level is of a type that JSON cannot say.
+        """
+        relatives = None if self.relatives is None else plain.to_plain(list(self.relatives), "kinship")
+        levels = {
+            factor: {"dtype": str(part.dtype), "values": plain.to_plain(list(part), factor)}
+            for factor, part in zip(self.factors, self.parts, strict=True)
+        }
+        return {"factors": levels, "relatives": relatives, "diagonal": self.diagonal}
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> GroupLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        levels, relatives = record["factors"], record["relatives"]
+        parts = tuple(
+            pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"], tupleize_cols=False)
+            for part in levels.values()
+        )
+        known = None if relatives is None else pd.Index(plain.from_plain(relatives))
+        return cls(tuple(levels), parts, level_labels(parts), known, record["diagonal"])
+
+
+class OffsetLabels(NamedTuple):
+    """Where an offset comes from: ``offset()`` in the formula, a ``column`` of the data, an ``array`` by the rows."""
+
+    encodings: tuple[Encoding, ...]
+    column: str | None
+    array: bool
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types."""
+        encodings = [encoding.to_plain() for encoding in self.encodings]
+        return {"encodings": encodings, "column": self.column, "array": self.array}
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> OffsetLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        encodings = tuple(Encoding.from_plain(encoding) for encoding in record["encodings"])
+        return cls(encodings, record["column"], record["array"])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelLabels:
+    """All that names a design and computes it on other data; it holds no rows, and is JSON after :meth:`to_plain`.
+
+    ``column_names`` are all fixed-effect columns, which ``encoding`` computes; ``kept`` marks those that are not
+    determined by the ones before; ``groups`` are those of the random ``terms``.
+    """
+
+    formula: str
+    response: str
+    column_names: tuple[str, ...]
+    kept: NumpyArray
+    encoding: Encoding
+    offset: OffsetLabels
+    groups: Mapping[str, GroupLabels]
+    terms: tuple[TermLabels, ...]
+    residual: TermLabels | None
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the kept fixed-effect columns."""
+        return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
+
+    @property
+    def fixed_terms(self) -> list[tuple[str, NumpyArray]]:
+        """Each term of the fixed effects but the intercept, and the places of its columns among ``fixed_names``.
+
+        A term without a column that is kept is left out.
+        """
+        places, found, first = np.cumsum(self.kept) - 1, [], 0
+        for factors, count in self.encoding.terms:
+            own = slice(first, first + count)
+            if factors and self.kept[own].any():
+                found.append((":".join(factors), places[own][self.kept[own]]))
+            first += count
+        return found
+
+    @property
+    def blocks(self) -> tuple[tuple[Parameter, ...], ...]:
+        """The natural parameters of each term, the residual's last."""
+        last = self.residual.natural if self.residual else (RESIDUAL_SD,)
+        return (*(term.natural for term in self.terms), last)
+
+    @property
+    def natural(self) -> tuple[Parameter, ...]:
+        """All natural parameters, the residual's last."""
+        return tuple(parameter for block in self.blocks for parameter in block)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of all natural parameters."""
+        return tuple(parameter.name for parameter in self.natural)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types.
+
+        Raises
+        ------
+        FormulaError
+            If a level, or what a function of the formula remembers, is of a type that JSON cannot say.
+        """
+        return {
+            "formula": self.formula,
+            "response": self.response,
+            "columns": list(self.column_names),
+            "kept": self.kept.tolist(),
+            "encoding": self.encoding.to_plain(),
+            "offset": self.offset.to_plain(),
+            "groups": {name: group.to_plain() for name, group in self.groups.items()},
+            "terms": [term.to_plain() for term in self.terms],
+            "residual": None if self.residual is None else self.residual.to_plain(),
+        }
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> ModelLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        residual = record["residual"]
+        return cls(
+            record["formula"], record["response"], tuple(record["columns"]), np.array(record["kept"], bool),
+            Encoding.from_plain(record["encoding"]), OffsetLabels.from_plain(record["offset"]),
+            {name: GroupLabels.from_plain(group) for name, group in record["groups"].items()},
+            tuple(TermLabels.from_plain(term) for term in record["terms"]),
+            None if residual is None else TermLabels.from_plain(residual),
+        )  # fmt: skip

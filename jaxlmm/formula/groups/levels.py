@@ -1,0 +1,122 @@
+"""Grouping factors: the level of each row, and positions within levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import DataError
+from jaxlmm.formula.columns import finite_or_raise
+from jaxlmm.genetics.ids import exact_up_to, inexact, label_texts
+
+
+class Levels(NamedTuple):
+    """A grouping factor: ``codes`` (n,) int32 into ``labels`` (G,); ``parts`` are the factors' values at the levels."""
+
+    codes: NumpyArray
+    labels: pd.Index
+    parts: tuple[pd.Index, ...]
+
+
+def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
+    """Return the levels that occur, in the order of the factor (or sorted), the first factor slowest.
+
+    The group ``1`` is one block of all rows.
+    """
+    codes = np.zeros(len(data), np.int64)
+    parts: tuple[pd.Index, ...] = ()
+    for factor in real_factors(factors):
+        column = data[factor]
+        own = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
+        own_codes, own_labels = np.asarray(own.codes, np.int64), pd.Index(own.categories)
+        check_exact(factor, own_labels)
+        occurs = np.bincount(own_codes, minlength=len(own_labels)) > 0
+        if not occurs.all():
+            own_codes, own_labels = (np.cumsum(occurs) - 1)[own_codes], own_labels[occurs]
+        if not parts:
+            codes, parts = own_codes, (own_labels,)
+            continue
+        occurring, codes = np.unique(codes * len(own_labels) + own_codes, return_inverse=True)
+        before, after = np.divmod(occurring, len(own_labels))
+        parts = (*(part[before] for part in parts), own_labels[after])
+    return Levels(codes.reshape(-1).astype(np.int32), level_labels(parts), parts)
+
+
+def check_exact(factor: str, labels: pd.Index) -> None:
+    """Raise if floating point numbers are so large that several levels may have become one.
+
+    Raises
+    ------
+    DataError
+        If a whole number is beyond those that the column's type can tell apart.
+    """
+    if pd.api.types.is_float_dtype(labels.dtype):
+        values, limit = labels.to_numpy(float), exact_up_to(labels.dtype)
+        large = values[abs(values) >= limit]
+        if large.size:
+            raise inexact(f"grouping factor {factor}", large[0], limit, DataError)
+
+
+def real_factors(factors: Sequence[str]) -> tuple[str, ...]:
+    """Return the factors of a group that are columns of the data: all but ``1``."""
+    return tuple(name for name in factors if name != "1")
+
+
+def level_labels(parts: Sequence[pd.Index]) -> pd.Index:
+    """Return the labels of levels from the values of their factors: ``a1:b1`` if there are several.
+
+    >>> level_labels([pd.Index(["a", "a"]), pd.Index([1.0, 2.0])]).tolist()
+    ['a:1', 'a:2']
+    """
+    if not parts:
+        return pd.Index(["1"])
+    if len(parts) == 1:
+        return parts[0]
+    return pd.Index([":".join(level) for level in zip(*map(label_texts, parts), strict=True)])
+
+
+def positions_in_levels(
+    name: str, positions: NumpyArray, levels: Levels, shared: bool
+) -> tuple[NumpyArray, NumpyArray]:
+    """Return the place of each row among its level's distinct positions, and the positions.
+
+    Levels that covary (``shared``) have one set of positions between them: those of all rows.
+
+    Returns
+    -------
+    places, coords
+        ``(n,)`` int32, and ``(G, Q, 1)``: increasing; short levels go on in steps of one, which adds positions that
+        no row observes.
+    """
+    finite_or_raise(positions[:, None], (name,))
+    if shared:
+        distinct, places = np.unique(positions, return_inverse=True)
+        grid = np.broadcast_to(distinct[:, None], (len(levels.labels), distinct.size, 1))
+        return places.reshape(-1).astype(np.int32), np.array(grid)
+    groups = len(levels.labels)
+    order = np.lexsort((positions, levels.codes))
+    sorted_codes, sorted_positions = levels.codes[order], positions[order]
+    fresh = np.r_[True, (np.diff(sorted_codes) != 0) | (np.diff(sorted_positions) != 0)]
+    first = np.r_[True, np.diff(sorted_codes) != 0]
+    rank = np.cumsum(fresh) - 1
+    place_sorted = rank - rank[np.flatnonzero(first)][np.cumsum(first) - 1]
+    longest = int(place_sorted.max()) + 1
+    coords = np.full((groups, longest), np.nan)
+    coords[sorted_codes, place_sorted] = sorted_positions
+    last = np.nanmax(coords, axis=1, keepdims=True)
+    missing = np.cumsum(np.isnan(coords), axis=1)
+    coords = np.where(np.isnan(coords), last + missing, coords)
+    places = np.empty(positions.size, np.int32)
+    places[order] = place_sorted
+    return places, coords[..., None]
+
+
+def position_values(matrix: NumpyArray, name: str) -> NumpyArray:
+    """Return the one column (n,) of positions that a structure along a line takes."""
+    if matrix.shape[1] != 1:
+        raise DataError(f"{name}: expected one numeric position per row, got {matrix.shape[1]} columns.")
+    return matrix[:, 0]

@@ -1,0 +1,74 @@
+"""Which covariance structure each bar has, and whether one keeps its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
+from jaxlmm.covariance.contract import check_contract
+from jaxlmm.errors import OptionError, nearest
+from jaxlmm.formula.syntax import TAGS, Bar
+from jaxlmm.formula.tokens import join, tokenize, word
+
+STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
+"""Tag to class: one table."""
+
+
+def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None) -> list[AbstractCovariance]:
+    """Return the structure of each bar: the tag's, or the object that ``covariance`` gives for its group or text.
+
+    Raises
+    ------
+    OptionError
+        If a key matches no term, or a group's name matches several, or the value is no covariance structure.
+    """
+    found: list[AbstractCovariance] = [STRUCTURES[bar.tag]() for bar in bars]
+    for key, structure in (covariance or {}).items():
+        if not isinstance(structure, AbstractCovariance):
+            raise OptionError(
+                f"covariance of {key!r}: expected a jaxlmm.covariance object, got {_described(structure)}."
+            )
+        if structure.coords is not None:
+            raise OptionError(
+                f"covariance of {key!r}: acts within the columns of a term, which have no coords; across the levels of "
+                f"a group write kinship={{{key.split('|')[-1].strip()!r}: ...}}."
+            )
+        places = [i for i, bar in enumerate(bars) if bar.group_name == key]
+        if not places:
+            text = join(tokenize(key))
+            places = [i for i, bar in enumerate(bars) if text in _spellings(bar)]
+        if len(places) != 1:
+            choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
+            problem = "matches no term" if not places else f"matches {len(places)} terms; write the whole bar"
+            raise OptionError(f"covariance: {key!r} {problem}; {nearest(key, choices)}.")
+        if TAGS[bars[places[0]].tag] == "positions":
+            raise OptionError(
+                f"covariance of {key!r}: acts within the columns of a term such as '(0 + f | g)', got a term over "
+                f"positions, {bars[places[0]].text}."
+            )
+        found[places[0]] = structure
+    return found
+
+
+def _spellings(bar: Bar) -> set[str]:
+    """Return how the text of a bar may be written."""
+    sides = {join(bar.left), f"1 + {join(bar.left)}"}
+    return {f"{left} | {group}" for left in sides for group in (bar.group_name, ":".join(map(word, bar.group)))}
+
+
+def check_structure(structure: AbstractCovariance, coords: NumpyArray, what: str, *, across: bool = False) -> None:
+    """Raise unless a structure can be used at ``coords`` (q, d) and, if another author wrote it, is what it says.
+
+    ``across`` levels or among columns; ``what`` begins the message.
+    """
+    structure.check(coords)
+    if structure.authored:
+        check_contract(structure, coords, what, across=across)
+
+
+def _described(value: object) -> str:
+    """What came instead of a structure, and what to do about it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; make an object of it, {value.__name__}()"
+    return f"{type(value).__name__}; wrap a function in lmm.covariance.Custom"

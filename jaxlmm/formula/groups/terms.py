@@ -1,0 +1,157 @@
+"""Random terms from bars: columns or positions, structures, and the names of their parameters."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray, pad
+from jaxlmm.covariance import AbstractCovariance, Parameter, parameters_of
+from jaxlmm.errors import DataError, FormulaError, KinshipError
+from jaxlmm.formula.columns import Columns, Encoding, as_arithmetic, finite_or_raise, model_columns
+from jaxlmm.formula.groups.coordinates import Located
+from jaxlmm.formula.groups.kinship import Known
+from jaxlmm.formula.groups.labels import TermLabels
+from jaxlmm.formula.groups.levels import Levels, position_values, positions_in_levels
+from jaxlmm.formula.groups.structures import STRUCTURES, check_structure
+from jaxlmm.formula.syntax import TAGS, Bar
+from jaxlmm.formula.tokens import Token, tokenize
+from jaxlmm.model import Term
+
+
+class TermBuilder(NamedTuple):
+    """What all terms of a model share: the data, the rows' root weights, the padded size, the names given so far."""
+
+    data: pd.DataFrame
+    root_weight: NumpyArray
+    padded: int
+    taken: set[str]
+
+    def build(
+        self,
+        bar: Bar,
+        structure: AbstractCovariance,
+        levels: Levels,
+        group: str,
+        grouping: int,
+        known: Known | Located | None,
+    ) -> tuple[Term, TermLabels]:
+        """Return a term and its labels.
+
+        ``group`` is what its factor is called, ``grouping`` the factor's place, ``known`` what is known across levels.
+        """
+        if isinstance(known, Located):
+            return self._across(bar, structure, levels, known, grouping)
+        related = known is not None
+        if TAGS[bar.tag] == "positions":
+            positions_matrix, encoding = _positions(bar, self.data)
+            values = position_values(positions_matrix, bar.text)
+            places, coords = positions_in_levels(bar.text, values, levels, related)
+            columns: tuple[str, ...] = tuple(f"position {place + 1}" for place in range(coords.shape[1]))
+            z, positions = self.root_weight[:, None], pad(places, self.padded)
+            seen = coords[..., 0] if related else np.full(coords.shape[:2], np.nan)
+            seen[levels.codes, places] = values
+        else:
+            seen = None
+            matrix = self._columns(bar)
+            encoding = matrix.encoding
+            columns = tuple(self._unique(f"{group}: ", name) for name in matrix.names)
+            if type(structure) is not STRUCTURES[bar.tag]:
+                check_structure(structure, np.arange(float(len(columns)))[:, None], f"covariance of {bar.text}")
+            coords, positions = np.arange(float(len(columns)))[:, None], None
+            z = matrix.matrix * self.root_weight[:, None]
+        own = parameters_of(structure, group, columns)
+        if group != bar.group_name and columns == ("Intercept",):  # one matrix of several: the sd of its effects
+            own = tuple(
+                parameter._replace(label="sd", columns=()) if parameter.columns else parameter for parameter in own
+            )
+        term = Term(structure, coords, pad(z, self.padded), positions, grouping)
+        return term, TermLabels(group, columns, bar.text, self._distinct(own), encoding, seen)
+
+    def _across(
+        self, bar: Bar, structure: AbstractCovariance, levels: Levels, known: Located, grouping: int
+    ) -> tuple[Term, TermLabels]:
+        """Return the term of a structure across levels: one block, whose positions are the levels.
+
+        To whoever reads the model it is a term of one column on the group; to programs, a term over positions.
+        """
+        own = known.structure
+        inside = TAGS[bar.tag] == "positions" or type(structure) is not STRUCTURES[bar.tag]
+        matrix = None if inside else self._columns(bar)
+        if matrix is None or len(matrix.names) != 1:
+            what = bar.text if matrix is None else f"{len(matrix.names)} in {bar.text} ({', '.join(matrix.names[:4])})"
+            raise KinshipError(
+                f"kinship of {known.name!r}: {known.kind} acts across the levels for one column, such as "
+                f"(1 | {bar.group_name}), got {what}. Write a term for each column, as in (x || {bar.group_name}), and "
+                "no structure within."
+            )
+        (column,) = matrix.names
+        derived = parameters_of(own, known.name, tuple(map(str, levels.labels)))
+        if column != "Intercept":
+            about = {"sd": (column,)}
+            derived = tuple(
+                one._replace(label=f"{one.label}({column})", columns=about.get(one.kind, ())) for one in derived
+            )
+        named = self._distinct(derived)
+        columns = (self._unique(f"{known.name}: ", column),)
+        labels = TermLabels(known.name, columns, bar.text, named, matrix.encoding, None)
+        z = pad(matrix.matrix * self.root_weight[:, None], self.padded)
+        return Term(own, known.block, z, pad(known.positions[levels.codes], self.padded), grouping), labels
+
+    def _columns(self, bar: Bar) -> Columns:
+        """Return the columns of a bar, checked."""
+        found = model_columns(bar.left, self.data)
+        finite_or_raise(found.matrix, found.names)
+        _check_columns(bar, found)
+        return found
+
+    def _distinct(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+        """Return parameters by names that no other one has."""
+        return tuple(one._replace(label=self._unique(f"{one.group}: ", one.label)) for one in parameters)
+
+    def _unique(self, prefix: str, name: str) -> str:
+        """Return ``name``, numbered if another term of the group has it."""
+        base, count = name, 0
+        while prefix + name in self.taken:
+            count += 1
+            name = f"{base}.{count}"
+        self.taken.add(prefix + name)
+        return name
+
+
+def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | None]:
+    """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1`` (no encoding)."""
+    left = list(bar.left)
+    if [token.text for token in left[:2]] == ["0", "+"]:
+        left = left[2:]
+    if [token.text for token in left] == ["1"]:
+        return np.arange(float(len(data)))[:, None], None
+    name = left[0].name
+    if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
+        if not isinstance(data[name].dtype, pd.CategoricalDtype):
+            raise DataError(
+                f"{bar.text}: expected positions as numbers or as a factor (whose levels are steps of one), got "
+                f"{data[name].dtype} such as {data[name].iloc[0]!s}; convert {name!r} first, for a date for example to "
+                "days since the first."
+            )
+        left = [*tokenize("level_number"), Token("operator", "("), *left, Token("operator", ")")]
+    columns = model_columns(as_arithmetic(left), data)
+    return columns.matrix, columns.encoding
+
+
+def _check_columns(bar: Bar, columns: Columns) -> None:
+    """Raise if a term has no column, or one that is zero in all rows."""
+    if not columns.names:
+        raise FormulaError(f"the left side of {bar.text!r} has no column; write '1' for an intercept.")
+    if "Intercept" in columns.encoding.variables:
+        raise DataError(
+            f"random term {bar.text}: a variable called 'Intercept' cannot be told from the intercept; rename it."
+        )
+    zero = ~columns.matrix.any(axis=0)
+    if zero.any():
+        raise DataError(
+            f"random term {bar.text}: column {columns.names[int(np.flatnonzero(zero)[0])]!r} is zero in all "
+            f"{len(columns.matrix)} rows, so its variance is not in the data; leave it out."
+        )

@@ -1,0 +1,115 @@
+"""Which random effects a prediction takes: ``"~ (1 | g)"`` as a part of a model's random terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxlmm.errors import OptionError
+from jaxlmm.formula.functions import column_name
+from jaxlmm.formula.groups import ModelLabels, real_factors
+from jaxlmm.formula.syntax import TAGS, Bar, parse, parse_tag, renamed
+from jaxlmm.formula.tokens import Token, is_bar, join, split, tokenize
+
+
+def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of the columns that ``re_form`` names, term by term.
+
+    Parameters
+    ----------
+    labels
+        The model.
+    re_form
+        None for all random terms, ``"~0"`` for none, else random terms: whole terms of the model, or an intercept and
+        numeric columns out of those of a group, which are found by name as in lme4.
+
+    Raises
+    ------
+    OptionError
+        If it is no such formula, or names what the model does not have.
+    FormulaError
+        If it cannot be read.
+    """
+    if re_form is None:
+        return tuple(tuple(range(len(term.columns))) for term in labels.terms)
+    if not isinstance(re_form, str) or "~" not in re_form:
+        raise OptionError(
+            f"re_form: expected None, '~0' or random terms such as '~ (1 | g)', got {re_form!r}; {_meant(re_form)}."
+        )
+    known = _variables(labels)
+    parsed = renamed(parse(re_form, known), known)
+    fixed = join(parsed.fixed)
+    if parsed.response or parsed.offsets or fixed not in (("0", "1") if parsed.bars else ("0",)):
+        raise OptionError(
+            f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}; {_meant(fixed)}."
+        )
+    found = {place for bar in parsed.bars for place in _places(labels, bar, known)}
+    return tuple(
+        tuple(column for column in range(len(term.columns)) if (number, column) in found)
+        for number, term in enumerate(labels.terms)
+    )
+
+
+def _meant(re_form: Any) -> str:
+    """Return what to write for what lme4 takes, and for random terms without a tilde."""
+    if isinstance(re_form, str) and "|" in re_form:
+        return f"write '~ {re_form.strip() if is_bar(tokenize(re_form)) else f'({re_form.strip()})'}'"
+    if (isinstance(re_form, str) and re_form.strip().upper() in ("NULL", "ALL")) or re_form is True:
+        return "None, the default, takes all random effects"
+    return "'~0' takes no random effects, as lme4's NA does, and None takes all, as its NULL does"
+
+
+def _variables(labels: ModelLabels) -> list[str]:
+    """Return the variables of the random terms."""
+    encodings = [term.encoding for term in labels.terms if term.encoding is not None]
+    names = [name for encoding in encodings for name in encoding.variables]
+    return list(dict.fromkeys([*names, *(name for group in labels.groups.values() for name in group.factors)]))
+
+
+def _places(labels: ModelLabels, bar: Bar, known: Sequence[str]) -> set[tuple[int, int]]:
+    """Return (term, column) numbers: those of the same term, or of the group's columns of these names.
+
+    ``a:b`` and ``b:a`` are the same group.
+    """
+    # A bar with several known matrices is several terms of one text.
+    same = [
+        number
+        for number, term in enumerate(labels.terms)
+        if _meaning(parse_tag(term.text, "re_form"), known) == _meaning(bar, known)
+    ]
+    if same:
+        return {(number, column) for number in same for column in range(len(labels.terms[number].columns))}
+    columns: dict[str, set[tuple[int, int]]] = {}
+    owners: dict[str, str] = {}
+    for number, term in enumerate(labels.terms):
+        if set(labels.groups[term.group].factors) == set(real_factors(bar.group)) and term.positions is None:
+            for place, name in enumerate(term.columns):
+                if owners.setdefault(name, term.text) == term.text:
+                    columns.setdefault(name, set()).add((number, place))
+    names = _names(bar.left, known) if TAGS[bar.tag] == "columns" else ()
+    if not names or not columns.keys() >= set(names):
+        terms = "; ".join(f"{term.text} with columns {', '.join(term.columns[:8])}" for term in labels.terms)
+        raise OptionError(
+            f"re_form: expected random terms of the fit, or an intercept and numeric columns of one, got {bar.text}. "
+            f"There are: {terms or 'no random terms'}."
+        )
+    return set().union(*(columns[name] for name in names))
+
+
+def _meaning(bar: Bar, known: Sequence[str]) -> tuple[str, frozenset[str], tuple[str, ...]]:
+    """Return what makes two bars the same term, however they are spelled."""
+    return bar.tag, frozenset(real_factors(bar.group)), _names(bar.left, known) or (join(bar.left),)
+
+
+def _names(left: Sequence[Token], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the summands of the left side of a bar, the intercept first; none if something else is subtracted."""
+    names, intercept = [], True
+    for sign, part in split(left, ("+", "-")):
+        text = join(part)
+        if text in ("0", "1"):
+            intercept = (text == "1") != (sign == "-")
+        elif sign == "-" and text:
+            return ()
+        elif text:
+            names.append(column_name(part, known))
+    return (*(["Intercept"] if intercept else []), *names)

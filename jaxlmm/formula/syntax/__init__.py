@@ -1,0 +1,28 @@
+"""Formulas as terms and bars: parsed, resolved against a data frame's names, updated."""
+
+from jaxlmm.formula.syntax.options import ModelOptions
+from jaxlmm.formula.syntax.parse import TAGS, Bar, ParsedFormula, parse, parse_tag, parts_of, residual_bar
+from jaxlmm.formula.syntax.powers import notes_of_powers
+from jaxlmm.formula.syntax.resolve import column_of, known_names, renamed, resolved, resolved_options
+from jaxlmm.formula.syntax.unknown import sorted_names, unknown_names
+from jaxlmm.formula.syntax.update import updated
+
+__all__ = [
+    "TAGS",
+    "Bar",
+    "ModelOptions",
+    "ParsedFormula",
+    "column_of",
+    "known_names",
+    "notes_of_powers",
+    "parse",
+    "parse_tag",
+    "parts_of",
+    "renamed",
+    "residual_bar",
+    "resolved",
+    "resolved_options",
+    "sorted_names",
+    "unknown_names",
+    "updated",
+]

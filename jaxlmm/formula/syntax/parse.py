@@ -1,0 +1,236 @@
+"""Finding the bars of a formula. The fixed part and the left side of each bar are left to formulaic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from jaxlmm.errors import FormulaError, OptionError
+from jaxlmm.formula.syntax.products import expand
+from jaxlmm.formula.syntax.unknown import said_of, unquoted_columns
+from jaxlmm.formula.tokens import Token, is_bar, join, quoted, split, tokenize, word
+
+TAGS = {"us": "columns", "diag": "columns", "ou": "positions"}
+"""The structures that a formula can name, and what the left side of their bar is."""
+
+
+class Bar(NamedTuple):
+    """One random term: ``tag(left | group)``; ``group`` lists the factors whose interaction groups the rows."""
+
+    left: tuple[Token, ...]
+    group: tuple[str, ...]
+    tag: str
+    text: str
+
+    @property
+    def group_name(self) -> str:
+        """The grouping factor's name, ``a:b`` for an interaction."""
+        return ":".join(self.group)
+
+
+class ParsedFormula(NamedTuple):
+    """A formula taken apart. ``response`` is empty for a one-sided one; ``fixed`` holds no bars and no offsets."""
+
+    text: str
+    response: tuple[Token, ...]
+    fixed: tuple[Token, ...]
+    bars: tuple[Bar, ...]
+    offsets: tuple[tuple[Token, ...], ...]
+
+
+def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]]:
+    """Return the expressions of a formula with these random terms, and its grouping factors."""
+    bars = list(bars)
+    groups = [[quoted(factor) for factor in bar.group if factor != "1"] for bar in bars]
+    return [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars), *groups]
+
+
+def parse(formula: str, columns: Iterable[object] = ()) -> ParsedFormula:
+    """Take a formula apart.
+
+    Parameters
+    ----------
+    formula
+        In lme4's spelling: ``response ~ fixed + (left | group) + (left || group) + tag(left | group)``. A name that is
+        no plain word stands in backquotes; a backquote within it is written twice.
+    columns
+        The names of the data, to say which of them lacks its backquotes.
+
+    Raises
+    ------
+    FormulaError
+        If it cannot be read; the message says what was expected.
+
+    Examples
+    --------
+    >>> parsed = parse("y ~ x + (1 + x | g) + (1 | a/b)")
+    >>> [(bar.tag, bar.group_name) for bar in parsed.bars]
+    [('us', 'g'), ('us', 'a'), ('us', 'a:b')]
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(f"formula: expected text such as 'y ~ x + (1 | g)', got {type(formula).__name__}.")
+    try:
+        return _parsed(formula)
+    except FormulaError as error:
+        bare = unquoted_columns(formula, columns)
+        if not bare:
+            raise
+        raise FormulaError(f"{error} Perhaps {said_of(bare)}") from error
+
+
+def _parsed(formula: str) -> ParsedFormula:
+    sides = split(tokenize(formula), ("~",))
+    if len(sides) != 2:
+        found = "no" if len(sides) == 1 else str(len(sides) - 1)
+        raise FormulaError(f"formula {formula!r}: expected one '~' between response and predictors, got {found}.")
+    right = sides[1][1]
+    if not right:
+        raise FormulaError(f"formula {formula!r}: nothing stands right of '~'; write 'y ~ 1' for an intercept alone.")
+    fixed: list[Token] = []
+    bars: list[Bar] = []
+    offsets: list[tuple[Token, ...]] = []
+    _collect(formula, right, fixed, bars, offsets)
+    return ParsedFormula(
+        formula, tuple(sides[0][1]), tuple(fixed) or (Token("number", "1"),), tuple(bars), tuple(offsets)
+    )
+
+
+def parse_tag(text: str, option: str) -> Bar:
+    """Read one ``tag(left | group)``, as ``residual=`` takes it."""
+    bars: list[Bar] = []
+    if not isinstance(text, str):
+        raise OptionError(f"{option}: expected text such as 'ou(time | subject)', got {type(text).__name__}.")
+    tokens = tokenize(text)
+    if len(tokens) < 2 or tokens[0].kind != "name" or not is_bar(tokens):
+        raise FormulaError(f"{option}: expected one term such as 'ou(time | subject)', got {text!r}.")
+    _add_bar(text, tokens, bars)
+    if len(bars) != 1:
+        raise FormulaError(f"{option}: expected one grouping factor, as in 'ou(time | a:b)', got {text!r}.")
+    return bars[0]
+
+
+def residual_bar(text: str) -> Bar:
+    """Read the structure that ``residual=`` takes.
+
+    >>> residual_bar("ou(time | subject)").tag
+    'ou'
+    """
+    bar = parse_tag(text, "residual")
+    if TAGS[bar.tag] != "positions":
+        raise OptionError(f"residual: expected a structure over positions such as 'ou(time | g)', got {text!r}.")
+    return bar
+
+
+def _collect(
+    formula: str,
+    tokens: Sequence[Token],
+    fixed: list[Token],
+    bars: list[Bar],
+    offsets: list[tuple[Token, ...]],
+) -> None:
+    for sign, term in split(tokens, ("+", "-")):
+        if not term:
+            if not sign and tokens:  # a leading sign
+                continue
+            raise FormulaError(f"formula {formula!r}: a term is missing after {sign or '~'!r}.")
+        inside = term[1:-1] if term[0].text == "(" and term[-1].text == ")" else []
+        if is_bar(term):
+            if sign == "-":
+                raise FormulaError(f"formula {formula!r}: a random term cannot be subtracted; leave it out instead.")
+            _add_bar(formula, term, bars)
+        elif sign == "-" and (term[0].text == "offset" or _has_bar(term)):
+            raise FormulaError(f"formula {formula!r}: {join(term)!r} cannot be subtracted; leave it out instead.")
+        elif inside and _has_bar(inside):
+            _collect(formula, inside, fixed, bars, offsets)
+        elif term[0].text == "offset" and len(term) > 2 and term[1].text == "(":
+            offsets.append(tuple(term[2:-1]))
+        elif term[0].text in TAGS and len(term) > 1 and term[1].text == "(":
+            raise FormulaError(f"formula {formula!r}: {term[0].text!r} needs a bar, as in '{term[0].text}(t | g)'.")
+        elif _has_bar(term):
+            raise FormulaError(
+                f"formula {formula!r}: the bar in {join(term)!r} needs its own parentheses; write '({join(term)})'."
+            )
+        else:
+            fixed += [*([Token("operator", sign or "+")] if fixed or sign == "-" else []), *term]
+
+
+def _has_bar(term: Sequence[Token]) -> bool:
+    """Whether a bar stands outside ``I()``, where it says or."""
+    depth, inside = 0, 0
+    for place, token in enumerate(term):
+        if token.text == "(":
+            depth += 1
+            if not inside and place and term[place - 1].text == "I":
+                inside = depth
+        elif token.text == ")":
+            inside = 0 if inside == depth else inside
+            depth -= 1
+        elif token.text in ("|", "||") and not inside:
+            return True
+    return False
+
+
+def bar_of(tag: str, left: tuple[Token, ...], group: tuple[str, ...]) -> Bar:
+    """Return a random term by its parts."""
+    factors = ":".join(name if name == "1" else word(name) for name in group)
+    return Bar(left, group, tag, f"{tag}({join(left)} | {factors})")
+
+
+def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
+    tag = term[0].text if term[0].kind == "name" else "us"
+    text = join(term)
+    if tag not in TAGS:
+        raise FormulaError(f"formula {formula!r}: unknown structure {tag!r} in {text!r}. There are: {', '.join(TAGS)}.")
+    sides = split(term[(2 if term[0].kind == "name" else 1) : -1], ("|", "||"))
+    if len(sides) != 2:
+        raise FormulaError(f"formula {formula!r}: expected one bar in {text!r}, got {len(sides) - 1}.")
+    (_, left), (bar, right) = sides
+    if not left:
+        raise FormulaError(
+            f"formula {formula!r}: the left side of the bar in {text!r} is empty; write '(1 | g)' for an intercept."
+        )
+    if not right:
+        raise FormulaError(f"formula {formula!r}: the right side of the bar in {text!r} is empty; name a factor there.")
+    lefts = [tuple(left)]
+    if bar == "||":
+        if tag != "us":
+            raise FormulaError(f"formula {formula!r}: write {tag!r} with a single bar in {text!r}.")
+        lefts = _uncorrelated(left)
+    for group in _groups(formula, text, right):
+        for part in lefts:
+            bars.append(bar_of(tag, part, group))
+
+
+def _uncorrelated(left: Sequence[Token]) -> list[tuple[Token, ...]]:
+    """Split the left side of a double bar into its terms; a factor keeps the correlations among its levels."""
+    if any(token.text in ("*", "^", "**", "/") for token in left):
+        try:
+            terms = [":".join(term) for term in expand(left)]
+        except ValueError as error:
+            raise FormulaError(f"cannot read {join(left)!r}, left of a bar.") from error
+    else:
+        parts = [(sign, join(part)) for sign, part in split(left, ("+", "-")) if part]
+        intercept = ("-", "1") not in parts and ("", "0") not in parts and ("+", "0") not in parts
+        named = [text for sign, text in parts if sign != "-" and text not in ("0", "1")]
+        terms = [*(["1"] if intercept else []), *named]
+    return [tuple(tokenize(term if term == "1" else f"0 + {term}")) for term in terms]
+
+
+def _groups(formula: str, text: str, right: Sequence[Token]) -> list[tuple[str, ...]]:
+    nested: list[tuple[str, ...]] = []
+    for _, part in split(right, ("/",)):
+        names = []
+        for _, factor in split(part, (":",)):
+            if len(factor) != 1 or not (factor[0].kind in ("name", "quoted") or factor[0].text == "1"):
+                raise FormulaError(
+                    f"formula {formula!r}: expected factor names joined by ':' or '/' right of the bar in {text!r}, "
+                    f"got {join(right)!r}. Make the factor a column of the data first."
+                )
+            if factor[0].text == "`1`":
+                raise FormulaError(
+                    f"formula {formula!r}: a grouping factor called '1' cannot be told from the block of all rows, "
+                    "which formulas call 1; rename the column."
+                )
+            names.append(factor[0].name)
+        nested.append((*(nested[-1] if nested else ()), *names))
+    return nested

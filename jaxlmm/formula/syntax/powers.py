@@ -1,0 +1,77 @@
+"""Powers of terms: ``(a + b)^2`` crosses terms, and ``x^2`` is ``x``, which is not what most who write it mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxlmm.formula.syntax.parse import TAGS
+from jaxlmm.formula.tokens import Token, join, split, tokenize
+
+_OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
+
+
+def notes_of_powers(formula: str) -> tuple[str, ...]:
+    """Return a note for each power of a single term on the right side of a formula, outside calls.
+
+    >>> notes_of_powers("y ~ Days^2 + (a + b)^2 + I(x^2)")[0].split(":")[0]
+    'Days^2 is Days in a formula, as in R, where a power crosses terms'
+    """
+    (_, right) = split(tokenize(formula), ("~",))[-1]
+    found = dict.fromkeys(_powers(right))
+    return tuple(
+        f"{base}{sign}{power} is {base} in a formula, as in R, where a power crosses terms: for that of the numbers "
+        f"write I({_product(base)}**{power})."
+        for base, sign, power in found
+    )
+
+
+def _product(base: str) -> str:
+    """Return the numbers that a term stands for: those of an interaction are a product."""
+    factors = [join(factor) for _, factor in split(tokenize(base), (":",))]
+    return f"({' * '.join(factors)})" if factors[1:] else base
+
+
+def _powers(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
+    """Return base, sign and exponent of the powers that are one term, outside calls and inside bars and brackets."""
+    found: list[tuple[str, str, str]] = []
+    place = 0
+    while place < len(tokens):
+        end = _end(tokens, place)
+        part = tokens[place:end]
+        is_group = part[0].text == "(" or (part[0].text in TAGS and _is_column_tag(part))
+        if is_group:
+            found += _powers(part[part.index(Token("operator", "(")) + 1 : -1])
+        following = tokens[end].text if end < len(tokens) else ""
+        if following in ("^", "**") and end + 1 < len(tokens) and tokens[end + 1].text != "1":
+            base, power = _unwrapped(part), tokens[end + 1 : _end(tokens, end + 1)]
+            end += 1 + len(power)
+            if len(split(base, ("+", "-", "*", "/", "|", "||", "%in%", "^", "**"))) == 1 and base:
+                found.append((join(base), following, join(power)))
+        place = end
+    return found
+
+
+def _end(tokens: Sequence[Token], place: int) -> int:
+    """Return where a word ends that begins at a place, with the brackets and calls that follow it."""
+    word = tokens[place]
+    end = place if word.text in _OPENING else place + 1
+    while end < len(tokens) and tokens[end].text in ("(", "[") and (end == place or word.kind in ("name", "quoted")):
+        depth = 0
+        while end < len(tokens):
+            depth += (tokens[end].text in _OPENING) - (tokens[end].text in _CLOSING)
+            end += 1
+            if depth == 0:
+                break
+    return max(end, place + 1)
+
+
+def _is_column_tag(part: Sequence[Token]) -> bool:
+    """Whether a call is a structure over columns, whose left side is a formula; positions are numbers."""
+    return TAGS[part[0].text] == "columns" and len(part) > 2 and part[1].text == "("
+
+
+def _unwrapped(part: Sequence[Token]) -> Sequence[Token]:
+    """Return a term without the parentheses around it."""
+    while len(part) > 2 and part[0].text == "(":
+        part = part[1:-1]
+    return part

@@ -1,0 +1,217 @@
+"""The genomic relationship matrix: products of markers, summed block by block, in total and by chromosome."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.linalg.blas import dsyrk
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import GenotypeError, choose
+from jaxlmm.genetics.genotypes import Genotypes, as_genotypes
+from jaxlmm.genetics.ids import text_ids
+from jaxlmm.genetics.matrices.relationship import Relationship
+
+SCALES = ("centered", "standardized")
+
+MAF, MISSING = 0.01, 0.05
+"""Filters of GEMMA's ``-gk``."""
+
+KEPT_BYTES = 2**31
+"""What chromosomes add is kept if it takes no more than this, and else summed again when it is asked for."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MarkerSums:
+    """Sums over markers of x xᵀ, x a marker centered (or standardized) over all samples.
+
+    Made by :func:`marker_sums`. ``total`` is the lower triangle ``(N, N)`` of the sum over ``count`` markers; dividing
+    gives the relationship matrix, and subtracting a chromosome's own sum first leaves that chromosome out.
+    """
+
+    genotypes: Genotypes
+    scale: str
+    judged: tuple[object, ...] | None
+    total: NumpyArray
+    count: int
+    kept: dict[str, tuple[NumpyArray, int]]
+
+    def relationship(self) -> Relationship:
+        """Return the matrix of all markers."""
+        return self._divided(self.total.copy(order="F"), self.count)
+
+    def without(self, chromosome: str) -> Relationship:
+        """Return the matrix of all markers but those on one chromosome.
+
+        Raises
+        ------
+        GenotypeError
+            If no marker is left.
+        """
+        own = self.kept.get(chromosome)
+        if own is None:
+            chosen = self.genotypes.select((self.genotypes.variants["chromosome"] == chromosome).to_numpy())
+            own = _sum(chosen, self.scale, self.judged, Counter())
+        if own[1] == self.count:
+            raise GenotypeError(
+                f"without chromosome {chromosome}: expected markers on other chromosomes, got all {self.count} on it."
+            )
+        return self._divided(self.total - own[0], self.count - own[1])
+
+    def _divided(self, triangle: NumpyArray, count: int) -> Relationship:
+        triangle /= count
+        for column in range(len(triangle)):  # indices of a triangle would take more memory than the matrix
+            triangle[column, column + 1 :] = triangle[column + 1 :, column]
+        return Relationship(pd.Index(self.genotypes.sample_ids.tolist()), triangle.T)
+
+
+def marker_sums(
+    genotypes: Any,
+    *,
+    scale: str = "centered",
+    maf: float = MAF,
+    missing: float = MISSING,
+    judged: Iterable[object] | None = None,
+    by_chromosome: bool = False,
+) -> MarkerSums:
+    """Sum products of markers over all samples, one pass over the genotypes.
+
+    Parameters
+    ----------
+    genotypes, scale, maf, missing
+        As in :func:`grm`.
+    judged
+        Ids of the samples in which the filters are judged; None: all. The products are of all samples either way.
+    by_chromosome
+        Keep what each chromosome adds, for :meth:`MarkerSums.without`, if it takes no more than 2 GB.
+    """
+    choose("scale", scale, SCALES)
+    opened = as_genotypes(genotypes)
+    asked = opened.preparation
+    filters = dataclasses.replace(
+        asked, coding="additive", standardize=False, maf=max(asked.maf, maf), missing=min(asked.missing, missing)
+    )
+    opened = dataclasses.replace(opened, preparation=filters)
+    ids = None if judged is None else _distinct(judged, opened)
+    chromosomes = opened.variants["chromosome"]
+    names = list(dict.fromkeys(chromosomes))
+    size = 8 * len(opened.sample_ids) ** 2
+    statuses: Counter[str] = Counter()
+    kept: dict[str, tuple[NumpyArray, int]] = {}
+    if by_chromosome and size * len(names) <= KEPT_BYTES:
+        kept = {name: _sum(opened.select((chromosomes == name).to_numpy()), scale, ids, statuses) for name in names}
+        total, count = sum(part for part, _ in kept.values()), sum(own for _, own in kept.values())
+    else:
+        total, count = _sum(opened, scale, ids, statuses)
+    if not count:
+        found = ", ".join(f"{number} {status}" for status, number in statuses.most_common())
+        raise GenotypeError(
+            f"{opened.source.name}: expected markers with maf ≥ {filters.maf:g} and at most a share of "
+            f"{filters.missing:g} missing calls, got none of {len(opened.variants)} ({found}); relax the filters."
+        )
+    return MarkerSums(opened, scale, ids, np.asarray(total), count, kept)
+
+
+def _sum(
+    genotypes: Genotypes, scale: str, judged: tuple[object, ...] | None, statuses: Counter[str]
+) -> tuple[NumpyArray, int]:
+    """Return the lower triangle of the sum of x xᵀ, and the number of markers in it; count the others by status."""
+    n = len(genotypes.sample_ids)
+    total, count = np.zeros((n, n), order="F"), 0
+    for block in genotypes.blocks(judged=judged):
+        keep = block.keep
+        statuses.update(block.status[~keep])
+        if not keep.any():
+            continue
+        x = np.asfortranarray(block.values if keep.all() else block.values[:, keep])
+        x -= x.mean(axis=0)
+        if scale == "standardized":
+            x /= np.sqrt((x * x).mean(axis=0))
+        total = dsyrk(1.0, x, beta=1.0, c=total, lower=1, overwrite_c=1)
+        count += x.shape[1]
+    return total, count
+
+
+def _distinct(judged: Iterable[object], opened: Genotypes) -> tuple[object, ...]:
+    """Return each id once, as text.
+
+    Raises
+    ------
+    GenotypeError
+        If there is none, or one is none of the samples.
+    """
+    ids = text_ids([judged] if isinstance(judged, str) else judged)
+    absent = ids[~np.isin(ids, opened.sample_ids)]
+    if absent.size or not ids.size:
+        got = f"{absent.size:,} others, the first is {absent[0]!r}" if absent.size else "none"
+        raise GenotypeError(
+            f"judged_in: expected ids of samples of {opened.source.name}, such as {opened.sample_ids[0]!r}, got {got}."
+        )
+    return tuple(dict.fromkeys(ids))
+
+
+def grm(
+    genotypes: Any,
+    *,
+    scale: str = "centered",
+    maf: float = MAF,
+    missing: float = MISSING,
+    exclude_chromosome: object = None,
+    judged_in: Iterable[object] | None = None,
+) -> Relationship:
+    r"""Compute the genomic relationship matrix of all samples, as GEMMA does.
+
+    ``"centered"`` is K = XXᵀ / s over s markers, each column of X the additive counts of the effect allele minus
+    their mean, missing calls at the mean (GEMMA's ``-gk 1``); ``"standardized"`` divides each column by its standard
+    deviation too (``-gk 2``). Markers are read block by block; memory is that of two matrices.
+
+    Parameters
+    ----------
+    genotypes
+        What :func:`genotypes` opens, or has opened. Of what was asked there, the selection of variants holds, and the
+        stricter of both filters; counts are additive whatever the coding.
+    scale
+        ``"centered"`` or ``"standardized"``.
+    maf, missing
+        Markers with a rarer minor allele, or a larger share of missing calls, are left out.
+    exclude_chromosome
+        One, or several, whose markers are left out.
+    judged_in
+        Ids of the samples in which the filters are judged; None: all. GEMMA judges markers in the rows that an analysis
+        uses, and so has another matrix for each trait; products are of all samples either way. Ids may repeat, as those
+        of the rows of a table do.
+
+    Returns
+    -------
+    Relationship
+        ``(N, N)`` with the sample ids, as text, as labels.
+
+    Raises
+    ------
+    GenotypeError
+        If no marker is left, a chromosome is not there, or an id of ``judged_in`` is none of the samples.
+    OptionError
+        If ``scale`` or a filter has a value that is not possible.
+
+    References
+    ----------
+    Zhou and Stephens (2012), Nature Genetics 44, 821-824; VanRaden (2008), Journal of Dairy Science 91, 4414-4423.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> K = lmm.genetics.grm(lmm.datasets.genotypes())
+    >>> K.to_frame().iloc[:2, :2].round(4)
+            IND000  IND001
+    IND000  0.3732 -0.0234
+    IND001 -0.0234  0.3900
+    """
+    opened = as_genotypes(genotypes)
+    if exclude_chromosome is not None:
+        opened = opened.select(~opened.on_chromosome(exclude_chromosome))
+    return marker_sums(opened, scale=scale, maf=maf, missing=missing, judged=judged_in).relationship()

@@ -1,0 +1,67 @@
+"""Matrices that are symmetric but for rounding, made so, with a note."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from scipy import sparse
+
+from jaxlmm.errors import KinshipError
+from jaxlmm.genetics.ids import quoted
+
+ASYMMETRY = 1e-6
+"""A matrix may differ from its transpose by this much of its largest entry, as in single precision or written with few
+digits; it is made symmetric."""
+
+SILENT = 1e-12
+"""A difference of up to this much of the largest entry is not worth a note: rounding of double precision."""
+
+
+def symmetric(labels: pd.Index, values: Any, what: str) -> tuple[Any, str]:
+    """Return a finite matrix (n, n) symmetric to the last digit, and what is to be said of that.
+
+    Raises
+    ------
+    KinshipError
+        If it differs from its transpose by more than rounding.
+    """
+    largest = float(abs(values).max()) if values.shape[0] else 0.0
+    difference = abs(values - values.T)
+    worst = float(difference.max()) if values.shape[0] else 0.0
+    if worst > ASYMMETRY * largest:
+        row, column = divmod(int(difference.argmax()), values.shape[0])
+        here, there = told_apart(values[row, column], values[column, row])
+        raise KinshipError(
+            f"{what}: expected a symmetric matrix, got {here} between {quoted(labels[row])} and "
+            f"{quoted(labels[column])} and {there} the other way round, a difference of {worst:.2g} where up to "
+            f"{ASYMMETRY * largest:.2g} would be rounding. A matrix with one triangle alone is given as a table of "
+            "id1, id2, value."
+        )
+    return canonical(0.5 * (values + values.T) if worst > 0.0 else values), made_symmetric(worst, largest)
+
+
+def made_symmetric(difference: float, largest: float) -> str:
+    """Return the note on a matrix whose triangles differed by up to ``difference``; nothing if that is rounding."""
+    if difference <= SILENT * largest:
+        return ""
+    return f"made symmetric: its triangles differed by up to {difference / largest:.1g} of its largest entry"
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Return two numbers with as many digits as it takes to see that they differ.
+
+    >>> told_apart(0.5, 0.25), told_apart(0.50000001, 0.5)
+    (('0.5', '0.25'), ('0.50000001', '0.5'))
+    """
+    digits = next((count for count in range(6, 18) if f"{one:.{count}g}" != f"{other:.{count}g}"), 17)
+    return f"{one:.{digits}g}", f"{other:.{digits}g}"
+
+
+def canonical(matrix: Any) -> Any:
+    """Return a sparse matrix with sorted columns and without zeros that are held; another one as it is."""
+    if sparse.issparse(matrix):
+        matrix = sparse.csr_array(matrix)
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    return matrix

@@ -1,0 +1,13 @@
+"""Linear algebra without LAPACK: inverses, log-determinants, factors, normal equations, singular vectors."""
+
+from jaxlmm.linalg.inverse import BLOCK as BLOCK
+from jaxlmm.linalg.inverse import UNROLLED as UNROLLED
+from jaxlmm.linalg.inverse import applied as applied
+from jaxlmm.linalg.inverse import inverse_logdet as inverse_logdet
+from jaxlmm.linalg.inverse import normal_equations as normal_equations
+from jaxlmm.linalg.inverse import shifted_solutions as shifted_solutions
+from jaxlmm.linalg.inverse import solve as solve
+from jaxlmm.linalg.roots import semidefinite_cholesky, semidefinite_root
+from jaxlmm.linalg.rotations import singular_vectors as singular_vectors
+
+__all__ = ["semidefinite_cholesky", "semidefinite_root"]

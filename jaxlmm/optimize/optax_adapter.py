@@ -1,0 +1,54 @@
+"""Any optax gradient transformation as a minimiser."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlmm._util import static
+from jaxlmm.optimize.loop import AbstractMinimiser, Minimum, Objective, second_order
+
+
+class OptaxState(NamedTuple):
+    """``x`` (k,) and the transformation's own state; ``gradient`` (k,) at the point before ``x``."""
+
+    x: jax.Array
+    inner: Any
+    gradient: jax.Array
+
+
+class Optax(AbstractMinimiser):
+    """Run ``transformation`` until every entry of the gradient is below ``tolerance``.
+
+    The exact Hessian is taken once, at the end.
+    """
+
+    transformation: Any = static()
+    tolerance: float = static(default=1e-5)
+
+    def init(self, objective: Objective, x: jax.Array) -> OptaxState:
+        return OptaxState(x, self.transformation.init(x), jnp.full_like(x, jnp.inf))
+
+    def step(self, objective: Objective, state: OptaxState) -> OptaxState:
+        import optax
+
+        value, gradient = jax.value_and_grad(objective)(state.x)
+        transformation = optax.with_extra_args_support(self.transformation)
+        # optax counts its steps in 32 bits and relies on promotion, which the caller may have forbidden.
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            updates, inner = transformation.update(
+                gradient, state.inner, state.x, value=value, grad=gradient, value_fn=objective
+            )
+        settled = jnp.all(jnp.abs(gradient) < self.tolerance)
+        x = jnp.where(settled, state.x, optax.apply_updates(state.x, updates))
+        return OptaxState(x, inner, gradient)
+
+    def done(self, state: OptaxState) -> jax.Array:
+        return jnp.all(jnp.abs(state.gradient) < self.tolerance) | ~jnp.all(jnp.isfinite(state.x))
+
+    def result(self, objective: Objective, state: OptaxState, n_steps: jax.Array) -> Minimum:
+        value, gradient, hessian = second_order(objective, state.x)
+        settled = jnp.all(jnp.abs(state.gradient) < self.tolerance)
+        return Minimum(state.x, value, gradient, hessian, settled, n_steps)

@@ -1,0 +1,156 @@
+"""The result of many fits: an immutable record with pandas accessors."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pandas as pd
+
+from jaxlmm._util import NumpyArray, write_whole
+from jaxlmm.errors import DataError, OptionError, nearest
+from jaxlmm.formula import ModelFrame
+from jaxlmm.results.fit import Fit
+from jaxlmm.results.foreign import FIT_MANY, answering
+from jaxlmm.results.many import rows as many_rows
+from jaxlmm.results.many import serialize as many_record
+from jaxlmm.results.many import tables as many_tables
+from jaxlmm.results.many.estimates import FAILED, ManyEstimates
+from jaxlmm.results.tables import noted, status_counts
+
+
+class ManyCall(Protocol):
+    """What ``fit_many`` was asked for: it can fit one of the responses alone."""
+
+    def single(self, name: str, y: NumpyArray) -> Fit:
+        """Fit one response (N,), on the rows of the data, by ``fit``."""
+
+
+class ManyOrigin(NamedTuple):
+    """What the fits were made from: the rows, the responses ``y`` (N, m) on the rows of the data, the call."""
+
+    frame: ModelFrame
+    y: NumpyArray
+    call: ManyCall
+
+
+@answering("many", FIT_MANY)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class FitMany:
+    """The same mixed model fitted to many responses. Made by :func:`jaxlmm.fit_many` or
+    :func:`jaxlmm.load`; nothing in it changes.
+
+    Tables have a row for each response and term, with ``status`` and ``reason``; ``many["name"]`` is the whole
+    :class:`jaxlmm.Fit` of one response, fitted anew on its own rows (where ``poly`` and ``scale`` may differ).
+    ``print(many)`` counts the statuses.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> sleep = lmm.datasets.sleepstudy()
+    >>> sleep["constant"] = 1.0
+    >>> many = lmm.fit_many("~ Days + (Days | Subject)", sleep, responses=["Reaction", "constant"])
+    >>> many.failed()[["response", "status", "reason"]]
+       response  status    reason
+    0  constant  failed  constant
+    >>> many["Reaction"].status
+    'interior'
+    """
+
+    estimates: ManyEstimates
+    origin: ManyOrigin | None
+
+    def __len__(self) -> int:
+        return len(self.estimates.names)
+
+    def __repr__(self) -> str:
+        found = self.estimates
+        said = f"{len(self)} responses ({status_counts(found.words)}){noted(found.notes)}"
+        return f"<jaxlmm FitMany: {found.labels.formula} by {found.method}, {said}>"
+
+    def __str__(self) -> str:
+        found = self.estimates
+        groups = "; ".join(f"{name}, {count}" for name, count in found.n_groups.items()) or "none"
+        dropped = f" ({found.n_dropped} dropped: missing values)" if found.n_dropped else ""
+        beyond = f"; {found.unmatched} rows of theirs are not in the data" if found.unmatched else ""
+        lines = [
+            f"{len(self)} {'linear mixed' if found.labels.terms else 'linear'} models by {found.method}",
+            f"Formula: {found.labels.formula}",
+            f"Rows: {found.n_rows}{dropped}   Groups: {groups}",
+            f"Responses: {len(self)}, matched {found.matched}{beyond}",
+            f"Solver: {found.solver} ({found.solver_reason})",
+            f"Status: {status_counts(found.words)}",
+            *found.notes,
+            f"Time: {found.seconds:.2f} s on {found.device}",
+        ]
+        return "\n".join(lines)
+
+    def __getitem__(self, response: str) -> Fit:
+        if response not in self.estimates.names:
+            raise OptionError(f"{response!r} is no response; {nearest(str(response), self.estimates.names)}.")
+        place = self.estimates.names.index(response)
+        if self.estimates.status[place] == FAILED:
+            raise DataError(f"response {response!r} has no fit: {self.estimates.reason[place]}.")
+        made_from = self._made_from
+        return made_from.call.single(response, made_from.y[:, place])
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """The names of the responses."""
+        return self.estimates.names
+
+    @property
+    def status(self) -> pd.Series:
+        """The status of each response."""
+        return pd.Series(self.estimates.words, index=pd.Index(self.responses, name="response"), name="status")
+
+    @property
+    def frame(self) -> ModelFrame:
+        """The rows: columns, index, weights, offset."""
+        return self._made_from.frame
+
+    @property
+    def y(self) -> pd.DataFrame:
+        """The responses on the rows that are used, rows × responses."""
+        return pd.DataFrame(
+            self._made_from.y[self.frame.used],
+            index=self.frame.index,
+            columns=pd.Index(self.responses, name="response"),
+        )
+
+    @property
+    def _made_from(self) -> ManyOrigin:
+        if self.origin is None:
+            raise DataError(
+                "these fits were loaded from a file, which holds no rows: expected fits by fit_many. Fit again, or use "
+                "tables: tidy, variance, glance, anova, test, ratio, pve, failed."
+            )
+        return self.origin
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write :meth:`tidy` to a parquet file; an ``OutputError`` says why if that is not possible."""
+        table = self.tidy()
+        write_whole(path, lambda aside: table.to_parquet(aside, index=False))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write :meth:`tidy` to a CSV file, or to one with tabs if ``path`` ends in ``.tsv``, as :meth:`to_parquet`."""
+        table, sep = self.tidy(), "\t" if str(path).endswith(".tsv") else ","
+        write_whole(path, lambda aside: table.to_csv(aside, index=False, sep=sep))
+
+    # ---- tables and rows: functions of many fits -----------------------------------------------------------------
+
+    tidy = many_tables.tidy
+    variance = many_tables.variance
+    glance = many_tables.glance
+    anova = many_tables.anova
+    test = many_tables.test
+    ratio = many_tables.ratio
+    pve = many_tables.pve
+    failed = many_tables.failed
+
+    fitted = many_rows.fitted
+    residuals = many_rows.residuals
+    ranef = many_rows.ranef
+
+    save = many_record.save

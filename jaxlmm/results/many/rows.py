@@ -1,0 +1,86 @@
+"""Fitted values, residuals and modes of many fits, worked out when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm.engine import patterns_of, rows_of
+from jaxlmm.errors import choose
+from jaxlmm.inference import Rows
+from jaxlmm.model import Natural
+from jaxlmm.results.many.estimates import FAILED
+from jaxlmm.results.tables import check_group
+
+if TYPE_CHECKING:
+    from jaxlmm.results.many.fit_many import FitMany
+
+
+def fitted(many: FitMany, level: str = "conditional") -> pd.DataFrame:
+    """Return fitted values, rows × responses, on the data's index; NaN where a response has no value or no optimum.
+
+    ``level`` is ``"conditional"`` (with the random effects' modes) or ``"marginal"``.
+    """
+    choose("level", level, ("conditional", "marginal"))
+    frame = many.frame
+    values = np.full((len(frame.index), len(many)), np.nan)
+    for rows, places, found in _found(many):
+        values[np.ix_(rows, places)] = np.asarray(getattr(found, level))[:, : rows.size].T + frame.offset[rows, None]
+    return pd.DataFrame(values, index=frame.index, columns=pd.Index(many.responses, name="response"))
+
+
+def residuals(many: FitMany, type: str = "response", level: str = "conditional") -> pd.DataFrame:
+    """Return residuals, rows × responses, on the data's index.
+
+    Parameters
+    ----------
+    type
+        ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation.
+    level
+        Of the fitted values.
+    """
+    kind = choose("type", type, ("response", "pearson"))
+    found = many.y - fitted(many, level)
+    if kind == "response":
+        return found
+    return found.mul(np.sqrt(many.frame.weights), axis=0).div(many.estimates.sigma, axis=1)
+
+
+def ranef(many: FitMany, group: str) -> pd.DataFrame:
+    """Return the conditional modes of ``group``: a row for each level and column, a column for each response.
+
+    A level without a row in a response is NaN there.
+    """
+    check_group(many.estimates.labels, group)
+    frame, labels = many.frame, many.estimates.labels
+    levels = frame.levels[group]
+    mine = [place for place, term in enumerate(labels.terms) if term.group == group]
+    columns = [column for place in mine for column in labels.terms[place].columns]
+    values = np.full((len(levels.labels), len(columns), len(many)), np.nan)
+    for rows, places, found in _found(many):
+        occurs = np.bincount(levels.codes[rows], minlength=len(levels.labels)) > 0
+        modes = np.concatenate([frame.by_level(t, found.modes[t]) for t in mine], axis=2)
+        values[:, :, places] = np.where(occurs[:, None, None], np.moveaxis(modes, 0, -1), np.nan)
+    index = pd.MultiIndex.from_product([levels.labels, columns], names=[group, "column"])
+    return pd.DataFrame(values.reshape(-1, len(many)), index=index, columns=pd.Index(many.responses, name="response"))
+
+
+@in_double_precision
+def _found(many: FitMany) -> list[tuple[NumpyArray, NumpyArray, Rows]]:
+    return list(_each_pattern(many))
+
+
+def _each_pattern(many: FitMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]]:
+    """Yield the rows, the responses and what was found for each pattern of missing values."""
+    found, design = many.estimates, many.frame.design
+    y, fixed = many.y.to_numpy(), Natural.split(found.labels.blocks, found.given)
+    for rows, places in patterns_of(y, np.flatnonzero(found.status != FAILED)):
+        own = design.exact() if rows.size == len(y) else design.at_rows(rows)[0]
+        theta, frames = found.theta[places], [frame[places] for frame in found.frames]
+        block = y[np.ix_(rows, places)]
+        rows_found = rows_of(own, block, theta, frames, solver=found.solver, method=found.method, fixed=fixed)
+        yield rows, places, rows_found

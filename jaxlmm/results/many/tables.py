@@ -1,0 +1,237 @@
+"""Tables of many fits: a row for each response and term, in the manner of a single fit's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.results.many.estimates import FAILED
+from jaxlmm.results.tables import (
+    COEF_COLUMNS,
+    GLANCE,
+    check_group,
+    choose_df,
+    components_of,
+    hypothesis,
+    in_words,
+    intervals,
+    on_scale,
+    pve_of,
+    ratio_of,
+    t_columns,
+    with_scale,
+)
+
+if TYPE_CHECKING:
+    from jaxlmm.results.many.fit_many import FitMany
+
+
+def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
+    """Return the fixed effects of all responses, a row for each response and term.
+
+    Parameters
+    ----------
+    df, level
+        As in :meth:`jaxlmm.Fit.coef`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``response n term estimate std_error df statistic p_value conf_low conf_high q_value status reason``;
+        ``q_value`` is the false discovery rate of Benjamini and Hochberg (1995) over the responses, term by term. What
+        a response has no estimate of is NaN, and so are the tests of one whose status is neither ``interior`` nor
+        ``boundary``.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> sleep = lmm.datasets.sleepstudy()
+    >>> sleep["log"], sleep["root"] = np.log(sleep["Reaction"]), np.sqrt(sleep["Reaction"])
+    >>> many = lmm.fit_many("~ Days + (Days | Subject)", sleep, responses=["Reaction", "log", "root"])
+    >>> many.tidy().query("term == 'Days'")[["response", "estimate", "std_error", "df"]].round(4)
+       response  estimate  std_error    df
+    1  Reaction   10.4673     1.5458  17.0
+    3       log    0.0337     0.0048  17.0
+    5      root    0.2959     0.0426  17.0
+    """
+    found, labels = many.estimates, many.estimates.labels
+    degrees = np.full(found.beta.shape, np.inf)
+    if choose_df(df) == "satterthwaite":
+        degrees = found.uncertainty.satterthwaite()
+    tested = np.where(found.proven[:, None], degrees, np.nan)
+    columns = t_columns(found.beta, found.uncertainty.std_error, tested, level)
+    table = {name: _spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
+    table["q_value"] = false_discovery_rate(table["p_value"])
+    return _long(many, "term", labels.column_names, table, with_n=True)
+
+
+def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
+    """Return the variance parameters of all responses: ``response n parameter`` and the columns of a single fit's.
+
+    ``scale`` is ``"sd"`` or ``"variance"``, and stands in ``attrs["scale"]``, as in :meth:`jaxlmm.Fit.variance`.
+    """
+    found = many.estimates
+    parameters = found.labels.natural
+    names, estimate, std_error = on_scale(found, scale)
+    low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
+    table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
+    frame = _long(many, "parameter", names, {**table, "at_boundary": found.at_boundary}, with_n=True)
+    frame.insert(3, "group", np.tile(np.array([parameter.group for parameter in parameters], object), len(many)))
+    frame.insert(len(frame.columns) - 2, "fixed", np.tile(found.fixed, len(many)))
+    return with_scale(frame, scale)
+
+
+def glance(many: FitMany) -> pd.DataFrame:
+    """Return one row of scalars per response; ``seconds`` is each response's share of the time of all."""
+    found = many.estimates
+    columns_left = np.where(found.status == FAILED, found.beta.shape[1], np.isfinite(found.beta).sum(axis=1))
+    params = columns_left + found.uncertainty.psi_cov.shape[-1]
+    columns = {
+        "n": found.n, "n_params": params, "loglik": -0.5 * found.deviance, "deviance": found.deviance,
+        "aic": found.deviance + 2.0 * params, "bic": found.deviance + np.log(np.maximum(found.n, 1)) * params,
+        "sigma": found.residual_sd, "df_residual": found.n - params, "method": found.method, "solver": found.solver,
+        "status": found.words,
+    }  # fmt: skip
+    frame = pd.DataFrame({"response": list(found.names), **{name: columns[name] for name in GLANCE}})
+    return frame.assign(reason=found.reason, seconds=found.seconds / max(len(found.names), 1))
+
+
+def anova(many: FitMany, *, df: str = "satterthwaite") -> pd.DataFrame:
+    """Return an F test of every term: that all of its coefficients are zero, given the others.
+
+    A factor with seven levels is one test of six degrees of freedom. Tests are of the coefficients as they are coded:
+    where a factor takes part in an interaction, its own test is about the other factor's reference level, unless it is
+    coded by ``contr.sum``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``response term num_df den_df statistic p_value q_value status reason``.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> many = lmm.fit_many("cbind(angle, temp) ~ recipe + (1 | replicate)", lmm.datasets.cake())
+    >>> many.anova()[["response", "term", "num_df", "statistic"]].round(3)
+      response    term  num_df  statistic
+    0    angle  recipe     2.0       2.19
+    1     temp  recipe     2.0       0.00
+    """
+    labels = many.estimates.labels
+    terms, eye = labels.fixed_terms, np.eye(len(labels.fixed_names))
+    return _tests(many, [name for name, _ in terms], [eye[places] for _, places in terms], df)
+
+
+def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
+    """Return an F test of a hypothesis about the fixed effects in every response.
+
+    Parameters
+    ----------
+    h
+        Text in names of coefficients, ``"a - b = 0"`` or ``"a = 0, b = 0"`` (together), a list of such texts
+        (together), or a matrix (c, p). Of several names that stand at one place the longest is read; backquotes say
+        where one begins and ends, as in ``"`a` - `b` = 0"`` beside a coefficient ``a - b``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``response term num_df den_df statistic p_value q_value status reason``; ``term`` is the hypothesis.
+    """
+    rows = hypothesis(h, many.estimates.labels.fixed_names)
+    return _tests(many, [", ".join(in_words(h)) or "h"], [rows], df)
+
+
+def ratio(many: FitMany, group: str) -> pd.DataFrame:
+    """Return the share of ``group`` in all random variance plus residual of every response (an ICC, a heritability).
+
+    Returns ``response n estimate std_error conf_low conf_high status reason``.
+    """
+    check_group(many.estimates.labels, group)
+    share, std_error = ratio_of(many.estimates, group)
+    return _shares(many, [group], share[:, None], std_error[:, None]).drop(columns="component")
+
+
+def pve(many: FitMany) -> pd.DataFrame:
+    """Return the shares of the fixed part, each group and the residual in the total variance of every response.
+
+    Returns ``response n component estimate std_error conf_low conf_high status reason``.
+    """
+    return _shares(many, components_of(many.estimates), *pve_of(many.estimates))
+
+
+def failed(many: FitMany) -> pd.DataFrame:
+    """Return the responses without an optimum, with the reason, and those whose optimum is not proven.
+
+    Returns ``response n status reason``.
+    """
+    found = many.estimates
+    wrong = np.isin(found.words, ("failed", "not_converged"))
+    table = {"response": np.array(found.names, object), "n": found.n, "status": found.words, "reason": found.reason}
+    return pd.DataFrame({name: values[wrong] for name, values in table.items()})
+
+
+def false_discovery_rate(p_value: NumpyArray) -> NumpyArray:
+    """Return Benjamini and Hochberg's adjusted p-values (m, c), column by column; NaN does not count.
+
+    >>> false_discovery_rate(np.array([[0.01], [0.04], [np.nan], [0.03]])).ravel().tolist()
+    [0.03, 0.04, nan, 0.04]
+    """
+    from scipy.stats import false_discovery_control
+
+    found = np.full(p_value.shape, np.nan)
+    for column in range(p_value.shape[1]):
+        known = np.isfinite(p_value[:, column])
+        if known.any():
+            found[known, column] = false_discovery_control(p_value[known, column])
+    return found
+
+
+def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str) -> pd.DataFrame:
+    from scipy.special import chdtrc, fdtrc
+
+    found = many.estimates
+    choose_df(df)
+    shape = (len(many), len(rows))
+    number, degrees, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
+    for place, row in enumerate(rows):
+        number[:, place], degrees[:, place], statistic[:, place] = found.uncertainty.contrasts(found.beta, row, df)
+    degrees[~found.proven] = np.nan
+    with np.errstate(invalid="ignore"):
+        p_value = np.where(np.isinf(degrees), chdtrc(number, number * statistic), fdtrc(number, degrees, statistic))
+    table = {"num_df": number, "den_df": degrees, "statistic": statistic, "p_value": p_value}
+    return _long(many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})
+
+
+def _shares(many: FitMany, names: Sequence[str], share: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
+    low, high = intervals(["rho"] * len(names), share, std_error)
+    table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
+    return _long(many, "component", names, table, with_n=True)
+
+
+def _spread(values: NumpyArray, kept: NumpyArray) -> NumpyArray:
+    """Put columns (m, p) into the places that are ``kept`` (c,), with NaN in the others."""
+    found = np.full((len(values), kept.size), np.nan)
+    found[:, kept] = values
+    return found
+
+
+def _long(
+    many: FitMany, word: str, names: Sequence[str], table: Mapping[str, NumpyArray], *, with_n: bool = False
+) -> pd.DataFrame:
+    """Return arrays (m, c) as a table with m · c rows, each response's together."""
+    found, count = many.estimates, len(names)
+
+    def repeated(values: Sequence[Any] | NumpyArray) -> NumpyArray:
+        return np.repeat(np.asarray(values, object) if isinstance(values, tuple) else values, count)
+
+    columns = {"response": repeated(found.names), **({"n": repeated(found.n)} if with_n else {})}
+    columns[word] = np.tile(np.array(names, object), len(many))
+    columns |= {name: np.asarray(values).reshape(-1) for name, values in table.items()}
+    columns |= {"status": repeated(found.words), "reason": repeated(found.reason)}
+    if "at_boundary" in columns:
+        columns["at_boundary"] = columns["at_boundary"] & (repeated(found.status) != FAILED)
+    return pd.DataFrame(columns)

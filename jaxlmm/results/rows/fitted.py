@@ -1,0 +1,59 @@
+"""Fitted values and residuals, on the data's index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import choose
+
+if TYPE_CHECKING:
+    from jaxlmm.results.fit import Fit
+
+
+def fitted(fit: Fit, level: str = "conditional") -> pd.Series:
+    """Return fitted values on the data's index: with the random effects' modes, or ``"marginal"`` without.
+
+    They hold the offset, and are in units of the response.
+    """
+    choose("level", level, ("conditional", "marginal"))
+    values = fit.by_row.conditional if level == "conditional" else fit.by_row.marginal
+    return pd.Series(np.asarray(values)[: fit.n] + fit.frame.offset, index=fit.frame.index, name="fitted")
+
+
+def residuals(fit: Fit, type: str = "response", level: str = "conditional") -> pd.Series:
+    """Return residuals on the data's index.
+
+    Parameters
+    ----------
+    type
+        ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation;
+        ``"normalized"``: pearson, and decorrelated by the residual structure's Cholesky factor.
+    level
+        Of the fitted values.
+    """
+    kind = choose("type", type, ("response", "pearson", "normalized"))
+    raw = np.asarray(fit.frame.y) - fitted(fit, level)
+    if kind != "response":
+        raw = raw * np.sqrt(fit.frame.weights) / fit.estimates.sigma
+    if kind == "normalized" and fit.design.residual is not None:
+        raw = pd.Series(_decorrelated(fit, raw.to_numpy()), index=raw.index)
+    return raw.rename("residual")
+
+
+def _decorrelated(fit: Fit, values: NumpyArray) -> NumpyArray:
+    """Solve with the Cholesky factor of the residual correlation, group by group."""
+    term = fit.design.residual
+    assert term is not None
+    factors = np.asarray(fit.by_row.residual_factor)
+    codes = np.asarray(fit.design.groupings[term.grouping].codes)[: fit.n]
+    positions = np.asarray(term.positions)[: fit.n]
+    found = np.empty_like(values)
+    for level in np.unique(codes):
+        rows = np.flatnonzero(codes == level)
+        root = factors[level][positions[rows]]
+        found[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
+    return found

@@ -1,0 +1,172 @@
+"""The matrices of a fitted model: X, Z and V, with labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm.errors import DataError
+from jaxlmm.results.rows.covariances import factors_at, row_covariance, unweighted
+from jaxlmm.results.tables import check_group
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from jaxlmm.results.fit import Fit
+
+LARGEST_COVARIANCE = 2**30
+"""The most bytes that a covariance matrix of rows may take: those of 11,585 rows."""
+
+
+class LabelledMatrix(NamedTuple):
+    """A sparse matrix with labels: ``matrix`` (r, c) in scipy's CSR format, ``rows`` (r,) and ``columns`` (c,)."""
+
+    matrix: csr_array
+    rows: pd.Index
+    columns: pd.MultiIndex
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a dense frame; for a look at small ones."""
+        return pd.DataFrame(self.matrix.toarray(), index=self.rows, columns=self.columns)
+
+
+def model_matrix(fit: Fit) -> pd.DataFrame:
+    """Return X: rows × the fixed-effect columns that are kept, on the data's index and not weighted.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
+    >>> fit.model_matrix().head(2)
+       Intercept  Days
+    0        1.0   0.0
+    1        1.0   1.0
+    """
+    return pd.DataFrame(fit.frame.x.copy(), index=fit.frame.index, columns=list(fit.frame.labels.fixed_names))
+
+
+def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
+    """Return Z of all terms of one group as a sparse matrix with labels, not weighted.
+
+    Parameters
+    ----------
+    group
+        A grouping factor.
+
+    Returns
+    -------
+    LabelledMatrix
+        ``.matrix`` (n, levels · columns) is a ``scipy.sparse.csr_array``; ``.rows`` the data's index; ``.columns`` a
+        ``MultiIndex`` of level and column, all columns of a level together as in lme4's ``getME(fit, "Z")``. That is
+        the order of ``fit.ranef(group)`` read row by row, so ``Z.matrix @ fit.ranef(group).to_numpy().ravel()`` is
+        what the group adds to the fitted values. A term over positions has a column for each position of a level. The
+        ids that only a known matrix has come last, as there, with columns of zeros.
+
+    Raises
+    ------
+    OptionError
+        If no random term is grouped by ``group``.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> Z = fit.random_matrix("Subject")
+    >>> Z.matrix.shape, Z.matrix.nnz, Z.columns[:3].tolist()
+    ((180, 36), 342, [('308', 'Intercept'), ('308', 'Days'), ('309', 'Intercept')])
+    >>> part = Z.matrix @ fit.ranef("Subject").to_numpy().ravel()
+    >>> bool(abs(fit.fitted("marginal") + part - fit.fitted()).max() < 1e-9)
+    True
+    """
+    from scipy.sparse import csr_array
+
+    check_group(fit.estimates.labels, group)
+    level = fit.frame.levels[group]
+    mine = [place for place, labels in enumerate(fit.frame.labels.terms) if labels.group == group]
+    names = [column for place in mine for column in fit.frame.labels.terms[place].columns]
+    rows, columns, values, start = [], [], [], 0
+    for place in mine:
+        term = fit.design.terms[place]
+        z, row = unweighted(fit.frame, term), np.arange(fit.n)
+        first = level.codes.astype(np.int64) * len(names) + start
+        if fit.frame.labels.terms[place].positions is not None:
+            first = first + np.asarray(term.positions)[: fit.n]
+        for column in range(z.shape[1]):
+            present = z[:, column] != 0.0
+            rows.append(row[present])
+            columns.append((first + column)[present])
+            values.append(z[present, column])
+        start += len(fit.frame.labels.terms[place].columns)
+    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+    ids = fit.estimates.labels.groups[group].ids
+    matrix = csr_array(entries, shape=(fit.n, len(ids) * len(names)))
+    labels = pd.MultiIndex.from_product([ids, names], names=[group, "column"])
+    return LabelledMatrix(matrix, fit.frame.index, labels)
+
+
+@in_double_precision
+def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
+    """Return V, the covariance of the response given the fixed effects, in squared units of the response.
+
+    ``V = σ² (Z Λ Λᵀ Zᵀ + W⁻½ R W⁻½)`` at the estimates, with the known matrices across levels, the residual structure
+    R and the weights W.
+
+    Parameters
+    ----------
+    rows
+        Labels of the data's index, in the order wanted, for example ``data.index[data["Subject"] == "308"]``; where a
+        label repeats, all its rows. None for all rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × rows. It is dense, whatever the model.
+
+    Raises
+    ------
+    DataError
+        If a label is not among the rows of the fit, or the matrix would need more than 1 GiB (11,585 rows).
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
+    >>> fit.marginal_cov([0, 1, 10]).round(1)
+            0       1       10
+    0   2338.6  1378.2     0.0
+    1   1378.2  2338.6     0.0
+    10     0.0     0.0  2338.6
+    """
+    index = fit.frame.index
+    taken = np.arange(fit.n) if rows is None else _places(index, rows)
+    size = 8 * taken.size**2
+    if size > LARGEST_COVARIANCE:
+        raise DataError(
+            f"marginal_cov: expected at most {int((LARGEST_COVARIANCE / 8) ** 0.5):,} rows (a dense matrix of 1 GiB), "
+            f"got {taken.size:,} (it would take {size / 2**30:.1f} GiB). Pass rows=, labels of the data's index, for "
+            "example those of one group."
+        )
+    solution = fit.solution
+    factors = factors_at(solution.layout, solution.theta, solution.frames)
+    total = row_covariance(fit.frame, factors, taken)
+    return pd.DataFrame(fit.estimates.sigma**2 * total, index=index[taken], columns=index[taken])
+
+
+def _places(index: pd.Index, rows: Any) -> NumpyArray:
+    """Return the places of row labels."""
+    if not pd.api.types.is_list_like(rows) or isinstance(rows, dict):
+        raise DataError(f"rows: expected a list of labels of the data's index, got {rows!r}; write [{rows!r}].")
+    labels = pd.Index(rows)
+    if pd.api.types.is_bool_dtype(labels.dtype) and not pd.api.types.is_bool_dtype(index.dtype):
+        raise DataError("rows: expected labels of the data's index, got true and false; write data.index[mask].")
+    known = labels.isin(index)
+    if not len(labels) or not known.all():
+        what = f"{labels[~known][0]!s}, which is not among them" if len(labels) else "an empty list"
+        raise DataError(
+            f"rows: expected labels of the {len(index)} rows of this fit, such as {index[0]!s}, got {what} (rows with "
+            "missing values are not in a fit)."
+        )
+    return np.asarray(index.get_indexer_for(labels))

@@ -1,0 +1,135 @@
+"""What a fit says of ids that are known across levels and have no data: the normal model's conditional distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlmm._util import Array, NumpyArray, program
+from jaxlmm.covariance import AbstractCovariance, increasing
+from jaxlmm.formula import ModelFrame
+from jaxlmm.formula.groups import Known, Located
+from jaxlmm.model import Layout
+from jaxlmm.results.rows.covariances import factors_at, row_covariance, row_roots, unweighted
+from jaxlmm.solvers import clusters_of
+
+TOGETHER = 256
+"""Ids whose covariance with the levels a structure gives at once: its matrix is that of the levels and of these."""
+
+
+def effects_of_relatives(
+    frame: ModelFrame,
+    layout: Layout,
+    theta: NumpyArray,
+    frames: Sequence[NumpyArray],
+    residual: NumpyArray,
+    sigma: float,
+) -> list[tuple[NumpyArray, NumpyArray]]:
+    """Return, for each term, the modes (R, q) of the ids without a row and their conditional standard deviations.
+
+    With ``C = Cov(b, y) = K_new,old ⊗ Λ Λᵀ`` on the rows and ``H = Var(y)``, relative to sigma² (Henderson 1975, "Best
+    linear unbiased estimation and prediction under a selection model"): mode ``C H⁻¹ (y − Xβ)`` and variance
+    ``K_new ⊗ Λ Λᵀ − C H⁻¹ Cᵀ``, given theta and beta. Clusters of rows that covary with no such id are left out.
+
+    Parameters
+    ----------
+    frame
+        The model.
+    layout, theta, frames
+        Its structures, and the estimates (k,) in the frames in which they were found.
+    residual
+        ``y − Xβ`` (n,) in units of the response, the offset subtracted.
+    sigma
+        The residual standard deviation.
+    """
+    factors = factors_at(layout, theta, frames)
+    unit = 1.0 if factors.sigma is None else float(factors.sigma)
+    terms = []
+    for number, (factor, place) in enumerate(zip(factors.terms, layout.slices(), strict=False)):
+        group = frame.labels.terms[number].group
+        known, levels = frame.known.get(group), frame.levels[group].codes
+        if isinstance(known, Located):
+            terms.append(_of_field(known, layout.structures[number], theta[place], unit, levels))
+        else:
+            terms.append(_of_matrix(known, np.asarray(factor), levels))
+    for rows in clusters_of(frame.design):
+        near = [_near(frame, number, term, rows) for number, term in enumerate(terms)]
+        if not any(ids.size for ids, _ in near):
+            continue
+        root = np.linalg.cholesky(row_covariance(frame, factors, rows))
+        whitened = np.linalg.solve(root, residual[rows])
+        for term, (ids, cross) in zip(terms, near, strict=True):
+            if ids.size:
+                pulled = np.linalg.solve(root, cross.reshape(rows.size, -1)).reshape(cross.shape)
+                term.modes[ids] += np.einsum("n,nrq->rq", whitened, pulled)
+                term.variances[ids] -= np.einsum("nrq,nrq->rq", pulled, pulled)
+    return [(term.modes, sigma * np.sqrt(np.maximum(term.variances, 0.0))) for term in terms]
+
+
+class _Term(NamedTuple):
+    """One term's relatives: ``modes`` and ``variances`` (R, q), filled in cluster by cluster.
+
+    ``cross`` (G, R) is a known matrix between levels and relatives, sparse, with the ``factor`` within a level; for a
+    structure across levels, whose factor is None, an array. ``levels`` (n,) are those of the rows.
+    """
+
+    modes: NumpyArray
+    variances: NumpyArray
+    cross: Any
+    factor: NumpyArray | None
+    levels: NumpyArray
+
+
+def _of_matrix(known: Known | None, factor: NumpyArray, levels: NumpyArray) -> _Term:
+    others = np.zeros(0, int) if known is None else known.others
+    root = factor if factor.ndim == 2 else factor[0]  # levels that covary have one set of positions
+    own = np.zeros(0) if known is None else known.matrix.diagonal()[others]
+    cross = None if known is None or not others.size else known.between(known.places, others)
+    return _Term(np.zeros((others.size, root.shape[0])), own[:, None] * np.sum(root**2, axis=1), cross, factor, levels)
+
+
+def _of_field(
+    known: Located, structure: AbstractCovariance, theta: NumpyArray, unit: float, levels: NumpyArray
+) -> _Term:
+    others, count = known.others, known.places.size
+    cross, own = np.zeros((count, others.size)), np.zeros((others.size, 1))
+    for some, coords in _by_part(known, others):
+        order = increasing(coords)
+        root = np.empty((len(coords),) * 2)
+        root[order] = np.asarray(_cholesky(structure, theta, coords[order])) / unit
+        new = root[count : count + some.size]
+        cross[:, some], own[some, 0] = root[:count] @ new.T, np.sum(new**2, axis=1)
+    return _Term(np.zeros((others.size, 1)), own, cross if others.size else None, None, levels)
+
+
+def _by_part(known: Located, others: NumpyArray) -> Iterator[tuple[NumpyArray, NumpyArray]]:
+    """Yield some of the ``others`` by number, and the coordinates of the levels and of these."""
+    for first in range(0, others.size, TOGETHER):
+        some = np.arange(first, min(first + TOGETHER, others.size))
+        yield some, known.coords[np.concatenate([known.places, others[some]])]
+
+
+@program(once=True)
+def _cholesky(structure: AbstractCovariance, theta: Array, coords: Array) -> jax.Array:
+    return structure.cholesky(jnp.asarray(theta), jnp.asarray(coords))
+
+
+def _near(frame: ModelFrame, number: int, term: _Term, rows: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+    """Return the relatives that covary with some ``rows`` (n,), and that covariance (n, r, q)."""
+    own = frame.design.terms[number]
+    if term.cross is None:
+        return np.zeros(0, int), np.zeros((rows.size, 0, 0))
+    if term.factor is None:
+        z = unweighted(frame, own)[rows]
+        return np.arange(len(term.modes)), (z * term.cross[term.levels[rows]])[:, :, None]
+    levels, local = np.unique(term.levels[rows], return_inverse=True)
+    between = term.cross[levels]
+    ids = np.unique(between.indices)
+    dense = np.asarray(between[:, ids].toarray())[local.reshape(-1)]
+    root = term.factor if term.factor.ndim == 2 else term.factor[0]
+    pulled = row_roots(frame, own, term.factor, rows) @ root.T
+    return ids, dense[:, :, None] * pulled[:, None, :]

@@ -1,0 +1,1 @@
+"""Printed summaries, as text and as HTML."""

@@ -1,0 +1,59 @@
+"""The printable account of a fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxlmm.errors import OptionError
+from jaxlmm.results.summary.content import Account, account
+from jaxlmm.results.summary.html import as_html
+from jaxlmm.results.summary.text import as_text
+
+if TYPE_CHECKING:
+    from jaxlmm.results.fit import Fit
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Summary:
+    """What there is to say about a fit: ``print`` it, take its ``text``, or let a notebook show it."""
+
+    account: Account
+
+    @property
+    def text(self) -> str:
+        """The summary as plain text."""
+        return as_text(self.account)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return as_html(self.account)
+
+
+def summary(fit: Fit, df: str = "satterthwaite", *, correlation: bool | None = None) -> Summary:
+    """Return the printed account of the fit; ``print`` it.
+
+    Parameters
+    ----------
+    df
+        As in :meth:`coef`.
+    correlation
+        Whether to show the correlations of the fixed effects' estimates; None shows those of up to 12.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
+    >>> print(fit.summary().text.splitlines()[0])
+    Linear mixed model fit by REML
+    """
+    if correlation is not None and not isinstance(correlation, bool | np.bool_):
+        raise OptionError(f"correlation: expected None, True or False, got {correlation!r}.")
+    return Summary(account(fit, df, correlation))

@@ -1,0 +1,123 @@
+"""Small tables of estimates: tests, intervals, and the columns that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.covariance import Kind
+from jaxlmm.errors import OptionError
+
+SHOWN = 3
+"""Responses that are listed by name for one reason."""
+
+COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]
+
+
+def t_table(
+    names: list[str], estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float
+) -> pd.DataFrame:
+    """Return estimates (c,) with t tests and intervals; an infinite ``df``, (c,) or (), gives normal ones.
+
+    Raises
+    ------
+    OptionError
+        If ``level`` is not between 0 and 1.
+    """
+    columns = t_columns(estimate, std_error, df, level)
+    return pd.DataFrame(np.column_stack(columns), index=pd.Index(names, name="term"), columns=COEF_COLUMNS)
+
+
+def t_columns(estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float) -> list[NumpyArray]:
+    """Return the columns of :func:`t_table`, in the shape of ``estimate``."""
+    from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+    check_level(level)
+    df = np.broadcast_to(df, estimate.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.where(std_error > 0, estimate / std_error, np.nan)
+    normal = np.isinf(df)
+    finite = np.where(normal, 1.0, df)
+    p_value = 2.0 * np.where(normal, ndtr(-np.abs(statistic)), stdtr(finite, -np.abs(statistic)))
+    tail = 0.5 + 0.5 * level
+    half = std_error * np.where(normal, ndtri(tail), stdtrit(finite, tail))
+    return [estimate, std_error, df, statistic, p_value, estimate - half, estimate + half]
+
+
+def intervals(
+    kinds: Sequence[Kind], estimate: NumpyArray, std_error: NumpyArray, level: float = 0.95
+) -> tuple[NumpyArray, NumpyArray]:
+    """Return Wald limits (..., c) on the scale that keeps each of c parameters of these kinds in its range.
+
+    Standard deviations and variances on the log scale, correlations on Fisher's z scale, ``rho`` and shares on the
+    logit scale, anything else as it is.
+    """
+    from scipy.special import ndtri
+
+    check_level(level)
+    half = float(ndtri(0.5 + 0.5 * level)) * std_error
+    low, high = estimate - half, estimate + half
+    with np.errstate(all="ignore"):
+        for place, kind in enumerate(kinds):
+            i = (..., place)
+            value, width = estimate[i], half[i]
+            if kind == "sd":
+                low[i], high[i] = value * np.exp(-width / value), value * np.exp(width / value)
+            elif kind == "corr":
+                width = width / (1.0 - value**2)
+                low[i], high[i] = np.tanh(np.arctanh(value) - width), np.tanh(np.arctanh(value) + width)
+            elif kind == "rho":
+                centre, width = np.log(value / (1.0 - value)), width / (value * (1.0 - value))
+                low[i], high[i] = 1.0 / (1.0 + np.exp(width - centre)), 1.0 / (1.0 + np.exp(-width - centre))
+    unknown = np.isnan(std_error)
+    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+
+
+def check_level(level: float) -> None:
+    """Raise unless a confidence level is between 0 and 1."""
+    if not 0.0 < level < 1.0:
+        raise OptionError(f"level: expected a number between 0 and 1, got {level!r}.")
+
+
+def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray, kind: Kind) -> pd.DataFrame:
+    """Return ``estimate std_error conf_low conf_high`` by name; ``kind`` names the scale of the intervals."""
+    low, high = intervals([kind] * len(names), estimate.astype(float), std_error.astype(float))
+    table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
+    return pd.DataFrame(table, index=pd.Index(names))
+
+
+def noted(notes: Sequence[str]) -> str:
+    """Say in a line of another kind that there are notes, which a print shows.
+
+    >>> noted(["y is 0 or 1."])
+    '; 1 note, print it'
+    """
+    return f"; {len(notes)} note{'s' if notes[1:] else ''}, print it" if notes else ""
+
+
+def status_counts(words: NumpyArray) -> str:
+    """Say how often each status occurs, the most frequent first.
+
+    >>> status_counts(np.array(["interior", "boundary", "interior"]))
+    'interior 2, boundary 1'
+    """
+    names, counts = np.unique(words.astype(str), return_counts=True)
+    return ", ".join(f"{names[place]} {counts[place]}" for place in np.argsort(-counts, kind="stable"))
+
+
+def by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """Return a line for each reason, with the names that it holds for.
+
+    >>> by_reason({"a": "constant", "b": "all_missing", "c": "constant"})
+    ['a, c (constant)', 'b (all_missing)']
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{', '.join(several[:SHOWN])}{f' and {len(several) - SHOWN:,} more' if several[SHOWN:] else ''} ({reason})"
+        for reason, several in names.items()
+    ]

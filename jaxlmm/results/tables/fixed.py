@@ -1,0 +1,81 @@
+"""Fixed effects: estimates, their covariance, their tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm.errors import OptionError, choose
+from jaxlmm.results.tables.columns import t_table
+
+if TYPE_CHECKING:
+    from jaxlmm.results.fit import Fit
+
+DEGREES_OF_FREEDOM = ("satterthwaite", "normal")
+"""What ``df`` can be."""
+
+
+def choose_df(df: str) -> str:
+    """Return ``df`` if it is available; raise if not.
+
+    >>> choose_df("satterthwaite")
+    'satterthwaite'
+    """
+    if df == "kenward-roger":
+        listed = ", ".join(repr(choice) for choice in DEGREES_OF_FREEDOM)
+        raise OptionError(f"df: 'kenward-roger' is not available in this version; expected one of {listed}.")
+    return choose("df", df, DEGREES_OF_FREEDOM)
+
+
+def fixef(fit: Fit) -> pd.Series:
+    """Return the fixed effects by term, in units of the response per unit of the column."""
+    return pd.Series(fit.estimates.beta.copy(), index=list(fit.estimates.labels.fixed_names), name="estimate")
+
+
+def vcov(fit: Fit, kind: str = "model") -> pd.DataFrame:
+    """Return the covariance matrix of the fixed effects, terms × terms; ``kind`` is ``"model"``."""
+    choose("kind", kind, ("model",))
+    names = list(fit.estimates.labels.fixed_names)
+    return pd.DataFrame(fit.estimates.uncertainty.vcov.copy(), index=names, columns=names)
+
+
+def coef(fit: Fit, df: str = "satterthwaite", *, level: float = 0.95) -> pd.DataFrame:
+    """Return the table of fixed effects, index ``term``.
+
+    Parameters
+    ----------
+    df
+        ``"satterthwaite"`` degrees of freedom and t tests, or ``"normal"`` for z tests (``df`` is infinite).
+    level
+        The confidence level.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``estimate std_error df statistic p_value conf_low conf_high``; a column that the others determine has NaN.
+        Only an optimum, ``interior`` or ``boundary``, has tests and intervals: else ``df`` and they are NaN.
+
+    Raises
+    ------
+    OptionError
+        If ``df`` is something else, or ``level`` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
+    >>> fit.coef("normal")[["estimate", "df", "statistic"]].round(3)
+               estimate   df  statistic
+    term
+    Intercept   251.405  inf     25.794
+    Days         10.467  inf     13.015
+    """
+    found, names = fit.estimates, list(fit.estimates.labels.fixed_names)
+    count = np.full(len(names), np.inf)
+    if choose_df(df) == "satterthwaite":
+        count = found.uncertainty.satterthwaite()
+    tested = count if found.proven else np.full(len(names), np.nan)
+    table = t_table(names, found.beta, found.uncertainty.std_error, tested, level)
+    return table.reindex(pd.Index(found.labels.column_names, name="term"))

@@ -1,0 +1,173 @@
+"""Shares of variance, and any function of the variance parameters, with standard errors by the delta method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm.errors import OptionError, nearest
+from jaxlmm.inference import delta_method
+from jaxlmm.results.tables.columns import estimate_frame
+from jaxlmm.results.tables.random import check_group
+
+if TYPE_CHECKING:
+    from jaxlmm.results.estimates import Estimates
+    from jaxlmm.results.fit import Fit
+    from jaxlmm.results.many import ManyEstimates
+
+EDGE = 1e-12
+"""A share this close to 0 or 1 is at the boundary."""
+
+
+def ratio(fit: Fit, group: str) -> pd.Series:
+    """Return the share of ``group`` in all random variance plus residual (an ICC, a heritability).
+
+    Variances are averaged over the rows. Returns ``estimate std_error conf_low conf_high``.
+    """
+    check_group(fit.estimates.labels, group)
+    share, std_error = ratio_of(fit.estimates, group)
+    return _share_frame([group], share[None], std_error[None]).iloc[0]
+
+
+def pve(fit: Fit) -> pd.DataFrame:
+    """Return the shares of the fixed part, each group and the residual in the total variance; they sum to 1.
+
+    The variance of the fixed part is the sample variance of Xβ.
+    """
+    shares, std_error = pve_of(fit.estimates)
+    return _share_frame(components_of(fit.estimates), shares, std_error).rename_axis("component")
+
+
+def components_of(found: Estimates | ManyEstimates) -> list[str]:
+    """Return the names of the components of the total variance: the fixed part, each group, the residual."""
+    return ["fixed", *found.labels.groups, "Residual"]
+
+
+def ratio_of(found: Estimates | ManyEstimates, group: str) -> tuple[NumpyArray, NumpyArray]:
+    """Return the share (...) of a group and its standard error."""
+    variances, jacobian = _by_group(found)
+    place, total = list(found.labels.groups).index(group), variances.sum(axis=-1)
+    share = np.asarray(variances[..., place] / total)
+    gradient = (np.eye(variances.shape[-1])[place] - share[..., None]) / total[..., None]
+    std_error = delta_method((gradient @ jacobian)[..., None, :], found.uncertainty.component_cov)
+    limits = _limits(found, variances)
+    return share, _inside(limits[..., place] / limits.sum(axis=-1), std_error[..., 0])
+
+
+def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
+    """Return the shares (..., c) of all components and their standard errors."""
+    variances, jacobian = _by_group(found)
+    left_out = np.isnan(found.beta)  # columns that the others determine on a response's rows
+    beta = np.where(left_out, 0.0, found.beta)
+    column_cov = np.where(left_out[..., :, None] | left_out[..., None, :], 0.0, found.column_cov)
+    slope = 2.0 * np.einsum("...ij,...j->...i", column_cov, beta)
+    fixed = 0.5 * np.sum(beta * slope, axis=-1, keepdims=True)
+    values = np.concatenate([fixed, variances], axis=-1)
+    total = values.sum(axis=-1)[..., None]
+    shares, p, t = values / total, slope.shape[-1], jacobian.shape[1]
+    gradient = (np.eye(values.shape[-1]) - shares[..., :, None]) / total[..., None]
+    wide = np.zeros((*values.shape, p + t))
+    wide[..., 0, :p], wide[..., 1:, p:] = slope, jacobian
+    covariance = np.zeros((*values.shape[:-1], p + t, p + t))
+    covariance[..., :p, :p], covariance[..., p:, p:] = found.uncertainty.vcov, found.uncertainty.component_cov
+    limits = _limits(found, values)
+    return shares, _inside(limits / limits.sum(axis=-1, keepdims=True), delta_method(gradient @ wide, covariance))
+
+
+@in_double_precision
+def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
+    """Return a function of variance parameters and fixed effects with its standard error by the delta method.
+
+    Parameters
+    ----------
+    f
+        Takes a dict from name to value and returns a number, in arithmetic or ``jax.numpy``. Names are those of
+        :meth:`variance` (standard deviations and correlations) and of :meth:`fixef`; a fixed effect that is called as
+        a variance parameter is goes by ``"fixed: "`` and its name.
+
+    Returns
+    -------
+    pandas.Series
+        ``estimate std_error conf_low conf_high``; the interval is Wald's on the function's own scale. Fixed effects
+        and variance parameters are taken to be uncorrelated, as they are in large samples (their information matrix
+        is block-diagonal, by ML and by REML).
+
+    Raises
+    ------
+    OptionError
+        If ``f`` is no such function, names what is not there, or returns more than one number.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
+    >>> f = lambda v: v["Subject: sd(Intercept)"] ** 2 / v["Residual: sd"] ** 2
+    >>> fit.delta(f).round(3).to_dict()
+    {'estimate': 1.435, 'std_error': 0.554, 'conf_low': 0.35, 'conf_high': 2.52}
+    >>> fit.delta(lambda v: v["Days"] / v["Residual: sd"]).round(4)[["estimate", "std_error"]].to_dict()
+    {'estimate': 0.3377, 'std_error': 0.0321}
+    """
+    if not callable(f):
+        raise OptionError(f"f: expected a function such as lambda v: v['Residual: sd'] ** 2, got {f!r}.")
+    found = fit.estimates
+    parameters, r = found.labels.parameters, found.report.size
+    effects = [f"fixed: {name}" if name in parameters else name for name in found.labels.fixed_names]
+    names, values = [*parameters, *effects], np.append(found.report, found.beta)
+
+    def of_vector(vector: jax.Array) -> jax.Array:
+        try:
+            value = jnp.asarray(f(dict(zip(names, vector, strict=True))))
+        except KeyError as error:
+            wanted = nearest(str(error.args[0]), names)
+            raise OptionError(f"f: no parameter or fixed effect is named {error}; {wanted}.") from error
+        except jax.errors.JAXTypeError as error:
+            raise OptionError(
+                "f: expected a function that JAX can differentiate, in arithmetic or jax.numpy; got one that asks for "
+                "plain numbers, as functions of NumPy and math and float() do; write jnp.log(x), for example."
+            ) from error
+        if value.shape != ():
+            raise OptionError(f"f: expected one number, got shape {value.shape}; call delta once for each.")
+        return value
+
+    estimate, gradient = jax.value_and_grad(of_vector)(jnp.asarray(values))
+    jacobian = np.array(gradient)
+    for place in np.flatnonzero(found.verdict.at_boundary & (jacobian[:r] == 0.0)):
+        inside = values.copy()
+        inside[place] = 0.5 * (inside[place] if inside[place] else found.sigma)
+        if np.isfinite(values[place]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
+            jacobian[place] = np.nan  # it depends on a parameter at a boundary, though not to first order
+    covariance = np.zeros((values.size,) * 2)
+    covariance[:r, :r], covariance[r:, r:] = found.uncertainty.report_cov, found.uncertainty.vcov
+    std_error = delta_method(jacobian[None], covariance)
+    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, "number").iloc[0].rename(None)
+
+
+def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
+    return estimate_frame(names, shares, std_error, "rho")
+
+
+def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
+    """Return standard errors of shares that are neither nothing nor all: those are at a boundary and have none."""
+    return np.where(np.abs(shares - 0.5) < 0.5 - EDGE, std_error, np.nan)
+
+
+def _limits(found: Estimates | ManyEstimates, values: NumpyArray) -> NumpyArray:
+    """Return variances (..., c), the last that of the residual, which is zero where the optimum is its way to zero."""
+    residual = np.array([parameter.is_residual_sd for parameter in found.labels.natural])
+    unknown = np.isnan(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1)[..., residual]).any(axis=-1)
+    limits = values.copy()
+    limits[..., -1] = np.where(unknown, 0.0, limits[..., -1])
+    return limits
+
+
+def _by_group(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
+    """Mean variance of each group and the residual (..., g), and its derivative in the components (g, terms + 1)."""
+    owners = [*(term.group for term in found.labels.terms), "Residual"]
+    jacobian = np.array([[float(owner == group) for owner in owners] for group in components_of(found)[1:]])
+    return found.components @ jacobian.T, jacobian

@@ -1,0 +1,203 @@
+"""What a scan is asked for, laid out: which rows belong to which sample, and which responses on which rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray, as_frame, as_table
+from jaxlmm.api import Call, natural
+from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
+from jaxlmm.formula import ModelFrame, ParsedFormula, Responses, build_frame, parse, read_responses
+from jaxlmm.formula.groups import not_grouped_by
+from jaxlmm.formula.syntax import column_of, known_names, resolved, resolved_options
+from jaxlmm.formula.tokens import column_called, right_side
+from jaxlmm.genetics import ArraySource, Genotypes, as_genotypes
+from jaxlmm.genetics.ids import Matched, hint, label_texts, match_samples
+from jaxlmm.model import Natural
+from jaxlmm.scanning.loco import OwnKinship, Stretch, stretches
+
+IN_SPAN = 1e-8
+"""A column is a combination of the fixed effects if no larger share of its length is left off them."""
+
+
+class ScanData(NamedTuple):
+    """Rows, responses and markers of a scan.
+
+    ``call`` has no response in its formula; ``frame`` are the rows that have genotypes and all predictors, ``y`` (n, m)
+    the responses on them; ``sample_ids`` (q,) those that are analysed and ``persons`` (n,) which each row is of;
+    ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found. ``own`` are the matrices of the
+    markers themselves, where these were asked for, and ``numbers`` (M,) those of the markers among all.
+    """
+
+    call: Call
+    frame: ModelFrame
+    y: NumpyArray
+    genotypes: Genotypes
+    sample_ids: NumpyArray
+    persons: NumpyArray
+    moderator: NumpyArray | None
+    matched: Matched
+    read: Responses
+    own: OwnKinship | None
+    numbers: NumpyArray
+
+    @property
+    def fixed(self) -> Natural | None:
+        """The parameters that are fixed."""
+        return natural("fixed", self.call.fixed, self.frame.labels, self.frame.design)
+
+    def on(self, stretch: Stretch) -> ScanData:
+        """Return the same for some of the markers; those of one chromosome with the matrix of the others."""
+        if stretch.chromosome is None:
+            return self
+        assert self.own is not None
+        call = self.own.added(self.call, without=stretch.chromosome)
+        chosen = np.zeros(len(self.genotypes.variants), bool)
+        chosen[stretch.numbers] = True
+        frame = build_frame(parse(call.formula), call.data, call.options, known_residual=call.known_residual)
+        return self._replace(call=call, frame=frame, genotypes=self.genotypes.select(chosen), numbers=stretch.numbers)
+
+
+def lay_out(
+    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, interaction: str | None, loco: bool = False
+) -> ScanData:
+    """Match samples, build the design on the rows that have genotypes, and read the responses.
+
+    Raises
+    ------
+    GenotypeError, DataError, OptionError, FormulaError, KinshipError
+        Before anything is computed; the message says what was expected and what came.
+    """
+    table, opened = as_table(call.data), as_genotypes(genotypes)
+    parsed = known_names(parse(call.formula, table.columns), table.columns, call.options, several=True)
+    stretches(opened.variants, loco, opened.source.name)
+    read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
+    named = None if id is None else column_of("id", id, table.columns)
+    beside = [*read.names, *([] if named is None else [named])]
+    parsed = resolved(parsed, table.columns, call.options, beside, several=True)
+    call = dataclasses.replace(call, options=resolved_options(call.options, parsed, table.columns))
+    groups = tuple(dict.fromkeys(bar.group_name for bar in parsed.bars))
+    for group in call.options.kinship or {}:
+        if group not in groups:
+            raise not_grouped_by(group, groups)
+    if isinstance(genotypes, np.ndarray):
+        opened = _by_row(genotypes, table, named or _group_of_rows(groups, call.options.kinship, table, auto))
+    column = named if named is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
+    matched = match_samples(_ids(table, column, genotypes, opened), opened.sample_ids)
+    right = right_side(parsed.text)
+    call = dataclasses.replace(call, formula=right)
+    if not matched.kept.all():
+        call = _on_rows(call, table, matched.kept)
+    own = None
+    if auto:
+        own = OwnKinship.of(call, str(column), opened, loco)
+        call = own.added(call)
+    frame = build_frame(parse(right), call.data, call.options, known_residual=call.known_residual)
+    used = np.flatnonzero(matched.kept)[frame.used]
+    samples, persons = np.unique(matched.rows[used], return_inverse=True)
+    moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))
+    return ScanData(
+        call, frame, read.values[used], opened, opened.sample_ids[samples], persons, moderator, matched,
+        read, own, np.arange(len(opened.variants)),
+    )  # fmt: skip
+
+
+def _known_group(
+    parsed: ParsedFormula, kinship: Mapping[str, Any] | None, table: Any, opened: Genotypes, auto: bool
+) -> str | None:
+    """Return the column that names the samples, as far as the model says it."""
+    if auto:
+        groups = [name for name in dict.fromkeys(bar.group_name for bar in parsed.bars) if name in table.columns]
+        fitting = [
+            name
+            for name in groups
+            if np.isin(label_texts(as_frame(table, [name])[name].dropna()), opened.sample_ids).any()
+        ]
+        if len(fitting) != 1:
+            close = [] if fitting else [_close(as_frame(table, [name])[name], opened) for name in groups]
+            raise OptionError(
+                f"kinship='auto': expected one bar whose levels are the ids of the genotypes, such as "
+                f"{opened.sample_ids[0]!r}; got {len(fitting)} of the groups {', '.join(groups) or 'none'}."
+                f"{next(filter(None, close), '')}"
+            )
+        return fitting[0]
+    known = [name for name in kinship or {} if name in table.columns]
+    return known[0] if len(known) == 1 else None
+
+
+def _close(column: pd.Series, opened: Genotypes) -> str:
+    """Return in which form the values of a column would be ids of the genotypes; nothing if in no form."""
+    return hint(label_texts(column.dropna()), opened.sample_ids, "the data", "the genotypes")
+
+
+def _ids(table: Any, column: str | None, genotypes: Any, opened: Genotypes) -> Any:
+    """Return the sample id of each row of the data."""
+    if column is not None:
+        if column not in table.columns:
+            raise DataError(f"id: {column!r} is no column of the data; {nearest(column, table.columns)}.")
+        return as_frame(table, [column])[column]
+    if isinstance(genotypes, np.ndarray):
+        return opened.sample_ids
+    return table.index if isinstance(table, pd.DataFrame) else range(len(table))
+
+
+def _group_of_rows(groups: Sequence[str], kinship: Any, table: Any, auto: bool) -> str | None:
+    """Return the one group that names the samples, where genotypes are an array and have no ids of their own."""
+    known = [name for name in (groups if auto else kinship or {}) if name in table.columns]
+    return known[0] if len(known) == 1 else None
+
+
+def _by_row(genotypes: NumpyArray, table: Any, column: str | None) -> Genotypes:
+    """Return the genotypes of an array whose rows are those of the data; ``column`` names the samples."""
+    if genotypes.ndim == 2 and len(genotypes) != len(table):
+        raise GenotypeError(
+            f"genotypes: expected an array with {len(table)} rows, those of the data, got {len(genotypes)}. Name "
+            "the column of the data that holds the samples' ids by id=, and give a frame with ids as index."
+        )
+    if column is None or column not in table.columns:
+        return as_genotypes(genotypes)
+    ids = as_frame(table, [column])[column]
+    if ids.isna().any() or ids.duplicated().any():
+        raise GenotypeError(
+            f"genotypes: expected a frame with ids as index, since {column!r} has records without an id or several of "
+            "one; got an array, whose rows are those of the data."
+        )
+    return as_genotypes(ArraySource(genotypes, list(ids)))
+
+
+def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:
+    """Return the call on some rows of its data."""
+    frame = as_frame(table, list(table.columns))[kept]
+    changes: dict[str, Any] = {}
+    for name in ("weights", "offset"):
+        value = getattr(call.options, name)
+        if value is not None and not isinstance(value, str):
+            changes[name] = np.asarray(value)[kept]
+    return dataclasses.replace(call, data=frame, options=dataclasses.replace(call.options, **changes))
+
+
+def _moderator(name: str, frame: ModelFrame, table: Any) -> NumpyArray:
+    """Return the column that markers interact with, on the rows of the frame (n,)."""
+    found = column_called(name, list(table.columns))
+    if found is None:
+        raise OptionError(f"interaction: {name!r} is no column of the data; {nearest(name, table.columns)}.")
+    column = as_frame(table, [found])[found]
+    if not pd.api.types.is_numeric_dtype(column):
+        raise OptionError(
+            f"interaction: expected a column of numbers, got {name!r} of type {column.dtype}; code a factor as 0 and 1."
+        )
+    values = column.to_numpy(float)[frame.used]
+    basis = np.asarray(frame.design.basis)[: len(values)]
+    weighted = values * np.sqrt(frame.weights)
+    rest = weighted - basis @ (basis.T @ weighted)
+    if not np.linalg.norm(rest) <= IN_SPAN * np.linalg.norm(weighted):
+        raise OptionError(
+            f"interaction: expected {name!r} among the fixed effects too, or the interaction would hold its effect; "
+            f"write '~ {name} + ...'."
+        )
+    return np.asarray(values)

@@ -1,0 +1,196 @@
+"""Markers in a model of any structure: products with the inverse of H by its solver, or a fit for every marker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxlmm._util import NumpyArray, pad
+from jaxlmm.covariance import Parameter
+from jaxlmm.engine import Problems, known, solve
+from jaxlmm.inference import PROVEN, STATUS, Units
+from jaxlmm.likelihood import Likelihood
+from jaxlmm.model import Design, Natural
+from jaxlmm.optimize import AbstractMinimiser
+from jaxlmm.scanning.kernels.filter import Keeper, Pairs
+from jaxlmm.scanning.kernels.marker_columns import off_basis, prepare_with, sums_at
+from jaxlmm.scanning.kernels.null_models import has_optimum
+from jaxlmm.scanning.kernels.rotate import COLLINEAR
+from jaxlmm.scanning.kernels.scanner import NOT_TESTED
+from jaxlmm.scanning.kernels.statistics import log_likelihood_ratio, solved, wald
+from jaxlmm.solvers import SOLVERS
+
+AT_ONCE = 64
+"""Markers that are worked on at once."""
+
+FEW = 8
+"""Markers that are fitted at once where there are few, or each evaluation is work enough."""
+
+
+class NullPoint(NamedTuple):
+    """The optimum of one response without a marker: ``theta`` (k,) in ``frames``, its ``deviance`` and ``status``."""
+
+    theta: NumpyArray
+    frames: tuple[NumpyArray, ...]
+    deviance: float
+    status: int
+
+
+class AnyScanner:
+    """Tests blocks of markers for one response by the solver of its design.
+
+    Parameters
+    ----------
+    design, y
+        The rows of the response, and the response (n,) on them.
+    solver, method, parameters, first_order
+        As in :func:`jaxlmm.engine.batch.solve_many`.
+    persons
+        ``(n,)`` which sample each row is of.
+    moderator
+        ``(n,)`` what a marker is multiplied by in a second column, or None.
+    number
+        Of the response, among all.
+    null, likely
+        Its optimum without a marker by ``method`` and by ML, where they are needed.
+    refit
+        Whether the variances are refitted for every marker.
+    start
+        Natural parameters at which that begins: those of the optimum without a marker are near.
+    given
+        Natural parameters that are fixed. Where a standard deviation is, the residual's is not estimated with each
+        marker: it is fixed too, or that of the null.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        y: NumpyArray,
+        *,
+        solver: str,
+        method: str,
+        parameters: Sequence[Parameter],
+        persons: NumpyArray,
+        moderator: NumpyArray | None,
+        number: int,
+        null: NullPoint | None,
+        likely: NullPoint | None,
+        refit: bool,
+        tests: Sequence[str],
+        given: Natural | None = None,
+        first_order: AbstractMinimiser | None = None,
+        start: Natural | None = None,
+    ) -> None:
+        self.given, self.first_order, self.start = given, first_order, start
+        self.parameters, self.persons, self.number, self.refit, self.tests = (
+            parameters,
+            persons,
+            number,
+            refit,
+            tuple(tests),
+        )
+        self.null, self.likely = null, likely
+        built = SOLVERS[solver].build(design)
+        self.likelihood = jax.device_put(Likelihood.of(design, built, method, given))
+        self.by_ml = self.likelihood.replace(method="ML")
+        n = self.n = int(design.n)
+        weight = np.asarray(design.root_weight)[:n]
+        self.y = pad(y, design.n_padded)
+        self.scales = [weight] if moderator is None else [weight, weight * moderator]
+        self.columns = len(self.scales)
+        fixed = np.asarray(design.basis)[:n]
+        rest = weight - fixed @ (fixed.T @ weight)
+        self.centred = bool(rest @ rest <= COLLINEAR * (weight @ weight))
+        self.degrees = float(n - design.n_fixed - self.columns)
+        self.count = self.degrees if method == "REML" else float(n)
+        self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
+        """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
+        for start in range(0, markers.size, AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            g = values[:, some]
+            g = (g - g.mean(axis=0) if self.centred else g)[self.persons]
+            columns = np.zeros((self.columns, self.y.size, AT_ONCE))
+            for own, scale in zip(columns, self.scales, strict=True):
+                own[: self.n, : g.shape[1]] = scale[:, None] * g
+            pairs = self._tested(columns, markers[some], frequency[some])
+            keeper.tally.add(pairs.marker, pairs.status)
+            keeper.add(pairs)
+
+    def _tested(self, columns: NumpyArray, markers: NumpyArray, frequency: NumpyArray) -> Pairs:
+        s, none = markers.size, np.full(markers.size, np.nan)
+        on_basis, triangle, left = (np.asarray(part) for part in off_basis(self.likelihood, columns))
+        collinear = np.logical_not(left[:s] > COLLINEAR)
+        lrt = score = none
+        unbounded = np.zeros(s, bool)  # no residual is left: what is known is known between groups, with fewer degrees
+        if self.refit:
+            found = self._fitted(self.likelihood, on_basis, triangle, s)
+            estimate, std_error, joint, status, value = found
+            unbounded = np.isneginf(value)
+            if "lrt" in self.tests and self.likely is not None:
+                value = value if self.likelihood.method == "ML" else self._fitted(self.by_ml, on_basis, triangle, s)[-1]
+                lrt = np.maximum(self.likely.deviance - value, 0.0)
+            statistic = (estimate / std_error) ** 2
+        else:
+            assert self.null is not None
+            a, b, squares, variance = self._sums(self.null, columns, s)
+            estimate, std_error, statistic, joint = wald(a, b, squares, self.count, variance)
+            status = np.full(s, self.null.status)
+        if self.likely is not None:
+            a, b, squares, variance = self._sums(self.likely, columns, s)
+            explained = solved(a, b)[2]
+            score = explained / (self.columns * (squares / self.n if variance is None else variance))
+            at_null = log_likelihood_ratio(explained, squares, self.n) if variance is None else explained / variance
+            lrt = lrt if self.refit else at_null
+        if self.likely is not None and not (self.likely.status in PROVEN and np.isfinite(self.likely.deviance)):
+            lrt = score = none
+        if not self.refit and self.null is not None:
+            unbounded[:] = not np.isfinite(self.null.deviance)  # at fixed ratios nothing has a size then
+        undone = ~has_optimum(status) | unbounded
+        pairs = Pairs(
+            np.full(s, self.number), markers, np.where(collinear, NOT_TESTED, status).astype(np.int8),
+            np.full(s, self.degrees), frequency, none, none, estimate, std_error, statistic, joint, lrt, score,
+        )  # fmt: skip
+        return pairs.without_tests(undone & ~collinear).blanked(collinear)
+
+    def null_sigma(self) -> float:
+        """Return the residual's standard deviation at the variance ratios of the null point."""
+        assert self.null is not None
+        nothing = np.zeros((self.columns, self.y.size, AT_ONCE))
+        squares = self._sums(self.null, nothing, 1)[2]
+        return float(np.sqrt(squares[0] / (self.count + (self.columns if self.count < self.n else 0))))
+
+    def _sums(
+        self, null: NullPoint, columns: NumpyArray, s: int
+    ) -> tuple[NumpyArray, NumpyArray, NumpyArray, float | None]:
+        *found, sigma = sums_at(self.likelihood, null.theta, null.frames, self.y, columns)
+        a, b, squares = (np.asarray(part) for part in found)
+        return a[:, :s], b[:, :, :s], np.broadcast_to(squares, s), None if sigma is None else float(sigma) ** 2
+
+    def _fitted(self, likelihood: Likelihood, on_basis: NumpyArray, triangle: NumpyArray, s: int) -> Any:
+        """Fit the response with each of s markers; return estimates, their errors, the joint F, status and deviance."""
+        good = np.isfinite(np.concatenate([on_basis.sum(axis=1), triangle.sum(axis=1)])).all(axis=0)[:s]
+        c, failed = self.columns, STATUS.index("failed")
+        estimate, std_error = (np.full((c, s), np.nan) for _ in range(2))
+        joint, value, status = np.full(s, np.nan), np.full(s, np.nan), np.full(s, failed)
+        if not good.any():
+            return estimate, std_error, joint, status, value
+        places = np.flatnonzero(good)
+        size = FEW if likelihood.solver.one_by_one or places.size <= FEW else AT_ONCE
+        for first in range(0, places.size, size):
+            some = places[first : first + size]
+            count, filled = some.size, np.resize(some, size)
+            responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
+            problems = Problems(likelihood, responses, self.units, own, size)
+            optima = solve(problems, self.first_order, self.start)
+            found = known(problems, optima, self.parameters, self.given)
+            beta = np.asarray(found.examination.beta)[:count, -c:]
+            vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
+            estimate[:, some], std_error[:, some] = beta.T, np.sqrt(np.diagonal(vcov, axis1=1, axis2=2)).T
+            joint[some] = np.einsum("bi,bi->b", beta, np.linalg.solve(vcov, beta[..., None])[..., 0]) / c
+            status[some], value[some] = found.verdicts.status[:count], found.examination.deviance[:count]
+        return estimate, std_error, joint, status, value

@@ -1,0 +1,151 @@
+"""What is kept of all pairs of a response and a marker: everything, or what passes, leads, or is a response's best."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.scanning.kernels.counts import Tally
+from jaxlmm.scanning.kernels.statistics import f_beyond, log10_tail_chi2, log10_tail_f
+
+
+class Pairs(NamedTuple):
+    """Tests of k pairs of a response and a marker; the last axis of every array is over the pairs.
+
+    ``response`` and ``marker`` their numbers; ``status`` a place in ``STATUS``, or ``COLLINEAR``; ``degrees`` of the
+    residual; ``frequency`` of the marker's effect allele; ``ratio`` λ and ``share`` of the variance that it is;
+    ``estimate std_error wald`` (c, k); ``joint``, ``lrt`` and ``score`` (k,) of all c columns.
+    """
+
+    response: NumpyArray
+    marker: NumpyArray
+    status: NumpyArray
+    degrees: NumpyArray
+    frequency: NumpyArray
+    ratio: NumpyArray
+    share: NumpyArray
+    estimate: NumpyArray
+    std_error: NumpyArray
+    wald: NumpyArray
+    joint: NumpyArray
+    lrt: NumpyArray
+    score: NumpyArray
+
+    @classmethod
+    def untested(
+        cls, response: NumpyArray, marker: NumpyArray, status: NumpyArray, frequency: NumpyArray, columns: int
+    ) -> Self:
+        """Return pairs without numbers, and why."""
+        none = np.full(marker.size, np.nan)
+        each = np.full((columns, marker.size), np.nan)
+        return cls(
+            response, marker, status.astype(np.int8), none, frequency, none, none, each, each, each, none, none, none
+        )
+
+    def blanked(self, which: NumpyArray) -> Self:
+        """Return the same without the numbers of some pairs (k,)."""
+        if not which.any():
+            return self
+        names = ("ratio", "share", "estimate", "std_error", "wald", "joint", "lrt", "score")
+        return self._replace(**{name: np.where(which, np.nan, getattr(self, name)) for name in names})
+
+    def without_tests(self, which: NumpyArray) -> Self:
+        """Return the same without what some pairs (k,) that have no optimum do not have: all but the estimate."""
+        if not which.any():
+            return self
+        names = ("degrees", "ratio", "share", "std_error", "wald", "joint", "lrt", "score")
+        return self._replace(**{name: np.where(which, np.nan, getattr(self, name)) for name in names})
+
+    def at(self, chosen: NumpyArray) -> Pairs:
+        """Return some of the pairs."""
+        return Pairs(*(values[..., chosen] for values in self))
+
+    def column_height(self, column: int) -> NumpyArray:
+        """Return −log10 p (k,) of one column alone by its Wald test."""
+        return log10_tail_f(self.wald[column], 1, self.degrees)
+
+    def height(self, test: str) -> NumpyArray:
+        """Return −log10 p (k,) of all columns by ``"wald"``, ``"lrt"`` or ``"score"``."""
+        if test == "lrt":
+            return log10_tail_chi2(self.lrt, len(self.estimate))
+        return log10_tail_f(self.joint if test == "wald" else self.score, len(self.estimate), self.degrees)
+
+
+def joined(parts: list[Pairs]) -> Pairs:
+    """Return all pairs of several parts."""
+    return Pairs(*(np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)))
+
+
+class Keeper:
+    """Takes pairs block by block and keeps what is asked for.
+
+    Parameters
+    ----------
+    test
+        By which pairs are judged.
+    p_max, top, best
+        The largest p-value; how many pairs with the smallest p-values; whether only each response's best marker.
+
+    Attributes
+    ----------
+    tally
+        Of all pairs, also those that are not kept: whoever hands pairs over counts them.
+    """
+
+    def __init__(self, test: str, p_max: float | None, top: int | None, best: bool) -> None:
+        self.test, self.top, self.best = test, top, best
+        self.lowest = -np.inf if p_max is None else -np.log10(p_max)
+        self.parts: list[Pairs] = []
+        self.tally = Tally()
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not self.best and self.top is None and bool(self.lowest == -np.inf)
+
+    def limits(self, columns: int, degrees: NumpyArray) -> NumpyArray:
+        """Return the least statistic (m,) that can be kept, by the residual degrees of freedom (m,)."""
+        if self.lowest == -np.inf:
+            return np.full(degrees.shape, -np.inf)
+        p = 10.0**-self.lowest
+        if self.test == "lrt":
+            from scipy import special
+
+            return np.full(degrees.shape, special.chdtri(columns, p))
+        return f_beyond(p, columns, degrees) * (1.0 - 1e-9)
+
+    def add(self, pairs: Pairs) -> None:
+        """Take pairs, judge them, and let go of what cannot be kept any more."""
+        if not self.everything:
+            height = pairs.height(self.test)
+            pairs = pairs.at(np.flatnonzero(height >= self.lowest))  # not those without a test
+        if pairs.marker.size:
+            self.parts.append(pairs)
+        if self.parts and (
+            self.best or (self.top is not None and sum(p.marker.size for p in self.parts) > 2 * self.top)
+        ):
+            self._settle()
+
+    def finish(self) -> Pairs | None:
+        """Return what is kept, by response and marker; None if there is nothing."""
+        if not self.parts:
+            return None
+        self._settle()
+        pairs = self.parts[0]
+        return pairs.at(np.lexsort((pairs.marker, pairs.response)))
+
+    def _settle(self) -> None:
+        pairs = joined(self.parts)
+        if self.best:
+            order = np.lexsort((-pairs.height(self.test), pairs.response))
+            _, first = np.unique(pairs.response[order], return_index=True)
+            pairs = pairs.at(order[first])
+        if self.top is not None and pairs.marker.size > self.top:
+            height = pairs.height(self.test)
+            order = np.argsort(-height, kind="stable")[: self.top]
+            if not self.best:
+                self.lowest = max(self.lowest, float(height[order[-1]]))
+            pairs = pairs.at(order)
+        self.parts = [pairs]

@@ -1,0 +1,121 @@
+"""Estimates and test statistics of markers from their sums, on the host, and tails of their distributions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from jaxlmm._util import NumpyArray
+
+SMALLEST = 1e-290
+"""Below this a tail probability is worked out as its logarithm."""
+
+
+LEAST = 2.0**-52
+"""Of a response's square, what a marker that explains all of it leaves to rounding: tests are then finite, and huge."""
+
+
+class Wald(NamedTuple):
+    """``estimate``, ``std_error`` and ``statistic`` (c, ...), F of each column alone; ``joint`` (...), F of all."""
+
+    estimate: NumpyArray
+    std_error: NumpyArray
+    statistic: NumpyArray
+    joint: NumpyArray
+
+
+def solved(a: NumpyArray, b: NumpyArray) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
+    """Return ``b⁻¹a`` (c, ...), the diagonal of b⁻¹ (c, ...) and ``aᵀb⁻¹a`` (...) for c of 1 or 2."""
+    if len(a) == 1:
+        return a / b[0], 1.0 / b[0], a[0] ** 2 / b[0, 0]
+    determinant = b[0, 0] * b[1, 1] - b[0, 1] ** 2
+    effect = np.stack([b[1, 1] * a[0] - b[0, 1] * a[1], b[0, 0] * a[1] - b[0, 1] * a[0]]) / determinant
+    return effect, np.stack([b[1, 1], b[0, 0]]) / determinant, np.sum(a * effect, axis=0)
+
+
+def wald(
+    a: NumpyArray, b: NumpyArray, squares: NumpyArray, count: NumpyArray | float, variance: float | None = None
+) -> Wald:
+    """Return Wald tests of c columns: sums ``a`` (c, ...), ``b`` (c, c, ...), ``squares`` (...) at the variance ratio.
+
+    ``count`` is the number of observations that the residual variance is divided by: n − p − c, or n for ML; unless the
+    ``variance`` is given.
+    """
+    effect, inverse, explained = solved(a, b)
+    spread = np.maximum(squares - explained, LEAST * squares) / count if variance is None else variance
+    std_error = np.sqrt(spread * inverse)
+    return Wald(effect, std_error, (effect / std_error) ** 2, explained / (len(a) * spread))
+
+
+def log_likelihood_ratio(explained: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
+    """Return twice the logarithm of the ratio of the likelihoods with and without markers that explain so much."""
+    return n * -np.log1p(-np.minimum(explained / squares, 1.0 - LEAST))
+
+
+def log10_tail_f(statistic: NumpyArray, numerator: int, denominator: NumpyArray | float) -> NumpyArray:
+    """Return −log10 P(F > statistic) of an F distribution, without underflow.
+
+    ``P = I_x(d/2, k/2)`` with ``x = d / (d + k F)``; where that underflows, its continued fraction in logarithms
+    (DLMF 8.17.22, https://dlmf.nist.gov/8.17.E22).
+
+    Examples
+    --------
+    >>> round(float(log10_tail_f(np.array(10.0), 1, 100.0)), 4)
+    2.6834
+    >>> round(float(log10_tail_f(np.array(1e4), 1, 1000.0)), 4)
+    522.2739
+    """
+    statistic, d = np.broadcast_arrays(np.asarray(statistic, float), np.asarray(denominator, float))
+    odds = numerator * statistic / d
+    x, rest = 1.0 / (1.0 + odds), odds / (1.0 + odds)  # the smaller of both keeps its digits
+    a, b = d / 2, numerator / 2
+    p = np.where(odds < 1.0, special.betaincc(b, a, rest), special.betainc(a, b, x))
+    below = np.where(p > 0.5, special.betainc(b, a, rest), 0.0)
+    found = np.where(p > 0.5, -np.log1p(-below) / np.log(10.0), -np.log10(np.maximum(p, np.finfo(float).tiny)))
+    tiny = p < SMALLEST
+    if tiny.any():
+        found = np.array(found)
+        found[tiny] = -_log_betainc(a[tiny], b, odds[tiny]) / np.log(10.0)
+    return np.where(np.isfinite(statistic), found, np.where(statistic == np.inf, np.inf, np.nan))
+
+
+def log10_tail_chi2(statistic: NumpyArray, degrees: int) -> NumpyArray:
+    """Return −log10 of the upper tail of a χ² distribution with one or two degrees of freedom, without underflow.
+
+    >>> log10_tail_chi2(np.array([3.841458820694124, 4000.0]), 1).round(4).tolist()
+    [1.301, 870.4882]
+    """
+    statistic = np.maximum(statistic, 0.0)
+    if degrees == 1:
+        return -(special.log_ndtr(-np.sqrt(statistic)) + np.log(2.0)) / np.log(10.0)
+    return statistic / 2.0 / np.log(10.0)
+
+
+def f_beyond(p: float, numerator: int, denominator: NumpyArray) -> NumpyArray:
+    """Return the F statistics whose tail probability is ``p``."""
+    return np.asarray(special.fdtri(numerator, denominator, 1.0 - p)) if p > 1e-8 else _f_far(p, numerator, denominator)
+
+
+def _f_far(p: float, numerator: int, denominator: NumpyArray) -> NumpyArray:
+    x = special.betaincinv(denominator / 2, numerator / 2, p)
+    return np.asarray(denominator / numerator * (1.0 - x) / x)
+
+
+def _log_betainc(a: NumpyArray, b: float, odds: NumpyArray) -> NumpyArray:
+    """Return log I_x(a, b) at ``x = 1 / (1 + odds)`` in the lower tail, by Lentz's method."""
+    log_x, x = -np.log1p(odds), 1.0 / (1.0 + odds)
+    c = np.ones_like(a)
+    d = 1.0 / (1.0 - (a + b) * x / (a + 1.0))
+    fraction = d
+    for m in range(1, 10_000):
+        even = m * (b - m) * x / ((a - 1.0 + 2 * m) * (a + 2 * m))
+        d, c = 1.0 / (1.0 + even * d), 1.0 + even / c
+        fraction = fraction * d * c
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 1.0 + 2 * m))
+        d, c = 1.0 / (1.0 + odd * d), 1.0 + odd / c
+        fraction = fraction * d * c
+        if np.all(np.abs(c * d - 1.0) < 1e-15):
+            break
+    return a * log_x + b * (np.log(odds) + log_x) - np.log(a) - special.betaln(a, b) + np.log(fraction)

@@ -1,0 +1,137 @@
+"""A scan's folder: its table in parts, what was scanned, and the fits without a marker."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jaxlmm.errors import DataError
+from jaxlmm.results import FitMany
+from jaxlmm.results.many import serialize as many_record
+from jaxlmm.scanning.output.manifest import NULL, damaged, header_of, read_manifest
+from jaxlmm.scanning.output.result import Scan
+
+RECORD = b"jaxlmm.fit_many"
+"""Where in the metadata of ``null.parquet`` the fits stand as :meth:`jaxlmm.FitMany.save` writes them."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FolderTable:
+    """The rows of a scan in the files of a folder, by name with their numbers of rows; read when asked for."""
+
+    folder: Path
+    files: Mapping[str, int]
+    responses: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return sum(self.files.values())
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return all rows, with some of the columns, or all, by response.
+
+        Those of a response stand as they were scanned, by chromosome where one was left out at a time.
+        """
+        wanted = None if columns is None else list(dict.fromkeys(["response", *columns]))
+        whole = pd.concat(list(self.parts(wanted)), ignore_index=True)
+        if len(self.responses) > 1:
+            order = pd.Index(self.responses).get_indexer(pd.Index(whole["response"]))
+            whole = whole.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+        return whole if columns is None else whole[list(columns)]
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield the rows of one file after the other.
+
+        Raises
+        ------
+        DataError
+            If a file is gone or damaged since the scan was loaded.
+        """
+        for name in self.files:
+            with _reading(self.folder / name):
+                part = pd.read_parquet(self.folder / name, columns=None if columns is None else list(columns))
+            yield part
+
+
+def load_scan(folder: Path) -> Scan:
+    """Return the scan in a folder; its table stays there.
+
+    Raises
+    ------
+    DataError
+        If it is no folder of a scan, another version, unfinished, or a file is gone or is not what was written.
+    """
+    record = read_manifest(folder)
+    if not record["finished"]:
+        raise DataError(
+            f"{folder}: expected a finished scan, got one that was interrupted; go on with the same call and "
+            "resume=True."
+        )
+    wrong = damaged(folder, record)
+    if wrong:
+        raise DataError(
+            f"{folder}: expected the files of its manifest, got {', '.join(wrong.values())}; the same call with "
+            "resume=True makes them again."
+        )
+    return scan_of(folder, record)
+
+
+def scan_of(folder: Path, record: Mapping[str, Any]) -> Scan:
+    """Return the finished scan of a manifest, whose files are known to be what was written."""
+    header, place = header_of(folder, record), folder.absolute()
+    return Scan(header, FolderTable(place, record["files"], header.responses), functools.partial(read_null, place))
+
+
+def write_null(null: FitMany | dict[str, FitMany], path: Path) -> None:
+    """Write fits without a marker as a table with a row for each, and whole in the file's metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    several = null if isinstance(null, dict) else {"": null}
+    tables = []
+    for chromosome, many in several.items():
+        own = many.glance()
+        for name, values in zip(many.estimates.labels.parameters, many.estimates.report.T, strict=True):
+            own[name] = values
+        if chromosome:
+            own.insert(0, "chromosome", chromosome)
+        tables.append(own)
+    table = pa.Table.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
+    record = json.dumps({chromosome: many_record.text_of(many) for chromosome, many in several.items()})
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD: record.encode()}), path)
+
+
+def read_null(folder: Path) -> FitMany | dict[str, FitMany]:
+    """Return the fits without a marker that :func:`write_null` wrote.
+
+    Raises
+    ------
+    DataError
+        If the file is gone or damaged since the scan was loaded.
+    """
+    import pyarrow.parquet as pq
+
+    with _reading(folder / NULL):
+        texts = json.loads(pq.read_schema(folder / NULL).metadata[RECORD])
+    found = {name: FitMany(many_record.estimates_of(json.loads(text)), None) for name, text in texts.items()}
+    return found[""] if set(found) == {""} else found
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be read which scan it belongs to."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path}: expected a file of the scan as it was when the scan was loaded, got one that cannot be read: "
+            f"{error}; the same call of scan with resume=True makes it again."
+        ) from error

@@ -1,0 +1,103 @@
+"""The rows of a scan's table: what holds them, in memory here, and how pairs become rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.scanning.kernels import Pairs
+
+
+class ScanTable(Protocol):
+    """Rows by response and marker, wherever they are."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return all rows, with some of the columns, or all."""
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield the same in parts that fit into memory, in no order."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Names:
+    """What numbers of a scan stand for: ``responses`` (m,) with their ``sizes`` (m,), ``variants`` and ``words``."""
+
+    responses: tuple[str, ...]
+    sizes: NumpyArray
+    variants: pd.DataFrame
+    words: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldTable:
+    """Pairs in memory, tabulated when they are asked for."""
+
+    pairs: Pairs
+    names: Names
+    tests: tuple[str, ...]
+    interaction: str | None
+
+    def __len__(self) -> int:
+        return int(self.pairs.marker.size)
+
+    @functools.cached_property
+    def _frame(self) -> pd.DataFrame:
+        return tabulated(self.pairs, self.names, self.tests, self.interaction)
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return all rows, with some of the columns, or all."""
+        return self._frame.copy() if columns is None else self._frame[list(columns)].copy()
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield all rows at once."""
+        yield self.read(columns)
+
+
+def tabulated(pairs: Pairs, names: Names, tests: tuple[str, ...], interaction: str | None) -> pd.DataFrame:
+    """Return a table with the columns of :meth:`jaxlmm.Scan.tidy`."""
+    variants = names.variants.iloc[pairs.marker].reset_index(drop=True)
+    columns: dict[str, object] = {
+        "response": np.array(names.responses, dtype=object)[pairs.response],
+        **{name: variants[name] for name in ("chromosome", "position", "variant", "effect_allele", "other_allele")},
+        "n": names.sizes[pairs.response],
+        "frequency": pairs.frequency,
+        "estimate": pairs.estimate[0],
+        "std_error": pairs.std_error[0],
+    }
+    if "wald" in tests:
+        columns["statistic"] = pairs.wald[0]
+    columns["df"] = pairs.degrees
+    if "wald" in tests:
+        columns |= _tail("", pairs.column_height(0))
+    for test in ("lrt", "score"):
+        if test in tests:
+            columns[f"statistic_{test}"] = getattr(pairs, test)
+            columns |= _tail(f"_{test}", pairs.height(test))
+    if interaction is not None:
+        columns |= {"estimate_interaction": pairs.estimate[1], "std_error_interaction": pairs.std_error[1]}
+        columns["statistic_interaction"] = pairs.wald[1]
+        columns |= _tail("_interaction", pairs.column_height(1))
+        columns["statistic_joint"] = pairs.joint
+        columns |= _tail("_joint", pairs.height("wald"))
+    columns |= {"h2": pairs.share, "variance_ratio": pairs.ratio}
+    columns["status"] = np.array(names.words, dtype=object)[pairs.status]
+    return pd.DataFrame(columns)
+
+
+def counted(counts: NumpyArray, words: Sequence[str]) -> Mapping[str, int]:
+    """Return how often each status code (k,) occurs, by its word, the most frequent first."""
+    found = {word: int(count) for word, count in zip(words, counts, strict=False) if count}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _tail(suffix: str, height: NumpyArray) -> dict[str, NumpyArray]:
+    with np.errstate(under="ignore"):
+        return {f"neg_log10_p{suffix}": height, f"p_value{suffix}": 10.0**-height}

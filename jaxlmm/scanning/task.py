@@ -1,0 +1,279 @@
+"""The work of a scan, unit by unit: some responses of one pattern of rows against some markers that share a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.engine import patterns_of
+from jaxlmm.genetics import STATUSES, Block
+from jaxlmm.inference import STATUS
+from jaxlmm.model import Design
+from jaxlmm.results.many import CIRCULAR
+from jaxlmm.scanning.data import ScanData
+from jaxlmm.scanning.kernels import AnyScanner, Keeper, Pairs, Scanner, Traits, has_one_ratio
+from jaxlmm.scanning.kernels import Rows as ScanRows
+from jaxlmm.scanning.null_fits import NullFits
+from jaxlmm.scanning.options import Wanted
+from jaxlmm.scanning.output import words_of
+from jaxlmm.solvers import Choice, select
+
+WORDS = words_of(tuple(STATUSES)[1:])
+"""The words of a scan's status codes."""
+
+TOGETHER = 64
+"""Responses whose variance ratios are refitted in one pass over the markers."""
+
+READ = 2**23
+"""Values (samples × markers) that are read at once: 64 MB."""
+
+PERFECT = 1e-12
+"""A response of which the fixed effects leave no larger share has nothing to explain."""
+
+FAILED = STATUS.index("failed")
+
+
+class Pattern(NamedTuple):
+    """Rows (n,) of the design, and the numbers (m,) of the responses that are there on just these and can be tested."""
+
+    rows: NumpyArray
+    places: NumpyArray
+
+
+class Unit(NamedTuple):
+    """Responses ``first`` to ``last`` of a pattern against markers ``start`` to ``stop`` of a stretch, by number."""
+
+    stretch: int
+    pattern: int
+    first: int
+    last: int
+    start: int
+    stop: int
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs of a response and a marker."""
+        return (self.last - self.first) * (self.stop - self.start)
+
+
+class BlockScanner(Protocol):
+    """What tests a block of markers and hands the pairs to a keeper."""
+
+    columns: int
+
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
+        """Test markers ``values`` (q, s) with numbers and frequencies (s,)."""
+
+
+class Engine(NamedTuple):
+    """Whether a model has one variance ratio, to be diagonalised once; its solver, if not; and its words."""
+
+    one_ratio: bool
+    solver: Choice
+
+    @classmethod
+    def of(cls, laid: ScanData) -> Engine:
+        """Choose: a solver, an optimiser and what is fixed are honoured."""
+        call, design = laid.call, laid.frame.design
+        as_usual = call.solver in ("auto", "spectral") and call.first_order is None and call.fixed is None
+        one = has_one_ratio(design) and as_usual
+        return cls(one, select(design, call.solver))
+
+    def kind(self, variances: str) -> str:
+        """Say what a pair costs: with ``"one ratio"`` the least, with ``"refit"`` the most."""
+        return "one ratio" if self.one_ratio else "refit" if variances == "refit" else "null"
+
+    def words(self, design: Design, variances: str) -> str:
+        """Say how markers are tested."""
+        if self.one_ratio:
+            return "one variance ratio, diagonalised once" if design.terms else "linear model"
+        how = {
+            "refit": "refitted markers are fits of their own, thousands of times slower than with one variance ratio",
+            "null": "products with the inverse of the covariance",
+            "kept": "products with the inverse of the covariance; refitted markers are fits of their own",
+        }[variances]
+        return f"{self.solver.name} ({self.solver.reason}); {how}"
+
+
+def testable(laid: ScanData) -> tuple[list[Pattern], dict[int, str]]:
+    """Return the patterns of missing values with their responses, and why the other responses cannot be tested."""
+    y, every = laid.y, laid.frame.design
+    infinite, missing = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0)
+    untested = {int(place): "infinite" for place in np.flatnonzero(infinite)}
+    untested |= {int(place): "all_missing" for place in np.flatnonzero(missing)}
+    circular = laid.read.is_circular
+    untested |= {int(place): CIRCULAR for place in np.flatnonzero(circular)}
+    patterns = []
+    for rows, places in patterns_of(y, np.flatnonzero(~(infinite | missing | circular))):
+        design = _at(every, rows)
+        if rows.size - design.n_fixed <= 1 + (laid.moderator is not None):
+            untested |= {int(place): "too_few_rows" for place in places}
+            continue
+        own = y[np.ix_(rows, places)]
+        varying = _varying(design, own)
+        for place, values in zip(places[~varying], own[:, ~varying].T, strict=True):
+            untested[int(place)] = "constant" if np.ptp(values) == 0 else "perfect_fit"
+        if varying.any():
+            patterns.append(Pattern(rows, places[varying]))
+    return patterns, untested
+
+
+class Rows(NamedTuple):
+    """What the responses of a pattern share: rows, and with one variance ratio their decomposition, in ``traits``.
+
+    ``y`` (n, m); ``samples`` (q,) are numbers among the analysed ones, ``persons`` (n,) numbers among these.
+    """
+
+    design: Design
+    y: NumpyArray
+    samples: NumpyArray
+    persons: NumpyArray
+    moderator: NumpyArray | None
+    traits: Traits | None
+
+
+class Task:
+    """Scans units of one stretch of markers; what they share is prepared once for units that follow each other.
+
+    Parameters
+    ----------
+    laid
+        The rows, responses and markers of the stretch.
+    size
+        Markers that are worked on at once.
+    """
+
+    def __init__(
+        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: Wanted, size: int
+    ) -> None:
+        self.laid, self.nulls, self.patterns, self.engine = laid, nulls, patterns, engine
+        self.wanted, self.size = wanted, size
+        self.reml = laid.call.method == "REML"
+        self.failed: dict[int, str] = {}
+        self._rows: tuple[int, Rows] | None = None
+        self._scanner: tuple[tuple[int, int, int, bool], BlockScanner | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": None, "_scanner": None}  # made again when they are needed
+
+    def scan(self, unit: Unit, keeper: Keeper, done: Callable[[int], None]) -> None:
+        """Test the pairs of a unit and hand them to a keeper."""
+        laid, pattern = self.laid, self.patterns[unit.pattern]
+        places = pattern.places[unit.first : unit.last]
+        scanner = self._scanner_of(unit.pattern, unit.first, unit.last, self.wanted.variances == "refit")
+        if scanner is None:
+            markers = laid.numbers[unit.start : unit.stop]
+            keeper.tally.add(markers, np.full(markers.size, FAILED), places.size)
+            done(unit.n_pairs)
+            return
+        genotypes, numbers = laid.genotypes, laid.numbers[unit.start : unit.stop]
+        if numbers.size < laid.numbers.size:
+            chosen = np.zeros(laid.numbers.size, bool)
+            chosen[unit.start : unit.stop] = True
+            genotypes = genotypes.select(chosen)
+        samples = laid.sample_ids[self._prepared(unit.pattern).samples]
+        read = self.size * max(1, READ // (self.size * max(samples.size, 1)))
+        for block in genotypes.blocks(samples, size=read):
+            _scan_block(scanner, block, numbers[block.markers], places, keeper)
+            done(block.markers.size * places.size)
+
+    def refitted(self, pairs: Pairs, keeper: Keeper) -> None:
+        """Hand pairs of this stretch to a keeper with variances refitted for each."""
+        laid = self.laid
+        for number, pattern in enumerate(self.patterns):
+            for at, place in enumerate(pattern.places):
+                own = np.isin(laid.numbers, pairs.marker[pairs.response == place])
+                if not own.any():
+                    continue
+                scanner = self._scanner_of(number, at, at + 1, True)
+                assert scanner is not None
+                numbers, samples = laid.numbers[own], laid.sample_ids[self._prepared(number).samples]
+                for block in laid.genotypes.select(own).blocks(samples):
+                    scanner.scan(block.values, numbers[block.markers], block.frequency, keeper)
+
+    def _prepared(self, number: int) -> Rows:
+        if self._rows is None or self._rows[0] != number:
+            self._rows = self._scanner = None  # let go of the old before more is made
+            self._rows = number, self._rows_of(self.patterns[number])
+        return self._rows[1]
+
+    def _rows_of(self, pattern: Pattern) -> Rows:
+        laid, nulls = self.laid, self.nulls
+        design, y = _at(laid.frame.design, pattern.rows), laid.y[np.ix_(pattern.rows, pattern.places)]
+        samples, persons = np.unique(laid.persons[pattern.rows], return_inverse=True)
+        moderator = None if laid.moderator is None else laid.moderator[pattern.rows]
+        if not self.engine.one_ratio:
+            return Rows(design, y, samples, persons, moderator, None)
+        panel = ScanRows.of(design, persons, samples.size, moderator, dtype=self.wanted.precision)
+        given = nulls.ratios(pattern.places)
+        traits = Traits.of(panel, y, reml=self.reml, ml=self.wanted.by_likelihood, given=given)
+        if given is not None:
+            for place, sigma in zip(pattern.places, traits.sigma(reml=self.reml), strict=True):
+                nulls.check_sigma(int(place), float(sigma))
+        return Rows(design, y, samples, persons, moderator, traits)
+
+    def _scanner_of(self, number: int, first: int, last: int, refit: bool) -> BlockScanner | None:
+        """Return what scans some responses of a pattern; None where they have no optimum without a marker."""
+        rows, key = self._prepared(number), (number, first, last, refit)
+        if self._scanner is None or self._scanner[0] != key:
+            places = self.patterns[number].places[first:last]
+            if rows.traits is None:
+                self._scanner = key, self._by_solver(rows, first, int(places[0]), refit)
+            else:
+                some, with_marker = rows.traits.only(np.arange(first, last)), refit and bool(rows.design.terms)
+                tests, size = self.wanted.tests, self.size
+                self._scanner = (
+                    key,
+                    Scanner(some, places, refit=with_marker, reml=self.reml, tests=tests, size=size),
+                )
+        return self._scanner[1]
+
+    def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> AnyScanner | None:
+        laid, nulls, wanted, method = self.laid, self.nulls, self.wanted, self.laid.call.method
+        nulls.make(wanted)
+        null, likely = nulls.point(place, method), nulls.point(place, "ML")
+        if FAILED in [point.status for point in (null, likely) if point is not None]:
+            self.failed[place] = "no optimum without a marker"
+            return None
+        scanner = AnyScanner(
+            rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
+            parameters=laid.frame.labels.natural, persons=rows.persons, moderator=rows.moderator, number=place,
+            null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
+            given=laid.fixed, first_order=laid.call.first_order, start=nulls.start(place) if refit else None,
+        )  # fmt: skip
+        if nulls.given is not None and not refit:
+            nulls.check_sigma(place, scanner.null_sigma())
+        return scanner
+
+
+def _at(design: Design, rows: NumpyArray) -> Design:
+    return design.at_rows(rows)[0] if rows.size < int(design.n) else design
+
+
+def _varying(design: Design, y: NumpyArray) -> NumpyArray:
+    """Return which responses (n, m) the fixed effects leave something of, (m,) bool."""
+    n = len(y)
+    basis = np.asarray(design.basis)[:n]
+    weighted = np.asarray(design.root_weight)[:n, None] * (y - np.asarray(design.offset)[:n, None])
+    rest = weighted - basis @ (basis.T @ weighted)
+    rest -= basis @ (basis.T @ rest)
+    return np.asarray(np.sum(rest**2, axis=0) > PERFECT**2 * np.sum(weighted**2, axis=0))
+
+
+def _scan_block(scanner: BlockScanner, block: Block, numbers: NumpyArray, places: NumpyArray, keeper: Keeper) -> None:
+    """Test the usable markers of a block, whose ``numbers`` (s,) are those among all, and count the others."""
+    usable = block.keep
+    if usable.all():
+        scanner.scan(block.values, numbers, block.frequency, keeper)
+        return
+    scanner.scan(block.values[:, usable], numbers[usable], block.frequency[usable], keeper)
+    codes = np.array([WORDS.index(word) for word in block.status[~usable]])
+    keeper.tally.add(numbers[~usable], codes, places.size)
+    if keeper.everything:
+        for place in places:
+            markers = numbers[~usable]
+            response = np.full(markers.size, place)
+            keeper.add(Pairs.untested(response, markers, codes, block.frequency[~usable], scanner.columns))

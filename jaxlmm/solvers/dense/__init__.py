@@ -1,0 +1,5 @@
+"""Clusters of related levels, and residual structures: dense blocks."""
+
+from jaxlmm.solvers.dense.dense import Dense
+
+__all__ = ["Dense"]

@@ -1,0 +1,276 @@
+"""The solver for one grouping factor: levels with the same within-level design are pooled into classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import block_diag
+
+from jaxlmm._util import Array, bucket, pad, static
+from jaxlmm.linalg import UNROLLED, entries, inverse_logdet
+from jaxlmm.model import Design, Factors
+from jaxlmm.solvers.base import AbstractSolver, Effects
+from jaxlmm.solvers.level_qr import level_qr
+from jaxlmm.solvers.moments.classes import FEW_CLASSES, Classes, Span, both_ways, entries_of, span_of
+
+
+class MomentsPair(NamedTuple):
+    """``within`` (i, j), and either ``pooled`` (E, i, j) or the levels' own ``left``, ``right`` (L, q, ·); the other is
+    None.
+    """
+
+    within: jax.Array
+    pooled: Array
+    left: Array
+    right: Array
+
+
+class MomentsBorder(NamedTuple):
+    """For each of m responses: ``within`` (m, i) and ``square`` (m,), outside the levels' bases; either ``cross``
+    (m, E, i) and ``pooled`` (m, E), or the levels' ``own`` (m, L, q); the others are None.
+    """
+
+    within: jax.Array
+    square: jax.Array
+    cross: Array
+    pooled: Array
+    own: Array
+
+
+class MomentsFactor(NamedTuple):
+    """The inverse of I + R Λ Λᵀ Rᵀ per class and the ``logdet`` () over all levels.
+
+    The inverse is one array (C, q, q), or, where it is taken entry by entry, ``entries`` (C,) each; the other is None.
+    """
+
+    inverse: Array
+    entries: entries.Entries | None
+    logdet: jax.Array
+
+    def multiply(self, v: Array, level_class: Array) -> jax.Array:
+        """Return the inverse times ``v`` (L, q), level by level."""
+        if self.entries is None:
+            return jnp.einsum("lkj,lj->lk", self.inverse[level_class], v)
+        columns = [[v[:, j]] for j in range(len(self.entries))]
+        return jnp.stack([row[0] for row in entries.product(self.entries, columns)], axis=1)
+
+    @property
+    def matrices(self) -> jax.Array:
+        """The inverses (C, q, q)."""
+        if self.entries is None:
+            return jnp.asarray(self.inverse)
+        return jnp.stack([jnp.stack(row, axis=-1) for row in self.entries], axis=-2)
+
+    def entry(self, i: int, j: int) -> jax.Array:
+        """One entry of the inverses, (C,)."""
+        return jnp.asarray(self.inverse)[:, i, j] if self.entries is None else self.entries[i][j]
+
+
+class Moments(AbstractSolver):
+    """One grouping factor with any number of terms on it, independent residuals.
+
+    Per level j, ``Z_j = Q_j R_j`` with orthonormal ``Q_j``; levels of equal ``R_j`` form a class c. Then
+
+        ``Aᵀ H⁻¹ B = (A − QQᵀA)ᵀ(B − QQᵀB) + Σ_j (Q_jᵀA)ᵀ (I + R_c Λ Λᵀ R_cᵀ)⁻¹ (Q_jᵀB)``
+        ``log|H| = Σ_c m_c log|I + R_c Λ Λᵀ R_cᵀ|``
+
+    Every term is positive, so nothing cancels between them at any variance ratio; but where one direction of a level's
+    effects varies v times as much as the rest of them and the residual, the inverse loses the digits of v. The cost of
+    one theta does not depend on the number of rows, nor, where classes are pooled, on the number of levels: products of
+    ``Q_jᵀA`` are added up by class, for each entry k ≤ j of the inverse (both of the two that are equal), and of all
+    classes those from the first to the last in which neither effect vanishes: E sums.
+    """
+
+    name: ClassVar[str] = "moments"
+
+    rows: Array  # (N, q): row i of Q_j
+    codes: Array  # (N,)
+    level_class: Array  # (L,)
+    triangles: Array  # (C, q, q): R_c
+    multiplicity: Array  # (C,)
+    pooled: bool = static()
+    by_entry: bool = static()  # whether small inverses are taken entry by entry: runs faster, compiles more slowly
+    spans: tuple[Span, ...] = static(default=())  # per entry k ≤ j: from which class to which
+
+    @classmethod
+    def build(cls, design: Design) -> Self:
+        codes, levels = np.zeros(design.n_padded, np.int32), 1
+        if design.terms:
+            grouping = design.groupings[design.terms[0].grouping]
+            codes, levels = np.asarray(grouping.codes), int(grouping.n_levels)
+        z = np.concatenate([np.zeros((design.n_padded, 0)), *(np.asarray(term.z) for term in design.terms)], axis=1)
+        rows, triangles = level_qr(z, codes, levels)
+        largest = np.abs(triangles).max(axis=(0, 1), keepdims=True, initial=0.0)
+        keys = np.round(triangles / np.where(largest > 0, largest, 1.0), 12).reshape(levels, -1) + 0.0
+        _, first, level_class, count = np.unique(
+            keys, axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        n_classes, q = first.size, z.shape[1]
+        padded_levels = bucket(levels, 64)
+        if q > 0 and (n_classes <= FEW_CLASSES or n_classes * q <= levels):
+            classes = bucket(n_classes, 16)
+            chosen = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
+            spans = ((0, classes),) * len(entries_of(q))
+            kinds, counts = pad(triangles[first], classes), pad(count.astype(float), classes)
+            return cls(rows, codes, chosen, kinds, counts, pooled=True, by_entry=False, spans=spans)
+        every = np.arange(padded_levels, dtype=np.int32)  # each level is a class of its own
+        kinds, counts = pad(triangles, padded_levels), pad(np.ones(levels), padded_levels)
+        return cls(rows, codes, every, kinds, counts, pooled=False, by_entry=True)
+
+    def exact(self) -> Self:
+        classes = max(int(np.count_nonzero(self.multiplicity)), 1)
+        levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
+        q = self.rows.shape[1]
+        alive = np.zeros(
+            (classes, q), bool
+        )  # in a level that is zero but for rounding, an effect has rows all the same
+        if self.pooled:
+            np.logical_or.at(alive, self.level_class[self.codes], self.rows != 0)
+        spans = [span_of(alive[:, k] & alive[:, j]) for k, j in entries_of(q)]
+        return self.replace(
+            level_class=self.level_class[:levels],
+            triangles=self.triangles[:classes],
+            multiplicity=self.multiplicity[:classes],
+            by_entry=True,
+            spans=tuple(spans) if self.pooled else (),
+        )
+
+    def project(self, a: Array) -> jax.Array:
+        """Return ``Q_jᵀ A`` for every level, (L, q, i)."""
+        size = self.level_class.shape[0]
+        if self.rows.shape[1] == 0:
+            return jnp.zeros((size, 0, a.shape[1]))
+        columns = [
+            jax.ops.segment_sum(jnp.asarray(self.rows[:, k, None] * a), self.codes, size)
+            for k in range(self.rows.shape[1])
+        ]
+        return jnp.stack(columns, axis=1)
+
+    def pair(self, a: Array, b: Array) -> MomentsPair:
+        left, rest_a = self._parted(a)
+        right, rest_b = (left, rest_a) if a is b else self._parted(b)
+        within = rest_a.T @ rest_b
+        if not self.pooled:
+            return MomentsPair(within, None, left, right)
+        total = self._classes.total
+        sums = [total(both_ways(left[..., None], right[:, :, None], k, j), span) for (k, j), span in self._entries()]
+        return MomentsPair(within, jnp.concatenate(sums), None, None)
+
+    def border(self, a: Array, e: Array) -> MomentsBorder:
+        left, rest_a = self._parted(a)
+        own, rest = self._parted(e)
+        within, square = rest.T @ rest_a, jnp.sum(rest**2, axis=0)
+        if not self.pooled:
+            return MomentsBorder(within, square, None, None, jnp.moveaxis(own, -1, 0))
+        classes, cross, pooled = self._classes, [], []
+        for (k, j), span in self._entries():
+            pooled.append(classes.total(both_ways(own, own, k, j), span))
+            ways = [(k, j)] if k == j else [(k, j), (j, k)]
+            cross.append(sum(classes.total_outer(left[:, row], own[:, column], span) for row, column in ways))
+        moved = jnp.moveaxis(jnp.concatenate(cross), -1, 0)
+        return MomentsBorder(within, square, moved, jnp.concatenate(pooled).T, None)
+
+    def bordered(
+        self, factor: MomentsFactor, pair: MomentsPair, border: MomentsBorder
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        if border.own is None:
+            weights = self._weights(factor)
+            cross, square = border.within + weights @ border.cross, border.square + weights @ border.pooled
+        else:
+            pulled = factor.multiply(border.own, self.level_class)
+            cross = border.within + jnp.einsum("lki,lk->i", pair.left, pulled)
+            square = border.square + jnp.sum(border.own * pulled)
+        return self.inner(factor, pair), cross, square
+
+    @property
+    def guesses(self) -> bool:
+        return int(np.shape(self.triangles)[1]) > 0
+
+    def guess(self, border: MomentsBorder, count: jax.Array) -> jax.Array | None:
+        """Match second moments: with ``A_j = Z_jᵀZ_j``, ``E Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``."""
+        triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
+        q = triangles.shape[1]
+        if not self.guesses:
+            return None
+        squares = triangles.swapaxes(-1, -2) @ triangles
+        if border.own is None:
+            outer = [triangles[a:b, k, :, None] * triangles[a:b, j, None, :] for (k, j), (a, b) in self._entries()]
+            found = jnp.tensordot(border.pooled, jnp.concatenate(outer), axes=1)
+            found = 0.5 * (found + found.T)
+        else:
+            pulled = jnp.einsum("lki,lk->li", triangles, border.own)
+            found = pulled.T @ pulled
+        rank = jnp.sum(jnp.sign(jnp.diagonal(triangles, axis1=-2, axis2=-1)), axis=-1)
+        free = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
+        excess = found * free / jnp.maximum(border.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
+        system = jnp.einsum("c,cij,ckl->ikjl", weight, squares, squares).reshape(q * q, q * q)
+        ridge = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
+        inverse, _ = inverse_logdet(0.5 * (system + system.T) + ridge)
+        covariance = (inverse @ excess.reshape(-1)).reshape(q, q)
+        return 0.5 * (covariance + covariance.T)
+
+    def _entries(self) -> Iterable[tuple[tuple[int, int], Span]]:
+        """Return the entries k ≤ j of the inverses, with the classes from which to which they matter."""
+        return zip(entries_of(int(np.shape(self.triangles)[1])), self.spans, strict=True)
+
+    @property
+    def _classes(self) -> Classes:
+        return Classes(self.level_class, int(np.shape(self.triangles)[0]))
+
+    def _weights(self, factor: MomentsFactor) -> jax.Array:
+        """Return the entries (E,) of the inverses by which pooled products are multiplied."""
+        return jnp.concatenate([factor.entry(k, j)[a:b] for (k, j), (a, b) in self._entries()])
+
+    def _parted(self, a: Array) -> tuple[jax.Array, jax.Array]:
+        """Return ``Q_jᵀ A`` (L, q, i) and what is left of A (N, i)."""
+        rows, projected = jnp.asarray(self.rows), self.project(a)
+        explained = sum(rows[:, k, None] * projected[self.codes, k, :] for k in range(rows.shape[1]))
+        return projected, a - explained
+
+    def factor(self, factors: Factors) -> MomentsFactor:
+        triangles = jnp.asarray(self.triangles)
+        q = triangles.shape[1]
+        if not (self.by_entry and 0 < q <= UNROLLED):
+            root = triangles @ _joint(factors)
+            inverse, logdet = inverse_logdet(jnp.eye(q, dtype=root.dtype)[None] + root @ root.swapaxes(-1, -2))
+            return MomentsFactor(inverse, None, jnp.sum(self.multiplicity * logdet))
+        rows = entries.upper_times_diagonal(entries.of(triangles), [entries.of(term) for term in factors.terms])
+        separate, logdet = entries.gram_inverse_logdet(rows)
+        return MomentsFactor(None, separate, jnp.sum(self.multiplicity * logdet))
+
+    def logdet(self, factor: MomentsFactor) -> jax.Array:
+        return factor.logdet
+
+    def inner(self, factor: MomentsFactor, pair: MomentsPair) -> jax.Array:
+        if pair.pooled is not None:
+            return pair.within + jnp.tensordot(self._weights(factor), pair.pooled, axes=1)
+        if factor.entries is None:
+            inverse = factor.inverse[self.level_class]
+            return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
+        total, left, right = pair.within, jnp.asarray(pair.left), jnp.asarray(pair.right)
+        for i, row in enumerate(factor.entries):
+            for j, entry in enumerate(row):
+                total = total + jnp.tensordot(entry, left[:, i, :, None] * right[:, j, None, :], axes=1)
+        return total
+
+    def effects(self, design: Design, factors: Factors, factor: MomentsFactor, residual: jax.Array) -> Effects:
+        if not factors.terms:
+            return Effects((), ())
+        lam = _joint(factors)
+        triangles = jnp.asarray(self.triangles)
+        root = triangles @ lam
+        inverse = factor.matrices
+        score = jnp.einsum("cki,ckl->cil", root, inverse)[self.level_class]
+        modes = jnp.einsum("lik,lk->li", score, self.project(residual[:, None])[..., 0]) @ lam.T
+        shrunk, _ = inverse_logdet(jnp.eye(lam.shape[1], dtype=lam.dtype)[None] + root.swapaxes(-1, -2) @ root)
+        variance = jnp.einsum("ai,cij,aj->ca", lam, shrunk, lam)[self.level_class]
+        ends = np.cumsum([factor.shape[0] for factor in factors.terms])[:-1]
+        return Effects(tuple(jnp.split(modes, ends, axis=1)), tuple(jnp.split(jnp.sqrt(variance), ends, axis=1)))
+
+
+def _joint(factors: Factors) -> jax.Array:
+    return block_diag(*factors.terms) if factors.terms else jnp.zeros((0, 0))

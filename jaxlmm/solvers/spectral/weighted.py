@@ -1,0 +1,168 @@
+"""Sums over an eigenbasis with the weights 1 / (1 + ratio × eigenvalue), and the one rule of their derivatives.
+
+All that a deviance needs of a model with one variance ratio are such sums, and all their derivatives are sums with
+powers of the same weights: value, gradient and Hessian of any number of responses are three matrix products.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from jaxlmm._util import Array, Struct
+
+MANY_PRODUCTS = 2**24
+"""Products of columns are kept up to this number of entries, 128 MB; beyond, they are formed at each ratio."""
+
+
+class Column(Struct):
+    """A column (r,) to be added up."""
+
+    column: Array
+
+    def total(self, weights: jax.Array) -> jax.Array:
+        """Return the weighted sum, ()."""
+        return weights @ self.column
+
+
+class Columns(Struct):
+    """Columns ``a`` (r, i) and ``b`` (r, j) whose products are to be added up.
+
+    ``products`` are theirs row by row: (r, i j), or (r, i (i + 1) / 2) where a is b; or None, where they are many.
+    """
+
+    a: Array
+    b: Array
+    products: Array | None
+
+    @classmethod
+    def of(cls, a: jax.Array, b: jax.Array) -> Self:
+        """Join columns; their products are formed if they are few."""
+        if a.shape[0] * a.shape[1] * b.shape[1] > MANY_PRODUCTS:
+            return cls(a, b, None)
+        if a is b:
+            one, other = np.triu_indices(a.shape[1])
+            return cls(a, b, a[:, one] * a[:, other])
+        return cls(a, b, (a[:, :, None] * b[:, None, :]).reshape(a.shape[0], -1))
+
+    def total(self, weights: jax.Array) -> jax.Array:
+        """Return ``Aᵀ diag(weights) B``, (i, j)."""
+        i, j = self.a.shape[1], self.b.shape[1]
+        if self.products is None:
+            return (weights[:, None] * self.a).T @ self.b
+        found = weights @ self.products
+        if found.shape[0] == i * j:
+            return found.reshape(i, j)
+        one, other = np.triu_indices(i)
+        place = np.zeros((i, i), np.int32)
+        place[one, other] = place[other, one] = np.arange(one.size)
+        return found[place]
+
+
+class Beside(Struct):
+    """Columns ``a`` (r, i) and one column ``e`` (r,) beside them."""
+
+    a: Array
+    e: Array
+
+    def total(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return ``Aᵀ diag(weights) e`` (i,) and ``eᵀ diag(weights) e`` ()."""
+        pulled = weights * self.e
+        return pulled @ self.a, pulled @ self.e
+
+
+@jax.custom_batching.custom_vmap
+def _beside(weights: jax.Array, a: Array, e: Array) -> tuple[jax.Array, jax.Array]:
+    """Return the total of columns and one beside them; never differentiated."""
+    return Beside(a, e).total(weights)
+
+
+@_beside.def_vmap
+def _beside_of_many(size, batched, weights, a, e):  # type: ignore[no-untyped-def]
+    """Where many columns e share the weights, weigh A instead: a matrix product, as where a start is looked for."""
+    if tuple(batched) == (False, False, True):
+        return (e @ (weights[:, None] * a), (e * e) @ weights), (True, True)
+    axes = tuple(0 if one else None for one in batched)
+    found = jax.vmap(lambda weights, a, e: Beside(a, e).total(weights), in_axes=axes, axis_size=size)(weights, a, e)
+    return found, (True, True)
+
+
+Part = Column | Columns | Beside
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def weighted(order: int, ratio: jax.Array, values: Array, parts: Sequence[Part]) -> list[Any]:
+    """Return the totals of ``parts`` with the weights ``valuesᵏ / (1 + ratio values)ᵏ⁺¹``, k = ``order``.
+
+    The derivative in ``ratio`` () is −(k + 1) times the same of the next order, so that nothing of the length of the
+    eigenbasis is kept for the way back.
+
+    >>> float(weighted(0, jnp.array(1.0), jnp.array([1.0, 3.0]), [Column(jnp.array([2.0, 4.0]))])[0])
+    2.0
+    """
+    weights = _weights(order, ratio, values)
+    return [_beside(weights, p.a, p.e) if isinstance(p, Beside) else p.total(weights) for p in parts]
+
+
+def _weights(order: int, ratio: jax.Array, values: Array) -> jax.Array:
+    inverse = 1.0 / (1.0 + ratio * values)
+    return inverse * (values * inverse) ** order if order else inverse
+
+
+def _weighted_jvp(order, primals, tangents):  # type: ignore[no-untyped-def]
+    (ratio, values, parts), (d_ratio, *d_others) = primals, tangents
+    out = weighted(order, ratio, values, parts)
+    moved = jax.tree.map(jnp.zeros_like, out)
+    if not _is_zero(d_ratio):
+        following = weighted(order + 1, ratio, values, parts)
+        moved = jax.tree.map(lambda leaf: -(order + 1.0) * d_ratio * leaf, following)
+    if not all(_is_zero(leaf) for leaf in jax.tree.leaves(d_others, is_leaf=_is_zero)):
+
+        def totals(values: Array, parts: Sequence[Part]) -> list[Any]:
+            weights = _weights(order, ratio, values)
+            return [part.total(weights) for part in parts]
+
+        given = tuple(jax.tree.map(_instantiated, d_others, is_leaf=_is_zero))
+        _, beside = jax.jvp(totals, (values, parts), given)
+        moved = jax.tree.map(jnp.add, moved, beside)
+    return out, moved
+
+
+weighted.defjvp(_weighted_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def log_determinant(ratio: jax.Array, values: Array) -> jax.Array:
+    """Return ``Σ log(1 + ratio values)``, ().
+
+    >>> round(float(log_determinant(jnp.array(1.0), jnp.array([0.0, 1.0]))), 6)
+    0.693147
+    """
+    return jnp.sum(jnp.log1p(ratio * values))
+
+
+def _log_determinant_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (ratio, values), (d_ratio, d_values) = primals, tangents
+    moved = jnp.zeros_like(ratio)
+    if not _is_zero(d_ratio):
+        moved = moved + weighted(0, ratio, values, [Column(values)])[0] * d_ratio
+    if not _is_zero(d_values):
+        moved = moved + ratio * weighted(0, ratio, values, [Column(d_values)])[0]
+    return log_determinant(ratio, values), moved
+
+
+log_determinant.defjvp(_log_determinant_jvp, symbolic_zeros=True)
+
+
+def _is_zero(leaf: object) -> bool:
+    return isinstance(leaf, SymbolicZero)
+
+
+def _instantiated(leaf: Any) -> Any:
+    return jnp.zeros(leaf.shape, leaf.dtype) if _is_zero(leaf) else leaf

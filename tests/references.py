@@ -14,7 +14,7 @@ import pandas as pd
 
 import jaxlmm as lmm
 from jaxlmm.formula.tokens.tokens import Token, join, tokenize
-from jaxlmm.linalg.inverse import semidefinite_cholesky
+from jaxlmm.linalg import semidefinite_cholesky
 
 HERE = Path(__file__).parent / "reference"
 

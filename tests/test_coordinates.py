@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 import jaxlmm as lmm
 from jaxlmm.covariance import OU, AbstractCovariance, Custom
-from jaxlmm.linalg.inverse import semidefinite_cholesky
+from jaxlmm.linalg import semidefinite_cholesky
 
 ROUNDING = 1e-8
 OPTIMUM = 1e-6

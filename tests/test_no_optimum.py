@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 import jaxlmm as lmm
-from jaxlmm.linalg.inverse import semidefinite_cholesky
+from jaxlmm.linalg import semidefinite_cholesky
 
 import models
 

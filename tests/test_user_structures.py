@@ -16,7 +16,7 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm._util.struct import static
 from jaxlmm.covariance import AbstractCovariance, Custom
-from jaxlmm.linalg.inverse import semidefinite_cholesky, semidefinite_root
+from jaxlmm.linalg import semidefinite_cholesky, semidefinite_root
 from jaxlmm.testing import check_covariance
 
 import models

@@ -26,11 +26,11 @@ from jaxlmm.formula.functions import (
     NUMBERS,
     StandIns,
     arithmetic,
-    as_numbers,
     bs,
     check_levels,
     dummy,
     factor,
+    logical_as_numbers,
     ns,
     ordered,
     said,
@@ -74,7 +74,7 @@ def evaluate(
         "poly": poly,
         "C": as_factor,
         "contr": CONTR,
-        NUMBERS: as_numbers,
+        NUMBERS: logical_as_numbers,
         **{stand_ins.text(place): value for place, value in enumerate(stand_ins.texts)},
     }
     matrix = Materializer(data, context=context, written=stand_ins.written).get_model_matrix(spec)

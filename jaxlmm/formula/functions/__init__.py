@@ -1,6 +1,6 @@
 """R's functions, contrasts and operators on columns of data."""
 
-from jaxlmm.formula.functions.arithmetic import NUMBERS, arithmetic
+from jaxlmm.formula.functions.arithmetic import NUMBERS, arithmetic, logical_as_numbers
 from jaxlmm.formula.functions.functions import FUNCTIONS, INSTEAD, KNOWN, dummy, factor, level_among, ordered
 from jaxlmm.formula.functions.splines import bs, ns
 from jaxlmm.formula.functions.standins import StandIns, column_name
@@ -33,6 +33,7 @@ __all__ = [
     "factor",
     "is_text",
     "level_among",
+    "logical_as_numbers",
     "ns",
     "ordered",
     "plain_dtypes",

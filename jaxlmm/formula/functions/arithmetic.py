@@ -11,10 +11,10 @@ from pandas.api.types import is_bool_dtype
 from jaxlmm.formula.functions.functions import FUNCTIONS
 
 NUMBERS = "__numbers__"
-"""What ``as_numbers`` is called in the expressions of :func:`arithmetic`."""
+"""What ``logical_as_numbers`` is called in the expressions of :func:`arithmetic`."""
 
 
-def as_numbers(value: Any) -> Any:
+def logical_as_numbers(value: Any) -> Any:
     """Return logical values as 0 and 1, anything else as it is."""
     return np.add(value, 0.0) if is_bool_dtype(getattr(value, "dtype", type(value))) else value
 

@@ -180,7 +180,7 @@ def only_optima(evaluations: np.ndarray | None = None):
     from jaxlmm.api import many as verb
     from jaxlmm.engine import batch as many
     from jaxlmm.engine import missing as own_rows
-    from jaxlmm.results.many import estimates as many_estimates
+    from jaxlmm.results import many_estimates
 
     def add(collector, places, optima, column_cov, kept=None):
         if evaluations is not None:

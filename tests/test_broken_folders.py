@@ -387,7 +387,7 @@ CHILD = """
     import sys, time
     import numpy as np, pandas as pd
     import jaxlmm as lmm
-    from jaxlmm.api import scan_run
+    from jaxlmm.scanning import run
 
     class Waiting(lmm.genetics.ArraySource):
         left = 4
@@ -399,8 +399,8 @@ CHILD = """
                 time.sleep(600)
             return super().read(markers, rows)
 
-    scan_run.PART_PAIRS = {"one ratio": 120, "null": 70, "refit": 2}
-    scan_run.block_size = lambda markers: 64
+    run.PART_PAIRS = {"one ratio": 120, "null": 70, "refit": 2}
+    run.block_size = lambda markers: 64
     table = lmm.datasets.genotypes().iloc[:, :300]
     data = pd.read_pickle(sys.argv[1])
     source = Waiting(table.to_numpy(), list(table.index), list(table.columns), name="genotypes")

@@ -151,7 +151,7 @@ def test_ids_without_a_row_have_the_conditional_mean(plane):
 
 
 def test_many_ids_without_a_row_are_taken_in_parts(plane, monkeypatch):
-    from jaxlmm.results.rows import unobserved as relatives
+    from jaxlmm.results.levels import unobserved as relatives
 
     monkeypatch.setattr(relatives, "TOGETHER", 2)
     again = fit(structure=KERNEL)

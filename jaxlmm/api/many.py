@@ -22,8 +22,7 @@ from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_re
 from jaxlmm.formula.syntax import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted, right_side
 from jaxlmm.model import Layout
-from jaxlmm.results import Fit, FitMany, ManyOrigin
-from jaxlmm.results.many import CIRCULAR, Collector
+from jaxlmm.results import CIRCULAR, Collector, Fit, FitMany, ManyOrigin
 from jaxlmm.solvers import select
 
 MOSTLY = 0.75

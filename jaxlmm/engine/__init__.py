@@ -3,8 +3,7 @@
 from jaxlmm.engine.batch import rows_of, solve_many
 from jaxlmm.engine.found import Found, known
 from jaxlmm.engine.minimum import Optima, solve
-from jaxlmm.engine.missing import solve_own_rows, takes_own_rows
-from jaxlmm.engine.patterns import patterns_of
+from jaxlmm.engine.missing import patterns_of, solve_own_rows, takes_own_rows
 from jaxlmm.engine.problems import OwnRows, Problems
 from jaxlmm.engine.single import Solution, solve_single
 from jaxlmm.engine.traced import Estimate, estimate

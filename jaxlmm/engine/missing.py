@@ -15,7 +15,6 @@ from jaxlmm.covariance import Parameter
 from jaxlmm.engine.batch import AT_ONCE, mesh_of_devices, vary
 from jaxlmm.engine.found import Found, known
 from jaxlmm.engine.minimum import solve
-from jaxlmm.engine.patterns import patterns_of
 from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, OwnRows, Problems, blocks
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
@@ -29,6 +28,20 @@ SHARED = 32
 NEARLY_DEPENDENT = 1e8
 """Where the inverse of the fixed effects' products on the observed rows has a larger entry, some may be determined by
 others there, and the response is left to a design of its own."""
+
+
+def patterns_of(y: NumpyArray, places: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:
+    """Return, for each pattern of missing values among the ``places`` of y (n, m), the rows that are there and whose.
+
+    >>> y = np.array([[1.0, np.nan, 3.0], [1.0, 2.0, 3.0]])
+    >>> [(rows.tolist(), whose.tolist()) for rows, whose in patterns_of(y, np.arange(3))]
+    [([0, 1], [0, 2]), ([1], [1])]
+    """
+    packed = np.packbits(np.isnan(y[:, places]), axis=0).T
+    groups: dict[bytes, list[int]] = {}
+    for place, pattern in zip(places, packed, strict=True):
+        groups.setdefault(pattern.tobytes(), []).append(int(place))
+    return [(np.flatnonzero(~np.isnan(y[:, whose[0]])), np.array(whose)) for whose in groups.values()]
 
 
 def takes_own_rows(design: Design, solver: str, sharing: int) -> bool:

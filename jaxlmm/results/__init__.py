@@ -3,18 +3,22 @@
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.deserialize import load_saved
 from jaxlmm.results.estimates import Estimates
-from jaxlmm.results.fit import Fit, Origin
+from jaxlmm.results.fit import Fit
+from jaxlmm.results.fitted import Call, Fitted, Origin
 from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.many import FitMany, ManyOrigin
-from jaxlmm.results.refit import Call
+from jaxlmm.results.many_estimates import CIRCULAR, Collector
 
 __all__ = [
+    "CIRCULAR",
     "SCAN",
     "Call",
     "Certificate",
+    "Collector",
     "Estimates",
     "Fit",
     "FitMany",
+    "Fitted",
     "ManyOrigin",
     "Origin",
     "answering",

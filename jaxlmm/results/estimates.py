@@ -12,7 +12,7 @@ from jaxlmm.engine import Found, Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural
-from jaxlmm.results.rows import effects_of_relatives
+from jaxlmm.results.levels import effects_of_relatives
 from jaxlmm.solvers import Choice
 
 

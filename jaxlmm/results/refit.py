@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-if TYPE_CHECKING:
-    from jaxlmm.results.fit import Fit
+from jaxlmm.results.fitted import F
 
 
-class Call(Protocol):
-    """What a fit was asked for, and how to ask again.
-
-    A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
-    """
-
-    @property
-    def method(self) -> str:
-        """``"REML"`` or ``"ML"``."""
-        ...
-
-    @property
-    def start(self) -> Mapping[str, float] | None:
-        """Values by parameter name at which the search begins."""
-        ...
-
-    @property
-    def fixed(self) -> Mapping[str, float] | None:
-        """Values by parameter name that are held."""
-        ...
-
-    def refit(self, fit: Fit, y: Any) -> Fit:
-        """Fit the model of ``fit`` to another response on its design."""
-        ...
-
-    def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
-        """Fit with another formula, other data or other options; what is None or absent stays."""
-        ...
-
-
-def refit(fit: Fit, y: Any) -> Fit:
+def refit(fit: F, y: Any) -> F:
     """Return the fit of the same model to another response, on the same rows and the same design.
 
     Parameters
@@ -67,10 +35,11 @@ def refit(fit: Fit, y: Any) -> Fit:
     >>> fit.refit(fit.frame.y / 1000.0).fixef().round(4).to_dict()
     {'Intercept': 0.2514, 'Days': 0.0105}
     """
-    return fit.call.refit(fit, y)
+    found: F = fit.call.refit(fit, y)
+    return found
 
 
-def update(fit: Fit, formula: str | None = None, data: Any = None, **options: Any) -> Fit:
+def update(fit: F, formula: str | None = None, data: Any = None, **options: Any) -> F:
     """Return a fit with another formula, other data or other options, in the manner of R's ``update``.
 
     Parameters
@@ -103,4 +72,5 @@ def update(fit: Fit, formula: str | None = None, data: Any = None, **options: An
     >>> smaller.formula, smaller.method, round(smaller.deviance, 2)
     ('Reaction ~ (1 | Subject)', 'ML', 1910.54)
     """
-    return fit.call.update(fit, formula, data, options)
+    found: F = fit.call.update(fit, formula, data, options)
+    return found

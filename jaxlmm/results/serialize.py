@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from jaxlmm._util import write_text
 from jaxlmm.formula.columns import numbers_to_plain
-
-if TYPE_CHECKING:
-    from jaxlmm.results.estimates import Estimates
-    from jaxlmm.results.fit import Fit
+from jaxlmm.results.estimates import Estimates
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.tables import coef, ranef, ranef_sd, variance, vcov
 
 KIND, VERSION = "jaxlmm.fit", 5
 """What the file is, and the version of its layout."""
 
 
-def save(fit: Fit, path: str | PathLike[str]) -> None:
+def save(fit: Fitted, path: str | PathLike[str]) -> None:
     """Write the fit as JSON that :func:`jaxlmm.load` and other programs read; it holds no row of the data.
 
     Tables (``coef``, ``variance``, ``vcov``, ``ranef``) are columns by name. Numbers have all their digits; what is not
@@ -41,7 +40,7 @@ def save(fit: Fit, path: str | PathLike[str]) -> None:
     write_text(path, json.dumps(record(fit), indent=1, allow_nan=False) + "\n")
 
 
-def record(fit: Fit) -> dict[str, Any]:
+def record(fit: Fitted) -> dict[str, Any]:
     """Return what :func:`save` writes, as JSON types."""
     found = fit.estimates
     return {
@@ -62,13 +61,13 @@ def record(fit: Fit) -> dict[str, Any]:
         "solver_reason": fit.solver_reason,
         "device": fit.device,
         "seconds": numbers_to_plain(fit.seconds),
-        "coef": _columns(fit.coef().reset_index()),
-        "vcov": _columns(fit.vcov()),
-        "variance": _columns(fit.variance().reset_index()),
+        "coef": _columns(coef(fit).reset_index()),
+        "vcov": _columns(vcov(fit)),
+        "variance": _columns(variance(fit).reset_index()),
         "notes": list(found.notes),
         "certificate": _certificate(found),
-        "ranef": _tables(fit.ranef()),
-        "ranef_sd": _tables(fit.ranef_sd()),
+        "ranef": _tables(ranef(fit)),
+        "ranef_sd": _tables(ranef_sd(fit)),
         "model": found.labels.to_plain(),
         "inference": _inference(found),
     }

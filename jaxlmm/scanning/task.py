@@ -12,7 +12,7 @@ from jaxlmm.engine import patterns_of
 from jaxlmm.genetics import STATUSES, Block
 from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
-from jaxlmm.results.many import CIRCULAR
+from jaxlmm.results import CIRCULAR
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.kernels import AnyScanner, Keeper, Pairs, Scanner, Traits, has_one_ratio
 from jaxlmm.scanning.kernels import Rows as ScanRows

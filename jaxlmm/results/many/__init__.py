@@ -1,6 +1,6 @@
 """Fits of many responses."""
 
-from jaxlmm.results.many.estimates import CIRCULAR, Collector, ManyEstimates
-from jaxlmm.results.many.fit_many import FitMany, ManyOrigin
+from jaxlmm.results.many.fit_many import FitMany
+from jaxlmm.results.many.record import ManyOrigin
 
-__all__ = ["CIRCULAR", "Collector", "FitMany", "ManyEstimates", "ManyOrigin"]
+__all__ = ["FitMany", "ManyOrigin"]

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
-import pandas as pd
-
-from jaxlmm._util import NumpyArray, write_whole
+from jaxlmm._util import write_whole
 from jaxlmm.errors import DataError, OptionError, nearest
-from jaxlmm.formula import ModelFrame
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.foreign import FIT_MANY, answering
 from jaxlmm.results.many import rows as many_rows
 from jaxlmm.results.many import serialize as many_record
 from jaxlmm.results.many import tables as many_tables
-from jaxlmm.results.many.estimates import FAILED, ManyEstimates
+from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import noted, status_counts
-
-
-class ManyCall(Protocol):
-    """What ``fit_many`` was asked for: it can fit one of the responses alone."""
-
-    def single(self, name: str, y: NumpyArray) -> Fit:
-        """Fit one response (N,), on the rows of the data, by ``fit``."""
-
-
-class ManyOrigin(NamedTuple):
-    """What the fits were made from: the rows, the responses ``y`` (N, m) on the rows of the data, the call."""
-
-    frame: ModelFrame
-    y: NumpyArray
-    call: ManyCall
 
 
 @answering("many", FIT_MANY)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FitMany:
+class FitMany(FittedMany):
     """The same mixed model fitted to many responses. Made by :func:`jaxlmm.fit_many` or
     :func:`jaxlmm.load`; nothing in it changes.
 
@@ -57,12 +39,6 @@ class FitMany:
     >>> many["Reaction"].status
     'interior'
     """
-
-    estimates: ManyEstimates
-    origin: ManyOrigin | None
-
-    def __len__(self) -> int:
-        return len(self.estimates.names)
 
     def __repr__(self) -> str:
         found = self.estimates
@@ -94,39 +70,6 @@ class FitMany:
             raise DataError(f"response {response!r} has no fit: {self.estimates.reason[place]}.")
         made_from = self._made_from
         return made_from.call.single(response, made_from.y[:, place])
-
-    @property
-    def responses(self) -> tuple[str, ...]:
-        """The names of the responses."""
-        return self.estimates.names
-
-    @property
-    def status(self) -> pd.Series:
-        """The status of each response."""
-        return pd.Series(self.estimates.words, index=pd.Index(self.responses, name="response"), name="status")
-
-    @property
-    def frame(self) -> ModelFrame:
-        """The rows: columns, index, weights, offset."""
-        return self._made_from.frame
-
-    @property
-    def y(self) -> pd.DataFrame:
-        """The responses on the rows that are used, rows × responses."""
-        return pd.DataFrame(
-            self._made_from.y[self.frame.used],
-            index=self.frame.index,
-            columns=pd.Index(self.responses, name="response"),
-        )
-
-    @property
-    def _made_from(self) -> ManyOrigin:
-        if self.origin is None:
-            raise DataError(
-                "these fits were loaded from a file, which holds no rows: expected fits by fit_many. Fit again, or use "
-                "tables: tidy, variance, glance, anova, test, ratio, pve, failed."
-            )
-        return self.origin
 
     def to_parquet(self, path: str | Path) -> None:
         """Write :meth:`tidy` to a parquet file; an ``OutputError`` says why if that is not possible."""

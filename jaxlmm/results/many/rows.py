@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,12 @@ from jaxlmm.engine import patterns_of, rows_of
 from jaxlmm.errors import choose
 from jaxlmm.inference import Rows
 from jaxlmm.model import Natural
-from jaxlmm.results.many.estimates import FAILED
+from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import check_group
 
-if TYPE_CHECKING:
-    from jaxlmm.results.many.fit_many import FitMany
 
-
-def fitted(many: FitMany, level: str = "conditional") -> pd.DataFrame:
+def fitted(many: FittedMany, level: str = "conditional") -> pd.DataFrame:
     """Return fitted values, rows × responses, on the data's index; NaN where a response has no value or no optimum.
 
     ``level`` is ``"conditional"`` (with the random effects' modes) or ``"marginal"``.
@@ -33,7 +30,7 @@ def fitted(many: FitMany, level: str = "conditional") -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=pd.Index(many.responses, name="response"))
 
 
-def residuals(many: FitMany, type: str = "response", level: str = "conditional") -> pd.DataFrame:
+def residuals(many: FittedMany, type: str = "response", level: str = "conditional") -> pd.DataFrame:
     """Return residuals, rows × responses, on the data's index.
 
     Parameters
@@ -50,7 +47,7 @@ def residuals(many: FitMany, type: str = "response", level: str = "conditional")
     return found.mul(np.sqrt(many.frame.weights), axis=0).div(many.estimates.sigma, axis=1)
 
 
-def ranef(many: FitMany, group: str) -> pd.DataFrame:
+def ranef(many: FittedMany, group: str) -> pd.DataFrame:
     """Return the conditional modes of ``group``: a row for each level and column, a column for each response.
 
     A level without a row in a response is NaN there.
@@ -70,11 +67,11 @@ def ranef(many: FitMany, group: str) -> pd.DataFrame:
 
 
 @in_double_precision
-def _found(many: FitMany) -> list[tuple[NumpyArray, NumpyArray, Rows]]:
+def _found(many: FittedMany) -> list[tuple[NumpyArray, NumpyArray, Rows]]:
     return list(_each_pattern(many))
 
 
-def _each_pattern(many: FitMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]]:
+def _each_pattern(many: FittedMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]]:
     """Yield the rows, the responses and what was found for each pattern of missing values."""
     found, design = many.estimates, many.frame.design
     y, fixed = many.y.to_numpy(), Natural.split(found.labels.blocks, found.given)

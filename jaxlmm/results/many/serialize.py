@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from jaxlmm._util import NumpyArray, write_text
 from jaxlmm.formula import ModelLabels
 from jaxlmm.formula.columns import numbers_from_plain, numbers_to_plain
 from jaxlmm.inference import STATUS, Uncertainty
-from jaxlmm.results.many.estimates import ManyEstimates
-
-if TYPE_CHECKING:
-    from jaxlmm.results.many.fit_many import FitMany
+from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many_estimates import ManyEstimates
 
 KIND, VERSION = "jaxlmm.fit_many", 3
 """What the file is, and the version of its layout."""
@@ -25,7 +23,7 @@ WORDS = ("method", "matched", "unmatched", "n_rows", "n_dropped", "n_groups", "s
 """What is text or a count as it stands."""
 
 
-def save(many: FitMany, path: str | PathLike[str]) -> None:
+def save(many: FittedMany, path: str | PathLike[str]) -> None:
     """Write all fits as one JSON file that :func:`jaxlmm.load` and other programs read; it holds no row of the data.
 
     Numbers have all their digits; what is not a number is null, an infinite one ``"Infinity"``. Tables can be made of
@@ -57,7 +55,7 @@ def save(many: FitMany, path: str | PathLike[str]) -> None:
     write_text(path, text_of(many) + "\n")
 
 
-def text_of(many: FitMany) -> str:
+def text_of(many: FittedMany) -> str:
     """Return the JSON that :func:`save` writes."""
     found = many.estimates
     record = {

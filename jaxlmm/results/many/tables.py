@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.results.many.estimates import FAILED
+from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import (
     COEF_COLUMNS,
     GLANCE,
@@ -26,11 +27,8 @@ from jaxlmm.results.tables import (
     with_scale,
 )
 
-if TYPE_CHECKING:
-    from jaxlmm.results.many.fit_many import FitMany
 
-
-def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
+def tidy(many: FittedMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
     """Return the fixed effects of all responses, a row for each response and term.
 
     Parameters
@@ -69,7 +67,7 @@ def tidy(many: FitMany, *, df: str = "satterthwaite", level: float = 0.95) -> pd
     return _long(many, "term", labels.column_names, table, with_n=True)
 
 
-def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
+def variance(many: FittedMany, scale: str = "sd") -> pd.DataFrame:
     """Return the variance parameters of all responses: ``response n parameter`` and the columns of a single fit's.
 
     ``scale`` is ``"sd"`` or ``"variance"``, and stands in ``attrs["scale"]``, as in :meth:`jaxlmm.Fit.variance`.
@@ -85,7 +83,7 @@ def variance(many: FitMany, scale: str = "sd") -> pd.DataFrame:
     return with_scale(frame, scale)
 
 
-def glance(many: FitMany) -> pd.DataFrame:
+def glance(many: FittedMany) -> pd.DataFrame:
     """Return one row of scalars per response; ``seconds`` is each response's share of the time of all."""
     found = many.estimates
     columns_left = np.where(found.status == FAILED, found.beta.shape[1], np.isfinite(found.beta).sum(axis=1))
@@ -100,7 +98,7 @@ def glance(many: FitMany) -> pd.DataFrame:
     return frame.assign(reason=found.reason, seconds=found.seconds / max(len(found.names), 1))
 
 
-def anova(many: FitMany, *, df: str = "satterthwaite") -> pd.DataFrame:
+def anova(many: FittedMany, *, df: str = "satterthwaite") -> pd.DataFrame:
     """Return an F test of every term: that all of its coefficients are zero, given the others.
 
     A factor with seven levels is one test of six degrees of freedom. Tests are of the coefficients as they are coded:
@@ -126,7 +124,7 @@ def anova(many: FitMany, *, df: str = "satterthwaite") -> pd.DataFrame:
     return _tests(many, [name for name, _ in terms], [eye[places] for _, places in terms], df)
 
 
-def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
+def test(many: FittedMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
     """Return an F test of a hypothesis about the fixed effects in every response.
 
     Parameters
@@ -145,7 +143,7 @@ def test(many: FitMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  
     return _tests(many, [", ".join(in_words(h)) or "h"], [rows], df)
 
 
-def ratio(many: FitMany, group: str) -> pd.DataFrame:
+def ratio(many: FittedMany, group: str) -> pd.DataFrame:
     """Return the share of ``group`` in all random variance plus residual of every response (an ICC, a heritability).
 
     Returns ``response n estimate std_error conf_low conf_high status reason``.
@@ -155,7 +153,7 @@ def ratio(many: FitMany, group: str) -> pd.DataFrame:
     return _shares(many, [group], share[:, None], std_error[:, None]).drop(columns="component")
 
 
-def pve(many: FitMany) -> pd.DataFrame:
+def pve(many: FittedMany) -> pd.DataFrame:
     """Return the shares of the fixed part, each group and the residual in the total variance of every response.
 
     Returns ``response n component estimate std_error conf_low conf_high status reason``.
@@ -163,7 +161,7 @@ def pve(many: FitMany) -> pd.DataFrame:
     return _shares(many, components_of(many.estimates), *pve_of(many.estimates))
 
 
-def failed(many: FitMany) -> pd.DataFrame:
+def failed(many: FittedMany) -> pd.DataFrame:
     """Return the responses without an optimum, with the reason, and those whose optimum is not proven.
 
     Returns ``response n status reason``.
@@ -190,7 +188,7 @@ def false_discovery_rate(p_value: NumpyArray) -> NumpyArray:
     return found
 
 
-def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str) -> pd.DataFrame:
+def _tests(many: FittedMany, names: Sequence[str], rows: list[NumpyArray], df: str) -> pd.DataFrame:
     from scipy.special import chdtrc, fdtrc
 
     found = many.estimates
@@ -206,7 +204,7 @@ def _tests(many: FitMany, names: Sequence[str], rows: list[NumpyArray], df: str)
     return _long(many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})
 
 
-def _shares(many: FitMany, names: Sequence[str], share: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
+def _shares(many: FittedMany, names: Sequence[str], share: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
     low, high = intervals(["rho"] * len(names), share, std_error)
     table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
     return _long(many, "component", names, table, with_n=True)
@@ -220,7 +218,7 @@ def _spread(values: NumpyArray, kept: NumpyArray) -> NumpyArray:
 
 
 def _long(
-    many: FitMany, word: str, names: Sequence[str], table: Mapping[str, NumpyArray], *, with_n: bool = False
+    many: FittedMany, word: str, names: Sequence[str], table: Mapping[str, NumpyArray], *, with_n: bool = False
 ) -> pd.DataFrame:
     """Return arrays (m, c) as a table with m · c rows, each response's together."""
     found, count = many.estimates, len(names)

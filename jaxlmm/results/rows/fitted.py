@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import choose
-
-if TYPE_CHECKING:
-    from jaxlmm.results.fit import Fit
+from jaxlmm.results.fitted import Fitted
 
 
-def fitted(fit: Fit, level: str = "conditional") -> pd.Series:
+def fitted(fit: Fitted, level: str = "conditional") -> pd.Series:
     """Return fitted values on the data's index: with the random effects' modes, or ``"marginal"`` without.
 
     They hold the offset, and are in units of the response.
@@ -24,7 +20,7 @@ def fitted(fit: Fit, level: str = "conditional") -> pd.Series:
     return pd.Series(np.asarray(values)[: fit.n] + fit.frame.offset, index=fit.frame.index, name="fitted")
 
 
-def residuals(fit: Fit, type: str = "response", level: str = "conditional") -> pd.Series:
+def residuals(fit: Fitted, type: str = "response", level: str = "conditional") -> pd.Series:
     """Return residuals on the data's index.
 
     Parameters
@@ -44,7 +40,7 @@ def residuals(fit: Fit, type: str = "response", level: str = "conditional") -> p
     return raw.rename("residual")
 
 
-def _decorrelated(fit: Fit, values: NumpyArray) -> NumpyArray:
+def _decorrelated(fit: Fitted, values: NumpyArray) -> NumpyArray:
     """Solve with the Cholesky factor of the residual correlation, group by group."""
     term = fit.design.residual
     assert term is not None

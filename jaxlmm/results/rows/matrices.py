@@ -9,13 +9,12 @@ import pandas as pd
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.errors import DataError
-from jaxlmm.results.rows.covariances import factors_at, row_covariance, unweighted
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.levels import factors_at, row_covariance, unweighted
 from jaxlmm.results.tables import check_group
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-    from jaxlmm.results.fit import Fit
 
 LARGEST_COVARIANCE = 2**30
 """The most bytes that a covariance matrix of rows may take: those of 11,585 rows."""
@@ -33,7 +32,7 @@ class LabelledMatrix(NamedTuple):
         return pd.DataFrame(self.matrix.toarray(), index=self.rows, columns=self.columns)
 
 
-def model_matrix(fit: Fit) -> pd.DataFrame:
+def model_matrix(fit: Fitted) -> pd.DataFrame:
     """Return X: rows × the fixed-effect columns that are kept, on the data's index and not weighted.
 
     Examples
@@ -48,7 +47,7 @@ def model_matrix(fit: Fit) -> pd.DataFrame:
     return pd.DataFrame(fit.frame.x.copy(), index=fit.frame.index, columns=list(fit.frame.labels.fixed_names))
 
 
-def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
+def random_matrix(fit: Fitted, group: str) -> LabelledMatrix:
     """Return Z of all terms of one group as a sparse matrix with labels, not weighted.
 
     Parameters
@@ -108,7 +107,7 @@ def random_matrix(fit: Fit, group: str) -> LabelledMatrix:
 
 
 @in_double_precision
-def marginal_cov(fit: Fit, rows: Any = None) -> pd.DataFrame:
+def marginal_cov(fit: Fitted, rows: Any = None) -> pd.DataFrame:
     """Return V, the covariance of the response given the fixed effects, in squared units of the response.
 
     ``V = σ² (Z Λ Λᵀ Zᵀ + W⁻½ R W⁻½)`` at the estimates, with the known matrices across levels, the residual structure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,12 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, choose
 from jaxlmm.formula.functions import said
 from jaxlmm.formula.newdata import MISSING, UNSEEN, chosen_columns, offset_on, places_on, positions_on, row_labels
-from jaxlmm.results.rows.covariances import unweighted
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.levels import unweighted
 from jaxlmm.results.rows.fitted import fitted
 
-if TYPE_CHECKING:
-    from jaxlmm.results.fit import Fit
 
-
-def predict(fit: Fit, newdata: Any = None, *, re_form: str | None = None, new_levels: str = "error") -> pd.DataFrame:
+def predict(fit: Fitted, newdata: Any = None, *, re_form: str | None = None, new_levels: str = "error") -> pd.DataFrame:
     """Predict the response: fixed part, offset, and the modes of the random effects that ``re_form`` names.
 
     Parameters
@@ -69,7 +67,7 @@ def predict(fit: Fit, newdata: Any = None, *, re_form: str | None = None, new_le
         return pd.DataFrame({"estimate": _other_rows(fit, newdata, columns, new_levels)}, index=row_labels(newdata))
 
 
-def _own_rows(fit: Fit, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
+def _own_rows(fit: Fitted, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
     """Return predictions (n,) on the rows of the fit."""
     total = fitted(fit, "marginal")
     labels = fit.frame.labels.terms
@@ -82,7 +80,7 @@ def _own_rows(fit: Fit, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
     return total
 
 
-def _other_rows(fit: Fit, newdata: Any, chosen: tuple[tuple[int, ...], ...], new_levels: str) -> NumpyArray:
+def _other_rows(fit: Fitted, newdata: Any, chosen: tuple[tuple[int, ...], ...], new_levels: str) -> NumpyArray:
     """Return predictions (n,) on other rows."""
     found, labels = fit.estimates, fit.estimates.labels
     total = labels.encoding.columns(newdata)[:, labels.kept] @ found.beta + offset_on(labels.offset, newdata)

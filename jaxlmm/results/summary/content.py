@@ -6,16 +6,14 @@ lme4's layout with lmerTest's columns, and a certificate where they have warning
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxlmm.covariance import RESIDUAL_SD, Parameter
-
-if TYPE_CHECKING:
-    from jaxlmm.formula import TermLabels
-    from jaxlmm.results.fit import Fit
-
+from jaxlmm.formula import TermLabels
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.tables import coef, variance, vcov
 
 HALF = 0.05
 """A known matrix whose mean diagonal is no further than this from 0.5 is taken to hold kinship coefficients."""
@@ -43,7 +41,7 @@ class Account(NamedTuple):
     notes: list[str]
 
 
-def account(fit: Fit, df: str, correlation: bool | None) -> Account:
+def account(fit: Fitted, df: str, correlation: bool | None) -> Account:
     """Return what there is to say about a fit; options as in :meth:`jaxlmm.results.Fit.summary`."""
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
@@ -54,7 +52,7 @@ def account(fit: Fit, df: str, correlation: bool | None) -> Account:
     return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], notes)
 
 
-def _facts(fit: Fit) -> list[list[tuple[str, str]]]:
+def _facts(fit: Fitted) -> list[list[tuple[str, str]]]:
     groups = "; ".join(f"{name}, {count}" for name, count in fit.n_groups.items())
     dropped = f" ({fit.n_dropped} dropped: missing values)" if fit.n_dropped else ""
     return [
@@ -73,7 +71,7 @@ def _facts(fit: Fit) -> list[list[tuple[str, str]]]:
     ]
 
 
-def _options(fit: Fit) -> list[tuple[str, str]]:
+def _options(fit: Fitted) -> list[tuple[str, str]]:
     """What the formula does not say: weights, offset, residual structure, known matrices."""
     found, labels, ranges = [], fit.estimates.labels, fit.estimates.ranges
     if (ranges.weights != 1.0).any():
@@ -89,14 +87,14 @@ def _options(fit: Fit) -> list[tuple[str, str]]:
     return found
 
 
-def _quantiles(fit: Fit) -> Table:
+def _quantiles(fit: Fitted) -> Table:
     row = [_number(value) for value in fit.estimates.ranges.residuals]
     return Table("Scaled residuals", ["Min", "1Q", "Median", "3Q", "Max"], [row], 0)
 
 
-def _random(fit: Fit) -> Table:
+def _random(fit: Fitted) -> Table:
     """Standard deviations, with the correlations among the columns of a term beside them as in lme4."""
-    table = fit.variance().to_dict(orient="index")
+    table = variance(fit).to_dict(orient="index")
     rows = []
     for term in _terms(fit):
         sds = [parameter for parameter in term.natural if parameter.kind == "sd"]
@@ -119,9 +117,9 @@ def _random(fit: Fit) -> Table:
     return _without_marks(Table("Random effects", header + [""] * (width - 7), rows, 2), width)
 
 
-def _parameters(fit: Fit) -> Table:
+def _parameters(fit: Fitted) -> Table:
     """What is neither a standard deviation nor shown beside one: a decay, a user's own parameters."""
-    table = fit.variance().to_dict(orient="index")
+    table = variance(fit).to_dict(orient="index")
     rows = []
     for term in _terms(fit):
         others = [parameter for parameter in term.natural if parameter.kind != "sd" and not _is_beside(parameter)]
@@ -132,7 +130,7 @@ def _parameters(fit: Fit) -> Table:
     return _without_marks(Table("Covariance parameters", header, rows, 2), 5)
 
 
-def _terms(fit: Fit) -> list[TermLabels]:
+def _terms(fit: Fitted) -> list[TermLabels]:
     labels = fit.estimates.labels
     return [*labels.terms, *([labels.residual] if labels.residual else [])]
 
@@ -165,11 +163,11 @@ def _mark(row: Mapping[Any, Any]) -> str:
     return "fixed" if row["fixed"] else "boundary" if row["at_boundary"] else ""
 
 
-def _fixed(fit: Fit, df: str) -> Table:
+def _fixed(fit: Fitted, df: str) -> Table:
     normal = df == "normal"
     test = "z" if normal else "t"
     rows = []
-    for term, row in fit.coef(df).iterrows():
+    for term, row in coef(fit, df).iterrows():
         if np.isnan(row["estimate"]):
             rows.append([str(term), "dropped", *[""] * (3 if normal else 4)])
             continue
@@ -180,8 +178,8 @@ def _fixed(fit: Fit, df: str) -> Table:
     return Table("Fixed effects", header, rows, 1)
 
 
-def _correlation(fit: Fit, shown: bool | None) -> Table:
-    title, covariance = "Correlation of fixed effects", fit.vcov()
+def _correlation(fit: Fitted, shown: bool | None) -> Table:
+    title, covariance = "Correlation of fixed effects", vcov(fit)
     names = list(covariance.columns)
     if len(names) < 2 or not (len(names) <= CORRELATED if shown is None else shown):
         return Table(title, [], [], 1)
@@ -200,7 +198,7 @@ def _correlation(fit: Fit, shown: bool | None) -> Table:
     return Table(title, ["", *heads], rows, 1)
 
 
-def _notes(fit: Fit) -> list[str]:
+def _notes(fit: Fitted) -> list[str]:
     certificate, labels, notes = fit.certificate, fit.estimates.labels, list(fit.estimates.notes)
     dropped = [name for name, kept in zip(labels.column_names, labels.kept, strict=True) if not kept]
     if dropped:

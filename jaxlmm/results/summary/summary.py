@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxlmm.errors import OptionError
+from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.summary.content import Account, account
 from jaxlmm.results.summary.html import as_html
 from jaxlmm.results.summary.text import as_text
-
-if TYPE_CHECKING:
-    from jaxlmm.results.fit import Fit
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -37,7 +34,7 @@ class Summary:
         return as_html(self.account)
 
 
-def summary(fit: Fit, df: str = "satterthwaite", *, correlation: bool | None = None) -> Summary:
+def summary(fit: Fitted, df: str = "satterthwaite", *, correlation: bool | None = None) -> Summary:
     """Return the printed account of the fit; ``print`` it.
 
     Parameters

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from jaxlmm.errors import OptionError, choose
+from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.tables.columns import t_table
-
-if TYPE_CHECKING:
-    from jaxlmm.results.fit import Fit
 
 DEGREES_OF_FREEDOM = ("satterthwaite", "normal")
 """What ``df`` can be."""
@@ -29,19 +25,19 @@ def choose_df(df: str) -> str:
     return choose("df", df, DEGREES_OF_FREEDOM)
 
 
-def fixef(fit: Fit) -> pd.Series:
+def fixef(fit: Fitted) -> pd.Series:
     """Return the fixed effects by term, in units of the response per unit of the column."""
     return pd.Series(fit.estimates.beta.copy(), index=list(fit.estimates.labels.fixed_names), name="estimate")
 
 
-def vcov(fit: Fit, kind: str = "model") -> pd.DataFrame:
+def vcov(fit: Fitted, kind: str = "model") -> pd.DataFrame:
     """Return the covariance matrix of the fixed effects, terms × terms; ``kind`` is ``"model"``."""
     choose("kind", kind, ("model",))
     names = list(fit.estimates.labels.fixed_names)
     return pd.DataFrame(fit.estimates.uncertainty.vcov.copy(), index=names, columns=names)
 
 
-def coef(fit: Fit, df: str = "satterthwaite", *, level: float = 0.95) -> pd.DataFrame:
+def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.DataFrame:
     """Return the table of fixed effects, index ``term``.
 
     Parameters

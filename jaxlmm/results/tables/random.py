@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, choose, nearest
+from jaxlmm.formula import ModelLabels
+from jaxlmm.results.estimates import Estimates
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.many_estimates import ManyEstimates
 from jaxlmm.results.tables.columns import intervals
-
-if TYPE_CHECKING:
-    from jaxlmm.formula import ModelLabels
-    from jaxlmm.results.estimates import Estimates
-    from jaxlmm.results.fit import Fit
-    from jaxlmm.results.many import ManyEstimates
+from jaxlmm.results.tables.fixed import fixef
 
 
-def variance(fit: Fit, scale: str = "sd") -> pd.DataFrame:
+def variance(fit: Fitted, scale: str = "sd") -> pd.DataFrame:
     """Return the variance parameters, index ``parameter``.
 
     Parameters
@@ -73,7 +71,7 @@ def on_scale(found: Estimates | ManyEstimates, scale: str) -> tuple[list[str], N
     return [parameter.name_of_square for parameter in parameters], estimate, std_error
 
 
-def ranef(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+def ranef(fit: Fitted, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
     """Return the conditional modes, levels × columns of all terms of ``group``; a dict for all groups without.
 
     With a known matrix (``kinship=``) its ids without a row follow after the levels.
@@ -81,12 +79,12 @@ def ranef(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.Dat
     return _by_group(fit, [modes.values for modes in fit.estimates.modes], group)
 
 
-def ranef_sd(fit: Fit, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+def ranef_sd(fit: Fitted, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
     """Return the conditional standard deviations of the modes given theta and beta, in the shape of ``ranef``."""
     return _by_group(fit, [modes.sds for modes in fit.estimates.modes], group)
 
 
-def coef_by(fit: Fit, group: str) -> pd.DataFrame:
+def coef_by(fit: Fitted, group: str) -> pd.DataFrame:
     """Return the coefficients of each level of ``group``: fixed effect plus conditional mode, lme4's ``coef``.
 
     Parameters
@@ -117,7 +115,7 @@ def coef_by(fit: Fit, group: str) -> pd.DataFrame:
     309         211.01   1.85
     """
     check_group(fit.estimates.labels, group)
-    modes, fixed = _one_group(fit, [modes.values for modes in fit.estimates.modes], group), fit.fixef()
+    modes, fixed = _one_group(fit, [modes.values for modes in fit.estimates.modes], group), fixef(fit)
     names = [*(name for name in modes if name not in fixed.index), *fixed.index]
     return modes.reindex(columns=names, fill_value=0.0) + fixed.reindex(names, fill_value=0.0)
 
@@ -128,14 +126,14 @@ def check_group(labels: ModelLabels, group: object) -> None:
         raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(str(group), labels.groups)}.")
 
 
-def _by_group(fit: Fit, arrays: Sequence[NumpyArray], group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+def _by_group(fit: Fitted, arrays: Sequence[NumpyArray], group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
     if group is None:
         return {name: _one_group(fit, arrays, name) for name in fit.estimates.labels.groups}
     check_group(fit.estimates.labels, group)
     return _one_group(fit, arrays, group)
 
 
-def _one_group(fit: Fit, arrays: Sequence[NumpyArray], group: str) -> pd.DataFrame:
+def _one_group(fit: Fitted, arrays: Sequence[NumpyArray], group: str) -> pd.DataFrame:
     labels = fit.estimates.labels.groups[group].ids
     parts = [
         pd.DataFrame(array.copy(), index=labels, columns=list(term.columns))

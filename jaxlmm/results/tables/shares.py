@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +12,17 @@ import pandas as pd
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.inference import delta_method
+from jaxlmm.results.estimates import Estimates
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.many_estimates import ManyEstimates
 from jaxlmm.results.tables.columns import estimate_frame
 from jaxlmm.results.tables.random import check_group
-
-if TYPE_CHECKING:
-    from jaxlmm.results.estimates import Estimates
-    from jaxlmm.results.fit import Fit
-    from jaxlmm.results.many import ManyEstimates
 
 EDGE = 1e-12
 """A share this close to 0 or 1 is at the boundary."""
 
 
-def ratio(fit: Fit, group: str) -> pd.Series:
+def ratio(fit: Fitted, group: str) -> pd.Series:
     """Return the share of ``group`` in all random variance plus residual (an ICC, a heritability).
 
     Variances are averaged over the rows. Returns ``estimate std_error conf_low conf_high``.
@@ -35,7 +32,7 @@ def ratio(fit: Fit, group: str) -> pd.Series:
     return _share_frame([group], share[None], std_error[None]).iloc[0]
 
 
-def pve(fit: Fit) -> pd.DataFrame:
+def pve(fit: Fitted) -> pd.DataFrame:
     """Return the shares of the fixed part, each group and the residual in the total variance; they sum to 1.
 
     The variance of the fixed part is the sample variance of Xβ.
@@ -81,7 +78,7 @@ def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
 
 
 @in_double_precision
-def delta(fit: Fit, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
+def delta(fit: Fitted, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     """Return a function of variance parameters and fixed effects with its standard error by the delta method.
 
     Parameters

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from jaxlmm.errors import choose
+from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.tables.columns import t_table
-
-if TYPE_CHECKING:
-    from jaxlmm.results.fit import Fit
+from jaxlmm.results.tables.fixed import coef
+from jaxlmm.results.tables.random import ranef, ranef_sd, variance
 
 GLANCE = ("n", "n_params", "loglik", "deviance", "aic", "bic", "sigma", "df_residual", "method", "solver", "status")
 RAN_VALS = ["group", "level", "term", "estimate", "std_error", "conf_low", "conf_high"]
 
 
-def tidy(fit: Fit, effects: str = "fixed", *, df: str = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
+def tidy(fit: Fitted, effects: str = "fixed", *, df: str = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
     """Return one table in the manner of broom.mixed.
 
     Parameters
@@ -30,9 +28,9 @@ def tidy(fit: Fit, effects: str = "fixed", *, df: str = "satterthwaite", level: 
     """
     choose("effects", effects, ("fixed", "ran_pars", "ran_vals", "all"))
     if effects == "fixed":
-        return fit.coef(df, level=level).reset_index()
+        return coef(fit, df, level=level).reset_index()
     if effects == "ran_pars":
-        return fit.variance().rename_axis("term").reset_index()
+        return variance(fit).rename_axis("term").reset_index()
     if effects == "ran_vals":
         return _ran_vals(fit, level)
     parts = {kind: tidy(fit, kind, df=df, level=level) for kind in ("fixed", "ran_pars", "ran_vals")}
@@ -40,8 +38,8 @@ def tidy(fit: Fit, effects: str = "fixed", *, df: str = "satterthwaite", level: 
     return table[["effect", *(name for name in table if name != "effect")]]
 
 
-def _ran_vals(fit: Fit, level: float) -> pd.DataFrame:
-    modes, sds = fit.ranef(), fit.ranef_sd()
+def _ran_vals(fit: Fitted, level: float) -> pd.DataFrame:
+    modes, sds = ranef(fit), ranef_sd(fit)
     assert isinstance(modes, dict)
     assert isinstance(sds, dict)
     parts = []
@@ -54,7 +52,7 @@ def _ran_vals(fit: Fit, level: float) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=RAN_VALS)
 
 
-def glance(fit: Fit) -> pd.DataFrame:
+def glance(fit: Fitted) -> pd.DataFrame:
     """Return one row of scalars."""
     row = {name: getattr(fit, name) for name in GLANCE}
     return pd.DataFrame([{**row, "reason": "", "seconds": fit.seconds}])

@@ -14,7 +14,7 @@ from jaxlmm.covariance import AbstractCovariance, increasing
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import Known, Located
 from jaxlmm.model import Layout
-from jaxlmm.results.rows.covariances import factors_at, row_covariance, row_roots, unweighted
+from jaxlmm.results.levels.covariances import factors_at, row_covariance, row_roots, unweighted
 from jaxlmm.solvers import clusters_of
 
 TOGETHER = 256

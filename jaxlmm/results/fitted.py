@@ -1,0 +1,217 @@
+"""A fit without its tables: estimates, scalars, and what it was made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from jaxlmm._util import NumpyArray, on_host
+from jaxlmm.engine import Solution
+from jaxlmm.errors import DataError
+from jaxlmm.formula import ModelFrame
+from jaxlmm.inference import Rows
+from jaxlmm.model import Design
+from jaxlmm.results.certificate import Certificate
+from jaxlmm.results.estimates import Estimates
+
+F = TypeVar("F", bound="Fitted")
+
+
+class Call(Protocol[F]):
+    """What a fit was asked for, and how to ask again.
+
+    A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
+    """
+
+    @property
+    def method(self) -> str:
+        """``"REML"`` or ``"ML"``."""
+        ...
+
+    @property
+    def start(self) -> Mapping[str, float] | None:
+        """Values by parameter name at which the search begins."""
+        ...
+
+    @property
+    def fixed(self) -> Mapping[str, float] | None:
+        """Values by parameter name that are held."""
+        ...
+
+    def refit(self, fit: F, y: Any) -> F:
+        """Fit the model of ``fit`` to another response on its design."""
+        ...
+
+    def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:
+        """Fit with another formula, other data or other options; what is None or absent stays."""
+        ...
+
+
+class Origin(NamedTuple):
+    """What a fit was made from and by: rows, compiled solvers, the call. No file holds it."""
+
+    frame: ModelFrame
+    solution: Solution
+    rows: Rows
+    call: Call[Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Fitted:
+    """A fit as its tables read it: ``estimates``, which a file holds, and the ``origin``, which a loaded fit lacks.
+
+    Tables are functions of it; :class:`jaxlmm.Fit`, of which alone there are objects, has them as methods.
+    """
+
+    estimates: Estimates
+    origin: Origin | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: on_host(value) for name, value in self.__dict__.items()}
+
+    # ---- scalars -------------------------------------------------------------------------------------------------
+
+    @property
+    def formula(self) -> str:
+        """The formula as it was given."""
+        return self.estimates.labels.formula
+
+    @property
+    def method(self) -> str:
+        """``"REML"`` or ``"ML"``."""
+        return self.estimates.method
+
+    @property
+    def n(self) -> int:
+        """The number of rows used."""
+        return self.estimates.n
+
+    @property
+    def n_groups(self) -> dict[str, int]:
+        """The number of levels of each grouping factor."""
+        return dict(self.estimates.n_groups)
+
+    @property
+    def n_dropped(self) -> int:
+        """The number of rows left out because a used variable is missing."""
+        return self.estimates.n_dropped
+
+    @property
+    def n_params(self) -> int:
+        """The number of parameters that are estimated: fixed effects, theta and sigma but for what is fixed."""
+        return self.estimates.beta.size + len(self.estimates.uncertainty.psi_cov)
+
+    @property
+    def df_residual(self) -> int:
+        """Rows minus parameters."""
+        return self.n - self.n_params
+
+    @property
+    def sigma(self) -> float:
+        """The residual standard deviation (at weight 1)."""
+        return self.estimates.residual_sd
+
+    @property
+    def theta(self) -> NumpyArray:
+        """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column.
+
+        Fixed ones are among them.
+        """
+        return self.estimates.theta.copy()
+
+    @property
+    def deviance(self) -> float:
+        """−2 log-likelihood, or the REML criterion."""
+        return self.estimates.deviance
+
+    @property
+    def loglik(self) -> float:
+        """The (restricted) log-likelihood."""
+        return -0.5 * self.deviance
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion."""
+        return self.deviance + 2.0 * self.n_params
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, with the logarithm of the number of rows."""
+        return self.deviance + float(np.log(self.n)) * self.n_params
+
+    @property
+    def solver(self) -> str:
+        """The solver's name."""
+        return self.estimates.solver
+
+    @property
+    def solver_reason(self) -> str:
+        """Why this solver was used."""
+        return self.estimates.solver_reason
+
+    @property
+    def device(self) -> str:
+        """The device on which it was computed."""
+        return self.estimates.device
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.estimates.seconds
+
+    @property
+    def status(self) -> str:
+        """``interior``, ``boundary``, ``not_identified``, ``not_converged`` or ``failed``."""
+        return self.estimates.verdict.status
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a covariance matrix of random effects is singular at the optimum."""
+        return self.estimates.is_singular
+
+    @functools.cached_property
+    def certificate(self) -> Certificate:
+        """What is proven about the optimum."""
+        return Certificate.of(self.estimates.verdict)
+
+    # ---- what it was made from -----------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> ModelFrame:
+        """The rows: response, columns, index, weights, offset."""
+        return self._made_from.frame
+
+    @property
+    def design(self) -> Design:
+        """The design: a pytree that :func:`jaxlmm.deviance` and :func:`jaxlmm.loglik` take."""
+        return self._made_from.frame.design
+
+    @property
+    def solution(self) -> Solution:
+        """The optimum as the engine found it."""
+        return self._made_from.solution
+
+    @property
+    def by_row(self) -> Rows:
+        """What the optimum says of levels and rows, as arrays."""
+        return self._made_from.rows
+
+    @property
+    def call(self) -> Call[Any]:
+        """What was asked for."""
+        return self._made_from.call
+
+    @property
+    def _made_from(self) -> Origin:
+        if self.origin is None:
+            raise DataError(
+                "this fit was loaded from a file, which holds its estimates and no rows; fitted values, residuals, "
+                "the matrices X, Z and V, the design, refit and update need the data. Fit again where they are, "
+                f"lmm.fit({self.formula!r}, data, method={self.method!r}, ...), or give other data to "
+                "predict(newdata)."
+            )
+        return self.origin

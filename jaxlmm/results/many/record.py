@@ -1,0 +1,73 @@
+"""Many fits without their tables: estimates, responses, and what they were made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple, Protocol
+
+import pandas as pd
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import DataError
+from jaxlmm.formula import ModelFrame
+from jaxlmm.results.fit import Fit
+from jaxlmm.results.many_estimates import ManyEstimates
+
+
+class ManyCall(Protocol):
+    """What ``fit_many`` was asked for: it can fit one of the responses alone."""
+
+    def single(self, name: str, y: NumpyArray) -> Fit:
+        """Fit one response (N,), on the rows of the data, by ``fit``."""
+
+
+class ManyOrigin(NamedTuple):
+    """What the fits were made from: the rows, the responses ``y`` (N, m) on the rows of the data, the call."""
+
+    frame: ModelFrame
+    y: NumpyArray
+    call: ManyCall
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class FittedMany:
+    """Many fits as their tables read them; :class:`jaxlmm.FitMany`, of which alone there are objects, has the tables."""
+
+    estimates: ManyEstimates
+    origin: ManyOrigin | None
+
+    def __len__(self) -> int:
+        return len(self.estimates.names)
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """The names of the responses."""
+        return self.estimates.names
+
+    @property
+    def status(self) -> pd.Series:
+        """The status of each response."""
+        return pd.Series(self.estimates.words, index=pd.Index(self.responses, name="response"), name="status")
+
+    @property
+    def frame(self) -> ModelFrame:
+        """The rows: columns, index, weights, offset."""
+        return self._made_from.frame
+
+    @property
+    def y(self) -> pd.DataFrame:
+        """The responses on the rows that are used, rows × responses."""
+        return pd.DataFrame(
+            self._made_from.y[self.frame.used],
+            index=self.frame.index,
+            columns=pd.Index(self.responses, name="response"),
+        )
+
+    @property
+    def _made_from(self) -> ManyOrigin:
+        if self.origin is None:
+            raise DataError(
+                "these fits were loaded from a file, which holds no rows: expected fits by fit_many. Fit again, or use "
+                "tables: tidy, variance, glance, anova, test, ratio, pve, failed."
+            )
+        return self.origin

@@ -1,4 +1,10 @@
-"""The printed numbers of the documents that the package grew from: the twin study and the five people."""
+"""The printed numbers of the documents that the package grew from (the twin study, the five people); CITATION.cff and
+the oldest versions say what the package says.
+"""
+
+import re
+import tomllib
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,6 +19,7 @@ TWINS = (
     ' + (0 + dummy(twinstatus, "MZ") | IndividualFamilyID) + (0 + dummy(twinstatus, "DZ") | IndividualFamilyID)'
 )
 FIVE = "height ~ {} + (1 | family)"
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +122,25 @@ def test_full_model_lies_on_the_ridge(full):
     assert full.fixef().to_numpy() == pytest.approx(beta, abs=1e-9)
     rest = y - x @ beta
     assert full.sigma**2 == pytest.approx(rest @ inverse @ rest / (5 - 4), rel=1e-9)
+
+
+def test_citation_is_of_this_version():
+    """Its lines are `key: value`, or belong to the key above them: no reader of YAML is needed."""
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    assert all(re.fullmatch(r"[a-z-]+: ?.*|  .*", line) for line in lines)
+    top = dict(line.split(":", 1) for line in lines if not line.startswith(" "))
+    top = {key: value.strip() for key, value in top.items()}
+    assert {"cff-version", "message", "title", "authors"} <= set(top)  # what the format requires
+    assert top["cff-version"] == "1.2.0"
+    assert top["version"] == lmm.__version__
+    assert top["license"] == "Apache-2.0"
+
+
+def test_oldest_versions_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floors = dict(requirement.split(">=") for requirement in project["dependencies"])
+    lines = (ROOT / ".ci" / "oldest.txt").read_text().splitlines()
+    held = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert set(held) == set(floors)
+    for name, floor in floors.items():
+        assert re.fullmatch(rf"{re.escape(floor)}(\.0)*", held[name]), name

@@ -34,8 +34,8 @@ def seconds(value: float | None) -> str:
     if value is None:
         return "–"
     if value < 0.1:
-        return f"{1e3 * value:.3g} ms"
-    return f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
+        return f"{1e3 * value:.3g}&nbsp;ms"
+    return f"{value:.3g}&nbsp;s"
 
 
 def ratio(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """How the package's docstrings are read for the reference: links between them, and methods that are plain functions."""
 
 import copy
+import inspect
 import re
 from typing import Any
 
@@ -30,6 +31,14 @@ def link(found: re.Match[str]) -> str:
     return f"[`{path}`][{path}]" if is_public(path) else f"`{path}`"
 
 
+def _target(found: Any) -> Any:
+    """What a name stands for in the end, None if that is not in the package."""
+    try:
+        return found.final_target if found is not None and found.is_alias else found
+    except (KeyError, griffe.AliasResolutionError, griffe.CyclicAliasError):
+        return None
+
+
 class Docstrings(griffe.Extension):
     """Rewrites docstrings when they are collected, and classes when all modules are."""
 
@@ -39,13 +48,16 @@ class Docstrings(griffe.Extension):
             obj.docstring.value = ROLE.sub(link, obj.docstring.value)
 
     def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
-        """Make methods of attributes such as ``coef = fixed.coef``, whose values are functions of other modules."""
-        for name in jaxlmm.__all__:
-            try:
-                owner = pkg[name]
-                owner = owner.final_target if owner.is_alias else owner
-            except (KeyError, griffe.AliasResolutionError):
-                continue
+        """Tell functions from modules of the same name, and methods from attributes such as ``coef = fixed.coef``."""
+        for path, module in (("", jaxlmm), ("genetics", jaxlmm.genetics), ("covariance", jaxlmm.covariance)):
+            home = pkg[path] if path else pkg
+            found = {name: target for name in module.__all__ if (target := _target(home.members.get(name))) is not None}
+            for name, target in found.items():
+                value = getattr(module, name)
+                if target.is_module and not inspect.ismodule(value):
+                    function = _target(loader.modules_collection[f"{value.__module__}.{value.__name__}"])
+                    home.set_member(name, griffe.Alias(name, function, parent=home))
+        for owner in filter(None, (_target(pkg.members.get(name)) for name in jaxlmm.__all__)):
             if owner.is_class:
                 for member, attribute in list(owner.members.items()):
                     function = self._function(attribute, loader)
@@ -58,11 +70,10 @@ class Docstrings(griffe.Extension):
         if attribute.is_alias or not attribute.is_attribute or not isinstance(attribute.value, griffe.Expr):
             return None
         try:
-            found = loader.modules_collection[attribute.value.canonical_path]
-            found = found.final_target if found.is_alias else found
-        except (KeyError, griffe.AliasResolutionError):
+            found = _target(loader.modules_collection[attribute.value.canonical_path])
+        except KeyError:
             return None
-        if not found.is_function:
+        if found is None or not found.is_function:
             return None
         method = copy.copy(found)
         method.parameters = griffe.Parameters(*list(found.parameters)[1:])

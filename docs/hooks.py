@@ -19,6 +19,17 @@ CELL = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
 BLOCK = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
 
 
+def on_config(config):
+    """Put the glossary and the design decisions at the end of the navigation, where there are any."""
+    about = next(entry["About"] for entry in config.nav if "About" in entry)
+    if (HERE / "glossary.md").exists():
+        about.append({"Glossary": "glossary.md"})
+    decisions = [f"decisions/{path.name}" for path in sorted((HERE / "decisions").glob("*.md"))]
+    if decisions:
+        about.append({"Design decisions": decisions})
+    return config
+
+
 @event_priority(100)  # before the plugin that renders notebooks looks for them
 def on_files(files, config):
     """Add the notebooks of the repository, and the page of benchmarks written from their results."""

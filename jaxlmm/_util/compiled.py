@@ -26,7 +26,9 @@ CROWDED = 0.75
 """Share of the memory maps that Linux grants a process at which compiled programmes are forgotten. Each takes hundreds
 of maps, and LLVM aborts the process that has none left: some sixty models with several grouping factors."""
 
-_understood = True
+_unknown: set[str] = set()
+"""Options that this version of the compiler does not know."""
+
 _programmes: list[Any] = []
 
 
@@ -42,25 +44,26 @@ def program(
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.cache
-        def compiled(quick: bool, understood: bool) -> Callable[P, T]:
-            usual = {} if scatters else CPU_OPTIONS
-            options = ONCE_OPTIONS if quick else usual
-            jitted = jax.jit(function, static_argnames=static, compiler_options=options if understood else None)
+        def compiled(names: frozenset[str]) -> Callable[P, T]:
+            options = {name: ONCE_OPTIONS[name] for name in sorted(names)} or None
+            jitted = jax.jit(function, static_argnames=static, compiler_options=options)
             _programmes.append(jitted)
             return jitted
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            global _understood
-            options = _understood and jax.default_backend() == "cpu"
             quick = once and sum(np.size(leaf) for leaf in jax.tree.leaves(args)) < LITTLE
+            usual = {} if scatters else CPU_OPTIONS
+            wanted = (ONCE_OPTIONS if quick else usual) if jax.default_backend() == "cpu" else {}
+            names = frozenset(wanted) - _unknown
             try:
-                return _with_room(compiled(quick, options), *args, **kwargs)
+                return _with_room(compiled(names), *args, **kwargs)
             except Exception as error:
-                if not (options and any(name in str(error) for name in ONCE_OPTIONS)):
+                refused = {name for name in names if name in str(error)}
+                if not refused:
                     raise
-                _understood = False  # a compiler that no longer knows an option
-                return _with_room(compiled(quick, False), *args, **kwargs)
+                _unknown.update(refused)  # a compiler that no longer knows an option; it names one at a time
+                return run(*args, **kwargs)
 
         return run
 

@@ -74,7 +74,7 @@ class FitMany(FittedMany):
     def to_parquet(self, path: str | Path) -> None:
         """Write :meth:`tidy` to a parquet file; an ``OutputError`` says why if that is not possible."""
         table = self.tidy()
-        write_whole(path, lambda aside: table.to_parquet(aside, index=False))
+        write_whole(path, lambda aside: aside.write_bytes(table.to_parquet(index=False)))
 
     def to_csv(self, path: str | Path) -> None:
         """Write :meth:`tidy` to a CSV file, or to one with tabs if ``path`` ends in ``.tsv``, as :meth:`to_parquet`."""

@@ -31,7 +31,7 @@ class ManyOrigin(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FittedMany:
-    """Many fits as their tables read them; :class:`jaxlmm.FitMany`, of which alone there are objects, has the tables."""
+    """Many fits as their tables read them; objects are :class:`jaxlmm.FitMany`, which has the tables as methods."""
 
     estimates: ManyEstimates
     origin: ManyOrigin | None

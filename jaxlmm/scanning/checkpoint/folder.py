@@ -151,7 +151,7 @@ class Folder:
     def put_file(self, number: int, pairs: Pairs, table: Callable[[Pairs], Any]) -> list[Any]:
         """Write rows to a file of their own; return its seal."""
         path, rows = self.path / part_name(number), table(pairs)
-        write_whole(path, lambda aside: rows.to_parquet(aside, index=False))
+        write_whole(path, lambda aside: aside.write_bytes(rows.to_parquet(index=False)))
         return sealed(path)
 
     def take(self, number: int, keeper: Keeper) -> tuple[dict[int, str], int, list[Any]]:

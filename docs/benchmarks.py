@@ -1,0 +1,265 @@
+"""Writes the page of benchmarks from ``benchmarks/results/*.json``; no number of that page is typed anywhere."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+TEXT = ("model", "case", "scan", "part", "other program / ours")
+HEAD = """# Benchmarks
+
+Written from the files in `benchmarks/results/` when this site is built. Each section names the script that makes its
+numbers, and the machine they were measured on. Times are medians of warm runs; "cold" is the first call of a new
+process without a compilation cache. A ratio is the other program's time divided by ours: above 1, ours is faster.
+"""
+
+
+def load(name: str) -> dict[str, Any]:
+    """The results of one script."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table: text to the left in the first column and in those of other programs, else to the right."""
+    head = list(head)
+    lines = ["| " + " | ".join(head) + " |", "|" + "".join("---|" if name in TEXT else "---:|" for name in head)]
+    return "\n".join(
+        [*lines, *("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)]
+    )
+
+
+def seconds(value: float | None) -> str:
+    """A time with a unit and two or three digits."""
+    if value is None:
+        return "–"
+    if value < 0.1:
+        return f"{1e3 * value:.3g}&nbsp;ms"
+    return f"{value:.3g}&nbsp;s"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio of times with two or three digits."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def median(entry: dict[str, Any] | None) -> float | None:
+    """The median of an entry of results, None where a program was left out."""
+    return (entry or {}).get("median")
+
+
+def machine(results: dict[str, Any], script: str) -> str:
+    """One line that says where the numbers are from."""
+    versions = {**results.get("versions", {}), **results.get("R", {})}
+    cases = results["cases"].values() if isinstance(results.get("cases"), dict) else ()
+    said = {
+        "device": results.get("device", next((case["device"] for case in cases if "device" in case), None)),
+        "cores": results.get("cores"),
+        "Python": results.get("python"),
+        "jaxlmm": results.get("jaxlmm", versions.get("jaxlmm")),
+        "jax": results.get("jax", versions.get("jax")),
+        "R": versions.get("R", "").removeprefix("R version "),
+        "lme4": versions.get("lme4"),
+        "mixedlm": versions.get("mixedlm"),
+    }
+    return f"`benchmarks/{script}.py`: " + ", ".join(f"{name} {value}" for name, value in said.items() if value) + "."
+
+
+def single() -> str:
+    """One response."""
+    results = load("single_fit")
+    rows = []
+    for name, model in results["models"].items():
+        ours = model["jaxlmm"]
+        peers = [model["ratios: theirs / ours"].get(peer, {}) for peer in ("lme4", "mixedlm", "statsmodels")]
+        rows.append(
+            [
+                f"{name}: `{model['formula']}` ({model['method']}, {model['rows']:,} rows)",
+                seconds(median(ours["formula to Fit"])),
+                seconds(median(ours["cold"])),
+                *(ratio(peer.get("to formula to Fit")) for peer in peers),
+            ]
+        )
+    return f"""## One response
+
+Ours is timed from the formula to the whole fit: standard errors, degrees of freedom, modes and certificate. lme4 is
+timed inside R with its defaults. A dash: the model is outside that program's range.
+
+{table(["model", "ours", "cold", "lme4 / ours", "mixedlm / ours", "statsmodels / ours"], rows)}
+
+{machine(results, "single_fit")}
+"""
+
+
+def first_call() -> str:
+    """A new process."""
+    results = load("first_call")
+    rows = [
+        [part, *(seconds(median(results[cache][part])) for cache in ("no cache", "persistent cache"))]
+        for part in results["no cache"]
+    ]
+    return f"""## The first call of a process
+
+From starting Python to the printed summary of `Reaction ~ Days + (Days | Subject)`.
+
+{table(["part", "without a cache", "with JAX's persistent cache"], rows)}
+
+{machine(results, "first_call")}
+"""
+
+
+def many() -> str:
+    """Thousands of responses."""
+    results = load("many")
+    rows, of_peers = [], {"lme4": 0, "mixedlm": 0}
+    for name, case in results["cases"].items():
+        of_peers = {peer: max(most, case[peer].get("responses", 0)) for peer, most in of_peers.items()}
+        peers = case["ratios: theirs / ours"]
+        rows.append(
+            [
+                f"{name.rstrip('.')}: `{case['formula']}`",
+                f"{case['responses']:,}",
+                seconds(case["to the table"]["seconds"]),
+                ratio(peers.get("lme4", {}).get("to the table")),
+                ratio(peers.get("mixedlm", {}).get("to the table")),
+            ]
+        )
+    short = sum(
+        case.get("lme4", {}).get("its loglik below ours by more than 1e-3", 0) for case in results["cases"].values()
+    )
+    timed = sum(case.get("lme4", {}).get("responses", 0) for case in results["cases"].values())
+    return f"""## Many responses
+
+Ours is `fit_many(...).tidy()`: every response with standard errors, Satterthwaite's degrees of freedom, q-values and a
+certificate. lme4 is timed in a loop inside R on the first {of_peers["lme4"]} responses and mixedlm on the first
+{of_peers["mixedlm"]}; their times for all are extrapolated from these. A dash: a loop would stop at the first
+response that cannot be fitted.
+
+{table(["case", "responses", "ours", "lme4 / ours", "mixedlm / ours"], rows)}
+
+In {short} of the {timed:,} fits by lme4 its log-likelihood was lower than ours by more than 0.001.
+
+{machine(results, "many")}
+"""
+
+
+def kinship() -> str:
+    """Known matrices."""
+    results = load("kinship")
+    one, crowd, two = results["one"], results["many"], results["two"]
+    rows = [
+        [
+            f"one genomic matrix, {one['rows']:,} people",
+            seconds(one["warm"]),
+            f"GEMMA `-vc 2`, whole process: {ratio(one['gemma -vc 2, whole process'] / one['warm'])}",
+        ],
+        [
+            f"the same of {crowd['rows']:,} people, {crowd['responses']:,} responses",
+            seconds(crowd["warm"]),
+            f"SciPy optima one by one: {ratio(crowd['optima in SciPy, one by one'] / crowd['warm'])}",
+        ],
+        [
+            f"two genomic matrices, {two['n']:,} people",
+            seconds(median(two["jaxlmm"]["warm"])),
+            f"GEMMA `-vc 2`: {ratio(two['GEMMA -vc 2']['as a multiple of ours'])}; "
+            f"SciPy, optimum alone: {ratio(two['SciPy, optimum alone']['as a multiple of ours'])}",
+        ],
+    ]
+    for name, case in results["families"].items():
+        peer = case["SciPy, optimum alone"]["as a multiple of ours"]
+        rows.append(
+            [
+                f"pedigree and household, {name}, {case['n']:,} people",
+                seconds(median(case["jaxlmm"]["warm"])),
+                f"SciPy, optimum alone: {ratio(peer)}",
+            ]
+        )
+    for name, case in results["gaw"].items():
+        rows.append([f"GAW pedigrees, {name}", seconds(median(case["jaxlmm"]["warm"])), "–"])
+    return f"""## Kinship
+
+Ours is `lmm.fit` from the formula to the whole fit. GEMMA's time contains reading its files; SciPy's is the optimum
+alone, written as one would by hand.
+
+{table(["model", "ours", "other program / ours"], rows)}
+
+{machine(results, "kinship")}
+"""
+
+
+def scan() -> str:
+    """Genome scans."""
+    results = load("scan")
+    cases = results["cases"]
+    a, b, c, d = (cases[name] for name in "abcd")
+    rows = [
+        [
+            f"one trait, {a['samples']:,} samples × {a['markers']:,} markers, variances refitted",
+            seconds(a["scan"]["seconds"]),
+            ratio(a["times_the_product"]),
+            f"GEMMA `-lmm 1`: {ratio(a['times_faster_than_gemma'])}; "
+            f"FaST-LMM: {ratio(a['fastlmm_seconds'] / a['scan']['seconds'])}",
+        ],
+        [
+            f"the same, {b['markers']:,} markers, whole process from files to a table",
+            seconds(b["process"]["seconds"]),
+            "–",
+            f"GEMMA, whole process: {ratio(b['times_faster_than_gemma'])}",
+        ],
+        [
+            f"{c['traits']:,} traits, {c['samples']:,} samples × {c['markers']:,} markers, null variances",
+            seconds(c["scan"]["seconds"]),
+            ratio(c["scan"]["seconds"] / c["product"]["seconds"]),
+            "–",
+        ],
+        [
+            f"one trait with four covariates, {d['markers']:,} markers, variances refitted",
+            seconds(d["scan"]["seconds"]),
+            ratio(d["times_the_product"]),
+            "–",
+        ],
+    ]
+    return f"""## Genome scans
+
+"Matrix product" is the time of the scan as a multiple of the matrix products that it cannot do without, by the same
+library in the same process.
+
+{table(["scan", "ours", "matrix product", "other program / ours"], rows)}
+
+{machine(results, "scan")}
+"""
+
+
+def nested() -> str:
+    """Nested factors."""
+    results = load("nested")
+    rows = [
+        [
+            f"{size['rows']:,}",
+            f"{size['schools']:,}",
+            f"{size['classes']:,}",
+            seconds(size["warm"]),
+            seconds(size["cold"]),
+            f"{size['peak memory, MiB']:,.0f} MiB",
+        ]
+        for size in results["sizes"]
+    ]
+    return f"""## Nested factors
+
+`y ~ x + (1 | school/class)`: time and memory grow linearly.
+
+{table(["rows", "schools", "classes", "ours", "cold", "peak memory"], rows)}
+
+{machine(results, "nested")}
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, single(), first_call(), many(), kinship(), scan(), nested()])
+
+
+if __name__ == "__main__":
+    print(page())

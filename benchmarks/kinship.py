@@ -69,8 +69,8 @@ print(time.perf_counter() - start)
 def genomic(n: int, markers: int, seed: int, ids: list[str]) -> pd.DataFrame:
     """A genomic relationship matrix of simulated genotypes, its mean diagonal 1."""
     counts = np.random.default_rng(seed).binomial(2, 0.3, (n, markers)).astype(float)
-    centred = counts - counts.mean(axis=0)
-    matrix = centred @ centred.T
+    centered = counts - counts.mean(axis=0)
+    matrix = centered @ centered.T
     return pd.DataFrame(matrix / np.mean(np.diag(matrix)), index=ids, columns=ids)
 
 

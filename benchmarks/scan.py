@@ -200,8 +200,8 @@ def case_c(share, peers):
     rng = np.random.default_rng(3)
     ids = [f"s{number}" for number in range(n)]
     G = rng.binomial(2, rng.uniform(0.1, 0.5, s), size=(n, s)).astype(np.int8)
-    centred = G - G.mean(axis=0)
-    K = pd.DataFrame(centred @ centred.T / s, index=ids, columns=ids)
+    centered = G - G.mean(axis=0)
+    K = pd.DataFrame(centered @ centered.T / s, index=ids, columns=ids)
     root = np.linalg.cholesky(K.to_numpy() + 1e-6 * np.eye(n))
     Y = pd.DataFrame(root @ rng.normal(size=(n, m)) + rng.normal(size=(n, m)), index=ids).add_prefix("y")
     data = pd.DataFrame({"id": ids}, index=ids)

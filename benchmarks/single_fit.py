@@ -7,7 +7,7 @@ derivative check; it is left out where there is no ``Rscript``. Results go to
 
 Ours are timed in four parts: ``formula to Fit`` (everything: parsing, optimum, standard errors, df, modes,
 certificate), ``formula to optimum`` (what lme4 does without its check), ``design to optimum``, and ``arrays to
-optimum`` (the compiled programme alone). ``cold`` is the first fit of a new process, compilation included, imports not.
+optimum`` (the compiled program alone). ``cold`` is the first fit of a new process, compilation included, imports not.
 """
 
 import json

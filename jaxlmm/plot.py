@@ -26,7 +26,7 @@ DISCOVERED = 0.05
 
 
 def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
-    """Draw the conditional modes of a group in increasing order, with 95 % intervals; one colour per column.
+    """Draw the conditional modes of a group in increasing order, with 95 % intervals; one color per column.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def volcano(many: FitMany, term: str, *, ax: Any = None) -> Axes:
     table = table[(table["term"] == term) & table["p_value"].notna()]
     ax, marked = _axes(ax), (table["q_value"] < DISCOVERED).to_numpy()
     height = -np.log10(np.maximum(table["p_value"].to_numpy(float), np.finfo(float).tiny))
-    for some, colour, label in (
+    for some, color, label in (
         (~marked, "grey", f"q ≥ {DISCOVERED}"),
         (marked, "tab:red", f"q < {DISCOVERED}"),
     ):
         x = table["estimate"].to_numpy(float)[some]
-        ax.plot(x, height[some], ".", color=colour, label=f"{label}: {some.sum()}")
+        ax.plot(x, height[some], ".", color=color, label=f"{label}: {some.sum()}")
     ax.axvline(0.0, color="grey", linewidth=0.8)
     ax.set(xlabel=f"estimate of {term}", ylabel="-log10 p")
     ax.legend(frameon=False)

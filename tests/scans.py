@@ -77,7 +77,7 @@ def bxd():
 
 @functools.cache
 def mouse():
-    """Trait 1 of the mice that have it, GEMMA's matrix (all mice, cut, centred), names and prepared genotypes."""
+    """Trait 1 of the mice that have it, GEMMA's matrix (all mice, cut, centered), names and prepared genotypes."""
     pheno = pd.read_csv(FOLDER / "mouse" / "mouse.pheno.csv", dtype={"id": str}).dropna(subset="trait1")
     data = pheno.rename(columns={"trait1": "y"})[["id", "y"]].reset_index(drop=True)
     source = lmm.genetics.genotypes(FOLDER / "mouse" / "mouse.bed", maf=0.01)

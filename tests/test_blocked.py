@@ -1,4 +1,4 @@
-"""The blocked solver beyond the registry: exact arithmetic, random designs, large components, learnt Hessians."""
+"""The blocked solver beyond the registry: exact arithmetic, random designs, large components, learned Hessians."""
 
 import importlib
 
@@ -144,21 +144,21 @@ def test_nested_factors_stay_small_blocks():
 
 
 @pytest.mark.parametrize("formula", ["y ~ x + (1 | a) + (1 | b) + (1 | c)", "y ~ x + (1 + z | a) + (1 | b)"])
-def test_a_learnt_hessian_leads_to_the_same_optimum(formula, monkeypatch):
-    """Where an exact Hessian is dear it is learnt from gradients; the optimum and its standard errors are the same."""
+def test_a_learned_hessian_leads_to_the_same_optimum(formula, monkeypatch):
+    """Where an exact Hessian is dear it is learned from gradients; the optimum and its standard errors are the same."""
     frame = crossed_data()
     exact = lmm.fit(formula, frame)
-    monkeypatch.setattr(blocked, "DEAR", 0)
-    learnt = lmm.fit(formula, frame)
-    assert learnt.solution.likelihood.solver.dear
-    assert learnt.status == exact.status
-    assert learnt.deviance == pytest.approx(exact.deviance, abs=1e-9 * abs(exact.deviance))
-    assert learnt.coef().to_numpy() == pytest.approx(exact.coef().to_numpy(), rel=1e-5)
+    monkeypatch.setattr(blocked, "EXPENSIVE_EFFECTS", 0)
+    learned = lmm.fit(formula, frame)
+    assert learned.solution.likelihood.solver.hessian_is_expensive
+    assert learned.status == exact.status
+    assert learned.deviance == pytest.approx(exact.deviance, abs=1e-9 * abs(exact.deviance))
+    assert learned.coef().to_numpy() == pytest.approx(exact.coef().to_numpy(), rel=1e-5)
     for column in ("estimate", "std_error"):
-        assert learnt.variance()[column].to_numpy() == pytest.approx(
+        assert learned.variance()[column].to_numpy() == pytest.approx(
             exact.variance()[column].to_numpy(), rel=1e-4, nan_ok=True
         )
-    assert learnt.certificate.multipliers.to_numpy() == pytest.approx(
+    assert learned.certificate.multipliers.to_numpy() == pytest.approx(
         exact.certificate.multipliers.to_numpy(), rel=1e-3
     )
 

@@ -114,7 +114,7 @@ def test_deviance_is_constant_along_the_ridge(full):
 
 
 def test_full_model_lies_on_the_ridge(full):
-    """At the reported theta, beta and sigma are those of generalised least squares, in plain NumPy."""
+    """At the reported theta, beta and sigma are those of generalized least squares, in plain NumPy."""
     family = lmm.datasets.variants5()["family"].to_numpy()
     inverse = np.linalg.inv(np.eye(5) + full.theta[0] ** 2 * (family[:, None] == family[None, :]))
     x, y = full.frame.x, full.frame.y

@@ -2,7 +2,7 @@
 
 Along a direction the second derivative is held against differences of the first, and of the optimum itself, at eight
 other responses: by each solver, in the interior and at a boundary, forward and reverse in any order, under ``vmap``
-and ``jit``. Neighbours: an intercept, a slope, crossed factors, a matrix with one and with three parameters, a residual
+and ``jit``. Neighbors: an intercept, a slope, crossed factors, a matrix with one and with three parameters, a residual
 structure beside a random term with weights, and alone; no parameter at all.
 """
 

@@ -228,6 +228,6 @@ def test_functions_of_numpy_that_go_row_by_row(formula, expected):
 
 def test_a_response_may_depend_on_all_rows():
     """It is never evaluated on other data."""
-    centred = lmm.fit("y - np.mean(y) ~ x", DATA)
-    assert centred.coef()["estimate"]["x"] == pytest.approx(lmm.fit("y ~ x", DATA).coef()["estimate"]["x"], rel=1e-9)
-    assert centred.frame.y.mean() == pytest.approx(0.0, abs=1e-12)
+    centered = lmm.fit("y - np.mean(y) ~ x", DATA)
+    assert centered.coef()["estimate"]["x"] == pytest.approx(lmm.fit("y ~ x", DATA).coef()["estimate"]["x"], rel=1e-9)
+    assert centered.frame.y.mean() == pytest.approx(0.0, abs=1e-12)

@@ -1,4 +1,4 @@
-"""What must hold of any fit: invariances, other minimisers, standard errors, recovery, accessors."""
+"""What must hold of any fit: invariances, other minimizers, standard errors, recovery, accessors."""
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +107,7 @@ def test_fits_of_two_solvers_agree(name, method):
     assert one.status == other.status
 
 
-# ---- other minimisers ------------------------------------------------------------------------------------------------
+# ---- other minimizers ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["sleep_reml", "seed1_twin", "dyestuff_ml"])

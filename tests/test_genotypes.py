@@ -1,4 +1,4 @@
-"""Genotypes: the same calls from every source, prepared in the analysed samples, and what is wrong with files."""
+"""Genotypes: the same calls from every source, prepared in the analyzed samples, and what is wrong with files."""
 
 import shutil
 import sys
@@ -180,7 +180,7 @@ def test_a_source_of_ones_own():
 
 
 def test_frequencies_and_filters_are_those_of_gemma():
-    """The 9,100 markers that GEMMA analysed of 10,300, judged where the trait is known."""
+    """The 9,100 markers that GEMMA analyzed of 10,300, judged where the trait is known."""
     opened = genotypes(GENETICS / "mouse" / "mouse.bed", maf=0.01)
     people = pd.read_csv(GENETICS / "mouse" / "mouse.pheno.csv", dtype={"id": str}).dropna(subset="trait1")
     gemma = pd.read_csv(GENETICS / "mouse" / "mouse.trait1.lmm4.assoc.txt.gz", sep="\t").set_index("rs")
@@ -201,7 +201,7 @@ def test_frequencies_and_filters_are_those_of_gemma():
 
 @pytest.mark.parametrize("coding", ["additive", "dominant", "recessive"])
 @pytest.mark.parametrize("standardize", [False, True])
-def test_coded_then_filled_by_the_mean_of_the_analysed(holes, ids, coding, standardize):
+def test_coded_then_filled_by_the_mean_of_the_analyzed(holes, ids, coding, standardize):
     chosen = ids.sample(35, random_state=1)
     values, parts = everything(genotypes(HOLES, coding=coding, standardize=standardize), sample_ids=chosen, size=64)
     rows = holes[chosen.index]
@@ -267,8 +267,8 @@ def test_infinite_values_of_both_signs_are_a_status():
         assert (values[:, 0] == 0.0).all()
 
 
-def test_numbers_that_are_not_counts_are_analysed_as_they_are():
-    """The five people's variants are standardised: no frequency, and no coding or filter that would need one."""
+def test_numbers_that_are_not_counts_are_analyzed_as_they_are():
+    """The five people's variants are standardized: no frequency, and no coding or filter that would need one."""
     frame = lmm.datasets.variants5()[["variant1", "variant2", "variant3"]]
     values, parts = everything(genotypes(frame))
     assert same(values, frame.to_numpy())

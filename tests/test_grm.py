@@ -25,7 +25,7 @@ EXACT = 1e-12
 
 @pytest.fixture(scope="module")
 def phenotyped():
-    """Samples of ``holes`` that GEMMA analysed: those whose phenotype is not -9."""
+    """Samples of ``holes`` that GEMMA analyzed: those whose phenotype is not -9."""
     fam = pd.read_csv(HOLES.with_suffix(".fam"), sep=r"\s+", header=None, dtype=str)
     return fam.loc[fam[5] != "-9", 1]
 
@@ -55,15 +55,15 @@ def test_gemma_with_missing_calls_and_phenotypes(scale, letter, phenotyped):
 
 
 def test_gemma_on_bxd():
-    """GEMMA leaves out markers that a covariate predicts in the analysed samples (-r2 0.9999); three are."""
+    """GEMMA leaves out markers that a covariate predicts in the analyzed samples (-r2 0.9999); three are."""
     bxd = GENETICS / "bxd"
     table = pd.read_csv(bxd / "BXD_geno.txt.gz", header=None, skipinitialspace=True).set_index(0)
     frame = table.iloc[:, 2:].T.set_axis([f"BXD{number}" for number in range(198)])
-    analysed = np.loadtxt(bxd / "BXD_pheno.txt", dtype=str) != "NA"
-    covariate = np.loadtxt(bxd / "BXD_covariates2.txt")[analysed, 1]
-    shares = frame[analysed].corrwith(pd.Series(covariate, frame.index[analysed])) ** 2
+    analyzed = np.loadtxt(bxd / "BXD_pheno.txt", dtype=str) != "NA"
+    covariate = np.loadtxt(bxd / "BXD_covariates2.txt")[analyzed, 1]
+    shares = frame[analyzed].corrwith(pd.Series(covariate, frame.index[analyzed])) ** 2
     source = genotypes(frame, extract=frame.columns[shares <= 0.9999])
-    sums = marker_sums(source, judged=frame.index[analysed])
+    sums = marker_sums(source, judged=frame.index[analyzed])
     assert frame.shape[1] - sums.count == 3
     assert abs(sums.relationship().to_array() - np.loadtxt(bxd / "BXD.cXX.txt.gz")).max() < GEMMA
 

@@ -1,6 +1,6 @@
 """Ids and the files that hold them: lists of samples, ids as text, squares and pairs, single precision, a short .fam.
 
-Neighbours of each kind that are tried here:
+Neighbors of each kind that are tried here:
 
 - lists: one column, FID IID, tabs, commas, semicolons, CRLF, BOM, blank lines, comments, quotes, row names, headers in
   any case and order, with and without #, further columns, FID 0, FID_IID, duplicates, nobody, nothing, other headers;

@@ -2,7 +2,7 @@
 
 Tolerances: a deviance agrees with the same one from explicit matrices to 1e-8, which is rounding; optima of SciPy are
 good to 1e-6 in the deviance, and to 1e-3 standard errors in the parameters. Two ways to one number agree to 1e-8, two
-optima to 1e-6, which is where the minimiser stops.
+optima to 1e-6, which is where the minimizer stops.
 """
 
 import tracemalloc

@@ -19,9 +19,9 @@ N = 264
 
 def genomic(seed):
     counts = np.random.default_rng(seed).binomial(2, 0.3, (N, 800)).astype(float)
-    centred = counts - counts.mean(axis=0)
+    centered = counts - counts.mean(axis=0)
     ids = [f"i{number}" for number in range(N)]
-    matrix = centred @ centred.T
+    matrix = centered @ centered.T
     return pd.DataFrame(matrix / np.trace(matrix) * N, index=ids, columns=ids)
 
 
@@ -39,23 +39,23 @@ def data():
 
 
 @pytest.mark.parametrize("name", ["y", "boundary"])
-def test_steps_on_a_learnt_hessian_find_the_same_optimum(data, name, monkeypatch):
+def test_steps_on_a_learned_hessian_find_the_same_optimum(data, name, monkeypatch):
     def fit():
         return lmm.fit(f"{name} ~ x + (1 | id)", data, kinship={"id": [ONE, OTHER]})
 
-    learnt = fit()
-    monkeypatch.setattr(dense, "DEAR_SIZE", N + 32)
+    learned = fit()
+    monkeypatch.setattr(dense, "EXPENSIVE_SIZE", N + 32)
     exact = fit()
-    assert learnt.status == exact.status == {"y": "interior", "boundary": "boundary"}[name]
-    assert learnt.deviance == pytest.approx(exact.deviance, abs=OPTIMUM)
+    assert learned.status == exact.status == {"y": "interior", "boundary": "boundary"}[name]
+    assert learned.deviance == pytest.approx(exact.deviance, abs=OPTIMUM)
     for column in ("estimate", "std_error"):
-        found, wanted = (one.variance()[column].to_numpy() for one in (learnt, exact))
+        found, wanted = (one.variance()[column].to_numpy() for one in (learned, exact))
         assert np.allclose(found, wanted, rtol=AT_THE_OPTIMUM, equal_nan=True)
-    assert abs(learnt.certificate.gradient) < 1e-6
+    assert abs(learned.certificate.gradient) < 1e-6
 
 
 def test_a_weak_structure_along_positions_is_not_lost():
-    """Its range has no curvature that is known beforehand: exact steps find the optimum, learnt ones ended at zero."""
+    """Its range has no curvature that is known beforehand: exact steps find the optimum, learned ones ended at zero."""
     rng = np.random.default_rng(3)
     time = np.sort(rng.uniform(0.0, 100.0, N))
     root = np.linalg.cholesky(np.exp(-np.abs(time[:, None] - time) / 5.0) + 1e-10 * np.eye(N))
@@ -72,8 +72,8 @@ def test_a_weak_structure_along_positions_is_not_lost():
 def test_roots_of_matrices_that_are_semidefinite_but_for_rounding(digits):
     """As read from files of single precision, or of few digits: a root is that of the matrix but for this rounding."""
     counts = np.random.default_rng(5).binomial(2, 0.3, (200, 50)).astype(float)
-    centred = counts - counts.mean(axis=0)
-    matrix = centred @ centred.T / 50
+    centered = counts - counts.mean(axis=0)
+    matrix = centered @ centered.T / 50
     rough = matrix.astype(np.float32).astype(float) if digits is None else matrix.round(digits)
     root, regular = clusters._root(rough)
     assert not regular

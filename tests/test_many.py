@@ -338,7 +338,7 @@ def exact_deviance(frame, y, factor):
 
 
 def test_slopes_of_a_thousand_times_the_residual():
-    """Rounding of the deviance is above the minimiser's tolerance there: it stops where nothing more can be won."""
+    """Rounding of the deviance is above the minimizer's tolerance there: it stops where nothing more can be won."""
     rng = np.random.default_rng(12)
     frame = pd.DataFrame({"g": np.repeat(np.arange(60), 8), "x": np.tile(np.arange(8.0), 60)})
     slopes = 1e3 * rng.normal(size=(60, 200))

@@ -1,6 +1,6 @@
 """No number without an optimum: responses without residual, tests by status, structures that run to their end.
 
-Kinds and neighbours that are tried: a response that is the same in all rows of a group, under each solver, by REML and
+Kinds and neighbors that are tried: a response that is the same in all rows of a group, under each solver, by REML and
 ML, with a column that varies within the groups, as an exact sum of nested effects or of lines, scaled, beside other
 responses, with missing values; residuals from 1e-5 to 1e-11 of the groups' standard deviation; the same under a known
 matrix, where the limit means something else, and a person who stands twice; the status of every table; a range that

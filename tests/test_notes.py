@@ -82,7 +82,7 @@ def test_a_scan_says_it_in_its_header(tmp_path):
     assert "in y (12 values)" in str(lmm.load(tmp_path / "scan"))
 
 
-# ---- neighbours: which columns have a note, by the design alone ------------------------------------------------------
+# ---- neighbors: which columns have a note, by the design alone ------------------------------------------------------
 
 X = people()["x"]
 CODED = {

@@ -1,7 +1,7 @@
 """Input that is not what it seems: fitted silently before, now a note, an error, or exact.
 
 Kinds: text, dates and factors where numbers are meant; whole numbers that double precision rounds; a response on its
-own right side; powers of terms. Neighbours of each stand in the parametrisations.
+own right side; powers of terms. Neighbors of each stand in the parametrisations.
 """
 
 from decimal import Decimal

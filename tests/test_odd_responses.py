@@ -1,6 +1,6 @@
 """Responses and levels of unusual kinds: repeated row labels, sparse matrices, levels by their text, levels in files.
 
-Neighbours of each stand in the parametrisations.
+Neighbors of each stand in the parametrisations.
 """
 
 import datetime

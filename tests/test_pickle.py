@@ -2,7 +2,7 @@
 
 Tried: genotypes from .bed (by a relative path too), .pgen, a frame, an array, with a coding, a chromosome and names; a
 known matrix, dense and sparse; a design, which is given other weights afterwards; fits with and without a known matrix,
-a structure of one's own, an optimiser of optax, a polars frame, and loaded ones; fits of many responses; scans in
+a structure of one's own, an optimizer of optax, a polars frame, and loaded ones; fits of many responses; scans in
 memory, in a folder, by a solver, by chromosome, with and without their fits without a marker; summaries, certificates
 and errors. By ``pickle`` at each protocol, ``copy``, ``deepcopy``, ``cloudpickle`` where it is installed, with arrays
 that cannot be written to; read in this process, in a fresh one, and by a pool of processes.

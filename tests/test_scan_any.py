@@ -1,4 +1,4 @@
-"""Models that no single eigenbasis diagonalises, and what is wrong with data: markers have a status, or an error."""
+"""Models that no single eigenbasis diagonalizes, and what is wrong with data: markers have a status, or an error."""
 
 import sys
 
@@ -68,7 +68,7 @@ def test_a_response_that_is_a_line_of_each_subject_has_no_test(visits):
 
 
 def test_null_variances_of_any_structure(visits):
-    """By generalised least squares with the covariance of the null fit."""
+    """By generalized least squares with the covariance of the null fit."""
     data, genotypes = visits
     hits = lmm.scan(
         "y ~ t + (1 + t | subject)", data, genotypes=genotypes, id="subject", variances="null", tests=("wald", "score")

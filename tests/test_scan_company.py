@@ -1,6 +1,6 @@
 """A response's result does not depend on its company: the markers' own matrix is one, by one rule.
 
-Neighbours tried: other responses beside it; fewer people in the data, some of them twice, some without genotypes;
+Neighbors tried: other responses beside it; fewer people in the data, some of them twice, some without genotypes;
 markers with missing calls and rare ones; chromosomes left out; fixed and refitted variances; ids that repeat, or are
 none.
 """
@@ -72,7 +72,7 @@ def test_the_matrix_is_that_of_all_genotyped_samples(study):
 
 
 def test_markers_of_a_matrix_are_judged_where_that_is_asked(study):
-    """GEMMA's rule: judged in the analysed samples, products over all."""
+    """GEMMA's rule: judged in the analyzed samples, products over all."""
     data, _, source = study
     judged = data["id"][:40]
     calls = source.read(slice(None))

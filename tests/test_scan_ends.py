@@ -1,6 +1,6 @@
 """The ends of a scan: what is no optimum has no test, and a scan says of a model what a fit says of it.
 
-Kinds, and the neighbours tried of each:
+Kinds, and the neighbors tried of each:
 
 * a person who stands twice among others who stand once: three times, two persons, all; a predictor that differs
   between copies; ML; copies that differ by 1e-9, 1e-3 or 1; a large mean; a matrix of low rank; many responses of which
@@ -31,8 +31,8 @@ def study():
     rng = np.random.default_rng(1)
     ids = [f"p{number}" for number in range(N)]
     calls = rng.binomial(2, 0.4, (N, 200)).astype(float)
-    centred = calls - calls.mean(axis=0)
-    matrix = centred @ centred.T / 200 + 0.05 * np.eye(N)
+    centered = calls - calls.mean(axis=0)
+    matrix = centered @ centered.T / 200 + 0.05 * np.eye(N)
     inherited = np.linalg.cholesky(matrix) @ rng.normal(size=N)
     y = np.sqrt(0.3) * inherited / inherited.std() + np.sqrt(0.7) * rng.normal(size=N)
     people = pd.DataFrame({"id": ids, "y": y, "x": rng.normal(size=N)})
@@ -137,8 +137,8 @@ def test_one_copy_among_many_leaves_an_optimum():
     rng = np.random.default_rng(2)
     ids = [f"p{number}" for number in range(240)]
     calls = pd.DataFrame(rng.binomial(2, 0.4, (240, 300)).astype(float), ids).add_prefix("rs")
-    centred = calls.to_numpy() - calls.to_numpy().mean(axis=0)
-    K = pd.DataFrame(centred @ centred.T / 300 + 0.05 * np.eye(240), ids, ids)
+    centered = calls.to_numpy() - calls.to_numpy().mean(axis=0)
+    K = pd.DataFrame(centered @ centered.T / 300 + 0.05 * np.eye(240), ids, ids)
     y = 0.7 * np.linalg.cholesky(K) @ rng.normal(size=240) + 0.7 * rng.normal(size=240)
     data = joined(pd.DataFrame({"id": ids, "y": y}), pd.DataFrame({"id": ["p3"], "y": y[3]}))
     table = lmm.scan("y ~ (1 | id)", data, genotypes=calls[["rs0"]], kinship={"id": K}).tidy()

@@ -33,7 +33,7 @@ def scanned(people, **options):
 
 
 def squares(people, v, marker):
-    """Coefficient of a marker, its variance, and how much of y'Py it explains, by generalised least squares."""
+    """Coefficient of a marker, its variance, and how much of y'Py it explains, by generalized least squares."""
     data, _, G = people
     X = np.column_stack([np.ones(40), data["x"], G[marker]])
     inverse, y = np.linalg.inv(v), data["y"].to_numpy()

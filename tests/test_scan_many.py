@@ -66,7 +66,7 @@ def test_null_variances_are_those_of_fit_many(everything):
 
 
 def test_a_marker_at_null_variances(study, everything):
-    """By generalised least squares with the covariance of the null fit written out."""
+    """By generalized least squares with the covariance of the null fit written out."""
     data, responses, genotypes, kinship = study
     rows = everything.tidy().query("response == 'y0'").set_index("variant")
     K, y = kinship["id"].matrix, responses["y0"].to_numpy()

@@ -139,7 +139,7 @@ def test_a_solver_and_an_optimiser_that_are_asked_for(study, everything):
     assert still.null.status["y0"] == "not_converged"
     assert set(still.tidy()["status"]) == {"not_converged", "monomorphic", "collinear", "filtered_missing"}
     one = scanned(study, solver="spectral", **some)
-    assert "diagonalised once" in str(one)
+    assert "diagonalized once" in str(one)
     with pytest.raises(lmm.OptionError, match="solver='moments' cannot do this model"):
         scanned(study, solver="moments")
     with pytest.raises(lmm.OptionError, match="optimizer: expected"):

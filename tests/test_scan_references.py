@@ -95,7 +95,7 @@ def test_mouse():
 def test_mouse_from_the_file():
     """The verb, from a bed file: GEMMA's results without its bounds, since none is reached; REML alone.
 
-    GEMMA judges the markers of its matrix in the analysed mice. Centring it once more in these changes neither effects
+    GEMMA judges the markers of its matrix in the analyzed mice. Centring it once more in these changes neither effects
     nor the ratio, only what ML says.
     """
     data, _, _, names, source = mouse()

@@ -311,8 +311,8 @@ def test_the_optimum_is_differentiable():
 # ---- GEMMA -----------------------------------------------------------------------------------------------------------
 
 
-def centred(matrix):
-    """GEMMA centres the part of K that it analyses again: REML does not see it, the ML log-likelihood does."""
+def centered(matrix):
+    """GEMMA centers the part of K that it analyzes again: REML does not see it, the ML log-likelihood does."""
     return matrix - matrix.mean(axis=0) - matrix.mean(axis=1)[:, None] + matrix.mean()
 
 
@@ -324,7 +324,7 @@ def test_gemma_on_mouse():
     frame = matrix.to_frame()
     data["id"] = frame.index  # the same order; one of the ids occurs in the table as another
     data = data.dropna(subset="trait1")
-    known = pd.DataFrame(centred(frame.loc[data["id"], data["id"]].to_numpy()), data["id"], data["id"])
+    known = pd.DataFrame(centered(frame.loc[data["id"], data["id"]].to_numpy()), data["id"], data["id"])
     lines = [line[3:].split("=") for line in (folder / "mouse.trait1.null.txt").read_text().splitlines()]
     gemma = [(name.strip(), [float(value) for value in values.split()]) for name, values in lines]
     assert [name for name, _ in gemma][:2] == [
@@ -369,7 +369,7 @@ def test_gemma_on_bxd_is_at_the_boundary():
     data["marker"] = table.iloc[0, 3:].astype(float).to_numpy()
     data = data.dropna()
     whole = pd.DataFrame(np.loadtxt(folder / "BXD.cXX.txt.gz"))
-    matrix = pd.DataFrame(centred(whole.loc[data.index, data.index].to_numpy()), data["id"], data["id"])
+    matrix = pd.DataFrame(centered(whole.loc[data.index, data.index].to_numpy()), data["id"], data["id"])
     null = lmm.fit("y ~ c1 + c2 + (1 | id)", data, kinship={"id": matrix})
     assert (null.n, null.solver, null.status) == (67, "spectral", "interior")
     assert null.ratio("id")["estimate"] == pytest.approx(0.001, abs=5e-6)  # as it is printed

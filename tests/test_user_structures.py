@@ -1,6 +1,6 @@
 """Structures of other authors: what is not what it says is refused with the property that fails, before any fit.
 
-Neighbours: as a class and as a function (``Custom``, both kinds of result), among columns, across levels, in ``fit``,
+Neighbors: as a class and as a function (``Custom``, both kinds of result), among columns, across levels, in ``fit``,
 ``fit_many``, ``design``, ``replace`` and the test that authors call; a structure of one column; one that is right.
 """
 

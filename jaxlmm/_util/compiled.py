@@ -1,4 +1,4 @@
-"""Compiling the package's own programmes: ``jax.jit`` with options that halve the time to compile on a CPU."""
+"""Compiling the package's own programs: ``jax.jit`` with options that halve the time to compile on a CPU."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 """Many small kernels compile twice as fast with the older code generator, and run nearly as fast, but for scatters."""
 
 ONCE_OPTIONS = {**CPU_OPTIONS, "xla_backend_optimization_level": 0}
-"""For what runs once per fit on little data, optimising the code costs more than it saves."""
+"""For what runs once per fit on little data, optimizing the code costs more than it saves."""
 
 LITTLE = 100_000
 """The number of entries of all arguments up to which data are little."""
 
 CROWDED = 0.75
-"""Share of the memory maps that Linux grants a process at which compiled programmes are forgotten. Each takes hundreds
+"""Share of the memory maps that Linux grants a process at which compiled programs are forgotten. Each takes hundreds
 of maps, and LLVM aborts the process that has none left: some sixty models with several grouping factors."""
 
 _unknown: set[str] = set()
 """Options that this version of the compiler does not know."""
 
-_programmes: list[Any] = []
+_jitted_functions: list[Any] = []
 
 
 def program(
@@ -47,7 +47,7 @@ def program(
         def compiled(names: frozenset[str]) -> Callable[P, T]:
             options = {name: ONCE_OPTIONS[name] for name in sorted(names)} or None
             jitted = jax.jit(function, static_argnames=static, compiler_options=options)
-            _programmes.append(jitted)
+            _jitted_functions.append(jitted)
             return jitted
 
         @functools.wraps(function)
@@ -71,12 +71,12 @@ def program(
 
 
 def _with_room(jitted: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a programme; if that has compiled, forget all programmes where too little room is left for another."""
+    """Call a program; if that has compiled, forget all programs where too little room is left for another."""
     before = jitted._cache_size()
     found = jitted(*args, **kwargs)
     if jitted._cache_size() != before and _maps() > CROWDED * _most_maps():
-        for programme in _programmes:
-            programme.clear_cache()
+        for program in _jitted_functions:
+            program.clear_cache()
     return found
 
 

@@ -18,7 +18,7 @@ from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import FormulaError, OptionError, choose
 from jaxlmm.formula import ModelOptions, build_frame, parse, updated, with_response
 from jaxlmm.formula.syntax import resolved
-from jaxlmm.optimize import AbstractMinimiser, Optax
+from jaxlmm.optimize import AbstractMinimizer, Optax
 from jaxlmm.results import Fit
 from jaxlmm.solvers import SOLVERS, Choice, select
 
@@ -65,8 +65,8 @@ class Call:
         return cls(formula, data, model, **{k: value for k, value in options.items() if k not in MODEL_OPTIONS})
 
     @property
-    def first_order(self) -> AbstractMinimiser | None:
-        """The minimiser to find the optimum with, or None for Newton's method."""
+    def first_order(self) -> AbstractMinimizer | None:
+        """The minimizer to find the optimum with, or None for Newton's method."""
         if isinstance(self.optimizer, str):
             if self.optimizer == "newton":
                 return None

@@ -1,4 +1,4 @@
-"""Optimisers in pickles: they are made of local functions, which ``pickle`` does not take."""
+"""Optimizers in pickles: they are made of local functions, which ``pickle`` does not take."""
 
 from __future__ import annotations
 

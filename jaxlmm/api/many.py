@@ -50,7 +50,7 @@ def fit_many(
 ) -> FitMany:
     """Fit a linear mixed model to many responses, each at its own exact optimum.
 
-    What does not depend on the response is done once; all responses are minimised together, in blocks that fit into
+    What does not depend on the response is done once; all responses are minimized together, in blocks that fit into
     memory. A response that cannot be fitted is a row with a status and a reason, never an exception.
 
     Parameters

@@ -47,13 +47,13 @@ def named_options(function: Callable[P, T]) -> Callable[P, T]:
 
 
 _MIXED = "write lmm.fit('y ~ x + (1 | g)', data)"
-_GENERALISED = "families other than the Gaussian are not there yet; lmm.fit has linear mixed models"
+_GENERALizED = "families other than the Gaussian are not there yet; lmm.fit has linear mixed models"
 
 MODULE = {
     **dict.fromkeys(("lmer", "lme", "lmm", "mixedlm", "MixedLM", "Lmer", "lmerTest", "mixed", "model"), _MIXED),
     **dict.fromkeys(("LMM", "LinearMixedModel", "MixedModel", "MixedEffectsModel", "mixed_model", "fitlme"), _MIXED),
     **dict.fromkeys(("lm", "Lm", "ols", "OLS", "gls", "GLS", "wls"), "write lmm.fit('y ~ x', data)"),
-    **dict.fromkeys(("glmer", "Glmer", "glmm", "GLMM", "glmmTMB", "nlmer", "nlme", "glm", "families"), _GENERALISED),
+    **dict.fromkeys(("glmer", "Glmer", "glmm", "GLMM", "glmmTMB", "nlmer", "nlme", "glm", "families"), _GENERALizED),
     **dict.fromkeys(("from_formula", "formula", "fitmm"), _MIXED),
     **dict.fromkeys(("dream", "fit_all", "fitVarPartModel", "many", "lmFit"), "write lmm.fit_many(formula, data)"),
     **dict.fromkeys(("gwas", "assoc", "association", "gemma", "emmax"), "write lmm.scan(formula, data, genotypes=)"),

@@ -12,14 +12,14 @@ from jaxlmm.engine import solve_single
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import duals
 from jaxlmm.model import Layout
-from jaxlmm.optimize import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.results import Call, Estimates, Fit, Origin
 from jaxlmm.solvers import Choice
 
 
 @in_double_precision
 @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
-def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMinimiser | None, started: float) -> Fit:
+def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMinimizer | None, started: float) -> Fit:
     """Fit the response of ``frame`` as ``call`` asks; ``started`` is when the clock was at its beginning."""
     assert frame.y is not None
     start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))

@@ -2,7 +2,7 @@
 
 from jaxlmm._util import static
 from jaxlmm.covariance.base import AbstractCovariance
-from jaxlmm.covariance.base import Placements as Placements
+from jaxlmm.covariance.base import BoundaryCandidates as BoundaryCandidates
 from jaxlmm.covariance.custom import Custom
 from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.covariance.field import Field

@@ -28,7 +28,7 @@ SMALLEST_GUESS = 0.1
 """A start guessed from the data has no smaller relative standard deviation: at zero the gradient vanishes."""
 
 
-class Placements(NamedTuple):
+class BoundaryCandidates(NamedTuple):
     """Ways of writing one point of the parameter space, the most simplified first and the point itself last.
 
     ``theta`` (c, k) with the ``frame`` (c, q, q) in which it is written; ``held`` (c, k) int32 is 0 where a parameter
@@ -44,7 +44,7 @@ class Placements(NamedTuple):
     valid: jax.Array
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[Array, Array, Array, Array]]) -> Placements:
+    def of(cls, rows: Sequence[tuple[Array, Array, Array, Array]]) -> BoundaryCandidates:
         """Stack (theta, frame, held, valid) rows."""
         theta, frame, held, valid = zip(*rows, strict=True)
         return cls(
@@ -138,7 +138,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
 
     def stated(self, theta: jax.Array, coords: jax.Array) -> jax.Array | None:
-        """Return the covariance (q, q) that :meth:`cholesky` factorises, where that is what its author wrote."""
+        """Return the covariance (q, q) that :meth:`cholesky` factorizes, where that is what its author wrote."""
         return None
 
     def check(self, coords: NumpyArray) -> None:
@@ -158,7 +158,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return ()
 
     def frame(self, root: NumpyArray) -> NumpyArray:
-        """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimised.
+        """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimized.
 
         ``root`` (q, q) is upper triangular, ``rootᵀ root`` the mean of ``z zᵀ`` over the rows. The identity is right
         for any structure; one that is closed under a change of the columns' basis or units can return a better
@@ -167,10 +167,12 @@ class AbstractCovariance(Struct, abc.ABC):
         return np.eye(root.shape[0])
 
     def turned(self, theta: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the same point ``theta`` (k,) in the ``frame`` (q, q) in which it is best minimised from there."""
+        """Return the same point ``theta`` (k,) in the ``frame`` (q, q) in which it is best minimized from there."""
         return theta, frame
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 
         Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
@@ -197,7 +199,7 @@ class AbstractCovariance(Struct, abc.ABC):
             jnp.where(several, 0.0, theta), frame, jnp.where(several, number + 1, 0), jnp.sum(several) > 1
         )  # fmt: skip
         itself = (theta, frame, np.zeros(theta.size), np.True_)
-        return Placements.of([*vanishing, together, *singular, itself])
+        return BoundaryCandidates.of([*vanishing, together, *singular, itself])
 
     def canonical(self, theta: Array, frame: Array) -> Array:
         """Return the parameter with the sign convention of the structure, in the identity frame; in NumPy or JAX."""

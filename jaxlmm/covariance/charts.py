@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, NumpyArray, static
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates
 from jaxlmm.covariance.diagonal import Diagonal
 
 ANGLES = np.arcsin([-0.9, -0.7, -0.45, -0.2, 0.0, 0.2, 0.45, 0.7, 0.9])
@@ -67,10 +67,12 @@ class Pivoted(PairChart):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return ((0, SD_NODES), (1, SD_NODES))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
         rest = 1 - self.first
         singular = (theta.at[rest].set(0.0), frame, (np.arange(3) == rest) * (rest + 1), abs(theta[rest]) < NEARLY_ZERO)
-        return Placements.of([singular, (theta, frame, np.zeros(3), np.True_)])
+        return BoundaryCandidates.of([singular, (theta, frame, np.zeros(3), np.True_)])
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         other = natural[1 - self.first] / sigma
@@ -102,11 +104,13 @@ class Angle(PairChart):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return ((2, ANGLES),)
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
         whole = theta.at[2].set(jnp.sign(jnp.sin(theta[2])) * np.pi / 2)
         near = jnp.abs(jnp.cos(theta[2])) < NEARLY_ZERO
         itself = (theta, frame, np.zeros(3), np.True_)
-        return Placements.of([(whole, frame, np.array([0, 0, 3]), near), itself])
+        return BoundaryCandidates.of([(whole, frame, np.array([0, 0, 3]), near), itself])
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         return jnp.stack([natural[0] / sigma, natural[1] / sigma, jnp.arcsin(natural[2])])
@@ -142,8 +146,10 @@ class Correlated(PairChart):
         nodes = SD_NODES ** (1.0 / self.power)
         return ((0, nodes), (1, nodes))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
-        found = Diagonal().placements(theta[:2] ** self.power, frame, root, coords)
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
+        found = Diagonal().boundary_candidates(theta[:2] ** self.power, frame, root, coords)
         point = jnp.where(found.held != 0, 0.0, theta[None, :2])
         third = jnp.zeros((len(point), 1), theta.dtype)
         return found._replace(

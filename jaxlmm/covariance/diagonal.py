@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, BoundaryCandidates
 from jaxlmm.covariance.parameters import SD, Kind
 from jaxlmm.covariance.reports import report_sd
 
@@ -39,7 +39,9 @@ class Diagonal(AbstractCovariance):
     def frame(self, root: NumpyArray) -> NumpyArray:
         return np.diag(1.0 / np.linalg.norm(root, axis=0))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
         order = jnp.argsort(jnp.abs(theta))
         rank = jnp.argsort(order)  # of each parameter, from the smallest
         found = []
@@ -47,7 +49,7 @@ class Diagonal(AbstractCovariance):
             zero = rank < count
             near = jnp.abs(theta[order[count - 1]]) < NEARLY_ZERO if count else np.True_
             found.append((jnp.where(zero, 0.0, theta), frame, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
-        return Placements.of(found)
+        return BoundaryCandidates.of(found)
 
     def canonical(self, theta: Array, frame: Array) -> Array:
         return abs(frame.diagonal() * theta)

@@ -1,4 +1,4 @@
-"""Structures across the levels of a group: one realisation of a random field, whose single levels name nothing."""
+"""Structures across the levels of a group: one realization of a random field, whose single levels name nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import AbstractCovariance, Placements
+from jaxlmm.covariance.base import AbstractCovariance, BoundaryCandidates
 from jaxlmm.covariance.parameters import SD, THETA, Kind
 
 
@@ -42,8 +42,10 @@ class Field(AbstractCovariance):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return self.structure.search_axes(coords)
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
-        return self.structure.placements(theta, frame, root, coords)
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
+        return self.structure.boundary_candidates(theta, frame, root, coords)
 
     def canonical(self, theta: Array, frame: Array) -> Array:
         return self.structure.canonical(theta, frame)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, Placements
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates
 from jaxlmm.covariance.parameters import Kind
 from jaxlmm.errors import OptionError
 
@@ -59,9 +59,11 @@ class OU(AbstractCovariance):
         rates = self.start(coords)[1] + np.log([0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0, 12.0])
         return ((0, SD_NODES), (1, rates))
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
         zero = (theta.at[0].set(0.0), frame, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
-        return Placements.of([zero, (theta, frame, np.zeros(2), np.True_)])
+        return BoundaryCandidates.of([zero, (theta, frame, np.zeros(2), np.True_)])
 
     def canonical(self, theta: Array, frame: Array) -> Array:
         return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, NumpyArray, static
-from jaxlmm.covariance.base import AbstractCovariance, Placements
+from jaxlmm.covariance.base import AbstractCovariance, BoundaryCandidates
 from jaxlmm.covariance.charts import Constant
 
 
@@ -88,13 +88,17 @@ class Pinned(AbstractCovariance):
     def frame(self, root: NumpyArray) -> NumpyArray:
         return self.structure.frame(root)
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
         """Return those of the structure in which nothing that is held changes."""
         if not self.free:
-            return Placements.of([(theta, frame, np.zeros(0), np.True_)])
+            return BoundaryCandidates.of([(theta, frame, np.zeros(0), np.True_)])
         free = np.array(self.free)
         count = self.values.shape[0]
-        found = self.structure.placements(jnp.ones(count, theta.dtype).at[free].set(theta), frame, root, coords)
+        found = self.structure.boundary_candidates(
+            jnp.ones(count, theta.dtype).at[free].set(theta), frame, root, coords
+        )
         number = np.zeros(count + 1, np.int32)
         number[free + 1] = 1 + np.arange(free.size)
         held = found.held[:, free]

@@ -38,7 +38,7 @@ def report_sd_corr(factor: jax.Array, sigma: jax.Array) -> jax.Array:
 def lower_factor(factor: Array) -> Array:
     """Return the lower triangular ``L`` with a nonnegative diagonal and ``L Lᵀ = factor factorᵀ``.
 
-    By orthogonalising the rows of ``factor`` (q, q) in turn, in NumPy or in JAX as the argument is. A row that depends
+    By orthogonalizing the rows of ``factor`` (q, q) in turn, in NumPy or in JAX as the argument is. A row that depends
     on earlier ones adds no column: a singular factor has exact zeros in its last columns.
 
     Examples

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, Placements
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, BoundaryCandidates
 from jaxlmm.covariance.charts import Angle, Correlated, Pivoted
 from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.covariance.reports import lower_factor
@@ -23,7 +23,7 @@ def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
 class Unstructured(AbstractCovariance):
     """Any positive semidefinite covariance; ``theta`` is its lower Cholesky factor, column by column.
 
-    While it is optimised the factor is multiplied by a frame that whitens the columns and, near the optimum, by the
+    While it is optimized the factor is multiplied by a frame that whitens the columns and, near the optimum, by the
     eigenvectors of the covariance. In the fixed order of the columns a first variance near zero is the bottom of a
     curved valley in which Newton's method crawls; in its own eigenvectors the same point is an ordinary minimum.
 
@@ -67,7 +67,9 @@ class Unstructured(AbstractCovariance):
         vectors, sd = singular_vectors(jnp.zeros(frame.shape, theta.dtype).at[rows, columns].set(theta))
         return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), frame @ vectors
 
-    def placements(self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array) -> Placements:
+    def boundary_candidates(
+        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+    ) -> BoundaryCandidates:
         q = frame.shape[0]
         rows, columns = lower_indices(q)
         vectors, sd = singular_vectors(jnp.zeros((q, q), theta.dtype).at[rows, columns].set(theta))
@@ -87,7 +89,7 @@ class Unstructured(AbstractCovariance):
         close = sd[-1] <= NEARLY_ZERO  # far from the boundary, the point may stay in the frame it has
         point = jnp.where(close, jnp.where(rows == columns, sd[rows], 0.0), theta)
         found.append((point, jnp.where(close, turned, frame), np.zeros(theta.size), np.True_))
-        return Placements.of(found)
+        return BoundaryCandidates.of(found)
 
     def canonical(self, theta: Array, frame: Array) -> Array:
         rows, columns = lower_indices(frame.shape[0])

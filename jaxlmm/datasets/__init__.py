@@ -38,7 +38,7 @@ def twins() -> pd.DataFrame:
 
 
 def variants5() -> pd.DataFrame:
-    """Five people in two families with a height and three genetic variants, all standardised.
+    """Five people in two families with a height and three genetic variants, all standardized.
 
     >>> variants5().shape
     (5, 6)
@@ -78,7 +78,7 @@ def ergostool() -> pd.DataFrame:
 
 
 def eortc() -> pd.DataFrame:
-    """A trial of a treatment in 37 centres, simulated after one of the EORTC on breast cancer (coxme), 2,323 rows.
+    """A trial of a treatment in 37 centers, simulated after one of the EORTC on breast cancer (coxme), 2,323 rows.
 
     >>> eortc().columns.tolist()
     ['y', 'uncens', 'center', 'trt']

@@ -1,4 +1,4 @@
-"""Programmes over arrays: a design and responses in, optima out. No pandas here."""
+"""Programs over arrays: a design and responses in, optima out. No pandas here."""
 
 from jaxlmm.engine.batch import rows_of, solve_many
 from jaxlmm.engine.found import Found, known

@@ -1,4 +1,4 @@
-"""Many responses on the same rows: prepared together, minimised together, examined together."""
+"""Many responses on the same rows: prepared together, minimized together, examined together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxlmm.engine.problems import LARGE_BLOCK, Problems, blocks, in_blocks
 from jaxlmm.inference import Rows, Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
-from jaxlmm.optimize import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import SOLVERS
 
 FEWEST = 8
@@ -47,12 +47,12 @@ def solve_many(
     solver: str,
     method: str,
     parameters: Sequence[Parameter],
-    first_order: AbstractMinimiser | None = None,
+    first_order: AbstractMinimizer | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[NumpyArray, Found | None]]:
-    """Minimise the deviance of every response, some of them at a time.
+    """Minimize the deviance of every response, some of them at a time.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def solve_many(
     likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
     mesh = mesh_of_devices()
     everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    if y.shape[1] > LARGE_BLOCK or likelihood.solver.one_by_one:  # once, not block by block
+    if y.shape[1] > LARGE_BLOCK or likelihood.solver.sequential:  # once, not block by block
         likelihood = jax.device_put(likelihood, everywhere)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     columns = prepare_fixed(likelihood)
@@ -183,7 +183,7 @@ class _Sizes(NamedTuple):
         at_once = AT_ONCE // (EVALUATION_COPIES * max(work, 1))
         if jax.default_backend() == "cpu":
             at_once = min(at_once, IN_CACHE // max(work, 1))
-        if likelihood.solver.one_by_one:
+        if likelihood.solver.sequential:
             at_once = 1
         rows = AT_ONCE // (8 * EVALUATION_COPIES * likelihood.design.n_padded)
         if jax.default_backend() == "cpu":

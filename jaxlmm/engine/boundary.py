@@ -1,4 +1,4 @@
-"""Setting to exactly zero what the deviance does not miss."""
+"""Snap covariance parameters that are nearly on the boundary to it when the deviance does not increase."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array
-from jaxlmm.covariance import Placements
+from jaxlmm.covariance import BoundaryCandidates
 from jaxlmm.likelihood import Likelihood, Response
 
 ZERO_COSTS = 1e-9
@@ -19,11 +19,11 @@ FEW = 4
 """Positions at which a structure is asked whether a parameter at zero makes it vanish, or singular."""
 
 
-class Settled(NamedTuple):
+class Snapped(NamedTuple):
     """``theta`` (k,) in ``frames`` (q, q) with zeros that are exact.
 
-    ``held`` (k,) is 0 where a parameter is free, else as in :class:`jaxlmm.covariance.base.Placements`, with numbers
-    that differ between terms.
+    ``held`` (k,), the active set, is 0 where a parameter is free, else as in
+    :class:`jaxlmm.covariance.base.BoundaryCandidates`, with numbers that differ between terms.
     """
 
     theta: Array
@@ -31,9 +31,9 @@ class Settled(NamedTuple):
     held: Array
 
 
-def settled(
+def snapped(
     likelihood: Likelihood, response: Response, theta: jax.Array, frames: tuple[jax.Array, ...], value: jax.Array
-) -> Settled:
+) -> Snapped:
     """Set to exactly zero what the deviance does not miss, term by term.
 
     Takes ``theta`` (k,) in ``frames`` with the deviance ``value`` () there.
@@ -43,12 +43,12 @@ def settled(
     for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
         coords = jnp.asarray(layout.coords[t])
         few = coords[0, :FEW] if coords.ndim == 3 else coords
-        options = structure.placements(theta[place], frames[t], jnp.asarray(layout.roots[t]), few)
+        options = structure.boundary_candidates(theta[place], frames[t], jnp.asarray(layout.roots[t]), few)
         choice = _first_good(likelihood, response, _Trials(theta, frames, options, t, place), allowed)
         theta, frames = _Trials(theta, frames, options, t, place).at(choice)
         blocks = options.held[choice]
         held = held.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
-    return Settled(theta, frames, held)
+    return Snapped(theta, frames, held)
 
 
 class _Trials(NamedTuple):
@@ -56,7 +56,7 @@ class _Trials(NamedTuple):
 
     theta: jax.Array
     frames: tuple[jax.Array, ...]
-    options: Placements
+    options: BoundaryCandidates
     t: int
     place: slice
 

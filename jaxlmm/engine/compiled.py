@@ -1,4 +1,4 @@
-"""What is compiled: programmes that work on a block of problems at once."""
+"""What is compiled: programs that work on a block of problems at once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxlmm._util import Array, program
-from jaxlmm.engine.boundary import Settled, settled
+from jaxlmm.engine.boundary import Snapped, snapped
 from jaxlmm.engine.problems import Problem, Problems, among_devices, spread
 from jaxlmm.engine.start import SWEEPS, Plan
-from jaxlmm.inference import Examination, Rows, examine, rows_at
+from jaxlmm.inference import OptimumDerivatives, Rows, examine, rows_at
 from jaxlmm.likelihood import Likelihood, Response
-from jaxlmm.optimize import WORTHWHILE, AbstractMinimiser, Minimum, minimise, search_axes
+from jaxlmm.optimize import WORTHWHILE, AbstractMinimizer, Minimum, minimize, search_axes
 
 
 @program(once=True)
@@ -48,12 +48,12 @@ def prepare_around(likelihood: Likelihood, y: Array, coefficients: Array, scale:
 
 
 class Reached(NamedTuple):
-    """Where a search has come: its ``minimum``, the same ``settled``, and ``turned``, theta written in the frames that
+    """Where a search has come: its ``minimum``, the same ``snapped``, and ``turned``, theta written in the frames that
     are best to go on from it; every leaf has a first axis over the problems.
     """
 
     minimum: Minimum
-    settled: Settled
+    snapped: Snapped
     turned: tuple[Array, tuple[Array, ...]]
 
 
@@ -64,14 +64,14 @@ def run(
     start: Array,
     frames: Sequence[Array],
     max_steps: Array,
-    method: AbstractMinimiser,
+    method: AbstractMinimizer,
     plan: Plan,
     search: Array,
-    settles: Array,
+    snaps: Array,
 ) -> Reached:
-    """Minimise from ``start`` (b, k) in ``frames`` (b, q, q), or, if ``search`` (), from where the plan leads.
+    """Minimize from ``start`` (b, k) in ``frames`` (b, q, q), or, if ``search`` (), from where the plan leads.
 
-    Nothing is settled unless ``settles`` ().
+    Nothing is snapped unless ``snaps`` ().
     """
     likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
     by_nodes = nodes.shape[0] > 0
@@ -89,7 +89,7 @@ def run(
         return problems.each(one)
 
     def best_node() -> jax.Array:
-        values = jax.lax.map(at_node, nodes) if likelihood.solver.one_by_one else jax.vmap(at_node)(nodes)
+        values = jax.lax.map(at_node, nodes) if likelihood.solver.sequential else jax.vmap(at_node)(nodes)
         values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
         lowest = jnp.min(values, axis=0)
         found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
@@ -109,7 +109,7 @@ def run(
         value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
         return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
-    guided = likelihood.solver.dear and likelihood.solver.guesses
+    guided = likelihood.solver.hessian_is_expensive and likelihood.solver.guesses
     if guided:
         start = jax.lax.cond(search, lambda: problems.each(rough, start), lambda: start)
     elif by_nodes:
@@ -124,11 +124,11 @@ def run(
 
         if not by_nodes and not guided:
             sweeps = jnp.where(search, SWEEPS, 0)
-            start = search_axes(objective, start, *plan.axes, sweeps, one_by_one=likelihood.solver.one_by_one)
-        return minimise(method, objective, start, max_steps)
+            start = search_axes(objective, start, *plan.axes, sweeps, sequential=likelihood.solver.sequential)
+        return minimize(method, objective, start, max_steps)
 
-    def settle(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array) -> Settled:
-        return settled(problem.likelihood, problem.response, theta, tuple(frames), value)
+    def snap(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array) -> Snapped:
+        return snapped(problem.likelihood, problem.response, theta, tuple(frames), value)
 
     def turn(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         layout, found = likelihood.layout, list(frames)
@@ -140,8 +140,8 @@ def run(
     frames = tuple(jnp.asarray(frame) for frame in frames)
     minimum = problems.each(one, start, frames, max_steps)
     x, value = minimum.x, minimum.value
-    unsettled = Settled(x, frames, jnp.zeros(x.shape, jnp.int32))
-    done = jax.lax.cond(settles, lambda: problems.each(settle, x, frames, value), lambda: unsettled)
+    unsnapped = Snapped(x, frames, jnp.zeros(x.shape, jnp.int32))
+    done = jax.lax.cond(snaps, lambda: problems.each(snap, x, frames, value), lambda: unsnapped)
     return Reached(minimum, done, problems.each(turn, x, frames))
 
 
@@ -159,10 +159,10 @@ def values(problems: Problems, theta: Array, frames: Sequence[Array]) -> jax.Arr
 
 @program()
 @spread
-def examine_all(problems: Problems, theta: Array, frames: Sequence[Array]) -> Examination:
+def examine_all(problems: Problems, theta: Array, frames: Sequence[Array]) -> OptimumDerivatives:
     """Examine the problems at ``theta`` (b, k) in ``frames`` (b, q, q)."""
 
-    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> Examination:
+    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> OptimumDerivatives:
         return examine(*problem, frames, theta)[0]
 
     return problems.each(one, theta, frames)
@@ -182,7 +182,7 @@ def rows_all(problems: Problems, theta: Array, frames: Sequence[Array], y: Array
 
 
 @program(once=True)
-def examine_one(problems: Problems, y: Array, theta: Array, frames: Sequence[Array]) -> tuple[Examination, Rows]:
+def examine_one(problems: Problems, y: Array, theta: Array, frames: Sequence[Array]) -> tuple[OptimumDerivatives, Rows]:
     """Examine a single problem at ``theta`` (1, k), with what it says of the rows of ``y`` (N, 1); no first axis."""
     likelihood, theta = problems.likelihood, jnp.asarray(theta)[0]
     frames = [jnp.asarray(frame)[0] for frame in frames]

@@ -1,4 +1,4 @@
-"""The minimiser at work on any number of problems: in rounds, and on along valleys that lead to a limit."""
+"""The minimizer at work on any number of problems: in rounds, and on along valleys that lead to a limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.engine.compiled import Reached, run
 from jaxlmm.engine.problems import Problems, in_blocks, into, of, put
 from jaxlmm.engine.start import ExpectedCurvature, Plan
-from jaxlmm.optimize import AbstractMinimiser, Newton, QuasiNewton
+from jaxlmm.optimize import AbstractMinimizer, Newton, QuasiNewton
 
 STEPS = (5, 8, 17, 64, 106)
 """Evaluations after which what is not done goes on in a smaller company: from a guessed start most need four."""
@@ -40,41 +40,39 @@ FADING = 0.7
 
 
 class Descent:
-    """The minimiser at work on some problems: which method, and how many evaluations were spent on each."""
+    """The minimizer at work on some problems: which method, and how many evaluations were spent on each."""
 
-    def __init__(self, problems: Problems, first_order: AbstractMinimiser | None = None) -> None:
+    def __init__(self, problems: Problems, first_order: AbstractMinimizer | None = None) -> None:
         likelihood = problems.likelihood
         layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
-        one_by_one, dear = likelihood.solver.one_by_one, likelihood.solver.dear
+        sequential, expensive = likelihood.solver.sequential, likelihood.solver.hessian_is_expensive
         self.problems, self.first_order = problems, first_order
         self.plan = Plan.of(likelihood)
-        self.exact = Newton(layout.blocks(), size, evaluates_last=False, one_by_one=one_by_one)
-        self.method: AbstractMinimiser = self.exact
-        if dear:
+        self.exact = Newton(layout.blocks(), size, evaluates_last=False, sequential=sequential)
+        self.method: AbstractMinimizer = self.exact
+        if expensive:
             curvature = ExpectedCurvature.of(likelihood.design, layout)
             self.method = QuasiNewton(layout.blocks(), size, evaluates_last=False, curvature=curvature)
         self.n_evaluations = np.zeros(problems.size, int)
 
-    def minimise(
+    def minimize(
         self,
         index: NumpyArray,
         theta: NumpyArray,
         frames: Sequence[NumpyArray],
         max_steps: int | NumpyArray = MAX_STEPS,
         *,
-        method: AbstractMinimiser | None = None,
+        method: AbstractMinimizer | None = None,
         search: bool = False,
-        settles: bool = False,
+        snaps: bool = False,
     ) -> Reached:
-        """Minimise the problems ``index`` (b,) from ``theta`` (b, k) in at most ``max_steps`` (b,) evaluations.
+        """Minimize the problems ``index`` (b,) from ``theta`` (b, k) in at most ``max_steps`` (b,) evaluations.
 
-        With ``settles``, also set to exactly zero what the deviance does not miss.
+        With ``snaps``, also set to exactly zero what the deviance does not miss.
         """
         method = self.method if method is None else method
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
-        given = functools.partial(
-            run, method=method, plan=self.plan, search=np.bool_(search), settles=np.bool_(settles)
-        )
+        given = functools.partial(run, method=method, plan=self.plan, search=np.bool_(search), snaps=np.bool_(snaps))
         found: Reached = in_blocks(self.problems, given, index, theta, list(frames), limit)
         self.n_evaluations[index] += found.minimum.n_steps
         return found
@@ -88,9 +86,9 @@ class Descent:
         *,
         held: NumpyArray | None = None,
         search: bool = False,
-        settles: bool = False,
+        snaps: bool = False,
     ) -> tuple[Reached, list[NumpyArray]]:
-        """Minimise in rounds; return what is reached and the frames in which the minimum is written.
+        """Minimize in rounds; return what is reached and the frames in which the minimum is written.
 
         Problems that need more than a round go on with others of their kind, so that they do not hold up the rest, and
         in frames that are turned to where they are, unless something is ``held`` (b, k) in the frames they have.
@@ -98,18 +96,18 @@ class Descent:
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
         solver = self.problems.likelihood.solver
         rounds: tuple[int, ...] = STEPS if solver.guesses else STEPS_UNGUIDED
-        rounds = STEPS_ALONE if index.size == 1 or solver.dear else rounds
+        rounds = STEPS_ALONE if index.size == 1 or solver.hessian_is_expensive else rounds
         found, frames = None, list(frames)
         left, spent = np.arange(index.size), np.zeros(index.shape, np.int32)
         for steps in rounds:
             allowed = np.minimum(limit[left] - spent[left], steps).astype(np.int32)
-            part = self.minimise(
+            part = self.minimize(
                 index[left],
                 theta[left],
                 rows(frames, left),
                 allowed,
                 search=search and found is None,
-                settles=settles,
+                snaps=snaps,
             )
             found = part if found is None else into(found, left, part)
             spent[left] += part.minimum.n_steps
@@ -128,14 +126,14 @@ class Descent:
     def walk(
         self, lost: NumpyArray, start: NumpyArray, frames: Sequence[NumpyArray], *, search: bool
     ) -> tuple[Reached, NumpyArray]:
-        """Look for the limit of structures where the minimiser gave up; return what is reached, and where it is one.
+        """Look for the limit of structures where the minimizer gave up; return what is reached, and where it is one.
 
         On the way to a limit (a range that grows without end, with the standard deviation) the deviance falls ever more
-        slowly along a curved valley, in which the minimiser's steps are short. A long step along the direction of the
+        slowly along a curved valley, in which the minimizer's steps are short. A long step along the direction of the
         smallest curvature, from which it falls back into the valley, is many of them. All begin at ``start`` (b, k)
         again, so that the place at which a walk ends does not depend on what is fitted beside.
         """
-        reached = self.minimise(lost, start, frames, FIRST_STEPS, search=search, settles=True)
+        reached = self.minimize(lost, start, frames, FIRST_STEPS, search=search, snaps=True)
         limit, walking, gains = np.zeros(lost.size, bool), np.arange(lost.size), np.full(lost.size, np.nan)
         for _ in range(WALKS):
             walking = walking[np.isfinite(reached.minimum.hessian[walking]).all(axis=(1, 2))]
@@ -146,7 +144,7 @@ class Descent:
             along = np.linalg.eigh(minimum.hessian * size[:, :, None] * size[:, None, :])[1][:, :, 0]
             along = along * np.where(np.sum(along * size * minimum.gradient, axis=1) > 0, -1.0, 1.0)[:, None]
             beyond = minimum.x + STRIDE * size * along / np.abs(along).max(axis=1, keepdims=True)
-            further = self.minimise(lost[walking], beyond, rows(frames, walking), WALK_STEPS, settles=True)
+            further = self.minimize(lost[walking], beyond, rows(frames, walking), WALK_STEPS, snaps=True)
             gain = np.asarray(minimum.value - further.minimum.value)
             lower = gain > 0
             reached = into(reached, walking[lower], of(further, lower))

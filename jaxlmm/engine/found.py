@@ -13,7 +13,7 @@ from jaxlmm.engine.compiled import examine_all
 from jaxlmm.engine.minimum import Optima, judged, solve
 from jaxlmm.engine.problems import Problems, in_blocks, into, of
 from jaxlmm.engine.vanishing import MEAN_SQUARES, TINY, closely, with_residual
-from jaxlmm.inference import STATUS, Examination, Uncertainty, Verdicts, uncertainty
+from jaxlmm.inference import STATUS, OptimumDerivatives, Uncertainty, Verdicts, uncertainty
 from jaxlmm.model import Natural
 
 SHRINKS = 0.5
@@ -24,7 +24,7 @@ class Found(NamedTuple):
     """The optima of b responses, and all that is known about them; every leaf has a first axis over them."""
 
     optima: Optima
-    examination: Examination
+    examination: OptimumDerivatives
     verdicts: Verdicts
     uncertainty: Uncertainty
 
@@ -41,7 +41,7 @@ def known(
     ``rows`` returns some of the responses (N, c), by number, where they share the rows of the design.
     """
 
-    def examined(problems: Problems, optima: Optima) -> tuple[Examination, None]:
+    def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, None]:
         everyone = np.arange(problems.size)
         return in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames)), None
 
@@ -51,7 +51,7 @@ def known(
 def concluded(
     problems: Problems,
     optima: Optima,
-    examined: Callable[[Problems, Optima], tuple[Examination, Any]],
+    examined: Callable[[Problems, Optima], tuple[OptimumDerivatives, Any]],
     parameters: Sequence[Parameter],
     fixed: Natural | None,
     rows: Callable[[NumpyArray], NumpyArray] | None,

@@ -1,4 +1,4 @@
-"""Minimise, set to zero what is zero, and look again: any number of responses of one likelihood together."""
+"""Minimize, set to zero what is zero, and look again: any number of responses of one likelihood together."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jaxlmm.engine.descent import MAX_STEPS, Descent, rows
 from jaxlmm.engine.problems import Problems, in_blocks, into, of, put
 from jaxlmm.engine.start import starts_at
 from jaxlmm.engine.vanishing import residual_share
-from jaxlmm.inference import Examination, Verdicts, certify, duals, patterns
+from jaxlmm.inference import OptimumDerivatives, Verdicts, certify, duals, patterns
 from jaxlmm.model import Natural
-from jaxlmm.optimize import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimizer
 
 MAX_STEPS_FIRST_ORDER = 100_000
 """Evaluations after which a first-order method gives up."""
@@ -50,10 +50,10 @@ class Optima(NamedTuple):
     n_evaluations: NumpyArray
 
 
-def solve(problems: Problems, first_order: AbstractMinimiser | None = None, given: Natural | None = None) -> Optima:
-    """Minimise the deviance of every response.
+def solve(problems: Problems, first_order: AbstractMinimizer | None = None, given: Natural | None = None) -> Optima:
+    """Minimize the deviance of every response.
 
-    ``first_order`` is another minimiser to find the optima with; Newton's method then only confirms them. ``given`` are
+    ``first_order`` is another minimizer to find the optima with; Newton's method then only confirms them. ``given`` are
     natural parameters to begin at.
     """
     likelihood, everyone = problems.likelihood, np.arange(problems.size)
@@ -75,42 +75,42 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None, give
     if given is not None:
         start = starts_at(likelihood.layout, given, np.asarray(problems.responses.scale))
     if first_order is None:
-        reached, frames = descent.pursue(everyone, start, frames, search=given is None, settles=True)
+        reached, frames = descent.pursue(everyone, start, frames, search=given is None, snaps=True)
         lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
-        if lost.size and not likelihood.solver.dear:
+        if lost.size and not likelihood.solver.hessian_is_expensive:
             own = [np.tile(frame, (lost.size, 1, 1)) for frame in likelihood.layout.frames()]
             walked, limit = descent.walk(lost, start[lost], own, search=given is None)
             reached = into(reached, lost[limit], of(walked, limit))
             frames = [put(old, lost[limit], new[limit]) for old, new in zip(frames, own, strict=True)]
             at_limit[lost[limit]] = True
     else:
-        reached = descent.minimise(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order, settles=True)
-    found, (theta, settled, holds) = reached.minimum, reached.settled
+        reached = descent.minimize(everyone, start, frames, MAX_STEPS_FIRST_ORDER, method=first_order, snaps=True)
+    found, (theta, snapped, holds) = reached.minimum, reached.snapped
     held = np.zeros(start.shape, np.int32)
 
     active = everyone
     for _ in range(RESTARTS):
-        changed = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(settled, frames, strict=True)]
+        changed = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(snapped, frames, strict=True)]
         moved = np.any([np.any(holds != 0, axis=1), *changed], axis=0)
         if first_order is None:  # what did not move is done
             active, theta, holds = active[moved], theta[moved], holds[moved]
-            settled = tuple(frame[moved] for frame in settled)
+            snapped = tuple(frame[moved] for frame in snapped)
         if not active.size:
             break
-        frames = [put(old, active, new) for old, new in zip(frames, settled, strict=True)]
+        frames = [put(old, active, new) for old, new in zip(frames, snapped, strict=True)]
         held = put(held, active, holds)
         # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
         before = found.converged[active]
         full = np.any(holds != 0, axis=1) | (first_order is None)
         steps = np.where(full, np.where(before, MAX_STEPS, 2), 1)
-        more, turned = descent.pursue(active, theta, settled, steps, held=holds)
+        more, turned = descent.pursue(active, theta, snapped, steps, held=holds)
         frames = [put(old, active, new) for old, new in zip(frames, turned, strict=True)]
         again = more.minimum
         found = into(found, active, again._replace(converged=np.where(full, again.converged, before)))
 
         at_zero = active[np.any(held[active] > 0, axis=1)]
-        if at_zero.size and likelihood.solver.dear:
-            looked = descent.minimise(at_zero, found.x[at_zero], rows(frames, at_zero), 1, method=descent.exact)
+        if at_zero.size and likelihood.solver.hessian_is_expensive:
+            looked = descent.minimize(at_zero, found.x[at_zero], rows(frames, at_zero), 1, method=descent.exact)
             found = found._replace(hessian=put(found.hessian, at_zero, looked.minimum.hessian))
         slope, direction = steepest(found.hessian[at_zero], held[at_zero])
         unproven = slope <= NOT_STRICT
@@ -118,7 +118,7 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None, give
         if not doubted.size:
             break
         beside = found.x[doubted] + ASIDE * direction
-        reached = descent.minimise(doubted, beside, rows(frames, doubted), settles=True)
+        reached = descent.minimize(doubted, beside, rows(frames, doubted), snaps=True)
         aside = reached.minimum
         away = np.sum((aside.x - found.x[doubted]) * direction, axis=1) > 0.5 * ASIDE
         ridge = (aside.value <= found.value[doubted] + ZERO_COSTS) & away  # the boundary is the end of a ridge
@@ -126,7 +126,7 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None, give
         found = into(found, doubted[left], of(aside, left))
         held[doubted[left]] = 0
         descends = slope < -NOT_STRICT
-        active, (theta, settled, holds) = doubted[descends], of(reached.settled, descends)
+        active, (theta, snapped, holds) = doubted[descends], of(reached.snapped, descends)
         if not active.size:
             break
     return Optima(found.x, tuple(frames), held, found.value, found.converged, at_limit, descent.n_evaluations)
@@ -135,7 +135,7 @@ def solve(problems: Problems, first_order: AbstractMinimiser | None = None, give
 def judged(
     problems: Problems,
     optima: Optima,
-    examination: Examination,
+    examination: OptimumDerivatives,
     parameters: Sequence[Parameter],
     fixed: Natural | None = None,
 ) -> Verdicts:
@@ -143,7 +143,7 @@ def judged(
     descent = Descent(problems)
 
     def descend(numbers: NumpyArray, theta: NumpyArray, steps: int) -> tuple[NumpyArray, NumpyArray]:
-        found = descent.minimise(numbers, theta, rows(optima.frames, numbers), steps).minimum
+        found = descent.minimize(numbers, theta, rows(optima.frames, numbers), steps).minimum
         return np.asarray(found.x), np.asarray(found.value)
 
     return certify(

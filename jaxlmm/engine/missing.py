@@ -19,7 +19,7 @@ from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, OwnRows, Problems, 
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural, mean_products
-from jaxlmm.optimize import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import SOLVERS, Moments, Spectral, own_eigen, own_moments
 
 SHARED = 32
@@ -58,12 +58,12 @@ def solve_own_rows(
     solver: str,
     method: str,
     parameters: Sequence[Parameter],
-    first_order: AbstractMinimiser | None = None,
+    first_order: AbstractMinimizer | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[NumpyArray, Found | None]]:
-    """Minimise the deviance of responses ``y`` (n, m) with missing values; ``solver`` is moments or spectral.
+    """Minimize the deviance of responses ``y`` (n, m) with missing values; ``solver`` is moments or spectral.
 
     Yields places (b,) and what was found for them; None for those whose fixed effects are nearly dependent on their
     rows, or fit them perfectly.
@@ -74,7 +74,7 @@ def solve_own_rows(
     prepared = functools.partial(_decomposed, design) if by_pattern else _problems
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
     held = max(AT_ONCE // per_response, 1)
-    size = min(SMALL_BLOCK, held)  # one size, and so few compiled programmes, whatever the number of responses
+    size = min(SMALL_BLOCK, held)  # one size, and so few compiled programs, whatever the number of responses
     held = min(LARGE_BLOCK, held)
     for first in range(0, y.shape[1], held):
         places = np.arange(first, min(first + held, y.shape[1]))

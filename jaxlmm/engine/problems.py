@@ -16,7 +16,7 @@ from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.solvers import AbstractSolver
 
 SMALL_BLOCK, LARGE_BLOCK = 64, 1024
-"""How many problems a compiled programme works on at once; numbers between are padded to one of these."""
+"""How many problems a compiled program works on at once; numbers between are padded to one of these."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class OwnRows(Struct):
 class Problems(Struct):
     """``responses`` of one ``likelihood``: every leaf but those of ``fixed`` has a first axis over them.
 
-    They stay on the host, and programmes are handed a block of them, so that their number compiles nothing. ``units``
+    They stay on the host, and programs are handed a block of them, so that their number compiles nothing. ``units``
     are those of the design. ``own`` is None where all responses have the rows of the design; otherwise it
     takes the place of solver, ``fixed`` and ``units``. ``largest`` is the largest block that fits into memory, and
     responses are spread over the devices of a ``mesh``, if there is one.
@@ -77,7 +77,7 @@ class Problems(Struct):
         return self.replace(responses=responses.replace(fixed=self.responses.fixed), own=own)
 
     def blocks(self, size: int) -> Iterator[tuple[NumpyArray, int]]:
-        """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled programme.
+        """Split ``size`` places as :func:`blocks`; the sizes are few, because each is a compiled program.
 
         Places of a single problem, which it may have several of, are taken one by one.
         """
@@ -100,7 +100,7 @@ class Problems(Struct):
         if self.size == 1:
             found = one(*jax.tree.map(lambda leaf: leaf[0], (theirs, arguments)))
             return jax.tree.map(lambda leaf: leaf[None], found)
-        if self.likelihood.solver.one_by_one:
+        if self.likelihood.solver.sequential:
             return jax.lax.map(lambda both: one(*both), (theirs, arguments))
         return jax.vmap(one)(theirs, arguments)
 
@@ -122,7 +122,7 @@ def spread(function: Callable[P, T]) -> Callable[P, T]:
     """Let each device of the problems' mesh do ``function(problems, *arguments)`` for a part of the problems.
 
     ``arguments`` and what is returned have a first axis over them. No device waits for another: collective operations
-    of programmes that run at the same time can deadlock on CPUs.
+    of programs that run at the same time can deadlock on CPUs.
     """
 
     @functools.wraps(function)

@@ -14,10 +14,10 @@ from jaxlmm.engine.compiled import examine_one, prepare
 from jaxlmm.engine.found import Found, concluded
 from jaxlmm.engine.minimum import Optima, solve
 from jaxlmm.engine.problems import Problems
-from jaxlmm.inference import Examination, Rows, Units
+from jaxlmm.inference import OptimumDerivatives, Rows, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design, Layout, Natural
-from jaxlmm.optimize import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import SOLVERS
 
 
@@ -69,7 +69,7 @@ class Solution(NamedTuple):
         Of the natural ``parameters`` some are ``fixed``; what is found has a first axis.
         """
 
-        def examined(problems: Problems, optima: Optima) -> tuple[Examination, tuple[Problems, Rows]]:
+        def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, tuple[Problems, Rows]]:
             at_optimum = examine_one(problems, self.y, optima.theta, optima.frames)
             found, rows = jax.tree.map(np.asarray, at_optimum)
             return jax.tree.map(lambda leaf: leaf[None], found), (problems, rows)
@@ -87,11 +87,11 @@ def solve_single(
     *,
     solver: str,
     method: str,
-    first_order: AbstractMinimiser | None = None,
+    first_order: AbstractMinimizer | None = None,
     start: Natural | None = None,
     fixed: Natural | None = None,
 ) -> Solution:
-    """Minimise the deviance of one response.
+    """Minimize the deviance of one response.
 
     Parameters
     ----------
@@ -100,12 +100,12 @@ def solve_single(
     solver, method
         A solver's name and ``"REML"`` or ``"ML"``.
     first_order
-        Another minimiser to find the optimum with; Newton's method then only confirms it.
+        Another minimizer to find the optimum with; Newton's method then only confirms it.
     start, fixed
         Natural parameters to begin at, and to hold.
     """
     likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)
-    if likelihood.solver.one_by_one:
+    if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     padded = pad(y, design.n_padded)[:, None]
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())

@@ -47,10 +47,10 @@ class Plan(Struct):
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
         points = np.zeros((0, index.size))
-        counts = FEW if likelihood.solver.few_nodes else NODES
+        counts = FEW if likelihood.solver.coarse_start else NODES
         if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
             last = values.shape[1] - 1
-            within = (0.25, 0.75) if likelihood.solver.few_nodes else (0.0, 1.0)
+            within = (0.25, 0.75) if likelihood.solver.coarse_start else (0.0, 1.0)
             some = np.linspace(within[0] * last, within[1] * last, counts[index.size]).round().astype(int)
             points = np.array(list(itertools.product(*values[:, some])))
         nodes = np.tile(start, (len(points), 1))
@@ -69,8 +69,8 @@ def best_node(
 
     nodes = jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
-        return search_axes(objective, start, *plan.axes, jnp.int32(SWEEPS), one_by_one=likelihood.solver.one_by_one)
-    values = jax.lax.map(objective, nodes) if likelihood.solver.one_by_one else jax.vmap(objective)(nodes)
+        return search_axes(objective, start, *plan.axes, jnp.int32(SWEEPS), sequential=likelihood.solver.sequential)
+    values = jax.lax.map(objective, nodes) if likelihood.solver.sequential else jax.vmap(objective)(nodes)
     values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
     return jnp.where(jnp.isfinite(jnp.min(values)), nodes[jnp.argmin(values)], start)
 
@@ -136,7 +136,7 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
 
 
 class ExpectedCurvature(Struct):
-    """Roughly the second derivatives of the deviance in relative changes of theta, where a Hessian is learnt.
+    """Roughly the second derivatives of the deviance in relative changes of theta, where a Hessian is learned.
 
     A variance ratio θ² of a factor whose level j has n_j rows is known from ``s_j = n_j θ² / (1 + n_j θ²)`` of the
     level's effect: the expected second derivative in log θ is ``4 Σ s_j²`` where it is the only factor. ``rows``

@@ -11,17 +11,17 @@ import numpy as np
 
 from jaxlmm._util import Array
 from jaxlmm.engine.batch import PERFECT
-from jaxlmm.engine.boundary import ZERO_COSTS, settled
+from jaxlmm.engine.boundary import ZERO_COSTS, snapped
 from jaxlmm.engine.descent import MAX_STEPS
 from jaxlmm.engine.minimum import ASIDE, NOT_STRICT
 from jaxlmm.engine.start import Plan, best_node
 from jaxlmm.inference import DECREMENT, NEARLY_SINGULAR, ROUNDING, STATUS, VANISHING
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import inverse_logdet, singular_vectors
-from jaxlmm.optimize import Newton, minimise
+from jaxlmm.optimize import Newton, minimize
 
 ROUNDS = 8
-"""Minimisations after which the search for a boundary, and away from it, ends."""
+"""Minimizations after which the search for a boundary, and away from it, ends."""
 
 
 class Estimate(NamedTuple):
@@ -165,7 +165,7 @@ def _searched(likelihood: Likelihood, response: Response) -> _Place:
         def objective(theta: jax.Array) -> jax.Array:
             return likelihood.deviance(layout.factors(theta, search.frames), response)
 
-        run = minimise(method, objective, search.start, jnp.int32(MAX_STEPS))
+        run = minimize(method, objective, search.start, jnp.int32(MAX_STEPS))
         reached = _Place(run.x, search.frames, search.held, run.value, run.hessian, run.gradient, run.converged)
 
         aside = search.phase == 2
@@ -176,15 +176,15 @@ def _searched(likelihood: Likelihood, response: Response) -> _Place:
         place = jax.tree.map(lambda new, old: jnp.where(taken, new, old), reached, search.place)
 
         slope, direction = _steepest(place.hessian, place.held)
-        theta, turned, holds = settled(likelihood, response, place.theta, place.frames, place.value)
+        theta, turned, holds = snapped(likelihood, response, place.theta, place.frames, place.value)
         changed = [jnp.any(new != old) for new, old in zip(turned, place.frames, strict=True)]
         moved = functools.reduce(jnp.logical_or, changed, jnp.any(holds != 0))
-        settles = (search.phase == 0) | (aside & descends)
+        snaps = (search.phase == 0) | (aside & descends)
         walks = (search.phase == 1) & (slope <= NOT_STRICT)
-        phase = jnp.where(settles & moved, 1, jnp.where(walks, 2, 3)).astype(jnp.int32)
-        start = jnp.where(settles, theta, place.theta + ASIDE * direction)
-        frames = jax.tree.map(lambda new, old: jnp.where(settles, new, old), turned, place.frames)
-        held = jnp.where(settles, holds, 0)
+        phase = jnp.where(snaps & moved, 1, jnp.where(walks, 2, 3)).astype(jnp.int32)
+        start = jnp.where(snaps, theta, place.theta + ASIDE * direction)
+        frames = jax.tree.map(lambda new, old: jnp.where(snaps, new, old), turned, place.frames)
+        held = jnp.where(snaps, holds, 0)
         return count + 1, _Search(place, start, frames, held, direction, slope, phase)
 
     first = _Search(place, start, frames, held, jnp.zeros(k, dtype), nothing + jnp.inf, jnp.int32(0))

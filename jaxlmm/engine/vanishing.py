@@ -14,7 +14,7 @@ import numpy as np
 from jaxlmm._util import NumpyArray
 from jaxlmm.engine.compiled import prepare_around
 from jaxlmm.engine.problems import Problems, blocks
-from jaxlmm.inference import Examination
+from jaxlmm.inference import OptimumDerivatives
 
 MEAN_SQUARES = (1e-8, 1e-10)
 """Mean squares of the residuals that are put in place of none, relative to that of least squares: the limit is as far
@@ -25,7 +25,7 @@ TINY = 1e-5
 """Below this residual standard deviation, relative to that of least squares, a response is prepared more closely."""
 
 
-def residual_share(problems: Problems, examination: Examination) -> NumpyArray:
+def residual_share(problems: Problems, examination: OptimumDerivatives) -> NumpyArray:
     """Return residual standard deviations (b,) relative to the sizes of the responses, infinite where one is given."""
     if problems.likelihood.layout.sigma is not None:
         return np.full(problems.size, np.inf)

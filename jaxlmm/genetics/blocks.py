@@ -1,4 +1,4 @@
-"""A block of markers made ready: coded, judged in the analysed samples, missing calls filled by the mean."""
+"""A block of markers made ready: coded, judged in the analyzed samples, missing calls filled by the mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is analysed of a genotype source: which variants, how coded, judged in which samples."""
+"""What is analyzed of a genotype source: which variants, how coded, judged in which samples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Genotypes:
     source
         Where calls are read.
     preparation
-        Coding, standardising and filters.
+        Coding, standardizing and filters.
     variants
         Frame ``chromosome position variant effect_allele other_allele`` of the selected variants, numbered from 0.
     notes
@@ -175,7 +175,7 @@ def genotypes(
     chromosome: object | Sequence[object] | None = None,
     extract: str | os.PathLike[str] | Iterable[str] | None = None,
 ) -> Genotypes:
-    """Open genotypes and say what of them is analysed and how; calls are read later, block by block.
+    """Open genotypes and say what of them is analyzed and how; calls are read later, block by block.
 
     Parameters
     ----------
@@ -187,9 +187,9 @@ def genotypes(
     coding
         Of counts g of the effect allele: ``"additive"`` g, ``"dominant"`` min(g, 1), ``"recessive"`` max(g − 1, 0).
     standardize
-        Give each marker mean 0 and standard deviation 1 in the analysed samples (n − 1, as R's ``scale``).
+        Give each marker mean 0 and standard deviation 1 in the analyzed samples (n − 1, as R's ``scale``).
     maf, missing
-        Markers with a rarer minor allele, or a larger share of missing calls, in the analysed samples are left out,
+        Markers with a rarer minor allele, or a larger share of missing calls, in the analyzed samples are left out,
         with a status. Missing calls of the others are filled by the mean.
     chromosome
         One, or several, as they are written in the source; None: all.

@@ -2,7 +2,7 @@
 
 from jaxlmm.inference.active_set import duals, patterns
 from jaxlmm.inference.certificate import DECREMENT, NEARLY_SINGULAR, ROUNDING, VANISHING, certify
-from jaxlmm.inference.derivatives import Examination, Rows, Units, examine, rows_at
+from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
 from jaxlmm.inference.status import PROVEN, STATUS
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 from jaxlmm.inference.verdict import Verdict, Verdicts
@@ -15,7 +15,7 @@ __all__ = [
     "STATUS",
     "VANISHING",
     "Contrasts",
-    "Examination",
+    "OptimumDerivatives",
     "Rows",
     "Uncertainty",
     "Units",

@@ -10,7 +10,7 @@ import numpy as np
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.inference.active_set import duals, patterns
-from jaxlmm.inference.derivatives import Examination
+from jaxlmm.inference.derivatives import OptimumDerivatives
 from jaxlmm.inference.status import STATUS
 from jaxlmm.inference.verdict import Verdicts
 
@@ -25,7 +25,7 @@ AWAY = 1.5
 to the point's mirror image, at 2."""
 
 FLAT = 1e-7
-"""At the end of a walk along a ridge, minimised again from there, the deviance differs by less."""
+"""At the end of a walk along a ridge, minimized again from there, the deviance differs by less."""
 
 ESCAPED = 1e4
 """A parameter so much larger than where it began is on its way to a limit, not on a ridge, if it moves at no cost."""
@@ -66,7 +66,7 @@ class Descend(Protocol):
 
 
 def certify(
-    examination: Examination,
+    examination: OptimumDerivatives,
     *,
     held: NumpyArray,
     parameters: Sequence[Parameter],
@@ -89,7 +89,7 @@ def certify(
         The natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
         boundary.
     converged
-        ``(b,)`` whether the minimiser says that it is done; the certificate does not rely on it alone.
+        ``(b,)`` whether the minimizer says that it is done; the certificate does not rely on it alone.
     residual_share
         ``(b,)`` the residual standard deviation relative to the size of the response; infinite where it is fixed.
     start
@@ -97,9 +97,9 @@ def certify(
     walked
         ``(b,)`` whether the direction of the smallest curvature was followed to a limit of the structure.
     descend
-        Minimises responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
+        Minimizes responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
         evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
-        tangent is brought back to it by minimising. A direction that is flat on one side only leads to a limit of the
+        tangent is brought back to it by minimizing. A direction that is flat on one side only leads to a limit of the
         structure (a correlation that dies at once, or never): that is a boundary.
     """
     b, r = examination.values.report.shape
@@ -129,7 +129,7 @@ def _judge(
     verdicts: Verdicts,
     chosen: NumpyArray,
     pattern: NumpyArray,
-    examination: Examination,
+    examination: OptimumDerivatives,
     parameters: Sequence[Parameter],
     fixed: NumpyArray,
     converged: NumpyArray,

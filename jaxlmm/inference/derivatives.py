@@ -37,7 +37,7 @@ class Quantities(NamedTuple):
     components: Array
 
 
-class Examination(NamedTuple):
+class OptimumDerivatives(NamedTuple):
     """One optimum in response units; that of many responses has a first axis over them on every leaf.
 
     ``psi`` (s,) is theta (in its frames), followed by log sigma where that is profiled out, s = k + 1; where something
@@ -74,7 +74,7 @@ class Rows(NamedTuple):
 
 def examine(
     likelihood: Likelihood, response: Response, units: Units, frames: Sequence[Array], theta: Array
-) -> tuple[Examination, Point]:
+) -> tuple[OptimumDerivatives, Point]:
     """Evaluate the parameters that a result reports, and their derivatives, at ``theta`` (k,); the point too.
 
     The Hessian is that of the deviance in (theta, log sigma), beta profiled (ML) or integrated out (REML): its
@@ -101,7 +101,7 @@ def examine(
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
     given = likelihood.layout.factors(theta, frames).sigma
     sigma = likelihood.sigma(point, given, response)
-    found = Examination(
+    found = OptimumDerivatives(
         psi, likelihood.criterion(point, given, response), gradient, hessian,
         Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
         inverse_triangle @ (response.least_squares + point.shift * response.scale),
@@ -127,7 +127,7 @@ def _given_sigma(likelihood: Likelihood, response: Response, frames: Sequence[Ar
         return (gradient, vcov), point
 
     (gradient, vcov), push, point = jax.linearize(first_order, theta, has_aux=True)
-    along, d_vcov = each_direction(push, theta, one_by_one=likelihood.solver.one_by_one)
+    along, d_vcov = each_direction(push, theta, sequential=likelihood.solver.sequential)
     return theta, gradient, 0.5 * (along + along.T), (vcov, d_vcov), point
 
 
@@ -146,7 +146,7 @@ def _profiled(likelihood: Likelihood, response: Response, frames: Sequence[Array
 
     # One trace serves all: the Hessian, the derivatives of vcov and of r².
     (slope, on_basis, r2), push, point = jax.linearize(first_order, theta, has_aux=True)
-    along, d_on_basis, d_r2 = each_direction(push, theta, one_by_one=likelihood.solver.one_by_one)
+    along, d_on_basis, d_r2 = each_direction(push, theta, sequential=likelihood.solver.sequential)
     variance = r2 / count
     psi = jnp.append(theta, 0.5 * jnp.log(variance))
     gradient = jnp.append(slope, 0.0)

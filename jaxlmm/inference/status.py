@@ -20,7 +20,7 @@ HELP = {
         "no standard error. Remove a term, or collect data that tell the parameters apart."
     ),
     "not_converged": (
-        "The minimiser stopped before an optimum was reached. Look for a predictor or a response on an extreme scale, "
+        "The minimizer stopped before an optimum was reached. Look for a predictor or a response on an extreme scale, "
         "a nearly saturated model, or a structure whose start is far off."
     ),
     "failed": "The deviance is not finite at any point that was tried, so there is no optimum to report.",

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.inference.active_set import patterns
-from jaxlmm.inference.derivatives import Examination
+from jaxlmm.inference.derivatives import OptimumDerivatives
 from jaxlmm.inference.status import STATUS
 from jaxlmm.inference.verdict import Verdicts
 
@@ -93,7 +93,7 @@ class Uncertainty(NamedTuple):
             return np.asarray(2.0 * variance**2 / spread)
 
 
-def uncertainty(examination: Examination, held: NumpyArray, verdicts: Verdicts) -> Uncertainty:
+def uncertainty(examination: OptimumDerivatives, held: NumpyArray, verdicts: Verdicts) -> Uncertainty:
     """Turn the derivatives of b responses into covariances; parameters at a boundary, ``held`` (b, k), stay fixed.
 
     Where there is no optimum, all are NaN.

@@ -31,7 +31,7 @@ HALVED = 160
 def inverse_logdet(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the inverse and the log-determinant of symmetric positive definite matrices.
 
-    Gauss-Jordan elimination without pivoting, which is as accurate as a Cholesky factorisation on positive definite
+    Gauss-Jordan elimination without pivoting, which is as accurate as a Cholesky factorization on positive definite
     matrices (Peters and Wilkinson 1975, "On the stability of Gauss-Jordan elimination with pivoting").
 
     Parameters

@@ -189,7 +189,7 @@ class Layout(Struct):
         return np.array([k for k, _ in found], np.int32), table
 
     def frames(self) -> tuple[NumpyArray, ...]:
-        """Return the frame of each term: the basis (q, q) of its columns in which it is optimised."""
+        """Return the frame of each term: the basis (q, q) of its columns in which it is optimized."""
         return tuple(
             np.eye(1) if coords.ndim == 3 else structure.frame(np.asarray(root))
             for structure, coords, root in zip(self.structures, self.coords, self.roots, strict=True)

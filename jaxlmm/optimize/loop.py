@@ -1,4 +1,4 @@
-"""The one loop of every minimiser. Safe under ``vmap``: a finished problem keeps its state while others go on."""
+"""The one loop of every minimizer. Safe under ``vmap``: a finished problem keeps its state while others go on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tangents = TypeVar("Tangents")
 
 
 class Minimum(NamedTuple):
-    """Where a minimiser stopped.
+    """Where a minimizer stopped.
 
     ``x`` (k,), ``value`` (), ``gradient`` (k,) and ``hessian`` (k, k) there; ``converged`` and ``n_steps`` ().
     """
@@ -29,7 +29,7 @@ class Minimum(NamedTuple):
     n_steps: Array
 
 
-class AbstractMinimiser(Struct, abc.ABC):
+class AbstractMinimizer(Struct, abc.ABC):
     """A method: its state is any pytree; ``step`` evaluates the objective at one place in the traced program."""
 
     @abc.abstractmethod
@@ -49,8 +49,8 @@ class AbstractMinimiser(Struct, abc.ABC):
         """Return the minimum that the state stands for."""
 
 
-def minimise(method: AbstractMinimiser, objective: Objective, x: jax.Array, max_steps: jax.Array) -> Minimum:
-    """Minimise ``objective`` from ``x`` (k,) in at most ``max_steps`` evaluations."""
+def minimize(method: AbstractMinimizer, objective: Objective, x: jax.Array, max_steps: jax.Array) -> Minimum:
+    """Minimize ``objective`` from ``x`` (k,) in at most ``max_steps`` evaluations."""
 
     def unfinished(carry: tuple[jax.Array, Any]) -> jax.Array:
         count, state = carry
@@ -65,7 +65,7 @@ def minimise(method: AbstractMinimiser, objective: Objective, x: jax.Array, max_
 
 
 def second_order(
-    objective: Objective, x: jax.Array, *, one_by_one: bool = False
+    objective: Objective, x: jax.Array, *, sequential: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return value, gradient and Hessian of ``objective`` at ``x``, by forward over reverse differentiation."""
 
@@ -74,14 +74,14 @@ def second_order(
         return gradient, value
 
     gradient, push, value = jax.linearize(first_order, x, has_aux=True)
-    hessian = each_direction(push, x, one_by_one=one_by_one)
+    hessian = each_direction(push, x, sequential=sequential)
     return value, gradient, 0.5 * (hessian + hessian.T)
 
 
-def each_direction(push: Callable[[jax.Array], Tangents], x: jax.Array, *, one_by_one: bool) -> Tangents:
+def each_direction(push: Callable[[jax.Array], Tangents], x: jax.Array, *, sequential: bool) -> Tangents:
     """Return what ``push`` makes of every unit direction at ``x`` (k,), along a new first axis.
 
-    ``one_by_one`` saves the memory of all directions but one; together they are faster where matrices are small.
+    ``sequential`` saves the memory of all directions but one; together they are faster where matrices are small.
     """
     directions = jnp.eye(x.shape[0], dtype=x.dtype)
-    return jax.lax.map(push, directions) if one_by_one else jax.vmap(push)(directions)
+    return jax.lax.map(push, directions) if sequential else jax.vmap(push)(directions)

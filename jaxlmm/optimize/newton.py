@@ -1,6 +1,6 @@
 """Newton's method in a trust region, without an eigensolver, for a handful of parameters and thousands of problems.
 
-The Hessian is exact, or learnt from gradients where an exact one is dear.
+The Hessian is exact, or learned from gradients where an exact one is dear.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxlmm._util import Array, static
 from jaxlmm.linalg import inverse_logdet, shifted_solutions
-from jaxlmm.optimize.loop import AbstractMinimiser, Minimum, Objective, second_order
+from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, second_order
 
 LADDER = np.concatenate([[0.0], 10.0 ** np.arange(-6.0, 3.5, 0.5)])
 """Shifts of the Hessian that are tried at once, relative to its largest scaled diagonal entry."""
@@ -60,17 +60,17 @@ class NewtonState(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """The objective at a trial point: ``value`` (), ``gradient`` (k,), ``hessian`` (k, k), and ``learnt`` (k, k), what
+    """The objective at a trial point: ``value`` (), ``gradient`` (k,), ``hessian`` (k, k), and ``learned`` (k, k), what
     is known of the Hessian at the old point if the trial is rejected.
     """
 
     value: jax.Array
     gradient: jax.Array
     hessian: jax.Array
-    learnt: jax.Array
+    learned: jax.Array
 
 
-class TrustRegion(AbstractMinimiser):
+class TrustRegion(AbstractMinimizer):
     """Steps on a quadratic model of the objective; how its Hessian is had, the subclass says.
 
     A step solves ``(H + μD) s = -g`` for a ladder of μ at once and takes the smallest that is positive definite and
@@ -111,7 +111,7 @@ class TrustRegion(AbstractMinimiser):
 
     def step(self, objective: Objective, state: NewtonState) -> NewtonState:
         trial = state.x + state.step
-        value, gradient, hessian, learnt = self.look(objective, state, trial)
+        value, gradient, hessian, learned = self.look(objective, state, trial)
         first = jnp.isinf(state.value)
         noise = NOISE * (self.size + jnp.abs(value))
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
@@ -129,7 +129,7 @@ class TrustRegion(AbstractMinimiser):
         x = jnp.where(accepted, trial, state.x)
         value = jnp.where(accepted, value, state.value)
         gradient = jnp.where(accepted, gradient, state.gradient)
-        hessian = jnp.where(accepted, hessian, learnt)
+        hessian = jnp.where(accepted, hessian, learned)
         step, predicted, settled = self._propose(x, gradient, hessian, radius, noise)
         hopeless = (state.predicted < 100.0 * noise) | (self.exact & (length < SHORT) & (state.predicted < LITTLE))
         refused = finite & ~accepted & state.sound & hopeless  # nothing more can be won
@@ -204,22 +204,22 @@ def _first(rungs: jax.Array) -> jax.Array:
 
 
 class Newton(TrustRegion):
-    """Newton steps on the exact Hessian; ``one_by_one`` takes its columns one after the other, to save memory."""
+    """Newton steps on the exact Hessian; ``sequential`` takes its columns one after the other, to save memory."""
 
-    one_by_one: bool = static(default=False)
+    sequential: bool = static(default=False)
 
     exact = True
 
     def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
-        return _Look(*second_order(objective, trial, one_by_one=self.one_by_one), state.hessian)
+        return _Look(*second_order(objective, trial, sequential=self.sequential), state.hessian)
 
 
 class QuasiNewton(TrustRegion):
-    """Steps on a Hessian that is learnt from the gradients by the symmetric rank-one update.
+    """Steps on a Hessian that is learned from the gradients by the symmetric rank-one update.
 
     Without positive definiteness imposed, the update learns saddles too (Conn, Gould and Toint 1991). It starts from
     the Hessian's diagonal in relative changes of the parameters, which ``curvature`` tells from their mean squares
-    (k,) over their blocks. The Hessian of the result is the learnt one.
+    (k,) over their blocks. The Hessian of the result is the learned one.
     """
 
     curvature: Callable[[jax.Array], jax.Array] = dataclasses.field(kw_only=True)
@@ -237,5 +237,5 @@ class QuasiNewton(TrustRegion):
         update = jnp.where(safe, jnp.outer(rest, rest) / jnp.where(safe, along, 1.0), 0.0)
         metric = self._metric(trial)
         start = jnp.diag(self.curvature(1.0 / metric) * metric)
-        learnt = jnp.where(first, start, state.hessian + update)
-        return _Look(value, gradient, learnt, learnt)
+        learned = jnp.where(first, start, state.hessian + update)
+        return _Look(value, gradient, learned, learned)

@@ -1,4 +1,4 @@
-"""Any optax gradient transformation as a minimiser."""
+"""Any optax gradient transformation as a minimizer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlmm._util import static
-from jaxlmm.optimize.loop import AbstractMinimiser, Minimum, Objective, second_order
+from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, second_order
 
 
 class OptaxState(NamedTuple):
@@ -19,7 +19,7 @@ class OptaxState(NamedTuple):
     gradient: jax.Array
 
 
-class Optax(AbstractMinimiser):
+class Optax(AbstractMinimizer):
     """Run ``transformation`` until every entry of the gradient is below ``tolerance``.
 
     The exact Hessian is taken once, at the end.

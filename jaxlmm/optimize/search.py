@@ -13,7 +13,7 @@ WORTHWHILE = 1e-6
 
 
 def search_axes(
-    objective: Objective, x: jax.Array, index: Array, values: Array, sweeps: Array, *, one_by_one: bool = False
+    objective: Objective, x: jax.Array, index: Array, values: Array, sweeps: Array, *, sequential: bool = False
 ) -> jax.Array:
     """Return the best point found by ``sweeps`` rounds over the axes; values that are not finite never win.
 
@@ -21,7 +21,7 @@ def search_axes(
     ----------
     x, index, values, sweeps
         ``(k,)``; ``(a,)`` parameter numbers; ``(a, v)`` the values to try for each; () the number of rounds.
-    one_by_one
+    sequential
         Whether values are tried one after the other, to save memory.
     """
     if index.shape[0] == 0:
@@ -32,7 +32,7 @@ def search_axes(
         axis = place % index.shape[0]
         tried = jnp.concatenate([x[index[axis]][None], values[axis]])
         candidates = jax.vmap(lambda value: x.at[index[axis]].set(value))(tried)
-        found = jax.lax.map(objective, candidates) if one_by_one else jax.vmap(objective)(candidates)
+        found = jax.lax.map(objective, candidates) if sequential else jax.vmap(objective)(candidates)
         found = jnp.where(jnp.isfinite(found), found, jnp.inf).at[0].add(-WORTHWHILE)
         return candidates[jnp.argmin(found)]
 

@@ -12,7 +12,7 @@ from jaxlmm.engine import Found, Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural
-from jaxlmm.results.levels import effects_of_relatives
+from jaxlmm.results.levels import effects_of_unobserved
 from jaxlmm.solvers import Choice
 
 
@@ -86,7 +86,7 @@ class Estimates:
         What was ``found`` has a first axis over one response.
         """
         examination, uncertainty = found.examination, found.uncertainty
-        centred = frame.x - frame.x.mean(axis=0)
+        centered = frame.x - frame.x.mean(axis=0)
         values = examination.values
         return cls(
             labels=frame.labels,
@@ -103,7 +103,7 @@ class Estimates:
             is_singular=bool(np.any(solution.held)),
             theta=_theta(frame, solution) if fixed is None else _own(_whole_theta(frame, values.report[0], fixed)),
             beta=_own(examination.beta[0]),
-            column_cov=_own(centred.T @ centred / (len(centred) - 1)),
+            column_cov=_own(centered.T @ centered / (len(centered) - 1)),
             report=_own(values.report[0]),
             fixed=np.zeros(values.report[0].size, bool) if fixed is None else np.isfinite(fixed.flat),
             components=_own(values.components[0]),
@@ -135,7 +135,7 @@ def _own(array: Array) -> NumpyArray:
 
 
 def _theta(frame: ModelFrame, solution: Solution) -> NumpyArray:
-    """Return the covariance parameters (k,) out of the frames in which they were optimised."""
+    """Return the covariance parameters (k,) out of the frames in which they were optimized."""
     places, parts = solution.likelihood.layout.slices(), []
     for term, basis, place in zip(frame.design.terms, solution.frames, places, strict=False):
         parts.append(term.structure.canonical(solution.theta[place], basis))
@@ -170,7 +170,7 @@ def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float, stat
     if any(group.relatives is not None and len(group.relatives) for group in frame.labels.groups.values()):
         assert frame.y is not None
         marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
-        relatives = effects_of_relatives(
+        relatives = effects_of_unobserved(
             frame, solution.layout, solution.theta, solution.frames, frame.y - marginal, sigma
         )
     found = []

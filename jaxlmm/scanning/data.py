@@ -29,7 +29,7 @@ class ScanData(NamedTuple):
     """Rows, responses and markers of a scan.
 
     ``call`` has no response in its formula; ``frame`` are the rows that have genotypes and all predictors, ``y`` (n, m)
-    the responses on them; ``sample_ids`` (q,) those that are analysed and ``persons`` (n,) which each row is of;
+    the responses on them; ``sample_ids`` (q,) those that are analyzed and ``persons`` (n,) which each row is of;
     ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found. ``own`` are the matrices of the
     markers themselves, where these were asked for, and ``numbers`` (M,) those of the markers among all.
     """

@@ -59,7 +59,7 @@ def scan(
     genotypes
         A path (``.bed``, ``.pgen``), a frame (ids × variants), an array with the rows of the data in their order, or
         what :func:`jaxlmm.genetics.genotypes` returns: coding, filters and a choice of markers are asked for there.
-        Missing calls are filled by the marker's mean in the analysed samples.
+        Missing calls are filled by the marker's mean in the analyzed samples.
     responses
         Many responses, as in :func:`jaxlmm.fit_many`.
     id
@@ -71,7 +71,7 @@ def scan(
         levels are the samples' ids: what :func:`jaxlmm.genetics.grm` returns, whatever responses there are.
     loco
         Test the markers of each chromosome with the matrix of those on the others ("leave one chromosome out": Yang et
-        al. 2014, doi:10.1038/ng.2876), so that a marker does not compete with itself and its neighbours. With
+        al. 2014, doi:10.1038/ng.2876), so that a marker does not compete with itself and its neighbors. With
         ``kinship="auto"`` alone; what each chromosome adds to the matrix is subtracted, and variances without a marker
         are estimated for each chromosome.
     variances
@@ -102,7 +102,7 @@ def scan(
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, covariance, residual, start, fixed, solver, optimizer
-        As in :func:`jaxlmm.fit`. With something ``fixed``, or another solver than ``"spectral"`` or an optimiser that
+        As in :func:`jaxlmm.fit`. With something ``fixed``, or another solver than ``"spectral"`` or an optimizer that
         is asked for, the model's own solver tests the markers, more slowly where there is one variance ratio. Fits
         without a marker begin at ``start``.
 
@@ -124,7 +124,7 @@ def scan(
 
     Notes
     -----
-    With one variance ratio (one random term of one column) fixed effects and kinship are diagonalised once, and a
+    With one variance ratio (one random term of one column) fixed effects and kinship are diagonalized once, and a
     marker costs the product that rotates it (Kang et al. 2008; Zhou and Stephens 2012), whatever the covariates; the
     optimum of its variance ratio is found on sums that take a few per cent more. Any other structure is fitted by
     its own solver: markers are tested at the variances without a marker by products with the inverse of the covariance,

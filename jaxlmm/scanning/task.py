@@ -69,14 +69,14 @@ class BlockScanner(Protocol):
 
 
 class Engine(NamedTuple):
-    """Whether a model has one variance ratio, to be diagonalised once; its solver, if not; and its words."""
+    """Whether a model has one variance ratio, to be diagonalized once; its solver, if not; and its words."""
 
     one_ratio: bool
     solver: Choice
 
     @classmethod
     def of(cls, laid: ScanData) -> Engine:
-        """Choose: a solver, an optimiser and what is fixed are honoured."""
+        """Choose: a solver, an optimizer and what is fixed are honoured."""
         call, design = laid.call, laid.frame.design
         as_usual = call.solver in ("auto", "spectral") and call.first_order is None and call.fixed is None
         one = has_one_ratio(design) and as_usual
@@ -89,7 +89,7 @@ class Engine(NamedTuple):
     def words(self, design: Design, variances: str) -> str:
         """Say how markers are tested."""
         if self.one_ratio:
-            return "one variance ratio, diagonalised once" if design.terms else "linear model"
+            return "one variance ratio, diagonalized once" if design.terms else "linear model"
         how = {
             "refit": "refitted markers are fits of their own, thousands of times slower than with one variance ratio",
             "null": "products with the inverse of the covariance",
@@ -124,7 +124,7 @@ def testable(laid: ScanData) -> tuple[list[Pattern], dict[int, str]]:
 class Rows(NamedTuple):
     """What the responses of a pattern share: rows, and with one variance ratio their decomposition, in ``traits``.
 
-    ``y`` (n, m); ``samples`` (q,) are numbers among the analysed ones, ``persons`` (n,) numbers among these.
+    ``y`` (n, m); ``samples`` (q,) are numbers among the analyzed ones, ``persons`` (n,) numbers among these.
     """
 
     design: Design

@@ -41,17 +41,17 @@ class AbstractSolver(Struct, abc.ABC):
         return self
 
     @property
-    def dear(self) -> bool:
+    def hessian_is_expensive(self) -> bool:
         """Whether an exact Hessian of the log-determinant costs many times its gradient."""
         return False
 
     @property
-    def few_nodes(self) -> bool:
+    def coarse_start(self) -> bool:
         """Whether an evaluation costs so much that a start is looked for in few places."""
         return False
 
     @property
-    def one_by_one(self) -> bool:
+    def sequential(self) -> bool:
         """Whether evaluations and directions follow one another, because all at once they would take much memory."""
         return False
 

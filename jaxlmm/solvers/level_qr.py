@@ -10,7 +10,7 @@ from jaxlmm._util import NumpyArray
 def level_qr(z: NumpyArray, codes: NumpyArray, levels: int) -> tuple[NumpyArray, NumpyArray]:
     """Return a rank-revealing QR of the rows of each level, for all levels at once.
 
-    Gram-Schmidt with reorthogonalisation. A column that depends on earlier ones within a level gets a zero row in
+    Gram-Schmidt with reorthogonalization. A column that depends on earlier ones within a level gets a zero row in
     that level's triangle.
 
     Parameters

@@ -147,7 +147,7 @@ class Encoding:
                 raise type(told)(stand_ins.written(str(told))) from None
             if isinstance(error, MemoryError):
                 raise
-            said = str(error).split("\n\n")[0]  # then formulaic shows the place, in the colours of terminals
+            said = str(error).split("\n\n")[0]  # then formulaic shows the place, in the colors of terminals
             raise FormulaError(
                 f"cannot evaluate {stand_ins.written(self.text)!r}: {stand_ins.written(said)}"
             ) from error

@@ -38,7 +38,7 @@ class PgenSource(GenotypeSource):
     Raises
     ------
     GenotypeError
-        Before anything is analysed: if ``.pvar`` or ``.psam`` is missing, or if the file is not a ``.pgen`` of as many
+        Before anything is analyzed: if ``.pvar`` or ``.psam`` is missing, or if the file is not a ``.pgen`` of as many
         samples and variants, or is cut short; while it is read, if it is damaged.
     """
 

@@ -21,7 +21,7 @@ TOGETHER = 256
 """Ids whose covariance with the levels a structure gives at once: its matrix is that of the levels and of these."""
 
 
-def effects_of_relatives(
+def effects_of_unobserved(
     frame: ModelFrame,
     layout: Layout,
     theta: NumpyArray,

@@ -70,8 +70,8 @@ def intervals(
                 width = width / (1.0 - value**2)
                 low[i], high[i] = np.tanh(np.arctanh(value) - width), np.tanh(np.arctanh(value) + width)
             elif kind == "rho":
-                centre, width = np.log(value / (1.0 - value)), width / (value * (1.0 - value))
-                low[i], high[i] = 1.0 / (1.0 + np.exp(width - centre)), 1.0 / (1.0 + np.exp(-width - centre))
+                center, width = np.log(value / (1.0 - value)), width / (value * (1.0 - value))
+                low[i], high[i] = 1.0 / (1.0 + np.exp(width - center)), 1.0 / (1.0 + np.exp(-width - center))
     unknown = np.isnan(std_error)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
 

@@ -14,7 +14,7 @@ from jaxlmm.engine import Problems, known, solve
 from jaxlmm.inference import PROVEN, STATUS, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design, Natural
-from jaxlmm.optimize import AbstractMinimiser
+from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.scanning.kernels.filter import Keeper, Pairs
 from jaxlmm.scanning.kernels.marker_columns import off_basis, prepare_with, sums_at
 from jaxlmm.scanning.kernels.null_models import has_optimum
@@ -81,7 +81,7 @@ class AnyScanner:
         refit: bool,
         tests: Sequence[str],
         given: Natural | None = None,
-        first_order: AbstractMinimiser | None = None,
+        first_order: AbstractMinimizer | None = None,
         start: Natural | None = None,
     ) -> None:
         self.given, self.first_order, self.start = given, first_order, start
@@ -103,7 +103,7 @@ class AnyScanner:
         self.columns = len(self.scales)
         fixed = np.asarray(design.basis)[:n]
         rest = weight - fixed @ (fixed.T @ weight)
-        self.centred = bool(rest @ rest <= COLLINEAR * (weight @ weight))
+        self.centered = bool(rest @ rest <= COLLINEAR * (weight @ weight))
         self.degrees = float(n - design.n_fixed - self.columns)
         self.count = self.degrees if method == "REML" else float(n)
         self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
@@ -113,7 +113,7 @@ class AnyScanner:
         for start in range(0, markers.size, AT_ONCE):
             some = slice(start, start + AT_ONCE)
             g = values[:, some]
-            g = (g - g.mean(axis=0) if self.centred else g)[self.persons]
+            g = (g - g.mean(axis=0) if self.centered else g)[self.persons]
             columns = np.zeros((self.columns, self.y.size, AT_ONCE))
             for own, scale in zip(columns, self.scales, strict=True):
                 own[: self.n, : g.shape[1]] = scale[:, None] * g
@@ -180,7 +180,7 @@ class AnyScanner:
         if not good.any():
             return estimate, std_error, joint, status, value
         places = np.flatnonzero(good)
-        size = FEW if likelihood.solver.one_by_one or places.size <= FEW else AT_ONCE
+        size = FEW if likelihood.solver.sequential or places.size <= FEW else AT_ONCE
         for first in range(0, places.size, size):
             some = places[first : first + size]
             count, filled = some.size, np.resize(some, size)

@@ -18,10 +18,10 @@ from scipy import linalg
 from jaxlmm._util import NumpyArray
 
 SPACING = 0.23
-"""The distance of nodes in log λ; seven on either side carry a polynomial whose error at the centre is below 1e-12."""
+"""The distance of nodes in log λ; seven on either side carry a polynomial whose error at the center is below 1e-12."""
 
 SIDE = 7
-"""Nodes on either side of the one on which a window is centred."""
+"""Nodes on either side of the one on which a window is centered."""
 
 REACH = 1e8
 """λ is looked for between its two ends, or where λ times the mean eigenvalue is between 1 / REACH and REACH."""

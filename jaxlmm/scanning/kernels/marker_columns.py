@@ -69,7 +69,7 @@ def sums_at(
         def one(border: Any) -> tuple[jax.Array, jax.Array]:
             return solver.bordered(factor, pair, border)[1:]
 
-        cross, square = jax.lax.map(one, border) if solver.one_by_one else jax.vmap(one)(border)
+        cross, square = jax.lax.map(one, border) if solver.sequential else jax.vmap(one)(border)
         pulled = cross[:, :p] @ vcov
         return cross[:, p] - pulled @ inner[:p, p], square - jnp.sum(pulled * cross[:, :p], axis=1)
 

@@ -68,7 +68,7 @@ class Optimum(NamedTuple):
 def best(
     criterion: Criterion, a: jax.Array, b: jax.Array, a_ends: jax.Array, b_ends: jax.Array, reached: jax.Array
 ) -> Optimum:
-    """Minimise a criterion for s markers.
+    """Minimize a criterion for s markers.
 
     Parameters
     ----------

@@ -45,14 +45,14 @@ class Panel(Struct):
 
     ``rotations`` (c, n − p, q) take a marker to its c rotated columns, ``lengths`` (c, q) the squares of its values to
     those of the columns; ``kept`` (r, n − p) are weights of the basis and ``at_zero`` (r,) their combination at λ = 0;
-    ``centred`` () is 1 where the fixed effects hold a constant, which is then taken from each marker.
+    ``centered`` () is 1 where the fixed effects hold a constant, which is then taken from each marker.
     """
 
     rotations: Array
     lengths: Array
     kept: Array
     at_zero: Array
-    centred: Array
+    centered: Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,10 +114,10 @@ class Rows:
         rotations[:, rotations.shape[1] - outside.shape[1] :] = inside
         lengths = np.stack([np.bincount(persons, column**2, count) for column in columns])
         rest = weight - fixed @ (fixed.T @ weight)
-        centred = np.float64(rest @ rest <= CONSTANT * (weight @ weight))
+        centered = np.float64(rest @ rest <= CONSTANT * (weight @ weight))
         panel = Panel(
             rotations.astype(dtype), lengths, np.ascontiguousarray(basis.kept.T),
-            basis.mixing_at(np.zeros(1))[:, 0], centred,
+            basis.mixing_at(np.zeros(1))[:, 0], centered,
         )  # fmt: skip
         diagonal = float(design.mean_squares()[0].item()) if design.terms else 0.0
         return cls(
@@ -165,7 +165,7 @@ def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     columns before it.
     """
     g = jnp.asarray(g)
-    g = g - panel.centred * jnp.mean(g, axis=1, keepdims=True)
+    g = g - panel.centered * jnp.mean(g, axis=1, keepdims=True)
     c = panel.rotations.shape[0]
     narrow = g.astype(panel.rotations.dtype)
     star = jnp.stack(
@@ -191,7 +191,7 @@ def _times(numerators: Array, star: Array) -> jax.Array:
 
 @program()
 def refitted(criterion: Criterion, numerators: Array, star: Array, kept: Array) -> Optimum:
-    """Minimise a criterion for each of s markers.
+    """Minimize a criterion for each of s markers.
 
     ``numerators`` (r, n − p) are the rotated response times the kept weights; ``star`` and ``kept`` what
     :func:`products` returned.
@@ -215,7 +215,7 @@ def fixed_sums(mixing: Array, numerators: Array, star: Array, kept: Array) -> tu
 
 @program()
 def null_optima(criterion: Criterion, squares: Array, end_squares: Array, vanishes: Array) -> Optimum:
-    """Minimise a criterion without a marker for m responses.
+    """Minimize a criterion without a marker for m responses.
 
     These have ``squares`` (m, k) and ``end_squares`` (m, 2), and are zero where M is or not, ``vanishes`` (m,).
     """

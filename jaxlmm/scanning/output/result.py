@@ -180,7 +180,7 @@ class Scan:
         pandas.DataFrame
             ``response chromosome position variant effect_allele other_allele n frequency estimate std_error statistic
             df neg_log10_p p_value h2 variance_ratio status``; ``frequency`` is that of the effect allele in the
-            analysed samples, each counted once, ``estimate`` the effect of one more of it. Further tests have
+            analyzed samples, each counted once, ``estimate`` the effect of one more of it. Further tests have
             ``statistic_lrt neg_log10_p_lrt p_value_lrt`` and so on; an interaction ``estimate_interaction
             std_error_interaction``, with its test and the joint one. ``statistic`` is an F of 1 and ``df`` degrees of
             freedom; ``neg_log10_p`` is finite where ``p_value`` underflows to zero. A pair without an optimum, whose

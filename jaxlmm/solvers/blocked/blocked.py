@@ -22,7 +22,7 @@ from jaxlmm.solvers.blocked.rows import Rows, Side
 from jaxlmm.solvers.blocked.second_moments import SecondMoments
 from jaxlmm.solvers.level_qr import level_qr
 
-DEAR = 256
+EXPENSIVE_EFFECTS = 256
 """Beyond this size of a component an exact Hessian of its log-determinant is not worth its time in every step."""
 
 BULKY = 30_000
@@ -38,7 +38,7 @@ class Blocked(AbstractSolver):
         ``log|H| = Σ_j log|I + R_j Λ Λᵀ R_jᵀ| + log|I + Λᵀ S Λ|``
 
     S falls into connected components, small ones where factors are nested: they are batched. ``AᵀH⁻¹A`` is evaluated
-    as a penalised sum of squares at the solution of the mixed-model equations (Bates et al. 2015, eq. 14), where every
+    as a penalized sum of squares at the solution of the mixed-model equations (Bates et al. 2015, eq. 14), where every
     term is positive and an error of the solution counts only by its square. Nothing cancels at any variance ratio,
     but for correlated slopes on a crossed factor, which lose the digits of the ratio in ``log|I + Λᵀ S Λ|``, and for
     components of more than 256 effects.
@@ -111,11 +111,11 @@ class Blocked(AbstractSolver):
         return self.replace(triangles=self.triangles[:levels], rest=rest, rows=self.rows.replace(places=places))
 
     @property
-    def dear(self) -> bool:
-        return self.rest.largest > DEAR
+    def hessian_is_expensive(self) -> bool:
+        return self.rest.largest > EXPENSIVE_EFFECTS
 
     @property
-    def one_by_one(self) -> bool:
+    def sequential(self) -> bool:
         return self.rest.coupling.bulk + self.triangles.shape[0] > BULKY
 
     def pair(self, a: Array, b: Array) -> BlockedPair:

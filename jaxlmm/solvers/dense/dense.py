@@ -14,10 +14,10 @@ from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects
 from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, padded_count, rounded, stacked
 
-DEAR = 10**6
+EXPENSIVE_EFFECTS = 10**6
 """Multiplications of one inverse beyond which a start is looked for in few places."""
 
-DEAR_SIZE = 256
+EXPENSIVE_SIZE = 256
 """With a cluster of more dimensions a Hessian costs several gradients: two products of whole matrices per parameter."""
 
 LARGE = 2**19
@@ -111,16 +111,16 @@ class Dense(AbstractSolver):
     by_levels: bool = static()  # whether what is estimated are covariances of columns, no structures along positions
 
     @property
-    def dear(self) -> bool:
-        # The expected curvature that steps would be learnt from is known of variances alone.
-        return self.by_levels and max((size for _, size in self._sizes), default=0) > DEAR_SIZE
+    def hessian_is_expensive(self) -> bool:
+        # The expected curvature that steps would be learned from is known of variances alone.
+        return self.by_levels and max((size for _, size in self._sizes), default=0) > EXPENSIVE_SIZE
 
     @property
-    def few_nodes(self) -> bool:
-        return sum(count * size**3 for count, size in self._sizes) > DEAR
+    def coarse_start(self) -> bool:
+        return sum(count * size**3 for count, size in self._sizes) > EXPENSIVE_EFFECTS
 
     @property
-    def one_by_one(self) -> bool:
+    def sequential(self) -> bool:
         return sum(count * size**2 for count, size in self._sizes) > LARGE
 
     @property

@@ -22,9 +22,9 @@ from jaxlmm.results.tables import tidy as broom
 class Fit(Fitted):
     """A fitted linear mixed model. Made by :func:`jaxlmm.fit` or :func:`jaxlmm.load`; nothing in it changes.
 
-    Its scalars are properties. Its tables are methods, and each is a plain function of a fit in a module beside this
-    one: the list at the end of the class is the table of contents. What needs no row reads ``estimates``, which a
-    file holds; what needs rows reads the ``origin``, which a loaded fit lacks, and then raises a ``DataError``.
+    Scalars are properties; tables are methods that return pandas objects. A loaded fit has its estimates and none of
+    the rows: methods that need these (fitted values, residuals, the matrices X, Z and V, ``refit``, ``update``) then
+    raise a ``DataError``.
 
     Examples
     --------

@@ -179,7 +179,7 @@ def only_optima(evaluations: np.ndarray | None = None):
     """Let ``fit_many`` stop at each optimum; ``evaluations`` (m,) is filled where it is given."""
     from jaxlmm.api import many as verb
     from jaxlmm.engine import batch as many
-    from jaxlmm.engine import missing as own_rows
+    from jaxlmm.engine import missing as rows_by_response
     from jaxlmm.results import many_estimates
 
     def add(collector, places, optima, column_cov, kept=None):
@@ -191,7 +191,7 @@ def only_optima(evaluations: np.ndarray | None = None):
 
     with contextlib.ExitStack() as stack:
         for owner, name, other in (
-            (many, "known", known), (own_rows, "known", known), (many_estimates.Collector, "add", add),
+            (many, "known", known), (rows_by_response, "known", known), (many_estimates.Collector, "add", add),
             (verb._Covariances, "of", lambda self, present: np.zeros(())),
         ):  # fmt: skip
             stack.enter_context(mock.patch.object(owner, name, other))

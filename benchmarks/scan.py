@@ -79,7 +79,7 @@ def warm_scan(pheno, K, values, formula):
     import jax
 
     import jaxlmm as lmm
-    from jaxlmm.scanning.kernels.filter import Keeper
+    from jaxlmm.scanning.kernels.filter import PairFilter
     from jaxlmm.scanning.kernels.null_models import Traits
     from jaxlmm.scanning.kernels.rotate import Rows as ScanRows
     from jaxlmm.scanning.kernels.scanner import Scanner
@@ -96,7 +96,7 @@ def warm_scan(pheno, K, values, formula):
 
     def run():
         with jax.enable_x64(True):
-            keeper = Keeper("wald", None, None, False)
+            keeper = PairFilter("wald", None, None, False)
             scanner.scan(values.T, markers, frequency, keeper)
             keeper.finish()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import jaxlmm as lmm
-from jaxlmm.scanning.kernels.filter import Keeper
+from jaxlmm.scanning.kernels.filter import PairFilter
 from jaxlmm.scanning.kernels.null_models import Traits
 from jaxlmm.scanning.kernels.rotate import Rows as ScanRows
 from jaxlmm.scanning.kernels.scanner import Scanner
@@ -45,7 +45,7 @@ def engine_scan(data, formula, K, G, *, bounds=(0.0, np.inf), method="REML", ref
             traits, np.arange(y.shape[1]), refit=refit, reml=method == "REML",
             tests=tests or ("wald", "lrt", "score"), size=1024,
         )  # fmt: skip
-        keeper = Keeper("wald", None, None, False)
+        keeper = PairFilter("wald", None, None, False)
         scanner.scan(G, np.arange(G.shape[1]), G.mean(axis=0) / 2.0, keeper)
     return keeper.finish(), traits
 

@@ -27,7 +27,7 @@ from jaxlmm.genetics import ArraySource
 from jaxlmm.scanning import run as scan_run
 from jaxlmm.scanning.checkpoint import lock as scan_lock
 from jaxlmm.scanning.checkpoint import parts as scan_parts
-from jaxlmm.scanning.task import Unit
+from jaxlmm.scanning.task import Chunk
 
 TOGETHER = 1e-9
 """Relative: sums of the same numbers in another order."""
@@ -557,7 +557,7 @@ def test_parts_are_a_few_minutes_at_most(kind, n, responses, markers):
     """One response × 200,000 markers is several parts; the work of each is that of a minute or so, and all is done."""
     cost = scan_parts.Cost.of(kind, n, "blocked", scan_parts.PART_PAIRS[kind])
     size = scan_parts.AT_ONCE.get(kind, 1024)
-    parts = scan_parts.planned([Unit(0, 0, 0, responses, 0, markers)], cost, size)
+    parts = scan_parts.planned([Chunk(0, 0, 0, responses, 0, markers)], cost, size)
     assert len(parts) >= 4
     ends = [(piece.start, piece.stop) for part in parts for piece in part]
     assert [start for start, _ in ends] == [0, *(stop for _, stop in ends[:-1])]
@@ -571,5 +571,5 @@ def test_parts_are_a_few_minutes_at_most(kind, n, responses, markers):
 
 def test_patterns_that_are_decomposed_each_are_parts_of_their_own():
     cost = scan_parts.Cost.of("one ratio", 5_000, "spectral", 2**20)
-    units = [Unit(0, pattern, 0, 1, 0, 100) for pattern in range(30)]
+    units = [Chunk(0, pattern, 0, 1, 0, 100) for pattern in range(30)]
     assert max(len(part) for part in scan_parts.planned(units, cost, 64)) <= 3

@@ -17,7 +17,7 @@ from jaxlmm.api.names import named_options
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.engine import patterns_of, solve_many, solve_own_rows, takes_own_rows
+from jaxlmm.engine import patterns_of, solve_by_response, solve_many, solves_by_response
 from jaxlmm.formula import ModelFrame, ModelOptions, build_frame, parse, read_responses
 from jaxlmm.formula.syntax import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted, right_side
@@ -191,13 +191,13 @@ def _solve(
     scattered: list[NumpyArray] = []
     own: list[tuple[NumpyArray, NumpyArray]] = []
     for rows, places in patterns_of(y, rest[~(infinite | missing)]):
-        if takes_own_rows(design, solver, places.size):
+        if solves_by_response(design, solver, places.size):
             scattered.append(places)
         else:
             own.append((rows, places))
     if scattered:
         together = np.concatenate(scattered)
-        for part, found in solve_own_rows(design.exact(), y[:, together], solver=solver, **options):
+        for part, found in solve_by_response(design.exact(), y[:, together], solver=solver, **options):
             places = together[part]
             if found is None:
                 own += patterns_of(y, places)

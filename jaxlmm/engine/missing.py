@@ -15,12 +15,12 @@ from jaxlmm.covariance import Parameter
 from jaxlmm.engine.batch import AT_ONCE, mesh_of_devices, vary
 from jaxlmm.engine.found import Found, known
 from jaxlmm.engine.minimum import solve
-from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, OwnRows, Problems, blocks
+from jaxlmm.engine.problems import LARGE_BLOCK, SMALL_BLOCK, Problems, RowsByResponse, blocks
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural, mean_products
 from jaxlmm.optimize import AbstractMinimizer
-from jaxlmm.solvers import SOLVERS, Moments, Spectral, own_eigen, own_moments
+from jaxlmm.solvers import SOLVERS, Moments, Spectral, eigen_by_response, moments_by_response
 
 SHARED = 32
 """With at least this many responses, a pattern of missing values is worth a design of its own."""
@@ -44,14 +44,14 @@ def patterns_of(y: NumpyArray, places: NumpyArray) -> list[tuple[NumpyArray, Num
     return [(np.flatnonzero(~np.isnan(y[:, whose[0]])), np.array(whose)) for whose in groups.values()]
 
 
-def takes_own_rows(design: Design, solver: str, sharing: int) -> bool:
+def solves_by_response(design: Design, solver: str, sharing: int) -> bool:
     """Whether responses of this design of which ``sharing`` have the same rows are solved in one batch with others."""
     if solver == Spectral.name:  # a pattern is decomposed either way; a design of its own is compiled besides
         return sharing < LARGE_BLOCK
     return solver == Moments.name and len(design.terms) > 0 and design.n_fixed > 0 and sharing < SHARED
 
 
-def solve_own_rows(
+def solve_by_response(
     design: Design,
     y: NumpyArray,
     *,
@@ -120,7 +120,7 @@ def _of_pattern(some: Design, y: NumpyArray, method: str, size: int) -> tuple[An
     ``size`` is the number of eigenvectors that all patterns are padded to.
     """
     n, m = y.shape
-    own = own_eigen(some, y, size)
+    own = eigen_by_response(some, y, size)
     count = n - some.n_fixed if method == "REML" else n
     constant = -2.0 * np.sum(np.log(np.asarray(some.root_weight)[:n]))
     if method == "REML":
@@ -130,7 +130,9 @@ def _of_pattern(some: Design, y: NumpyArray, method: str, size: int) -> tuple[An
         return np.repeat(np.asarray(leaf)[None], m, axis=0)
 
     inverse, squares = np.linalg.inv(np.asarray(some.triangle)), some.mean_squares()
-    rows = OwnRows(own.solver, own.fixed, Units(repeated(inverse), tuple(repeated(square) for square in squares)))
+    rows = RowsByResponse(
+        own.solver, own.fixed, Units(repeated(inverse), tuple(repeated(square) for square in squares))
+    )
     constants = constant + 2.0 * count * np.log(own.scale)
     return own.border, own.least_squares, own.scale, np.full(m, float(count)), constants, rows
 
@@ -153,10 +155,12 @@ def _problems(likelihood: Likelihood, units: Units, y: NumpyArray, largest: int)
 
 
 @program()
-def _prepare_own(likelihood: Likelihood, units: Units, y: Array, present: Array) -> tuple[Response, OwnRows, jax.Array]:
+def _prepare_own(
+    likelihood: Likelihood, units: Units, y: Array, present: Array
+) -> tuple[Response, RowsByResponse, jax.Array]:
     design, p, present = likelihood.design, likelihood.design.n_fixed, jnp.asarray(present)
     assert isinstance(likelihood.solver, Moments)
-    own = own_moments(design, likelihood.solver, y, present)
+    own = moments_by_response(design, likelihood.solver, y, present)
     n = jnp.sum(present, axis=0)
     count = n - p if likelihood.method == "REML" else n
     weight = jnp.asarray(design.root_weight)
@@ -172,4 +176,4 @@ def _prepare_own(likelihood: Likelihood, units: Units, y: Array, present: Array)
     squares = tuple(mean_products(jnp.asarray(term.z) * unweighted, present) for term in design.terms)
     # Rounding may turn a pivot of zero negative: then there is no log-determinant, and no entry of the root is large.
     entries = jnp.where(jnp.isfinite(own.logdet), jnp.max(own.to_basis**2, axis=(1, 2)), jnp.inf)
-    return response, OwnRows(own.solver, own.fixed, Units(inverse_triangle, squares)), entries
+    return response, RowsByResponse(own.solver, own.fixed, Units(inverse_triangle, squares)), entries

@@ -30,7 +30,7 @@ class Problem(NamedTuple):
     units: Units
 
 
-class OwnRows(Struct):
+class RowsByResponse(Struct):
     """What responses do not share when each has rows or columns of its own; every leaf has a first axis over them.
 
     ``solver`` is None where it is shared after all.
@@ -53,7 +53,7 @@ class Problems(Struct):
     likelihood: Likelihood
     responses: Response
     units: Units
-    own: OwnRows | None = None
+    own: RowsByResponse | None = None
     largest: int = static(default=LARGE_BLOCK)
     mesh: jax.sharding.Mesh | None = static(default=None)
 
@@ -87,7 +87,7 @@ class Problems(Struct):
         """Return ``function(problem, *arguments)`` for every problem, along a new first axis, as ``arguments`` have."""
         theirs = jax.tree.map(jnp.asarray, (self.responses.replace(fixed=None), self.own))
 
-        def one(theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> T:
+        def one(theirs: tuple[Response, RowsByResponse | None], arguments: tuple[Any, ...]) -> T:
             response, own = theirs
             likelihood = self.likelihood.for_response(response)
             if own is None:
@@ -132,7 +132,9 @@ def spread(function: Callable[P, T]) -> Callable[P, T]:
         if mesh is None or problems.size % mesh.size != 0:
             return each(problems, *arguments, **shared)
 
-        def part(whole: tuple[Any, ...], theirs: tuple[Response, OwnRows | None], arguments: tuple[Any, ...]) -> Any:
+        def part(
+            whole: tuple[Any, ...], theirs: tuple[Response, RowsByResponse | None], arguments: tuple[Any, ...]
+        ) -> Any:
             likelihood, units, fixed = whole
             responses, own = theirs
             some = problems.replace(

@@ -19,7 +19,7 @@ from jaxlmm.formula.tokens import column_called, right_side
 from jaxlmm.genetics import ArraySource, Genotypes, as_genotypes
 from jaxlmm.genetics.ids import Matched, hint, label_texts, match_samples
 from jaxlmm.model import Natural
-from jaxlmm.scanning.loco import OwnKinship, Stretch, stretches
+from jaxlmm.scanning.loco import MarkerGroup, OwnKinship, marker_groups
 
 IN_SPAN = 1e-8
 """A column is a combination of the fixed effects if no larger share of its length is left off them."""
@@ -28,13 +28,15 @@ IN_SPAN = 1e-8
 class ScanData(NamedTuple):
     """Rows, responses and markers of a scan.
 
-    ``call`` has no response in its formula; ``frame`` are the rows that have genotypes and all predictors, ``y`` (n, m)
-    the responses on them; ``sample_ids`` (q,) those that are analyzed and ``persons`` (n,) which each row is of;
-    ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found. ``own`` are the matrices of the
-    markers themselves, where these were asked for, and ``numbers`` (M,) those of the markers among all.
+    ``call`` has no response in its formula, and ``parsed`` is that formula; ``frame`` are the rows that have genotypes
+    and all predictors, ``y`` (n, m) the responses on them; ``sample_ids`` (q,) those that are analyzed and ``persons``
+    (n,) which each row is of; ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found. ``own`` are
+    the matrices of the markers themselves, where these were asked for, and ``numbers`` (M,) those of the markers among
+    all.
     """
 
     call: Call
+    parsed: ParsedFormula
     frame: ModelFrame
     y: NumpyArray
     genotypes: Genotypes
@@ -51,16 +53,18 @@ class ScanData(NamedTuple):
         """The parameters that are fixed."""
         return natural("fixed", self.call.fixed, self.frame.labels, self.frame.design)
 
-    def on(self, stretch: Stretch) -> ScanData:
+    def on(self, marker_group: MarkerGroup) -> ScanData:
         """Return the same for some of the markers; those of one chromosome with the matrix of the others."""
-        if stretch.chromosome is None:
+        if marker_group.chromosome is None:
             return self
         assert self.own is not None
-        call = self.own.added(self.call, without=stretch.chromosome)
+        call = self.own.added(self.call, without=marker_group.chromosome)
         chosen = np.zeros(len(self.genotypes.variants), bool)
-        chosen[stretch.numbers] = True
-        frame = build_frame(parse(call.formula), call.data, call.options, known_residual=call.known_residual)
-        return self._replace(call=call, frame=frame, genotypes=self.genotypes.select(chosen), numbers=stretch.numbers)
+        chosen[marker_group.numbers] = True
+        frame = build_frame(self.parsed, call.data, call.options, known_residual=call.known_residual)
+        return self._replace(
+            call=call, frame=frame, genotypes=self.genotypes.select(chosen), numbers=marker_group.numbers
+        )
 
 
 def lay_out(
@@ -75,7 +79,7 @@ def lay_out(
     """
     table, opened = as_table(call.data), as_genotypes(genotypes)
     parsed = known_names(parse(call.formula, table.columns), table.columns, call.options, several=True)
-    stretches(opened.variants, loco, opened.source.name)
+    marker_groups(opened.variants, loco, opened.source.name)
     read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
     named = None if id is None else column_of("id", id, table.columns)
     beside = [*read.names, *([] if named is None else [named])]
@@ -89,20 +93,20 @@ def lay_out(
         opened = _by_row(genotypes, table, named or _group_of_rows(groups, call.options.kinship, table, auto))
     column = named if named is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
     matched = match_samples(_ids(table, column, genotypes, opened), opened.sample_ids)
-    right = right_side(parsed.text)
-    call = dataclasses.replace(call, formula=right)
+    parsed = parsed._replace(text=right_side(parsed.text), response=())
+    call = dataclasses.replace(call, formula=parsed.text)
     if not matched.kept.all():
         call = _on_rows(call, table, matched.kept)
     own = None
     if auto:
         own = OwnKinship.of(call, str(column), opened, loco)
         call = own.added(call)
-    frame = build_frame(parse(right), call.data, call.options, known_residual=call.known_residual)
+    frame = build_frame(parsed, call.data, call.options, known_residual=call.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
     samples, persons = np.unique(matched.rows[used], return_inverse=True)
     moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))
     return ScanData(
-        call, frame, read.values[used], opened, opened.sample_ids[samples], persons, moderator, matched,
+        call, parsed, frame, read.values[used], opened, opened.sample_ids[samples], persons, moderator, matched,
         read, own, np.arange(len(opened.variants)),
     )  # fmt: skip
 

@@ -53,14 +53,14 @@ class OwnKinship:
         )
 
 
-class Stretch(NamedTuple):
+class MarkerGroup(NamedTuple):
     """Markers of a scan that share a matrix: their ``numbers`` (s,) among all; a ``chromosome``, or None for all."""
 
     chromosome: str | None
     numbers: NumpyArray
 
 
-def stretches(variants: pd.DataFrame, loco: bool, source: str) -> list[Stretch]:
+def marker_groups(variants: pd.DataFrame, loco: bool, source: str) -> list[MarkerGroup]:
     """Return all markers together, or chromosome by chromosome; ``source`` is where they are from.
 
     Raises
@@ -69,7 +69,7 @@ def stretches(variants: pd.DataFrame, loco: bool, source: str) -> list[Stretch]:
         If chromosomes are to be told apart and there are not several that are known.
     """
     if not loco:
-        return [Stretch(None, np.arange(len(variants)))]
+        return [MarkerGroup(None, np.arange(len(variants)))]
     chromosomes = variants["chromosome"].to_numpy()
     known = [name for name in dict.fromkeys(chromosomes) if name != UNKNOWN]
     if not known:
@@ -83,4 +83,4 @@ def stretches(variants: pd.DataFrame, loco: bool, source: str) -> list[Stretch]:
             "the relationship matrix. Give the matrix of the other chromosomes by kinship={'id': "
             "lmm.genetics.grm(path, exclude_chromosome=...)}."
         )
-    return [Stretch(name, np.flatnonzero(chromosomes == name)) for name in dict.fromkeys(chromosomes)]
+    return [MarkerGroup(name, np.flatnonzero(chromosomes == name)) for name in dict.fromkeys(chromosomes)]

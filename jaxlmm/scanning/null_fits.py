@@ -17,7 +17,7 @@ from jaxlmm.model import Natural
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.kernels import Given, NullPoint
-from jaxlmm.scanning.options import Wanted
+from jaxlmm.scanning.options import ScanOptions
 
 SIGMA = 1e-4
 """Relative, of the residual's standard deviation that fits say and the scan's rows have at their variances."""
@@ -58,7 +58,7 @@ class NullFits:
         """Return the fits by the criterion that was asked for."""
         return self.by(self.laid.call.method)
 
-    def make(self, wanted: Wanted) -> None:
+    def make(self, wanted: ScanOptions) -> None:
         """Fit what a scan by a solver needs."""
         if wanted.variances != "refit":
             self.by(self.laid.call.method)

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from jaxlmm.errors import OptionError, choose
-from jaxlmm.scanning.kernels import Keeper
+from jaxlmm.scanning.kernels import PairFilter
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class ScanOptions:
     """What is asked of a scan beside its model."""
 
     variances: str
@@ -50,9 +50,9 @@ class Wanted:
         if self.variances == "kept" and self.keeper().everything:
             raise OptionError("variances='kept': expected p_max=, top= or best=True to say what is kept, got none.")
 
-    def keeper(self) -> Keeper:
+    def keeper(self) -> PairFilter:
         """Return what keeps the pairs that are asked for."""
-        return Keeper(self.tests[0], self.p_max, self.top, self.best)
+        return PairFilter(self.tests[0], self.p_max, self.top, self.best)
 
     @property
     def by_likelihood(self) -> bool:

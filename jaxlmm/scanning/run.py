@@ -17,10 +17,10 @@ from jaxlmm.inference import PROVEN
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.checkpoint import AT_ONCE, PART_PAIRS, Cost, Folder, digests, planned
 from jaxlmm.scanning.data import ScanData, lay_out
-from jaxlmm.scanning.kernels import UNSEEN, Keeper, Pairs, Tally, block_size
-from jaxlmm.scanning.loco import stretches
+from jaxlmm.scanning.kernels import UNSEEN, PairCounts, PairFilter, Pairs, block_size
+from jaxlmm.scanning.loco import marker_groups
 from jaxlmm.scanning.null_fits import NullFits
-from jaxlmm.scanning.options import Wanted
+from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import (
     NULL,
     HeldTable,
@@ -36,7 +36,7 @@ from jaxlmm.scanning.output import (
     sealed,
     tabulated,
 )
-from jaxlmm.scanning.task import TOGETHER, WORDS, Engine, Task, Unit, testable
+from jaxlmm.scanning.task import TOGETHER, WORDS, Chunk, Engine, Task, testable
 
 TABLE_BYTES = 2**31
 """A table that would take more memory than this is not made."""
@@ -46,15 +46,15 @@ PAIR_BYTES = 160
 
 
 class Work:
-    """A scan laid out: its units in order, and the tasks that do them, one at a time.
+    """A scan laid out: its chunks in order, and the tasks that do them, one at a time.
 
     ``formula`` is the one that was written; ``untested`` says of responses, by number, why they are not.
     """
 
-    def __init__(self, laid: ScanData, wanted: Wanted, null: Any, formula: str) -> None:
+    def __init__(self, laid: ScanData, wanted: ScanOptions, null: Any, formula: str) -> None:
         self.laid, self.wanted, self.formula = laid, wanted, formula
         self.engine = Engine.of(laid)
-        self.stretches = stretches(laid.genotypes.variants, wanted.loco, laid.genotypes.source.name)
+        self.marker_groups = marker_groups(laid.genotypes.variants, wanted.loco, laid.genotypes.source.name)
         self.given = self._given(null)
         self.patterns, self.untested = testable(laid)
         self.size = block_size(len(laid.genotypes.variants))
@@ -64,7 +64,7 @@ class Work:
         """Return the fits without a marker that were given, by chromosome."""
         if null is None:
             return {}
-        names = [stretch.chromosome for stretch in self.stretches]
+        names = [marker_group.chromosome for marker_group in self.marker_groups]
         if names == [None]:
             return {None: null}
         if not isinstance(null, dict) or set(null) != set(names):
@@ -74,29 +74,29 @@ class Work:
             )
         return dict(null)
 
-    def units(self) -> list[Unit]:
-        """Return all units, those that share the most beside each other."""
+    def chunks(self) -> list[Chunk]:
+        """Return all chunks, those that share the most beside each other."""
         refit = self.wanted.variances == "refit"
         found = []
-        for stretch, (_, numbers) in enumerate(self.stretches):
+        for marker_group, (_, numbers) in enumerate(self.marker_groups):
             for pattern, (_, places) in enumerate(self.patterns):
                 step = (TOGETHER if refit else places.size) if self.engine.one_ratio else 1
                 for first in range(0, places.size, step):
                     last = min(first + step, places.size)
-                    found.append(Unit(stretch, pattern, first, last, 0, numbers.size))
+                    found.append(Chunk(marker_group, pattern, first, last, 0, numbers.size))
         return found
 
-    def scan(self, unit: Unit, keeper: Keeper, done: Callable[[int], None]) -> None:
-        """Test the pairs of a unit and hand them to a keeper."""
-        task = self._at(unit.stretch)
-        task.scan(unit, keeper, done)
+    def scan(self, chunk: Chunk, keeper: PairFilter, done: Callable[[int], None]) -> None:
+        """Test the pairs of a chunk and hand them to a filter."""
+        task = self._at(chunk.marker_group)
+        task.scan(chunk, keeper, done)
         self.untested |= task.failed
 
-    def part(self, units: list[Unit], done: Callable[[int], None]) -> Keeper:
-        """Test the pairs of some units; return what is kept of them."""
+    def part(self, chunks: list[Chunk], done: Callable[[int], None]) -> PairFilter:
+        """Test the pairs of some chunks; return what is kept of them."""
         keeper = self.wanted.keeper()
-        for unit in units:
-            self.scan(unit, keeper, done)
+        for chunk in chunks:
+            self.scan(chunk, keeper, done)
         return keeper
 
     def table(self, pairs: Pairs) -> pd.DataFrame:
@@ -105,15 +105,15 @@ class Work:
 
     def refitted(self, pairs: Pairs) -> Pairs:
         """Return the same pairs with variances refitted for each."""
-        keeper = Keeper(self.wanted.tests[0], None, None, False)
-        for number, (_, numbers) in enumerate(self.stretches):
+        keeper = PairFilter(self.wanted.tests[0], None, None, False)
+        for number, (_, numbers) in enumerate(self.marker_groups):
             if np.isin(pairs.marker, numbers).any():
                 self._at(number).refitted(pairs, keeper)
         found = keeper.finish()
         assert found is not None
         return found
 
-    def finished(self, keeper: Keeper) -> Pairs:
+    def finished(self, keeper: PairFilter) -> Pairs:
         """Return what a keeper kept, refitted if that was asked for."""
         pairs = keeper.finish()
         if pairs is None:
@@ -123,15 +123,15 @@ class Work:
 
     def null(self) -> FitMany | dict[str, FitMany]:
         """Return the fits without a marker, those of each chromosome if their matrices differ."""
-        found = {str(one.chromosome): self._at(number).nulls.wanted() for number, one in enumerate(self.stretches)}
+        found = {str(one.chromosome): self._at(number).nulls.wanted() for number, one in enumerate(self.marker_groups)}
         return found if self.wanted.loco else found["None"]
 
     def _at(self, number: int) -> Task:
         if self._task is None or self._task[0] != number:
             self._task = None  # let go of the old before more is made
-            stretch = self.stretches[number]
-            laid = self.laid.on(stretch)
-            nulls = NullFits.of(laid, self.given.get(stretch.chromosome))
+            marker_group = self.marker_groups[number]
+            laid = self.laid.on(marker_group)
+            nulls = NullFits.of(laid, self.given.get(marker_group.chromosome))
             task = Task(laid, nulls, self.patterns, self.engine, self.wanted, self.size)
             self._task = number, task
         return self._task[1]
@@ -153,7 +153,7 @@ class Work:
             return said
         return f"{said}; {few:,} with a response" if few == many else f"{said}; {few:,} to {many:,} with a response"
 
-    def header(self, tally: Tally, seconds: float, notes: tuple[str, ...] = ()) -> ScanHeader:
+    def header(self, tally: PairCounts, seconds: float, notes: tuple[str, ...] = ()) -> ScanHeader:
         """Say what was done."""
         laid, wanted, device = self.laid, self.wanted, jax.devices()[0]
         names = laid.read.names
@@ -166,7 +166,7 @@ class Work:
         beyond = n_markers * len(names) - sum(pairs.values())
         kinship = "" if laid.own is None else str(laid.own)
         if wanted.loco:
-            kinship += f"; for each of {len(self.stretches)} chromosomes without its own"
+            kinship += f"; for each of {len(self.marker_groups)} chromosomes without its own"
         return ScanHeader(
             formula=self.formula, method=laid.call.method, variances=wanted.variances, tests=wanted.tests,
             interaction=wanted.interaction, precision=wanted.precision, samples=str(laid.matched),
@@ -185,7 +185,7 @@ class Work:
 @in_double_precision
 @np.errstate(all="ignore")  # what is not finite ends in a status, not in a warning
 def run_scan(
-    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, wanted: Wanted, null: Any,
+    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, wanted: ScanOptions, null: Any,
     progress: bool | None, out: Any, resume: bool,
 ) -> Scan:  # fmt: skip
     """Scan as :func:`jaxlmm.scan` says."""
@@ -206,10 +206,10 @@ def run_scan(
 def _held(work: Work, progress: bool | None, started: float) -> Scan:
     """Scan into memory."""
     wanted = work.wanted
-    keeper, units = wanted.keeper(), work.units()
-    with progress_bar(sum(unit.n_pairs for unit in units), progress, "tests") as done:
-        for unit in units:
-            work.scan(unit, keeper, done)
+    keeper, chunks = wanted.keeper(), work.chunks()
+    with progress_bar(sum(chunk.n_pairs for chunk in chunks), progress, "tests") as done:
+        for chunk in chunks:
+            work.scan(chunk, keeper, done)
         pairs = work.finished(keeper)
     header = work.header(keeper.tally, time.perf_counter() - started)
     return Scan(header, HeldTable(pairs, work.names, wanted.tests, wanted.interaction), work.null)
@@ -219,7 +219,7 @@ def _into(folder: Folder, work: Work, progress: bool | None, started: float) -> 
     """Scan part by part, as far as parts are not finished yet, into a folder."""
     wanted, laid, kind = work.wanted, work.laid, work.engine.kind(work.wanted.variances)
     cost = Cost.of(kind, len(laid.y), work.engine.solver.name, PART_PAIRS[kind])
-    parts = planned(work.units(), cost, min(work.size, AT_ONCE.get(kind, work.size)))
+    parts = planned(work.chunks(), cost, min(work.size, AT_ONCE.get(kind, work.size)))
     own = digests(laid, wanted, work.given)
     folder, record = folder.begin(own, len(parts))
     if record["finished"]:
@@ -229,10 +229,10 @@ def _into(folder: Folder, work: Work, progress: bool | None, started: float) -> 
         folder.start(own, len(parts))
         folder, _ = folder.begin(own, len(parts))
     done = folder.done(len(parts))
-    with progress_bar(sum(unit.n_pairs for part in parts for unit in part), progress, "tests") as said:
+    with progress_bar(sum(chunk.n_pairs for part in parts for chunk in part), progress, "tests") as said:
         for number, part in enumerate(parts):
             if number in done:
-                said(sum(unit.n_pairs for unit in part))
+                said(sum(chunk.n_pairs for chunk in part))
             else:
                 folder.put(number, work.part(part, said), work.untested, work.table)
     keeper, files = wanted.keeper(), {}
@@ -249,7 +249,7 @@ def _into(folder: Folder, work: Work, progress: bool | None, started: float) -> 
 
 
 def _again(
-    folder: Folder, work: Work, parts: list[list[Unit]], record: dict[str, Any], progress: bool | None
+    folder: Folder, work: Work, parts: list[list[Chunk]], record: dict[str, Any], progress: bool | None
 ) -> Scan | None:
     """Return the scan that a folder holds, once its damaged files are made again.
 
@@ -264,7 +264,7 @@ def _again(
         return None
     files = dict(record["files"])
     seals = record.get("checksums") or {name: sealed(folder.path / name) for name in {*files, NULL} - set(wrong)}
-    with progress_bar(sum(unit.n_pairs for number in numbers for unit in parts[number]), progress, "tests") as said:
+    with progress_bar(sum(chunk.n_pairs for number in numbers for chunk in parts[number]), progress, "tests") as said:
         for number in numbers:
             pairs = work.finished(work.part(parts[number], said))
             files[part_name(number)] = pairs.marker.size
@@ -274,7 +274,7 @@ def _again(
     return folder.write_finished({**record, "files": files, "checksums": seals})
 
 
-def check_size(markers: int, responses: int, wanted: Wanted) -> None:
+def check_size(markers: int, responses: int, wanted: ScanOptions) -> None:
     """Raise if a table of all pairs would not fit into memory."""
     size = markers * responses * PAIR_BYTES
     if wanted.keeper().everything and size > TABLE_BYTES:

@@ -11,7 +11,7 @@ from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.formula import ModelOptions
 from jaxlmm.results import FitMany
-from jaxlmm.scanning.options import Wanted
+from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import Scan
 from jaxlmm.scanning.run import run_scan
 
@@ -144,7 +144,7 @@ def scan(
     auto = isinstance(kinship, str)
     if auto:
         choose("kinship", kinship, ("auto",))
-    wanted = Wanted.of(
+    wanted = ScanOptions.of(
         tests, variances=variances, interaction=interaction, p_max=p_max, top=top, best=best, precision=precision,
         loco=loco,
     )  # fmt: skip

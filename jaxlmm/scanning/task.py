@@ -1,4 +1,4 @@
-"""The work of a scan, unit by unit: some responses of one pattern of rows against some markers that share a matrix."""
+"""A scan by chunks: responses of one pattern of rows against markers that share a relationship matrix."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
 from jaxlmm.results import CIRCULAR
 from jaxlmm.scanning.data import ScanData
-from jaxlmm.scanning.kernels import AnyScanner, Keeper, Pairs, Scanner, Traits, has_one_ratio
+from jaxlmm.scanning.kernels import AnyScanner, PairFilter, Pairs, Scanner, Traits, has_one_ratio
 from jaxlmm.scanning.kernels import Rows as ScanRows
 from jaxlmm.scanning.null_fits import NullFits
-from jaxlmm.scanning.options import Wanted
+from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import words_of
 from jaxlmm.solvers import Choice, select
 
@@ -43,10 +43,10 @@ class Pattern(NamedTuple):
     places: NumpyArray
 
 
-class Unit(NamedTuple):
-    """Responses ``first`` to ``last`` of a pattern against markers ``start`` to ``stop`` of a stretch, by number."""
+class Chunk(NamedTuple):
+    """Responses ``first`` to ``last`` of a pattern against markers ``start`` to ``stop`` of a group, by number."""
 
-    stretch: int
+    marker_group: int
     pattern: int
     first: int
     last: int
@@ -64,7 +64,7 @@ class BlockScanner(Protocol):
 
     columns: int
 
-    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: PairFilter) -> None:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,)."""
 
 
@@ -136,18 +136,18 @@ class Rows(NamedTuple):
 
 
 class Task:
-    """Scans units of one stretch of markers; what they share is prepared once for units that follow each other.
+    """Scans chunks of one group of markers; what they share is prepared once for chunks that follow each other.
 
     Parameters
     ----------
     laid
-        The rows, responses and markers of the stretch.
+        The rows, responses and markers of the marker_group.
     size
         Markers that are worked on at once.
     """
 
     def __init__(
-        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: Wanted, size: int
+        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: ScanOptions, size: int
     ) -> None:
         self.laid, self.nulls, self.patterns, self.engine = laid, nulls, patterns, engine
         self.wanted, self.size = wanted, size
@@ -159,29 +159,29 @@ class Task:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rows": None, "_scanner": None}  # made again when they are needed
 
-    def scan(self, unit: Unit, keeper: Keeper, done: Callable[[int], None]) -> None:
-        """Test the pairs of a unit and hand them to a keeper."""
-        laid, pattern = self.laid, self.patterns[unit.pattern]
-        places = pattern.places[unit.first : unit.last]
-        scanner = self._scanner_of(unit.pattern, unit.first, unit.last, self.wanted.variances == "refit")
+    def scan(self, chunk: Chunk, keeper: PairFilter, done: Callable[[int], None]) -> None:
+        """Test the pairs of a chunk and hand them to a filter."""
+        laid, pattern = self.laid, self.patterns[chunk.pattern]
+        places = pattern.places[chunk.first : chunk.last]
+        scanner = self._scanner_of(chunk.pattern, chunk.first, chunk.last, self.wanted.variances == "refit")
         if scanner is None:
-            markers = laid.numbers[unit.start : unit.stop]
+            markers = laid.numbers[chunk.start : chunk.stop]
             keeper.tally.add(markers, np.full(markers.size, FAILED), places.size)
-            done(unit.n_pairs)
+            done(chunk.n_pairs)
             return
-        genotypes, numbers = laid.genotypes, laid.numbers[unit.start : unit.stop]
+        genotypes, numbers = laid.genotypes, laid.numbers[chunk.start : chunk.stop]
         if numbers.size < laid.numbers.size:
             chosen = np.zeros(laid.numbers.size, bool)
-            chosen[unit.start : unit.stop] = True
+            chosen[chunk.start : chunk.stop] = True
             genotypes = genotypes.select(chosen)
-        samples = laid.sample_ids[self._prepared(unit.pattern).samples]
+        samples = laid.sample_ids[self._prepared(chunk.pattern).samples]
         read = self.size * max(1, READ // (self.size * max(samples.size, 1)))
         for block in genotypes.blocks(samples, size=read):
             _scan_block(scanner, block, numbers[block.markers], places, keeper)
             done(block.markers.size * places.size)
 
-    def refitted(self, pairs: Pairs, keeper: Keeper) -> None:
-        """Hand pairs of this stretch to a keeper with variances refitted for each."""
+    def refitted(self, pairs: Pairs, keeper: PairFilter) -> None:
+        """Hand pairs of this group of markers to a filter with variances refitted for each."""
         laid = self.laid
         for number, pattern in enumerate(self.patterns):
             for at, place in enumerate(pattern.places):
@@ -263,7 +263,9 @@ def _varying(design: Design, y: NumpyArray) -> NumpyArray:
     return np.asarray(np.sum(rest**2, axis=0) > PERFECT**2 * np.sum(weighted**2, axis=0))
 
 
-def _scan_block(scanner: BlockScanner, block: Block, numbers: NumpyArray, places: NumpyArray, keeper: Keeper) -> None:
+def _scan_block(
+    scanner: BlockScanner, block: Block, numbers: NumpyArray, places: NumpyArray, keeper: PairFilter
+) -> None:
     """Test the usable markers of a block, whose ``numbers`` (s,) are those among all, and count the others."""
     usable = block.keep
     if usable.all():

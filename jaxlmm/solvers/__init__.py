@@ -2,9 +2,9 @@
 
 from jaxlmm.solvers.base import AbstractSolver, Effects
 from jaxlmm.solvers.clusters import clusters_of
-from jaxlmm.solvers.moments import Moments, own_moments
+from jaxlmm.solvers.moments import Moments, moments_by_response
 from jaxlmm.solvers.select import SOLVERS, Choice, select
-from jaxlmm.solvers.spectral import Spectral, own_eigen
+from jaxlmm.solvers.spectral import Spectral, eigen_by_response
 
 __all__ = [
     "SOLVERS",
@@ -14,7 +14,7 @@ __all__ = [
     "Moments",
     "Spectral",
     "clusters_of",
-    "own_eigen",
-    "own_moments",
+    "eigen_by_response",
+    "moments_by_response",
     "select",
 ]

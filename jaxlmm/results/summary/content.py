@@ -32,7 +32,7 @@ class Table(NamedTuple):
     left: int
 
 
-class Account(NamedTuple):
+class SummaryContent(NamedTuple):
     """A title, lines of facts as pairs of name and value, tables, and notes in words."""
 
     title: str
@@ -41,7 +41,7 @@ class Account(NamedTuple):
     notes: list[str]
 
 
-def account(fit: Fitted, df: str, correlation: bool | None) -> Account:
+def summary_content(fit: Fitted, df: str, correlation: bool | None) -> SummaryContent:
     """Return what there is to say about a fit; options as in :meth:`jaxlmm.results.Fit.summary`."""
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
@@ -49,7 +49,7 @@ def account(fit: Fitted, df: str, correlation: bool | None) -> Account:
     notes, p = _notes(fit), fit.estimates.beta.size
     if correlation is None and p > CORRELATED:
         notes.append(f"The correlations of {p} fixed effects are not shown; summary(correlation=True) shows them.")
-    return Account(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], notes)
+    return SummaryContent(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], notes)
 
 
 def _facts(fit: Fitted) -> list[list[tuple[str, str]]]:

@@ -1,26 +1,26 @@
-"""The account of a fit as HTML for notebooks: tables with captions and headings, without style or script."""
+"""The summary of a fit as HTML for notebooks: tables with captions and headings, without style or script."""
 
 from __future__ import annotations
 
 from html import escape
 
-from jaxlmm.results.summary.content import Account
+from jaxlmm.results.summary.content import SummaryContent
 
 
-def as_html(account: Account) -> str:
-    """Write an account; every name and value is escaped.
+def as_html(content: SummaryContent) -> str:
+    """Write a summary; every name and value is escaped.
 
-    >>> from jaxlmm.results.summary.content import Account, Table
+    >>> from jaxlmm.results.summary.content import SummaryContent, Table
     >>> table = Table("Fixed effects", ["", "Pr(>|t|)"], [["x<0", "0.5"]], 1)
-    >>> as_html(Account("A model", [[("Rows", "3")]], [table], [])).splitlines()[-3]
+    >>> as_html(SummaryContent("A model", [[("Rows", "3")]], [table], [])).splitlines()[-3]
     '<tr><th scope="row">x&lt;0</th><td>0.5</td></tr>'
     """
-    facts = [_row([name, value], 1) for line in account.facts for name, value in line]
+    facts = [_row([name, value], 1) for line in content.facts for name, value in line]
     parts = ["<section>"]
-    parts += _table(account.title, [], facts)
-    for table in account.tables:
+    parts += _table(content.title, [], facts)
+    for table in content.tables:
         parts += _table(table.title, table.header, [_row(row, table.left) for row in table.rows])
-    parts += [f"<p>{escape(note)}</p>" for note in account.notes]
+    parts += [f"<p>{escape(note)}</p>" for note in content.notes]
     return "\n".join([*parts, "</section>"])
 
 

@@ -1,4 +1,4 @@
-"""The printable account of a fit."""
+"""The printable summary of a fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlmm.errors import OptionError
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.summary.content import Account, account
+from jaxlmm.results.summary.content import SummaryContent, summary_content
 from jaxlmm.results.summary.html import as_html
 from jaxlmm.results.summary.text import as_text
 
@@ -17,12 +17,12 @@ from jaxlmm.results.summary.text import as_text
 class Summary:
     """What there is to say about a fit: ``print`` it, take its ``text``, or let a notebook show it."""
 
-    account: Account
+    content: SummaryContent
 
     @property
     def text(self) -> str:
         """The summary as plain text."""
-        return as_text(self.account)
+        return as_text(self.content)
 
     def __str__(self) -> str:
         return self.text
@@ -31,11 +31,11 @@ class Summary:
         return self.text
 
     def _repr_html_(self) -> str:
-        return as_html(self.account)
+        return as_html(self.content)
 
 
 def summary(fit: Fitted, df: str = "satterthwaite", *, correlation: bool | None = None) -> Summary:
-    """Return the printed account of the fit; ``print`` it.
+    """Return the printed summary of the fit; ``print`` it.
 
     Parameters
     ----------
@@ -53,4 +53,4 @@ def summary(fit: Fitted, df: str = "satterthwaite", *, correlation: bool | None 
     """
     if correlation is not None and not isinstance(correlation, bool | np.bool_):
         raise OptionError(f"correlation: expected None, True or False, got {correlation!r}.")
-    return Summary(account(fit, df, correlation))
+    return Summary(summary_content(fit, df, correlation))

@@ -1,15 +1,15 @@
-"""The account of a fit as plain text."""
+"""The summary of a fit as plain text."""
 
 from __future__ import annotations
 
-from jaxlmm.results.summary.content import Account, Table
+from jaxlmm.results.summary.content import SummaryContent, Table
 
 
-def as_text(account: Account) -> str:
-    """Write an account: facts line by line, tables with aligned columns, notes.
+def as_text(content: SummaryContent) -> str:
+    """Write a summary: facts line by line, tables with aligned columns, notes.
 
     >>> table = Table("Fixed effects", ["", "Estimate"], [["x", "1.5"]], 1)
-    >>> print(as_text(Account("A model", [[("Rows", "3"), ("AIC", "2.0")]], [table], [])))
+    >>> print(as_text(SummaryContent("A model", [[("Rows", "3"), ("AIC", "2.0")]], [table], [])))
     A model
     Rows: 3   AIC: 2.0
     <BLANKLINE>
@@ -17,9 +17,9 @@ def as_text(account: Account) -> str:
        Estimate
      x      1.5
     """
-    facts = ["   ".join(f"{name}: {value}" for name, value in line) for line in account.facts]
-    tables = [f"{table.title}:\n{_grid(table)}" for table in account.tables]
-    parts = ["\n".join([account.title, *facts]), *tables, "\n".join(account.notes)]
+    facts = ["   ".join(f"{name}: {value}" for name, value in line) for line in content.facts]
+    tables = [f"{table.title}:\n{_grid(table)}" for table in content.tables]
+    parts = ["\n".join([content.title, *facts]), *tables, "\n".join(content.notes)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -16,7 +16,7 @@ from jaxlmm._version import __version__
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.data import ScanData
-from jaxlmm.scanning.options import Wanted
+from jaxlmm.scanning.options import ScanOptions
 
 PROBED = 2**22
 """Calls that are read of genotypes, of markers here and there among all: 32 MB."""
@@ -25,7 +25,7 @@ MARKERS = 8, 256
 """The fewest and the most markers of which these are."""
 
 
-def digests(laid: ScanData, wanted: Wanted, null: dict[str | None, FitMany]) -> dict[str, str]:
+def digests(laid: ScanData, wanted: ScanOptions, null: dict[str | None, FitMany]) -> dict[str, str]:
     """Return a digest of each thing by what it is called in an error.
 
     Of genotypes: the variants, the samples, what is asked of them, and the calls of some markers.

@@ -21,7 +21,7 @@ from jaxlmm._util import PARTIAL, NumpyArray, write_text, write_whole, writing
 from jaxlmm.errors import DataError, OptionError, ResumeError
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.checkpoint.lock import LOCK, check_free, held
-from jaxlmm.scanning.kernels import Keeper, Pairs
+from jaxlmm.scanning.kernels import PairFilter, Pairs
 from jaxlmm.scanning.output import (
     KIND,
     MANIFEST,
@@ -130,7 +130,7 @@ class Folder:
         """Return the numbers of the parts that are finished, and whose files are what was written."""
         return {number for number in range(n_parts) if self._known(number) is not None}
 
-    def put(self, number: int, keeper: Keeper, untested: dict[int, str], table: Callable[[Pairs], Any]) -> None:
+    def put(self, number: int, keeper: PairFilter, untested: dict[int, str], table: Callable[[Pairs], Any]) -> None:
         """Write a part: its rows if all pairs are kept, and what is known of it, last."""
         pairs, n_rows = keeper.finish(), 0
         seal: list[Any] = [0, ""]
@@ -154,7 +154,7 @@ class Folder:
         write_whole(path, lambda aside: aside.write_bytes(rows.to_parquet(index=False)))
         return sealed(path)
 
-    def take(self, number: int, keeper: Keeper) -> tuple[dict[int, str], int, list[Any]]:
+    def take(self, number: int, keeper: PairFilter) -> tuple[dict[int, str], int, list[Any]]:
         """Hand what a finished part kept to a keeper.
 
         Returns the untested responses, and the rows of its file with its seal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxlmm.scanning.task import Unit
+from jaxlmm.scanning.task import Chunk
 
 PART_PAIRS = {"one ratio": 2**20, "null": 2**16, "refit": 2**11}
 """The most pairs of a part, by how they are tested."""
@@ -44,26 +44,26 @@ class Cost(NamedTuple):
         return cls(0.0, 1 / PART_MARKERS, 1 / pairs + times * evaluation / PART_WORK)
 
 
-def planned(units: Sequence[Unit], cost: Cost, size: int) -> list[list[Unit]]:
-    """Return units in parts, larger ones divided at multiples of ``size`` markers.
+def planned(chunks: Sequence[Chunk], cost: Cost, size: int) -> list[list[Chunk]]:
+    """Return chunks in parts, larger ones divided at multiples of ``size`` markers.
 
     >>> cost = Cost(0.0, 0.0, 1 / 150)
-    >>> parts = planned([Unit(0, 0, 0, 2, 0, 100), Unit(0, 1, 0, 1, 0, 100)], cost, size=64)
-    >>> [[(unit.pattern, unit.start, unit.stop) for unit in part] for part in parts]
+    >>> parts = planned([Chunk(0, 0, 0, 2, 0, 100), Chunk(0, 1, 0, 1, 0, 100)], cost, size=64)
+    >>> [[(chunk.pattern, chunk.start, chunk.stop) for chunk in part] for part in parts]
     [[(0, 0, 64)], [(0, 64, 100)], [(1, 0, 100)]]
     """
-    parts: list[list[Unit]] = [[]]
+    parts: list[list[Chunk]] = [[]]
     used, before = 0.0, (-1, -1)
-    for unit in units:
-        each = cost.marker + cost.pair * (unit.last - unit.first)
+    for chunk in chunks:
+        each = cost.marker + cost.pair * (chunk.last - chunk.first)
         step = max(int(1.0 / (size * each) + 1e-9), 1) * size
-        for start in range(unit.start, unit.stop, step):
-            piece = unit._replace(start=start, stop=min(start + step, unit.stop))
+        for start in range(chunk.start, chunk.stop, step):
+            piece = chunk._replace(start=start, stop=min(start + step, chunk.stop))
             more = each * (piece.stop - piece.start)
-            more += cost.beginning if (unit.stretch, unit.pattern) != before else 0.0
+            more += cost.beginning if (chunk.marker_group, chunk.pattern) != before else 0.0
             if parts[-1] and used + more > 1.0 + 1e-9:
                 parts.append([])
                 used = 0.0
             parts[-1].append(piece)
-            used, before = used + more, (unit.stretch, unit.pattern)
+            used, before = used + more, (chunk.marker_group, chunk.pattern)
     return parts

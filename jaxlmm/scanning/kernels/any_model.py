@@ -15,7 +15,7 @@ from jaxlmm.inference import PROVEN, STATUS, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimize import AbstractMinimizer
-from jaxlmm.scanning.kernels.filter import Keeper, Pairs
+from jaxlmm.scanning.kernels.filter import PairFilter, Pairs
 from jaxlmm.scanning.kernels.marker_columns import off_basis, prepare_with, sums_at
 from jaxlmm.scanning.kernels.null_models import has_optimum
 from jaxlmm.scanning.kernels.rotate import COLLINEAR
@@ -108,7 +108,7 @@ class AnyScanner:
         self.count = self.degrees if method == "REML" else float(n)
         self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
 
-    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: PairFilter) -> None:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
         for start in range(0, markers.size, AT_ONCE):
             some = slice(start, start + AT_ONCE)

@@ -13,13 +13,13 @@ UNSEEN = CODES - 1
 """The code of a marker that no response met."""
 
 
-class Tally:
+class PairCounts:
     """Counts pairs by status code: ``counts`` (CODES,), and ``lowest`` (M,), the lowest code of each marker.
 
     Codes of pairs that were tested are below those of pairs that were not, so that the lowest says whether a marker was
     tested for any response.
 
-    >>> tally = Tally(4)
+    >>> tally = PairCounts(4)
     >>> tally.add(np.array([0, 1, 3]), np.array([0, 1, 5]), times=2)
     >>> tally.add(np.array([0, 1]), np.array([5, 5]))
     >>> tally.counts[[0, 1, 5]].tolist(), tally.lowest.tolist()

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.scanning.kernels.counts import Tally
+from jaxlmm.scanning.kernels.counts import PairCounts
 from jaxlmm.scanning.kernels.statistics import f_beyond, log10_tail_chi2, log10_tail_f
 
 
@@ -78,7 +78,7 @@ def joined(parts: list[Pairs]) -> Pairs:
     return Pairs(*(np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)))
 
 
-class Keeper:
+class PairFilter:
     """Takes pairs block by block and keeps what is asked for.
 
     Parameters
@@ -98,7 +98,7 @@ class Keeper:
         self.test, self.top, self.best = test, top, best
         self.lowest = -np.inf if p_max is None else -np.log10(p_max)
         self.parts: list[Pairs] = []
-        self.tally = Tally()
+        self.tally = PairCounts()
 
     @property
     def everything(self) -> bool:

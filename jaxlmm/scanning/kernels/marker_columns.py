@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, program
-from jaxlmm.engine import OwnRows
+from jaxlmm.engine import RowsByResponse
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import normal_equations
@@ -86,7 +86,7 @@ def sums_at(
 @program()
 def prepare_with(
     likelihood: Likelihood, units: Units, y: Array, on_basis: Array, triangle: Array
-) -> tuple[Response, OwnRows]:
+) -> tuple[Response, RowsByResponse]:
     """Prepare the response ``y`` (N,) with the columns of each of s markers among its fixed effects."""
     design, solver = likelihood.design, likelihood.solver
     basis, inverse = jnp.asarray(design.basis), jnp.asarray(units.inverse_triangle)
@@ -126,7 +126,7 @@ def prepare_with(
     responses, fixed, inverses = jax.vmap(one)(jnp.moveaxis(on_basis, -1, 0), jnp.moveaxis(triangle, -1, 0))
     s = on_basis.shape[-1]
     squares = tuple(jnp.broadcast_to(jnp.asarray(part), (s, *np.shape(part))) for part in units.mean_squares)
-    return responses, OwnRows(None, fixed, Units(inverses, squares))
+    return responses, RowsByResponse(None, fixed, Units(inverses, squares))
 
 
 def _inverse_triangle(rows: list[list[jax.Array]]) -> jax.Array:

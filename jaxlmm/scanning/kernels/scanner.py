@@ -13,7 +13,7 @@ import numpy as np
 from jaxlmm._util import Array, NumpyArray, Struct, bucket, pad, program, static
 from jaxlmm.inference import STATUS
 from jaxlmm.scanning.kernels.criterion import REACHED
-from jaxlmm.scanning.kernels.filter import Keeper, Pairs
+from jaxlmm.scanning.kernels.filter import PairFilter, Pairs
 from jaxlmm.scanning.kernels.null_models import Traits, has_optimum, judged
 from jaxlmm.scanning.kernels.rotate import COLLINEAR, fixed_sums, products, refitted
 from jaxlmm.scanning.kernels.statistics import LEAST, log_likelihood_ratio, solved, wald
@@ -58,7 +58,7 @@ class Scanner:
         self._nulls = {"wald": traits.wald, "likelihood": traits.likelihood}
         self._numerators: dict[object, jax.Array] = {}
 
-    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper) -> None:
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: PairFilter) -> None:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
         before: Callable[[], None] | None = None
         for finish in self._begun(values, markers, frequency, keeper):
@@ -69,7 +69,7 @@ class Scanner:
             before()
 
     def _begun(
-        self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: Keeper
+        self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: PairFilter
     ) -> Iterator[Callable[[], None]]:
         """Hand work to the device, part by part; what is yielded waits for a part's results and keeps them."""
         for start in range(0, markers.size, self.size):
@@ -87,7 +87,7 @@ class Scanner:
             for first in range(0, self.numbers.size, step):
                 yield self._fixed(np.arange(first, min(first + step, self.numbers.size)), block, keeper)
 
-    def _count(self, block: _Block, keeper: Keeper) -> None:
+    def _count(self, block: _Block, keeper: PairFilter) -> None:
         collinear = block.collinear
         keeper.tally.add(block.markers[collinear], np.full(int(collinear.sum()), NOT_TESTED), self.numbers.size)
         for code, count in zip(*np.unique(self.traits.wald.status, return_counts=True), strict=True):
@@ -96,7 +96,7 @@ class Scanner:
 
     # ---- refitted for every marker ---------------------------------------------------------------------------
 
-    def _refitted(self, t: int, block: _Block, keeper: Keeper) -> Callable[[], None]:
+    def _refitted(self, t: int, block: _Block, keeper: PairFilter) -> Callable[[], None]:
         if t not in self._numerators:
             self._numerators[t] = jnp.asarray(self.traits.refit_numerators(t))
         numerators, wanted = self._numerators[t], {self.by_ml} | ({True} if "lrt" in self.tests else set())
@@ -158,7 +158,7 @@ class Scanner:
         """F form of the score test at the ML null (GEMMA's: n yᵀPg(gᵀPg)⁻¹gᵀPy / (c yᵀPy) on n − p − c)."""
         return self.n * explained / (self.columns * squares)
 
-    def _fixed(self, chosen: NumpyArray, block: _Block, keeper: Keeper) -> Callable[[], None]:
+    def _fixed(self, chosen: NumpyArray, block: _Block, keeper: PairFilter) -> Callable[[], None]:
         s, m = block.markers.size, chosen.size
         wanted = {"wald" if test == "wald" else "likelihood" for test in (*self.tests, "wald")}
         sums = {which: self._sums(which, chosen, block) for which in sorted(wanted)}

@@ -41,7 +41,7 @@ class _Levels(NamedTuple):
     triangles: jax.Array
 
 
-def own_moments(design: Design, solver: Moments, y: Array, present: Array) -> OwnMoments:
+def moments_by_response(design: Design, solver: Moments, y: Array, present: Array) -> OwnMoments:
     """Prepare responses ``y`` (N, m), zero where missing, on the rows that are ``present`` (N, m), one or zero.
 
     Arrays over rows have the responses last, so that sums over levels run along contiguous memory.

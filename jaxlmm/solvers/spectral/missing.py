@@ -26,7 +26,7 @@ class OwnEigen(NamedTuple):
     scale: NumpyArray
 
 
-def own_eigen(some: Design, y: NumpyArray, size: int) -> OwnEigen:
+def eigen_by_response(some: Design, y: NumpyArray, size: int) -> OwnEigen:
     """Decompose the known matrix of the rows of a design and prepare their responses ``y`` (n, m).
 
     The decomposition costs 9 l³ operations for each cluster of l levels: a fifth of a second for 1,000 on one core.

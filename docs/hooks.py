@@ -20,13 +20,11 @@ BLOCK = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
 
 
 def on_config(config):
-    """Put the glossary and the design decisions at the end of the navigation, where there are any."""
+    """Put the glossary and the design decisions at the end of the navigation."""
     about = next(entry["About"] for entry in config.nav if "About" in entry)
-    if (HERE / "glossary.md").exists():
-        about.append({"Glossary": "glossary.md"})
+    about.append({"Glossary": "glossary.md"})
     decisions = [f"decisions/{path.name}" for path in sorted((HERE / "decisions").glob("*.md"))]
-    if decisions:
-        about.append({"Design decisions": decisions})
+    about.append({"Design decisions": decisions})
     return config
 
 

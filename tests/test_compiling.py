@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm._util import compiled as _compile
+from jaxlmm._util import compiled
 
 LOWERED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -38,14 +38,14 @@ def test_programmes_are_forgotten_before_memory_maps_run_out(monkeypatch):
     """LLVM aborts a process that has no map left."""
     frame = data(18, 10, 1, False)
     first = lmm.fit("y ~ x + (x | g)", frame)
-    taken = _compile._maps()
-    assert 100 < taken < _compile._most_maps()
-    monkeypatch.setattr(_compile, "CROWDED", 0.0)
+    taken = compiled._maps()
+    assert 100 < taken < compiled._most_maps()
+    monkeypatch.setattr(compiled, "CROWDED", 0.0)
     lmm.fit("y ~ (1 | g)", frame)  # what it compiles is forgotten, and all before
-    assert _compile._maps() < taken
+    assert compiled._maps() < taken
     monkeypatch.undo()
     assert lmm.fit("y ~ x + (x | g)", frame).deviance == first.deviance
-    assert _compile._maps() > taken - 100
+    assert compiled._maps() > taken - 100
 
 
 @pytest.mark.parametrize(("formula", "solver"), [("y ~ x + (x | g)", "moments"), ("y ~ x + (1 | g)", "dense")])
@@ -76,3 +76,12 @@ def test_another_number_of_responses_compiles_nothing(missing):
 
     assert 0 < programs(lambda: fitted(slice(0, 300))) <= (3 if missing else 4)
     assert programs(lambda: fitted(slice(300, None))) == 0
+
+
+def test_an_option_that_the_compiler_does_not_know_is_left_out_alone(monkeypatch):
+    monkeypatch.setattr(compiled, "ONCE_OPTIONS", {**compiled.ONCE_OPTIONS, "xla_no_such_option": True})
+    monkeypatch.setattr(compiled, "_unknown", set())
+    doubled = compiled.program(once=True)(lambda x: 2.0 * x)
+    assert np.asarray(doubled(np.ones(2))).tolist() == [2.0, 2.0]
+    assert "xla_no_such_option" in compiled._unknown
+    assert "xla_backend_optimization_level" not in compiled._unknown

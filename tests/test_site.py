@@ -12,10 +12,6 @@ import jaxlmm as lmm
 
 from pages import ROOT
 
-pytest.importorskip("mkdocs")
-pytest.importorskip("mkdocstrings_handlers.python")
-pytest.importorskip("mkdocs_jupyter")
-
 RESULTS = ROOT / "benchmarks" / "results"
 
 

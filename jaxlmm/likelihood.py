@@ -24,7 +24,8 @@ from jaxlmm.solvers import AbstractSolver
 class Response(Struct):
     """One response, prepared: what is left of it after its least-squares fit, scaled to standard deviation 1.
 
-    ``fixed`` holds ``XᵀH⁻¹X`` up to theta, which responses of one design share, and ``border`` what this response adds;
+    ``fixed`` holds the cross-products of X, which responses of one design share, and ``augmented`` those that this
+    response adds;
     ``least_squares`` (p,) are coefficients on the design's basis; ``scale`` () is the residual standard deviation of
     that fit, by which the response was divided; ``count`` () the number of independent observations that the criterion
     speaks of, n, or n − p for REML; ``constant`` () what the criterion owes to weights, basis, and scale;
@@ -33,7 +34,7 @@ class Response(Struct):
     """
 
     fixed: Any
-    border: Any
+    augmented: Any
     least_squares: jax.Array
     scale: jax.Array
     count: jax.Array
@@ -85,7 +86,7 @@ class Likelihood(Struct):
     def fixed(self) -> Any:
         """Prepare the fixed effects' basis; all responses share this."""
         basis = jnp.asarray(self.design.basis)
-        return self.solver.pair(basis, basis)
+        return self.solver.cross_products(basis, basis)
 
     def residuals(self, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return least-squares coefficients (p, m) on the basis, scales (m,), scaled residuals (N, m) in weighted rows.
@@ -112,7 +113,7 @@ class Likelihood(Struct):
             constant = constant + 2.0 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
         return Response(
             fixed,
-            self.solver.border(design.basis, rest),
+            self.solver.augmented(design.basis, rest),
             least_squares.T,
             scale,
             jnp.broadcast_to(count, scale.shape),
@@ -120,11 +121,9 @@ class Likelihood(Struct):
             jnp.zeros_like(scale),
         )
 
-    def border_around(self, y: jax.Array, coefficients: jax.Array, scale: jax.Array) -> Any:
-        """Return the borders of responses ``y`` (N, m) less ``coefficients`` (m, p) on the basis, divided by ``scale``
-        (m,).
-        """
-        return self.solver.border(self.design.basis, self.around(y, coefficients) / scale[None, :])
+    def augmented_around(self, y: jax.Array, coefficients: jax.Array, scale: jax.Array) -> Any:
+        """Return the cross-products of ``y`` (N, m) less ``coefficients`` (m, p) on the basis, over ``scale`` (m,)."""
+        return self.solver.augmented(self.design.basis, self.around(y, coefficients) / scale[None, :])
 
     def around(self, y: jax.Array, coefficients: jax.Array) -> jax.Array:
         """Return weighted responses ``y`` (N, m) less ``coefficients`` (m, p) on the basis."""
@@ -143,7 +142,7 @@ class Likelihood(Struct):
 
     def given(self, factor: Any, response: Response) -> Point:
         """Evaluate the ingredients given the solver's work at some covariance."""
-        information, cross, square = self.solver.bordered(factor, response.fixed, response.border)
+        information, cross, square = self.solver.quadratic_forms(factor, response.fixed, response.augmented)
         vcov, logdet, shift, explained = normal_equations(information, cross)
         r2 = square - explained + response.added
         return Point(self.solver.logdet(factor), logdet, vcov, shift, r2, factor)
@@ -182,7 +181,7 @@ class Likelihood(Struct):
         design = self.design
         residual = (design.root_weight * (y - design.offset) - design.basis @ (design.triangle @ beta))[:, None]
         factor = self.solver.factor(factors)
-        square = self.solver.inner(factor, self.solver.pair(residual, residual))[0, 0] / sigma**2
+        square = self.solver.inner(factor, self.solver.cross_products(residual, residual))[0, 0] / sigma**2
         weight = jnp.asarray(design.root_weight)
         logdet = self.solver.logdet(factor) - 2.0 * jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
         return -0.5 * (jnp.asarray(design.n, float) * jnp.log(2.0 * np.pi * sigma**2) + logdet + square)

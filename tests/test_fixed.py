@@ -326,7 +326,7 @@ def test_a_decay_can_start_anywhere():
     given = Natural.split(blocks, np.array(list(fixed.values())))
     with jax.enable_x64(True):
         theta = start_at(layout, given, 1.0)
-        factors = layout.factors(jax.numpy.asarray(theta), layout.frames())
+        factors = layout.factors(jax.numpy.asarray(theta), layout.bases())
         assert np.asarray(layout.report(theta, factors, np.float64(0.7))) == pytest.approx(given.flat, rel=1e-12)
 
 
@@ -358,7 +358,7 @@ def test_three_columns_are_fixed_together():
     with jax.enable_x64(True):
         layout = Layout.of(design, Natural(blocks, (values, np.array([2.0]))))
         assert (layout.n_theta, layout.n_psi) == (0, 0)
-        factor = np.asarray(layout.in_unit(4.0).factors(jax.numpy.zeros(0), layout.frames()).terms[0])
+        factor = np.asarray(layout.in_unit(4.0).factors(jax.numpy.zeros(0), layout.bases()).terms[0])
         assert factor @ factor.T == pytest.approx(corr * np.outer(sd, sd) / 4.0, rel=1e-12)  # relative to sigma²
         with pytest.raises(lmm.OptionError, match="two columns"):
             Layout.of(design, Natural(blocks, (np.where(values == 0.6, np.nan, values), np.array([2.0]))))

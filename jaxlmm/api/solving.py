@@ -28,7 +28,7 @@ def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMi
     )
     names = frame.labels.parameters
     solution, found, rows = solution.known(frame.labels.natural, fixed)
-    verdict = found.verdicts.one(0, names, dual_names(frame, solution.likelihood.layout, solution.held))
+    verdict = found.verdicts.one(0, names, dual_names(frame, solution.likelihood.layout, solution.active_set))
     estimates = Estimates.of(frame, solution, found, rows, verdict, choice, call.method, fixed)
     return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
 

@@ -10,7 +10,7 @@ from jaxlmm.covariance.field import as_field as as_field
 from jaxlmm.covariance.field import increasing as increasing
 from jaxlmm.covariance.ou import OU
 from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
-from jaxlmm.covariance.pinned import Pinned
+from jaxlmm.covariance.partly_fixed import PartlyFixed
 from jaxlmm.covariance.unstructured import Unstructured
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "Field",
     "Kind",
     "Parameter",
-    "Pinned",
+    "PartlyFixed",
     "Unstructured",
     "parameters_of",
     "static",

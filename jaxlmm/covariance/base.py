@@ -31,26 +31,26 @@ SMALLEST_GUESS = 0.1
 class BoundaryCandidates(NamedTuple):
     """Ways of writing one point of the parameter space, the most simplified first and the point itself last.
 
-    ``theta`` (c, k) with the ``frame`` (c, q, q) in which it is written; ``held`` (c, k) int32 is 0 where a parameter
-    is free and other than 0 where it is held at a boundary. Parameters that share a positive number form a block whose
-    part of the Hessian, halved, is the derivative of the deviance in the (co)variances that are held at zero: at an
-    optimum it is positive semidefinite. ``valid`` (c,) says which simplify what is nearly simple; the last is always
-    valid.
+    ``theta`` (c, k) with the ``basis`` (c, q, q) in which it is written; ``active_set`` (c, k) int32 is 0 where a
+    parameter is free and other than 0 where it is kept at a boundary. Parameters that share a positive number form a
+    block whose part of the Hessian, halved, is the derivative of the deviance in the (co)variances that are kept at
+    zero: at an optimum it is positive semidefinite. ``valid`` (c,) says which simplify what is nearly simple; the last
+    is always valid.
     """
 
     theta: jax.Array
-    frame: jax.Array
-    held: jax.Array
+    basis: jax.Array
+    active_set: jax.Array
     valid: jax.Array
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Array, Array, Array, Array]]) -> BoundaryCandidates:
-        """Stack (theta, frame, held, valid) rows."""
-        theta, frame, held, valid = zip(*rows, strict=True)
+        """Stack (theta, basis, active_set, valid) rows."""
+        theta, basis, active_set, valid = zip(*rows, strict=True)
         return cls(
             jnp.stack([jnp.asarray(part) for part in theta]),
-            jnp.stack([jnp.asarray(part) for part in frame]),
-            jnp.stack([jnp.asarray(part, jnp.int32) for part in held]),
+            jnp.stack([jnp.asarray(part) for part in basis]),
+            jnp.stack([jnp.asarray(part, jnp.int32) for part in active_set]),
             jnp.stack([jnp.asarray(part, bool) for part in valid]),
         )
 
@@ -69,8 +69,8 @@ class AbstractCovariance(Struct, abc.ABC):
     Parameters
     ----------
     coords
-        For ``kinship={group: structure}``: where each level of the group is, a frame with the levels' labels as index
-        and a column for each coordinate (or a series); every structure takes it, by name.
+        For ``kinship={group: structure}``: where each level of the group is, a data frame with the levels' labels as
+        index and a column for each coordinate (or a series); every structure takes it, by name.
 
     Examples
     --------
@@ -150,14 +150,14 @@ class AbstractCovariance(Struct, abc.ABC):
         return np.full(self.n_params(coords.shape[-2]), 0.5)
 
     def guess(self, covariance: jax.Array) -> jax.Array | None:
-        """Return a starting point (k,) near a rough relative ``covariance`` (q, q) in the frame, or None."""
+        """Return a starting point (k,) near a rough relative ``covariance`` (q, q) in the basis, or None."""
         return None
 
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         """Return pairs (parameter number, values) along which a better start is looked for, one axis at a time."""
         return ()
 
-    def frame(self, root: NumpyArray) -> NumpyArray:
+    def basis(self, root: NumpyArray) -> NumpyArray:
         """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimized.
 
         ``root`` (q, q) is upper triangular, ``rootᵀ root`` the mean of ``z zᵀ`` over the rows. The identity is right
@@ -166,12 +166,12 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         return np.eye(root.shape[0])
 
-    def turned(self, theta: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the same point ``theta`` (k,) in the ``frame`` (q, q) in which it is best minimized from there."""
-        return theta, frame
+    def rotated(self, theta: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the same point ``theta`` (k,) in the ``basis`` (q, q) in which it is best minimized from there."""
+        return theta, basis
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 
@@ -191,18 +191,18 @@ class AbstractCovariance(Struct, abc.ABC):
             becomes = small[k] & (after[-1] < 1e-12 * after[0]) & (before[-1] >= 1e-12 * before[0])
             becoming.append(becomes)
             own = np.where(number == k, k + 1, 0)
-            held = jnp.where(zeroed == 0.0, jnp.where(own > 0, own, -1), 0)
-            vanishing.append((zeroed, frame, np.where(number == k, k + 1, -1), small[k] & (after[0] == 0.0)))
-            singular.append((zeroed, frame, held, becomes))
+            active_set = jnp.where(zeroed == 0.0, jnp.where(own > 0, own, -1), 0)
+            vanishing.append((zeroed, basis, np.where(number == k, k + 1, -1), small[k] & (after[0] == 0.0)))
+            singular.append((zeroed, basis, active_set, becomes))
         several = jnp.array(becoming, bool)
         together = (
-            jnp.where(several, 0.0, theta), frame, jnp.where(several, number + 1, 0), jnp.sum(several) > 1
+            jnp.where(several, 0.0, theta), basis, jnp.where(several, number + 1, 0), jnp.sum(several) > 1
         )  # fmt: skip
-        itself = (theta, frame, np.zeros(theta.size), np.True_)
+        itself = (theta, basis, np.zeros(theta.size), np.True_)
         return BoundaryCandidates.of([*vanishing, together, *singular, itself])
 
-    def canonical(self, theta: Array, frame: Array) -> Array:
-        """Return the parameter with the sign convention of the structure, in the identity frame; in NumPy or JAX."""
+    def from_basis(self, theta: Array, basis: Array) -> Array:
+        """Return the parameter with the sign convention of the structure, in the identity basis; in NumPy or JAX."""
         return theta
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
@@ -227,12 +227,12 @@ class AbstractCovariance(Struct, abc.ABC):
         Parameters
         ----------
         theta, factor, sigma
-            ``(k,)``; ``(q, q)``, the factor of the block (its frame included); the residual standard deviation.
+            ``(k,)``; ``(q, q)``, the factor of the block (its basis included); the residual standard deviation.
         """
         return report_sd_corr(jnp.asarray(factor), jnp.asarray(sigma))
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
-        """Return the parameter (k,) in the identity frame at which :meth:`report` gives ``natural`` (r,).
+        """Return the parameter (k,) in the identity basis at which :meth:`report` gives ``natural`` (r,).
 
         On the host; NaN where nothing is asked for. If the structure cannot have these values, the result reports
         others.
@@ -245,15 +245,15 @@ class AbstractCovariance(Struct, abc.ABC):
         start = self.start(np.asarray(coords))
         return inverted(report, np.asarray(natural), start * np.array([1.0, 0.1, 10.0])[:, None])[0]
 
-    def framed(self, theta: Array, frame: Array) -> Array:
-        """Return the parameter in a ``frame`` (q, q) of :meth:`frame`, given ``theta`` (k,) in the identity frame."""
+    def to_basis(self, theta: Array, basis: Array) -> Array:
+        """Return the parameter in a ``basis`` (q, q) of :meth:`basis`, given ``theta`` (k,) in the identity basis."""
         return theta
 
-    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
         """Return a start (k,) without the zeros at which the gradient vanishes whatever the data."""
         return np.where(theta == 0.0, NEARLY_ZERO, theta)
 
-    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
         """Return the structure in parameters with which some of the ``natural`` ones (r,) can be held.
 
         Those that are held are given, the others NaN. A natural parameter that is given determines, by

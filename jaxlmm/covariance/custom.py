@@ -26,7 +26,7 @@ class Custom(AbstractCovariance):
     returns
         ``"covariance"`` or ``"factor"``; with another square root, return its product with its transpose.
     coords
-        For ``kinship={group: structure}``: where the levels are, a frame with their labels as index.
+        For ``kinship={group: structure}``: where the levels are, a data frame with their labels as index.
 
     Examples
     --------

@@ -36,11 +36,11 @@ class Diagonal(AbstractCovariance):
     def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
         return tuple((k, SD_NODES) for k in range(coords.shape[-2]))
 
-    def frame(self, root: NumpyArray) -> NumpyArray:
+    def basis(self, root: NumpyArray) -> NumpyArray:
         return np.diag(1.0 / np.linalg.norm(root, axis=0))
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
         order = jnp.argsort(jnp.abs(theta))
         rank = jnp.argsort(order)  # of each parameter, from the smallest
@@ -48,19 +48,19 @@ class Diagonal(AbstractCovariance):
         for count in range(theta.size, -1, -1):
             zero = rank < count
             near = jnp.abs(theta[order[count - 1]]) < NEARLY_ZERO if count else np.True_
-            found.append((jnp.where(zero, 0.0, theta), frame, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
+            found.append((jnp.where(zero, 0.0, theta), basis, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
         return BoundaryCandidates.of(found)
 
-    def canonical(self, theta: Array, frame: Array) -> Array:
-        return abs(frame.diagonal() * theta)
+    def from_basis(self, theta: Array, basis: Array) -> Array:
+        return abs(basis.diagonal() * theta)
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         return natural / sigma
 
-    def framed(self, theta: Array, frame: Array) -> Array:
-        return theta / frame.diagonal()
+    def to_basis(self, theta: Array, basis: Array) -> Array:
+        return theta / basis.diagonal()
 
-    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
         return self
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:

@@ -43,15 +43,15 @@ class Field(AbstractCovariance):
         return self.structure.search_axes(coords)
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
-        return self.structure.boundary_candidates(theta, frame, root, coords)
+        return self.structure.boundary_candidates(theta, basis, root, coords)
 
-    def canonical(self, theta: Array, frame: Array) -> Array:
-        return self.structure.canonical(theta, frame)
+    def from_basis(self, theta: Array, basis: Array) -> Array:
+        return self.structure.from_basis(theta, basis)
 
-    def off_zero(self, theta: NumpyArray) -> NumpyArray:
-        return self.structure.off_zero(theta)
+    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
+        return self.structure.away_from_zero(theta)
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ("sd", *(f"theta[{k + 1}]" for k in range(self.n_params(len(columns)))))

@@ -60,21 +60,21 @@ class OU(AbstractCovariance):
         return ((0, SD_NODES), (1, rates))
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
-        zero = (theta.at[0].set(0.0), frame, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
-        return BoundaryCandidates.of([zero, (theta, frame, np.zeros(2), np.True_)])
+        zero = (theta.at[0].set(0.0), basis, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
+        return BoundaryCandidates.of([zero, (theta, basis, np.zeros(2), np.True_)])
 
-    def canonical(self, theta: Array, frame: Array) -> Array:
+    def from_basis(self, theta: Array, basis: Array) -> Array:
         return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         return jnp.stack([natural[0] / sigma, jnp.log(-jnp.log(natural[1]))])
 
-    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
         return np.where(np.array([theta[0] == 0.0, False]), NEARLY_ZERO, theta)
 
-    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
         return self
 
     def completed(self, natural: NumpyArray) -> NumpyArray:

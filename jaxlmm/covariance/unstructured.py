@@ -8,8 +8,8 @@ import numpy as np
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, BoundaryCandidates
-from jaxlmm.covariance.charts import Angle, Correlated, Pivoted
 from jaxlmm.covariance.diagonal import Diagonal
+from jaxlmm.covariance.reparameterized import Angle, Correlated, Pivoted
 from jaxlmm.covariance.reports import lower_factor
 from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
@@ -23,7 +23,7 @@ def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
 class Unstructured(AbstractCovariance):
     """Any positive semidefinite covariance; ``theta`` is its lower Cholesky factor, column by column.
 
-    While it is optimized the factor is multiplied by a frame that whitens the columns and, near the optimum, by the
+    While it is optimized the factor is multiplied by a basis that whitens the columns and, near the optimum, by the
     eigenvectors of the covariance. In the fixed order of the columns a first variance near zero is the bottom of a
     curved valley in which Newton's method crawls; in its own eigenvectors the same point is an ordinary minimum.
 
@@ -54,50 +54,50 @@ class Unstructured(AbstractCovariance):
         rows, columns = lower_indices(coords.shape[-2])
         return tuple((int(k), SD_NODES) for k in np.flatnonzero(rows == columns))
 
-    def frame(self, root: NumpyArray) -> NumpyArray:
+    def basis(self, root: NumpyArray) -> NumpyArray:
         """Return the inverse of ``root``: the columns become uncorrelated with unit mean square."""
         length = np.linalg.norm(root, axis=0)
         if np.abs(np.diag(root) / length).min() < 1e-10:
             return np.diag(1.0 / length)
         return np.linalg.inv(root / length) / length[:, None]
 
-    def turned(self, theta: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Turn the frame to the eigenvectors of the covariance: there is no valley to be followed round a bend."""
-        rows, columns = lower_indices(frame.shape[0])
-        vectors, sd = singular_vectors(jnp.zeros(frame.shape, theta.dtype).at[rows, columns].set(theta))
-        return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), frame @ vectors
+    def rotated(self, theta: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Turn the basis to the eigenvectors of the covariance: there is no valley to be followed round a bend."""
+        rows, columns = lower_indices(basis.shape[0])
+        vectors, sd = singular_vectors(jnp.zeros(basis.shape, theta.dtype).at[rows, columns].set(theta))
+        return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), basis @ vectors
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
-        q = frame.shape[0]
+        q = basis.shape[0]
         rows, columns = lower_indices(q)
         vectors, sd = singular_vectors(jnp.zeros((q, q), theta.dtype).at[rows, columns].set(theta))
-        turned, number = frame @ vectors, np.arange(q)
+        turned, number = basis @ vectors, np.arange(q)
         found: list[tuple[Array, Array, Array, Array]] = []
         for rank in range(q):
             kept = jnp.where(number < rank, sd, 0.0)
             point = jnp.where(rows == columns, kept[rows], 0.0)
-            held = np.where(columns < rank, 0, np.where(columns == rank, 1, -1))
+            active_set = np.where(columns < rank, 0, np.where(columns == rank, 1, -1))
             near = sd[rank] <= NEARLY_ZERO
             if rank > 0:
                 share = jnp.sum((turned * kept[None, :]) ** 2, axis=1) * jnp.sum(root**2, axis=0)
                 vanishing = share < 1e-4 * jnp.max(share)
                 zeroed = jnp.where(vanishing[:, None] & (number < rank)[None, :], 0.0, turned)
-                found.append((point, zeroed, held, near & jnp.any(vanishing)))
-            found.append((point, turned, held, near))
-        close = sd[-1] <= NEARLY_ZERO  # far from the boundary, the point may stay in the frame it has
+                found.append((point, zeroed, active_set, near & jnp.any(vanishing)))
+            found.append((point, turned, active_set, near))
+        close = sd[-1] <= NEARLY_ZERO  # far from the boundary, the point may stay in the basis it has
         point = jnp.where(close, jnp.where(rows == columns, sd[rows], 0.0), theta)
-        found.append((point, jnp.where(close, turned, frame), np.zeros(theta.size), np.True_))
+        found.append((point, jnp.where(close, turned, basis), np.zeros(theta.size), np.True_))
         return BoundaryCandidates.of(found)
 
-    def canonical(self, theta: Array, frame: Array) -> Array:
-        rows, columns = lower_indices(frame.shape[0])
+    def from_basis(self, theta: Array, basis: Array) -> Array:
+        rows, columns = lower_indices(basis.shape[0])
         # The factor column by column, by products: the same in NumPy and JAX.
-        place = np.zeros((theta.size, *frame.shape))
+        place = np.zeros((theta.size, *basis.shape))
         place[np.arange(theta.size), rows, columns] = 1.0
-        lower = (theta @ place.reshape(theta.size, -1)).reshape(frame.shape)
-        return lower_factor(frame @ lower)[rows, columns]
+        lower = (theta @ place.reshape(theta.size, -1)).reshape(basis.shape)
+        return lower_factor(basis @ lower)[rows, columns]
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         rows, columns = lower_indices(np.shape(coords)[-2])
@@ -106,18 +106,18 @@ class Unstructured(AbstractCovariance):
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         return lower_factor((sd / sigma)[:, None] * root)[rows, columns]
 
-    def framed(self, theta: Array, frame: Array) -> Array:
-        rows, columns = lower_indices(frame.shape[0])
-        lower = np.zeros(frame.shape)
+    def to_basis(self, theta: Array, basis: Array) -> Array:
+        rows, columns = lower_indices(basis.shape[0])
+        lower = np.zeros(basis.shape)
         lower[rows, columns] = theta
-        return lower_factor(np.linalg.solve(frame, lower))[rows, columns]
+        return lower_factor(np.linalg.solve(basis, lower))[rows, columns]
 
-    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
         q = int(np.sqrt(2 * theta.size))
         rows, columns = lower_indices(q)
         return np.where((rows == columns) & (theta == 0.0), NEARLY_ZERO, theta)
 
-    def chart(self, natural: NumpyArray) -> AbstractCovariance | None:
+    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
         fixed = np.isfinite(natural)
         if fixed.size == 1:
             return Diagonal()

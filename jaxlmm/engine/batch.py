@@ -81,16 +81,16 @@ def solve_many(
     sizes = _Sizes.of(likelihood)
     first = 0
     while first < y.shape[1]:
-        places = np.arange(first, min(first + sizes.held, y.shape[1]))
+        places = np.arange(first, min(first + sizes.active_set, y.shape[1]))
         try:
-            responses, varying = _prepared(likelihood, columns, y[:, first : first + sizes.held], sizes.prepared)
+            responses, varying = _prepared(likelihood, columns, y[:, first : first + sizes.active_set], sizes.prepared)
             found = None
             if varying.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
                 rows = functools.partial(_rows, y, places[varying], design.n_padded)
                 found = known(problems, solve(problems, first_order, start), parameters, fixed, rows)
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or sizes.held == 1:
+            if "RESOURCE_EXHAUSTED" not in str(error) or sizes.active_set == 1:
                 raise
             sizes = sizes.halved()
             continue
@@ -106,20 +106,20 @@ def rows_of(
     design: Design,
     y: NumpyArray,
     theta: NumpyArray,
-    frames: Sequence[NumpyArray],
+    bases: Sequence[NumpyArray],
     *,
     solver: str,
     method: str,
     fixed: Natural | None = None,
 ) -> Rows:
-    """Return what optima ``theta`` (m, k) in ``frames`` (m, q, q) say of the rows of their responses ``y`` (n, m)."""
+    """Return what optima ``theta`` (m, k) in ``bases`` (m, q, q) say of the rows of their responses ``y`` (n, m)."""
     likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)  # padded: few programs
     sizes = _Sizes.of(likelihood)
     responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), ())
     problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
     rows = np.ascontiguousarray(pad(y, design.n_padded).T)
-    return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(frames), rows)
+    return in_blocks(problems, rows_all, np.arange(y.shape[1]), theta, list(bases), rows)
 
 
 def _rows(y: NumpyArray, numbers: NumpyArray, padded: int, index: NumpyArray) -> NumpyArray:
@@ -169,7 +169,7 @@ def _factor(likelihood: Likelihood, theta: jax.Array) -> Any:
 class _Sizes(NamedTuple):
     """How many responses are held, prepared, and evaluated at once."""
 
-    held: int
+    active_set: int
     prepared: int
     evaluated: int
 

@@ -20,51 +20,51 @@ FEW = 4
 
 
 class Snapped(NamedTuple):
-    """``theta`` (k,) in ``frames`` (q, q) with zeros that are exact.
+    """``theta`` (k,) in ``bases`` (q, q) with zeros that are exact.
 
-    ``held`` (k,), the active set, is 0 where a parameter is free, else as in
+    ``active_set`` (k,), the active set, is 0 where a parameter is free, else as in
     :class:`jaxlmm.covariance.base.BoundaryCandidates`, with numbers that differ between terms.
     """
 
     theta: Array
-    frames: tuple[Array, ...]
-    held: Array
+    bases: tuple[Array, ...]
+    active_set: Array
 
 
 def snapped(
-    likelihood: Likelihood, response: Response, theta: jax.Array, frames: tuple[jax.Array, ...], value: jax.Array
+    likelihood: Likelihood, response: Response, theta: jax.Array, bases: tuple[jax.Array, ...], value: jax.Array
 ) -> Snapped:
     """Set to exactly zero what the deviance does not miss, term by term.
 
-    Takes ``theta`` (k,) in ``frames`` with the deviance ``value`` () there.
+    Takes ``theta`` (k,) in ``bases`` with the deviance ``value`` () there.
     """
-    layout, held = likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
+    layout, active_set = likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
     allowed = value + ZERO_COSTS + 1e-12 * (jnp.abs(value) + response.count)
     for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
         coords = jnp.asarray(layout.coords[t])
         few = coords[0, :FEW] if coords.ndim == 3 else coords
-        options = structure.boundary_candidates(theta[place], frames[t], jnp.asarray(layout.roots[t]), few)
-        choice = _first_good(likelihood, response, _Trials(theta, frames, options, t, place), allowed)
-        theta, frames = _Trials(theta, frames, options, t, place).at(choice)
-        blocks = options.held[choice]
-        held = held.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
-    return Snapped(theta, frames, held)
+        options = structure.boundary_candidates(theta[place], bases[t], jnp.asarray(layout.roots[t]), few)
+        choice = _first_good(likelihood, response, _Trials(theta, bases, options, t, place), allowed)
+        theta, bases = _Trials(theta, bases, options, t, place).at(choice)
+        blocks = options.active_set[choice]
+        active_set = active_set.at[place].set(jnp.where(blocks > 0, blocks + place.start, blocks))
+    return Snapped(theta, bases, active_set)
 
 
 class _Trials(NamedTuple):
     """Other ways of writing term ``t``, whose parameters stand at ``place`` in ``theta`` (k,)."""
 
     theta: jax.Array
-    frames: tuple[jax.Array, ...]
+    bases: tuple[jax.Array, ...]
     options: BoundaryCandidates
     t: int
     place: slice
 
     def at(self, choice: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """Return theta and frames with one of them."""
-        frame = self.options.frame[choice]
-        frames = (*self.frames[: self.t], frame, *self.frames[self.t + 1 :])
-        return self.theta.at[self.place].set(self.options.theta[choice]), frames
+        """Return theta and bases with one of them."""
+        basis = self.options.basis[choice]
+        bases = (*self.bases[: self.t], basis, *self.bases[self.t + 1 :])
+        return self.theta.at[self.place].set(self.options.theta[choice]), bases
 
 
 def _first_good(likelihood: Likelihood, response: Response, trials: _Trials, allowed: jax.Array) -> jax.Array:

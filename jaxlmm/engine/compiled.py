@@ -44,11 +44,11 @@ def prepare_responses(likelihood: Likelihood, y: Array, mesh: jax.sharding.Mesh 
 @program(once=True)
 def prepare_around(likelihood: Likelihood, y: Array, coefficients: Array, scale: Array) -> Any:
     """Prepare responses ``y`` (N, m) less coefficients on the basis (m, p), in units of ``scale`` (m,)."""
-    return likelihood.border_around(jnp.asarray(y), jnp.asarray(coefficients), jnp.asarray(scale))
+    return likelihood.augmented_around(jnp.asarray(y), jnp.asarray(coefficients), jnp.asarray(scale))
 
 
 class Reached(NamedTuple):
-    """Where a search has come: its ``minimum``, the same ``snapped``, and ``turned``, theta written in the frames that
+    """Where a search has come: its ``minimum``, the same ``snapped``, and ``turned``, theta written in the bases that
     are best to go on from it; every leaf has a first axis over the problems.
     """
 
@@ -62,14 +62,14 @@ class Reached(NamedTuple):
 def run(
     problems: Problems,
     start: Array,
-    frames: Sequence[Array],
+    bases: Sequence[Array],
     max_steps: Array,
     method: AbstractMinimizer,
     plan: Plan,
     search: Array,
     snaps: Array,
 ) -> Reached:
-    """Minimize from ``start`` (b, k) in ``frames`` (b, q, q), or, if ``search`` (), from where the plan leads.
+    """Minimize from ``start`` (b, k) in ``bases`` (b, q, q), or, if ``search`` (), from where the plan leads.
 
     Nothing is snapped unless ``snaps`` ().
     """
@@ -78,7 +78,7 @@ def run(
     start = jnp.asarray(start)
 
     def at_node(theta: jax.Array) -> jax.Array:
-        factors = likelihood.layout.factors(theta, [jnp.asarray(frame)[0] for frame in frames])
+        factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])
         shared = None if problems.own else likelihood.solver.factor(factors)
 
         def one(problem: Problem) -> jax.Array:
@@ -93,20 +93,20 @@ def run(
         values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
         lowest = jnp.min(values, axis=0)
         found = jnp.where(jnp.isfinite(lowest)[:, None], nodes[jnp.argmin(values, axis=0)], start)
-        guessed, at_guess = problems.each(guess, start, frames)
+        guessed, at_guess = problems.each(guess, start, bases)
         return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, found)
 
     def rough(problem: Problem, start: jax.Array) -> jax.Array:
         likelihood, response, _ = problem
-        covariance = likelihood.solver.guess(response.border, response.count)
+        covariance = likelihood.solver.guess(response.augmented, response.count)
         return start if covariance is None else likelihood.layout.guess(covariance, start, plan.inverse_frames)
 
-    def guess(problem: Problem, start: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def guess(problem: Problem, start: jax.Array, bases: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
         likelihood, response, _ = problem
         if not likelihood.solver.guesses:
             return start, jnp.full((), jnp.inf, start.dtype)
         theta = rough(problem, start)
-        value = likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+        value = likelihood.deviance(likelihood.layout.factors(theta, bases), response)
         return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
     guided = likelihood.solver.hessian_is_expensive and likelihood.solver.guesses
@@ -115,80 +115,80 @@ def run(
     elif by_nodes:
         start = jax.lax.cond(search, best_node, lambda: start)
 
-    def one(problem: Problem, start: jax.Array, frames: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
+    def one(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
         likelihood, response, _ = problem
 
         @jax.jit
         def objective(theta: jax.Array) -> jax.Array:
-            return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+            return likelihood.deviance(likelihood.layout.factors(theta, bases), response)
 
         if not by_nodes and not guided:
             sweeps = jnp.where(search, SWEEPS, 0)
             start = search_axes(objective, start, *plan.axes, sweeps, sequential=likelihood.solver.sequential)
         return minimize(method, objective, start, max_steps)
 
-    def snap(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], value: jax.Array) -> Snapped:
-        return snapped(problem.likelihood, problem.response, theta, tuple(frames), value)
+    def snap(problem: Problem, theta: jax.Array, bases: Sequence[jax.Array], value: jax.Array) -> Snapped:
+        return snapped(problem.likelihood, problem.response, theta, tuple(bases), value)
 
-    def turn(_: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        layout, found = likelihood.layout, list(frames)
+    def turn(_: Problem, theta: jax.Array, bases: Sequence[jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        layout, found = likelihood.layout, list(bases)
         for t, (structure, place) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
-            own, found[t] = structure.turned(theta[place], frames[t])
+            own, found[t] = structure.rotated(theta[place], bases[t])
             theta = theta.at[place].set(own)
         return theta, tuple(found)
 
-    frames = tuple(jnp.asarray(frame) for frame in frames)
-    minimum = problems.each(one, start, frames, max_steps)
+    bases = tuple(jnp.asarray(basis) for basis in bases)
+    minimum = problems.each(one, start, bases, max_steps)
     x, value = minimum.x, minimum.value
-    unsnapped = Snapped(x, frames, jnp.zeros(x.shape, jnp.int32))
-    done = jax.lax.cond(snaps, lambda: problems.each(snap, x, frames, value), lambda: unsnapped)
-    return Reached(minimum, done, problems.each(turn, x, frames))
+    unsnapped = Snapped(x, bases, jnp.zeros(x.shape, jnp.int32))
+    done = jax.lax.cond(snaps, lambda: problems.each(snap, x, bases, value), lambda: unsnapped)
+    return Reached(minimum, done, problems.each(turn, x, bases))
 
 
 @program(once=True)
 @spread
-def values(problems: Problems, theta: Array, frames: Sequence[Array]) -> jax.Array:
-    """Return the deviances (b,) at ``theta`` (b, k) in ``frames`` (b, q, q)."""
+def values(problems: Problems, theta: Array, bases: Sequence[Array]) -> jax.Array:
+    """Return the deviances (b,) at ``theta`` (b, k) in ``bases`` (b, q, q)."""
 
-    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> jax.Array:
+    def one(problem: Problem, theta: jax.Array, bases: Sequence[jax.Array]) -> jax.Array:
         likelihood, response, _ = problem
-        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+        return likelihood.deviance(likelihood.layout.factors(theta, bases), response)
 
-    return problems.each(one, theta, frames)
-
-
-@program()
-@spread
-def examine_all(problems: Problems, theta: Array, frames: Sequence[Array]) -> OptimumDerivatives:
-    """Examine the problems at ``theta`` (b, k) in ``frames`` (b, q, q)."""
-
-    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array]) -> OptimumDerivatives:
-        return examine(*problem, frames, theta)[0]
-
-    return problems.each(one, theta, frames)
+    return problems.each(one, theta, bases)
 
 
 @program()
 @spread
-def rows_all(problems: Problems, theta: Array, frames: Sequence[Array], y: Array) -> Rows:
+def examine_all(problems: Problems, theta: Array, bases: Sequence[Array]) -> OptimumDerivatives:
+    """Examine the problems at ``theta`` (b, k) in ``bases`` (b, q, q)."""
+
+    def one(problem: Problem, theta: jax.Array, bases: Sequence[jax.Array]) -> OptimumDerivatives:
+        return examine(*problem, bases, theta)[0]
+
+    return problems.each(one, theta, bases)
+
+
+@program()
+@spread
+def rows_all(problems: Problems, theta: Array, bases: Sequence[Array], y: Array) -> Rows:
     """Return what the problems say of the rows of their responses ``y`` (b, N), at ``theta`` (b, k)."""
 
-    def one(problem: Problem, theta: jax.Array, frames: Sequence[jax.Array], y: jax.Array) -> Rows:
+    def one(problem: Problem, theta: jax.Array, bases: Sequence[jax.Array], y: jax.Array) -> Rows:
         likelihood, response, _ = problem
-        factors = likelihood.layout.factors(theta, frames)
+        factors = likelihood.layout.factors(theta, bases)
         return rows_at(likelihood, response, y, factors, likelihood.at(factors, response))
 
-    return problems.each(one, theta, frames, y)
+    return problems.each(one, theta, bases, y)
 
 
 @program(once=True)
-def examine_one(problems: Problems, y: Array, theta: Array, frames: Sequence[Array]) -> tuple[OptimumDerivatives, Rows]:
+def examine_one(problems: Problems, y: Array, theta: Array, bases: Sequence[Array]) -> tuple[OptimumDerivatives, Rows]:
     """Examine a single problem at ``theta`` (1, k), with what it says of the rows of ``y`` (N, 1); no first axis."""
     likelihood, theta = problems.likelihood, jnp.asarray(theta)[0]
-    frames = [jnp.asarray(frame)[0] for frame in frames]
+    bases = [jnp.asarray(basis)[0] for basis in bases]
     response = jax.tree.map(lambda leaf: leaf[0], problems.responses.replace(fixed=None))
     response = response.replace(fixed=problems.responses.fixed)
     likelihood = likelihood.for_response(response)
-    found, point = examine(likelihood, response, problems.units, frames, theta)
-    factors = likelihood.layout.factors(theta, frames)
+    found, point = examine(likelihood, response, problems.units, bases, theta)
+    factors = likelihood.layout.factors(theta, bases)
     return found, rows_at(likelihood, response, jnp.asarray(y)[:, 0], factors, point)

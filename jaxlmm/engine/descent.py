@@ -59,7 +59,7 @@ class Descent:
         self,
         index: NumpyArray,
         theta: NumpyArray,
-        frames: Sequence[NumpyArray],
+        bases: Sequence[NumpyArray],
         max_steps: int | NumpyArray = MAX_STEPS,
         *,
         method: AbstractMinimizer | None = None,
@@ -73,7 +73,7 @@ class Descent:
         method = self.method if method is None else method
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
         given = functools.partial(run, method=method, plan=self.plan, search=np.bool_(search), snaps=np.bool_(snaps))
-        found: Reached = in_blocks(self.problems, given, index, theta, list(frames), limit)
+        found: Reached = in_blocks(self.problems, given, index, theta, list(bases), limit)
         self.n_evaluations[index] += found.minimum.n_steps
         return found
 
@@ -81,30 +81,30 @@ class Descent:
         self,
         index: NumpyArray,
         theta: NumpyArray,
-        frames: Sequence[NumpyArray],
+        bases: Sequence[NumpyArray],
         max_steps: int | NumpyArray = MAX_STEPS,
         *,
-        held: NumpyArray | None = None,
+        active_set: NumpyArray | None = None,
         search: bool = False,
         snaps: bool = False,
     ) -> tuple[Reached, list[NumpyArray]]:
-        """Minimize in rounds; return what is reached and the frames in which the minimum is written.
+        """Minimize in rounds; return what is reached and the bases in which the minimum is written.
 
         Problems that need more than a round go on with others of their kind, so that they do not hold up the rest, and
-        in frames that are turned to where they are, unless something is ``held`` (b, k) in the frames they have.
+        in bases that are turned to where they are, unless something is ``active_set`` (b, k) in the bases they have.
         """
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
         solver = self.problems.likelihood.solver
         rounds: tuple[int, ...] = STEPS if solver.guesses else STEPS_UNGUIDED
         rounds = STEPS_ALONE if index.size == 1 or solver.hessian_is_expensive else rounds
-        found, frames = None, list(frames)
+        found, bases = None, list(bases)
         left, spent = np.arange(index.size), np.zeros(index.shape, np.int32)
         for steps in rounds:
             allowed = np.minimum(limit[left] - spent[left], steps).astype(np.int32)
             part = self.minimize(
                 index[left],
                 theta[left],
-                rows(frames, left),
+                rows(bases, left),
                 allowed,
                 search=search and found is None,
                 snaps=snaps,
@@ -116,15 +116,15 @@ class Descent:
             left = left[undone]
             if not left.size:
                 break
-            loose = left if held is None else left[np.all(held[left] == 0, axis=1)]
+            loose = left if active_set is None else left[np.all(active_set[left] == 0, axis=1)]
             further, turned = found.turned
             theta = put(theta, loose, further[loose])
-            frames = [put(old, loose, new[loose]) for old, new in zip(frames, turned, strict=True)]
+            bases = [put(old, loose, new[loose]) for old, new in zip(bases, turned, strict=True)]
         assert found is not None
-        return found._replace(minimum=found.minimum._replace(n_steps=spent)), frames
+        return found._replace(minimum=found.minimum._replace(n_steps=spent)), bases
 
     def walk(
-        self, lost: NumpyArray, start: NumpyArray, frames: Sequence[NumpyArray], *, search: bool
+        self, lost: NumpyArray, start: NumpyArray, bases: Sequence[NumpyArray], *, search: bool
     ) -> tuple[Reached, NumpyArray]:
         """Look for the limit of structures where the minimizer gave up; return what is reached, and where it is one.
 
@@ -133,7 +133,7 @@ class Descent:
         smallest curvature, from which it falls back into the valley, is many of them. All begin at ``start`` (b, k)
         again, so that the place at which a walk ends does not depend on what is fitted beside.
         """
-        reached = self.minimize(lost, start, frames, FIRST_STEPS, search=search, snaps=True)
+        reached = self.minimize(lost, start, bases, FIRST_STEPS, search=search, snaps=True)
         limit, walking, gains = np.zeros(lost.size, bool), np.arange(lost.size), np.full(lost.size, np.nan)
         for _ in range(WALKS):
             walking = walking[np.isfinite(reached.minimum.hessian[walking]).all(axis=(1, 2))]
@@ -144,7 +144,7 @@ class Descent:
             along = np.linalg.eigh(minimum.hessian * size[:, :, None] * size[:, None, :])[1][:, :, 0]
             along = along * np.where(np.sum(along * size * minimum.gradient, axis=1) > 0, -1.0, 1.0)[:, None]
             beyond = minimum.x + STRIDE * size * along / np.abs(along).max(axis=1, keepdims=True)
-            further = self.minimize(lost[walking], beyond, rows(frames, walking), WALK_STEPS, snaps=True)
+            further = self.minimize(lost[walking], beyond, rows(bases, walking), WALK_STEPS, snaps=True)
             gain = np.asarray(minimum.value - further.minimum.value)
             lower = gain > 0
             reached = into(reached, walking[lower], of(further, lower))
@@ -154,6 +154,6 @@ class Descent:
         return reached, limit
 
 
-def rows(frames: Sequence[NumpyArray], index: NumpyArray) -> list[NumpyArray]:
-    """Return the frames of the problems ``index``."""
-    return [frame[index] for frame in frames]
+def rows(bases: Sequence[NumpyArray], index: NumpyArray) -> list[NumpyArray]:
+    """Return the bases of the problems ``index``."""
+    return [basis[index] for basis in bases]

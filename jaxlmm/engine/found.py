@@ -43,7 +43,7 @@ def known(
 
     def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, None]:
         everyone = np.arange(problems.size)
-        return in_blocks(problems, examine_all, everyone, optima.theta, list(optima.frames)), None
+        return in_blocks(problems, examine_all, everyone, optima.theta, list(optima.bases)), None
 
     return concluded(problems, optima, examined, parameters, fixed, rows)[0]
 
@@ -66,7 +66,7 @@ def concluded(
     def judge(problems: Problems, optima: Optima) -> tuple[Found, Any]:
         examination, beside = examined(problems, optima)
         verdicts = judged(problems, optima, examination, parameters, fixed)
-        return Found(optima, examination, verdicts, uncertainty(examination, optima.held, verdicts)), beside
+        return Found(optima, examination, verdicts, uncertainty(examination, optima.active_set, verdicts)), beside
 
     found, beside = judge(problems, optima)
     tiny = np.flatnonzero(found.examination.relative_sigma < TINY)

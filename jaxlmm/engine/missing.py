@@ -103,8 +103,8 @@ def _decomposed(
         return None, good
     order = np.argsort(found)
     joined: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
-    border, least_squares, scale, count, constant, own = joined
-    responses = Response(None, border, least_squares, scale, count, constant, np.zeros_like(scale))
+    augmented, least_squares, scale, count, constant, own = joined
+    responses = Response(None, augmented, least_squares, scale, count, constant, np.zeros_like(scale))
     varying = vary(responses, np.isfinite(y[:, found[order]]).sum(axis=0) - p)
     good[found[order]] = varying
     if not varying.any():
@@ -134,7 +134,7 @@ def _of_pattern(some: Design, y: NumpyArray, method: str, size: int) -> tuple[An
         own.solver, own.fixed, Units(repeated(inverse), tuple(repeated(square) for square in squares))
     )
     constants = constant + 2.0 * count * np.log(own.scale)
-    return own.border, own.least_squares, own.scale, np.full(m, float(count)), constants, rows
+    return own.augmented, own.least_squares, own.scale, np.full(m, float(count)), constants, rows
 
 
 def _problems(likelihood: Likelihood, units: Units, y: NumpyArray, largest: int) -> tuple[Problems | None, NumpyArray]:
@@ -170,7 +170,7 @@ def _prepare_own(
         constant = constant + 2.0 * jnp.sum(jnp.log(diagonal)) + own.logdet
     constant = constant + 2.0 * count * jnp.log(own.scale)
     added = jnp.zeros_like(own.scale)
-    response = Response(None, own.border, own.least_squares, own.scale, count, constant, added)
+    response = Response(None, own.augmented, own.least_squares, own.scale, count, constant, added)
     inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ own.to_basis
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]
     squares = tuple(mean_products(jnp.asarray(term.z) * unweighted, present) for term in design.terms)

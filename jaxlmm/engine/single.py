@@ -35,13 +35,13 @@ class Solution(NamedTuple):
 
     @property
     def theta(self) -> NumpyArray:
-        """The optimum (k,), written in the frames."""
+        """The optimum (k,), written in the bases."""
         return self.optima.theta[0]
 
     @property
-    def frames(self) -> tuple[NumpyArray, ...]:
+    def bases(self) -> tuple[NumpyArray, ...]:
         """One (q, q) per term."""
-        return tuple(frame[0] for frame in self.optima.frames)
+        return tuple(basis[0] for basis in self.optima.bases)
 
     @property
     def scale(self) -> float:
@@ -59,9 +59,9 @@ class Solution(NamedTuple):
         return int(self.optima.n_evaluations[0])
 
     @property
-    def held(self) -> NumpyArray:
+    def active_set(self) -> NumpyArray:
         """What is held at a boundary (k,), as in :class:`Optima`."""
-        return self.optima.held[0]
+        return self.optima.active_set[0]
 
     def known(self, parameters: Sequence[Parameter], fixed: Natural | None) -> tuple[Solution, Found, Rows]:
         """Return where the optimum lies, in the limit if no residual is left, and all that is known about it.
@@ -70,7 +70,7 @@ class Solution(NamedTuple):
         """
 
         def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, tuple[Problems, Rows]]:
-            at_optimum = examine_one(problems, self.y, optima.theta, optima.frames)
+            at_optimum = examine_one(problems, self.y, optima.theta, optima.bases)
             found, rows = jax.tree.map(np.asarray, at_optimum)
             return jax.tree.map(lambda leaf: leaf[None], found), (problems, rows)
 

@@ -56,16 +56,16 @@ class Plan(Struct):
         nodes = np.tile(start, (len(points), 1))
         nodes[:, index] = points
         nodes = np.concatenate([start[None], nodes]) if len(nodes) else nodes
-        return cls(nodes, (index, values), tuple(np.linalg.inv(frame) for frame in likelihood.layout.frames()))
+        return cls(nodes, (index, values), tuple(np.linalg.inv(basis) for basis in likelihood.layout.bases()))
 
 
 def best_node(
-    likelihood: Likelihood, response: Response, plan: Plan, start: jax.Array, frames: Sequence[Array]
+    likelihood: Likelihood, response: Response, plan: Plan, start: jax.Array, bases: Sequence[Array]
 ) -> jax.Array:
     """Return where the search for one response begins: the best of the plan's nodes, or of values along its axes."""
 
     def objective(theta: jax.Array) -> jax.Array:
-        return likelihood.deviance(likelihood.layout.factors(theta, frames), response)
+        return likelihood.deviance(likelihood.layout.factors(theta, bases), response)
 
     nodes = jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
@@ -94,14 +94,14 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
     OptionError
         If a structure cannot have these values.
     """
-    own, frames = layout.in_unit(np.float64(scale)), layout.frames()
+    own, bases = layout.in_unit(np.float64(scale)), layout.bases()
     start, places, residual = own.start(), own.slices(), given.values[-1]
     sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
     unit = np.float64(scale if own.absolute else sigma)
 
     def natural() -> list[NumpyArray]:
         theta = jnp.asarray(start)
-        found = np.asarray(own.report(theta, own.factors(theta, frames), unit))
+        found = np.asarray(own.report(theta, own.factors(theta, bases), unit))
         return np.split(found, np.cumsum([values.size for values in given.values])[:-1])
 
     partial = any(np.isfinite(values).any() and np.isnan(values).any() for values in given.values)
@@ -114,11 +114,11 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
         if not np.isfinite(plain).all():  # a value for each is needed
             wanted = np.where(np.isnan(values), usual[t], values)
             plain = structure.from_natural(wanted, unit, np.asarray(coords))
-        start[places[t]] = structure.framed(np.asarray(plain), frames[t])
+        start[places[t]] = structure.to_basis(np.asarray(plain), bases[t])
         reached = natural()[t] if check else values
         sds = np.array([parameter.kind == "sd" for parameter in given.parameters[t]])
         asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
-        start[places[t]] = structure.off_zero(start[places[t]])
+        start[places[t]] = structure.away_from_zero(start[places[t]])
         if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):
             pairs = zip(given.parameters[t], values, strict=True)
             named = {parameter.name: float(value) for parameter, value in pairs if np.isfinite(value)}

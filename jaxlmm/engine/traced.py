@@ -39,11 +39,11 @@ class Estimate(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where the search stands: theta (k,) in its frames, what is held there, the Hessian, and how it was reached."""
+    """Where the search stands: theta (k,) in its bases, what is held there, the Hessian, and how it was reached."""
 
     theta: jax.Array
-    frames: tuple[jax.Array, ...]
-    held: jax.Array
+    bases: tuple[jax.Array, ...]
+    active_set: jax.Array
     value: jax.Array
     hessian: jax.Array
     gradient: jax.Array
@@ -51,7 +51,7 @@ class _Place(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """``place`` is the best so far; the next run starts at ``start`` in ``frames``, holding ``held``.
+    """``place`` is the best so far; the next run starts at ``start`` in ``bases``, holding ``active_set``.
 
     ``phase`` 0: before anything was set to zero; 1: after; 2: aside of a boundary along ``direction`` that has
     ``slope``; 3: done.
@@ -59,8 +59,8 @@ class _Search(NamedTuple):
 
     place: _Place
     start: jax.Array
-    frames: tuple[jax.Array, ...]
-    held: jax.Array
+    bases: tuple[jax.Array, ...]
+    active_set: jax.Array
     direction: jax.Array
     slope: jax.Array
     phase: jax.Array
@@ -75,12 +75,12 @@ def estimate(likelihood: Likelihood, inverse_triangle: Array, y: jax.Array) -> E
     layout = likelihood.layout
     found = _located(likelihood, y)
     response = likelihood.observe(y)
-    point = likelihood.at(layout.factors(found.theta, found.frames), response)
+    point = likelihood.at(layout.factors(found.theta, found.bases), response)
     sigma = jnp.sqrt(point.r2 / jnp.maximum(response.count, 1.0)) * response.scale
     beta = jnp.asarray(inverse_triangle) @ (response.least_squares + point.shift * response.scale)
     parts = [
-        structure.canonical(found.theta[place], frame)
-        for structure, place, frame in zip(layout.structures, layout.slices(), found.frames, strict=False)
+        structure.from_basis(found.theta[place], basis)
+        for structure, place, basis in zip(layout.structures, layout.slices(), found.bases, strict=False)
     ]
     if layout.residual is not None:
         parts.append(found.theta[layout.slices()[-1]])
@@ -102,9 +102,9 @@ def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
     takes no more than the Hessian that the search has left.
     """
 
-    def gradient_at(theta: jax.Array, frames: tuple[jax.Array, ...], y: jax.Array) -> jax.Array:
+    def gradient_at(theta: jax.Array, bases: tuple[jax.Array, ...], y: jax.Array) -> jax.Array:
         def deviance(theta: jax.Array) -> jax.Array:
-            return likelihood.deviance(likelihood.layout.factors(theta, frames), likelihood.observe(y))
+            return likelihood.deviance(likelihood.layout.factors(theta, bases), likelihood.observe(y))
 
         return jax.grad(deviance)(theta)
 
@@ -116,10 +116,10 @@ def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
     def _(primals, tangents):  # type: ignore[no-untyped-def]
         (y,), (dy,) = primals, tangents
         found = located(y)  # so that theta and all that is made of it move with y when this is differentiated again
-        free = (found.held == 0).astype(y.dtype)
+        free = (found.active_set == 0).astype(y.dtype)
         inverse, _ = inverse_logdet(found.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
 
-        _, push = jax.linearize(lambda theta, y: gradient_at(theta, found.frames, y), found.theta, y)
+        _, push = jax.linearize(lambda theta, y: gradient_at(theta, found.bases, y), found.theta, y)
 
         def curved(step: jax.Array) -> jax.Array:
             """Multiply by the Hessian of what is free, and by one what is held."""
@@ -140,20 +140,20 @@ def _no_tangent(leaf: jax.Array) -> Array:
 
 def _searched(likelihood: Likelihood, response: Response) -> _Place:
     layout = likelihood.layout
-    frames = tuple(jnp.asarray(frame) for frame in layout.frames())
+    bases = tuple(jnp.asarray(basis) for basis in layout.bases())
     start = jnp.asarray(layout.start())
     k, dtype = start.size, start.dtype
     nothing = jnp.zeros((), dtype)
     if k == 0:
-        value = likelihood.deviance(layout.factors(start, frames), response)
+        value = likelihood.deviance(layout.factors(start, bases), response)
         empty = jnp.zeros(0, dtype)
         return _Place(empty, (), jnp.zeros(0, jnp.int32), value, jnp.zeros((0, 0), dtype), empty, jnp.isfinite(value))
     plan = Plan.of(likelihood)
-    start = best_node(likelihood, response, plan, start, frames)
+    start = best_node(likelihood, response, plan, start, bases)
     method = Newton(layout.blocks(), jnp.asarray(likelihood.design.n, dtype))
-    held = jnp.zeros(k, jnp.int32)
+    active_set = jnp.zeros(k, jnp.int32)
     place = _Place(
-        start, frames, held, nothing + jnp.inf, jnp.eye(k, dtype=dtype), jnp.zeros(k, dtype), jnp.zeros((), bool)
+        start, bases, active_set, nothing + jnp.inf, jnp.eye(k, dtype=dtype), jnp.zeros(k, dtype), jnp.zeros((), bool)
     )
 
     def unfinished(carry: tuple[jax.Array, _Search]) -> jax.Array:
@@ -163,10 +163,10 @@ def _searched(likelihood: Likelihood, response: Response) -> _Place:
         count, search = carry
 
         def objective(theta: jax.Array) -> jax.Array:
-            return likelihood.deviance(layout.factors(theta, search.frames), response)
+            return likelihood.deviance(layout.factors(theta, search.bases), response)
 
         run = minimize(method, objective, search.start, jnp.int32(MAX_STEPS))
-        reached = _Place(run.x, search.frames, search.held, run.value, run.hessian, run.gradient, run.converged)
+        reached = _Place(run.x, search.bases, search.active_set, run.value, run.hessian, run.gradient, run.converged)
 
         aside = search.phase == 2
         away = (run.x - search.place.theta) @ search.direction > 0.5 * ASIDE
@@ -175,29 +175,29 @@ def _searched(likelihood: Likelihood, response: Response) -> _Place:
         taken = ~aside | descends | ridge
         place = jax.tree.map(lambda new, old: jnp.where(taken, new, old), reached, search.place)
 
-        slope, direction = _steepest(place.hessian, place.held)
-        theta, turned, holds = snapped(likelihood, response, place.theta, place.frames, place.value)
-        changed = [jnp.any(new != old) for new, old in zip(turned, place.frames, strict=True)]
+        slope, direction = _steepest(place.hessian, place.active_set)
+        theta, turned, holds = snapped(likelihood, response, place.theta, place.bases, place.value)
+        changed = [jnp.any(new != old) for new, old in zip(turned, place.bases, strict=True)]
         moved = functools.reduce(jnp.logical_or, changed, jnp.any(holds != 0))
         snaps = (search.phase == 0) | (aside & descends)
         walks = (search.phase == 1) & (slope <= NOT_STRICT)
         phase = jnp.where(snaps & moved, 1, jnp.where(walks, 2, 3)).astype(jnp.int32)
         start = jnp.where(snaps, theta, place.theta + ASIDE * direction)
-        frames = jax.tree.map(lambda new, old: jnp.where(snaps, new, old), turned, place.frames)
-        held = jnp.where(snaps, holds, 0)
-        return count + 1, _Search(place, start, frames, held, direction, slope, phase)
+        bases = jax.tree.map(lambda new, old: jnp.where(snaps, new, old), turned, place.bases)
+        active_set = jnp.where(snaps, holds, 0)
+        return count + 1, _Search(place, start, bases, active_set, direction, slope, phase)
 
-    first = _Search(place, start, frames, held, jnp.zeros(k, dtype), nothing + jnp.inf, jnp.int32(0))
+    first = _Search(place, start, bases, active_set, jnp.zeros(k, dtype), nothing + jnp.inf, jnp.int32(0))
     _, search = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), first))
     return jax.tree.map(jax.lax.stop_gradient, search.place)
 
 
-def _steepest(hessian: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _steepest(hessian: jax.Array, active_set: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the smallest curvature among blocks held at zero, and its direction (k,); infinite without any."""
-    dual = held > 0
-    together = (held[:, None] == held[None, :]) & dual[:, None]
+    dual = active_set > 0
+    together = (active_set[:, None] == active_set[None, :]) & dual[:, None]
     block = jnp.where(together, hessian, 0.0)
-    size = jnp.max(jnp.abs(block)) * held.size + 1e-300
+    size = jnp.max(jnp.abs(block)) * active_set.size + 1e-300
     # Beyond the blocks stands a large number, so that the smallest singular value of the shifted matrix is theirs.
     shifted = block + jnp.diag(jnp.where(dual, size, 4.0 * size))
     vectors, values = singular_vectors(shifted)
@@ -210,7 +210,7 @@ def _status(found: _Place, usable: jax.Array, vanishing: jax.Array) -> jax.Array
 
     Where the residual variance is ``vanishing`` (), a flat deviance is that on the way to a boundary.
     """
-    free = found.held == 0
+    free = found.active_set == 0
     size = jnp.where(free, jnp.maximum(jnp.abs(found.theta), 0.1), 0.0)
     scaled = found.hessian * size[:, None] * size[None, :]
     scaled = scaled + jnp.diag(jnp.where(free, 0.0, 1.0))

@@ -54,5 +54,5 @@ def closely(problems: Problems, index: NumpyArray, y: NumpyArray, beta: NumpyArr
     for places, count in blocks(index.size, problems.largest):
         part = prepare_around(problems.likelihood, y[:, places], least_squares[places], scale[places])
         parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
-    border = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return some.replace(responses=responses.replace(border=border, least_squares=least_squares))
+    augmented = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return some.replace(responses=responses.replace(augmented=augmented, least_squares=least_squares))

@@ -7,13 +7,13 @@ import numpy as np
 from jaxlmm._util import NumpyArray
 
 
-def patterns(held: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:
-    """Return the different rows of ``held`` (b, k), each after the places where it stands.
+def patterns(active_set: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:
+    """Return the different rows of ``active_set`` (b, k), each after the places where it stands.
 
     >>> [(places.tolist(), row.tolist()) for places, row in patterns(np.array([[0, 1], [0, 0], [0, 1]]))]
     [([1], [0, 0]), ([0, 2], [0, 1])]
     """
-    different, which = np.unique(held, axis=0, return_inverse=True)
+    different, which = np.unique(active_set, axis=0, return_inverse=True)
     return [(np.flatnonzero(which.reshape(-1) == place), row) for place, row in enumerate(different)]
 
 

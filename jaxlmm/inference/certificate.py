@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -54,6 +54,7 @@ NEARLY_SINGULAR = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
 
 
+@runtime_checkable
 class Descend(Protocol):
     """A minimizer that is handed to the certificate, which looks along ridges with it.
 
@@ -68,7 +69,7 @@ class Descend(Protocol):
 def certify(
     examination: OptimumDerivatives,
     *,
-    held: NumpyArray,
+    active_set: NumpyArray,
     parameters: Sequence[Parameter],
     fixed: NumpyArray,
     converged: NumpyArray,
@@ -97,16 +98,16 @@ def certify(
     walked
         ``(b,)`` whether the direction of the smallest curvature was followed to a limit of the structure.
     descend
-        Minimizes responses, by their numbers (c,), from other thetas (c, k) in the same frames for a number of
+        Minimizes responses, by their numbers (c,), from other thetas (c, k) in the same bases for a number of
         evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
         tangent is brought back to it by minimizing. A direction that is flat on one side only leads to a limit of the
         structure (a correlation that dies at once, or never): that is a boundary.
     """
     b, r = examination.values.report.shape
-    verdicts = Verdicts.failed(b, held.shape[1], examination.psi.shape[1], r)
+    verdicts = Verdicts.failed(b, active_set.shape[1], examination.psi.shape[1], r)
     finite = np.isfinite(examination.hessian).all(axis=(1, 2)) & np.isfinite(examination.gradient).all(axis=1)
     finite &= np.isfinite(examination.sigma)
-    for places, pattern in patterns(held):
+    for places, pattern in patterns(active_set):
         chosen = places[finite[places]]
         if chosen.size:
             _judge(

@@ -40,7 +40,7 @@ class Quantities(NamedTuple):
 class OptimumDerivatives(NamedTuple):
     """One optimum in response units; that of many responses has a first axis over them on every leaf.
 
-    ``psi`` (s,) is theta (in its frames), followed by log sigma where that is profiled out, s = k + 1; where something
+    ``psi`` (s,) is theta (in its bases), followed by log sigma where that is profiled out, s = k + 1; where something
     is fixed in units of the response theta has it, or it is fixed, s = k. ``deviance`` (), and its ``gradient`` and
     ``hessian`` there;
     ``values`` and ``derivatives`` (a trailing axis over psi) of the :class:`Quantities`; ``beta`` (p,), ``sigma`` ();
@@ -73,7 +73,7 @@ class Rows(NamedTuple):
 
 
 def examine(
-    likelihood: Likelihood, response: Response, units: Units, frames: Sequence[Array], theta: Array
+    likelihood: Likelihood, response: Response, units: Units, bases: Sequence[Array], theta: Array
 ) -> tuple[OptimumDerivatives, Point]:
     """Evaluate the parameters that a result reports, and their derivatives, at ``theta`` (k,); the point too.
 
@@ -82,11 +82,11 @@ def examine(
     """
     theta = jnp.asarray(theta)
     evaluate = _given_sigma if likelihood.layout.absolute else _profiled
-    psi, gradient, hessian, (vcov, d_vcov), point = evaluate(likelihood, response, frames, theta)
+    psi, gradient, hessian, (vcov, d_vcov), point = evaluate(likelihood, response, bases, theta)
 
     def quantities(psi: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         layout, theta = likelihood.layout, psi[: likelihood.layout.n_theta]
-        factors = layout.factors(theta, frames)
+        factors = layout.factors(theta, bases)
         sigma = (jnp.exp(psi[-1]) if factors.sigma is None else factors.sigma) * response.scale
         unit = response.scale if layout.absolute else sigma
         found = layout.report(theta, factors, unit), _components(units, factors, sigma)
@@ -99,7 +99,7 @@ def examine(
 
     d_columns = jnp.moveaxis(jax.vmap(in_columns)(d_vcov), 0, -1)
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
-    given = likelihood.layout.factors(theta, frames).sigma
+    given = likelihood.layout.factors(theta, bases).sigma
     sigma = likelihood.sigma(point, given, response)
     found = OptimumDerivatives(
         psi, likelihood.criterion(point, given, response), gradient, hessian,
@@ -113,12 +113,12 @@ def examine(
 Evaluated = tuple[jax.Array, jax.Array, jax.Array, tuple[jax.Array, jax.Array], Point]
 
 
-def _given_sigma(likelihood: Likelihood, response: Response, frames: Sequence[Array], theta: jax.Array) -> Evaluated:
+def _given_sigma(likelihood: Likelihood, response: Response, bases: Sequence[Array], theta: jax.Array) -> Evaluated:
     """Return psi = theta, gradient, Hessian, the covariance on the basis with its derivatives, and the point."""
 
     def first_order(theta: jax.Array) -> tuple[tuple[jax.Array, jax.Array], Point]:
         def objective(theta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, Point]]:
-            factors = likelihood.layout.factors(theta, frames)
+            factors = likelihood.layout.factors(theta, bases)
             assert factors.sigma is not None
             point = likelihood.at(factors, response)
             return likelihood.criterion(point, factors.sigma, response), (factors.sigma**2 * point.vcov, point)
@@ -131,12 +131,12 @@ def _given_sigma(likelihood: Likelihood, response: Response, frames: Sequence[Ar
     return theta, gradient, 0.5 * (along + along.T), (vcov, d_vcov), point
 
 
-def _profiled(likelihood: Likelihood, response: Response, frames: Sequence[Array], theta: jax.Array) -> Evaluated:
+def _profiled(likelihood: Likelihood, response: Response, bases: Sequence[Array], theta: jax.Array) -> Evaluated:
     """Return the same where sigma is profiled out, with psi = (theta, log sigma)."""
     layout, k, count = likelihood.layout, theta.shape[0], jnp.maximum(response.count, 1.0)
 
     def objective(theta: jax.Array) -> tuple[jax.Array, Point]:
-        point = likelihood.at(layout.factors(theta, frames), response)
+        point = likelihood.at(layout.factors(theta, bases), response)
         sigma = jax.lax.stop_gradient(jnp.sqrt(point.r2 / count))
         return likelihood.deviance_given_sigma(point, sigma, response), point
 

@@ -93,17 +93,17 @@ class Uncertainty(NamedTuple):
             return np.asarray(2.0 * variance**2 / spread)
 
 
-def uncertainty(examination: OptimumDerivatives, held: NumpyArray, verdicts: Verdicts) -> Uncertainty:
-    """Turn the derivatives of b responses into covariances; parameters at a boundary, ``held`` (b, k), stay fixed.
+def uncertainty(examination: OptimumDerivatives, active_set: NumpyArray, verdicts: Verdicts) -> Uncertainty:
+    """Turn the derivatives of b responses into covariances; what is in the ``active_set`` (b, k) stays fixed.
 
     Where there is no optimum, all are NaN.
     """
-    beyond = examination.psi.shape[1] - held.shape[1]  # 1 where log sigma is not in theta
-    kept = np.pad(held == 0, ((0, 0), (0, beyond)), constant_values=True)
+    beyond = examination.psi.shape[1] - active_set.shape[1]  # 1 where log sigma is not in theta
+    kept = np.pad(active_set == 0, ((0, 0), (0, beyond)), constant_values=True)
     psi_cov = np.where((kept[:, :, None] & kept[:, None, :]), np.nan, 0.0)
     finite = np.asarray(np.isfinite(examination.hessian).all(axis=(1, 2)))
     ridged = np.asarray(np.any(verdicts.null_directions, axis=(1, 2)))
-    for places, pattern in patterns(held):
+    for places, pattern in patterns(active_set):
         free = np.flatnonzero(np.append(pattern == 0, np.ones(beyond, bool)))
         plain = places[finite[places] & ~ridged[places]]
         block = np.ix_(plain, free, free)

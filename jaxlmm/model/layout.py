@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
-from jaxlmm.covariance import AbstractCovariance, Field, Parameter, Pinned
+from jaxlmm.covariance import AbstractCovariance, Field, Parameter, PartlyFixed
 from jaxlmm.errors import OptionError
 from jaxlmm.model.design import Design, Term
 from jaxlmm.model.natural import Natural
@@ -48,7 +48,7 @@ class Layout(Struct):
 
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
     response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` () is fixed too.
-    Structures of which something is fixed are :class:`~jaxlmm.covariance.Pinned`: theta has what is free.
+    Structures of which something is fixed are :class:`~jaxlmm.covariance.PartlyFixed`: theta has what is free.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -95,7 +95,7 @@ class Layout(Struct):
         """Return the layout for a response of scale ``unit`` (): what is fixed is relative to it."""
         if not self.absolute:
             return self
-        structures = tuple(s.in_unit(unit) if isinstance(s, Pinned) else s for s in self.structures)
+        structures = tuple(s.in_unit(unit) if isinstance(s, PartlyFixed) else s for s in self.structures)
         return self.replace(structures=structures, sigma=None if self.sigma is None else self.sigma / unit)
 
     @property
@@ -126,14 +126,14 @@ class Layout(Struct):
         ends = np.cumsum((0, *self.counts))
         return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
-    def factors(self, theta: jax.Array, frames: Sequence[Array] | None = None) -> Factors:
-        """Return the covariance factors at ``theta`` (k,); a frame (q, q) per term multiplies its factor."""
+    def factors(self, theta: jax.Array, bases: Sequence[Array] | None = None) -> Factors:
+        """Return the covariance factors at ``theta`` (k,); a basis (q, q) per term multiplies its factor."""
         places = self.slices()
         found = []
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             block = theta[places[t]]
             factor = _factor(structure, block, coords)
-            found.append(factor if frames is None or factor.ndim == 3 else jnp.asarray(frames[t]) @ factor)
+            found.append(factor if bases is None or factor.ndim == 3 else jnp.asarray(bases[t]) @ factor)
         residual = None
         if self.residual is not None and self.residual_coords is not None:
             residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords)
@@ -188,10 +188,10 @@ class Layout(Struct):
             table[row] = np.pad(values, (0, longest - len(values)), mode="edge")
         return np.array([k for k, _ in found], np.int32), table
 
-    def frames(self) -> tuple[NumpyArray, ...]:
-        """Return the frame of each term: the basis (q, q) of its columns in which it is optimized."""
+    def bases(self) -> tuple[NumpyArray, ...]:
+        """Return the basis of each term: the basis (q, q) of its columns in which it is optimized."""
         return tuple(
-            np.eye(1) if coords.ndim == 3 else structure.frame(np.asarray(root))
+            np.eye(1) if coords.ndim == 3 else structure.basis(np.asarray(root))
             for structure, coords, root in zip(self.structures, self.coords, self.roots, strict=True)
         )
 
@@ -215,7 +215,7 @@ class Layout(Struct):
         for structure, place in zip(self.structures, self.slices(), strict=False):
             if place.start <= k < place.stop:
                 own = k - place.start
-                return structure.free[own] if isinstance(structure, Pinned) else own
+                return structure.free[own] if isinstance(structure, PartlyFixed) else own
         raise IndexError(k)
 
     def blocks(self) -> NumpyArray:
@@ -235,7 +235,7 @@ def _pinned(term: Term, root: NumpyArray, parameters: Sequence[Parameter], value
     """Return the structure of a term with what has a value held at it."""
     if np.isnan(values).all():
         return term.structure
-    found = Pinned.of(term.structure, values, np.asarray(term.coords), root)
+    found = PartlyFixed.of(term.structure, values, np.asarray(term.coords), root)
     if found is None:
         names = [parameter.name for parameter in parameters]
         wanted = {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

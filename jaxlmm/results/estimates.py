@@ -100,7 +100,7 @@ class Estimates:
             seconds=np.nan,
             deviance=float(examination.deviance[0]),
             sigma=float(examination.sigma[0]),
-            is_singular=bool(np.any(solution.held)),
+            is_singular=bool(np.any(solution.active_set)),
             theta=_theta(frame, solution) if fixed is None else _own(_whole_theta(frame, values.report[0], fixed)),
             beta=_own(examination.beta[0]),
             column_cov=_own(centered.T @ centered / (len(centered) - 1)),
@@ -135,10 +135,10 @@ def _own(array: Array) -> NumpyArray:
 
 
 def _theta(frame: ModelFrame, solution: Solution) -> NumpyArray:
-    """Return the covariance parameters (k,) out of the frames in which they were optimized."""
+    """Return the covariance parameters (k,) out of the bases in which they were optimized."""
     places, parts = solution.likelihood.layout.slices(), []
-    for term, basis, place in zip(frame.design.terms, solution.frames, places, strict=False):
-        parts.append(term.structure.canonical(solution.theta[place], basis))
+    for term, basis, place in zip(frame.design.terms, solution.bases, places, strict=False):
+        parts.append(term.structure.from_basis(solution.theta[place], basis))
     if frame.design.residual is not None:
         parts.append(solution.theta[places[-1]])
     return np.concatenate([np.zeros(0), *parts])
@@ -171,7 +171,7 @@ def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float, stat
         assert frame.y is not None
         marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
         relatives = effects_of_unobserved(
-            frame, solution.layout, solution.theta, solution.frames, frame.y - marginal, sigma
+            frame, solution.layout, solution.theta, solution.bases, frame.y - marginal, sigma
         )
     found = []
     for number, (modes, sds, others) in enumerate(zip(rows.modes, rows.mode_sds, relatives, strict=True)):

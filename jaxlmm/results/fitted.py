@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from jaxlmm.results.estimates import Estimates
 F = TypeVar("F", bound="Fitted")
 
 
+@runtime_checkable
 class Call(Protocol[F]):
     """What a fit was asked for, and how to ask again.
 

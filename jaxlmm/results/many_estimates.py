@@ -27,7 +27,7 @@ class ManyEstimates:
     As in :class:`jaxlmm.results.estimates.Estimates`, each with a first axis: ``beta`` (m, p), ``column_cov``
     (m, p, p), ``report`` (m, r), of which some are held at the values ``given`` (r,), NaN where one is free,
     ``components`` (m, terms + 1). ``n_rows`` are those of the design and ``n`` (m,) those of each response, ``status``
-    (m,) places in ``STATUS``. ``theta`` (m, k), of what is free, is written in ``frames`` (m, q, q), one per term.
+    (m,) places in ``STATUS``. ``theta`` (m, k), of what is free, is written in ``bases`` (m, q, q), one per term.
     ``notes`` are sentences about the data.
     """
 
@@ -50,7 +50,7 @@ class ManyEstimates:
     sigma: NumpyArray
     is_singular: NumpyArray
     theta: NumpyArray
-    frames: tuple[NumpyArray, ...]
+    bases: tuple[NumpyArray, ...]
     beta: NumpyArray
     column_cov: NumpyArray
     report: NumpyArray
@@ -99,7 +99,7 @@ class Collector:
             "column_cov": unknown(p, p),
         }  # fmt: skip
         sizes = [term.size if not term.over_positions else 1 for term in frame.design.terms]
-        self.frames = tuple(unknown(q, q) for q in sizes)
+        self.bases = tuple(unknown(q, q) for q in sizes)
         self.uncertainty = Uncertainty(unknown(s, s), unknown(r, r), unknown(t, t), unknown(p, p), unknown(p, p, s))
 
     def fail(self, places: NumpyArray, reason: str) -> None:
@@ -111,10 +111,10 @@ class Collector:
         own, optima, examination = self.arrays, found.optima, found.examination
         own["deviance"][places], own["sigma"][places] = examination.deviance, examination.sigma
         own["status"][places], own["theta"][places] = found.verdicts.status, optima.theta
-        own["is_singular"][places] = np.any(optima.held != 0, axis=1)
+        own["is_singular"][places] = np.any(optima.active_set != 0, axis=1)
         own["report"][places], own["components"][places] = examination.values.report, examination.values.components
         own["at_boundary"][places] = found.verdicts.at_boundary
-        for mine, theirs in zip(self.frames, optima.frames, strict=True):
+        for mine, theirs in zip(self.bases, optima.bases, strict=True):
             mine[places] = theirs
         columns = np.arange(self.frame.x.shape[1]) if kept is None else np.flatnonzero(kept)
         own["beta"][np.ix_(places, columns)] = examination.beta
@@ -146,7 +146,7 @@ class Collector:
             solver_reason=choice.reason,
             device=device,
             seconds=seconds,
-            frames=self.frames,
+            bases=self.bases,
             given=np.full(len(frame.labels.parameters), np.nan) if self.fixed is None else self.fixed.flat,
             uncertainty=self.uncertainty,
             notes=(*notes, *frame.notes),

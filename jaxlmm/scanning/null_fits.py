@@ -70,8 +70,8 @@ class NullFits:
         if method not in self._made:
             return None
         found, place = self._made[method].estimates, self._place(place, method)
-        frames = tuple(frame[place] for frame in found.frames)
-        return NullPoint(found.theta[place], frames, float(found.deviance[place]), int(found.status[place]))
+        bases = tuple(basis[place] for basis in found.bases)
+        return NullPoint(found.theta[place], bases, float(found.deviance[place]), int(found.status[place]))
 
     def start(self, place: int) -> Natural | None:
         """Return where fits with a marker begin: at the optimum of a response without one, where it is in the interior.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Chunk(NamedTuple):
         return (self.last - self.first) * (self.stop - self.start)
 
 
+@runtime_checkable
 class BlockScanner(Protocol):
     """What tests a block of markers and hands the pairs to a keeper."""
 

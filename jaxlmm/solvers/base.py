@@ -22,7 +22,7 @@ class Effects(NamedTuple):
 
 
 class AbstractSolver(Struct, abc.ABC):
-    """Work that does not depend on theta is done once (``build``, ``pair``), the rest per theta (``factor``).
+    """Work that does not depend on theta is done once (``build``, ``cross_products``), the rest per theta (``factor``).
 
     With ``H(theta) = R + Z Λ Λᵀ Zᵀ`` in weighted rows, the likelihood needs ``Aᵀ H⁻¹ B`` and ``log|H|`` and nothing
     else. Rows are padded to N; padded rows are zero in every argument. A solver is a pytree, so that one compiled
@@ -61,7 +61,7 @@ class AbstractSolver(Struct, abc.ABC):
         return False
 
     @abc.abstractmethod
-    def pair(self, a: Array, b: Array) -> Any:
+    def cross_products(self, a: Array, b: Array) -> Any:
         """Prepare ``Aᵀ H⁻¹ B`` for ``a`` (N, i) and ``b`` (N, j) as far as it does not depend on theta."""
 
     @abc.abstractmethod
@@ -73,22 +73,22 @@ class AbstractSolver(Struct, abc.ABC):
         """Return ``log|H|``, ()."""
 
     @abc.abstractmethod
-    def inner(self, factor: Any, pair: Any) -> jax.Array:
+    def inner(self, factor: Any, products: Any) -> jax.Array:
         """Return ``Aᵀ H⁻¹ B``, (i, j)."""
 
     @abc.abstractmethod
-    def border(self, a: Array, e: Array) -> Any:
+    def augmented(self, a: Array, e: Array) -> Any:
         """Prepare what each column of ``e`` (N, m), m responses, adds to the pair of ``a`` (N, i) with itself.
 
         Every leaf of the result has a first axis over the m responses, and holds nothing that they share.
         """
 
     @abc.abstractmethod
-    def bordered(self, factor: Any, pair: Any, border: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return ``Aᵀ H⁻¹ A`` (i, i), ``Aᵀ H⁻¹ e`` (i,) and ``eᵀ H⁻¹ e`` () for one response of a border."""
+    def quadratic_forms(self, factor: Any, products: Any, augmented: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return ``Aᵀ H⁻¹ A`` (i, i), ``Aᵀ H⁻¹ e`` (i,) and ``eᵀ H⁻¹ e`` () for one response of a augmented."""
 
-    def guess(self, border: Any, count: jax.Array) -> jax.Array | None:
-        """Return a rough covariance (q, q), relative to sigma², of all columns of Z for one response of a border.
+    def guess(self, augmented: Any, count: jax.Array) -> jax.Array | None:
+        """Return a rough covariance (q, q), relative to sigma², of all columns of Z for one response of a augmented.
 
         ``count`` () is the number of independent observations. None where there is no quick one.
         """

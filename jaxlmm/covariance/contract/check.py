@@ -218,8 +218,8 @@ def _check_names(structure: AbstractCovariance, theta: jax.Array, factor: jax.Ar
         )
     if len(set(names)) < len(names):
         raise BrokenContractError(f"gives a name twice in param_names, {list(names)[:6]}: expected different ones.")
-    canonical = jnp.asarray(structure.canonical(theta, jnp.eye(factor.shape[0])))
-    if canonical.shape != theta.shape:
+    from_basis = jnp.asarray(structure.from_basis(theta, jnp.eye(factor.shape[0])))
+    if from_basis.shape != theta.shape:
         raise BrokenContractError(
-            f"returns shape {canonical.shape} from canonical: expected that of theta, {theta.shape}."
+            f"returns shape {from_basis.shape} from from_basis: expected that of theta, {theta.shape}."
         )

@@ -48,7 +48,7 @@ def _stages(
         own.n_params(coords.shape[0])
         factor = both(own, theta, coords)
         own.param_names(tuple(f"column{number}" for number in range(coords.shape[0])))
-        own.canonical(theta, jnp.eye(coords.shape[0]))
+        own.from_basis(theta, jnp.eye(coords.shape[0]))
         return own.report(theta, factor, jnp.ones(()))
 
     def total(theta: jax.Array) -> jax.Array:

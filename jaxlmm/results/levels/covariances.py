@@ -13,9 +13,9 @@ from jaxlmm.model import Factors, Layout, Term
 
 
 @program(once=True)
-def factors_at(layout: Layout, theta: Array, frames: Sequence[Array]) -> Factors:
-    """Return the covariance factors at ``theta`` (k,) in the ``frames``, one (q, q) per term."""
-    return layout.factors(jnp.asarray(theta), frames)
+def factors_at(layout: Layout, theta: Array, bases: Sequence[Array]) -> Factors:
+    """Return the covariance factors at ``theta`` (k,) in the ``bases``, one (q, q) per term."""
+    return layout.factors(jnp.asarray(theta), bases)
 
 
 def unweighted(frame: ModelFrame, term: Term) -> NumpyArray:

@@ -25,7 +25,7 @@ def effects_of_unobserved(
     frame: ModelFrame,
     layout: Layout,
     theta: NumpyArray,
-    frames: Sequence[NumpyArray],
+    bases: Sequence[NumpyArray],
     residual: NumpyArray,
     sigma: float,
 ) -> list[tuple[NumpyArray, NumpyArray]]:
@@ -39,14 +39,14 @@ def effects_of_unobserved(
     ----------
     frame
         The model.
-    layout, theta, frames
-        Its structures, and the estimates (k,) in the frames in which they were found.
+    layout, theta, bases
+        Its structures, and the estimates (k,) in the bases in which they were found.
     residual
         ``y − Xβ`` (n,) in units of the response, the offset subtracted.
     sigma
         The residual standard deviation.
     """
-    factors = factors_at(layout, theta, frames)
+    factors = factors_at(layout, theta, bases)
     unit = 1.0 if factors.sigma is None else float(factors.sigma)
     terms = []
     for number, (factor, place) in enumerate(zip(factors.terms, layout.slices(), strict=False)):

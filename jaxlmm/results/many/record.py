@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from jaxlmm.results.fit import Fit
 from jaxlmm.results.many_estimates import ManyEstimates
 
 
+@runtime_checkable
 class ManyCall(Protocol):
     """What ``fit_many`` was asked for: it can fit one of the responses alone."""
 

@@ -77,7 +77,7 @@ def _each_pattern(many: FittedMany) -> Iterator[tuple[NumpyArray, NumpyArray, Ro
     y, fixed = many.y.to_numpy(), Natural.split(found.labels.blocks, found.given)
     for rows, places in patterns_of(y, np.flatnonzero(found.status != FAILED)):
         own = design.exact() if rows.size == len(y) else design.at_rows(rows)[0]
-        theta, frames = found.theta[places], [frame[places] for frame in found.frames]
+        theta, bases = found.theta[places], [basis[places] for basis in found.bases]
         block = y[np.ix_(rows, places)]
-        rows_found = rows_of(own, block, theta, frames, solver=found.solver, method=found.method, fixed=fixed)
+        rows_found = rows_of(own, block, theta, bases, solver=found.solver, method=found.method, fixed=fixed)
         yield rows, places, rows_found

@@ -72,7 +72,7 @@ def text_of(many: FittedMany) -> str:
         "is_singular": found.is_singular.tolist(),
         "at_boundary": found.at_boundary.tolist(),
         "model": found.labels.to_plain(),
-        "frames": [numbers_to_plain(frame) for frame in found.frames],
+        "bases": [numbers_to_plain(basis) for basis in found.bases],
         "numbers": {name: numbers_to_plain(getattr(found, name)) for name in _shapes(found.labels, 0, 0)},
         "uncertainty": {name: numbers_to_plain(array) for name, array in found.uncertainty._asdict().items()},
     }
@@ -98,7 +98,7 @@ def estimates_of(record: Mapping[str, Any]) -> ManyEstimates:
         reason=np.array(record["reason"], object).reshape(m),
         is_singular=np.array(record["is_singular"], bool).reshape(m),
         at_boundary=np.array(record["at_boundary"], bool).reshape(m, r),
-        frames=tuple(np.array(frame, float) for frame in record["frames"]),
+        bases=tuple(np.array(basis, float) for basis in record["bases"]),
         uncertainty=Uncertainty(**uncertainty),
         seconds=float(record["seconds"]),
         notes=tuple(record["notes"]),

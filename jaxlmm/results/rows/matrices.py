@@ -149,7 +149,7 @@ def marginal_cov(fit: Fitted, rows: Any = None) -> pd.DataFrame:
             "example those of one group."
         )
     solution = fit.solution
-    factors = factors_at(solution.layout, solution.theta, solution.frames)
+    factors = factors_at(solution.layout, solution.theta, solution.bases)
     total = row_covariance(fit.frame, factors, taken)
     return pd.DataFrame(fit.estimates.sigma**2 * total, index=index[taken], columns=index[taken])
 

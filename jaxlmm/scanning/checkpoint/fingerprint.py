@@ -47,7 +47,7 @@ def digests(laid: ScanData, wanted: ScanOptions, null: dict[str | None, FitMany]
             laid.sample_ids.tolist(), pd.util.hash_pandas_object(laid.genotypes.variants).to_numpy(),
             repr(laid.genotypes.preparation), _probe(laid),
         ),
-        "null": _of([(name, many.estimates.theta, many.estimates.frames) for name, many in null.items()]),
+        "null": _of([(name, many.estimates.theta, many.estimates.bases) for name, many in null.items()]),
     }  # fmt: skip
 
 

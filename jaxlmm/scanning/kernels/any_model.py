@@ -31,10 +31,10 @@ FEW = 8
 
 
 class NullPoint(NamedTuple):
-    """The optimum of one response without a marker: ``theta`` (k,) in ``frames``, its ``deviance`` and ``status``."""
+    """The optimum of one response without a marker: ``theta`` (k,) in ``bases``, its ``deviance`` and ``status``."""
 
     theta: NumpyArray
-    frames: tuple[NumpyArray, ...]
+    bases: tuple[NumpyArray, ...]
     deviance: float
     status: int
 
@@ -167,7 +167,7 @@ class AnyScanner:
     def _sums(
         self, null: NullPoint, columns: NumpyArray, s: int
     ) -> tuple[NumpyArray, NumpyArray, NumpyArray, float | None]:
-        *found, sigma = sums_at(self.likelihood, null.theta, null.frames, self.y, columns)
+        *found, sigma = sums_at(self.likelihood, null.theta, null.bases, self.y, columns)
         a, b, squares = (np.asarray(part) for part in found)
         return a[:, :s], b[:, :, :s], np.broadcast_to(squares, s), None if sigma is None else float(sigma) ** 2
 

@@ -45,7 +45,7 @@ def off_basis(likelihood: Likelihood, columns: Array) -> tuple[jax.Array, jax.Ar
 
 @program()
 def sums_at(
-    likelihood: Likelihood, theta: Array, frames: Sequence[Array], y: Array, columns: Array
+    likelihood: Likelihood, theta: Array, bases: Sequence[Array], y: Array, columns: Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Return ``gᵀPy`` (c, s), ``gᵀPg`` (c, c, s) and ``yᵀPy`` () of columns (c, N, s) at ``theta`` (k,).
 
@@ -57,19 +57,19 @@ def sums_at(
     columns = jnp.asarray(columns) - basis @ (basis.T @ jnp.asarray(columns))
     beside = jnp.concatenate([basis, rest * scale[None]], axis=1)
     layout = likelihood.layout.in_unit(scale[0])
-    factors = layout.factors(jnp.asarray(theta), [jnp.asarray(frame) for frame in frames])
+    factors = layout.factors(jnp.asarray(theta), [jnp.asarray(basis) for basis in bases])
     factor = solver.factor(factors)
-    pair = solver.pair(beside, beside)
+    pair = solver.cross_products(beside, beside)
     inner = solver.inner(factor, pair)
     vcov = normal_equations(inner[:p, :p], inner[:p, p])[0] if p else jnp.zeros((0, 0))
 
     def of(own: jax.Array) -> tuple[jax.Array, jax.Array]:
-        border = solver.border(beside, own)
+        augmented = solver.augmented(beside, own)
 
-        def one(border: Any) -> tuple[jax.Array, jax.Array]:
-            return solver.bordered(factor, pair, border)[1:]
+        def one(augmented: Any) -> tuple[jax.Array, jax.Array]:
+            return solver.quadratic_forms(factor, pair, augmented)[1:]
 
-        cross, square = jax.lax.map(one, border) if solver.sequential else jax.vmap(one)(border)
+        cross, square = jax.lax.map(one, augmented) if solver.sequential else jax.vmap(one)(augmented)
         pulled = cross[:, :p] @ vcov
         return cross[:, p] - pulled @ inner[:p, p], square - jnp.sum(pulled * cross[:, :p], axis=1)
 
@@ -106,13 +106,13 @@ def prepare_with(
         left = rest - own @ along
         free = jnp.maximum(jnp.asarray(design.n, float) - p - c, 1.0)
         size = jnp.sqrt(jnp.sum(left**2) / free)
-        border = jax.tree.map(lambda leaf: leaf[0], solver.border(beside, (left / size)[:, None]))
+        augmented = jax.tree.map(lambda leaf: leaf[0], solver.augmented(beside, (left / size)[:, None]))
         also = constant
         if likelihood.method == "REML":
             also = constant + 2.0 * jnp.sum(jnp.log(jnp.diagonal(corner[p:])))
         also = also + 2.0 * count * jnp.log(size)
         both = jnp.concatenate([least_squares[:, 0], along])
-        response = Response(None, border, both, size, count, also, jnp.zeros_like(size))
+        response = Response(None, augmented, both, size, count, also, jnp.zeros_like(size))
         small = [[corner[p + i, j] for j in range(c)] for i in range(c)]
         lower = _inverse_triangle(small)
         whole = jnp.concatenate(
@@ -121,7 +121,7 @@ def prepare_with(
                 jnp.concatenate([jnp.zeros((c, p)), lower], axis=1),
             ]
         )
-        return response, solver.pair(beside, beside), whole
+        return response, solver.cross_products(beside, beside), whole
 
     responses, fixed, inverses = jax.vmap(one)(jnp.moveaxis(on_basis, -1, 0), jnp.moveaxis(triangle, -1, 0))
     s = on_basis.shape[-1]

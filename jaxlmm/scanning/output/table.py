@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.scanning.kernels import Pairs
 
 
+@runtime_checkable
 class ScanTable(Protocol):
     """Rows by response and marker, wherever they are."""
 

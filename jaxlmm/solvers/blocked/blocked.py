@@ -118,14 +118,14 @@ class Blocked(AbstractSolver):
     def sequential(self) -> bool:
         return self.rest.coupling.bulk + self.triangles.shape[0] > BULKY
 
-    def pair(self, a: Array, b: Array) -> BlockedPair:
+    def cross_products(self, a: Array, b: Array) -> BlockedPair:
         rows_a, side_a = self.rows.part(self.rest, jnp.asarray(a))
         if a is b:
             return BlockedPair(rows_a.T @ rows_a, side_a, None)
         rows_b, side_b = self.rows.part(self.rest, jnp.asarray(b))
         return BlockedPair(rows_a.T @ rows_b, side_a, side_b)
 
-    def border(self, a: Array, e: Array) -> BlockedBorder:
+    def augmented(self, a: Array, e: Array) -> BlockedBorder:
         rows, side = self.rows.part(self.rest, jnp.asarray(e))
         side = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0)[..., None], side)
         return BlockedBorder(rows.T @ a, jnp.sum(rows**2, axis=0), side, self.second_moments.observe(e))
@@ -134,19 +134,19 @@ class Blocked(AbstractSolver):
     def guesses(self) -> bool:
         return True
 
-    def guess(self, border: BlockedBorder, count: jax.Array) -> jax.Array:
-        return self.second_moments.guess(border.moments, count)
+    def guess(self, augmented: BlockedBorder, count: jax.Array) -> jax.Array:
+        return self.second_moments.guess(augmented.moments, count)
 
-    def bordered(
-        self, factor: BlockedFactor, pair: BlockedPair, border: BlockedBorder
+    def quadratic_forms(
+        self, factor: BlockedFactor, pair: BlockedPair, augmented: BlockedBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        last = border.products.shape[0]
-        cross = border.products  # less the columns' own part in those of the random effects
-        for rest, left in zip(pair.a.rest, border.side.left, strict=True):
+        last = augmented.products.shape[0]
+        cross = augmented.products  # less the columns' own part in those of the random effects
+        for rest, left in zip(pair.a.rest, augmented.side.left, strict=True):
             cross = cross - _dot(rest, left)[:, 0]
         within = jnp.pad(pair.within, (0, 1)).at[last, :last].set(cross).at[:last, last].set(cross)
-        within = within.at[last, last].set(border.square)
-        side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), pair.a, border.side)
+        within = within.at[last, last].set(augmented.square)
+        side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), pair.a, augmented.side)
         products = self.inner(factor, BlockedPair(within, side, None))
         return products[:last, :last], products[:last, last], products[last, last]
 

@@ -134,14 +134,14 @@ class Dense(AbstractSolver):
         by_levels = design.residual is None and all(not term.over_positions for term in design.terms)
         return cls(batches, design.residual is None, by_levels)
 
-    def pair(self, a: Array, b: Array) -> DensePair:
+    def cross_products(self, a: Array, b: Array) -> DensePair:
         a, b = jnp.asarray(a), jnp.asarray(b)
         left, right = (self._on_bases(c) for c in (a, b))
         if not self.pairwise:
             return DensePair(jnp.zeros((a.shape[1], b.shape[1])), left, right)
         return DensePair(self._remainder(a, left).T @ self._remainder(b, right), left, right)
 
-    def border(self, a: Array, e: Array) -> DenseBorder:
+    def augmented(self, a: Array, e: Array) -> DenseBorder:
         a, e = jnp.asarray(a), jnp.asarray(e)
         left, own = (self._on_bases(c) for c in (a, e))
         leading = [jnp.moveaxis(part, -1, 0) for part in own]
@@ -150,11 +150,11 @@ class Dense(AbstractSolver):
         rest = self._remainder(e, own)
         return DenseBorder(rest.T @ self._remainder(a, left), jnp.sum(rest**2, axis=0), leading)
 
-    def bordered(
-        self, factor: DenseFactor, pair: DensePair, border: DenseBorder
+    def quadratic_forms(
+        self, factor: DenseFactor, pair: DensePair, augmented: DenseBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        cross, square = border.within, border.square
-        for matrix, inverse, left, own in zip(factor.matrices, factor.inverses, pair.left, border.own, strict=True):
+        cross, square = augmented.within, augmented.square
+        for matrix, inverse, left, own in zip(factor.matrices, factor.inverses, pair.left, augmented.own, strict=True):
             pulled = applied(matrix, inverse, own[..., None])[..., 0]
             cross = cross + jnp.einsum("bmi,bm->i", left, pulled)
             square = square + jnp.sum(own * pulled)

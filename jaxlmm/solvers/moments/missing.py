@@ -22,12 +22,12 @@ class OwnMoments(Struct):
 
     ``solver`` and ``fixed`` are those of the observed rows; ``to_basis`` (p, p) takes coefficients on an orthonormal
     basis of the fixed effects there to the design's; ``logdet`` () is the log-determinant of the products of the
-    design's basis there; ``border`` is what the response adds, ``least_squares`` (p,) and ``scale`` () its fit's.
+    design's basis there; ``augmented`` is what the response adds, ``least_squares`` (p,) and ``scale`` () its fit's.
     """
 
     solver: Moments
     fixed: MomentsPair
-    border: MomentsBorder
+    augmented: MomentsBorder
     to_basis: jax.Array
     logdet: jax.Array
     least_squares: jax.Array
@@ -93,7 +93,7 @@ def moments_by_response(design: Design, solver: Moments, y: Array, present: Arra
     within = jnp.stack([jnp.stack([jnp.sum(a * b, axis=0) for b in beyond], axis=-1) for a in beyond], axis=-2)
     across = jnp.stack([jnp.sum(a * outside, axis=0) for a in beyond], axis=-1)
     fixed = MomentsPair(to_basis.swapaxes(-1, -2) @ within @ to_basis, None, left, left)
-    border = MomentsBorder(
+    augmented = MomentsBorder(
         jnp.einsum("mij,mi->mj", to_basis, across), jnp.sum(outside**2, axis=0), None, None, stacked([own])[..., 0]
     )
     m = y.shape[1]
@@ -106,7 +106,7 @@ def moments_by_response(design: Design, solver: Moments, y: Array, present: Arra
         pooled=False,
         by_entry=True,
     )
-    return OwnMoments(alone, fixed, border, to_basis, logdet, least_squares, scale)
+    return OwnMoments(alone, fixed, augmented, to_basis, logdet, least_squares, scale)
 
 
 def _level_qr(z: jax.Array, codes: jax.Array, levels: int, present: jax.Array) -> _Levels:

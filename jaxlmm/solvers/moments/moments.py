@@ -150,7 +150,7 @@ class Moments(AbstractSolver):
         ]
         return jnp.stack(columns, axis=1)
 
-    def pair(self, a: Array, b: Array) -> MomentsPair:
+    def cross_products(self, a: Array, b: Array) -> MomentsPair:
         left, rest_a = self._parted(a)
         right, rest_b = (left, rest_a) if a is b else self._parted(b)
         within = rest_a.T @ rest_b
@@ -160,7 +160,7 @@ class Moments(AbstractSolver):
         sums = [total(both_ways(left[..., None], right[:, :, None], k, j), span) for (k, j), span in self._entries()]
         return MomentsPair(within, jnp.concatenate(sums), None, None)
 
-    def border(self, a: Array, e: Array) -> MomentsBorder:
+    def augmented(self, a: Array, e: Array) -> MomentsBorder:
         left, rest_a = self._parted(a)
         own, rest = self._parted(e)
         within, square = rest.T @ rest_a, jnp.sum(rest**2, axis=0)
@@ -174,39 +174,39 @@ class Moments(AbstractSolver):
         moved = jnp.moveaxis(jnp.concatenate(cross), -1, 0)
         return MomentsBorder(within, square, moved, jnp.concatenate(pooled).T, None)
 
-    def bordered(
-        self, factor: MomentsFactor, pair: MomentsPair, border: MomentsBorder
+    def quadratic_forms(
+        self, factor: MomentsFactor, pair: MomentsPair, augmented: MomentsBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        if border.own is None:
+        if augmented.own is None:
             weights = self._weights(factor)
-            cross, square = border.within + weights @ border.cross, border.square + weights @ border.pooled
+            cross, square = augmented.within + weights @ augmented.cross, augmented.square + weights @ augmented.pooled
         else:
-            pulled = factor.multiply(border.own, self.level_class)
-            cross = border.within + jnp.einsum("lki,lk->i", pair.left, pulled)
-            square = border.square + jnp.sum(border.own * pulled)
+            pulled = factor.multiply(augmented.own, self.level_class)
+            cross = augmented.within + jnp.einsum("lki,lk->i", pair.left, pulled)
+            square = augmented.square + jnp.sum(augmented.own * pulled)
         return self.inner(factor, pair), cross, square
 
     @property
     def guesses(self) -> bool:
         return int(np.shape(self.triangles)[1]) > 0
 
-    def guess(self, border: MomentsBorder, count: jax.Array) -> jax.Array | None:
+    def guess(self, augmented: MomentsBorder, count: jax.Array) -> jax.Array | None:
         """Match second moments: with ``A_j = Z_jᵀZ_j``, ``E Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``."""
         triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
         q = triangles.shape[1]
         if not self.guesses:
             return None
         squares = triangles.swapaxes(-1, -2) @ triangles
-        if border.own is None:
+        if augmented.own is None:
             outer = [triangles[a:b, k, :, None] * triangles[a:b, j, None, :] for (k, j), (a, b) in self._entries()]
-            found = jnp.tensordot(border.pooled, jnp.concatenate(outer), axes=1)
+            found = jnp.tensordot(augmented.pooled, jnp.concatenate(outer), axes=1)
             found = 0.5 * (found + found.T)
         else:
-            pulled = jnp.einsum("lki,lk->li", triangles, border.own)
+            pulled = jnp.einsum("lki,lk->li", triangles, augmented.own)
             found = pulled.T @ pulled
         rank = jnp.sum(jnp.sign(jnp.diagonal(triangles, axis1=-2, axis2=-1)), axis=-1)
         free = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
-        excess = found * free / jnp.maximum(border.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
+        excess = found * free / jnp.maximum(augmented.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
         system = jnp.einsum("c,cij,ckl->ikjl", weight, squares, squares).reshape(q * q, q * q)
         ridge = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
         inverse, _ = inverse_logdet(0.5 * (system + system.T) + ridge)

@@ -15,13 +15,13 @@ from jaxlmm.solvers.spectral.weighted import Columns
 class OwnEigen(NamedTuple):
     """Responses of one pattern of missing values, on the host; every leaf has a first axis over the m responses.
 
-    ``solver``, ``fixed`` and ``border`` are those of the observed rows, on as many eigenvectors as the whole design
+    ``solver``, ``fixed`` and ``augmented`` are those of the observed rows, on as many eigenvectors as the whole design
     has; ``least_squares`` (m, p) and ``scale`` (m,) of the fit to the fixed effects on the rows' own basis.
     """
 
     solver: Spectral
     fixed: SpectralPair
-    border: SpectralBorder
+    augmented: SpectralBorder
     least_squares: NumpyArray
     scale: NumpyArray
 

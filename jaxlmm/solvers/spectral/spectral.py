@@ -90,12 +90,12 @@ class Spectral(AbstractSolver):
         """Whether every row is the only one of its level, so that no row has a part outside the eigenbasis."""
         return all(batch.rows is not None for batch in self.batches)
 
-    def pair(self, a: Array, b: Array) -> SpectralPair:
+    def cross_products(self, a: Array, b: Array) -> SpectralPair:
         left, rest_a = self._parted(jnp.asarray(a))
         right, rest_b = (left, rest_a) if a is b else self._parted(jnp.asarray(b))
         return SpectralPair(rest_a.T @ rest_b, Columns.of(left, right))
 
-    def border(self, a: Array, e: Array) -> SpectralBorder:
+    def augmented(self, a: Array, e: Array) -> SpectralBorder:
         a, e = jnp.asarray(a), jnp.asarray(e)
         own, rest = self._parted(e)
         return SpectralBorder(rest.T @ self._parted(a)[1], jnp.sum(rest**2, axis=0), own.T)
@@ -130,22 +130,22 @@ class Spectral(AbstractSolver):
         (reached,) = weighted(0, factor.ratio, jnp.asarray(self.values), [pair.columns])
         return pair.within + reached
 
-    def bordered(
-        self, factor: SpectralFactor, pair: SpectralPair, border: SpectralBorder
+    def quadratic_forms(
+        self, factor: SpectralFactor, pair: SpectralPair, augmented: SpectralBorder
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        parts = [pair.columns, Beside(pair.columns.a, border.own)]
+        parts = [pair.columns, Beside(pair.columns.a, augmented.own)]
         reached, (cross, square) = weighted(0, factor.ratio, jnp.asarray(self.values), parts)
-        return pair.within + reached, border.within + cross, border.square + square
+        return pair.within + reached, augmented.within + cross, augmented.square + square
 
     @property
     def guesses(self) -> bool:
         return True
 
-    def guess(self, border: SpectralBorder, count: jax.Array) -> jax.Array | None:
+    def guess(self, augmented: SpectralBorder, count: jax.Array) -> jax.Array | None:
         """Return the best of a grid of ratios, and of the parabola there, as if the fixed effects were known."""
         step = np.log(GRID[1] / GRID[0])
         inverse = 1.0 / (1.0 + GRID[:, None] * jnp.asarray(self.values)[None, :])
-        square = border.square + inverse @ jnp.square(jnp.asarray(border.own))
+        square = augmented.square + inverse @ jnp.square(jnp.asarray(augmented.own))
         value = count * jnp.log(square) - jnp.sum(jnp.log(inverse), axis=1)
         best = jnp.clip(jnp.argmin(value), 1, GRID.size - 2)
         before, at, after = (value[best + shift] for shift in (-1, 0, 1))

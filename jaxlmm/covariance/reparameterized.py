@@ -38,12 +38,12 @@ class Constant(AbstractCovariance):
 
 
 class PairChart(AbstractCovariance):
-    """A covariance of two columns, in a frame that scales them to unit mean square."""
+    """A covariance of two columns, in a basis that scales them to unit mean square."""
 
     def n_params(self, q: int) -> int:
         return 3
 
-    def frame(self, root: NumpyArray) -> NumpyArray:
+    def basis(self, root: NumpyArray) -> NumpyArray:
         return np.diag(1.0 / np.linalg.norm(root, axis=0))
 
 
@@ -68,22 +68,22 @@ class Pivoted(PairChart):
         return ((0, SD_NODES), (1, SD_NODES))
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
         rest = 1 - self.first
-        singular = (theta.at[rest].set(0.0), frame, (np.arange(3) == rest) * (rest + 1), abs(theta[rest]) < NEARLY_ZERO)
-        return BoundaryCandidates.of([singular, (theta, frame, np.zeros(3), np.True_)])
+        singular = (theta.at[rest].set(0.0), basis, (np.arange(3) == rest) * (rest + 1), abs(theta[rest]) < NEARLY_ZERO)
+        return BoundaryCandidates.of([singular, (theta, basis, np.zeros(3), np.True_)])
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         other = natural[1 - self.first] / sigma
         pair = [natural[self.first] / sigma, other * jnp.sqrt(1.0 - natural[2] ** 2)]
         return jnp.stack([*(pair if self.first == 0 else pair[::-1]), other * natural[2]])
 
-    def framed(self, theta: Array, frame: Array) -> Array:
-        length = frame.diagonal()
+    def to_basis(self, theta: Array, basis: Array) -> Array:
+        length = basis.diagonal()
         return theta / jnp.stack([length[0], length[1], length[1 - self.first]])
 
-    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
         return np.where(np.array([True, True, False]) & (theta == 0.0), NEARLY_ZERO, theta)
 
 
@@ -105,20 +105,20 @@ class Angle(PairChart):
         return ((2, ANGLES),)
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
         whole = theta.at[2].set(jnp.sign(jnp.sin(theta[2])) * np.pi / 2)
         near = jnp.abs(jnp.cos(theta[2])) < NEARLY_ZERO
-        itself = (theta, frame, np.zeros(3), np.True_)
-        return BoundaryCandidates.of([(whole, frame, np.array([0, 0, 3]), near), itself])
+        itself = (theta, basis, np.zeros(3), np.True_)
+        return BoundaryCandidates.of([(whole, basis, np.array([0, 0, 3]), near), itself])
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         return jnp.stack([natural[0] / sigma, natural[1] / sigma, jnp.arcsin(natural[2])])
 
-    def framed(self, theta: Array, frame: Array) -> Array:
-        return theta / jnp.append(frame.diagonal(), 1.0)
+    def to_basis(self, theta: Array, basis: Array) -> Array:
+        return theta / jnp.append(basis.diagonal(), 1.0)
 
-    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
         """An angle at the boundary is moved off it."""
         limit = np.pi / 2 - NEARLY_ZERO
         return np.append(theta[:2], np.clip(theta[2], -limit, limit))
@@ -147,22 +147,22 @@ class Correlated(PairChart):
         return ((0, nodes), (1, nodes))
 
     def boundary_candidates(
-        self, theta: jax.Array, frame: jax.Array, root: jax.Array, coords: jax.Array
+        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
     ) -> BoundaryCandidates:
-        found = Diagonal().boundary_candidates(theta[:2] ** self.power, frame, root, coords)
-        point = jnp.where(found.held != 0, 0.0, theta[None, :2])
+        found = Diagonal().boundary_candidates(theta[:2] ** self.power, basis, root, coords)
+        point = jnp.where(found.active_set != 0, 0.0, theta[None, :2])
         third = jnp.zeros((len(point), 1), theta.dtype)
         return found._replace(
             theta=jnp.concatenate([point, third + theta[2]], axis=1),
-            held=jnp.concatenate([found.held, third.astype(found.held.dtype)], axis=1),
+            active_set=jnp.concatenate([found.active_set, third.astype(found.active_set.dtype)], axis=1),
         )
 
     def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
         return jnp.append((natural[:2] / sigma) ** (1.0 / self.power), natural[2])
 
-    def framed(self, theta: Array, frame: Array) -> Array:
-        return theta / jnp.append(frame.diagonal() ** (1.0 / self.power), 1.0)
+    def to_basis(self, theta: Array, basis: Array) -> Array:
+        return theta / jnp.append(basis.diagonal() ** (1.0 / self.power), 1.0)
 
-    def off_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
         sd = np.where(theta[:2] == 0.0, NEARLY_ZERO ** (1.0 / self.power), theta[:2])
         return np.append(sd, theta[2])

@@ -40,7 +40,7 @@ def test_programmes_are_forgotten_before_memory_maps_run_out(monkeypatch):
     first = lmm.fit("y ~ x + (x | g)", frame)
     taken = compiled._maps()
     assert 100 < taken < compiled._most_maps()
-    monkeypatch.setattr(compiled, "CROWDED", 0.0)
+    monkeypatch.setattr(compiled, "MAX_SHARE_OF_MEMORY_MAPS", 0.0)
     lmm.fit("y ~ (1 | g)", frame)  # what it compiles is forgotten, and all before
     assert compiled._maps() < taken
     monkeypatch.undo()

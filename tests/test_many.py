@@ -272,7 +272,7 @@ def test_out_of_memory_means_half_as_many(company, monkeypatch):
     from jaxlmm.engine import batch as engine
 
     y, many = company
-    solve, tried = engine.solve, []
+    solve, tried = engine.find_optima, []
 
     def refuse(problems, *options):
         tried.append(problems.size)
@@ -280,8 +280,8 @@ def test_out_of_memory_means_half_as_many(company, monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         return solve(problems, *options)
 
-    monkeypatch.setattr(engine, "AT_ONCE", 100 * 8 * 20)
-    monkeypatch.setattr(engine, "solve", refuse)
+    monkeypatch.setattr(engine, "BYTES_AT_ONCE", 100 * 8 * 20)
+    monkeypatch.setattr(engine, "find_optima", refuse)
     found = lmm.fit_many(FORMULA, SMALL, responses=pd.DataFrame(y[:, :100], columns=many.responses[:100]))
     assert max(tried) > 40 >= tried[-1]
     same(found, many, many.responses[:100])

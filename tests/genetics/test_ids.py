@@ -17,7 +17,6 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from scans import FOLDER
 from scipy import sparse
 from typer.testing import CliRunner
 
@@ -29,6 +28,8 @@ from jaxlmm.cli.known import matrices
 from jaxlmm.cli.samples import chosen, with_covariates
 from jaxlmm.genetics import relationship
 from jaxlmm.genetics.ids.samples import match_samples, text_ids
+
+from scans import FOLDER
 
 SAME = 1e-9
 """Relative: the same model, with other names of its levels."""

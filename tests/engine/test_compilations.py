@@ -34,7 +34,7 @@ def data(levels, rows, seed, unbalanced):
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="memory maps are counted on Linux")
-def test_programmes_are_forgotten_before_memory_maps_run_out(monkeypatch):
+def test_compiled_functions_are_forgotten_before_memory_maps_run_out(monkeypatch):
     """LLVM aborts a process that has no map left."""
     frame = data(18, 10, 1, False)
     first = lmm.fit("y ~ x + (x | g)", frame)

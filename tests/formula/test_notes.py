@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scans import FOLDER
 from typer.testing import CliRunner
 
 import jaxlmm as lmm
 from jaxlmm.cli import app
 from jaxlmm.cli.common import read
 from jaxlmm.formula import ModelOptions, build_frame, notes_of_responses, parse
+
+from scans import FOLDER
 
 FORMULA = "y ~ x + (1 | g)"
 

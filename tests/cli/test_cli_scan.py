@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scans import FOLDER
 from typer.testing import CliRunner
 
 import jaxlmm as lmm
 from jaxlmm.cli import app
 from jaxlmm.scanning.checkpoint.folder import Folder
+
+from scans import FOLDER
 
 BED = FOLDER / "synthetic100" / "test.bed"
 SAME = 1e-9

@@ -8,7 +8,6 @@ other scripts; calls of R, mgcv and NumPy; ``re_form`` as lme4 and pandas write 
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,9 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm.formula import Encoding, ModelOptions, build_frame, parse
 
-REFERENCE = json.loads((Path(__file__).parent / "reference" / "splines.json").read_text())
+from references import HERE
+
+REFERENCE = json.loads((HERE / "splines.json").read_text())
 SPLINE = 1e-12
 """Both are B-splines on the same knots; extrapolated cubics reach 1e3."""
 

@@ -26,9 +26,10 @@ import pandas as pd
 import pgenlib
 import polars as pl
 import pytest
-from scans import FOLDER
 
 import jaxlmm as lmm
+
+from scans import FOLDER
 
 BED = FOLDER / "holes" / "holes.bed"
 FORMULA = "Reaction ~ Days + (1 | Subject)"

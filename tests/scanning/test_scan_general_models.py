@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from scans import FOLDER
 
 import jaxlmm as lmm
+
+from scans import FOLDER
 
 EXACT = 1e-7
 """Relative difference from single fits."""

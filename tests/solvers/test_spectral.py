@@ -1,7 +1,6 @@
 """One known matrix: against plain formulas, ``dense``, ``fit`` response by response, and GEMMA."""
 
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,8 @@ from jaxlmm.solvers import select
 from jaxlmm.solvers.clusters import not_rounding
 from jaxlmm.solvers.spectral.spectral import Spectral
 
+from references import HERE
+
 AGREE = 1e-8
 """Two solvers stop at points whose deviances differ by less than 1e-9: parameters agree to the root of it, and after a
 last Newton step far better."""
@@ -26,7 +27,7 @@ PLAIN = 1e-9
 GEMMA_STOPS = 2e-5
 """GEMMA prints six digits, and stops at about 1e-5 in the variance ratio."""
 
-GENETICS = Path(__file__).parent / "reference" / "genetics"
+GENETICS = HERE / "genetics"
 
 
 def people(n, per=1, seed=0, families=None):

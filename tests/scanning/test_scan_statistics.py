@@ -4,11 +4,12 @@ import mpmath
 import numpy as np
 import pandas as pd
 import pytest
-from scans import engine_scan, mouse
 from scipy import stats
 
 from jaxlmm.scanning.kernels.eigenbasis import SIDE, ScanBasis
 from jaxlmm.scanning.kernels.statistics import f_beyond, log10_tail_chi2, log10_tail_f
+
+from scans import engine_scan, mouse
 
 TAIL = 1e-12
 """Relative, of −log10 p."""

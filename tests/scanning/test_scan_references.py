@@ -5,9 +5,10 @@ GEMMA prints seven digits and stops at about 1e-5 in λ, which moves an effect b
 
 import numpy as np
 import pytest
-from scans import BOUNDS, FOLDER, aligned, bxd, engine_scan, gemma, mouse, synthetic100
 
 import jaxlmm as lmm
+
+from scans import BOUNDS, FOLDER, aligned, bxd, engine_scan, gemma, mouse, synthetic100
 
 EFFECT = 1e-5
 """Of an effect, in standard errors or relative to itself where it is larger, and of its standard error."""

@@ -19,7 +19,7 @@ TWINS = (
     ' + (0 + dummy(twinstatus, "MZ") | IndividualFamilyID) + (0 + dummy(twinstatus, "DZ") | IndividualFamilyID)'
 )
 FIVE = "height ~ {} + (1 | family)"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Genomic relationship matrices: GEMMA's, a plain formula, chromosomes left out, and the command line."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +11,9 @@ from jaxlmm.genetics import ArraySource, genotypes, grm
 from jaxlmm.genetics.matrices import from_markers
 from jaxlmm.genetics.matrices.from_markers import marker_sums
 
-GENETICS = Path(__file__).parent / "reference" / "genetics"
+from references import HERE
+
+GENETICS = HERE / "genetics"
 SYNTHETIC, HOLES = GENETICS / "synthetic100" / "test.bed", GENETICS / "holes" / "holes.bed"
 
 GEMMA = 1e-9

@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,9 @@ from typer.testing import CliRunner
 import jaxlmm as lmm
 from jaxlmm.cli import app
 
-GENETICS = Path(__file__).parent / "reference" / "genetics"
+from references import HERE
+
+GENETICS = HERE / "genetics"
 
 relationship = lmm.genetics.relationship
 

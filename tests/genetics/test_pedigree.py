@@ -4,7 +4,6 @@ import functools
 import io
 import itertools
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,9 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm.genetics.pedigrees import descent
 
-PEDIGREES = Path(__file__).parent / "reference" / "genetics" / "pedigree"
+from references import HERE
+
+PEDIGREES = HERE / "genetics" / "pedigree"
 
 EXACT = 1e-12
 """Coefficients are sums of powers of 1/2, exact in binary until a pedigree has dozens of generations."""

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,9 @@ from jaxlmm.genetics import ArraySource, GenotypeSource, allele_counts, genotype
 from jaxlmm.genetics.blocks import Preparation, prepare
 from jaxlmm.genetics.ids.samples import match_samples
 
-GENETICS = Path(__file__).parent / "reference" / "genetics"
+from references import HERE
+
+GENETICS = HERE / "genetics"
 HOLES = GENETICS / "holes" / "holes.bed"
 
 PRINTED = 5e-4

@@ -1,7 +1,5 @@
 """Parameters that are fixed, and where the search starts: against plain normal densities and plain optima."""
 
-import json
-
 import jax
 import numpy as np
 import optax
@@ -16,7 +14,8 @@ from jaxlmm.engine.start import start_at
 from jaxlmm.model import Layout, Natural
 
 import models
-from references import HERE, Exchangeable
+from plain_normal import criterion, crossed, decaying, one, process, related, two
+from references import Exchangeable
 
 DATA = models.data(seed=3, levels=20)
 SAME = 1e-8
@@ -25,67 +24,11 @@ OPTIMUM = 1e-6
 """A plain optimum by differences is this far from the lowest deviance at most; ours may be lower, not higher."""
 CLOSE = 1e-6
 """Estimates at the same optimum by other parameters, relative."""
-METAFOR = 1e-6
-"""metafor stops when its steps in the variance are below 1e-14, or cannot be told from rounding."""
 
 LOWERED = []
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, seconds, **_: LOWERED.append(event) if "jaxpr_to_mlir_module" in event else None
 )
-
-
-def criterion(frame, v, method, x=None):
-    """−2 log (restricted) likelihood of a covariance ``v`` (n, n), profiled over the coefficients, in NumPy alone."""
-    x = np.column_stack([np.ones(len(frame)), frame["x"]]) if x is None else x
-    y, solved = frame["y"].to_numpy(), np.linalg.solve(v, x)
-    information = x.T @ solved
-    rest = y - x @ np.linalg.solve(information, solved.T @ y)
-    found = np.linalg.slogdet(v)[1] + rest @ np.linalg.solve(v, rest) + len(y) * np.log(2.0 * np.pi)
-    if method == "REML":
-        found += np.linalg.slogdet(information)[1] - x.shape[1] * np.log(2.0 * np.pi)
-    return found
-
-
-def same(frame, name):
-    values = frame[name].to_numpy()
-    return (values[:, None] == values[None, :]).astype(float)
-
-
-def one(frame, values):
-    return values["g: sd(Intercept)"] ** 2 * same(frame, "g") + values["Residual: sd"] ** 2 * np.eye(len(frame))
-
-
-def two(frame, values):
-    a, b = values["g: sd(Intercept)"], values["g: sd(z)"]
-    c = np.nan_to_num(values["g: corr(Intercept, z)"]) * a * b
-    z = np.column_stack([np.ones(len(frame)), frame["z"]])
-    return (z @ np.array([[a * a, c], [c, b * b]]) @ z.T) * same(frame, "g") + values["Residual: sd"] ** 2 * np.eye(
-        len(frame)
-    )
-
-
-def crossed(frame, values):
-    h = values["h: sd(Intercept)"] ** 2 * same(frame, "h")
-    weight = np.diag(1.0 / frame["w"].to_numpy())
-    random = values["g: sd(Intercept)"] ** 2 * same(frame, "g")
-    return random + h + values["Residual: sd"] ** 2 * weight
-
-
-def decaying(frame, values):
-    gap = np.abs(frame["t"].to_numpy()[:, None] - frame["t"].to_numpy()[None, :])
-    random = values["g: sd(Intercept)"] ** 2 * same(frame, "g")
-    return random + values["Residual: sd"] ** 2 * values["Residual: rho"] ** gap * same(frame, "g")
-
-
-def process(frame, values):
-    gap = np.abs(frame["t"].to_numpy()[:, None] - frame["t"].to_numpy()[None, :])
-    random = values["g: sd"] ** 2 * np.nan_to_num(values["g: rho"], nan=0.5) ** gap * same(frame, "g")
-    return random + values["Residual: sd"] ** 2 * np.eye(len(frame))
-
-
-def related(frame, values):
-    matrix = models.kinship(frame).loc[frame["g"], frame["g"]].to_numpy()
-    return values["g: sd(Intercept)"] ** 2 * matrix + values["Residual: sd"] ** 2 * np.eye(len(frame))
 
 
 KINSHIP = {"kinship": {"g": models.kinship(DATA)}}
@@ -259,32 +202,6 @@ def test_units_do_not_matter(fits):
         count = len(DATA) - 2
         assert found.deviance - 2.0 * count * np.log(1e-6) == pytest.approx(fits[case].deviance, abs=SAME)
         assert found.theta == pytest.approx(fits[case].theta, rel=CLOSE, abs=CLOSE)
-
-
-META = json.loads((HERE / "meta_analysis.json").read_text())
-
-
-@pytest.mark.parametrize("place", [0, 1], ids=["REML", "ML"])
-@pytest.mark.parametrize("model", ["intercept", "ablat"])
-def test_meta_analysis(model, place):
-    """A residual standard deviation of 1 with weights: metafor, whose REML likelihood counts half log|XᵀX| besides."""
-    expected, studies = META[model][place], pd.DataFrame(META["studies"])
-    studies = studies.assign(study=np.arange(len(studies)).astype(str), w=1.0 / studies["vi"])
-    formula = "yi ~ 1 + (1 | study)" if model == "intercept" else "yi ~ ablat + (1 | study)"
-    found = lmm.fit(formula, studies, method=expected["method"], weights="w", fixed={"Residual: sd": 1.0})
-    x = found.model_matrix().to_numpy()
-    constant = 0.5 * np.linalg.slogdet(x.T @ x)[1] if expected["method"] == "REML" else 0.0
-    assert found.loglik + constant == pytest.approx(expected["loglik"], abs=1e-8)
-    assert found.fixef().to_numpy() == pytest.approx(np.atleast_1d(expected["fixef"]), rel=METAFOR)
-    assert found.coef()["std_error"].to_numpy() == pytest.approx(np.atleast_1d(expected["se"]), rel=METAFOR)
-    assert found.variance("variance")["estimate"].iloc[0] == pytest.approx(expected["tau2"], rel=METAFOR)
-    assert (found.status, found.n_params) == ("interior", x.shape[1] + 1)
-
-
-def test_levels_with_one_row_need_a_known_residual():
-    studies = pd.DataFrame(META["studies"]).assign(study=[f"s{i}" for i in range(13)])
-    with pytest.raises(lmm.DataError, match="fixed="):
-        lmm.fit("yi ~ 1 + (1 | study)", studies)
 
 
 # ---- start -----------------------------------------------------------------------------------------------------------

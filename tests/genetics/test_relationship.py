@@ -1,37 +1,21 @@
-"""Known matrices by label: what they are made of, arithmetic, files, the command line."""
+"""Known matrices by label: what they are made of, arithmetic, files."""
 
 import io
-import json
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
-from typer.testing import CliRunner
 
 import jaxlmm as lmm
-from jaxlmm.cli import app
 
+from known_matrices import NUMBERS, TEXT, VALUES, frame, pairs, write_gcta
 from references import HERE
 
 GENETICS = HERE / "genetics"
 
 relationship = lmm.genetics.relationship
-
-VALUES = np.array([[1.0, 0.5, 0.0, 0.25], [0.5, 1.0, 0.0, 0.0], [0.0, 0.0, 1.5, 0.0], [0.25, 0.0, 0.0, 1.0]])
-TEXT, NUMBERS = ["b", "a", "c", "d"], [30, 4, 12345, 7]
-
-
-def pairs(labels=TEXT, values=VALUES, lower=True):
-    rows, columns = np.nonzero(np.tril(values) if lower else values)
-    return pd.DataFrame({
-        "id1": np.array(labels)[rows], "id2": np.array(labels)[columns], "value": values[rows, columns]
-    })  # fmt: skip
-
-
-def frame(labels=TEXT, values=VALUES):
-    return pd.DataFrame(values, index=labels, columns=labels)
 
 
 GIVEN = {
@@ -253,17 +237,6 @@ def test_other_npz_files(tmp_path):
         lmm.load(tmp_path / "e.npz")
 
 
-def write_gcta(folder, values, families="f1 f1 f2 f3", samples="1 2 NA 4", counts=None):
-    """Write a matrix as GCTA does: the lower triangle row by row in single precision."""
-    rows, columns = np.tril_indices(len(values))
-    values[rows, columns].astype("<f4").tofile(folder / "all.grm.bin")
-    lines = zip(families.split(), samples.split(), strict=True)
-    (folder / "all.grm.id").write_text("".join(f"{one}\t{two}\n" for one, two in lines))
-    if counts is not None:
-        counts[rows, columns].astype("<f4").tofile(folder / "all.grm.N.bin")
-    return folder / "all.grm.bin"
-
-
 def test_gcta(tmp_path):
     single = VALUES.astype(np.float32)
     found = lmm.load(write_gcta(tmp_path, VALUES, counts=np.full((4, 4), 500.0)))
@@ -320,106 +293,3 @@ def test_labels_are_for_files_without(tmp_path):
     relationship(frame()).save(tmp_path / "K.npz")
     with pytest.raises(lmm.OptionError, match="labels: expected none"):
         lmm.load(tmp_path / "K.npz", labels=TEXT)
-
-
-# ---- the command line ------------------------------------------------------------------------------------------------
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Thirty families in files, their kinship matrix, and a response that runs in them."""
-    folder = tmp_path_factory.mktemp("study")
-    rows = [
-        (10 * f + i, *((10 * f, 10 * f + 1) if i > 1 else (0, 0)), i % 2 + 1) for f in range(1, 31) for i in range(5)
-    ]
-    people = pd.DataFrame(rows, columns=["who", "father", "mother", "gender"])
-    people.to_csv(folder / "people.csv", index=False)
-    twins = pd.DataFrame({"id1": [12, 22], "id2": [14, 24], "code": ["MZ", "DZ"]})
-    twins.to_csv(folder / "twins.tsv", index=False, sep="\t")
-    phi = lmm.genetics.kinship(people, id="who", sex="gender", relations=twins)
-    rng = np.random.default_rng(3)
-    values = np.linalg.cholesky(2 * phi.to_array() + 1e-9 * np.eye(150)) @ rng.normal(size=150) + rng.normal(size=150)
-    people.assign(y=values, z=values[::-1]).to_csv(folder / "data.csv", index=False)
-    people.assign(y=values, who=people["who"].astype(str)).to_parquet(folder / "data.parquet")
-    return folder, phi
-
-
-def test_kinship_command(study):
-    folder, phi = study
-    options = ["--id", "who", "--sex", "gender", "--relations", folder / "twins.tsv"]
-    result = run("kinship", folder / "people.csv", *options, "--out", folder / "K.npz")
-    assert result.exit_code == 0, result.output
-    assert "150 ids, sparse" in result.output
-    back = lmm.load(folder / "K.npz")
-    assert back.labels.equals(phi.labels)
-    assert back.to_array().tobytes() == phi.to_array().tobytes()
-    again = run("kinship", folder / "people.csv", *options, "--out", folder / "K.npz")
-    assert again.exit_code == 2
-    assert "--force" in again.output
-    on_x = run("kinship", folder / "people.csv", *options, "--chromosome", "X", "--out", folder / "X.npz")
-    assert on_x.exit_code == 0, on_x.output
-    assert lmm.load(folder / "X.npz").diagonal().max() == 1.0
-
-
-def test_kinship_command_exit_codes(study, tmp_path):
-    folder, _ = study
-    assert run("kinship", folder / "people.csv", "--out", tmp_path / "K.npz").exit_code == 3  # no column id
-    assert run("kinship", folder / "people.csv", "--id", "who", "--out", tmp_path / "K.csv").exit_code == 2
-    assert run("kinship", tmp_path / "none.csv", "--out", tmp_path / "K.npz").exit_code == 3
-    assert run("kinship", folder / "people.csv", "--chromosome", "Y", "--out", tmp_path / "K.npz").exit_code == 2
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("ending", ["npz", "csv", "tsv", "parquet", "grm.bin", "pairs.csv", "pairs.parquet"])
-def test_fit_takes_files_of_known_matrices(study, tmp_path, ending):
-    folder, phi = study
-    file = tmp_path / f"K.{ending}"
-    table = phi.to_frame()
-    lower = pairs(phi.labels, phi.to_array())
-    match ending:
-        case "npz":
-            phi.save(file)
-        case "csv" | "tsv":
-            table.to_csv(file, sep="," if ending == "csv" else "\t")
-        case "parquet":
-            table.rename(columns=str).to_parquet(file)
-        case "pairs.csv":
-            lower.to_csv(file, index=False)
-        case "pairs.parquet":
-            lower.to_parquet(file, index=False)
-        case "grm.bin":
-            names = " ".join(map(str, phi.labels))
-            write_gcta(tmp_path, phi.to_array(), names, names)
-            file = tmp_path / "all.grm.bin"
-    expected = lmm.fit("y ~ 1 + (1 | who)", pd.read_csv(folder / "data.csv"), kinship={"who": 2 * phi})
-    for data in ("data.csv", "data.parquet"):
-        out = tmp_path / f"{data}.json"
-        result = run("fit", "y ~ 1 + (1 | who)", folder / data, "--kinship", f"who=2*{file}", "--out", out)
-        assert result.exit_code == 0, result.output
-        assert json.loads(out.read_text())["deviance"] == pytest.approx(expected.deviance, abs=1e-6)
-
-
-def test_fit_takes_several_matrices_of_a_group(study, tmp_path):
-    folder, phi = study
-    phi.save(tmp_path / "kin.npz")
-    relationship(np.eye(150), phi.labels).save(tmp_path / "own.npz")
-    options = ["--kinship", f"who=2*{tmp_path}/kin.npz", "--kinship", f"who={tmp_path}/own.npz"]
-    result = run("fit-many", "~ 1 + (1 | who)", folder / "data.csv", "--responses", "y", *options)
-    assert result.exit_code == 0, result.output
-    result = run("fit", "y ~ 1 + (1 | who)", folder / "data.csv", *options)
-    assert "kin" in result.output
-    assert "own" in result.output
-
-
-def test_fit_without_the_file(study, tmp_path):
-    folder, phi = study
-    for argument in ("who", "who=none.npz", f"=2*{folder}/people.csv"):
-        assert run("fit", "y ~ 1 + (1 | who)", folder / "data.csv", "--kinship", argument).exit_code == 2
-    phi.save(tmp_path / "kin.npz")
-    twice = ["--kinship", f"who={tmp_path}/kin.npz"] * 2
-    assert run("fit", "y ~ 1 + (1 | who)", folder / "data.csv", *twice).exit_code == 2
-    assert run("fit", "y ~ 1 + (1 | who)", folder / "data.csv", "--kinship", f"who={folder}/people.csv").exit_code == 3

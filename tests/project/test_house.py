@@ -38,6 +38,9 @@ UNLABELLED = {"scanning.kernels"}
 
 MOST_LINES, MOST_FILES = 300, 12
 
+TESTS = Path(__file__).parents[1]
+MOST_TEST_LINES = 400
+
 
 def name_of(path):
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -121,6 +124,17 @@ def test_files_are_short_and_folders_small():
     for package in PACKAGES - {""}:
         files = [name for name in FILES.keys() - PACKAGES if name.rpartition(".")[0] == package]
         assert len(files) <= MOST_FILES, package
+
+
+def test_tests_are_short_and_stand_in_the_folders_of_rooms():
+    """Names are unique over all folders; ``project`` is for the house itself, documents, the site and notebooks."""
+    files = sorted(TESTS.rglob("test_*.py"))
+    folders = {room.split(".")[0] for room in ROOMS} | {"project"}
+    astray = [path for path in files if path.parent.parent != TESTS or path.parent.name not in folders]
+    assert not astray, f"expected in a folder named after the room that they test: {astray}"
+    assert len({path.name for path in files}) == len(files)
+    long = {path.name: lines for path in files if (lines := len(path.read_text().splitlines())) > MOST_TEST_LINES}
+    assert not long
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -53,7 +53,7 @@ class PrecisionError(JaxlmmError):
 
 
 def spelled_like(name: str, names: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names, at most so many, whose spelling is near, capitals or not.
+    """Return up to ``most`` names of similar spelling, ignoring case.
 
     >>> spelled_like("DAYZ", ["Days", "Subject"])
     ['Days']

@@ -26,7 +26,7 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
         - ``.json``: what :meth:`jaxlmm.Fit.save` or :meth:`jaxlmm.FitMany.save` wrote. A fit prints, tabulates,
           predicts on other data and saves as it did, to the last digit. It holds no rows: what needs them (fitted
           values, residuals, matrices, ``refit``, ``update``) raises a ``DataError`` that says so.
-        - A folder: what :func:`jaxlmm.scan` wrote by ``out=``; its table is read from there when it is asked for.
+        - A folder: what :func:`jaxlmm.scan` wrote by ``out=``; its table is read from there on demand.
         - ``.npz``: what ``Relationship.save`` wrote.
         - ``.grm.bin``: the matrix of GCTA, with ``.grm.id`` beside it.
         - ``.cXX.txt``, ``.sXX.txt``: the matrix of GEMMA, also with ``.gz``.

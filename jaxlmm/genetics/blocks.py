@@ -66,16 +66,16 @@ class Block:
     Attributes
     ----------
     markers
-        ``(s,)`` their rows in the variant table.
+        Their rows in the variant table.
     values
-        ``(n, s)`` float64, column-major: as coded, missing calls at the mean of the marker's other calls; 0 where the
+        Float64, column-major: as coded, missing calls at the mean of the marker's other calls; 0 where the
         marker is not kept.
     frequency
-        ``(s,)`` of the effect allele in the judged samples; NaN where the values are not counts.
+        Of the effect allele in the judged samples; NaN where the values are not counts.
     n_called
-        ``(s,)`` calls in the judged samples.
+        Calls in the judged samples.
     status
-        ``(s,)`` a word of :data:`STATUSES`, empty where the marker is usable.
+        A word of :data:`STATUSES`, empty where the marker is usable.
     """
 
     markers: Int[NumpyArray, " s"]
@@ -86,7 +86,7 @@ class Block:
 
     @property
     def keep(self) -> Bool[NumpyArray, " s"]:
-        """Which markers are usable, (s,) bool."""
+        """Which markers are usable."""
         return self.status == ""
 
 

@@ -96,8 +96,8 @@ def _check_size(path: Path, samples: int, variants: int) -> None:
 def _check_padding(path: Path, samples: int, variants: int) -> None:
     """Raise if calls stand behind the last sample: each variant has whole bytes, which end in zeros.
 
-    A ``.fam`` file that is up to three rows short may imply the same number of bytes; the calls of who follow show it,
-    unless they are two copies of A1, which is written as zeros.
+    A ``.fam`` file that is up to three rows short may imply the same number of bytes; the calls of later samples
+    show it, unless they are two copies of A1, which is written as zeros.
     """
     used = samples % 4
     if not used:

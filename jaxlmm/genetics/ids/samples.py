@@ -139,8 +139,8 @@ def _text(value: object) -> str | None:
 class Matched:
     """Match of the ids of the data with the samples of a genotype source.
 
-    ``rows`` (n,) is the sample of each id, -1 where there is none; ``kept`` (n,) says which were found; ``ids`` (n,)
-    are the ids as text, None where one is missing. ``n_without_genotypes`` ids of the data have no sample,
+    ``rows`` is the index of the sample of each id, -1 where there is none; ``kept`` says which have one; ``ids`` are
+    the ids as text, None where one is missing. ``n_without_genotypes`` ids of the data have no sample,
     ``n_without_data`` samples are not in the data.
     """
 
@@ -150,7 +150,7 @@ class Matched:
 
     @property
     def kept(self) -> Bool[NumpyArray, " n"]:
-        """Which ids of the data have genotypes, (n,) bool."""
+        """Which ids of the data have genotypes."""
         return self.rows >= 0
 
     @property

@@ -104,7 +104,7 @@ def read_gemma(path: str | PathLike[str], labels: Any) -> Relationship:
     Raises
     ------
     KinshipError
-        If there are no labels, or they are of another number than the rows.
+        If there are no labels, or not as many as rows.
     OSError
         If a file cannot be read.
     """

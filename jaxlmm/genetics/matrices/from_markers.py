@@ -31,7 +31,7 @@ MAX_BYTES_OF_CHROMOSOME_SUMS = 2**31
 class MarkerSums:
     """Sums over markers of x xᵀ, x a marker centered (or standardized) over all samples.
 
-    Made by :func:`marker_sums`. ``total`` is the lower triangle ``(N, N)`` of the sum over ``count`` markers; dividing
+    Made by :func:`marker_sums`. ``total`` is the lower triangle of the sum over ``count`` markers; dividing
     gives the relationship matrix, and subtracting a chromosome's own sum first leaves that chromosome out. ``kept``
     are the sums and counts by chromosome, or empty.
     """

@@ -21,7 +21,7 @@ together, as a sparse matrix."""
 
 
 class _Sorted(NamedTuple):
-    """Individuals sorted by generation: ends of generations, indices of parents (-1: unknown), who has one allele."""
+    """Individuals sorted by generation: ends of generations, indices of parents (-1: unknown), whether haploid."""
 
     ends: Int[NumpyArray, " generations"]
     father: Int[NumpyArray, " n"]

@@ -19,7 +19,7 @@ class DataError(JaxlmmError):
 
 
 class KinshipError(JaxlmmError):
-    """A pedigree or a known covariance matrix is not one, or does not fit its grouping factor."""
+    """A pedigree or a known covariance matrix is invalid, or does not fit its grouping factor."""
 
 
 class GenotypeError(JaxlmmError):
@@ -31,13 +31,13 @@ class OptionError(JaxlmmError):
 
 
 class ResumeError(JaxlmmError):
-    """A scan cannot go on from a folder: it is of another scan, or another process is at work there."""
+    """A scan cannot be resumed from a folder: it holds another scan, or another process writes to it."""
 
 
 class OutputError(JaxlmmError, OSError):
-    """A file or a folder cannot be written: no room, not allowed, no such place; also an ``OSError``.
+    """A file or a folder cannot be written: no space, no permission, no such folder; also an ``OSError``.
 
-    ``errno`` is the system's number of what is wrong, or None.
+    ``errno`` is the error number of the operating system, or None.
     """
 
     def __init__(self, message: str, errno: int | None = None) -> None:
@@ -53,7 +53,7 @@ class PrecisionError(JaxlmmError):
 
 
 def spelled_like(name: str, names: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names, at most so many, whose spelling is near, capitals or not.
+    """Return up to ``most`` names of similar spelling, ignoring case.
 
     >>> spelled_like("DAYZ", ["Days", "Subject"])
     ['Days']

@@ -1,4 +1,4 @@
-"""``load``: whatever a file holds, by its ending."""
+"""``load``: read a saved fit, scan or known matrix; the ending of the file's name says which."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jaxlmm.genetics.matrices import read_gcta, read_gemma, read_npz
 from jaxlmm.results import load_saved
 from jaxlmm.scanning.output import load_scan
 
-GEMMA = re.compile(r"\.[cs]XX\.txt(\.gz)?$")
-TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
+GEMMA_NAME = re.compile(r"\.[cs]XX\.txt(\.gz)?$")
+TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
 def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
@@ -26,7 +26,7 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
         - ``.json``: what :meth:`jaxlmm.Fit.save` or :meth:`jaxlmm.FitMany.save` wrote. A fit prints, tabulates,
           predicts on other data and saves as it did, to the last digit. It holds no rows: what needs them (fitted
           values, residuals, matrices, ``refit``, ``update``) raises a ``DataError`` that says so.
-        - A folder: what :func:`jaxlmm.scan` wrote by ``out=``; its table is read from there when it is asked for.
+        - A folder: what :func:`jaxlmm.scan` wrote by ``out=``; its table is read from there on demand.
         - ``.npz``: what ``Relationship.save`` wrote.
         - ``.grm.bin``: the matrix of GCTA, with ``.grm.id`` beside it.
         - ``.cXX.txt``, ``.sXX.txt``: the matrix of GEMMA, also with ``.gz``.
@@ -65,7 +65,7 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
     name = str(path)
     if os.path.isdir(name) and labels is None:
         return load_scan(Path(name))
-    if GEMMA.search(name):
+    if GEMMA_NAME.search(name):
         return read_gemma(path, labels)
     if labels is not None:
         raise OptionError(f"labels: expected none with {name}, whose ids stand in the file.")
@@ -73,7 +73,7 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
         return read_npz(path)
     if name.endswith(".grm.bin"):
         return read_gcta(path)
-    if name.endswith(TABLES):
+    if name.endswith(TABLE_ENDINGS):
         raise DataError(
             f"{name}: expected .json, .npz, .grm.bin, .cXX.txt or .sXX.txt, got a table; read it with pandas, and make "
             "a known matrix of it with lmm.genetics.relationship."

@@ -8,21 +8,20 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm.errors import DataError, OptionError, nearest
+from jaxlmm.results import Fit, FitMany
+from jaxlmm.scanning.output import Scan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from jaxlmm.results import Fit, FitMany
-    from jaxlmm.scanning.output import Scan
-
-GENOME_WIDE = 5e-8
+GENOME_WIDE_P = 5e-8
 """The p-value below which a marker is called significant in a genome-wide scan of people."""
 
-SMALLEST_LETTERS, LARGEST_LETTERS, LINE = 6.0, 10.0, 1.2
-"""Letters that can be read, in points, the usual ones, and the height of a line relative to its letters."""
+MIN_FONT_POINTS, MAX_FONT_POINTS, LINE_HEIGHT = 6.0, 10.0, 1.2
+"""Smallest readable and usual font size in points, and the height of a line relative to the font size."""
 
-DISCOVERED = 0.05
-"""The false discovery rate below which a point is marked."""
+MAX_MARKED_Q = 0.05
+"""The q-value (false discovery rate) below which a point is marked."""
 
 
 def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
@@ -55,11 +54,11 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
     start, names = 0, []
     for column in modes:
         shown = modes[column][modes[column] != 0.0].sort_values()
-        places = start + np.arange(len(shown))
-        ax.errorbar(places, shown, 1.96 * sds[column].loc[shown.index], fmt=".", elinewidth=0.7, label=str(column))
+        x = start + np.arange(len(shown))
+        ax.errorbar(x, shown, 1.96 * sds[column].loc[shown.index], fmt=".", elinewidth=0.7, label=str(column))
         start += len(shown)
         names += [str(level) for level in shown.index]
-    _name_places(ax, names)
+    _name_ticks(ax, names)
     ax.axhline(0.0, color="grey", linewidth=0.8)
     ax.set(xlabel=f"{group}, in order of the mode", ylabel="conditional mode")
     ax.legend(frameon=False)
@@ -95,14 +94,14 @@ def volcano(many: FitMany, term: str, *, ax: Any = None) -> Axes:
     if term not in set(table["term"]):
         raise OptionError(f"term: {term!r} is no coefficient; {nearest(str(term), list(table['term'].unique()))}.")
     table = table[(table["term"] == term) & table["p_value"].notna()]
-    ax, marked = _axes(ax), (table["q_value"] < DISCOVERED).to_numpy()
+    ax, marked = _axes(ax), (table["q_value"] < MAX_MARKED_Q).to_numpy()
     height = -np.log10(np.maximum(table["p_value"].to_numpy(float), np.finfo(float).tiny))
-    for some, color, label in (
-        (~marked, "grey", f"q ≥ {DISCOVERED}"),
-        (marked, "tab:red", f"q < {DISCOVERED}"),
+    for selected, color, label in (
+        (~marked, "grey", f"q ≥ {MAX_MARKED_Q}"),
+        (marked, "tab:red", f"q < {MAX_MARKED_Q}"),
     ):
-        x = table["estimate"].to_numpy(float)[some]
-        ax.plot(x, height[some], ".", color=color, label=f"{label}: {some.sum()}")
+        x = table["estimate"].to_numpy(float)[selected]
+        ax.plot(x, height[selected], ".", color=color, label=f"{label}: {selected.sum()}")
     ax.axvline(0.0, color="grey", linewidth=0.8)
     ax.set(xlabel=f"estimate of {term}", ylabel="-log10 p")
     ax.legend(frameon=False)
@@ -140,12 +139,12 @@ def manhattan(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axe
     ax, start, ticks, names = _axes(ax), 0.0, [], []
     for number, (chromosome, rows) in enumerate(table.groupby("chromosome", sort=False)):
         position = rows["position"].to_numpy(float)
-        place = np.arange(len(rows)) if np.ptp(position) == 0 else position - position.min()
-        ax.plot(start + place, rows[height], ".", markersize=3, color=("tab:blue", "tab:gray")[number % 2])
-        ticks.append(start + place.max() / 2)
+        offset = np.arange(len(rows)) if np.ptp(position) == 0 else position - position.min()
+        ax.plot(start + offset, rows[height], ".", markersize=3, color=("tab:blue", "tab:gray")[number % 2])
+        ticks.append(start + offset.max() / 2)
         names.append(str(chromosome))
-        start += place.max() * 1.02 + 1.0
-    ax.axhline(-np.log10(GENOME_WIDE), color="tab:red", linewidth=0.8)
+        start += offset.max() * 1.02 + 1.0
+    ax.axhline(-np.log10(GENOME_WIDE_P), color="tab:red", linewidth=0.8)
     ax.set_xticks(ticks, names)
     ax.set(xlabel="chromosome", ylabel=_p_label(hits))
     return ax
@@ -199,7 +198,7 @@ def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
 
 
 def _tests(hits: Scan, response: str | None) -> tuple[pd.DataFrame, str]:
-    """Return the tested markers of one response, and the column with their heights."""
+    """Return the tested markers of one response, and the name of the column with their −log10 p."""
     if response is None and len(hits.responses) > 1:
         raise OptionError(f"response: expected one of {len(hits.responses)} responses, such as {hits.responses[0]!r}.")
     chosen = hits.responses[0] if response is None else response
@@ -213,16 +212,16 @@ def _tests(hits: Scan, response: str | None) -> tuple[pd.DataFrame, str]:
 
 
 def _p_label(hits: Scan) -> str:
-    """Say whose p-values are drawn."""
+    """Return the label of the axis: −log10 p, and the test if there are several."""
     test = hits.height.removeprefix("neg_log10_p").removeprefix("_")
     return f"-log10 p ({test})" if test else "-log10 p"
 
 
-def _name_places(ax: Any, names: list[str]) -> None:
-    """Name the places 0, 1, … of the horizontal axis, upright, if letters of a readable size have room there."""
+def _name_ticks(ax: Any, names: list[str]) -> None:
+    """Label the ticks 0, 1, … of the horizontal axis, upright, if a readable font size has room there."""
     width = ax.bbox.width / ax.figure.dpi * 72.0  # in points
-    size = min(width / max(len(names), 1) / LINE, LARGEST_LETTERS)
-    if names and size >= SMALLEST_LETTERS:
+    size = min(width / max(len(names), 1) / LINE_HEIGHT, MAX_FONT_POINTS)
+    if names and size >= MIN_FONT_POINTS:
         ax.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
 
 

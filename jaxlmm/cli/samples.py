@@ -47,7 +47,7 @@ def with_covariates(
     import pandas as pd
 
     from jaxlmm.formula.tokens import word
-    from jaxlmm.genetics.ids import hint, nearly, places, text_ids
+    from jaxlmm.genetics.ids import find_texts, hint, nearly, text_ids
 
     table = _table(path, "--covariates", column, codes)
     key = next((name for name in (column, *SAMPLE) if name in table), None)
@@ -69,7 +69,7 @@ def with_covariates(
         labels = max(labels, joined, key=lambda words: int(np.isin(words, ours).sum()))
     if pd.Index(labels).has_duplicates:
         stop(f"--covariates: {labels[pd.Index(labels).duplicated()][0]!r} is there more than once.", DATA_ERROR)
-    rows = places(ours, labels)
+    rows = find_texts(ours, labels)
     mine = [value for value in ours if value is not None]
     if (rows < 0).all():
         told = hint(labels, mine, "the file", "DATA")

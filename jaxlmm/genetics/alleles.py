@@ -1,4 +1,4 @@
-"""From genotypes in letters ("CC", "C/T") to counts of an allele."""
+"""Allele counts of genotypes written in letters ("CC", "C/T")."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, as_table
 from jaxlmm.errors import GenotypeError
 
-NO_ALLELE = frozenset({"", "0", ".", "-", "N", "?"})
-"""How one allele that was not called is written; a genotype that has one is not called."""
+MISSING_ALLELES = frozenset({"", "0", ".", "-", "N", "?"})
+"""Codes of an allele that was not called; a genotype with one of them is not called."""
 
-NO_CALL = frozenset({"NA", "NAN", "NONE", "NULL", "<NA>", *NO_ALLELE})
-"""Genotypes that are not called as a whole."""
+MISSING_GENOTYPES = frozenset({"NA", "NAN", "NONE", "NULL", "<NA>", *MISSING_ALLELES})
+"""Codes of a genotype that was not called."""
 
-SEPARATOR = re.compile(r"\s*[/|:]\s*|\s+")
+ALLELE_SEPARATOR = re.compile(r"\s*[/|:]\s*|\s+")
 
 
 def allele_counts(frame: Any, effect_alleles: Mapping[Any, str] | pd.Series) -> pd.DataFrame:
@@ -74,8 +75,8 @@ def allele_counts(frame: Any, effect_alleles: Mapping[Any, str] | pd.Series) -> 
     )
 
 
-def _counts(variant: object, column: Any, effect: str) -> NumpyArray:
-    """Read each distinct genotype once."""
+def _counts(variant: object, column: Any, effect: str) -> Float[NumpyArray, " n"]:
+    """Count the effect allele of one variant; each distinct genotype is parsed once."""
     codes, distinct = pd.factorize(np.asarray(column, dtype=object), use_na_sentinel=True)
     pairs = [_alleles(variant, genotype) for genotype in distinct]
     seen = {allele: None for pair in pairs if pair for allele in pair}
@@ -91,13 +92,15 @@ def _counts(variant: object, column: Any, effect: str) -> NumpyArray:
 
 def _alleles(variant: object, genotype: object) -> tuple[str, str] | None:
     text = str(genotype).strip().upper()
-    if text in NO_CALL:
+    if text in MISSING_GENOTYPES:
         return None
-    parts = SEPARATOR.split(text)
+    parts = ALLELE_SEPARATOR.split(text)
     if len(parts) == 1:
         parts = list(text)
-    if len(parts) != 2 or not all(part in NO_ALLELE or re.fullmatch(r"[A-Z*]+|<.+>|[1-9]\d*", part) for part in parts):
+    if len(parts) != 2 or not all(
+        part in MISSING_ALLELES or re.fullmatch(r"[A-Z*]+|<.+>|[1-9]\d*", part) for part in parts
+    ):
         raise GenotypeError(
             f"{variant}: expected a genotype of two alleles, such as 'CT' or 'C/T', got {str(genotype)!r}."
         )
-    return None if NO_ALLELE & set(parts) else (parts[0], parts[1])
+    return None if MISSING_ALLELES & set(parts) else (parts[0], parts[1])

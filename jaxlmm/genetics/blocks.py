@@ -1,4 +1,4 @@
-"""A block of markers made ready: coded, judged in the analyzed samples, missing calls filled by the mean."""
+"""Prepare a block of markers: code and filter it in the analyzed samples, impute missing calls by the mean."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import dataclasses
 import numbers
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, choose
 
 MISSING_CODE = -9.0
-"""What PLINK and others write for a missing value."""
+"""Code of a missing value in files of PLINK and other programs."""
 
 CODINGS = ("additive", "dominant", "recessive")
 
@@ -25,12 +26,12 @@ STATUSES = {
     "monomorphic": "all calls are the same, as coded",
     "filtered_maf": "the minor allele is rarer than `maf`",
 }
-"""What a marker's status means; all but the first are left out of an analysis."""
+"""Statuses of a marker and their meaning; all but the first exclude it from an analysis."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """How markers are coded and which are used.
+    """Coding and filters of markers.
 
     ``coding`` of counts g of the effect allele: additive g, dominant min(g, 1), recessive max(g − 1, 0), so that
     dosages between whole counts have a coding too. ``standardize``: mean 0 and standard deviation 1. ``maf`` is the
@@ -60,106 +61,111 @@ class Preparation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """Markers that are ready for an analysis.
+    """Markers coded, filtered and without missing values, ready for an analysis.
 
     Attributes
     ----------
     markers
-        ``(s,)`` their rows in the variant table.
+        Their rows in the variant table.
     values
-        ``(n, s)`` float64, column-major: as coded, missing calls at the mean of the marker's other calls; 0 where the
+        Float64, column-major: as coded, missing calls at the mean of the marker's other calls; 0 where the
         marker is not kept.
     frequency
-        ``(s,)`` of the effect allele in the judged samples; NaN where the values are not counts.
+        Of the effect allele in the judged samples; NaN where the values are not counts.
     n_called
-        ``(s,)`` calls in the judged samples.
+        Calls in the judged samples.
     status
-        ``(s,)`` a word of :data:`STATUSES`, empty where the marker is usable.
+        A word of :data:`STATUSES`, empty where the marker is usable.
     """
 
-    markers: NumpyArray
-    values: NumpyArray
-    frequency: NumpyArray
-    n_called: NumpyArray
-    status: NumpyArray
+    markers: Int[NumpyArray, " s"]
+    values: Float[NumpyArray, "n s"]
+    frequency: Float[NumpyArray, " s"]
+    n_called: Int[NumpyArray, " s"]
+    status: Shaped[NumpyArray, " s"]
 
     @property
-    def keep(self) -> NumpyArray:
-        """Which markers are usable, (s,) bool."""
+    def keep(self) -> Bool[NumpyArray, " s"]:
+        """Which markers are usable."""
         return self.status == ""
 
 
-def prepare(calls: NumpyArray, markers: NumpyArray, how: Preparation, judged: NumpyArray | None = None) -> Block:
-    """Code and judge a block of markers and fill its missing calls; ``calls`` is overwritten.
+def prepare(
+    calls: Float[NumpyArray, "n s"],
+    markers: Int[NumpyArray, " s"],
+    preparation: Preparation,
+    judged: Int[NumpyArray, " _"] | None = None,
+) -> Block:
+    """Code and filter a block of markers and impute its missing calls; ``calls`` is overwritten.
 
     Parameters
     ----------
     calls
-        ``(n, s)`` counts of the effect allele, NaN where there is no call.
+        Counts of the effect allele, NaN where there is no call.
     judged
-        Numbers of the rows in which frequency, missing calls and polymorphism are judged; None: all n. The mean that
-        fills missing calls is that of all n rows.
+        Indices of the rows in which frequency, missing calls and polymorphism are judged; None: all. The mean that
+        replaces missing calls is that of all rows.
     """
-    seen = _summary(calls if judged is None else calls[judged])
+    summary = _summary(calls if judged is None else calls[judged])
     n = max(len(calls) if judged is None else len(judged), 1)
-    counts = (seen.low >= 0.0) & (seen.high <= 2.0)
+    are_counts = (summary.low >= 0.0) & (summary.high <= 2.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        alleles = 2.0 * seen.n_called
-        total = np.where(counts, seen.total, np.nan)
+        alleles = 2.0 * summary.n_called
+        total = np.where(are_counts, summary.total, np.nan)
         frequency = total / alleles
         minor = np.minimum(total, alleles - total) / alleles  # 1 - frequency would round at the limit
-    needs_counts = how.maf > 0.0 or how.coding != "additive"
+    needs_counts = preparation.maf > 0.0 or preparation.coding != "additive"
     status = np.select(
         [
-            seen.n_called == 0,
-            ~np.isfinite(seen.total),
-            seen.low == MISSING_CODE,
-            ~counts & needs_counts,
-            (n - seen.n_called) / n > how.missing,
-            _coded(seen.low, how.coding) == _coded(seen.high, how.coding),
-            minor < how.maf,
+            summary.n_called == 0,
+            ~np.isfinite(summary.total),
+            summary.low == MISSING_CODE,
+            ~are_counts & needs_counts,
+            (n - summary.n_called) / n > preparation.missing,
+            _coded(summary.low, preparation.coding) == _coded(summary.high, preparation.coding),
+            minor < preparation.maf,
         ],
         list(STATUSES)[1:],
         "",
     ).astype(object)
     calls[:, status != ""] = 0.0
-    values = _coded(calls, how.coding)
-    _fill(values, seen.holes if judged is None else np.flatnonzero(np.isnan(values.sum(axis=0))))
-    if how.standardize and len(values) > 1:
+    values = _coded(calls, preparation.coding)
+    _impute(values, summary.incomplete if judged is None else np.flatnonzero(np.isnan(values.sum(axis=0))))
+    if preparation.standardize and len(values) > 1:
         values -= values.mean(axis=0)
         values /= np.where(status == "", values.std(axis=0, ddof=1), 1.0)
-    return Block(markers, values, frequency, seen.n_called, status)
+    return Block(markers, values, frequency, summary.n_called, status)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Summary:
-    """What is to be known of each column; ``holes`` are the numbers of those with missing calls."""
+    """Number, sum, smallest and largest of each column's calls; ``incomplete`` are the columns with missing calls."""
 
-    n_called: NumpyArray
-    total: NumpyArray
-    low: NumpyArray
-    high: NumpyArray
-    holes: NumpyArray
+    n_called: Int[NumpyArray, " s"]
+    total: Float[NumpyArray, " s"]
+    low: Float[NumpyArray, " s"]
+    high: Float[NumpyArray, " s"]
+    incomplete: Int[NumpyArray, " _"]
 
 
-def _summary(calls: NumpyArray) -> _Summary:
+def _summary(calls: Float[NumpyArray, "n s"]) -> _Summary:
     """Summarize columns; where nothing was called, ``low`` is above ``high``."""
     with np.errstate(invalid="ignore"):  # infinities of both signs
         total, low, high = calls.sum(axis=0), calls.min(axis=0), calls.max(axis=0)
     n_called = np.full(calls.shape[1], len(calls), np.int64)
-    holes = np.flatnonzero(np.isnan(total))
-    if holes.size:
-        part = calls[:, holes]
-        absent = np.isnan(part)
-        n_called[holes] -= absent.sum(axis=0)
+    incomplete = np.flatnonzero(np.isnan(total))
+    if incomplete.size:
+        columns = calls[:, incomplete]
+        absent = np.isnan(columns)
+        n_called[incomplete] -= absent.sum(axis=0)
         with np.errstate(invalid="ignore"):
-            total[holes] = np.where(absent, 0.0, part).sum(axis=0)
-        low[holes] = np.where(absent, np.inf, part).min(axis=0)
-        high[holes] = np.where(absent, -np.inf, part).max(axis=0)
-    return _Summary(n_called, total, low, high, holes)
+            total[incomplete] = np.where(absent, 0.0, columns).sum(axis=0)
+        low[incomplete] = np.where(absent, np.inf, columns).min(axis=0)
+        high[incomplete] = np.where(absent, -np.inf, columns).max(axis=0)
+    return _Summary(n_called, total, low, high, incomplete)
 
 
-def _coded(counts: NumpyArray, coding: str) -> NumpyArray:
+def _coded(counts: Float[NumpyArray, "*b"], coding: str) -> Float[NumpyArray, "*b"]:
     if coding == "dominant":
         return np.minimum(counts, 1.0)
     if coding == "recessive":
@@ -167,11 +173,11 @@ def _coded(counts: NumpyArray, coding: str) -> NumpyArray:
     return counts
 
 
-def _fill(values: NumpyArray, holes: NumpyArray) -> None:
-    """Put the mean of the calls where there is none, in place; ``holes`` are the columns where that is so."""
-    if holes.size:
-        part = values[:, holes]
-        absent = np.isnan(part)
-        n_called = np.maximum(len(part) - absent.sum(axis=0), 1)
-        means = np.where(absent, 0.0, part).sum(axis=0) / n_called
-        values[:, holes] = np.where(absent, means, part)
+def _impute(values: Float[NumpyArray, "n s"], incomplete: Int[NumpyArray, " _"]) -> None:
+    """Replace missing calls by the mean of their column, in place; ``incomplete`` are the columns that have any."""
+    if incomplete.size:
+        columns = values[:, incomplete]
+        absent = np.isnan(columns)
+        n_called = np.maximum(len(columns) - absent.sum(axis=0), 1)
+        means = np.where(absent, 0.0, columns).sum(axis=0) / n_called
+        values[:, incomplete] = np.where(absent, means, columns)

@@ -1,4 +1,4 @@
-"""What is analyzed of a genotype source: which variants, how coded, judged in which samples."""
+"""``genotypes``: a genotype source with the selection, coding and filters of its variants."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import GenotypeError, nearest
@@ -17,18 +18,18 @@ from jaxlmm.genetics.blocks import Block, Preparation, prepare
 from jaxlmm.genetics.formats import ArraySource, BedSource, GenotypeSource, PgenSource, frame_source
 from jaxlmm.genetics.ids import label_texts, match_samples
 
-FILES: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource, ".pgen": PgenSource}
-"""Readers by the ending of a file's name; each is made from its path."""
+READERS: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource, ".pgen": PgenSource}
+"""Readers by the ending of a file's name; each is called with the path."""
 
-ADVICE = "; plink2 --make-pgen writes other formats as .pgen"
+CONVERSION_ADVICE = "; plink2 --make-pgen writes other formats as .pgen"
 
-BLOCK_VALUES = 2**22
+VALUES_PER_BLOCK = 2**22
 """Values (samples × markers) in a block of the default size: 32 MB."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Genotypes:
-    """Genotypes with what is asked of their markers: made by :func:`genotypes`, read block by block.
+    """Genotypes with the selection, coding and filters of their variants, made by :func:`genotypes`.
 
     Attributes
     ----------
@@ -39,30 +40,30 @@ class Genotypes:
     variants
         Frame ``chromosome position variant effect_allele other_allele`` of the selected variants, numbered from 0.
     notes
-        What is to be said of the selection.
+        Remarks on the selection, which the print shows.
     """
 
     source: GenotypeSource
     preparation: Preparation
     variants: pd.DataFrame
     notes: tuple[str, ...]
-    _numbers: NumpyArray
+    _indices: Int[NumpyArray, " M"]
 
     @property
-    def sample_ids(self) -> NumpyArray:
+    def sample_ids(self) -> Shaped[NumpyArray, " N"]:
         """The ids of the samples, as text, (N,)."""
         return self.source.sample_ids
 
-    def read(self, markers: slice | NumpyArray = slice(None)) -> NumpyArray:
+    def read(self, markers: slice | Int[NumpyArray, " s"] = slice(None)) -> Float[NumpyArray, "N s"]:
         """Return counts of the effect allele of all samples, ``(N, s)`` float64, NaN where there is no call.
 
-        Counts are as in the source: neither coded, nor filtered, nor filled; :meth:`blocks` does that.
+        Counts are as in the source: neither coded, nor filtered, nor imputed; :meth:`blocks` does that.
 
         >>> import jaxlmm as lmm
         >>> genotypes(lmm.datasets.genotypes()).read(slice(0, 3)).shape
         (100, 3)
         """
-        return self._calls(self._numbers[markers], None)
+        return self._calls(self._indices[markers], None)
 
     def blocks(
         self,
@@ -97,22 +98,22 @@ class Genotypes:
         rows = None if sample_ids is None else self._rows(sample_ids)
         if rows is not None and np.array_equal(rows, np.arange(len(self.sample_ids))):
             rows = None  # all samples in their order are read faster
-        among = None
+        judged_rows = None
         if judged is not None:
             chosen = self._rows(judged)
-            among = chosen if rows is None else pd.Index(rows).get_indexer(pd.Index(chosen))
-            if (among < 0).any():
+            judged_rows = chosen if rows is None else pd.Index(rows).get_indexer(pd.Index(chosen))
+            if (judged_rows < 0).any():
                 raise GenotypeError("judged: expected ids among sample_ids, got others.")
         n = len(self.sample_ids) if rows is None else len(rows)
-        size = size or max(64, min(len(self._numbers), BLOCK_VALUES // max(n, 1)))
-        return self._prepared(rows, among, size)
+        size = size or max(64, min(len(self._indices), VALUES_PER_BLOCK // max(n, 1)))
+        return self._prepared(rows, judged_rows, size)
 
-    def select(self, chosen: NumpyArray) -> Genotypes:
-        """Return the same of fewer variants: ``chosen`` (M,) bool says which."""
+    def select(self, chosen: Bool[NumpyArray, " M"]) -> Genotypes:
+        """Return the genotypes of the variants where ``chosen`` (M,) is True."""
         variants = self.variants[chosen].reset_index(drop=True)
-        return dataclasses.replace(self, variants=variants, _numbers=self._numbers[chosen])
+        return dataclasses.replace(self, variants=variants, _indices=self._indices[chosen])
 
-    def on_chromosome(self, chromosome: object) -> NumpyArray:
+    def on_chromosome(self, chromosome: object) -> Bool[NumpyArray, " M"]:
         """Return which variants are on one chromosome, or on several, (M,) bool.
 
         Raises
@@ -121,36 +122,42 @@ class Genotypes:
             If a chromosome is not there; the message lists those that are.
         """
         several = isinstance(chromosome, Iterable) and not isinstance(chromosome, str)
-        wanted = label_texts(chromosome if several else [chromosome])  # type: ignore[arg-type]
-        there = list(dict.fromkeys(self.variants["chromosome"]))
-        for name in wanted:
-            if name not in there:
-                raise GenotypeError(f"chromosome: {self.source.name} has none called {name!r}; {nearest(name, there)}.")
-        return self.variants["chromosome"].isin(wanted).to_numpy()
+        names = label_texts(chromosome if several else [chromosome])  # type: ignore[arg-type]
+        choices = list(dict.fromkeys(self.variants["chromosome"]))
+        for name in names:
+            if name not in choices:
+                raise GenotypeError(
+                    f"chromosome: {self.source.name} has none called {name!r}; {nearest(name, choices)}."
+                )
+        return self.variants["chromosome"].isin(names).to_numpy()
 
     def _named(self, names: Collection[str]) -> Genotypes:
-        """Return those whose name is among ``names``, and note how many names were found."""
-        found = self.variants["variant"].isin(names).to_numpy()
-        if not found.any():
+        """Return the genotypes of the variants in ``names``, and note how many names were found."""
+        is_named = self.variants["variant"].isin(names).to_numpy()
+        if not is_named.any():
             raise GenotypeError(
                 f"extract: expected names of variants of {self.source.name}, such as "
                 f"{self.variants['variant'].iloc[0]!r}, got {len(names)} names of which none is there"
                 + (f", such as {next(iter(names))!r}." if names else ".")
             )
-        chosen = self.select(found)
+        chosen = self.select(is_named)
         note = f"extract: {chosen.variants['variant'].nunique()} of {len(names)} names found"
         return dataclasses.replace(chosen, notes=(*self.notes, note))
 
-    def _prepared(self, rows: NumpyArray | None, among: NumpyArray | None, size: int) -> Iterator[Block]:
-        for first in range(0, len(self._numbers), size):
-            markers = np.arange(first, min(first + size, len(self._numbers)))
-            yield prepare(self._calls(self._numbers[markers], rows), markers, self.preparation, among)
+    def _prepared(
+        self, rows: Int[NumpyArray, " n"] | None, judged: Int[NumpyArray, " _"] | None, size: int
+    ) -> Iterator[Block]:
+        for first in range(0, len(self._indices), size):
+            markers = np.arange(first, min(first + size, len(self._indices)))
+            yield prepare(self._calls(self._indices[markers], rows), markers, self.preparation, judged)
 
-    def _calls(self, numbers: NumpyArray, rows: NumpyArray | None) -> NumpyArray:
-        together = numbers.size and numbers[-1] - numbers[0] == numbers.size - 1 and (np.diff(numbers) == 1).all()
-        return self.source.read(slice(int(numbers[0]), int(numbers[-1]) + 1) if together else numbers, rows)
+    def _calls(self, variants: Int[NumpyArray, " s"], rows: Int[NumpyArray, " n"] | None) -> Float[NumpyArray, "n s"]:
+        contiguous = (
+            variants.size and variants[-1] - variants[0] == variants.size - 1 and (np.diff(variants) == 1).all()
+        )
+        return self.source.read(slice(int(variants[0]), int(variants[-1]) + 1) if contiguous else variants, rows)
 
-    def _rows(self, ids: Iterable[object]) -> NumpyArray:
+    def _rows(self, ids: Iterable[object]) -> Int[NumpyArray, " n"]:
         matched = match_samples(ids, self.sample_ids)
         if not matched.kept.all():
             absent = matched.ids[~matched.kept]
@@ -161,8 +168,8 @@ class Genotypes:
         return matched.rows
 
     def __repr__(self) -> str:
-        said = "".join(f"; {note}" for note in self.notes)
-        return f"Genotypes({self.source.name}: {len(self.sample_ids)} samples, {len(self.variants)} variants{said})"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"Genotypes({self.source.name}: {len(self.sample_ids)} samples, {len(self.variants)} variants{notes})"
 
 
 def genotypes(
@@ -175,7 +182,7 @@ def genotypes(
     chromosome: object | Sequence[object] | None = None,
     extract: str | os.PathLike[str] | Iterable[str] | None = None,
 ) -> Genotypes:
-    """Open genotypes and say what of them is analyzed and how; calls are read later, block by block.
+    """Open genotypes, and set the selection, coding and filters of their variants; calls are read later.
 
     Parameters
     ----------
@@ -190,7 +197,7 @@ def genotypes(
         Give each marker mean 0 and standard deviation 1 in the analyzed samples (n − 1, as R's ``scale``).
     maf, missing
         Markers with a rarer minor allele, or a larger share of missing calls, in the analyzed samples are left out,
-        with a status. Missing calls of the others are filled by the mean.
+        with a status. Missing calls of the others are replaced by the mean.
     chromosome
         One, or several, as they are written in the source; None: all.
     extract
@@ -233,13 +240,13 @@ def _open(source: Any) -> GenotypeSource:
         return source
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        if path.suffix not in FILES:
-            near = [path.with_name(path.name + ending) for ending in FILES]
+        if path.suffix not in READERS:
+            near = [path.with_name(path.name + ending) for ending in READERS]
             hint = "".join(f"; did you mean {other}?" for other in near if other.exists())
             raise GenotypeError(
-                f"genotypes: expected a file ending in {' or '.join(FILES)}, got {path}{hint or ADVICE}."
+                f"genotypes: expected a file ending in {' or '.join(READERS)}, got {path}{hint or CONVERSION_ADVICE}."
             )
-        return FILES[path.suffix](path)
+        return READERS[path.suffix](path)
     if isinstance(source, pd.DataFrame):
         return frame_source(source, name="frame")
     if hasattr(source, "__dataframe__") or hasattr(source, "__arrow_c_stream__"):
@@ -247,7 +254,7 @@ def _open(source: Any) -> GenotypeSource:
     if hasattr(source, "__array__") and getattr(source, "ndim", None) == 2:
         return ArraySource(source, name="array")
     raise GenotypeError(
-        f"genotypes: expected a path ending in {' or '.join(FILES)}, a frame (ids × variants), an array (samples × "
+        f"genotypes: expected a path ending in {' or '.join(READERS)}, a frame (ids × variants), an array (samples × "
         f"variants) or a GenotypeSource, got {type(source).__name__}."
     )
 

@@ -287,7 +287,7 @@ def test_no_more_is_read_than_a_block(holes, monkeypatch):
             self.largest = max(self.largest, calls.size)
             return calls
 
-    monkeypatch.setattr(sys.modules["jaxlmm.genetics.genotypes"], "BLOCK_VALUES", 70 * 60)
+    monkeypatch.setattr(sys.modules["jaxlmm.genetics.genotypes"], "VALUES_PER_BLOCK", 70 * 60)
     source = Watched(holes)
     everything(genotypes(source))
     lmm.genetics.grm(source)

@@ -84,7 +84,7 @@ def test_plain_formula(scale):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_chromosome_left_out_by_subtraction(chromosomes, phenotyped, keep, monkeypatch):
-    monkeypatch.setattr(from_markers, "KEPT_BYTES", 2**31 if keep else 0)
+    monkeypatch.setattr(from_markers, "MAX_BYTES_OF_CHROMOSOME_SUMS", 2**31 if keep else 0)
     sums = marker_sums(chromosomes, judged=phenotyped, by_chromosome=True)
     assert bool(sums.kept) == keep
     whole = marker_sums(chromosomes, judged=phenotyped)

@@ -80,7 +80,7 @@ def test_a_plain_recursion_finds_the_same(seed, on_x):
 def test_dense_and_sparse_families_agree(monkeypatch):
     table, twins = with_twins(random_pedigree(5))
     expected = kinship(table, relations=as_frame(twins))
-    monkeypatch.setattr(descent, "FEW", 0)
+    monkeypatch.setattr(descent, "MIN_DENSE_FAMILY", 0)
     found = kinship(table, relations=as_frame(twins))
     same(found.to_array(), expected.to_array())
     assert found.is_sparse

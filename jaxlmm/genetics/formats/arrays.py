@@ -1,20 +1,21 @@
-"""Genotypes that are in memory: an array, or a frame with ids as index and variants as columns."""
+"""Genotypes in memory: an array, or a frame with ids as index and variants as columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import GenotypeError
 from jaxlmm.genetics.formats.source import VARIANT_COLUMNS, GenotypeSource, variant_table
 from jaxlmm.genetics.ids import label_texts
 
-UNKNOWN = dict(zip(VARIANT_COLUMNS, ("0", 0, ".", ".", "."), strict=True))
-"""What stands in a variant table where nothing is known."""
+UNKNOWN_VARIANT = dict(zip(VARIANT_COLUMNS, ("0", 0, ".", ".", "."), strict=True))
+"""Entries of a variant table that are not known."""
 
 
 class ArraySource(GenotypeSource):
@@ -47,8 +48,8 @@ class ArraySource(GenotypeSource):
     def __init__(
         self,
         values: Any,
-        sample_ids: Sequence[object] | None = None,
-        variants: Sequence[object] | pd.DataFrame | None = None,
+        sample_ids: Collection[object] | None = None,
+        variants: Collection[object] | pd.DataFrame | None = None,
         *,
         name: str = "genotypes",
     ) -> None:
@@ -65,12 +66,14 @@ class ArraySource(GenotypeSource):
         super().__init__(name, ids, table)
         self.values = array
 
-    def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
+    def read(
+        self, markers: slice | Int[NumpyArray, " s"], rows: Int[NumpyArray, " n"] | None = None
+    ) -> Float[NumpyArray, "n s"]:
         part = self.values[:, markers]
         return np.asarray(part if rows is None else part[rows], np.float64, copy=True, order="F")
 
 
-def _variants(variants: Sequence[object] | pd.DataFrame | None, count: int, name: str) -> pd.DataFrame:
+def _variants(variants: Collection[object] | pd.DataFrame | None, count: int, name: str) -> pd.DataFrame:
     if variants is None:
         return variant_table([f"v{number}" for number in range(count)])
     if len(variants) != count:
@@ -79,15 +82,15 @@ def _variants(variants: Sequence[object] | pd.DataFrame | None, count: int, name
         return variant_table([str(value) for value in variants])
     if "variant" not in variants:
         raise GenotypeError(f"{name}: expected a column 'variant' among those of the variants, got {list(variants)}.")
-    known: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for column in VARIANT_COLUMNS:
         if column in variants:
-            values, unknown = variants[column], UNKNOWN[column]
-            known[column] = [
-                unknown if missing else value for value, missing in zip(values, values.isna(), strict=True)
+            values, default = variants[column], UNKNOWN_VARIANT[column]
+            columns[column] = [
+                default if missing else value for value, missing in zip(values, values.isna(), strict=True)
             ]
-    text = {column: label_texts(values) for column, values in known.items() if column != "position"}
-    return variant_table(**{**known, **text})
+    text = {column: label_texts(values) for column, values in columns.items() if column != "position"}
+    return variant_table(**{**columns, **text})
 
 
 def frame_source(frame: pd.DataFrame, *, name: str = "genotypes") -> ArraySource:

@@ -1,4 +1,4 @@
-"""Readers of file formats are installed with the extra ``genetics``, and imported when a file is read."""
+"""Import of the readers that the extra ``genetics`` installs, when a file is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxlmm.errors import GenotypeError
 
 
 def extra(module: str, what: str) -> ModuleType:
-    """Import a reader, or say how to install it.
+    """Import a reader, or raise an error with the command that installs it.
 
     >>> extra("no_such_reader", ".xyz files")
     Traceback (most recent call last):

@@ -7,24 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import GenotypeError
 from jaxlmm.genetics.formats.extra import extra
-from jaxlmm.genetics.formats.plink_tables import beside, existing, read_bim, read_fam
+from jaxlmm.genetics.formats.plink_tables import PLINK_MAGIC, beside, existing, read_bim, read_fam
 from jaxlmm.genetics.formats.source import GenotypeSource
 
-MAGIC = b"\x6c\x1b"
 VARIANT_MAJOR = 1
+"""Third byte of a file whose calls are stored variant by variant."""
 
-HEAD = 3
+HEADER_BYTES = 3
 """Bytes before the first variant."""
 
-LOOKED_AT = 256
-"""Variants, spread over the file, in which the bits behind the last sample are looked at."""
+VARIANTS_CHECKED_FOR_PADDING = 256
+"""Variants, spread over the file, whose bits behind the last sample are checked to be zero."""
 
-NO_CALL = -127
-"""What bed-reader writes as int8 where there is no call; reading so takes half the time of reading float64."""
+BED_READER_MISSING = -127
+"""Code of bed-reader for a missing call in int8, which is read in half the time of float64."""
 
 
 class BedSource(GenotypeSource):
@@ -41,7 +42,7 @@ class BedSource(GenotypeSource):
         self.path = existing(path).absolute()
         bim, fam = beside(path, ".bim"), beside(path, ".fam")
         super().__init__(path.name, read_fam(fam), read_bim(bim))
-        _check(path, len(self.sample_ids), len(self.variants))
+        _check_size(path, len(self.sample_ids), len(self.variants))
         _check_padding(path, len(self.sample_ids), len(self.variants))
         extra("bed_reader", ".bed files")
 
@@ -51,24 +52,26 @@ class BedSource(GenotypeSource):
     @functools.cached_property
     def _file(self) -> Any:
         samples, variants = len(self.sample_ids), len(self.variants)
-        _check(existing(self.path), samples, variants)  # again, for a copy in another process
+        _check_size(existing(self.path), samples, variants)  # again, for a copy in another process
         return extra("bed_reader", ".bed files").open_bed(self.path, iid_count=samples, sid_count=variants)
 
-    def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
+    def read(
+        self, markers: slice | Int[NumpyArray, " s"], rows: Int[NumpyArray, " n"] | None = None
+    ) -> Float[NumpyArray, "n s"]:
         chosen = slice(None) if rows is None else np.asarray(rows, np.int64)
         calls = self._file.read(index=(chosen, markers), dtype="int8", order="F")
         values: NumpyArray = calls.astype(np.float64)
         if calls.size and calls.min() < 0:
-            values[calls == NO_CALL] = np.nan
+            values[calls == BED_READER_MISSING] = np.nan
         return values
 
 
-def _check(path: Path, samples: int, variants: int) -> None:
-    """Compare the head and the length of a ``.bed`` file with what stands beside it."""
+def _check_size(path: Path, samples: int, variants: int) -> None:
+    """Compare the header and the size of a ``.bed`` file with its ``.bim`` and ``.fam``."""
     with path.open("rb") as file:
-        head = file.read(HEAD)
+        head = file.read(HEADER_BYTES)
     size = path.stat().st_size
-    if head[:2] != MAGIC:
+    if head[:2] != PLINK_MAGIC:
         raise GenotypeError(
             f"{path.name}: expected a PLINK 1 .bed file, which begins with bytes 6c 1b 01, got "
             f"{head.hex(' ') or 'an empty file'}; is it compressed, or of another format?"
@@ -81,10 +84,10 @@ def _check(path: Path, samples: int, variants: int) -> None:
     per_variant = -(-samples // 4)
     expected = len(head) + variants * per_variant
     if size != expected:
-        held = (size - len(head)) / per_variant
+        n_variants = (size - len(head)) / per_variant
         raise GenotypeError(
             f"{path.name}: expected {expected} bytes for {samples} samples (.fam) and {variants} variants (.bim), got "
-            f"{size}, which are {held:.10g} variants of {samples} samples. "
+            f"{size}, which are {n_variants:.10g} variants of {samples} samples. "
             + ("The .bed file is cut short, or" if size < expected else "The .bim file is cut short, or")
             + " .bim or .fam belongs to another file; copy all three again."
         )
@@ -93,18 +96,18 @@ def _check(path: Path, samples: int, variants: int) -> None:
 def _check_padding(path: Path, samples: int, variants: int) -> None:
     """Raise if calls stand behind the last sample: each variant has whole bytes, which end in zeros.
 
-    A ``.fam`` file that is up to three rows short may imply the same number of bytes; the calls of who follow show it,
-    unless they are two copies of A1, which is written as zeros.
+    A ``.fam`` file that is up to three rows short may imply the same number of bytes; the calls of later samples
+    show it, unless they are two copies of A1, which is written as zeros.
     """
     used = samples % 4
     if not used:
         return
     per_variant = -(-samples // 4)
-    looked_at = np.unique(np.linspace(0, variants - 1, min(variants, LOOKED_AT)).astype(np.int64))
+    checked = np.unique(np.linspace(0, variants - 1, min(variants, VARIANTS_CHECKED_FOR_PADDING)).astype(np.int64))
     last = []
     with path.open("rb", buffering=0) as file:
-        for variant in looked_at.tolist():
-            file.seek(HEAD + (variant + 1) * per_variant - 1)
+        for variant in checked.tolist():
+            file.seek(HEADER_BYTES + (variant + 1) * per_variant - 1)
             last.append(file.read(1)[0])
     filled = sum(byte >> (2 * used) > 0 for byte in last)
     if filled:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import GenotypeError
 from jaxlmm.genetics.formats.extra import extra
 from jaxlmm.genetics.formats.plink_tables import (
+    PLINK_MAGIC,
     beside,
     existing,
     plink_ids,
@@ -20,14 +22,13 @@ from jaxlmm.genetics.formats.plink_tables import (
     read_text,
     whole_numbers,
 )
-from jaxlmm.genetics.formats.source import GenotypeSource, numbers_of, variant_table
+from jaxlmm.genetics.formats.source import GenotypeSource, variant_indices, variant_table
 
-MAGIC = b"\x6c\x1b"
-BED_MODES = b"\x00\x01"
-"""Third byte of a PLINK 1 file, which has the same magic number."""
+PLINK1_MODES = b"\x00\x01"
+"""Third bytes of a PLINK 1 file, which begins with the same two bytes."""
 
-NO_CALL = -9.0
-"""What pgenlib writes where there is no call."""
+PGENLIB_MISSING = -9.0
+"""Code of pgenlib for a missing call."""
 
 
 class PgenSource(GenotypeSource):
@@ -51,15 +52,15 @@ class PgenSource(GenotypeSource):
             read_pvar(path.with_suffix(".pvar")) if _has(path, ".pvar", ".bim") else read_bim(beside(path, ".bim"))
         )
         super().__init__(path.name, ids, variants)
-        _check(path, len(self.sample_ids), len(variants))
-        self._alleles = 2 + variants["other_allele"].str.count(",").to_numpy(np.int64)
+        _check_header(path, len(self.sample_ids), len(variants))
+        self._n_alleles = 2 + variants["other_allele"].str.count(",").to_numpy(np.int64)
         self.read(slice(-1, None))  # a file that is cut short lacks its last variant
 
     def _open(self) -> Any:
         pgenlib = extra("pgenlib", ".pgen files")
         offsets = None
-        if (self._alleles > 2).any():
-            offsets = np.concatenate([[0], np.cumsum(self._alleles)]).astype(np.uintp)
+        if (self._n_alleles > 2).any():
+            offsets = np.concatenate([[0], np.cumsum(self._n_alleles)]).astype(np.uintp)
         try:
             return pgenlib.PgenReader(
                 str(existing(self.path)).encode(),
@@ -70,37 +71,39 @@ class PgenSource(GenotypeSource):
         except RuntimeError as error:
             raise self._damaged(error) from error
 
-    def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
-        numbers = numbers_of(markers, len(self.variants)).astype(np.uint32)
-        order, places = (None, None) if rows is None else np.unique(rows, return_inverse=True)
-        count = len(self.sample_ids) if order is None else len(order)
-        calls = np.empty((len(numbers), count))
+    def read(
+        self, markers: slice | Int[NumpyArray, " s"], rows: Int[NumpyArray, " n"] | None = None
+    ) -> Float[NumpyArray, "n s"]:
+        variants = variant_indices(markers, len(self.variants)).astype(np.uint32)
+        samples, inverse = (None, None) if rows is None else np.unique(rows, return_inverse=True)
+        count = len(self.sample_ids) if samples is None else len(samples)
+        calls = np.empty((len(variants), count))
         with self._open() as file:
-            if order is not None:
-                file.change_sample_subset(order.astype(np.uint32))
+            if samples is not None:
+                file.change_sample_subset(samples.astype(np.uint32))
             try:
-                file.read_dosages_list(numbers, calls)
+                file.read_dosages_list(variants, calls)
             except RuntimeError as error:
                 raise self._damaged(error) from error
-        calls[calls == NO_CALL] = np.nan
+        calls[calls == PGENLIB_MISSING] = np.nan
         values = calls.T
-        in_order = places is None or np.array_equal(places, np.arange(count))
-        return values if in_order else np.asfortranarray(values[places])
+        in_order = inverse is None or np.array_equal(inverse, np.arange(count))
+        return values if in_order else np.asfortranarray(values[inverse])
 
     def _damaged(self, error: RuntimeError) -> GenotypeError:
-        said = str(error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else error).strip()
+        reason = str(error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else error).strip()
         return GenotypeError(
             f"{self.name}: expected a .pgen file of {len(self.sample_ids)} samples and {len(self.variants)} variants, "
-            f"pgenlib says: {said} The file may be cut short or damaged; plink2 --validate says where."
+            f"pgenlib says: {reason} The file may be cut short or damaged; plink2 --validate says where."
         )
 
 
 def _has(path: Path, ending: str, other: str) -> bool:
-    """Say whether the PLINK 2 table is the one to read; the PLINK 1 table is only where it alone is there."""
+    """Return whether to read the PLINK 2 table: always, unless only the PLINK 1 table exists."""
     return path.with_suffix(ending).exists() or not path.with_suffix(other).exists()
 
 
-def read_psam(path: Path) -> NumpyArray:
+def read_psam(path: Path) -> Shaped[NumpyArray, " N"]:
     """Return the ids of a ``.psam`` file: the IID, or ``FID_IID`` when an IID is there twice."""
     header, skipped = _header(path, ("#FID", "#IID"))
     if header is None:
@@ -152,11 +155,11 @@ def _header(path: Path, begins: tuple[str, ...]) -> tuple[list[str] | None, int]
     return None, 0
 
 
-def _check(path: Path, samples: int, variants: int) -> None:
-    """Compare the head of a ``.pgen`` file with what stands beside it."""
+def _check_header(path: Path, samples: int, variants: int) -> None:
+    """Compare the header of a ``.pgen`` file with its tables of samples and variants."""
     with path.open("rb") as file:
         head = file.read(11)
-    if head[:2] != MAGIC or head[2:3] in (b"", *(bytes([mode]) for mode in BED_MODES)):
+    if head[:2] != PLINK_MAGIC or head[2:3] in (b"", *(bytes([mode]) for mode in PLINK1_MODES)):
         raise GenotypeError(
             f"{path.name}: expected a PLINK 2 .pgen file, which begins with bytes 6c 1b and a storage mode from 02, "
             f"got {head[:3].hex(' ') or 'an empty file'}; a .bed file (6c 1b 01) must end in .bed."

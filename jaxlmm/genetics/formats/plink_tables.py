@@ -1,4 +1,4 @@
-"""The text files beside PLINK's genotypes: who was genotyped, and where."""
+"""PLINK's text tables of samples and variants: .fam and .bim, and the parts that .psam and .pvar share with them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import GenotypeError
 
-BIM = ("chromosome", "variant", "centimorgan", "position", "effect_allele", "other_allele")
+PLINK_MAGIC = b"\x6c\x1b"
+"""First two bytes of .bed and .pgen files."""
+
+BIM_COLUMNS = ("chromosome", "variant", "centimorgan", "position", "effect_allele", "other_allele")
 
 
-def read_fam(path: Path) -> NumpyArray:
+def read_fam(path: Path) -> Shaped[NumpyArray, " N"]:
     """Return the ids of a ``.fam`` file: the IID, or ``FID_IID`` when an IID is there twice."""
     table = read_text(path, "FID IID father mother sex phenotype", 6)
     return plink_ids(table[0], table[1])
 
 
-def plink_ids(families: pd.Series | None, ids: pd.Series) -> NumpyArray:
+def plink_ids(families: pd.Series | None, ids: pd.Series) -> Shaped[NumpyArray, " N"]:
     """Return IIDs, or ``FID_IID`` when IIDs repeat and families tell them apart."""
     if families is not None and ids.duplicated().any():
         ids = families + "_" + ids
@@ -28,13 +32,15 @@ def plink_ids(families: pd.Series | None, ids: pd.Series) -> NumpyArray:
 
 def read_bim(path: Path) -> pd.DataFrame:
     """Return the variants of a ``.bim`` file; the effect allele is A1, its fifth column."""
-    table = read_text(path, "chromosome variant centimorgan position A1 A2", len(BIM)).set_axis(list(BIM), axis=1)
+    table = read_text(path, "chromosome variant centimorgan position A1 A2", len(BIM_COLUMNS)).set_axis(
+        list(BIM_COLUMNS), axis=1
+    )
     table["position"] = whole_numbers(table["position"], path, "base-pair positions")
     return table[["chromosome", "position", "variant", "effect_allele", "other_allele"]]
 
 
-def whole_numbers(values: pd.Series, path: Path, what: str) -> NumpyArray:
-    """Return text as int64, or say which line is not a whole number."""
+def whole_numbers(values: pd.Series, path: Path, what: str) -> Int[NumpyArray, " n"]:
+    """Parse text as int64, or raise an error that names the first row that is not a whole number."""
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
     wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
     if wrong.any():
@@ -46,7 +52,7 @@ def whole_numbers(values: pd.Series, path: Path, what: str) -> NumpyArray:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """Return the file of the same name with another ending, or say that it is missing."""
+    """Return the file of the same name with another ending, or raise an error if it is missing."""
     other = path.with_suffix(ending)
     if not other.exists():
         raise GenotypeError(
@@ -56,14 +62,14 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def existing(path: Path) -> Path:
-    """Return the path of a file, or say that there is none."""
+    """Return the path of a file, or raise an error if there is none."""
     if not path.is_file():
         raise GenotypeError(f"genotypes: expected a file, got {path}, which does not exist.")
     return path
 
 
 def read_text(path: Path, names: str, columns: int | None = None, skiprows: int = 0) -> pd.DataFrame:
-    """Return white-space separated text, with columns by number; ``names`` say in an error what was expected."""
+    """Read white-space separated text, columns numbered from 0; ``names`` are the columns that an error lists."""
     try:
         table = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, na_filter=False, quoting=3, skiprows=skiprows)
     except pd.errors.EmptyDataError:

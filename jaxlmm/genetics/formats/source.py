@@ -1,4 +1,4 @@
-"""What a genotype source is: samples, variants, and calls that are read when they are asked for."""
+"""``GenotypeSource``: samples, variants, and calls that are read on demand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import GenotypeError
@@ -20,8 +21,8 @@ VARIANT_COLUMNS = ("chromosome", "position", "variant", "effect_allele", "other_
 class GenotypeSource(abc.ABC):
     """Samples × variants, read block by block. To add a file format, subclass it and write ``read``.
 
-    What is sent to other processes is pickled: a source that keeps a file open leaves it out in ``__getstate__``, and
-    opens it again when it is read.
+    A source is pickled when it is sent to another process: one that keeps a file open leaves it out in
+    ``__getstate__``, and opens it again when it is read.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class GenotypeSource(abc.ABC):
 
     def __init__(self, name: str, sample_ids: Iterable[object], variants: pd.DataFrame) -> None:
         self.name = name
-        self.sample_ids: NumpyArray = text_ids(sample_ids, f"{name}, sample ids", GenotypeError)
+        self.sample_ids: Shaped[NumpyArray, " N"] = text_ids(sample_ids, f"{name}, sample ids", GenotypeError)
         self.variants = variants
         absent = [column for column in VARIANT_COLUMNS if column not in variants]
         if absent:
@@ -63,17 +64,19 @@ class GenotypeSource(abc.ABC):
             )
 
     @abc.abstractmethod
-    def read(self, markers: slice | NumpyArray, rows: NumpyArray | None = None) -> NumpyArray:
+    def read(
+        self, markers: slice | Int[NumpyArray, " s"], rows: Int[NumpyArray, " n"] | None = None
+    ) -> Float[NumpyArray, "n s"]:
         """Return counts of the effect allele, ``(n, s)`` float64, NaN where there is no call.
 
-        It is a new array, which will be overwritten; column-major is read fastest.
+        It is a new array, which callers overwrite; column-major order is fastest.
 
         Parameters
         ----------
         markers
-            Which variants: a slice, or their numbers (s,).
+            The variants: a slice, or their indices (s,).
         rows
-            The numbers of the samples to read (n,), in any order; None: all.
+            Indices of the samples to read (n,), in any order; None: all.
         """
 
     def __repr__(self) -> str:
@@ -83,15 +86,15 @@ class GenotypeSource(abc.ABC):
 def variant_table(
     variant: Any, chromosome: Any = "0", position: Any = 0, effect_allele: Any = ".", other_allele: Any = "."
 ) -> pd.DataFrame:
-    """Return a table with :data:`VARIANT_COLUMNS`; what is left out is unknown."""
+    """Return a table with :data:`VARIANT_COLUMNS`; the defaults are the codes of unknown entries."""
     values = (chromosome, position, variant, effect_allele, other_allele)
     return pd.DataFrame(dict(zip(VARIANT_COLUMNS, values, strict=True)), index=pd.RangeIndex(len(variant)))
 
 
-def numbers_of(markers: slice | NumpyArray, count: int) -> NumpyArray:
-    """Return the numbers (s,) that a slice or an index of ``count`` variants stands for.
+def variant_indices(markers: slice | Int[NumpyArray, " s"], count: int) -> Int[NumpyArray, " s"]:
+    """Return the indices that a slice or an index of ``count`` variants stands for.
 
-    >>> numbers_of(slice(-2, None), 5).tolist()
+    >>> variant_indices(slice(-2, None), 5).tolist()
     [3, 4]
     """
     return np.arange(count)[markers]

@@ -1,14 +1,14 @@
-"""Ids of samples and labels of matrices: read as text, matched, and said where they differ."""
+"""Ids of samples and labels of matrices: read as text, matched, and hints where they differ."""
 
 from jaxlmm.genetics.ids.forms import hint, nearly
-from jaxlmm.genetics.ids.labels import alike, as_labels, find, place, quoted
+from jaxlmm.genetics.ids.labels import alike, as_labels, find, find_all, quoted
 from jaxlmm.genetics.ids.samples import (
     Matched,
     exact_up_to,
+    find_texts,
     inexact,
     label_texts,
     match_samples,
-    places,
     text_ids,
     whole_number,
 )
@@ -19,13 +19,13 @@ __all__ = [
     "as_labels",
     "exact_up_to",
     "find",
+    "find_all",
+    "find_texts",
     "hint",
     "inexact",
     "label_texts",
     "match_samples",
     "nearly",
-    "place",
-    "places",
     "quoted",
     "text_ids",
     "whole_number",

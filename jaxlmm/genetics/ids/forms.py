@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-SHOWN = 3
-"""Ids of each side that an error shows."""
+IDS_SHOWN = 3
+"""Ids of each side in the text of an error."""
 
-NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")
+DECIMAL_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")
 
 
 def _same(value: str) -> str:
@@ -22,7 +22,7 @@ def _after_underscore(value: str) -> str:
 
 def _number(value: str) -> str:
     stripped = value.strip()
-    if NUMBER.fullmatch(stripped):
+    if DECIMAL_NUMBER.fullmatch(stripped):
         number = Decimal(stripped)
         if number == int(number):
             return str(int(number))
@@ -34,70 +34,72 @@ def _folded(value: str) -> str:
 
 
 FORMS: tuple[tuple[Callable[[str], str], Callable[[str], str], str], ...] = (
-    (_same, _after_underscore, "{theirs_of} ids are FID_IID, those of {ours} IID: write FID_IID in {ours}"),
-    (_after_underscore, _same, "{ours_of} ids are FID_IID, those of {theirs} IID: write the IID in {ours}"),
+    (_same, _after_underscore, "{others_of} ids are FID_IID, those of {name} IID: write FID_IID in {name}"),
+    (_after_underscore, _same, "{name_of} ids are FID_IID, those of {other_name} IID: write the IID in {name}"),
     (_number, _number, "the numbers are the same, written differently (leading zeros?): write them alike"),
     (_folded, _folded, "they differ in capitals or spaces: write them alike"),
 )
-"""Forms of one side's ids and of the other's in which they may match after all, and what to do then."""
+"""Normal forms of one side's ids and of the other's under which they may match, and the advice for that case."""
 
 
-def hint(ours: Iterable[str], theirs: Iterable[str], our_name: str, their_name: str) -> str:
-    """Return in which form ids of two sides that do not match would match; nothing if in no form.
+def hint(ids: Iterable[str], others: Iterable[str], name: str, other_name: str) -> str:
+    """Return the change of form under which ids of two sides would match, of those that do not; "" if there is none.
 
     >>> hint(["1", "2"], ["01", "02"], "the data", "the matrix").split(":")[0]
     ' 2 ids would match'
     """
-    mine, yours = set(ours), set(theirs)
-    return _told(mine - yours, yours - mine, our_name, their_name, certain=False)
+    left, right = set(ids), set(others)
+    return _advice(left - right, right - left, name, other_name, one_to_one=False)
 
 
-def nearly(ours: Iterable[str], theirs: Iterable[str], our_name: str, their_name: str) -> str:
-    """Return in which form more ids of two sides would match, beside those that do; nothing if in no form.
+def nearly(ids: Iterable[str], others: Iterable[str], name: str, other_name: str) -> str:
+    """Return the change of form under which more ids of two sides would match; "" if there is none.
 
-    Told are only ids that would match one each.
+    Only ids that would match exactly one id of the other side count.
 
     >>> nearly(["100", "99"], ["099", "100"], "the data", "the matrix").split(":")[0]
     ' 1 id would match'
     >>> nearly(["100", "98"], ["099", "100"], "the data", "the matrix")
     ''
     """
-    mine, yours = set(ours), set(theirs)
-    return _told(mine - yours, yours - mine, our_name, their_name, certain=True)
+    left, right = set(ids), set(others)
+    return _advice(left - right, right - left, name, other_name, one_to_one=True)
 
 
-def _told(ours: set[str], theirs: set[str], our_name: str, their_name: str, *, certain: bool) -> str:
-    if not ours or not theirs:
+def _advice(ids: set[str], others: set[str], name: str, other_name: str, *, one_to_one: bool) -> str:
+    if not ids or not others:
         return ""
-    for our_form, their_form, told in FORMS:
-        mine, yours = _by_form(ours, our_form), _by_form(theirs, their_form)
-        common = list(mine.keys() & yours.keys())
-        if certain:
-            common = [form for form in common if len(mine[form]) == len(yours[form]) == 1]
+    for form, other_form, template in FORMS:
+        left, right = _by_form(ids, form), _by_form(others, other_form)
+        common = list(left.keys() & right.keys())
+        if one_to_one:
+            common = [key for key in common if len(left[key]) == len(right[key]) == 1]
         if common:
             first = min(common)
-            words = told.format(ours=our_name, theirs=their_name, ours_of=_of(our_name), theirs_of=_of(their_name))
+            words = template.format(
+                name=name, other_name=other_name, name_of=_possessive(name), others_of=_possessive(other_name)
+            )
             count = f"{len(common)} id{'s' if len(common) > 1 else ''}"
-            return f" {count} would match: {words} ({min(mine[first])!r} is {min(yours[first])!r} there)."
+            return f" {count} would match: {words} ({min(left[first])!r} is {min(right[first])!r} there)."
     return ""
 
 
 def _by_form(values: set[str], form: Callable[[str], str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for value in values:
-        found.setdefault(form(value), []).append(value)
-    return found
+        groups.setdefault(form(value), []).append(value)
+    return groups
 
 
-def _of(name: str) -> str:
+def _possessive(name: str) -> str:
     return f"{name}'" if name.endswith("s") else f"{name}'s"
 
 
-def some(ids: Iterable[str]) -> str:
-    """Return the first of distinct ids in quotation marks.
+def listed(ids: Iterable[str]) -> str:
+    """Return the first few distinct ids in quotation marks.
 
-    >>> some(["a", "a", "b"])
+    >>> listed(["a", "a", "b"])
     "'a', 'b'"
     """
     distinct = list(dict.fromkeys(ids))
-    return ", ".join(repr(value) for value in distinct[:SHOWN]) + (", …" if len(distinct) > SHOWN else "")
+    return ", ".join(repr(value) for value in distinct[:IDS_SHOWN]) + (", …" if len(distinct) > IDS_SHOWN else "")

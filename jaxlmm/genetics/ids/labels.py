@@ -1,4 +1,4 @@
-"""Labels of individuals: each once, and where one set of them stands in another, compared as text."""
+"""Labels of individuals, each once, and the indices of one set of them in another, compared as text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.ids.samples import label_texts, text_ids
 
-LARGEST = np.iinfo(np.int64).max
+MAX_INT64 = np.iinfo(np.int64).max
 
 
 def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
@@ -45,7 +46,7 @@ def as_labels(ids: Any, what: str, unique: bool = True) -> pd.Index:
 
 
 def _plain(column: pd.Series, what: str) -> pd.Index:
-    if pd.api.types.is_integer_dtype(column.dtype) and column.max() <= LARGEST:
+    if pd.api.types.is_integer_dtype(column.dtype) and column.max() <= MAX_INT64:
         return pd.Index(column.to_numpy(np.int64))
     if pd.api.types.is_float_dtype(column.dtype):
         return pd.Index(np.array([int(word) for word in text_ids(column, what, KinshipError)], np.int64))
@@ -55,7 +56,7 @@ def _plain(column: pd.Series, what: str) -> pd.Index:
     if column.empty or any(isinstance(label, str) for label in column):
         return pd.Index(words)
     numbers = [int(word) for word in words]
-    return pd.Index(np.array(numbers, np.int64) if max(map(abs, numbers)) <= LARGEST else words)
+    return pd.Index(np.array(numbers, np.int64) if max(map(abs, numbers)) <= MAX_INT64 else words)
 
 
 def _is_id(label: object) -> bool:
@@ -63,7 +64,7 @@ def _is_id(label: object) -> bool:
 
 
 def quoted(label: object) -> str:
-    """Return a label as it is written in a message: text in quotation marks."""
+    """Return a label for a message: text in quotation marks."""
     return repr(label) if isinstance(label, str) else str(label)
 
 
@@ -73,8 +74,8 @@ def alike(label: object, labels: pd.Index) -> str:
     >>> alike(" a1", pd.Index(["A1", "A2"]))
     " There is 'A1', which differs in spaces, capitals or leading zeros alone: write them alike."
     """
-    wanted = _core(label)
-    close = [other for other in labels if _core(other) == wanted]
+    core = _core(label)
+    close = [other for other in labels if _core(other) == core]
     same = "which differs in spaces, capitals or leading zeros alone: write them alike."
     return f" There is {quoted(close[0])}, {same}" if close else ""
 
@@ -83,8 +84,8 @@ def _core(label: object) -> str:
     return str(label).strip().casefold().lstrip("0")
 
 
-def find(ids: pd.Index, labels: pd.Index) -> NumpyArray:
-    """Return the place (k,) of each of ``ids`` (k,) among unique ``labels`` (n,), -1 where it is not there.
+def find(ids: pd.Index, labels: pd.Index) -> Int[NumpyArray, " k"]:
+    """Return the index of each of ``ids`` among unique ``labels``, -1 where it is not there.
 
     They are compared as text, so that 12345 is ``"12345"``.
     """
@@ -93,20 +94,20 @@ def find(ids: pd.Index, labels: pd.Index) -> NumpyArray:
     return np.asarray(labels.get_indexer(ids))
 
 
-def place(ids: pd.Index, labels: pd.Index, what: str) -> NumpyArray:
-    """Return what :func:`find` does, if all are there.
+def find_all(ids: pd.Index, labels: pd.Index, what: str) -> Int[NumpyArray, " k"]:
+    """Return the index of each of ``ids`` among unique ``labels``.
 
     Raises
     ------
     KinshipError
-        If some are not.
+        If an id is not there.
     """
-    places = find(ids, labels)
-    absent = ids[places < 0].unique()
+    indices = find(ids, labels)
+    absent = ids[indices < 0].unique()
     if len(absent):
         has = f"{len(labels)} ids such as {', '.join(map(quoted, labels[:3]))}" if len(labels) else "no ids"
         raise KinshipError(
             f"{what}: {len(absent)} of {ids.nunique()} ids are not in the matrix, the first is {quoted(absent[0])}; "
             f"the matrix has {has}.{alike(absent[0], labels)}"
         )
-    return places
+    return indices

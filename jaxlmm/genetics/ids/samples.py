@@ -1,4 +1,4 @@
-"""Ids as text, whatever type a table gave them, and those of the data found among a genotype source's samples."""
+"""Ids as text, independent of the type of their column, and their match with the samples of a genotype source."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Int, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, GenotypeError, JaxlmmError
-from jaxlmm.genetics.ids.forms import hint, nearly, some
+from jaxlmm.genetics.ids.forms import hint, listed, nearly
 
-WHOLE = re.compile(r"-?[1-9][0-9]*|0")
+WHOLE_NUMBER = re.compile(r"-?[1-9][0-9]*|0")
 """A whole number as Python writes it: no sign, zero or point that another program could drop."""
 
 
-def text_ids(ids: Iterable[object], what: str = "ids", error: type[JaxlmmError] = DataError) -> NumpyArray:
-    """Return ids as text, None where one is missing: whole numbers without a point, whatever type a table gave them.
+def text_ids(
+    ids: Iterable[object], what: str = "ids", error: type[JaxlmmError] = DataError
+) -> Shaped[NumpyArray, " n"]:
+    """Return ids as text, None where one is missing; whole numbers have no decimal point in any type of column.
 
     Parameters
     ----------
@@ -58,8 +61,8 @@ def text_ids(ids: Iterable[object], what: str = "ids", error: type[JaxlmmError] 
     return np.array([_text(value) for value in values], dtype=object)
 
 
-def label_texts(ids: Iterable[object]) -> NumpyArray:
-    """Return what :func:`text_ids` does, and any other number as Python writes it.
+def label_texts(ids: Iterable[object]) -> Shaped[NumpyArray, " n"]:
+    """Return ids as text like :func:`text_ids`, and any other number as Python writes it.
 
     >>> label_texts([7.0, 1.5]).tolist()
     ['7', '1.5']
@@ -68,7 +71,7 @@ def label_texts(ids: Iterable[object]) -> NumpyArray:
 
 
 def inexact(what: str, value: object, limit: float, error: type[JaxlmmError]) -> JaxlmmError:
-    """Return the error for a floating point number that stands for several ids."""
+    """Return the error for a floating point number too large to tell ids apart."""
     return error(
         f"{what}: expected ids, text or whole numbers, got the floating point number {value}: from "
         f"2^{int(np.log2(limit))} on, different ids become one number. Whole numbers are read so where one is missing: "
@@ -77,7 +80,7 @@ def inexact(what: str, value: object, limit: float, error: type[JaxlmmError]) ->
 
 
 def exact_up_to(dtype: Any) -> float:
-    """Return up to where floating point numbers of a column's type tell whole numbers apart."""
+    """Return the bound below which floating point numbers of a column's type represent each whole number exactly."""
     categories = getattr(dtype, "categories", None)
     dtype = dtype if categories is None else categories.dtype
     plain = getattr(dtype, "numpy_dtype", dtype)
@@ -92,11 +95,11 @@ def whole_number(text: str) -> int | None:
     >>> [whole_number(text) for text in ("12", "-1", "012", "1.0", "1e5", "+5")]
     [12, -1, None, None, None, None]
     """
-    return int(text) if WHOLE.fullmatch(text) else None
+    return int(text) if WHOLE_NUMBER.fullmatch(text) else None
 
 
 def _suspects(values: list[Any], dtype: Any, limit: float) -> list[Any]:
-    """Return those of the values of a column that must be looked at one by one."""
+    """Return the values of a column that must be checked one by one."""
     if isinstance(dtype, pd.StringDtype) or pd.api.types.is_integer_dtype(dtype):
         return []
     if _is_plain_float(dtype):
@@ -134,20 +137,20 @@ def _text(value: object) -> str | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Matched:
-    """Ids of the data found among the samples of a genotype source.
+    """Match of the ids of the data with the samples of a genotype source.
 
-    ``rows`` (n,) is the sample of each id, -1 where there is none; ``kept`` (n,) says which were found; ``ids`` (n,)
-    are the ids as text, None where one is missing. ``n_without_genotypes`` ids of the data have no sample,
+    ``rows`` is the index of the sample of each id, -1 where there is none; ``kept`` says which have one; ``ids`` are
+    the ids as text, None where one is missing. ``n_without_genotypes`` ids of the data have no sample,
     ``n_without_data`` samples are not in the data.
     """
 
-    ids: NumpyArray
-    rows: NumpyArray
+    ids: Shaped[NumpyArray, " n"]
+    rows: Int[NumpyArray, " n"]
     n_without_data: int
 
     @property
-    def kept(self) -> NumpyArray:
-        """Which ids of the data have genotypes, (n,) bool."""
+    def kept(self) -> Bool[NumpyArray, " n"]:
+        """Which ids of the data have genotypes."""
         return self.rows >= 0
 
     @property
@@ -200,29 +203,29 @@ def match_samples(ids: Iterable[object], sample_ids: Iterable[object]) -> Matche
     >>> print(matched)
     2 samples with data and genotypes; 1 without genotypes and 1 without data dropped
     """
-    ours, theirs = text_ids(ids), text_ids(sample_ids)
-    rows = places(ours, theirs)
-    found = Matched(ours, rows, len(theirs) - len(np.unique(rows[rows >= 0])))
-    distinct = list(dict.fromkeys(value for value in ours if value is not None))
-    if not found.kept.any():
+    texts, samples = text_ids(ids), text_ids(sample_ids)
+    rows = find_texts(texts, samples)
+    matched = Matched(texts, rows, len(samples) - len(np.unique(rows[rows >= 0])))
+    distinct = list(dict.fromkeys(value for value in texts if value is not None))
+    if not matched.kept.any():
         raise GenotypeError(
             f"genotypes: expected ids of the data among those of the genotypes, got none of {len(distinct)}. "
-            f"The data have {some(distinct)}; the genotypes have {some(theirs)}."
+            f"The data have {listed(distinct)}; the genotypes have {listed(samples)}."
             + (
-                hint(distinct, theirs, "the data", "the genotypes")
+                hint(distinct, samples, "the data", "the genotypes")
                 or " Is the id column the right one, and are these the right genotypes?"
             )
         )
-    close = nearly(distinct, theirs, "the data", "the genotypes")
+    close = nearly(distinct, samples, "the data", "the genotypes")
     if close:
         raise GenotypeError(
-            f"genotypes: expected ids of the data written as those of the genotypes, got {found.n_kept} of "
+            f"genotypes: expected ids of the data written as those of the genotypes, got {matched.n_kept} of "
             f"{len(distinct)} that are.{close} Rename them where they are different individuals."
         )
-    return found
+    return matched
 
 
-def places(ours: NumpyArray, theirs: NumpyArray) -> NumpyArray:
-    """Return where ids (n,) stand among others, distinct ones, both text: -1 where they do not, or are missing."""
-    rows = pd.Index(theirs, dtype=object).get_indexer(pd.Index(ours, dtype=object))
-    return np.where(pd.isna(ours), -1, rows)
+def find_texts(ids: Shaped[NumpyArray, " n"], texts: Shaped[NumpyArray, " N"]) -> Int[NumpyArray, " n"]:
+    """Return the index of each of ``ids`` among distinct ``texts``, -1 where it is missing or not there."""
+    indices = pd.Index(texts, dtype=object).get_indexer(pd.Index(ids, dtype=object))
+    return np.where(pd.isna(ids), -1, indices)

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Shaped
 from scipy import sparse
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.formats import plink_ids
 from jaxlmm.genetics.ids import quoted
-from jaxlmm.genetics.matrices.relationship import KIND, VERSION, Relationship, checked
+from jaxlmm.genetics.matrices.relationship import RELATIONSHIP_KIND, RELATIONSHIP_VERSION, Relationship, checked
 
-HEADS = ("#FID", "#IID")
-"""How a header of ids begins."""
+ID_HEADERS = ("#FID", "#IID")
+"""First words of a header line above ids."""
 
 
 def read_npz(path: str | PathLike[str]) -> Relationship:
@@ -31,13 +32,15 @@ def read_npz(path: str | PathLike[str]) -> Relationship:
     OSError
         If it cannot be read.
     """
-    wanted = f"{path}: expected a matrix saved by Relationship.save(path)"
+    expected = f"{path}: expected a matrix saved by Relationship.save(path)"
     try:
         with np.load(path, allow_pickle=False) as file:
-            if "kind" not in file or str(file["kind"]) != KIND:
-                raise KinshipError(f"{wanted}, got arrays named {', '.join(file.files) or 'nothing'}.")
-            if int(file["version"]) != VERSION:
-                raise KinshipError(f"{wanted} with layout version {VERSION}, got version {file['version']}.")
+            if "kind" not in file or str(file["kind"]) != RELATIONSHIP_KIND:
+                raise KinshipError(f"{expected}, got arrays named {', '.join(file.files) or 'nothing'}.")
+            if int(file["version"]) != RELATIONSHIP_VERSION:
+                raise KinshipError(
+                    f"{expected} with layout version {RELATIONSHIP_VERSION}, got version {file['version']}."
+                )
             labels = file["labels"]
             if "dense" in file:
                 return checked(labels, file["dense"], str(path))
@@ -46,7 +49,7 @@ def read_npz(path: str | PathLike[str]) -> Relationship:
     except KinshipError:
         raise
     except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise KinshipError(f"{wanted}, got a file that cannot be read as one: {error}.") from error
+        raise KinshipError(f"{expected}, got a file that cannot be read as one: {error}.") from error
 
 
 def read_gcta(path: str | PathLike[str]) -> Relationship:
@@ -73,12 +76,12 @@ def read_gcta(path: str | PathLike[str]) -> Relationship:
         )
     counts = Path(f"{stem}.grm.N.bin")
     if counts.exists():
-        without = np.flatnonzero(np.fromfile(counts, "<f4") == 0)
-        if without.size:
-            row = int((np.sqrt(8 * without[0] + 1) - 1) // 2)
-            column = int(without[0]) - row * (row + 1) // 2
+        unshared = np.flatnonzero(np.fromfile(counts, "<f4") == 0)
+        if unshared.size:
+            row = int((np.sqrt(8 * unshared[0] + 1) - 1) // 2)
+            column = int(unshared[0]) - row * (row + 1) // 2
             raise KinshipError(
-                f"{path}: {without.size} pairs share no marker, the first are {quoted(labels[row])} and "
+                f"{path}: {unshared.size} pairs share no marker, the first are {quoted(labels[row])} and "
                 f"{quoted(labels[column])}; leave out individuals with few calls."
             )
     matrix = np.empty((n, n))
@@ -96,12 +99,12 @@ def read_gemma(path: str | PathLike[str], labels: Any) -> Relationship:
     path
         The file: a square of numbers without names.
     labels
-        The ids of its rows, those of all individuals whom GEMMA read: the ``.fam`` file, or the ids in its order.
+        The ids of its rows, of all individuals that GEMMA read: the ``.fam`` file, or the ids in its order.
 
     Raises
     ------
     KinshipError
-        If there are no labels, or they are of another number than the rows.
+        If there are no labels, or not as many as rows.
     OSError
         If a file cannot be read.
     """
@@ -118,7 +121,7 @@ def read_gemma(path: str | PathLike[str], labels: Any) -> Relationship:
     return checked(ids, values, str(path))
 
 
-def _sample_ids(path: Path) -> NumpyArray:
+def _sample_ids(path: Path) -> Shaped[NumpyArray, " n"]:
     """Return the ids of a file that begins with columns FID and IID: IIDs, or ``FID_IID`` where IIDs repeat.
 
     IIDs may stand alone, and below a header that begins with ``#FID`` or ``#IID``: plink2 can write both.
@@ -127,10 +130,10 @@ def _sample_ids(path: Path) -> NumpyArray:
         lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise KinshipError(f"{path}: expected text in UTF-8, got another encoding; save it anew.") from None
-    header = lines.pop(0)[0] if lines and lines[0][0] in HEADS else ""
-    if header == HEADS[1] or all(len(line) == 1 for line in lines):
+    header = lines.pop(0)[0] if lines and lines[0][0] in ID_HEADERS else ""
+    if header == ID_HEADERS[1] or all(len(line) == 1 for line in lines):
         return np.array([line[0] for line in lines], object)
     wrong = next((line for line in lines if len(line) == 1), None)
     if wrong is not None:
         raise KinshipError(f"{path}: expected FID and IID in each line, or IIDs alone, got {wrong[0]!r} alone in one.")
-    return plink_ids(*(pd.Series([line[place] for line in lines], dtype=object) for place in (0, 1)))
+    return plink_ids(*(pd.Series([line[column] for line in lines], dtype=object) for column in (0, 1)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from scipy.linalg.blas import dsyrk
 
 from jaxlmm._util import NumpyArray
@@ -19,27 +20,28 @@ from jaxlmm.genetics.matrices.relationship import Relationship
 
 SCALES = ("centered", "standardized")
 
-MAF, MISSING = 0.01, 0.05
-"""Filters of GEMMA's ``-gk``."""
+GEMMA_MAF, GEMMA_MISSING = 0.01, 0.05
+"""Default filters of GEMMA's ``-gk``: smallest minor allele frequency, largest share of missing calls."""
 
-KEPT_BYTES = 2**31
-"""What chromosomes add is kept if it takes no more than this, and else summed again when it is asked for."""
+MAX_BYTES_OF_CHROMOSOME_SUMS = 2**31
+"""Memory of the sums by chromosome up to which they are kept; larger ones are computed again when they are needed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MarkerSums:
     """Sums over markers of x xᵀ, x a marker centered (or standardized) over all samples.
 
-    Made by :func:`marker_sums`. ``total`` is the lower triangle ``(N, N)`` of the sum over ``count`` markers; dividing
-    gives the relationship matrix, and subtracting a chromosome's own sum first leaves that chromosome out.
+    Made by :func:`marker_sums`. ``total`` is the lower triangle of the sum over ``count`` markers; dividing
+    gives the relationship matrix, and subtracting a chromosome's own sum first leaves that chromosome out. ``kept``
+    are the sums and counts by chromosome, or empty.
     """
 
     genotypes: Genotypes
     scale: str
     judged: tuple[object, ...] | None
-    total: NumpyArray
+    total: Float[NumpyArray, "N N"]
     count: int
-    kept: dict[str, tuple[NumpyArray, int]]
+    kept: dict[str, tuple[Float[NumpyArray, "N N"], int]]
 
     def relationship(self) -> Relationship:
         """Return the matrix of all markers."""
@@ -63,7 +65,7 @@ class MarkerSums:
             )
         return self._divided(self.total - own[0], self.count - own[1])
 
-    def _divided(self, triangle: NumpyArray, count: int) -> Relationship:
+    def _divided(self, triangle: Float[NumpyArray, "N N"], count: int) -> Relationship:
         triangle /= count
         for column in range(len(triangle)):  # indices of a triangle would take more memory than the matrix
             triangle[column, column + 1 :] = triangle[column + 1 :, column]
@@ -74,12 +76,12 @@ def marker_sums(
     genotypes: Any,
     *,
     scale: str = "centered",
-    maf: float = MAF,
-    missing: float = MISSING,
+    maf: float = GEMMA_MAF,
+    missing: float = GEMMA_MISSING,
     judged: Iterable[object] | None = None,
     by_chromosome: bool = False,
 ) -> MarkerSums:
-    """Sum products of markers over all samples, one pass over the genotypes.
+    """Sum x xᵀ over markers in one pass over the genotypes, x a marker in all samples.
 
     Parameters
     ----------
@@ -88,39 +90,39 @@ def marker_sums(
     judged
         Ids of the samples in which the filters are judged; None: all. The products are of all samples either way.
     by_chromosome
-        Keep what each chromosome adds, for :meth:`MarkerSums.without`, if it takes no more than 2 GB.
+        Keep the sum of each chromosome, for :meth:`MarkerSums.without`, if it takes no more than 2 GB.
     """
     choose("scale", scale, SCALES)
     opened = as_genotypes(genotypes)
-    asked = opened.preparation
+    own = opened.preparation
     filters = dataclasses.replace(
-        asked, coding="additive", standardize=False, maf=max(asked.maf, maf), missing=min(asked.missing, missing)
+        own, coding="additive", standardize=False, maf=max(own.maf, maf), missing=min(own.missing, missing)
     )
     opened = dataclasses.replace(opened, preparation=filters)
-    ids = None if judged is None else _distinct(judged, opened)
+    ids = None if judged is None else _distinct_ids(judged, opened)
     chromosomes = opened.variants["chromosome"]
     names = list(dict.fromkeys(chromosomes))
     size = 8 * len(opened.sample_ids) ** 2
     statuses: Counter[str] = Counter()
-    kept: dict[str, tuple[NumpyArray, int]] = {}
-    if by_chromosome and size * len(names) <= KEPT_BYTES:
+    kept: dict[str, tuple[Float[NumpyArray, "N N"], int]] = {}
+    if by_chromosome and size * len(names) <= MAX_BYTES_OF_CHROMOSOME_SUMS:
         kept = {name: _sum(opened.select((chromosomes == name).to_numpy()), scale, ids, statuses) for name in names}
-        total, count = sum(part for part, _ in kept.values()), sum(own for _, own in kept.values())
+        total, count = sum(part for part, _ in kept.values()), sum(number for _, number in kept.values())
     else:
         total, count = _sum(opened, scale, ids, statuses)
     if not count:
-        found = ", ".join(f"{number} {status}" for status, number in statuses.most_common())
+        reasons = ", ".join(f"{number} {status}" for status, number in statuses.most_common())
         raise GenotypeError(
             f"{opened.source.name}: expected markers with maf ≥ {filters.maf:g} and at most a share of "
-            f"{filters.missing:g} missing calls, got none of {len(opened.variants)} ({found}); relax the filters."
+            f"{filters.missing:g} missing calls, got none of {len(opened.variants)} ({reasons}); relax the filters."
         )
     return MarkerSums(opened, scale, ids, np.asarray(total), count, kept)
 
 
 def _sum(
     genotypes: Genotypes, scale: str, judged: tuple[object, ...] | None, statuses: Counter[str]
-) -> tuple[NumpyArray, int]:
-    """Return the lower triangle of the sum of x xᵀ, and the number of markers in it; count the others by status."""
+) -> tuple[Float[NumpyArray, "N N"], int]:
+    """Return the lower triangle of the sum of x xᵀ, and the number of markers in it; add the others to ``statuses``."""
     n = len(genotypes.sample_ids)
     total, count = np.zeros((n, n), order="F"), 0
     for block in genotypes.blocks(judged=judged):
@@ -137,13 +139,13 @@ def _sum(
     return total, count
 
 
-def _distinct(judged: Iterable[object], opened: Genotypes) -> tuple[object, ...]:
-    """Return each id once, as text.
+def _distinct_ids(judged: Iterable[object], opened: Genotypes) -> tuple[object, ...]:
+    """Return the distinct ids, as text.
 
     Raises
     ------
     GenotypeError
-        If there is none, or one is none of the samples.
+        If there is none, or one is not among the samples.
     """
     ids = text_ids([judged] if isinstance(judged, str) else judged)
     absent = ids[~np.isin(ids, opened.sample_ids)]
@@ -159,8 +161,8 @@ def grm(
     genotypes: Any,
     *,
     scale: str = "centered",
-    maf: float = MAF,
-    missing: float = MISSING,
+    maf: float = GEMMA_MAF,
+    missing: float = GEMMA_MISSING,
     exclude_chromosome: object = None,
     judged_in: Iterable[object] | None = None,
 ) -> Relationship:
@@ -173,8 +175,8 @@ def grm(
     Parameters
     ----------
     genotypes
-        What :func:`genotypes` opens, or has opened. Of what was asked there, the selection of variants holds, and the
-        stricter of both filters; counts are additive whatever the coding.
+        A source that :func:`genotypes` opens, or has opened. Its selection of variants holds, and the stricter of both
+        filters; counts are additive, its coding is ignored.
     scale
         ``"centered"`` or ``"standardized"``.
     maf, missing

@@ -1,4 +1,4 @@
-"""``relationship``: a known matrix from what people have: a table of pairs, a labelled frame, an array with labels."""
+"""``relationship``: a known matrix from a table of pairs, a labelled frame, or an array with labels."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.ids import as_labels, find, label_texts, quoted
 from jaxlmm.genetics.matrices.relationship import Relationship, checked
-from jaxlmm.genetics.matrices.symmetry import ASYMMETRY, made_symmetric, told_apart
+from jaxlmm.genetics.matrices.symmetry import MAX_ASYMMETRY, made_symmetric, told_apart
 
-COLUMNS = ("id1", "id2", "value")
+PAIR_COLUMNS = ("id1", "id2", "value")
 """The columns of a table of pairs."""
 
 
@@ -85,7 +86,7 @@ def _no_labels(labels: Any) -> None:
 def _is_table(frame: pd.DataFrame) -> bool:
     """Return whether a frame is a table of pairs: not a matrix, with columns of these names, or three.
 
-    A matrix is told by its content: a square of numbers whose rows are called as its columns, whatever that is.
+    A matrix is recognized by its content: a square of numbers whose rows have the names of its columns.
     """
     square = frame.shape[0] == frame.shape[1]
     same = square and set(label_texts(frame.index)) == set(label_texts(frame.columns))
@@ -93,20 +94,20 @@ def _is_table(frame: pd.DataFrame) -> bool:
     if same and real:
         return False
     labelled = square and real and not isinstance(frame.index, pd.RangeIndex)
-    return set(COLUMNS) <= set(frame.columns) or (frame.shape[1] == 3 and not same and not labelled)
+    return set(PAIR_COLUMNS) <= set(frame.columns) or (frame.shape[1] == 3 and not same and not labelled)
 
 
 def _from_frame(frame: pd.DataFrame) -> Relationship:
     if frame.shape[0] != frame.shape[1]:
         raise KinshipError(
             f"relationship: expected a square frame with ids as index and columns, or a table with the columns "
-            f"{', '.join(COLUMNS)}; got shape {frame.shape} with columns {', '.join(map(str, frame.columns[:6]))}."
+            f"{', '.join(PAIR_COLUMNS)}; got shape {frame.shape} with columns {', '.join(map(str, frame.columns[:6]))}."
         )
     rows = as_labels(frame.index, "relationship")
     columns = as_labels(frame.columns, "relationship")
-    places = find(rows, columns)
-    if (places < 0).any():
-        absent = rows[places < 0]
+    indices = find(rows, columns)
+    if (indices < 0).any():
+        absent = rows[indices < 0]
         raise KinshipError(
             f"relationship: expected the same ids as index and columns, got {len(absent)} in the index alone, the "
             f"first is {quoted(absent[0])} (the columns are {', '.join(map(quoted, columns[:3]))}, …). For a matrix "
@@ -114,7 +115,7 @@ def _from_frame(frame: pd.DataFrame) -> Relationship:
         )
     real = all(_is_real(kind) for kind in frame.dtypes)
     values = frame.to_numpy(float, na_value=np.nan) if real else frame.to_numpy()
-    return checked(rows, values if (places == np.arange(len(rows))).all() else values[:, places])
+    return checked(rows, values if (indices == np.arange(len(rows))).all() else values[:, indices])
 
 
 def _is_real(kind: Any) -> bool:
@@ -122,7 +123,7 @@ def _is_real(kind: Any) -> bool:
 
 
 def _from_pairs(frame: pd.DataFrame) -> Relationship:
-    names = COLUMNS if set(COLUMNS) <= set(frame.columns) else tuple(frame.columns)
+    names = PAIR_COLUMNS if set(PAIR_COLUMNS) <= set(frame.columns) else tuple(frame.columns)
     if frame.columns.has_duplicates:
         raise KinshipError(f"relationship: expected different columns, got {', '.join(map(str, frame.columns))}.")
     one, two = (as_labels(frame[name], f"relationship, column {name}", unique=False) for name in names[:2])
@@ -138,9 +139,9 @@ def _from_pairs(frame: pd.DataFrame) -> Relationship:
             f"relationship: expected finite numbers, got {numbers[wrong]} between {quoted(one[wrong])} and "
             f"{quoted(two[wrong])}. Leave the row out if the pair is unrelated."
         )
-    flat, found = pd.factorize(np.stack([one.to_numpy(), two.to_numpy()], axis=1).reshape(-1))
-    codes, labels = flat.reshape(-1, 2), as_labels(found, "relationship")
-    low, high, numbers, note = _distinct(labels, codes.min(axis=1), codes.max(axis=1), numbers)
+    flat, distinct = pd.factorize(np.stack([one.to_numpy(), two.to_numpy()], axis=1).reshape(-1))
+    codes, labels = flat.reshape(-1, 2), as_labels(distinct, "relationship")
+    low, high, numbers, note = _distinct_pairs(labels, codes.min(axis=1), codes.max(axis=1), numbers)
     own = np.zeros(len(labels), bool)
     own[low[low == high]] = True
     if not own.all():
@@ -156,10 +157,10 @@ def _from_pairs(frame: pd.DataFrame) -> Relationship:
     return dataclasses.replace(made, notes=(note,)) if note else made
 
 
-def _distinct(
-    labels: pd.Index, low: NumpyArray, high: NumpyArray, numbers: NumpyArray
-) -> tuple[NumpyArray, NumpyArray, NumpyArray, str]:
-    """Return each pair once, with the mean of its values, and what is to be said of that.
+def _distinct_pairs(
+    labels: pd.Index, low: Int[NumpyArray, " rows"], high: Int[NumpyArray, " rows"], numbers: Float[NumpyArray, " rows"]
+) -> tuple[Int[NumpyArray, " pairs"], Int[NumpyArray, " pairs"], Float[NumpyArray, " pairs"], str]:
+    """Return the distinct pairs with the mean of their values, and a note if values of a pair differ.
 
     Raises
     ------
@@ -168,19 +169,19 @@ def _distinct(
     """
     order = np.lexsort((high, low))
     low, high, numbers = low[order], high[order], numbers[order]
-    fresh = np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)]
-    group = np.cumsum(fresh) - 1
-    first = numbers[fresh][group]
+    is_first = np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)]
+    pair = np.cumsum(is_first) - 1
+    first = numbers[is_first][pair]
     difference, largest = abs(numbers - first), float(abs(numbers).max(initial=0.0))
-    wrong = np.flatnonzero(difference > ASYMMETRY * largest)
+    wrong = np.flatnonzero(difference > MAX_ASYMMETRY * largest)
     if wrong.size:
-        place = wrong[0]
+        row = wrong[0]
         raise KinshipError(
             f"relationship: expected one value for a pair, got "
-            f"{' and '.join(told_apart(first[place], numbers[place]))} for {quoted(labels[low[place]])} and "
-            f"{quoted(labels[high[place]])}. Remove one of the rows."
+            f"{' and '.join(told_apart(first[row], numbers[row]))} for {quoted(labels[low[row]])} and "
+            f"{quoted(labels[high[row]])}. Remove one of the rows."
         )
-    values, worst = numbers[fresh], float(difference.max(initial=0.0))
-    unlike = np.unique(group[difference > 0.0])
-    values[unlike] = (np.bincount(group, numbers) / np.bincount(group))[unlike]
-    return low[fresh], high[fresh], values, made_symmetric(worst, largest)
+    values, worst = numbers[is_first], float(difference.max(initial=0.0))
+    unlike = np.unique(pair[difference > 0.0])
+    values[unlike] = (np.bincount(pair, numbers) / np.bincount(pair))[unlike]
+    return low[is_first], high[is_first], values, made_symmetric(worst, largest)

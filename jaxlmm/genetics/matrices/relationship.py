@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from jaxlmm._util import NumpyArray, write_whole
 from jaxlmm.errors import KinshipError
-from jaxlmm.genetics.ids import as_labels, find, place, quoted
-from jaxlmm.genetics.matrices.symmetry import canonical, symmetric
+from jaxlmm.genetics.ids import as_labels, find, find_all, quoted
+from jaxlmm.genetics.matrices.symmetry import Matrix, canonical, symmetric
 from jaxlmm.model import connected
 
-KIND = "jaxlmm relationship"
-VERSION = 1
-"""The layout of the file that ``save`` writes."""
+RELATIONSHIP_KIND = "jaxlmm relationship"
+RELATIONSHIP_VERSION = 1
+"""Kind and version of the layout of the file that ``save`` writes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -37,10 +38,10 @@ class Relationship:
         The n ids, whole numbers or text, each once. They are found by their text: 12345 is ``"12345"``.
     matrix
         ``(n, n)`` float64, symmetric, with rows and columns in the order of the labels: a NumPy array, or a
-        ``scipy.sparse.csr_array`` that holds both triangles. It stays what it is; nothing makes a sparse one dense but
-        what returns an array or a frame. Read it, do not write to it.
+        ``scipy.sparse.csr_array`` that holds both triangles. A sparse matrix stays sparse, but in methods that return
+        an array or a frame. Read it, do not write to it.
     notes
-        What is to be said of it, such as that it was made symmetric; the print shows it.
+        Remarks on it, such as that it was made symmetric; the print shows them.
 
     Examples
     --------
@@ -56,7 +57,7 @@ class Relationship:
     """
 
     labels: pd.Index
-    matrix: Any
+    matrix: Float[Matrix, "n n"]
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,27 +70,27 @@ class Relationship:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether only the entries that are not zero are held."""
+        """Whether only nonzero entries are stored."""
         return bool(sparse.issparse(self.matrix))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        held = f"sparse, {self.matrix.nnz:,} entries" if self.is_sparse else "dense"
+        storage = f"sparse, {self.matrix.nnz:,} entries" if self.is_sparse else "dense"
         mean = float(self.diagonal().mean()) if len(self) else math.nan
-        said = "".join(f"; {note}" for note in self.notes)
-        return f"<Relationship: {len(self):,} ids, {held}, mean diagonal {mean:.4g}{said}>"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"<Relationship: {len(self):,} ids, {storage}, mean diagonal {mean:.4g}{notes}>"
 
-    def places(self, ids: Any, what: str = "relationship") -> NumpyArray:
-        """Return where each of ``ids`` (k,) stands among the labels, (k,) integers; compared as text.
+    def places(self, ids: Any, what: str = "relationship") -> Int[NumpyArray, " k"]:
+        """Return the index of each of ``ids`` (k,) among the labels, (k,) integers; compared as text.
 
         Raises
         ------
         KinshipError
             If some are not there; the message begins with ``what`` and names the first.
         """
-        return place(as_labels(ids, what, unique=False), self.labels, what)
+        return find_all(as_labels(ids, what, unique=False), self.labels, what)
 
     def subset(self, ids: Any) -> Relationship:
         """Return the rows and columns of ``ids``, in their order.
@@ -115,15 +116,15 @@ class Relationship:
         """
         labels = as_labels(ids, "subset")
         chosen = self.places(labels, "subset")
-        matrix = self.matrix[chosen][:, chosen] if self.is_sparse else self.matrix[_cross(chosen)]
+        matrix = self.matrix[chosen][:, chosen] if self.is_sparse else self.matrix[np.ix_(chosen, chosen)]
         return Relationship(labels, matrix, self.notes)
 
-    def to_array(self, ids: Any = None) -> NumpyArray:
+    def to_array(self, ids: Any = None) -> Float[NumpyArray, "k k"]:
         """Return the entries of ``ids`` (k,), or of all labels, as a new array (k, k), dense; an id may occur twice."""
         if ids is None:
             return self.matrix.toarray() if self.is_sparse else self.matrix.copy()
         chosen = self.places(ids)
-        return self.matrix[chosen][:, chosen].toarray() if self.is_sparse else self.matrix[_cross(chosen)]
+        return self.matrix[chosen][:, chosen].toarray() if self.is_sparse else self.matrix[np.ix_(chosen, chosen)]
 
     def to_frame(self) -> pd.DataFrame:
         """Return the whole matrix as a frame with the labels as index and columns.
@@ -132,11 +133,11 @@ class Relationship:
         """
         return pd.DataFrame(self.to_array(), index=self.labels, columns=self.labels)
 
-    def diagonal(self) -> NumpyArray:
+    def diagonal(self) -> Float[NumpyArray, " n"]:
         """Return the entries (n,) of each individual with itself: 0.5 (1 + inbreeding) in a kinship matrix."""
         return np.array(self.matrix.diagonal())
 
-    def blocks(self) -> NumpyArray:
+    def blocks(self) -> Int[NumpyArray, " n"]:
         """Return the number of the block of each individual, (n,) integers from 0 in order of occurrence.
 
         Individuals of different blocks are connected by no chain of entries other than zero: the matrix is block
@@ -210,7 +211,7 @@ class Relationship:
         names = ("data", "indices", "indptr") if self.is_sparse else ("dense",)
         arrays = dict(zip(names, self._arrays(), strict=True))
         write = np.savez_compressed if self.is_sparse else np.savez  # dense numbers hardly shrink and take long to
-        about = {"kind": np.array(KIND), "version": np.array(VERSION), "labels": labels}
+        about = {"kind": np.array(RELATIONSHIP_KIND), "version": np.array(RELATIONSHIP_VERSION), "labels": labels}
         write_whole(path, lambda aside: write(aside, **about, **arrays))  # type: ignore[arg-type]
 
 
@@ -242,8 +243,8 @@ def checked(labels: Any, matrix: Any, what: str = "relationship") -> Relationshi
     return Relationship(labels, values, (note,) if note else ())
 
 
-def check_finite(labels: pd.Index, values: Any, what: str) -> None:
-    """Raise if an entry of a matrix (n, n) is not a number or infinite; ``what`` begins the message."""
+def check_finite(labels: pd.Index, values: Float[Matrix, "n n"], what: str) -> None:
+    """Raise if an entry of a matrix is not a number or infinite; ``what`` begins the message."""
     entries = values.data if sparse.issparse(values) else values
     if np.isfinite(entries).all():
         return
@@ -259,7 +260,3 @@ def check_finite(labels: pd.Index, values: Any, what: str) -> None:
         f"{what}: expected finite numbers, got {value} between {quoted(labels[row])} and {quoted(labels[column])} "
         f"({count} such entries). Leave these ids out, or compute the matrix anew."
     )
-
-
-def _cross(chosen: NumpyArray) -> Any:
-    return np.ix_(chosen, chosen)

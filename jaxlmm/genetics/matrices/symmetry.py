@@ -1,25 +1,29 @@
-"""Matrices that are symmetric but for rounding, made so, with a note."""
+"""Symmetrize matrices that are symmetric but for rounding, with a note."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
+from jaxtyping import Float
 from scipy import sparse
 
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.ids import quoted
 
-ASYMMETRY = 1e-6
+Matrix: TypeAlias = Any
+"""A NumPy array or an array of scipy.sparse."""
+
+MAX_ASYMMETRY = 1e-6
 """A matrix may differ from its transpose by this much of its largest entry, as in single precision or written with few
 digits; it is made symmetric."""
 
-SILENT = 1e-12
-"""A difference of up to this much of the largest entry is not worth a note: rounding of double precision."""
+MAX_ASYMMETRY_WITHOUT_NOTE = 1e-12
+"""A difference of up to this much of the largest entry gets no note: rounding of double precision."""
 
 
-def symmetric(labels: pd.Index, values: Any, what: str) -> tuple[Any, str]:
-    """Return a finite matrix (n, n) symmetric to the last digit, and what is to be said of that.
+def symmetric(labels: pd.Index, values: Float[Matrix, "n n"], what: str) -> tuple[Float[Matrix, "n n"], str]:
+    """Return a finite matrix made exactly symmetric, and a note if it differed from its transpose.
 
     Raises
     ------
@@ -29,27 +33,27 @@ def symmetric(labels: pd.Index, values: Any, what: str) -> tuple[Any, str]:
     largest = float(abs(values).max()) if values.shape[0] else 0.0
     difference = abs(values - values.T)
     worst = float(difference.max()) if values.shape[0] else 0.0
-    if worst > ASYMMETRY * largest:
+    if worst > MAX_ASYMMETRY * largest:
         row, column = divmod(int(difference.argmax()), values.shape[0])
         here, there = told_apart(values[row, column], values[column, row])
         raise KinshipError(
             f"{what}: expected a symmetric matrix, got {here} between {quoted(labels[row])} and "
             f"{quoted(labels[column])} and {there} the other way round, a difference of {worst:.2g} where up to "
-            f"{ASYMMETRY * largest:.2g} would be rounding. A matrix with one triangle alone is given as a table of "
+            f"{MAX_ASYMMETRY * largest:.2g} would be rounding. A matrix with one triangle alone is given as a table of "
             "id1, id2, value."
         )
     return canonical(0.5 * (values + values.T) if worst > 0.0 else values), made_symmetric(worst, largest)
 
 
 def made_symmetric(difference: float, largest: float) -> str:
-    """Return the note on a matrix whose triangles differed by up to ``difference``; nothing if that is rounding."""
-    if difference <= SILENT * largest:
+    """Return the note on a matrix whose triangles differed by up to ``difference``; "" if that is rounding."""
+    if difference <= MAX_ASYMMETRY_WITHOUT_NOTE * largest:
         return ""
     return f"made symmetric: its triangles differed by up to {difference / largest:.1g} of its largest entry"
 
 
 def told_apart(one: float, other: float) -> tuple[str, str]:
-    """Return two numbers with as many digits as it takes to see that they differ.
+    """Format two numbers with enough digits to show that they differ.
 
     >>> told_apart(0.5, 0.25), told_apart(0.50000001, 0.5)
     (('0.5', '0.25'), ('0.50000001', '0.5'))
@@ -58,8 +62,8 @@ def told_apart(one: float, other: float) -> tuple[str, str]:
     return f"{one:.{digits}g}", f"{other:.{digits}g}"
 
 
-def canonical(matrix: Any) -> Any:
-    """Return a sparse matrix with sorted columns and without zeros that are held; another one as it is."""
+def canonical(matrix: Float[Matrix, "n n"]) -> Float[Matrix, "n n"]:
+    """Return a sparse matrix with sorted columns and without stored zeros; a dense matrix as it is."""
     if sparse.issparse(matrix):
         matrix = sparse.csr_array(matrix)
         matrix.sum_duplicates()

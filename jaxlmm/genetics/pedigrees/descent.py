@@ -1,4 +1,4 @@
-"""Kinship coefficients, generation by generation, from those of the parents."""
+"""Kinship coefficients φ of a pedigree by recursion over generations (Lange 2002, section 5.2)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.genetics.pedigrees.pedigree import MALE, Pedigree, generations
 from jaxlmm.model import linked
 
-FEW, MANY = 300, 6_000
-"""Families of a size between these are computed each as a dense array: many generations in one family fill its matrix,
-and a sparse one is copied in each generation. Smaller families are computed all at once, larger ones may be sparse."""
+MIN_DENSE_FAMILY, MAX_DENSE_FAMILY = 300, 6_000
+"""Individuals: a family of more than the first and at most the second number is computed alone, as a dense array, since
+many generations in one family fill its matrix, and a sparse one is copied in each generation. All others are computed
+together, as a sparse matrix."""
 
 
-class _Line(NamedTuple):
-    """Individuals in generation order: ``ends`` of the generations, parents' places or -1, who has one allele."""
+class _Sorted(NamedTuple):
+    """Individuals sorted by generation: ends of generations, indices of parents (-1: unknown), whether haploid."""
 
-    ends: NumpyArray
-    father: NumpyArray
-    mother: NumpyArray
-    haploid: NumpyArray
+    ends: Int[NumpyArray, " generations"]
+    father: Int[NumpyArray, " n"]
+    mother: Int[NumpyArray, " n"]
+    haploid: Bool[NumpyArray, " n"]
 
 
-def coefficients(people: Pedigree, on_x: bool) -> sparse.csr_array:
-    """Return the kinship coefficients (n, n) of individuals in the order of the pedigree.
+def coefficients(people: Pedigree, on_x: bool) -> Float[sparse.csr_array, "n n"]:
+    """Return the kinship coefficients of individuals in the order of the pedigree.
 
     Raises
     ------
@@ -40,39 +42,42 @@ def coefficients(people: Pedigree, on_x: bool) -> sparse.csr_array:
     haploid = on_x & (people.sex == MALE)
     family = _families(people.father, people.mother)
     size = np.bincount(family)[family]
-    alone = (size > FEW) & (size <= MANY)
+    alone = (size > MIN_DENSE_FAMILY) & (size <= MAX_DENSE_FAMILY)
     parts = [np.flatnonzero(family == number) for number in pd.unique(family[alone])]
-    lines = [(_dense, members) for members in parts] + [(_sparse, np.flatnonzero(~alone))]
-    found, orders = [], []
-    for compute, members in lines:
+    groups = [(_dense, members) for members in parts] + [(_sparse, np.flatnonzero(~alone))]
+    blocks, orders = [], []
+    for compute, members in groups:
         order = members[np.argsort(depth[members], kind="stable")]
-        place = np.full(n + 1, -1)  # the last is that of a parent who is not known
-        place[order] = np.arange(order.size)
+        index = np.full(n + 1, -1)  # the last entry is that of an unknown parent
+        index[order] = np.arange(order.size)
         ends = np.cumsum(np.bincount(depth[order])) if order.size else np.zeros(1, np.int64)
-        line = _Line(ends, place[people.father[order]], place[people.mother[order]], haploid[order])
-        found.append(compute(line))
+        blocks.append(compute(_Sorted(ends, index[people.father[order]], index[people.mother[order]], haploid[order])))
         orders.append(order)
-    place = np.empty(n, np.int64)
-    place[np.concatenate(orders)] = np.arange(n)
-    phi = sparse.csr_array(sparse.block_diag(found, format="csr"))
-    return sparse.csr_array(phi[place][:, place])
+    index = np.empty(n, np.int64)
+    index[np.concatenate(orders)] = np.arange(n)
+    phi = sparse.csr_array(sparse.block_diag(blocks, format="csr"))
+    return sparse.csr_array(phi[index][:, index])
 
 
-def _families(father: NumpyArray, mother: NumpyArray) -> NumpyArray:
-    """Return the number (n,) of the family of each individual: of all with whom parents and children connect it."""
+def _families(father: Int[NumpyArray, " n"], mother: Int[NumpyArray, " n"]) -> Int[NumpyArray, " n"]:
+    """Return the number of each individual's family, a connected component of the graph of parents and children."""
     child = np.r_[np.flatnonzero(father >= 0), np.flatnonzero(mother >= 0)]
     parent = np.r_[father[father >= 0], mother[mother >= 0]]
     return linked(father.size, child, parent)
 
 
-def _dense(line: _Line) -> NumpyArray:
-    n = line.father.size
-    phi = np.zeros((n + 1, n + 1))  # the last row is that of a parent who is not known
-    first = np.arange(line.ends[0])
-    phi[first, first] = np.where(line.haploid[first], 1.0, 0.5)
-    for before, after in itertools.pairwise(line.ends):
+def _dense(people: _Sorted) -> Float[NumpyArray, "n n"]:
+    """Compute φᵢⱼ = ½ (φ of father and j + φ of mother and j), φᵢᵢ = ½ (1 + φ of father and mother), as an array.
+
+    A haploid individual has the φ of its mother, and φᵢᵢ = 1.
+    """
+    n = people.father.size
+    phi = np.zeros((n + 1, n + 1))  # the last row is that of an unknown parent
+    first = np.arange(people.ends[0])
+    phi[first, first] = np.where(people.haploid[first], 1.0, 0.5)
+    for before, after in itertools.pairwise(people.ends):
         new = np.arange(before, after)
-        father, mother, single = line.father[new], line.mother[new], line.haploid[new]
+        father, mother, single = people.father[new], people.mother[new], people.haploid[new]
         from_father, from_mother = np.where(single, 0.0, 0.5)[:, None], np.where(single, 1.0, 0.5)[:, None]
         phi[new, :before] = from_father * phi[father, :before] + from_mother * phi[mother, :before]
         phi[:before, new] = phi[new, :before].T
@@ -81,12 +86,13 @@ def _dense(line: _Line) -> NumpyArray:
     return phi[:n, :n]
 
 
-def _sparse(line: _Line) -> sparse.csr_array:
-    first = line.haploid[: line.ends[0]]
+def _sparse(people: _Sorted) -> Float[sparse.csr_array, "n n"]:
+    """Compute the same coefficients as a sparse matrix."""
+    first = people.haploid[: people.ends[0]]
     phi = sparse.csr_array(sparse.diags_array(np.where(first, 1.0, 0.5)))
-    for before, after in itertools.pairwise(line.ends):
-        single = line.haploid[before:after]
-        fathers, mothers = (_rows_of(parents[before:after], before) for parents in (line.father, line.mother))
+    for before, after in itertools.pairwise(people.ends):
+        single = people.haploid[before:after]
+        fathers, mothers = (_rows_of(parents[before:after], before) for parents in (people.father, people.mother))
         own = np.where(single, 1.0, 0.5 * (1 + (fathers @ phi).multiply(mothers).sum(axis=1)))
         from_father, from_mother = np.where(single, 0.0, 0.5), np.where(single, 1.0, 0.5)
         passed = sparse.diags_array(from_father) @ fathers + sparse.diags_array(from_mother) @ mothers
@@ -97,8 +103,8 @@ def _sparse(line: _Line) -> sparse.csr_array:
     return phi
 
 
-def _rows_of(parents: NumpyArray, before: int) -> sparse.csr_array:
-    """Return the matrix (k, before) that takes the row of each parent, and zeros where there is none."""
+def _rows_of(parents: Int[NumpyArray, " k"], before: int | np.integer) -> Float[sparse.csr_array, "k before"]:
+    """Return the matrix that selects the row of each parent, with zeros in the rows of unknown ones."""
     known = np.flatnonzero(parents >= 0)
     return sparse.csr_array(
         sparse.coo_array((np.ones(known.size), (known, parents[known])), shape=(parents.size, before))

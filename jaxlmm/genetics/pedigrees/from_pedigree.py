@@ -1,4 +1,4 @@
-"""``kinship``: the coefficients of kinship that a pedigree implies."""
+"""``kinship``: the kinship coefficients of a pedigree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def kinship(
     relations: Any = None,
     chromosome: str = "autosome",
 ) -> Relationship:
-    """Return the matrix of kinship coefficients: how probably two alleles are identical by descent.
+    """Return the matrix of kinship coefficients: the probability that two alleles are identical by descent.
 
     The alleles are drawn at one locus, one from each individual: 0.5 with oneself (more with inbreeding), 0.25 between
     siblings, or parent and child. A model of additive effects takes twice as much: ``kinship={"id": 2 * K}``.

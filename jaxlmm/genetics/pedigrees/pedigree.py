@@ -1,4 +1,4 @@
-"""A pedigree read from a table: who is whose father and mother, checked."""
+"""Read a pedigree from a table and check it: ids, parents, sexes, no cycle."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Int
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import KinshipError, nearest
 from jaxlmm.genetics.ids import alike, as_labels, find, label_texts, quoted
 
-UNKNOWN = ("", "0", ".", "NA")
-"""What stands for a parent who is not known, beside missing values and the number 0; nobody may have such an id."""
+UNKNOWN_IDS = ("", "0", ".", "NA")
+"""Ids of an unknown parent, beside missing values and the number 0; no individual may have such an id."""
 
 MALE, FEMALE, UNKNOWN_SEX = 1, 2, 0
-SEXES = {
+WORDS_OF_SEXES = {
     MALE: ("1", "m", "male"),
     FEMALE: ("2", "f", "female"),
-    UNKNOWN_SEX: ("0", "3", "4", "u", "unknown", "terminated", *(word.lower() for word in UNKNOWN)),
+    UNKNOWN_SEX: ("0", "3", "4", "u", "unknown", "terminated", *(word.lower() for word in UNKNOWN_IDS)),
 }
-"""How a sex is written, in any case: the codes of kinship2 and PLINK, and words."""
+"""Codes and words for each sex, in any case: those of kinship2 and PLINK."""
 
 
 class Pedigree(NamedTuple):
-    """``labels`` of n individuals; ``father`` and ``mother`` (n,), their places or -1; ``sex`` (n,), one of the codes.
+    """Labels of individuals, indices of their fathers and mothers (-1: unknown), and codes of their sexes.
 
-    ``keys`` find an individual as the table's other columns name it: by id, or by family and id.
+    ``keys`` identify an individual as the table's columns do: by id, or by family and id.
     """
 
     labels: pd.Index
     keys: pd.Index
-    father: NumpyArray
-    mother: NumpyArray
-    sex: NumpyArray
+    father: Int[NumpyArray, " n"]
+    mother: Int[NumpyArray, " n"]
+    sex: Int[NumpyArray, " n"]
 
 
 def read_pedigree(
@@ -71,14 +72,14 @@ def read_pedigree(
     return _with_roles(people, sex is not None or needs_sex)
 
 
-def is_unknown(column: pd.Series) -> NumpyArray:
-    """Return which entries (n,) stand for somebody who is not known."""
+def is_unknown(column: pd.Series) -> Bool[NumpyArray, " n"]:
+    """Return which entries are missing or one of the ids of an unknown parent."""
     words = ["" if word is None else word.strip() for word in label_texts(column)]
-    return np.asarray(column.isna().to_numpy() | np.isin(words, UNKNOWN), bool)
+    return np.asarray(column.isna().to_numpy() | np.isin(words, UNKNOWN_IDS), bool)
 
 
-def find_by_key(ids: pd.Index, families: pd.Index | None, keys: pd.Index) -> NumpyArray:
-    """Return the places (k,) of individuals among the keys of a pedigree, -1 for those who are not there."""
+def find_by_key(ids: pd.Index, families: pd.Index | None, keys: pd.Index) -> Int[NumpyArray, " k"]:
+    """Return the indices of individuals among the keys of a pedigree, -1 for those who are not there."""
     if families is None:
         return find(ids, keys)
     return np.asarray(keys.get_indexer(_by_family(families, ids)))
@@ -98,7 +99,7 @@ def _check_ids(ids: pd.Index, name: str) -> None:
 
 
 def _keys(ids: pd.Index, families: pd.Index | None) -> tuple[pd.Index, pd.Index]:
-    """Return by what individuals are found, and their labels: the ids, or ``family:id`` where ids repeat."""
+    """Return keys of individuals, and their labels: the ids, or ``family:id`` where ids repeat."""
     if families is None:
         return ids, ids
     keys = _by_family(families, ids)
@@ -119,15 +120,15 @@ def _check_unique(labels: pd.Index, family: str | None) -> None:
 
 def _parents(
     column: pd.Series, name: str, ids: pd.Index, families: pd.Index | None, keys: pd.Index, labels: pd.Index
-) -> NumpyArray:
-    """Return the place (n,) of each individual's parent, -1 where the parent is not known."""
-    places = np.full(len(labels), -1)
+) -> Int[NumpyArray, " n"]:
+    """Return the index of each individual's parent, -1 where the parent is not known."""
+    indices = np.full(len(labels), -1)
     known = np.flatnonzero(~is_unknown(column))
     if not known.size:
-        return places
+        return indices
     parents = as_labels(column.iloc[known], f"pedigree, column {name}", unique=False)
-    places[known] = find_by_key(parents, None if families is None else families[known], keys)
-    absent = np.flatnonzero(places[known] < 0)
+    indices[known] = find_by_key(parents, None if families is None else families[known], keys)
+    absent = np.flatnonzero(indices[known] < 0)
     if absent.size:
         parent, child = parents[absent[0]], known[absent[0]]
         elsewhere = np.flatnonzero(label_texts(ids) == str(parent))
@@ -142,28 +143,28 @@ def _parents(
             f"pedigree, column {name}: expected a row for each parent, got none for {quoted(parent)}, {name} of "
             f"{quoted(labels[child])}{f', and {more} more' if more else ''}. {hint}"
         )
-    own = np.flatnonzero(places == np.arange(len(labels)))
+    own = np.flatnonzero(indices == np.arange(len(labels)))
     if own.size:
         raise KinshipError(f"pedigree: {quoted(labels[own[0]])} is given as {name} of itself; correct the row.")
-    return places
+    return indices
 
 
-def _sexes(column: pd.Series, labels: pd.Index, name: str) -> NumpyArray:
-    codes = {word: code for code, words in SEXES.items() for word in words}
-    given = column.astype(object).where(column.notna(), "")
-    words = given.map(lambda value: str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
+def _sexes(column: pd.Series, labels: pd.Index, name: str) -> Int[NumpyArray, " n"]:
+    codes = {word: code for code, words in WORDS_OF_SEXES.items() for word in words}
+    values = column.astype(object).where(column.notna(), "")
+    words = values.map(lambda value: str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
     sexes = words.str.strip().str.lower().map(codes)
     wrong = np.flatnonzero(sexes.isna())
     if wrong.size:
         raise KinshipError(
             f"pedigree, column {name}: expected 1, M or male; 2, F or female; 0, 3 or nothing if unknown; got "
-            f"{quoted(given.iloc[wrong[0]])} for {quoted(labels[wrong[0]])}."
+            f"{quoted(values.iloc[wrong[0]])} for {quoted(labels[wrong[0]])}."
         )
     return sexes.to_numpy(np.int8)
 
 
 def _with_roles(people: Pedigree, has_sex: bool) -> Pedigree:
-    """Check parents' sexes, and give those of unknown sex that of their role.
+    """Check parents' sexes, and set an unknown sex to that of the parent's role.
 
     Without a column of sexes one may be father and mother, as a plant that fertilises itself.
     """
@@ -188,8 +189,8 @@ def _with_roles(people: Pedigree, has_sex: bool) -> Pedigree:
     return people._replace(sex=sex)
 
 
-def generations(people: Pedigree) -> NumpyArray:
-    """Return the generation (n,) of each individual: 0 for founders, else one more than the later of its parents'.
+def generations(people: Pedigree) -> Int[NumpyArray, " n"]:
+    """Return the generation of each individual: 0 for founders, else one more than the later of its parents'.
 
     Raises
     ------
@@ -198,9 +199,9 @@ def generations(people: Pedigree) -> NumpyArray:
     """
     n = len(people.father)
     parents = np.stack([people.father, people.mother])
-    depth = np.full(n + 1, -1)  # the last place is that of a parent who is not known
+    depth = np.full(n + 1, -1)  # the last entry is that of an unknown parent
     depth[n] = 0
-    waiting, number = np.arange(n), 0
+    waiting, generation = np.arange(n), 0
     while waiting.size:
         ready = (depth[parents[:, waiting]] >= 0).all(axis=0)
         if not ready.any():
@@ -209,13 +210,13 @@ def generations(people: Pedigree) -> NumpyArray:
                 f"pedigree: {quoted(people.labels[cycle[0]])} is an ancestor of itself: "
                 f"{_chain(people.labels[cycle])}. Correct the father or mother of one of them."
             )
-        depth[waiting[ready]] = number
-        waiting, number = waiting[~ready], number + 1
+        depth[waiting[ready]] = generation
+        waiting, generation = waiting[~ready], generation + 1
     return depth[:n]
 
 
-def _cycle(parents: NumpyArray, waiting: NumpyArray) -> list[int]:
-    """Return individuals of whom each is a child of the next, and the last of the first."""
+def _cycle(parents: Int[NumpyArray, "2 n"], waiting: Int[NumpyArray, " _"]) -> list[int]:
+    """Return a cycle of individuals: each is a child of the next, the last of the first."""
     left, path = set(waiting.tolist()), [int(waiting[0])]
     while path[-1] not in path[:-1]:
         path.append(next(int(parent) for parent in parents[:, path[-1]] if int(parent) in left))

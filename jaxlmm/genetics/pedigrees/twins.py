@@ -1,4 +1,4 @@
-"""Twins: who shares a genome, and who shares parents."""
+"""Twins in a pedigree: identical ones share a genome, all of them share parents."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import KinshipError, nearest
@@ -13,22 +14,22 @@ from jaxlmm.genetics.ids import as_labels, quoted
 from jaxlmm.genetics.pedigrees.pedigree import FEMALE, MALE, Pedigree, find_by_key
 from jaxlmm.model import linked
 
-CODES = {
+WORDS_OF_RELATIONS = {
     1: ("1", "mz", "mz twin", "monozygotic"),
     2: ("2", "dz", "dz twin", "dizygotic"),
     3: ("3", "uz", "uz twin", "unknown"),
     4: ("4", "spouse"),
 }
-"""How a relation is written, in any case: kinship2's codes and words."""
+"""Codes and words for each relation, in any case, as in kinship2."""
 
 IDENTICAL, DIZYGOTIC, SPOUSE = 1, 2, 4
 
 
-def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pedigree, NumpyArray]:
-    """Return the pedigree of distinct genomes, and the genome (n,) of each individual.
+def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pedigree, Int[NumpyArray, " n"]]:
+    """Return the pedigree of distinct genomes, and the genome of each individual.
 
-    Identical twins are one genome. Twins of any kind have the same parents: where these are not known, a founder is
-    added for each, who stands behind the individuals.
+    Identical twins are one genome. Twins of any kind have the same parents: for each unknown parent a founder is
+    added behind the individuals.
 
     Raises
     ------
@@ -58,15 +59,19 @@ def with_twins(people: Pedigree, relations: Any, family: str | None) -> tuple[Pe
     return Pedigree(people.labels[representative], people.keys, father, mother, sex), genome[:n]
 
 
-def _check_alike(people: Pedigree, one: NumpyArray, two: NumpyArray, rule: str, values: NumpyArray) -> None:
+def _check_alike(
+    people: Pedigree, one: Int[NumpyArray, " r"], two: Int[NumpyArray, " r"], rule: str, values: Int[NumpyArray, " n"]
+) -> None:
     unlike = np.flatnonzero(values[one] != values[two])
     if unlike.size:
         first, second = (quoted(people.labels[twin[unlike[0]]]) for twin in (one, two))
         raise KinshipError(f"relations: {rule}, but {first} and {second} differ; correct the pedigree or the relation.")
 
 
-def _read(people: Pedigree, relations: Any, family: str | None) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
-    """Return the places (r,) of both individuals of each relation, and its code (r,)."""
+def _read(
+    people: Pedigree, relations: Any, family: str | None
+) -> tuple[Int[NumpyArray, " r"], Int[NumpyArray, " r"], Int[NumpyArray, " r"]]:
+    """Return the indices of both individuals of each relation, and its code."""
     none = np.zeros(0, np.int64)
     if isinstance(relations, pd.DataFrame) and relations.empty:
         return none, none, none
@@ -92,23 +97,23 @@ def _read(people: Pedigree, relations: Any, family: str | None) -> tuple[NumpyAr
     return one, two, _codes(frame["code"])
 
 
-def _individuals(column: pd.Series, name: str, families: pd.Index | None, keys: pd.Index) -> NumpyArray:
+def _individuals(column: pd.Series, name: str, families: pd.Index | None, keys: pd.Index) -> Int[NumpyArray, " r"]:
     ids = as_labels(column, f"relations, column {name}", unique=False)
-    places = find_by_key(ids, families, keys)
-    absent = np.flatnonzero(places < 0)
+    indices = find_by_key(ids, families, keys)
+    absent = np.flatnonzero(indices < 0)
     if absent.size:
         of = f" of family {quoted(families[absent[0]])}" if families is not None else ""
         raise KinshipError(
             f"relations, column {name}: {absent.size} ids are not in the pedigree, the first is "
             f"{quoted(ids[absent[0]])}{of}."
         )
-    return places
+    return indices
 
 
-def _codes(column: pd.Series) -> NumpyArray:
-    known = {word: code for code, words in CODES.items() for word in words}
+def _codes(column: pd.Series) -> Int[NumpyArray, " r"]:
+    code_of = {word: code for code, words in WORDS_OF_RELATIONS.items() for word in words}
     words = column.map(lambda value: str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
-    codes = words.str.strip().str.lower().map(known)
+    codes = words.str.strip().str.lower().map(code_of)
     wrong = np.flatnonzero(codes.isna())
     if wrong.size:
         raise KinshipError(
@@ -118,21 +123,21 @@ def _codes(column: pd.Series) -> NumpyArray:
     return codes.to_numpy(np.int64)
 
 
-def _shared_parents(people: Pedigree, one: NumpyArray, two: NumpyArray) -> Pedigree:
-    """Give twins whose father or mother is not known one founder in that place."""
+def _shared_parents(people: Pedigree, one: Int[NumpyArray, " r"], two: Int[NumpyArray, " r"]) -> Pedigree:
+    """Add one founder as the common parent of twins for each unknown father or mother."""
     n = len(people.father)
     sets = linked(n, one, two)
     is_twin = np.bincount(sets)[sets] > 1
-    added, sexes = {}, [people.sex]
+    parents_by_role, sexes = {}, [people.sex]
     for name, sex in (("father", MALE), ("mother", FEMALE)):
         parents = getattr(people, name).copy()
         orphans = np.flatnonzero(is_twin & (parents < 0))
-        which, number = np.unique(sets[orphans], return_inverse=True)
-        parents[orphans] = sum(map(len, sexes)) + number
-        added[name] = parents
-        sexes.append(np.full(which.size, sex, people.sex.dtype))
+        orphaned_sets, inverse = np.unique(sets[orphans], return_inverse=True)
+        parents[orphans] = sum(map(len, sexes)) + inverse
+        parents_by_role[name] = parents
+        sexes.append(np.full(orphaned_sets.size, sex, people.sex.dtype))
     total = sum(map(len, sexes))
     founders = np.full(total - n, -1)
     labels = people.labels.append(pd.Index([f"parent of twins {number}" for number in range(total - n)]))
-    both = {name: np.r_[parents, founders] for name, parents in added.items()}
+    both = {name: np.r_[parents, founders] for name, parents in parents_by_role.items()}
     return Pedigree(labels, people.keys, **both, sex=np.concatenate(sexes))

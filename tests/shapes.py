@@ -1,15 +1,45 @@
-"""The type checker of every call in tests: beartype, which jaxtyping's import hook puts on each function."""
+"""The type checker of every call in tests: beartype, which jaxtyping's import hook puts on each function.
+
+pytest turns it on with ``--jaxtyping-packages=jaxlmm,shapes.checked`` (see ``pyproject.toml``).
+"""
+
+import inspect
 
 from beartype import BeartypeConf, beartype
 
-_checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+DOORS = {
+    "jaxlmm.api.fitting.design",
+    "jaxlmm.api.fitting.fit",
+    "jaxlmm.api.fitting.fit_many",
+    "jaxlmm.api.likelihood.deviance.<locals>.f",
+    "jaxlmm.api.likelihood.loglik.<locals>.f",
+    "jaxlmm.api.options.FitOptions.__init__",
+    "jaxlmm.covariance.custom.Custom.__init__",
+    "jaxlmm.formula.syntax.options.ModelOptions.__init__",
+    "jaxlmm.scanning.options.ScanOptions.__init__",
+    "jaxlmm.scanning.scan.scan",
+    "jaxlmm.testing.check_covariance",
+}
+"""Functions that check their own input, which tests give them wrong on purpose: only their results are checked."""
+
+_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+_checked_signatures: dict[tuple[str, str], object] = {}
 
 
 def checked(function):
     """Return the function with its arguments and result checked against its annotations.
 
-    ``Self`` means nothing to beartype outside a class that it has decorated itself, and is not checked.
+    jaxtyping hands over a function with the signature alone, so that a function within another, which is defined at
+    each call, needs its checks made once. ``Self`` means nothing to beartype outside a class that it has decorated
+    itself, and is not checked.
     """
-    hints = function.__annotations__
-    function.__annotations__ = {name: object if "Self" in str(hint) else hint for name, hint in hints.items()}
-    return _checked(function)
+    name = f"{function.__module__}.{function.__qualname__}"
+    key = name, str(inspect.signature(function))
+    if key not in _checked_signatures:
+        hints = function.__annotations__
+        if name in DOORS:
+            hints = {"return": hints.get("return", object)}
+        function.__annotations__ = {name: object if "Self" in str(hint) else hint for name, hint in hints.items()}
+        _checked_signatures[key] = _beartype(function)
+    return _checked_signatures[key]

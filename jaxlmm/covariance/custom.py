@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
-import jax
+from jaxtyping import Float
 
-from jaxlmm._util import static
+from jaxlmm._util import Array, static
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.errors import choose
 from jaxlmm.linalg import semidefinite_root
+
+Written: TypeAlias = Callable[[Float[Array, " k"], Float[Array, "q d"]], Any]
+"""A user's function; that it returns a (q, q) matrix is found out by the check of its contract."""
 
 
 class Custom(AbstractCovariance):
@@ -36,13 +39,13 @@ class Custom(AbstractCovariance):
     [[2.0, 0.0], [2.0, 0.0]]
     """
 
-    function: Callable[[jax.Array, jax.Array], jax.Array] = static()
+    function: Written = static()
     count: int = static()
     returns: str = static()
 
     def __init__(
         self,
-        function: Callable[[jax.Array, jax.Array], jax.Array],
+        function: Written,
         n_params: int,
         *,
         returns: str = "covariance",
@@ -57,12 +60,12 @@ class Custom(AbstractCovariance):
     def authored(self) -> bool:
         return True
 
-    def stated(self, theta: jax.Array, coords: jax.Array) -> jax.Array | None:
+    def stated(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Any:
         return self.function(theta, coords) if self.returns == "covariance" else None
 
-    def n_params(self, q: int) -> int:
+    def n_params(self, q: int) -> Any:  # as given, until the contract is checked
         return self.count
 
-    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+    def cholesky(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Any:
         matrix = self.function(theta, coords)
         return matrix if self.returns == "factor" else semidefinite_root(matrix)

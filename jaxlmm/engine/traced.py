@@ -15,7 +15,7 @@ from jaxlmm.engine.boundary import ZERO_COSTS, snapped
 from jaxlmm.engine.descent import MAX_STEPS
 from jaxlmm.engine.minimum import ASIDE, NOT_STRICT
 from jaxlmm.engine.start import Plan, best_node
-from jaxlmm.inference import DECREMENT, NEARLY_SINGULAR, ROUNDING, STATUS, VANISHING
+from jaxlmm.inference import MAX_DECREMENT, MAX_RIDGE_CURVATURE, MIN_RESIDUAL_SHARE, STATUS, VANISHING_SIGMA
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.linalg import inverse_logdet, singular_vectors
 from jaxlmm.optimize import Newton, minimize
@@ -90,8 +90,8 @@ def estimate(likelihood: Likelihood, inverse_triangle: Array, y: jax.Array) -> E
     varies = rest > PERFECT**2 * (rest + jnp.sum(response.least_squares**2))
     usable = varies & jnp.isfinite(deviance) & jnp.isfinite(sigma)
     size = jnp.sqrt(response.scale**2 + jnp.sum(response.least_squares**2) / jnp.maximum(response.count, 1.0))
-    found = found._replace(converged=found.converged & (sigma > ROUNDING * size))
-    return Estimate(theta, beta, sigma, deviance, _status(found, usable, sigma < VANISHING * response.scale))
+    found = found._replace(converged=found.converged & (sigma > MIN_RESIDUAL_SHARE * size))
+    return Estimate(theta, beta, sigma, deviance, _status(found, usable, sigma < VANISHING_SIGMA * response.scale))
 
 
 def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
@@ -217,8 +217,8 @@ def _status(found: _Place, usable: jax.Array, vanishing: jax.Array) -> jax.Array
     inverse, logdet = inverse_logdet(scaled)
     slope = found.gradient * size
     definite = jnp.isfinite(logdet)
-    flat = ~definite | (jnp.max(jnp.abs(inverse), initial=0.0) > 1.0 / NEARLY_SINGULAR)
-    proven = found.converged & (flat | (0.5 * slope @ (inverse @ slope) < DECREMENT))
+    flat = ~definite | (jnp.max(jnp.abs(inverse), initial=0.0) > 1.0 / MAX_RIDGE_CURVATURE)
+    proven = found.converged & (flat | (0.5 * slope @ (inverse @ slope) < MAX_DECREMENT))
     at_limit = jnp.any(~free) | (flat & vanishing)
     word = jnp.where(at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     word = jnp.where(flat & ~vanishing, STATUS.index("not_identified"), word)

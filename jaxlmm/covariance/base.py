@@ -255,7 +255,7 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         block = np.asarray(coords)[0] if np.ndim(coords) == 3 else np.asarray(coords)
 
-        def report(theta: jax.Array) -> jax.Array:
+        def report(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " r"]:
             return self.report(theta, self.cholesky(theta, jnp.asarray(block)), jnp.asarray(sigma))
 
         start = self.start(np.asarray(coords))

@@ -15,7 +15,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SD: Kind = "sd"
 CORR: Kind = "corr"
 THETA: Kind = "theta"
-NUMBER: Kind = "number"
+PLAIN_NUMBER: Kind = "number"
 
 
 class Parameter(NamedTuple):
@@ -89,7 +89,7 @@ def parameters_of(structure: DeclaresParameters, group: str, columns: Sequence[s
     declared = _declared_by(structure, "param_kinds") <= min(
         _declared_by(structure, method) for method in ("param_names", "report")
     )
-    kinds = tuple(structure.param_kinds(columns)) if declared else (NUMBER,) * len(names)
+    kinds = tuple(structure.param_kinds(columns)) if declared else (PLAIN_NUMBER,) * len(names)
     if len(kinds) != len(names) or not set(kinds) <= set(KINDS):
         raise OptionError(
             f"{type(structure).__name__}: expected param_kinds to give one of {', '.join(KINDS)} for each of "

@@ -23,9 +23,9 @@ class Natural(NamedTuple):
     values: tuple[Float[NumpyArray, " _"], ...]
 
     @classmethod
-    def of(cls, design: Design, blocks: Sequence[Sequence[Parameter]], given: Mapping[str, float]) -> Natural:
-        """Order values ``given`` by name; ``blocks`` are the parameters of each block of a design."""
-        values = [np.array([given.get(parameter.name, np.nan) for parameter in block], float) for block in blocks]
+    def of(cls, design: Design, blocks: Sequence[Sequence[Parameter]], by_name: Mapping[str, float]) -> Natural:
+        """Return the values ``by_name`` in order; ``blocks`` are the parameters of each term of the design."""
+        values = [np.array([by_name.get(parameter.name, np.nan) for parameter in block], float) for block in blocks]
         structures = [term.structure for term in design.terms]
         completed = [structure.completed(block) for structure, block in zip(structures, values, strict=False)]
         return cls(tuple(tuple(block) for block in blocks), (*completed, values[-1]))

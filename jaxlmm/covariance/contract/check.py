@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance.base import AbstractCovariance
-from jaxlmm.covariance.contract.explain import NAME, BrokenContractError, explained
+from jaxlmm.covariance.contract.explain import CLASS_NAME, BrokenContractError, explained
 from jaxlmm.covariance.contract.verdict import Trials, judge
 from jaxlmm.covariance.field import as_field
 from jaxlmm.errors import OptionError
@@ -166,8 +166,8 @@ def _result(matrix: Any, q: int) -> Float[jax.Array, "q q"]:
         )
     if matrix.shape != (q, q):
         raise BrokenContractError(
-            f"expected a finite factor of shape {(q, q)}, or a covariance, from {NAME}, got shape {matrix.shape}; "
-            f"coords.shape[0] is {q}, the number of columns or positions."
+            f"expected a finite factor of shape {(q, q)}, or a covariance, from {CLASS_NAME}, got shape "
+            f"{matrix.shape}; coords.shape[0] is {q}, the number of columns or positions."
         )
     if matrix.dtype != jnp.float64:
         raise BrokenContractError(

@@ -15,7 +15,7 @@ from jaxlmm.covariance.base import AbstractCovariance
 DECLARE_STATIC = "declare it in the class as 'name: int = lmm.covariance.static()'"
 """Advice on a field that is part of the program."""
 
-NAME = "<structure>"
+CLASS_NAME = "<structure>"
 """Stands for the name of a structure's class where a text does not begin with it."""
 
 
@@ -25,7 +25,7 @@ class BrokenContractError(Exception):
     def about(self, structure: AbstractCovariance) -> str:
         """Return the text with the name of the structure's class in its place, at the beginning if there is none."""
         name, text = type(structure).__name__, str(self)
-        return text.replace(NAME, name) if NAME in text else f"{name} {text}"
+        return text.replace(CLASS_NAME, name) if CLASS_NAME in text else f"{name} {text}"
 
 
 def explained(

@@ -191,7 +191,7 @@ def only_optima(evaluations: np.ndarray | None = None):
 
     with contextlib.ExitStack() as stack:
         for owner, name, other in (
-            (many, "known", known), (rows_by_response, "known", known), (many_estimates.Collector, "add", add),
+            (many, "certified", known), (rows_by_response, "certified", known), (many_estimates.Collector, "add", add),
             (verb._Covariances, "of", lambda self, present: np.zeros(())),
         ):  # fmt: skip
             stack.enter_context(mock.patch.object(owner, name, other))

@@ -163,6 +163,7 @@ def _judge(
     start: Float[NumpyArray, " k"],
     descend: Descend,
 ) -> Verdicts:
+    """Return the verdicts on optima with the same active set."""
     curvature = _curvature(group)
     sides = _sides(group, curvature, start, descend)
     flat = _flat_directions(group, curvature, sides, parameters, fixed)

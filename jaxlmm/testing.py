@@ -1,8 +1,9 @@
-"""Tests for those who extend the package: whether a structure of one's own keeps its contract."""
+"""Tests for authors of covariance structures."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import Array, in_double_precision
 from jaxlmm.covariance import AbstractCovariance
@@ -12,7 +13,7 @@ from jaxlmm.errors import OptionError
 
 @in_double_precision
 @np.errstate(all="ignore")
-def check_covariance(cov: AbstractCovariance, q: int = 4, *, coords: Array | None = None) -> None:
+def check_covariance(cov: AbstractCovariance, q: int = 4, *, coords: Float[Array, "q d"] | None = None) -> None:
     """Raise unless a covariance structure is what it says it is; the same is tried before its first fit.
 
     Parameters
@@ -46,8 +47,8 @@ def check_covariance(cov: AbstractCovariance, q: int = 4, *, coords: Array | Non
     """
     if not isinstance(cov, AbstractCovariance):
         raise OptionError(f"check_covariance: expected an object of lmm.covariance, got {cov!r}.")
-    places = np.arange(float(q))[:, None] if coords is None else np.asarray(coords, float)
-    if places.ndim != 2 or not len(places):
-        raise OptionError(f"check_covariance: expected coords of shape (q, d), got {places.shape}.")
-    cov.check(places)
-    check_contract(cov.without_coords(), places, "check_covariance")
+    positions = np.arange(float(q))[:, None] if coords is None else np.asarray(coords, float)
+    if positions.ndim != 2 or not len(positions):
+        raise OptionError(f"check_covariance: expected coords of shape (q, d), got {positions.shape}.")
+    cov.check(positions)
+    check_contract(cov.without_coords(), positions, "check_covariance")

@@ -1,4 +1,4 @@
-"""Covariance structures: what a tag in a formula names, and what a researcher writes."""
+"""Covariance structures: those of the tags in formulas, and the base class of users' own."""
 
 from jaxlmm._util import static
 from jaxlmm.covariance.base import AbstractCovariance

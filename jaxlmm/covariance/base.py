@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance.frozen import refuse_to_set
@@ -19,34 +20,39 @@ from jaxlmm.covariance.reports import report_sd_corr
 from jaxlmm.linalg import singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
-"""Relative standard deviations at which a start is looked for; never 0, where the gradient vanishes for any data."""
+"""Relative standard deviations tried as a start; never 0, where the gradient vanishes for any data."""
 
 NEARLY_ZERO = 0.05
 """Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
 
-SMALLEST_GUESS = 0.1
-"""A start guessed from the data has no smaller relative standard deviation: at zero the gradient vanishes."""
+SMALLEST_GUESSED_SD = 0.1
+"""Smallest relative standard deviation of a start guessed from the data: at zero the gradient vanishes."""
+
+Candidate: TypeAlias = tuple[Float[Array, " k"], Float[Array, "q q"], Real[Array, " k"], Bool[Array, ""]]
+"""One boundary candidate: theta, basis, active set, and whether it is valid."""
+
+SearchAxes: TypeAlias = tuple[tuple[int, Float[NumpyArray, " _"]], ...]
+"""Pairs of an index in theta and the values that are tried there."""
 
 
 class BoundaryCandidates(NamedTuple):
     """Ways of writing one point of the parameter space, the most simplified first and the point itself last.
 
-    ``theta`` (c, k) with the ``basis`` (c, q, q) in which it is written; ``active_set`` (c, k) int32 is 0 where a
-    parameter is free and other than 0 where it is kept at a boundary. Parameters that share a positive number form a
-    block whose part of the Hessian, halved, is the derivative of the deviance in the (co)variances that are kept at
-    zero: at an optimum it is positive semidefinite. ``valid`` (c,) says which simplify what is nearly simple; the last
-    is always valid.
+    ``theta`` is written in ``basis``; ``active_set`` is 0 where a parameter is free and other than 0 where it is kept
+    at a boundary. Parameters that share a positive number form a block whose part of the Hessian, halved, is the
+    derivative of the deviance in the (co)variances that are kept at zero: at an optimum it is positive semidefinite.
+    ``valid`` candidates are near the point; the last one always is.
     """
 
-    theta: jax.Array
-    basis: jax.Array
-    active_set: jax.Array
-    valid: jax.Array
+    theta: Float[jax.Array, "*b c k"]
+    basis: Float[jax.Array, "*b c q q"]
+    active_set: Int[jax.Array, "*b c k"]
+    valid: Bool[jax.Array, "*b c"]
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[Array, Array, Array, Array]]) -> BoundaryCandidates:
-        """Stack (theta, basis, active_set, valid) rows."""
-        theta, basis, active_set, valid = zip(*rows, strict=True)
+    def of(cls, candidates: Sequence[Candidate]) -> BoundaryCandidates:
+        """Stack candidates."""
+        theta, basis, active_set, valid = zip(*candidates, strict=True)
         return cls(
             jnp.stack([jnp.asarray(part) for part in theta]),
             jnp.stack([jnp.asarray(part) for part in basis]),
@@ -108,7 +114,7 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return how many parameters a block of ``q`` columns (or positions) needs."""
 
     @abc.abstractmethod
-    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+    def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         """Return a lower factor of the covariance relative to the residual variance.
 
         Parameters
@@ -134,30 +140,30 @@ class AbstractCovariance(Struct, abc.ABC):
 
     @property
     def authored(self) -> bool:
-        """Whether somebody else wrote it, so that it is tried out before it is fitted."""
+        """Whether a user wrote it, so that its contract is checked before it is fitted."""
         return type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
 
-    def stated(self, theta: jax.Array, coords: jax.Array) -> jax.Array | None:
-        """Return the covariance (q, q) that :meth:`cholesky` factorizes, where that is what its author wrote."""
+    def stated(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"] | None:
+        """Return the covariance (q, q) that :meth:`cholesky` factorizes, if its author wrote that; None otherwise."""
         return None
 
-    def check(self, coords: NumpyArray) -> None:
+    def check(self, coords: Float[NumpyArray, "q d"]) -> None:
         """Raise if the structure cannot be used at ``coords`` (q, d)."""
         return
 
-    def start(self, coords: NumpyArray) -> NumpyArray:
+    def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         """Return a starting point ``(k,)``; ``coords`` is ``(q, d)`` or, for positions, ``(groups, q, d)``."""
         return np.full(self.n_params(coords.shape[-2]), 0.5)
 
-    def guess(self, covariance: jax.Array) -> jax.Array | None:
+    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
         """Return a starting point (k,) near a rough relative ``covariance`` (q, q) in the basis, or None."""
         return None
 
-    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
-        """Return pairs (parameter number, values) along which a better start is looked for, one axis at a time."""
+    def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
+        """Return pairs (index in theta, values) along which a better start is looked for, one axis at a time."""
         return ()
 
-    def basis(self, root: NumpyArray) -> NumpyArray:
+    def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
         """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimized.
 
         ``root`` (q, q) is upper triangular, ``rootᵀ root`` the mean of ``z zᵀ`` over the rows. The identity is right
@@ -166,28 +172,34 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         return np.eye(root.shape[0])
 
-    def rotated(self, theta: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def rotated(
+        self, theta: Float[jax.Array, " k"], basis: Float[jax.Array, "q q"]
+    ) -> tuple[Float[jax.Array, " k"], Float[jax.Array, "q q"]]:
         """Return the same point ``theta`` (k,) in the ``basis`` (q, q) in which it is best minimized from there."""
         return theta, basis
 
     def boundary_candidates(
-        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
+        self,
+        theta: Float[jax.Array, " k"],
+        basis: Float[jax.Array, "q q"],
+        root: Float[jax.Array, "q q"],
+        coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
         """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
 
         Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
         Here: a parameter at which zero makes the covariance singular, where something small does not; if it vanishes
-        altogether, all are held. First all such together. ``coords`` (q, d) are those of the columns, or of a few
-        positions.
+        altogether, all are in the active set. First all such together. ``coords`` (q, d) are those of the columns, or
+        of a few positions.
         """
         number = np.arange(theta.size)
         small = jnp.abs(theta) < NEARLY_ZERO  # a search may have come so near to zero that the matrix is singular there
-        beside = jnp.where(small, NEARLY_ZERO, theta)
-        _, before = singular_vectors(self.cholesky(beside, coords))
+        nonzero = jnp.where(small, NEARLY_ZERO, theta)
+        _, before = singular_vectors(self.cholesky(nonzero, coords))
         vanishing, singular, becoming = [], [], []
         for k in number:
             zeroed = theta.at[k].set(0.0)
-            _, after = singular_vectors(self.cholesky(beside.at[k].set(0.0), coords))
+            _, after = singular_vectors(self.cholesky(nonzero.at[k].set(0.0), coords))
             becomes = small[k] & (after[-1] < 1e-12 * after[0]) & (before[-1] >= 1e-12 * before[0])
             becoming.append(becomes)
             own = np.where(number == k, k + 1, 0)
@@ -201,7 +213,7 @@ class AbstractCovariance(Struct, abc.ABC):
         itself = (theta, basis, np.zeros(theta.size), np.True_)
         return BoundaryCandidates.of([*vanishing, together, *singular, itself])
 
-    def from_basis(self, theta: Array, basis: Array) -> Array:
+    def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         """Return the parameter with the sign convention of the structure, in the identity basis; in NumPy or JAX."""
         return theta
 
@@ -213,7 +225,7 @@ class AbstractCovariance(Struct, abc.ABC):
         )
 
     def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
-        """Return what each of :meth:`param_names` is.
+        """Return the kind of each of :meth:`param_names`.
 
         ``"sd"`` (in response units), ``"corr"``, ``"rho"`` (between 0 and 1), ``"theta"`` (an entry of theta as it is)
         or ``"number"``: the range of ``fixed=`` and ``start=``, the scale of intervals, what becomes a variance. A
@@ -221,7 +233,9 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         return (SD,) * len(columns) + (CORR,) * len(pairs(columns))
 
-    def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
+    def report(
+        self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
+    ) -> Float[jax.Array, " r"]:
         """Return the natural parameters in response units, in the order of :meth:`param_names`.
 
         Parameters
@@ -231,7 +245,9 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         return report_sd_corr(jnp.asarray(factor), jnp.asarray(sigma))
 
-    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+    def from_natural(
+        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
+    ) -> Float[Array, " k"]:
         """Return the parameter (k,) in the identity basis at which :meth:`report` gives ``natural`` (r,).
 
         On the host; NaN where nothing is asked for. If the structure cannot have these values, the result reports
@@ -239,29 +255,28 @@ class AbstractCovariance(Struct, abc.ABC):
         """
         block = np.asarray(coords)[0] if np.ndim(coords) == 3 else np.asarray(coords)
 
-        def report(theta: jax.Array) -> jax.Array:
+        def report(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " r"]:
             return self.report(theta, self.cholesky(theta, jnp.asarray(block)), jnp.asarray(sigma))
 
         start = self.start(np.asarray(coords))
         return inverted(report, np.asarray(natural), start * np.array([1.0, 0.1, 10.0])[:, None])[0]
 
-    def to_basis(self, theta: Array, basis: Array) -> Array:
+    def to_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         """Return the parameter in a ``basis`` (q, q) of :meth:`basis`, given ``theta`` (k,) in the identity basis."""
         return theta
 
-    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
         """Return a start (k,) without the zeros at which the gradient vanishes whatever the data."""
         return np.where(theta == 0.0, NEARLY_ZERO, theta)
 
-    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
-        """Return the structure in parameters with which some of the ``natural`` ones (r,) can be held.
+    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
+        """Return the structure in parameters with which some of the ``natural`` ones (r,) can be fixed.
 
-        Those that are held are given, the others NaN. A natural parameter that is given determines, by
-        :meth:`from_natural`, the parameter of the same number. None where there is no such way of writing it: then all
-        can be held together, but not some of them.
+        ``natural`` is NaN for free parameters. A fixed natural parameter determines, by :meth:`from_natural`, the
+        parameter of the same index. None without such parameters: then all can be fixed together, but not some of them.
         """
         return None
 
-    def completed(self, natural: NumpyArray) -> NumpyArray:
-        """Return ``natural`` (r,) with some value for what is NaN and has no meaning beside those that are given."""
+    def completed(self, natural: Float[NumpyArray, " r"]) -> Float[NumpyArray, " r"]:
+        """Return ``natural`` (r,) with a value for each NaN that the fixed ones leave undefined, as a correlation."""
         return natural

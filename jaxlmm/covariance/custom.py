@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
+from jaxtyping import Float
 
-from jaxlmm._util import static
+from jaxlmm._util import Array, static
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.errors import choose
 from jaxlmm.linalg import semidefinite_root
+
+Function: TypeAlias = Callable[[Float[Array, " k"], Float[Array, "q d"]], Float[jax.Array, "q q"]]
+"""A user's function; the check of the contract finds out whether it is one."""
 
 
 class Custom(AbstractCovariance):
@@ -36,13 +40,13 @@ class Custom(AbstractCovariance):
     [[2.0, 0.0], [2.0, 0.0]]
     """
 
-    function: Callable[[jax.Array, jax.Array], jax.Array] = static()
+    function: Function = static()
     count: int = static()
     returns: str = static()
 
     def __init__(
         self,
-        function: Callable[[jax.Array, jax.Array], jax.Array],
+        function: Function,
         n_params: int,
         *,
         returns: str = "covariance",
@@ -57,12 +61,12 @@ class Custom(AbstractCovariance):
     def authored(self) -> bool:
         return True
 
-    def stated(self, theta: jax.Array, coords: jax.Array) -> jax.Array | None:
+    def stated(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"] | None:
         return self.function(theta, coords) if self.returns == "covariance" else None
 
     def n_params(self, q: int) -> int:
         return self.count
 
-    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+    def cholesky(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
         matrix = self.function(theta, coords)
         return matrix if self.returns == "factor" else semidefinite_root(matrix)

@@ -7,9 +7,17 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, BoundaryCandidates
+from jaxlmm.covariance.base import (
+    NEARLY_ZERO,
+    SD_NODES,
+    SMALLEST_GUESSED_SD,
+    AbstractCovariance,
+    BoundaryCandidates,
+    SearchAxes,
+)
 from jaxlmm.covariance.parameters import SD, Kind
 from jaxlmm.covariance.reports import report_sd
 
@@ -27,40 +35,46 @@ class Diagonal(AbstractCovariance):
     def n_params(self, q: int) -> int:
         return q
 
-    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+    def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         return jnp.diag(theta)
 
-    def guess(self, covariance: jax.Array) -> jax.Array | None:
-        return jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESS**2))
+    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
+        return jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESSED_SD**2))
 
-    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
+    def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         return tuple((k, SD_NODES) for k in range(coords.shape[-2]))
 
-    def basis(self, root: NumpyArray) -> NumpyArray:
+    def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
         return np.diag(1.0 / np.linalg.norm(root, axis=0))
 
     def boundary_candidates(
-        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
+        self,
+        theta: Float[jax.Array, " k"],
+        basis: Float[jax.Array, "q q"],
+        root: Float[jax.Array, "q q"],
+        coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
         order = jnp.argsort(jnp.abs(theta))
         rank = jnp.argsort(order)  # of each parameter, from the smallest
-        found = []
+        candidates = []
         for count in range(theta.size, -1, -1):
             zero = rank < count
             near = jnp.abs(theta[order[count - 1]]) < NEARLY_ZERO if count else np.True_
-            found.append((jnp.where(zero, 0.0, theta), basis, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
-        return BoundaryCandidates.of(found)
+            candidates.append((jnp.where(zero, 0.0, theta), basis, jnp.where(zero, 1 + np.arange(theta.size), 0), near))
+        return BoundaryCandidates.of(candidates)
 
-    def from_basis(self, theta: Array, basis: Array) -> Array:
+    def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return abs(basis.diagonal() * theta)
 
-    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+    def from_natural(
+        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
+    ) -> Float[Array, " k"]:
         return natural / sigma
 
-    def to_basis(self, theta: Array, basis: Array) -> Array:
+    def to_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return theta / basis.diagonal()
 
-    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
+    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
         return self
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
@@ -69,5 +83,7 @@ class Diagonal(AbstractCovariance):
     def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
         return (SD,) * len(columns)
 
-    def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
+    def report(
+        self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
+    ) -> Float[jax.Array, " r"]:
         return report_sd(jnp.asarray(factor), jnp.asarray(sigma))

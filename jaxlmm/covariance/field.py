@@ -1,4 +1,4 @@
-"""Structures across the levels of a group: one realization of a random field, whose single levels name nothing."""
+"""Structures across the levels of a group, as one realization of a random field: no natural parameters per level."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import AbstractCovariance, BoundaryCandidates
+from jaxlmm.covariance.base import AbstractCovariance, BoundaryCandidates, SearchAxes
 from jaxlmm.covariance.parameters import SD, THETA, Kind
 
 
@@ -33,24 +34,28 @@ class Field(AbstractCovariance):
     def n_params(self, q: int) -> int:
         return self.structure.n_params(q)
 
-    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+    def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         return self.structure.cholesky(theta, coords)
 
-    def start(self, coords: NumpyArray) -> NumpyArray:
+    def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         return self.structure.start(coords)
 
-    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
+    def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         return self.structure.search_axes(coords)
 
     def boundary_candidates(
-        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
+        self,
+        theta: Float[jax.Array, " k"],
+        basis: Float[jax.Array, "q q"],
+        root: Float[jax.Array, "q q"],
+        coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
         return self.structure.boundary_candidates(theta, basis, root, coords)
 
-    def from_basis(self, theta: Array, basis: Array) -> Array:
+    def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return self.structure.from_basis(theta, basis)
 
-    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
         return self.structure.away_from_zero(theta)
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
@@ -59,7 +64,9 @@ class Field(AbstractCovariance):
     def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
         return (SD,) + (THETA,) * self.n_params(len(columns))
 
-    def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
+    def report(
+        self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
+    ) -> Float[jax.Array, " r"]:
         variance = jnp.mean(jnp.sum(jnp.asarray(factor) ** 2, axis=-1))
         positive = variance > 0
         sd = sigma * jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
@@ -72,8 +79,8 @@ def as_field(structure: AbstractCovariance) -> AbstractCovariance:
     return structure if two == three else Field(structure)
 
 
-def increasing(coords: NumpyArray) -> NumpyArray:
-    """Return the order (q,) in which a structure takes ``coords`` (q, d): increasing where there is one coordinate.
+def increasing(coords: Float[NumpyArray, "q d"]) -> Int[NumpyArray, " q"]:
+    """Return the order in which a structure takes ``coords``: increasing where there is one coordinate.
 
     >>> increasing(np.array([[3.0], [1.0]])).tolist(), increasing(np.array([[3.0, 0.0], [1.0, 0.0]])).tolist()
     ([1, 0], [0, 1])

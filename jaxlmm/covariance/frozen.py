@@ -1,4 +1,4 @@
-"""What an author is told who sets an attribute of a structure."""
+"""The error of an author who sets an attribute of a structure."""
 
 from __future__ import annotations
 

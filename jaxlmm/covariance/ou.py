@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates
+from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates, SearchAxes
 from jaxlmm.covariance.parameters import Kind
 from jaxlmm.errors import OptionError
 
@@ -31,14 +32,14 @@ class OU(AbstractCovariance):
     def n_params(self, q: int) -> int:
         return 2
 
-    def check(self, coords: NumpyArray) -> None:
+    def check(self, coords: Float[NumpyArray, "q d"]) -> None:
         if coords.shape[1] != 1:
             raise OptionError(
                 f"OU: expected one coordinate, got {coords.shape[1]}; one in the plane is a structure of one's own "
                 "(lmm.covariance.Custom)."
             )
 
-    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+    def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         order = jnp.argsort(coords[:, 0])
         time = coords[order, 0]
         rate = jnp.exp(theta[1])
@@ -50,34 +51,40 @@ class OU(AbstractCovariance):
         factor = jnp.tril(decay) * scale[None, :]
         return theta[0] * factor[jnp.argsort(order)]
 
-    def start(self, coords: NumpyArray) -> NumpyArray:
+    def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         gaps = np.diff(np.sort(coords[..., 0], axis=-1), axis=-1)
         gaps = gaps[gaps > 0]
         return np.array([0.5, -np.log(np.median(gaps)) if gaps.size else 0.0])
 
-    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
+    def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         rates = self.start(coords)[1] + np.log([0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0, 12.0])
         return ((0, SD_NODES), (1, rates))
 
     def boundary_candidates(
-        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
+        self,
+        theta: Float[jax.Array, " k"],
+        basis: Float[jax.Array, "q q"],
+        root: Float[jax.Array, "q q"],
+        coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
         zero = (theta.at[0].set(0.0), basis, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
         return BoundaryCandidates.of([zero, (theta, basis, np.zeros(2), np.True_)])
 
-    def from_basis(self, theta: Array, basis: Array) -> Array:
+    def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])
 
-    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+    def from_natural(
+        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
+    ) -> Float[Array, " k"]:
         return jnp.stack([natural[0] / sigma, jnp.log(-jnp.log(natural[1]))])
 
-    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
         return np.where(np.array([theta[0] == 0.0, False]), NEARLY_ZERO, theta)
 
-    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
+    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
         return self
 
-    def completed(self, natural: NumpyArray) -> NumpyArray:
+    def completed(self, natural: Float[NumpyArray, " r"]) -> Float[NumpyArray, " r"]:
         undefined = (natural[0] == 0.0) & np.isnan(natural[1])
         return np.where([False, undefined], 0.5, natural)
 
@@ -87,5 +94,7 @@ class OU(AbstractCovariance):
     def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
         return ("sd", "rho")
 
-    def report(self, theta: Array, factor: Array, sigma: Array) -> jax.Array:
+    def report(
+        self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
+    ) -> Float[jax.Array, " r"]:
         return jnp.stack([sigma * jnp.abs(theta[0]), jnp.where(theta[0] == 0, jnp.nan, jnp.exp(-jnp.exp(theta[1])))])

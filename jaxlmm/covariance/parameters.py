@@ -1,31 +1,28 @@
-"""Natural parameters and what they are: a structure declares it, no name tells it."""
+"""Natural parameters and their kinds, which a structure declares: no name is parsed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from jaxlmm.errors import OptionError
 
-if TYPE_CHECKING:
-    from jaxlmm.covariance.base import AbstractCovariance
-
 Kind = Literal["sd", "corr", "rho", "theta", "number"]
-"""What a natural parameter can be: a standard deviation in units of the response; a correlation; a number between 0
-and 1; a parameter of theta as it is, relative to the residual's standard deviation; any other number."""
+"""The kinds of natural parameters: a standard deviation in units of the response; a correlation; a number between 0
+and 1; an entry of theta as it is, relative to the residual's standard deviation; any other number."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SD: Kind = "sd"
 CORR: Kind = "corr"
 THETA: Kind = "theta"
-NUMBER: Kind = "number"
+PLAIN_NUMBER: Kind = "number"
 
 
 class Parameter(NamedTuple):
     """A natural parameter of a term.
 
-    ``label`` is what it is called within its ``group``; ``columns`` are those whose standard deviation or correlation
-    it is, none where it is about no single column or pair.
+    ``label`` is its name within its ``group``; ``columns`` are those whose standard deviation or correlation it is,
+    none where it belongs to no single column or pair.
 
     Examples
     --------
@@ -53,7 +50,7 @@ class Parameter(NamedTuple):
 
     @property
     def is_residual_sd(self) -> bool:
-        """Whether it is the residual's standard deviation; no group is called as the residual is."""
+        """Whether it is the residual's standard deviation; no group may have the residual's name."""
         return self.group == RESIDUAL_SD.group and self.kind == "sd"
 
 
@@ -61,10 +58,21 @@ RESIDUAL_SD = Parameter("Residual", "sd", "sd")
 """The standard deviation of the residual."""
 
 
-def parameters_of(structure: AbstractCovariance, group: str, columns: Sequence[str]) -> tuple[Parameter, ...]:
+@runtime_checkable
+class DeclaresParameters(Protocol):
+    """A covariance structure, as far as its natural parameters are concerned."""
+
+    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return the names."""
+
+    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
+        """Return the kinds."""
+
+
+def parameters_of(structure: DeclaresParameters, group: str, columns: Sequence[str]) -> tuple[Parameter, ...]:
     """Return the natural parameters of a structure on ``columns`` (or positions) of a group, as it declares them.
 
-    A class that names or reports other parameters than its parent, and does not say what they are, has numbers.
+    Parameters of a class that overrides ``param_names`` or ``report`` but not ``param_kinds`` are plain numbers.
 
     Raises
     ------
@@ -81,7 +89,7 @@ def parameters_of(structure: AbstractCovariance, group: str, columns: Sequence[s
     declared = _declared_by(structure, "param_kinds") <= min(
         _declared_by(structure, method) for method in ("param_names", "report")
     )
-    kinds = tuple(structure.param_kinds(columns)) if declared else (NUMBER,) * len(names)
+    kinds = tuple(structure.param_kinds(columns)) if declared else (PLAIN_NUMBER,) * len(names)
     if len(kinds) != len(names) or not set(kinds) <= set(KINDS):
         raise OptionError(
             f"{type(structure).__name__}: expected param_kinds to give one of {', '.join(KINDS)} for each of "
@@ -101,9 +109,9 @@ def pairs(columns: Sequence[str]) -> list[tuple[str, str]]:
     >>> pairs("abc")
     [('a', 'b'), ('a', 'c'), ('b', 'c')]
     """
-    return [(first, second) for place, first in enumerate(columns) for second in columns[place + 1 :]]
+    return [(first, second) for index, first in enumerate(columns) for second in columns[index + 1 :]]
 
 
-def _declared_by(structure: AbstractCovariance, method: str) -> int:
+def _declared_by(structure: DeclaresParameters, method: str) -> int:
     """Return which of its classes defines a method: 0 is its own, larger numbers are ancestors."""
-    return next(place for place, part in enumerate(type(structure).__mro__) if method in vars(part))
+    return next(index for index, part in enumerate(type(structure).__mro__) if method in vars(part))

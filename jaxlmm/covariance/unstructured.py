@@ -5,16 +5,25 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, SMALLEST_GUESS, AbstractCovariance, BoundaryCandidates
+from jaxlmm.covariance.base import (
+    NEARLY_ZERO,
+    SD_NODES,
+    SMALLEST_GUESSED_SD,
+    AbstractCovariance,
+    BoundaryCandidates,
+    Candidate,
+    SearchAxes,
+)
 from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.covariance.reparameterized import Angle, Correlated, Pivoted
 from jaxlmm.covariance.reports import lower_factor
 from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
 
-def lower_indices(q: int) -> tuple[NumpyArray, NumpyArray]:
+def lower_indices(q: int) -> tuple[Int[NumpyArray, " k"], Int[NumpyArray, " k"]]:
     """Return rows and columns of the lower triangle, column by column: lme4's order of theta."""
     columns, rows = np.triu_indices(q)
     return rows, columns
@@ -37,87 +46,95 @@ class Unstructured(AbstractCovariance):
     def n_params(self, q: int) -> int:
         return q * (q + 1) // 2
 
-    def cholesky(self, theta: jax.Array, coords: jax.Array) -> jax.Array:
+    def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         q = coords.shape[0]
         return jnp.zeros((q, q), theta.dtype).at[lower_indices(q)].set(theta)
 
-    def start(self, coords: NumpyArray) -> NumpyArray:
+    def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         rows, columns = lower_indices(coords.shape[-2])
         return np.where(rows == columns, 0.5, 0.0)
 
-    def guess(self, covariance: jax.Array) -> jax.Array | None:
+    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
         rows, columns = lower_indices(covariance.shape[0])
         theta = semidefinite_cholesky(covariance, nearest=True)[rows, columns]
-        return jnp.where(rows == columns, jnp.maximum(theta, SMALLEST_GUESS), theta)
+        return jnp.where(rows == columns, jnp.maximum(theta, SMALLEST_GUESSED_SD), theta)
 
-    def search_axes(self, coords: NumpyArray) -> tuple[tuple[int, NumpyArray], ...]:
+    def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         rows, columns = lower_indices(coords.shape[-2])
         return tuple((int(k), SD_NODES) for k in np.flatnonzero(rows == columns))
 
-    def basis(self, root: NumpyArray) -> NumpyArray:
+    def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
         """Return the inverse of ``root``: the columns become uncorrelated with unit mean square."""
         length = np.linalg.norm(root, axis=0)
         if np.abs(np.diag(root) / length).min() < 1e-10:
             return np.diag(1.0 / length)
         return np.linalg.inv(root / length) / length[:, None]
 
-    def rotated(self, theta: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Turn the basis to the eigenvectors of the covariance: there is no valley to be followed round a bend."""
+    def rotated(
+        self, theta: Float[jax.Array, " k"], basis: Float[jax.Array, "q q"]
+    ) -> tuple[Float[jax.Array, " k"], Float[jax.Array, "q q"]]:
+        """Rotate the basis to the eigenvectors of the covariance, in which the optimum is not in a curved valley."""
         rows, columns = lower_indices(basis.shape[0])
         vectors, sd = singular_vectors(jnp.zeros(basis.shape, theta.dtype).at[rows, columns].set(theta))
         return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), basis @ vectors
 
     def boundary_candidates(
-        self, theta: jax.Array, basis: jax.Array, root: jax.Array, coords: jax.Array
+        self,
+        theta: Float[jax.Array, " k"],
+        basis: Float[jax.Array, "q q"],
+        root: Float[jax.Array, "q q"],
+        coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
         q = basis.shape[0]
         rows, columns = lower_indices(q)
         vectors, sd = singular_vectors(jnp.zeros((q, q), theta.dtype).at[rows, columns].set(theta))
-        turned, number = basis @ vectors, np.arange(q)
-        found: list[tuple[Array, Array, Array, Array]] = []
+        rotated, number = basis @ vectors, np.arange(q)
+        candidates: list[Candidate] = []
         for rank in range(q):
             kept = jnp.where(number < rank, sd, 0.0)
             point = jnp.where(rows == columns, kept[rows], 0.0)
             active_set = np.where(columns < rank, 0, np.where(columns == rank, 1, -1))
             near = sd[rank] <= NEARLY_ZERO
             if rank > 0:
-                share = jnp.sum((turned * kept[None, :]) ** 2, axis=1) * jnp.sum(root**2, axis=0)
+                share = jnp.sum((rotated * kept[None, :]) ** 2, axis=1) * jnp.sum(root**2, axis=0)
                 vanishing = share < 1e-4 * jnp.max(share)
-                zeroed = jnp.where(vanishing[:, None] & (number < rank)[None, :], 0.0, turned)
-                found.append((point, zeroed, active_set, near & jnp.any(vanishing)))
-            found.append((point, turned, active_set, near))
+                zeroed = jnp.where(vanishing[:, None] & (number < rank)[None, :], 0.0, rotated)
+                candidates.append((point, zeroed, active_set, near & jnp.any(vanishing)))
+            candidates.append((point, rotated, active_set, near))
         close = sd[-1] <= NEARLY_ZERO  # far from the boundary, the point may stay in the basis it has
         point = jnp.where(close, jnp.where(rows == columns, sd[rows], 0.0), theta)
-        found.append((point, jnp.where(close, turned, basis), np.zeros(theta.size), np.True_))
-        return BoundaryCandidates.of(found)
+        candidates.append((point, jnp.where(close, rotated, basis), np.zeros(theta.size), np.True_))
+        return BoundaryCandidates.of(candidates)
 
-    def from_basis(self, theta: Array, basis: Array) -> Array:
+    def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         rows, columns = lower_indices(basis.shape[0])
         # The factor column by column, by products: the same in NumPy and JAX.
-        place = np.zeros((theta.size, *basis.shape))
-        place[np.arange(theta.size), rows, columns] = 1.0
-        lower = (theta @ place.reshape(theta.size, -1)).reshape(basis.shape)
+        entry = np.zeros((theta.size, *basis.shape))
+        entry[np.arange(theta.size), rows, columns] = 1.0
+        lower = (theta @ entry.reshape(theta.size, -1)).reshape(basis.shape)
         return lower_factor(basis @ lower)[rows, columns]
 
-    def from_natural(self, natural: Array, sigma: Array, coords: Array) -> Array:
+    def from_natural(
+        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
+    ) -> Float[Array, " k"]:
         rows, columns = lower_indices(np.shape(coords)[-2])
         sd, correlation = sd_and_correlation(np.asarray(natural), np.shape(coords)[-2])
         values, vectors = np.linalg.eigh(correlation)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         return lower_factor((sd / sigma)[:, None] * root)[rows, columns]
 
-    def to_basis(self, theta: Array, basis: Array) -> Array:
+    def to_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         rows, columns = lower_indices(basis.shape[0])
         lower = np.zeros(basis.shape)
         lower[rows, columns] = theta
         return lower_factor(np.linalg.solve(basis, lower))[rows, columns]
 
-    def away_from_zero(self, theta: NumpyArray) -> NumpyArray:
+    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
         q = int(np.sqrt(2 * theta.size))
         rows, columns = lower_indices(q)
         return np.where((rows == columns) & (theta == 0.0), NEARLY_ZERO, theta)
 
-    def reparameterized(self, natural: NumpyArray) -> AbstractCovariance | None:
+    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
         fixed = np.isfinite(natural)
         if fixed.size == 1:
             return Diagonal()
@@ -127,17 +144,19 @@ class Unstructured(AbstractCovariance):
             return Correlated(1 if natural[2] == 0.0 else 2)
         return Angle() if fixed[0] and fixed[1] else Pivoted(0 if fixed[0] else 1)
 
-    def completed(self, natural: NumpyArray) -> NumpyArray:
+    def completed(self, natural: Float[NumpyArray, " r"]) -> Float[NumpyArray, " r"]:
         q = int(np.sqrt(2 * natural.size))
         columns, rows = np.triu_indices(q, 1)
         undefined = (natural[rows] == 0.0) | (natural[columns] == 0.0)
         return np.where(np.append(np.zeros(q, bool), undefined) & np.isnan(natural), 0.0, natural)
 
 
-def sd_and_correlation(natural: NumpyArray, q: int) -> tuple[NumpyArray, NumpyArray]:
-    """Return standard deviations (q,) and the correlation matrix (q, q) that natural parameters are.
+def sd_and_correlation(
+    natural: Float[NumpyArray, " r"], q: int
+) -> tuple[Float[NumpyArray, " q"], Float[NumpyArray, "q q"]]:
+    """Return standard deviations and the correlation matrix from natural parameters.
 
-    A correlation with what has no variance is NaN, and taken to be 0.
+    A correlation that is NaN, beside a standard deviation of 0, becomes 0.
     """
     columns, rows = np.triu_indices(q, 1)
     correlation = np.eye(q)

@@ -16,7 +16,7 @@ from jaxlmm.engine.leaving import boundary_curvature, descends, has_changed, is_
 from jaxlmm.engine.problems import Problem
 from jaxlmm.engine.start import Plan, start_of
 from jaxlmm.engine.vanishing import residual_share, varies
-from jaxlmm.inference import DECREMENT, NEARLY_SINGULAR, ROUNDING, STATUS, VANISHING, Units
+from jaxlmm.inference import MAX_DECREMENT, MAX_RIDGE_CURVATURE, MIN_RESIDUAL_SHARE, STATUS, VANISHING_SIGMA, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.linalg import inverse_logdet, singular_vectors
 from jaxlmm.optimize import Newton, minimize
@@ -92,9 +92,9 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     degrees = jnp.asarray(design.n, y.dtype) - design.n_fixed
     usable = varies(response, degrees) & jnp.isfinite(deviance) & jnp.isfinite(sigma)
     relative_sigma = sigma / response.scale
-    rounding = residual_share(response, relative_sigma) <= ROUNDING
+    rounding = residual_share(response, relative_sigma) <= MIN_RESIDUAL_SHARE
     optimum = optimum._replace(converged=optimum.converged & ~rounding)
-    return Estimate(theta, beta, sigma, deviance, _status(optimum, usable, relative_sigma < VANISHING))
+    return Estimate(theta, beta, sigma, deviance, _status(optimum, usable, relative_sigma < VANISHING_SIGMA))
 
 
 def _located(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -> _Optimum:
@@ -207,8 +207,8 @@ def _status(optimum: _Optimum, usable: Bool[jax.Array, ""], vanishing: Bool[jax.
     inverse, logdet = inverse_logdet(scaled)
     slope = optimum.gradient * size
     definite = jnp.isfinite(logdet)
-    flat = ~definite | (jnp.max(jnp.abs(inverse), initial=0.0) > 1.0 / NEARLY_SINGULAR)
-    proven = optimum.converged & (flat | (0.5 * slope @ (inverse @ slope) < DECREMENT))
+    flat = ~definite | (jnp.max(jnp.abs(inverse), initial=0.0) > 1.0 / MAX_RIDGE_CURVATURE)
+    proven = optimum.converged & (flat | (0.5 * slope @ (inverse @ slope) < MAX_DECREMENT))
     at_limit = jnp.any(~free) | (flat & vanishing)
     code = jnp.where(at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     code = jnp.where(flat & ~vanishing, STATUS.index("not_identified"), code)

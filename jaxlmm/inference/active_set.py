@@ -1,24 +1,25 @@
-"""What is held at a boundary, read off numbers: 0 for a free parameter, positive for a block that has a multiplier."""
+"""The active set, by numbers: 0 for a free parameter, positive for a block that has a multiplier."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray
 
 
-def patterns(active_set: NumpyArray) -> list[tuple[NumpyArray, NumpyArray]]:
-    """Return the different rows of ``active_set`` (b, k), each after the places where it stands.
+def patterns(active_set: Int[NumpyArray, "b k"]) -> list[tuple[Int[NumpyArray, " _"], Int[NumpyArray, " k"]]]:
+    """Return the distinct rows of ``active_set``, each after the indices at which it stands.
 
-    >>> [(places.tolist(), row.tolist()) for places, row in patterns(np.array([[0, 1], [0, 0], [0, 1]]))]
+    >>> [(indices.tolist(), row.tolist()) for indices, row in patterns(np.array([[0, 1], [0, 0], [0, 1]]))]
     [([1], [0, 0]), ([0, 2], [0, 1])]
     """
-    different, which = np.unique(active_set, axis=0, return_inverse=True)
-    return [(np.flatnonzero(which.reshape(-1) == place), row) for place, row in enumerate(different)]
+    distinct, which = np.unique(active_set, axis=0, return_inverse=True)
+    return [(np.flatnonzero(which.reshape(-1) == index), row) for index, row in enumerate(distinct)]
 
 
-def duals(pattern: NumpyArray) -> dict[int, NumpyArray]:
-    """Return the blocks of parameters that a ``pattern`` (k,) holds at zero, by their number.
+def duals(pattern: Int[NumpyArray, " k"]) -> dict[int, Int[NumpyArray, " _"]]:
+    """Return the parameters of each block that a ``pattern`` keeps at zero, by the block's number.
 
     >>> duals(np.array([0, 2, 2, -1]))
     {2: array([1, 2])}

@@ -3,245 +3,290 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.inference.active_set import duals, patterns
 from jaxlmm.inference.derivatives import OptimumDerivatives
+from jaxlmm.inference.ridges import RIDGE_STEP, Descend, flat_sides
 from jaxlmm.inference.status import STATUS
 from jaxlmm.inference.verdict import Verdicts
 
-DECREMENT = 1e-6
+MAX_DECREMENT = 1e-6
 """A point is an optimum when a full Newton step would lower the deviance by less than this."""
 
-WALKED_DECREMENT = 1e-4
+MAX_DECREMENT_AT_LIMIT = 1e-4
 """The same off the direction that leads to a limit, where large parameters cost digits."""
 
-AWAY = 1.5
-"""How far a ridge is walked, relative to the parameters' size: far enough to tell it from the way to a limit, and not
-to the point's mirror image, at 2."""
+MIN_MULTIPLIER = -1e-5
+"""A multiplier above this is not negative, but for rounding."""
 
-FLAT = 1e-7
-"""At the end of a walk along a ridge, minimized again from there, the deviance differs by less."""
+LIMIT_RATIO = 1e4
+"""Ratio of a parameter to its start above which it is on its way to a limit, not on a ridge, if it moves at no cost."""
 
-ESCAPED = 1e4
-"""A parameter so much larger than where it began is on its way to a limit, not on a ridge, if it moves at no cost."""
+SATURATED_SHARE = 0.5
+"""Share of a natural parameter's derivative along the way to a limit above which it is at its own limit there; the
+derivative itself vanishes where the parameter has an end, as a correlation has."""
 
-HALVINGS = 3
-"""How often such a walk is cut in half where it ends at no finite deviance."""
+MIN_RESIDUAL_SHARE = 1e-12
+"""Residual standard deviation, relative to the response, below which it is rounding: the deviance has no bound."""
 
-SATURATED = 0.5
-"""At a limit, a natural parameter is there if so much of its derivative is along the way; the derivative itself
-vanishes where the parameter has an end, as a correlation has."""
+LOST_RESIDUAL_SHARE = 1e-7
+"""The same where no optimum is found."""
 
-RIDGE_STEPS = 50
-"""Evaluations in which a step along a ridge must be back on it."""
-
-ROUNDING = 1e-12
-"""A residual standard deviation below this, relative to the response, is rounding: the deviance falls without bound."""
-
-LOST = 1e-7
-"""Where no optimum is found, one below this is lost in rounding."""
-
-VANISHING = 1e-3
+VANISHING_SIGMA = 1e-3
 """Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares,
 it is the way to a residual variance of zero: with a known matrix of full rank the deviance has a limit there."""
 
-NEARLY_SINGULAR = 1e-4
+MAX_RIDGE_CURVATURE = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
 
 
-@runtime_checkable
-class Descend(Protocol):
-    """A minimizer that is handed to the certificate, which looks along ridges with it.
+class Group(NamedTuple):
+    """The optima of c responses with the same active set, ``pattern``; ``indices`` are those of the responses.
 
-    Called with the ``numbers`` (c,) of responses, ``theta`` (c, k) and the number of ``steps`` (one evaluates alone),
-    it returns theta (c, k) where it stops and the deviances (c,) there.
+    The other fields are as in :class:`~jaxlmm.inference.derivatives.OptimumDerivatives`, ``theta`` and ``gradient``
+    without log sigma, and as in :func:`certify`.
     """
 
-    def __call__(self, numbers: NumpyArray, theta: NumpyArray, steps: int, /) -> tuple[NumpyArray, NumpyArray]:
-        """Minimize from ``theta``."""
+    indices: Int[NumpyArray, " c"]
+    pattern: Int[NumpyArray, " k"]
+    theta: Float[NumpyArray, "c k"]
+    deviance: Float[NumpyArray, " c"]
+    gradient: Float[NumpyArray, "c k"]
+    hessian: Float[NumpyArray, "c s s"]
+    report: Float[NumpyArray, "c r"]
+    report_derivative: Float[NumpyArray, "c r s"]
+    relative_sigma: Float[NumpyArray, " c"]
+    converged: Bool[NumpyArray, " c"]
+    residual_share: Float[NumpyArray, " c"]
+    walked: Bool[NumpyArray, " c"]
+
+    @property
+    def free(self) -> Bool[NumpyArray, " k"]:
+        """Which parameters are not in the active set."""
+        return np.asarray(self.pattern == 0)
+
+    @property
+    def profiled(self) -> bool:
+        """Whether log sigma, the last of psi, is not in theta."""
+        return self.hessian.shape[1] > self.pattern.size
+
+
+class Curvature(NamedTuple):
+    """The Hessian in theta, profiled over sigma, and its eigenvectors in units of the free parameters' ``size``."""
+
+    profile: Float[NumpyArray, "c k k"]
+    size: Float[NumpyArray, "c free"]
+    values: Float[NumpyArray, "c free"]
+    vectors: Float[NumpyArray, "c free free"]
+
+
+class Flat(NamedTuple):
+    """Flat directions of c optima, as fields of :class:`Verdicts`; ``at_limit`` where all lead to a limit."""
+
+    at_limit: Bool[NumpyArray, " c"]
+    null_directions: Float[NumpyArray, "c k s"]
+    ridge: Float[NumpyArray, "c r"]
+    at_boundary: Bool[NumpyArray, "c r"]
+    on_ridge: Bool[NumpyArray, "c r"]
 
 
 def certify(
-    examination: OptimumDerivatives,
+    optimum: OptimumDerivatives,
     *,
-    active_set: NumpyArray,
+    active_set: Int[NumpyArray, "b k"],
     parameters: Sequence[Parameter],
-    fixed: NumpyArray,
-    converged: NumpyArray,
-    residual_share: NumpyArray,
-    start: NumpyArray,
-    walked: NumpyArray,
+    fixed: Bool[NumpyArray, " r"],
+    converged: Bool[NumpyArray, " b"],
+    residual_share: Float[NumpyArray, " b"],
+    start: Float[NumpyArray, " k"],
+    walked: Bool[NumpyArray, " b"],
     descend: Descend,
 ) -> Verdicts:
-    """Judge the optima of b responses.
+    """Return the verdicts on the optima of b responses.
 
     Parameters
     ----------
-    examination
+    optimum
         The optima and their derivatives.
-    held
-        ``(b, k)``: 0 for a free parameter; parameters of the same positive number are a block held at zero.
+    active_set
+        0 for a free parameter; parameters of the same positive number are a block kept at zero.
     parameters, fixed
-        The natural parameters, and which of them ``(r,)`` are held at given values: these are nowhere at a
-        boundary.
+        The natural parameters, and which of them are fixed: these are nowhere at a boundary.
     converged
-        ``(b,)`` whether the minimizer says that it is done; the certificate does not rely on it alone.
+        Whether the minimizer converged; the certificate does not rely on it alone.
     residual_share
-        ``(b,)`` the residual standard deviation relative to the size of the response; infinite where it is fixed.
+        The residual standard deviation relative to the size of the response; infinite where it is fixed.
     start
-        ``(k,)`` where the search began, if nothing better was known.
+        The start of the search, if nothing better was known.
     walked
-        ``(b,)`` whether the direction of the smallest curvature was followed to a limit of the structure.
+        Whether the direction of the smallest curvature was followed to a limit of the structure.
     descend
-        Minimizes responses, by their numbers (c,), from other thetas (c, k) in the same bases for a number of
-        evaluations; returns the thetas reached and the deviances (c,) there. A ridge may be curved: a step along its
-        tangent is brought back to it by minimizing. A direction that is flat on one side only leads to a limit of the
-        structure (a correlation that dies at once, or never): that is a boundary.
+        Minimizes responses from other thetas in the same bases.
     """
-    b, r = examination.values.report.shape
-    verdicts = Verdicts.failed(b, active_set.shape[1], examination.psi.shape[1], r)
-    finite = np.isfinite(examination.hessian).all(axis=(1, 2)) & np.isfinite(examination.gradient).all(axis=1)
-    finite &= np.isfinite(examination.sigma)
-    for places, pattern in patterns(active_set):
-        chosen = places[finite[places]]
-        if chosen.size:
-            _judge(
-                verdicts,
-                chosen,
-                pattern,
-                examination,
-                parameters,
-                fixed,
-                converged,
-                residual_share,
-                start,
-                walked,
-                descend,
-            )
+    k, s, r = active_set.shape[1], optimum.psi.shape[1], optimum.values.report.shape[1]
+    verdicts = Verdicts.failed(len(active_set), k, s, r)
+    finite = np.isfinite(optimum.hessian).all(axis=(1, 2)) & np.isfinite(optimum.gradient).all(axis=1)
+    finite &= np.isfinite(optimum.sigma)
+    for same, pattern in patterns(active_set):
+        indices = same[finite[same]]
+        if not indices.size:
+            continue
+        group = Group(
+            indices,
+            pattern,
+            optimum.psi[indices, :k],
+            optimum.deviance[indices],
+            optimum.gradient[indices, :k],
+            optimum.hessian[indices],
+            optimum.values.report[indices],
+            optimum.derivatives.report[indices],
+            optimum.relative_sigma[indices],
+            converged[indices],
+            residual_share[indices],
+            walked[indices],
+        )
+        for field, own in zip(verdicts, _judge(group, parameters, fixed, start, descend), strict=True):
+            field[indices] = own
     return verdicts
 
 
 def _judge(
-    verdicts: Verdicts,
-    chosen: NumpyArray,
-    pattern: NumpyArray,
-    examination: OptimumDerivatives,
+    group: Group,
     parameters: Sequence[Parameter],
-    fixed: NumpyArray,
-    converged: NumpyArray,
-    residual_share: NumpyArray,
-    start: NumpyArray,
-    walked: NumpyArray,
+    fixed: Bool[NumpyArray, " r"],
+    start: Float[NumpyArray, " k"],
     descend: Descend,
-) -> None:
-    """Write the verdicts on the ``chosen`` (c,) responses, which hold the same parameters."""
-    free = np.asarray(pattern == 0)
-    k, singular = free.size, not free.all()
-    hessian, gradient, deviance = examination.hessian[chosen], examination.gradient[chosen, :k], examination.deviance
-    theta, report = examination.psi[chosen, :k], examination.values.report[chosen]
-    profiled = hessian.shape[1] > k  # log sigma, the last of psi, is not in theta
-    profile = hessian[:, :k, :k]
-    if profiled:
-        profile = profile - hessian[:, :k, k, None] * hessian[:, None, k, :k] / hessian[:, k, k, None, None]
-    size = np.maximum(np.abs(theta), 0.1)[:, free]
-    values, vectors = np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :])
+) -> Verdicts:
+    """Return the verdicts on optima with the same active set."""
+    curvature = _curvature(group)
+    sides = _sides(group, curvature, start, descend)
+    flat = _flat_directions(group, curvature, sides, parameters, fixed)
+    ridged = np.any(sides > 0, axis=1)
+    multipliers = _multipliers(group, curvature, descend)
+    at_optimum = _is_stationary(group, curvature, sides)
+    for number in duals(group.pattern):
+        at_optimum &= multipliers[:, number - 1] > MIN_MULTIPLIER
 
+    proven = at_optimum & (group.residual_share > MIN_RESIDUAL_SHARE) & (group.converged | ridged)
+    singular = not group.free.all()
+    word = np.where(singular | flat.at_limit, STATUS.index("boundary"), STATUS.index("interior"))
+    word = np.where(ridged & ~flat.at_limit, STATUS.index("not_identified"), word)
+    return Verdicts(
+        status=np.where(proven, word, STATUS.index("not_converged")),
+        gradient=np.abs(group.gradient).max(axis=1, initial=0.0),
+        min_eigenvalue=curvature.values[:, 0] if group.free.any() else np.full(len(proven), np.inf),
+        multipliers=multipliers,
+        ridge=flat.ridge,
+        null_directions=flat.null_directions,
+        at_boundary=_at_extremes(group, parameters, fixed) | flat.at_boundary,
+        on_ridge=flat.on_ridge,
+        no_residual=~proven & (group.residual_share < LOST_RESIDUAL_SHARE),
+    )
+
+
+def _curvature(group: Group) -> Curvature:
+    k, free, hessian = group.pattern.size, group.free, group.hessian
+    profile = hessian[:, :k, :k]
+    if group.profiled:
+        profile = profile - hessian[:, :k, k, None] * hessian[:, None, k, :k] / hessian[:, k, k, None, None]
+    size = np.maximum(np.abs(group.theta), 0.1)[:, free]
+    return Curvature(profile, size, *np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :]))
+
+
+def _sides(
+    group: Group, curvature: Curvature, start: Float[NumpyArray, " k"], descend: Descend
+) -> Int[NumpyArray, "c free"]:
+    """Return on how many sides the deviance is flat along each eigenvector: 2 on a ridge, 1 on the way to a limit."""
+    _, size, values, vectors = curvature
+    free = group.free
     sides = np.zeros(values.shape, int)
-    ends = walked[chosen, None] & (np.arange(values.shape[1]) == 0)
-    whose, which = np.nonzero((values < NEARLY_SINGULAR) & ~ends)
-    if whose.size:
-        steps, along = np.zeros((whose.size, k)), vectors[whose, :, which]
-        steps[:, free] = AWAY * size[whose] * along / np.abs(along).max(axis=1, keepdims=True)
-        sides[whose, which] = _flat_sides(chosen[whose], steps, theta[whose], deviance[chosen[whose]], descend)
-    escaped = np.abs(theta[:, free]) > ESCAPED * np.maximum(np.abs(start[free]), 1.0)
+    ends = group.walked[:, None] & (np.arange(values.shape[1]) == 0)
+    response, direction = np.nonzero((values < MAX_RIDGE_CURVATURE) & ~ends)
+    if response.size:
+        steps, along = np.zeros((response.size, free.size)), vectors[response, :, direction]
+        steps[:, free] = RIDGE_STEP * size[response] * along / np.abs(along).max(axis=1, keepdims=True)
+        sides[response, direction] = flat_sides(
+            group.indices[response], steps, group.theta[response], group.deviance[response], descend
+        )
+    escaped = np.abs(group.theta[:, free]) > LIMIT_RATIO * np.maximum(np.abs(start[free]), 1.0)
     runs_off = np.any(escaped[:, :, None] & (np.abs(vectors) > 0.1), axis=1)
-    sides = np.where(ends | ((sides == 2) & runs_off), 1, sides)
+    return np.where(ends | ((sides == 2) & runs_off), 1, sides)
+
+
+def _is_stationary(group: Group, curvature: Curvature, sides: Int[NumpyArray, "c free"]) -> Bool[NumpyArray, " c"]:
+    """Return where the curvature is positive and the Newton decrement small, off the flat directions."""
+    _, size, values, vectors = curvature
+    flat = sides > 0
+    slope = np.einsum("cij,ci->cj", vectors, group.gradient[:, group.free] * size)
+    curved = np.all((values > 0) | flat, axis=1)
+    decrease = np.where(flat, 0.0, slope**2 / np.where(values > 0, values, 1.0))
+    return curved & (0.5 * decrease.sum(axis=1) < np.where(group.walked, MAX_DECREMENT_AT_LIMIT, MAX_DECREMENT))
+
+
+def _multipliers(group: Group, curvature: Curvature, descend: Descend) -> Float[NumpyArray, "c k"]:
+    """Return the multiplier of the block of number j in column j − 1, NaN elsewhere."""
+    multipliers = np.full(group.theta.shape, np.nan)
+    for number, dual in duals(group.pattern).items():
+        multiplier = np.linalg.eigvalsh(0.5 * curvature.profile[:, dual][:, :, dual])[:, 0]
+        for i in np.flatnonzero(multiplier == 0.0):  # a factor that has no second derivative at zero
+            aside = group.theta[i] + 1e-3 * (group.pattern == number)
+            multiplier[i] = (descend(group.indices[[i]], aside[None], 1)[1][0] - group.deviance[i]) / 1e-6
+        multipliers[:, number - 1] = multiplier
+    return multipliers
+
+
+def _at_extremes(
+    group: Group, parameters: Sequence[Parameter], fixed: Bool[NumpyArray, " r"]
+) -> Bool[NumpyArray, "c r"]:
+    """Return which natural parameters have a value at the end of their range, or none."""
+    correlation = np.array([parameter.kind == "corr" for parameter in parameters])
+    perfect = (not group.free.all()) & (np.abs(group.report) >= 1.0 - 1e-9)
+    extreme = np.where(correlation, perfect, group.report == 0.0)
+    return np.asarray((extreme | np.isnan(group.report)) & ~fixed)
+
+
+def _flat_directions(
+    group: Group,
+    curvature: Curvature,
+    sides: Int[NumpyArray, "c free"],
+    parameters: Sequence[Parameter],
+    fixed: Bool[NumpyArray, " r"],
+) -> Flat:
+    """Return what moves along flat directions, and whether they lead to a limit."""
+    k, free, hessian, report = group.pattern.size, group.free, group.hessian, group.report
+    residual = np.array([parameter.is_residual_sd for parameter in parameters])
     flat = sides > 0
     ridged = flat.any(axis=1)
     at_limit = ridged & np.all((sides == 1) | ~flat, axis=1)
-
-    slope = np.einsum("cij,ci->cj", vectors, gradient[:, free] * size)
-    curved = np.all((values > 0) | flat, axis=1)
-    rise = np.where(flat, 0.0, slope**2 / np.where(values > 0, values, 1.0))
-    at_optimum = curved & (0.5 * rise.sum(axis=1) < np.where(walked[chosen], WALKED_DECREMENT, DECREMENT))
-    for number, dual in duals(pattern).items():
-        multiplier = np.linalg.eigvalsh(0.5 * profile[:, dual][:, :, dual])[:, 0]
-        for i in np.flatnonzero(multiplier == 0.0):  # a factor that has no second derivative at zero
-            aside = theta[i] + 1e-3 * (pattern == number)
-            multiplier[i] = (descend(chosen[[i]], aside[None], 1)[1][0] - deviance[chosen[i]]) / 1e-6
-        verdicts.multipliers[chosen, number - 1] = multiplier
-        at_optimum &= multiplier > -1e-5
-
-    kinds = np.array([parameter.kind for parameter in parameters])
-    correlation = kinds == "corr"
-    extreme_value = np.where(correlation, singular & (np.abs(report) >= 1.0 - 1e-9), report == 0.0)
-    at_boundary = np.asarray((extreme_value | np.isnan(report)) & ~fixed)
-    residual = np.array([parameter.is_residual_sd for parameter in parameters])
-    on_ridge = np.zeros(report.shape, bool)
+    null_directions = np.zeros((len(report), k, hessian.shape[1]))
+    ridge, at_boundary, on_ridge = np.zeros(report.shape), np.zeros(report.shape, bool), np.zeros(report.shape, bool)
     for i in np.flatnonzero(ridged):
         null = np.zeros((int(flat[i].sum()), len(hessian[i])))
-        null[:, :k][:, free] = (size[i, :, None] * vectors[i][:, flat[i]]).T
-        if profiled:
+        null[:, :k][:, free] = (curvature.size[i, :, None] * curvature.vectors[i][:, flat[i]]).T
+        if group.profiled:
             null[:, k] = -(null[:, :k] @ hessian[i, k, :k]) / hessian[i, k, k]
-        verdicts.null_directions[chosen[i], : len(null)] = null
-        movement = examination.derivatives.report[chosen[i]] @ null.T
+        null_directions[i, : len(null)] = null
+        movement = group.report_derivative[i] @ null.T
         movement = np.where(np.isfinite(movement), movement, 0.0)
         moves = np.abs(movement).max(axis=1) > 1e-6 * max(np.nanmax(np.abs(report[i])), 1e-300)
         change = np.abs(movement).max(axis=1) / np.maximum(np.abs(report[i]), 1e-300)
-        vanishing = examination.relative_sigma[chosen[i]] < VANISHING and not np.any(fixed & residual)
-        if vanishing and np.all((change < VANISHING) | residual):
-            at_limit[i], at_boundary[i] = True, at_boundary[i] | residual
-            continue
-        if at_limit[i]:
-            depends = examination.derivatives.report[chosen[i]].copy()
-            depends[:, np.flatnonzero(free)] *= size[i]
+        vanishing = group.relative_sigma[i] < VANISHING_SIGMA and not np.any(fixed & residual)
+        if vanishing and np.all((change < VANISHING_SIGMA) | residual):
+            at_limit[i], at_boundary[i] = True, residual
+        elif at_limit[i]:
+            depends = group.report_derivative[i].copy()
+            depends[:, np.flatnonzero(free)] *= curvature.size[i]
             along = np.linalg.norm(movement, axis=1)
-            saturated = (along > 0) & (along > SATURATED * np.linalg.norm(depends, axis=1))
-            at_boundary[i] |= (moves | saturated) & ~fixed
-            continue
-        on_ridge[i] = moves
-        first = movement[:, 0] / np.abs(movement[:, 0]).max()
-        verdicts.ridge[chosen[i]] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
-
-    left = residual_share[chosen]
-    proven = at_optimum & (left > ROUNDING) & (converged[chosen] | ridged)
-    word = np.where(singular | at_limit, STATUS.index("boundary"), STATUS.index("interior"))
-    word = np.where(ridged & ~at_limit, STATUS.index("not_identified"), word)
-    verdicts.status[chosen] = np.where(proven, word, STATUS.index("not_converged"))
-    verdicts.no_residual[chosen] = ~proven & (left < LOST)
-    verdicts.gradient[chosen] = np.abs(gradient).max(axis=1, initial=0.0)
-    verdicts.min_eigenvalue[chosen] = values[:, 0] if free.any() else np.inf
-    verdicts.at_boundary[chosen] = at_boundary
-    verdicts.on_ridge[chosen] = on_ridge
-
-
-def _flat_sides(
-    numbers: NumpyArray, steps: NumpyArray, theta: NumpyArray, deviance: NumpyArray, descend: Descend
-) -> NumpyArray:
-    """Return on how many sides (c,) of ``theta`` (c, k) the ``deviance`` (c,) of the responses ``numbers`` (c,) is
-    constant along ``steps`` (c, k) or a curve near it.
-    """
-    sides = np.zeros(numbers.size, int)
-    for away in (steps.copy(), -steps):
-        there = descend(numbers, theta + away, 1)[1]
-        for _ in range(HALVINGS):  # a factor of a matrix that rounding makes singular may have no value
-            beyond = ~np.isfinite(there)
-            if not beyond.any():
-                break
-            away[beyond] /= 2.0
-            there = descend(numbers, theta + away, 1)[1]
-        straight = np.abs(there - deviance) < FLAT
-        sides += straight
-        for i in np.flatnonzero(~straight):
-            reached, value = (part[0] for part in descend(numbers[[i]], theta[[i]] + away[[i]], RIDGE_STEPS))
-            enough = 0.02 * (away[i] @ away[i])
-            stayed_away = (reached - theta[i]) @ away[i] > enough
-            # The same optimum with signs turned is no ridge.
-            mirrored = np.abs(np.abs(reached) - np.abs(theta[i])) @ np.abs(away[i]) <= enough
-            sides[i] += bool(stayed_away and not mirrored and abs(value - deviance[i]) < FLAT)
-    return sides
+            saturated = (along > 0) & (along > SATURATED_SHARE * np.linalg.norm(depends, axis=1))
+            at_boundary[i] = (moves | saturated) & ~fixed
+        else:
+            on_ridge[i] = moves
+            first = movement[:, 0] / np.abs(movement[:, 0]).max()
+            ridge[i] = first * (1.0 if first[np.abs(first).argmax()] > 0 else -1.0)
+    return Flat(at_limit, null_directions, ridge, at_boundary, on_ridge)

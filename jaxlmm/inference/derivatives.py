@@ -1,81 +1,87 @@
-"""Everything that is read off one optimum: values and their exact derivatives. Pure functions of one response."""
+"""Values and their exact derivatives at one optimum: pure functions of one response."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxlmm._util import Array, Struct
 from jaxlmm.likelihood import Likelihood, Point, Response
 from jaxlmm.model import Factors
 from jaxlmm.optimize import each_direction
 
+Bases: TypeAlias = Sequence[Float[Array, "_ _"]]
+"""The basis (q, q) of each term."""
+
+Scalar: TypeAlias = Float[jax.Array, ""]
+Theta: TypeAlias = Float[jax.Array, " k"]
+ReportAndComponents: TypeAlias = tuple[Float[jax.Array, " r"], Float[jax.Array, " components"]]
+
 
 class Units(Struct):
-    """What turns a result on a design's orthonormal basis into the data's units.
+    """The map from a design's orthonormal basis to the units of the data.
 
-    ``inverse_triangle`` (p, p) takes coefficients on the basis to those of the columns; ``mean_squares`` are the
-    design's.
+    ``inverse_triangle`` takes coefficients on the basis to those of the columns; ``mean_squares`` are the design's.
     """
 
-    inverse_triangle: Array
-    mean_squares: tuple[Array, ...]
+    inverse_triangle: Float[Array, "*b p p"]
+    mean_squares: tuple[Float[Array, "... _ _"], ...]
 
 
 class Quantities(NamedTuple):
     """Functions of psi: ``vcov`` (p, p) of beta, ``report`` (r,) natural parameters, ``components``.
 
     ``components`` (terms + 1,) are the variances that each term, and last the residual, add to a row, averaged over
-    the rows.
+    the rows. Derivatives have a last axis over psi, those of many responses a first.
     """
 
-    vcov: Array
-    report: Array
-    components: Array
+    vcov: Float[Array, "*shape"]
+    report: Float[Array, "*shape"]
+    components: Float[Array, "*shape"]
 
 
 class OptimumDerivatives(NamedTuple):
     """One optimum in response units; that of many responses has a first axis over them on every leaf.
 
-    ``psi`` (s,) is theta (in its bases), followed by log sigma where that is profiled out, s = k + 1; where something
-    is fixed in units of the response theta has it, or it is fixed, s = k. ``deviance`` (), and its ``gradient`` and
-    ``hessian`` there;
-    ``values`` and ``derivatives`` (a trailing axis over psi) of the :class:`Quantities`; ``beta`` (p,), ``sigma`` ();
-    ``relative_sigma`` () in units of the residual standard deviation of least squares.
+    ``psi`` is theta (in its bases), followed by log sigma where that is profiled out, s = k + 1; in an absolute layout
+    theta has log sigma, or sigma is fixed, and s = k. The ``deviance``, and its ``gradient`` and ``hessian`` in psi;
+    ``values`` and ``derivatives`` of the :class:`Quantities`; ``relative_sigma`` is in units of the residual standard
+    deviation of least squares.
     """
 
-    psi: Array
-    deviance: Array
-    gradient: Array
-    hessian: Array
+    psi: Float[Array, "*b s"]
+    deviance: Float[Array, "*b"]
+    gradient: Float[Array, "*b s"]
+    hessian: Float[Array, "*b s s"]
     values: Quantities
     derivatives: Quantities
-    beta: Array
-    sigma: Array
-    relative_sigma: Array
+    beta: Float[Array, "*b p"]
+    sigma: Float[Array, "*b"]
+    relative_sigma: Float[Array, "*b"]
 
 
 class Rows(NamedTuple):
-    """What an optimum says of levels and rows, in response units.
+    """Estimates for levels and rows at an optimum, in response units.
 
-    ``modes`` and ``mode_sds`` per term, levels × columns; ``marginal`` and ``conditional`` (N,) fitted values without
-    the offset; ``residual_factor`` (G, Q, Q) of the residual structure, where there is one.
+    ``modes`` and ``mode_sds`` per term, levels × columns; ``marginal`` and ``conditional`` fitted values without the
+    offset; ``residual_factor`` of the residual structure, where there is one.
     """
 
-    modes: tuple[Array, ...]
-    mode_sds: tuple[Array, ...]
-    marginal: Array
-    conditional: Array
-    residual_factor: Array | None
+    modes: tuple[Float[Array, "... _ _"], ...]
+    mode_sds: tuple[Float[Array, "... _ _"], ...]
+    marginal: Float[Array, "*b N"]
+    conditional: Float[Array, "*b N"]
+    residual_factor: Float[Array, "*b L q q"] | None
 
 
 def examine(
-    likelihood: Likelihood, response: Response, units: Units, bases: Sequence[Array], theta: Array
+    likelihood: Likelihood, response: Response, units: Units, bases: Bases, theta: Float[Array, " k"]
 ) -> tuple[OptimumDerivatives, Point]:
-    """Evaluate the parameters that a result reports, and their derivatives, at ``theta`` (k,); the point too.
+    """Evaluate the parameters that a result reports, and their derivatives, at ``theta``; and the point.
 
     The Hessian is that of the deviance in (theta, log sigma), beta profiled (ML) or integrated out (REML): its
     inverse, doubled, is the covariance of the variance parameters (as in lmerTest, Kuznetsova et al. 2017, eq. 7).
@@ -84,40 +90,47 @@ def examine(
     evaluate = _given_sigma if likelihood.layout.absolute else _profiled
     psi, gradient, hessian, (vcov, d_vcov), point = evaluate(likelihood, response, bases, theta)
 
-    def quantities(psi: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    def quantities(psi: Float[jax.Array, " s"]) -> tuple[ReportAndComponents, ReportAndComponents]:
         layout, theta = likelihood.layout, psi[: likelihood.layout.n_theta]
         factors = layout.factors(theta, bases)
         sigma = (jnp.exp(psi[-1]) if factors.sigma is None else factors.sigma) * response.scale
         unit = response.scale if layout.absolute else sigma
-        found = layout.report(theta, factors, unit), _components(units, factors, sigma)
-        return found, found
+        both = layout.report(theta, factors, unit), _components(units, factors, sigma)
+        return both, both
 
     inverse_triangle = jnp.asarray(units.inverse_triangle)
 
-    def in_columns(on_basis: jax.Array) -> jax.Array:
+    def in_columns(on_basis: Float[jax.Array, "p p"]) -> Float[jax.Array, "p p"]:
         return response.scale**2 * (inverse_triangle @ on_basis @ inverse_triangle.T)
 
     d_columns = jnp.moveaxis(jax.vmap(in_columns)(d_vcov), 0, -1)
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
-    given = likelihood.layout.factors(theta, bases).sigma
-    sigma = likelihood.sigma(point, given, response)
-    found = OptimumDerivatives(
-        psi, likelihood.criterion(point, given, response), gradient, hessian,
+    fixed_sigma = likelihood.layout.factors(theta, bases).sigma
+    sigma = likelihood.sigma(point, fixed_sigma, response)
+    optimum = OptimumDerivatives(
+        psi, likelihood.criterion(point, fixed_sigma, response), gradient, hessian,
         Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
         inverse_triangle @ (response.least_squares + point.shift * response.scale),
         sigma, sigma / response.scale,
     )  # fmt: skip
-    return found, point
+    return optimum, point
 
 
-Evaluated = tuple[jax.Array, jax.Array, jax.Array, tuple[jax.Array, jax.Array], Point]
+Evaluated: TypeAlias = tuple[
+    Float[jax.Array, " s"],
+    Float[jax.Array, " s"],
+    Float[jax.Array, "s s"],
+    tuple[Float[jax.Array, "p p"], Float[jax.Array, "s p p"]],
+    Point,
+]
+"""psi, gradient, Hessian, the covariance of the coefficients on the basis with its derivatives, and the point."""
 
 
-def _given_sigma(likelihood: Likelihood, response: Response, bases: Sequence[Array], theta: jax.Array) -> Evaluated:
-    """Return psi = theta, gradient, Hessian, the covariance on the basis with its derivatives, and the point."""
+def _given_sigma(likelihood: Likelihood, response: Response, bases: Bases, theta: Theta) -> Evaluated:
+    """Evaluate an absolute layout, psi = theta."""
 
-    def first_order(theta: jax.Array) -> tuple[tuple[jax.Array, jax.Array], Point]:
-        def objective(theta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, Point]]:
+    def first_order(theta: Theta) -> tuple[tuple[Theta, Float[jax.Array, "p p"]], Point]:
+        def objective(theta: Theta) -> tuple[Scalar, tuple[Float[jax.Array, "p p"], Point]]:
             factors = likelihood.layout.factors(theta, bases)
             assert factors.sigma is not None
             point = likelihood.at(factors, response)
@@ -131,16 +144,16 @@ def _given_sigma(likelihood: Likelihood, response: Response, bases: Sequence[Arr
     return theta, gradient, 0.5 * (along + along.T), (vcov, d_vcov), point
 
 
-def _profiled(likelihood: Likelihood, response: Response, bases: Sequence[Array], theta: jax.Array) -> Evaluated:
-    """Return the same where sigma is profiled out, with psi = (theta, log sigma)."""
+def _profiled(likelihood: Likelihood, response: Response, bases: Bases, theta: Theta) -> Evaluated:
+    """Evaluate a layout in which sigma is profiled out, psi = (theta, log sigma)."""
     layout, k, count = likelihood.layout, theta.shape[0], jnp.maximum(response.count, 1.0)
 
-    def objective(theta: jax.Array) -> tuple[jax.Array, Point]:
+    def objective(theta: Theta) -> tuple[Scalar, Point]:
         point = likelihood.at(layout.factors(theta, bases), response)
         sigma = jax.lax.stop_gradient(jnp.sqrt(point.r2 / count))
         return likelihood.deviance_given_sigma(point, sigma, response), point
 
-    def first_order(theta: jax.Array) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Point]:
+    def first_order(theta: Theta) -> tuple[tuple[Theta, Float[jax.Array, "p p"], Scalar], Point]:
         gradient, point = jax.grad(objective, has_aux=True)(theta)
         return (gradient, point.vcov, point.r2), point
 
@@ -159,13 +172,13 @@ def _profiled(likelihood: Likelihood, response: Response, bases: Sequence[Array]
     return psi, gradient, hessian, (vcov, d_vcov), point
 
 
-def rows_at(likelihood: Likelihood, response: Response, y: Array, factors: Factors, point: Point) -> Rows:
-    """Evaluate modes and fitted values of the response ``y`` (N,), in its own units, at a ``point``."""
+def rows_at(likelihood: Likelihood, response: Response, y: Float[Array, " N"], factors: Factors, point: Point) -> Rows:
+    """Evaluate modes and fitted values of the response ``y``, in its own units, at a ``point``."""
     design = likelihood.design
     shift = point.shift * response.scale
     coefficients = response.least_squares + shift
-    rest = likelihood.around(jnp.asarray(y)[:, None], response.least_squares[None])[:, 0]
-    effects = likelihood.solver.effects(design, factors, point.factor, rest - design.basis @ shift)
+    residual = likelihood.around(jnp.asarray(y)[:, None], response.least_squares[None])[:, 0]
+    effects = likelihood.solver.effects(design, factors, point.factor, residual - design.basis @ shift)
     weight = jnp.asarray(design.root_weight)
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
     marginal = design.basis @ coefficients
@@ -175,8 +188,8 @@ def rows_at(likelihood: Likelihood, response: Response, y: Array, factors: Facto
     return Rows(effects.modes, sds, marginal * unweighted, conditional * unweighted, factors.residual)
 
 
-def _components(units: Units, factors: Factors, sigma: jax.Array) -> jax.Array:
-    """Mean over the rows of the variance that each term adds, and last the residual variance at weight 1."""
+def _components(units: Units, factors: Factors, sigma: Float[jax.Array, ""]) -> Float[jax.Array, " components"]:
+    """Return the variance that each term adds to a row, on average, and last the residual variance at weight 1."""
     parts = []
     for square, factor in zip(units.mean_squares, factors.terms, strict=True):
         rows = jnp.asarray(square)[..., None] * factor if factor.ndim == 3 else square @ factor
@@ -185,8 +198,8 @@ def _components(units: Units, factors: Factors, sigma: jax.Array) -> jax.Array:
     return sigma**2 * jnp.stack(parts)
 
 
-def _random_part(likelihood: Likelihood, modes: Sequence[jax.Array]) -> jax.Array:
-    """Return ``Z b`` (N,) in weighted rows."""
+def _random_part(likelihood: Likelihood, modes: Sequence[Float[jax.Array, "_ _"]]) -> Float[jax.Array, " N"]:
+    """Return ``Z b`` in weighted rows."""
     design = likelihood.design
     total = jnp.zeros(design.n_padded)
     for term, mode in zip(design.terms, modes, strict=True):

@@ -1,9 +1,9 @@
-"""The words for an optimum, and what each means to somebody who reads it."""
+"""The status words of an optimum, with an explanation of each for users."""
 
 from __future__ import annotations
 
 STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
-"""The status words; their places are the codes of array-level results."""
+"""The status words; their indices are the codes of array-level results."""
 
 PROVEN = (STATUS.index("interior"), STATUS.index("boundary"))
 """The codes of an optimum that has tests: p-values elsewhere would be of a point that is none, or of one of many."""
@@ -31,11 +31,11 @@ NO_RESIDUAL = (
     "effects. The likelihood grows without bound as the residual variance goes to zero. What is reported is the limit, "
     "in which the residual is zero and the inference is that between groups; there is no log-likelihood to compare."
 )
-"""What a boundary means at which no residual is left."""
+"""The explanation of a boundary at which no residual is left."""
 
 UNBOUNDED = (
     "The random effects explain the response exactly, so that the likelihood grows without bound as the residual "
     "variance goes to zero: there is no optimum, and no standard error. Look for rows that repeat others, such as a "
     "person who stands twice in the data; remove the copies, or average them."
 )
-"""Why there is no optimum where no residual is left and the groups' effects are related."""
+"""The explanation where no residual is left and the groups' effects are related, so that there is no optimum."""

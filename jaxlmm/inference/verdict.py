@@ -1,4 +1,4 @@
-"""What is said of an optimum: status, gradient, multipliers, ridge."""
+"""The verdict on an optimum: status, gradient, multipliers, ridge."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.inference.status import HELP, NO_RESIDUAL, PROVEN, STATUS, UNBOUNDED
 
 
 class Verdict(NamedTuple):
-    """What is proven about one optimum, by name, a row of :class:`Verdicts`; no row of ``null_directions`` is zero.
+    """The verdict on one optimum, by name, a row of :class:`Verdicts`; no row of ``null_directions`` is zero.
 
-    ``multipliers`` and ``ridge`` name what is held at the boundary, and what moves along a ridge; ``help`` says what
-    the status means and what to do.
+    ``multipliers`` and ``ridge`` are by the names of parameters kept at the boundary, or moving along a ridge;
+    ``help`` explains the status and what to do.
     """
 
     status: str
@@ -24,50 +25,50 @@ class Verdict(NamedTuple):
     multipliers: dict[str, float]
     ridge: dict[str, float]
     help: str
-    null_directions: NumpyArray
-    at_boundary: NumpyArray
-    on_ridge: NumpyArray
+    null_directions: Float[NumpyArray, "_ s"]
+    at_boundary: Bool[NumpyArray, " r"]
+    on_ridge: Bool[NumpyArray, " r"]
 
 
 class Verdicts(NamedTuple):
-    """What is proven about the optima of b responses.
+    """The verdicts on the optima of b responses.
 
     Attributes
     ----------
     status
-        ``(b,)`` places in ``STATUS``.
+        Indices in ``STATUS``.
     gradient
-        ``(b,)`` the largest absolute entry of the deviance's gradient in theta.
+        The largest absolute entry of the deviance's gradient in theta.
     min_eigenvalue
-        ``(b,)`` the smallest eigenvalue of the Hessian in relative changes of the free parameters.
+        The smallest eigenvalue of the Hessian in relative changes of the free parameters.
     multipliers
-        ``(b, k)`` for the block of number j that is held at the boundary, in column j − 1, the rate at which the
-        deviance rises with the variance that is let in, averaged over the rows, in units of the residual variance (for
-        a covariance matrix the smallest eigenvalue). Positive at an optimum; NaN elsewhere.
+        For the block of number j that is kept at the boundary, in column j − 1, the rate at which the deviance rises
+        with the variance that is let in, averaged over the rows, in units of the residual variance (for a covariance
+        matrix the smallest eigenvalue). Positive at an optimum; NaN elsewhere.
     ridge
-        ``(b, r)`` where the parameters are not identified, the direction in which the natural ones can move together at
-        no cost; zero elsewhere.
+        Where the parameters are not identified, the direction in which the natural ones can move together at no cost;
+        zero elsewhere.
     null_directions
-        ``(b, k, s)`` directions of psi in which the deviance is constant, followed by zeros.
+        Directions of psi in which the deviance is constant, followed by zeros.
     at_boundary, on_ridge
-        ``(b, r)`` which natural parameters are at a boundary, and which move along a ridge.
+        Which natural parameters are at a boundary, and which move along a ridge.
     no_residual
-        ``(b,)`` whether nothing is left of the residual, and the deviance falls without bound.
+        Whether nothing is left of the residual, and the deviance falls without bound.
     """
 
-    status: NumpyArray
-    gradient: NumpyArray
-    min_eigenvalue: NumpyArray
-    multipliers: NumpyArray
-    ridge: NumpyArray
-    null_directions: NumpyArray
-    at_boundary: NumpyArray
-    on_ridge: NumpyArray
-    no_residual: NumpyArray
+    status: Int[NumpyArray, " b"]
+    gradient: Float[NumpyArray, " b"]
+    min_eigenvalue: Float[NumpyArray, " b"]
+    multipliers: Float[NumpyArray, "b k"]
+    ridge: Float[NumpyArray, "b r"]
+    null_directions: Float[NumpyArray, "b k s"]
+    at_boundary: Bool[NumpyArray, "b r"]
+    on_ridge: Bool[NumpyArray, "b r"]
+    no_residual: Bool[NumpyArray, " b"]
 
     @property
-    def proven(self) -> NumpyArray:
-        """Which responses (b,) have an optimum, in the interior or at a boundary."""
+    def proven(self) -> Bool[NumpyArray, " b"]:
+        """Which responses have an optimum, in the interior or at a boundary."""
         return np.isin(self.status, PROVEN)
 
     @classmethod
@@ -80,14 +81,14 @@ class Verdicts(NamedTuple):
         )  # fmt: skip
 
     def one(self, i: int, names: Sequence[str], dual_names: Mapping[int, str]) -> Verdict:
-        """Return the verdict on response ``i``; ``dual_names`` are those of the blocks that are held, by number."""
+        """Return the verdict on response ``i``; ``dual_names`` are those of the blocks in the active set, by number."""
         word, null = STATUS[int(self.status[i])], self.null_directions[i]
         ridge = {name: float(w) for name, w in zip(names, self.ridge[i], strict=True) if abs(w) > 1e-6}
         multipliers = {name: float(self.multipliers[i, number - 1]) for number, name in dual_names.items()}
-        told = HELP[word]
+        explanation = HELP[word]
         if self.no_residual[i]:
-            told = NO_RESIDUAL if word == "boundary" else UNBOUNDED
+            explanation = NO_RESIDUAL if word == "boundary" else UNBOUNDED
         return Verdict(
-            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, told,
+            word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, explanation,
             null[null.any(axis=1)], self.at_boundary[i], self.on_ridge[i],
         )  # fmt: skip

@@ -1,45 +1,49 @@
-"""Orthonormal bases of fixed-effect columns, and which columns add to those before them."""
+"""Orthonormal bases of fixed-effect columns, and which columns are independent of those before them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray
 
-SAFELY_INDEPENDENT = 1e-3
-"""Where more of each column's length than this is left, two rounds of Cholesky give an orthonormal basis."""
+MIN_SHARE_FOR_CHOLESKY = 1e-3
+"""Share of each column's length left after projection above which two rounds of Cholesky are orthonormal enough."""
 
 
 class Basis(NamedTuple):
-    """Which columns are ``kept`` (p,), an orthonormal ``basis`` (n, k) of those, and the upper ``triangle`` (k, k) with
-    ``x[:, kept] = basis @ triangle``.
+    """Which columns are ``kept``, and their QR decomposition ``x[:, kept] = basis @ triangle``.
+
+    ``basis`` is orthonormal, ``triangle`` upper triangular.
     """
 
-    kept: NumpyArray
-    basis: NumpyArray
-    triangle: NumpyArray
+    kept: Bool[NumpyArray, " columns"]
+    basis: Float[NumpyArray, "n p"]
+    triangle: Float[NumpyArray, "p p"]
 
 
-def independent_basis(x: NumpyArray, tolerance: float = 1e-7, *, rounding: NumpyArray | None = None) -> Basis:
-    """Find a basis of columns ``x`` (n, p), where each kept one adds to those before it, as in R's ``qr``.
+def independent_basis(
+    x: Float[NumpyArray, "n p"], tolerance: float = 1e-7, *, rounding: Float[NumpyArray, " p"] | None = None
+) -> Basis:
+    """Return a basis of the columns of ``x``, each kept one independent of those before it, as in R's ``qr``.
 
     A column is dropped when less than ``tolerance`` of its length is left after projection on the kept ones, or no more
-    than the length ``rounding`` (p,) that its own rounding errors may have.
+    than the length ``rounding`` that its own rounding errors may have.
 
     >>> independent_basis(np.array([[1.0, 2.0, 0.0], [1.0, 2.0, 1.0]])).kept.tolist()
     [True, False, True]
     """
     lengths = np.linalg.norm(x, axis=0)
     smallest = tolerance * lengths if rounding is None else np.maximum(tolerance * lengths, rounding)
-    found = _by_cholesky(x, lengths)
-    if found is not None and np.all(np.diag(found.triangle) > smallest):
-        return found
+    by_cholesky = _by_cholesky(x, lengths)
+    if by_cholesky is not None and np.all(np.diag(by_cholesky.triangle) > smallest):
+        return by_cholesky
     return _by_projection(x, smallest)
 
 
-def _by_cholesky(x: NumpyArray, lengths: NumpyArray) -> Basis | None:
+def _by_cholesky(x: Float[NumpyArray, "n p"], lengths: Float[NumpyArray, " p"]) -> Basis | None:
     """Return a basis of columns that are far from dependent, None for others.
 
     Cholesky factors of the products, twice, are as orthogonal as Householder's reflections there, in a few matrix
@@ -54,28 +58,28 @@ def _by_cholesky(x: NumpyArray, lengths: NumpyArray) -> Basis | None:
             factor = np.linalg.cholesky(basis.T @ basis).T
         except np.linalg.LinAlgError:
             return None
-        if np.any(np.diag(factor) < SAFELY_INDEPENDENT):
+        if np.any(np.diag(factor) < MIN_SHARE_FOR_CHOLESKY):
             return None
         basis, triangle = basis @ np.linalg.inv(factor), factor @ triangle
     return Basis(np.ones(x.shape[1], bool), basis, triangle)
 
 
-def _by_projection(x: NumpyArray, smallest: NumpyArray) -> Basis:
-    """Take columns off those before them, twice, and drop those of which less than ``smallest`` (p,) is left."""
-    found = np.empty(x.shape, order="F")
+def _by_projection(x: Float[NumpyArray, "n p"], smallest: Float[NumpyArray, " p"]) -> Basis:
+    """Return a basis by Gram and Schmidt's method, each projection twice; drop columns not longer than ``smallest``."""
+    vectors = np.empty(x.shape, order="F")
     triangle = np.zeros((x.shape[1], x.shape[1]))
     kept = np.zeros(x.shape[1], bool)
     for k in range(x.shape[1]):
         count = int(kept.sum())
-        basis, rest = found[:, :count], x[:, k]
+        basis, residual = vectors[:, :count], x[:, k]
         for _ in range(2):
-            dot = basis.T @ rest
-            rest = rest - basis @ dot
+            dot = basis.T @ residual
+            residual = residual - basis @ dot
             triangle[:count, k] += dot
-        length = np.linalg.norm(rest)
+        length = np.linalg.norm(residual)
         if length > smallest[k]:
-            found[:, count] = rest / length
+            vectors[:, count] = residual / length
             triangle[count, k] = length
             kept[k] = True
     count = int(kept.sum())
-    return Basis(kept, found[:, :count], triangle[:count][:, kept])
+    return Basis(kept, vectors[:, :count], triangle[:count][:, kept])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import Array, NumpyArray, Struct, aside, pad, static
 from jaxlmm.covariance import AbstractCovariance
@@ -13,34 +14,33 @@ from jaxlmm.errors import OptionError
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.relation import Relation
 
-ROUNDING = 1e-12
-"""Of a column's length over all rows, what is left of it on some rows may be rounding alone."""
+COLUMN_ROUNDING = 1e-12
+"""Share of a column's length over all rows up to which its part on some of the rows may be rounding alone."""
 
 
 class Grouping(Struct):
-    """A grouping factor.
+    """A grouping factor: ``codes`` are the levels of the rows.
 
-    ``codes`` (N,) int32 is the level of each row; ``n_levels`` () the number of levels; ``relation`` is a known
-    covariance across levels, or None for independent levels.
+    ``relation`` is a known covariance across levels, or None for independent levels.
     """
 
-    codes: Array
-    n_levels: Array
+    codes: Int[Array, " N"]
+    n_levels: Int[Array, ""]
     relation: Relation | None
 
 
 class Term(Struct):
-    """One random term (or the residual structure): a covariance structure and where it acts.
+    """One random term, or the residual structure: a covariance structure and the columns or positions it acts on.
 
     A term over *columns* has ``z`` (N, q), whose rows are weighted by the root of the observation's weight, and
-    ``coords`` (q, 1), the columns' numbers. A term over *positions* has ``positions`` (N,) int32, the place of each
-    row in its level, ``coords`` (G, Q, d) and, as ``z``, the rows' weights (N, 1).
+    ``coords`` (q, 1), the columns' numbers. A term over *positions* has ``positions``, the index of each row's position
+    in its level, ``coords`` (L, q, d) and, as ``z``, the rows' weights (N, 1).
     """
 
     structure: AbstractCovariance
-    coords: Array
-    z: Array
-    positions: Array | None
+    coords: Float[Array, "*L q d"]
+    z: Float[Array, "N _"]
+    positions: Int[Array, " N"] | None
     grouping: int = static()
 
     @property
@@ -53,10 +53,10 @@ class Term(Struct):
         """Whether the term acts over positions rather than columns."""
         return self.positions is not None
 
-    def root(self, scale: NumpyArray | float = 1.0) -> NumpyArray:
-        """Return an upper triangular (q, q) whose square is the mean of ``z zᵀ`` over the rows that the term touches.
+    def root(self, scale: Float[NumpyArray, "N 1"] | float = 1.0) -> Float[NumpyArray, "q q"]:
+        """Return the upper triangle R of ``RᵀR = mean(z zᵀ)`` over the rows that the term touches.
 
-        ``scale`` (N, 1) multiplies the rows first.
+        ``scale`` multiplies the rows first.
         """
         z = np.asarray(self.z) * scale
         rows = max(int(np.count_nonzero(np.any(z != 0, axis=1))), 1)
@@ -64,7 +64,7 @@ class Term(Struct):
 
 
 class Design(Struct):
-    """Everything that a fit needs but the response. Rows are padded with zeros from ``n`` to a bucket size N.
+    """A model without its response, as arrays. Rows are padded with zeros from ``n`` to a bucket size N.
 
     ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
     ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset`` (N,) is subtracted from a response
@@ -73,16 +73,16 @@ class Design(Struct):
     design that these rows were taken from.
     """
 
-    basis: Array
-    triangle: Array
-    root_weight: Array
-    offset: Array
-    n: Array
+    basis: Float[Array, "N p"]
+    triangle: Float[Array, "p p"]
+    root_weight: Float[Array, " N"]
+    offset: Float[Array, " N"]
+    n: Int[Array, ""]
     terms: tuple[Term, ...]
     groupings: tuple[Grouping, ...]
     residual: Term | None
     built_with: Callable[[Mapping[str, Any]], Design] | None = aside()
-    whole_roots: tuple[NumpyArray, ...] | None = aside(default=None)
+    whole_roots: tuple[Float[NumpyArray, "_ _"], ...] | None = aside(default=None)
 
     def replace(
         self,
@@ -122,21 +122,21 @@ class Design(Struct):
         ...     print([round(float(lmm.estimate(own, y).deviance), 3) for own in (design, weighted)])
         [1786.465, 1825.251]
         """
-        given = {"weights": weights, "kinship": kinship, "covariance": covariance}
-        changes = {name: value for name, value in given.items() if value is not None}
+        options = {"weights": weights, "kinship": kinship, "covariance": covariance}
+        changes = {name: value for name, value in options.items() if value is not None}
         if not changes:
             return super().replace(**fields)
         if fields or self.built_with is None:
             what = f"{', '.join(fields)} beside it" if fields else "a design whose rows were chosen or traced by JAX"
             raise OptionError(f"replace: expected {', '.join(changes)} of a design as it was built, got {what}.")
-        found = self.built_with(changes)
-        before, after = (_shapes(design) for design in (self, found))
+        changed = self.built_with(changes)
+        before, after = (_shapes(design) for design in (self, changed))
         if before != after:
             raise OptionError(
                 f"replace: expected terms of the same shapes, got {after} in place of {before} (terms, columns and "
                 "levels); build a model of another shape with lmm.design."
             )
-        return found  # type: ignore[return-value]
+        return changed  # type: ignore[return-value]
 
     @property
     def n_fixed(self) -> int:
@@ -148,70 +148,70 @@ class Design(Struct):
         """The padded number of rows, N."""
         return int(self.basis.shape[0])
 
-    def roots(self) -> tuple[NumpyArray, ...]:
-        """Return the root of each term, with the diagonal of a known matrix across its levels.
+    def roots(self) -> tuple[Float[NumpyArray, "_ _"], ...]:
+        """Return the root (q, q) of each term, with the diagonal of a known matrix across its levels.
 
-        Some rows of a design have the roots of all: a search for an optimum begins at the same places.
+        A design of some rows has the roots of all rows, so that a search for an optimum begins at the same points.
         """
         if self.whole_roots is not None:
             return self.whole_roots
-        found = []
+        roots = []
         for term in self.terms:
             grouping = self.groupings[term.grouping]
             if grouping.relation is None:
-                found.append(term.root())
+                roots.append(term.root())
             else:
-                found.append(term.root(np.sqrt(grouping.relation.diagonal())[np.asarray(grouping.codes), None]))
-        return tuple(found)
+                roots.append(term.root(np.sqrt(grouping.relation.diagonal())[np.asarray(grouping.codes), None]))
+        return tuple(roots)
 
-    def mean_squares(self) -> tuple[NumpyArray, ...]:
-        """Return, per term, what turns its covariance into the variance that it adds to a row, averaged over the rows.
+    def mean_squares(self) -> tuple[Float[NumpyArray, "_ _"], ...]:
+        """Return the mean squares M of each term: it adds ``tr(M Var(b))`` to the variance of a row, on average.
 
-        The mean of ``z zᵀ`` (q, q) of a term over columns; the mean of ``z²`` by level and position (G, Q) of one over
+        The mean of ``z zᵀ`` (q, q) of a term over columns; the mean of ``z²`` by level and position (L, q) of one over
         positions; both without weights, and times the diagonal of a known matrix across levels.
         """
         n = int(self.n)
         weight = np.asarray(self.root_weight)[:n]
-        found = []
+        squares = []
         for term in self.terms:
             grouping = self.groupings[term.grouping]
             codes, z = np.asarray(grouping.codes)[:n], np.asarray(term.z)[:n] / weight[:, None]
             if grouping.relation is not None:
                 z = z * np.sqrt(grouping.relation.diagonal())[codes, None]
             if term.positions is None:
-                found.append(np.asarray(mean_products(z, np.ones((n, 1)))[0]))
+                squares.append(np.asarray(mean_products(z, np.ones((n, 1)))[0]))
                 continue
-            place = codes.astype(np.int64) * term.size + np.asarray(term.positions)[:n]
+            cell = codes.astype(np.int64) * term.size + np.asarray(term.positions)[:n]
             shape = term.coords.shape[:2]
-            found.append(np.bincount(place, z[:, 0] ** 2, minlength=shape[0] * shape[1]).reshape(shape) / n)
-        return tuple(found)
+            squares.append(np.bincount(cell, z[:, 0] ** 2, minlength=shape[0] * shape[1]).reshape(shape) / n)
+        return tuple(squares)
 
     def without_relations(self) -> Self:
-        """Return the design as programs take it: known matrices are the solver's, and only on the host."""
+        """Return the design for compiled functions: known matrices are the solver's, and stay on the host."""
         groupings = tuple(grouping.replace(relation=None) for grouping in self.groupings)
         return self.replace(groupings=groupings, whole_roots=None)
 
     def exact(self) -> Self:
         """Return the same design without padding: for many responses, compiling once more is worth it."""
-        return self._taken(np.arange(int(self.n)), int(self.n))
+        return self._with_rows(np.arange(int(self.n)), int(self.n))
 
-    def at_rows(self, rows: NumpyArray) -> tuple[Self, NumpyArray]:
-        """Return the design of some of its ``rows`` (r,), and which fixed-effect columns (p,) are left.
+    def at_rows(self, rows: Int[NumpyArray, " n"]) -> tuple[Self, Bool[NumpyArray, " p"]]:
+        """Return the design of some of its ``rows``, and which fixed-effect columns are kept.
 
-        Columns that the others determine on these rows are left out. Rows are padded to as many as before; levels
+        Columns that depend on those before them on these rows are dropped. Rows are padded to as many as before; levels
         without a row stay.
         """
-        design = self._taken(rows, self.n_padded)
+        design = self._with_rows(rows, self.n_padded)
         triangle = np.asarray(self.triangle)
         columns = np.asarray(design.basis)[: rows.size] @ triangle
-        kept, basis, triangle = independent_basis(columns, rounding=ROUNDING * np.linalg.norm(triangle, axis=0))
+        kept, basis, triangle = independent_basis(columns, rounding=COLUMN_ROUNDING * np.linalg.norm(triangle, axis=0))
         return design.replace(basis=pad(basis, self.n_padded), triangle=triangle), kept
 
-    def _taken(self, rows: NumpyArray, padded: int) -> Self:
-        def take(values: Array) -> NumpyArray:
-            return pad(np.asarray(values)[rows], padded)
+    def _with_rows(self, rows: Int[NumpyArray, " n"], n_padded: int) -> Self:
+        def take(values: Shaped[Array, "N ..."]) -> Shaped[NumpyArray, "_ ..."]:
+            return pad(np.asarray(values)[rows], n_padded)
 
-        def taken(term: Term) -> Term:
+        def of_term(term: Term) -> Term:
             positions = None if term.positions is None else take(term.positions)
             return term.replace(z=take(term.z), positions=positions)
 
@@ -220,16 +220,16 @@ class Design(Struct):
             root_weight=take(self.root_weight),
             offset=take(self.offset),
             n=np.int64(rows.size),
-            terms=tuple(taken(term) for term in self.terms),
+            terms=tuple(of_term(term) for term in self.terms),
             groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
-            residual=None if self.residual is None else taken(self.residual),
+            residual=None if self.residual is None else of_term(self.residual),
             built_with=None,
             whole_roots=self.roots(),
         )
 
 
-def mean_products(z: Array, present: Array) -> Array:
-    """Return the mean of ``z zᵀ`` (m, q, q) over the rows of ``z`` (n, q) that are ``present`` (n, m), 1 or 0.
+def mean_products(z: Float[Array, "n q"], present: Float[Array, "n m"]) -> Float[Array, "m q q"]:
+    """Return the mean of ``z zᵀ``, for each of m responses over the rows that are ``present``, 1 or 0.
 
     In NumPy or JAX, as the arguments are.
 

@@ -1,16 +1,17 @@
-"""Connected components of graphs: who covaries with whom."""
+"""Connected components of graphs, such as levels that covary."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray
 
 
-def connected(matrix: Any) -> NumpyArray:
-    """Return the number of the component (n,) of each node of a graph, from 0 in order of occurrence.
+def connected(matrix: Any) -> Int[NumpyArray, " n"]:
+    """Return the component of each node of a graph, numbered from 0 in order of occurrence.
 
     ``matrix`` (n, n) is an array, symmetric, or a sparse one of SciPy; two nodes are joined where an entry is not zero.
 
@@ -22,23 +23,23 @@ def connected(matrix: Any) -> NumpyArray:
 
     if issparse(matrix):
         label = connected_components(matrix, directed=False)[1]
-        _, occurs, number = np.unique(label, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(occurs))[number]
-    found, count, first = np.full(len(matrix), -1), 0, 0
+        _, first_nodes, number = np.unique(label, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first_nodes))[number]
+    component, count, first = np.full(len(matrix), -1), 0, 0
     while first < len(matrix):  # each row is read once, when it is reached, and none when all have been
         reached = np.array([first])
         while reached.size:
-            found[reached] = count
-            left = np.flatnonzero(found < 0)
+            component[reached] = count
+            left = np.flatnonzero(component < 0)
             reached = left[np.any(matrix[reached][:, left] != 0, axis=0)] if left.size else left
         count += 1
-        later = np.flatnonzero(found < 0)
+        later = np.flatnonzero(component < 0)
         first = int(later[0]) if later.size else len(matrix)
-    return found
+    return component
 
 
-def linked(count: int, one: NumpyArray, two: NumpyArray) -> NumpyArray:
-    """Return the same (n,) for ``count`` nodes of which those in ``one`` (e,) are joined to those in ``two`` (e,).
+def linked(count: int, one: Int[NumpyArray, " e"], two: Int[NumpyArray, " e"]) -> Int[NumpyArray, " n"]:
+    """Return the component of each of ``count`` nodes, given the ends ``one`` and ``two`` of the graph's edges.
 
     >>> linked(4, np.array([0, 3]), np.array([2, 2])).tolist()
     [0, 1, 0, 0]

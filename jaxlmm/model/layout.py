@@ -1,4 +1,4 @@
-"""Where each term's parameters stand in theta, and how theta becomes covariance factors."""
+"""The layout of theta by terms, and the map from theta to covariance factors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance, Field, Parameter, PartlyFixed
@@ -16,57 +17,56 @@ from jaxlmm.errors import OptionError
 from jaxlmm.model.design import Design, Term
 from jaxlmm.model.natural import Natural
 
-LARGEST_GUESS = 40.0
-"""A start guessed from the data has no larger relative standard deviation: where rows leave next to no residual, the
-guess is a ratio of rounding errors."""
+LARGEST_GUESSED_SD = 40.0
+"""Largest relative standard deviation of a start guessed from the data: where rows leave next to no residual, the guess
+is a ratio of rounding errors."""
 
+STARTING_SIGMA = 0.7
+"""Start of a sigma that is a parameter, relative to the residual standard deviation of least squares."""
 
-FIRST_SIGMA = 0.7
-"""Where sigma is a parameter it starts here, relative to the residual standard deviation of least squares."""
-
-SIGMAS = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.7, 5.0, 10.0])
-"""Values of sigma at which a start is looked for."""
+SIGMA_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.7, 5.0, 10.0])
+"""Values of sigma at which a better start is looked for, in the same unit."""
 
 
 class Factors(NamedTuple):
     """Covariance factors at one theta, relative to sigma.
 
-    ``terms``: per term (q, q), or (G, Q, Q) over positions; ``residual``: (G, Q, Q) or None; ``sigma`` () in units of
-    the response's scale where it is given, None where it is profiled out.
+    ``terms``: per term (q, q), or (L, q, q) over positions; ``residual``: None without a structure; ``sigma``, in units
+    of the response's scale, is None where it is profiled out.
     """
 
-    terms: tuple[jax.Array, ...]
-    residual: jax.Array | None
-    sigma: jax.Array | None = None
+    terms: tuple[Float[jax.Array, "... _ _"], ...]
+    residual: Float[jax.Array, "*b L q q"] | None
+    sigma: Float[jax.Array, "*b"] | None = None
 
 
 class Layout(Struct):
-    """The part of a design that turns theta into factors: structures and coordinates, no rows.
+    """The map from theta to Factors: structures, coordinates and roots of a design's terms, no rows.
 
     ``theta`` is the concatenation of the terms' parameters in order, then those of the residual structure without its
-    first, the scale, which is held at 1 because sigma is the scale of the residual. ``roots`` are those of the terms.
+    first, the scale, which is fixed at 1 because sigma is the scale of the residual.
 
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
-    response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` () is fixed too.
-    Structures of which something is fixed are :class:`~jaxlmm.covariance.PartlyFixed`: theta has what is free.
+    response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too.
+    Structures with fixed parameters are :class:`~jaxlmm.covariance.PartlyFixed`: theta has the free ones.
     """
 
     structures: tuple[AbstractCovariance, ...]
-    coords: tuple[Array, ...]
-    roots: tuple[Array, ...]
+    coords: tuple[Float[Array, "... _ _"], ...]
+    roots: tuple[Float[Array, "_ _"], ...]
     residual: AbstractCovariance | None
-    residual_coords: Array | None
-    sigma: Array | None
+    residual_coords: Float[Array, "L q d"] | None
+    sigma: Float[Array, "*b"] | None
     absolute: bool = static()
 
     @classmethod
     def of(cls, design: Design, fixed: Natural | None = None) -> Layout:
-        """Take the layout of a design, with what is ``fixed``.
+        """Return the layout of a design, some natural parameters ``fixed``.
 
         Raises
         ------
         OptionError
-            If parameters are fixed that a structure cannot hold, or at values that it cannot have.
+            If a structure cannot have these parameters fixed, or not at these values.
         """
         structures, roots = [term.structure for term in design.terms], design.roots()
         residual, sigma = design.residual.structure if design.residual else None, None
@@ -76,10 +76,10 @@ class Layout(Struct):
                     "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
                     "across levels are; write a class with param_names, report and from_natural."
                 )
-            structures = [_pinned(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
+            structures = [_partly_fixed(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
             own = fixed.values[-1]
             if design.residual is not None:
-                residual = _pinned(design.residual, np.eye(1), fixed.parameters[-1], np.append(np.nan, own[1:]))
+                residual = _partly_fixed(design.residual, np.eye(1), fixed.parameters[-1], np.append(np.nan, own[1:]))
             sigma = own[0] if np.isfinite(own[0]) else None
         return cls(
             tuple(structures),
@@ -91,8 +91,8 @@ class Layout(Struct):
             fixed is not None and fixed.absolute,
         )
 
-    def in_unit(self, unit: Array) -> Self:
-        """Return the layout for a response of scale ``unit`` (): what is fixed is relative to it."""
+    def in_unit(self, unit: Float[Array, ""] | float) -> Self:
+        """Return the layout for a response of scale ``unit``, with fixed parameters relative to it."""
         if not self.absolute:
             return self
         structures = tuple(s.in_unit(unit) if isinstance(s, PartlyFixed) else s for s in self.structures)
@@ -118,130 +118,138 @@ class Layout(Struct):
 
     @property
     def n_psi(self) -> int:
-        """The number of all variance parameters that are estimated: those of theta, and sigma."""
+        """The number of all variance parameters that are estimated, sigma included: the length of psi."""
         return self.n_theta + (self.sigma is None and not self.absolute)
 
     def slices(self) -> tuple[slice, ...]:
-        """Return the place of each term in theta (the residual structure last)."""
+        """Return the slice of theta of each term, and last of the residual structure."""
         ends = np.cumsum((0, *self.counts))
         return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
-    def factors(self, theta: jax.Array, bases: Sequence[Array] | None = None) -> Factors:
-        """Return the covariance factors at ``theta`` (k,); a basis (q, q) per term multiplies its factor."""
-        places = self.slices()
-        found = []
+    def factors(self, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]] | None = None) -> Factors:
+        """Return the covariance factors at ``theta``; the basis (q, q) of a term multiplies its factor."""
+        slices = self.slices()
+        terms = []
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
-            block = theta[places[t]]
-            factor = _factor(structure, block, coords)
-            found.append(factor if bases is None or factor.ndim == 3 else jnp.asarray(bases[t]) @ factor)
+            factor = _factor(structure, theta[slices[t]], coords)
+            terms.append(factor if bases is None or factor.ndim == 3 else jnp.asarray(bases[t]) @ factor)
         residual = None
         if self.residual is not None and self.residual_coords is not None:
             residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords)
         if not self.absolute:
-            return Factors(tuple(found), residual)
+            return Factors(tuple(terms), residual)
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
-        return Factors(tuple(factor / sigma for factor in found), residual, sigma)
+        return Factors(tuple(factor / sigma for factor in terms), residual, sigma)
 
-    def report(self, theta: jax.Array, factors: Factors, scale: Array) -> jax.Array:
-        """Return the natural parameters (r,) of every term, then of the residual, its standard deviation first.
+    def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
+        """Return the natural parameters of every term, then of the residual, its standard deviation first.
 
-        ``scale`` () is that of the response where the layout is absolute, otherwise sigma in response units.
+        ``scale`` is that of the response where the layout is absolute, otherwise sigma in response units.
         """
-        places, parts = self.slices(), []
+        parts = []
         sigma = jnp.asarray(scale) if factors.sigma is None else factors.sigma * scale
-        for structure, factor, place in zip(self.structures, factors.terms, places, strict=False):
-            own = factor[0] if factor.ndim == 3 else factor
-            own = own if factors.sigma is None else own * factors.sigma
-            parts.append(structure.report(theta[place], own, jnp.asarray(scale)))
+        for structure, factor, where in zip(self.structures, factors.terms, self.slices(), strict=False):
+            one = factor[0] if factor.ndim == 3 else factor
+            one = one if factors.sigma is None else one * factors.sigma
+            parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
         if self.residual is None or factors.residual is None:
             parts.append(sigma[None])
         else:
             parts.append(self.residual.report(self.residual_theta(theta), factors.residual[0], sigma))
         return jnp.concatenate(parts)
 
-    def residual_theta(self, theta: jax.Array) -> jax.Array:
-        """Return the residual structure's own parameters, its scale of 1 first."""
+    def residual_theta(self, theta: Float[Array, " k"]) -> Float[jax.Array, " _"]:
+        """Return the residual structure's parameters, its scale of 1 first."""
         return jnp.concatenate([jnp.ones(1, theta.dtype), theta[self.slices()[-1]]])
 
-    def start(self) -> NumpyArray:
-        """Return a starting point (k,)."""
+    def start(self) -> Float[NumpyArray, " k"]:
+        """Return a starting point."""
         parts = [s.start(np.asarray(c)) for s, c in zip(self.structures, self.coords, strict=True)]
         if self.residual is not None:
             parts.append(self.residual.start(np.asarray(self.residual_coords))[1:])
         if self.sigma_is_free:
-            parts.append(np.log([FIRST_SIGMA]))
+            parts.append(np.log([STARTING_SIGMA]))
         return np.concatenate([np.zeros(0), *parts])
 
-    def search_axes(self) -> tuple[NumpyArray, NumpyArray]:
-        """Return parameter numbers (a,) and values (a, v) along which a better start is looked for."""
-        places, found = self.slices(), []
-        for place, structure, coords in zip(places, self.structures, self.coords, strict=False):
-            found += [(place.start + k, values) for k, values in structure.search_axes(np.asarray(coords))]
+    def search_axes(self) -> tuple[Int[NumpyArray, " axes"], Float[NumpyArray, "axes values"]]:
+        """Return the indices in theta, and the values, at which a better start is looked for, one axis at a time."""
+        slices, axes = self.slices(), []
+        for where, structure, coords in zip(slices, self.structures, self.coords, strict=False):
+            axes += [(where.start + k, values) for k, values in structure.search_axes(np.asarray(coords))]
         if self.residual is not None:
-            axes = self.residual.search_axes(np.asarray(self.residual_coords))
-            found += [(places[-1].start + k - 1, values) for k, values in axes if k > 0]
+            own = self.residual.search_axes(np.asarray(self.residual_coords))
+            axes += [(slices[-1].start + k - 1, values) for k, values in own if k > 0]
         if self.sigma_is_free:
-            found.append((self.n_theta - 1, np.log(SIGMAS)))
-        longest = max((len(values) for _, values in found), default=1)
-        table = np.zeros((len(found), longest))
-        for row, (_, values) in enumerate(found):
+            axes.append((self.n_theta - 1, np.log(SIGMA_NODES)))
+        longest = max((len(values) for _, values in axes), default=1)
+        table = np.zeros((len(axes), longest))
+        for row, (_, values) in enumerate(axes):
             table[row] = np.pad(values, (0, longest - len(values)), mode="edge")
-        return np.array([k for k, _ in found], np.int32), table
+        return np.array([k for k, _ in axes], np.int32), table
 
-    def bases(self) -> tuple[NumpyArray, ...]:
-        """Return the basis of each term: the basis (q, q) of its columns in which it is optimized."""
+    def bases(self) -> tuple[Float[NumpyArray, "_ _"], ...]:
+        """Return the basis (q, q) of each term."""
         return tuple(
             np.eye(1) if coords.ndim == 3 else structure.basis(np.asarray(root))
             for structure, coords, root in zip(self.structures, self.coords, self.roots, strict=True)
         )
 
-    def guess(self, covariance: jax.Array, start: jax.Array, inverse_bases: Sequence[Array]) -> jax.Array:
-        """Return a start (k,) near a rough relative covariance of all columns of Z; where there is none, ``start``."""
+    def guess(
+        self,
+        covariance: Float[jax.Array, "columns columns"],
+        start: Float[jax.Array, " k"],
+        inverse_bases: Sequence[Float[Array, "_ _"]],
+    ) -> Float[jax.Array, " k"]:
+        """Return a start near a rough relative ``covariance`` of all columns of Z; ``start`` where a term has none."""
         first = 0
-        for structure, coords, place, inverse in zip(
+        for structure, coords, where, inverse in zip(
             self.structures, self.coords, self.slices(), inverse_bases, strict=False
         ):
-            own = slice(first, first + coords.shape[-2])
+            columns = slice(first, first + coords.shape[-2])
             inverse = jnp.asarray(inverse)
-            rough = inverse @ covariance[own, own] @ inverse.T
-            rough = rough * jnp.minimum(1.0, LARGEST_GUESS**2 / jnp.maximum(jnp.max(jnp.diagonal(rough)), 1.0))
-            found = structure.guess(rough)
-            start = start if found is None else start.at[place].set(found)
-            first = own.stop
+            rough = inverse @ covariance[columns, columns] @ inverse.T
+            rough = rough * jnp.minimum(1.0, LARGEST_GUESSED_SD**2 / jnp.maximum(jnp.max(jnp.diagonal(rough)), 1.0))
+            theta = structure.guess(rough)
+            start = start if theta is None else start.at[where].set(theta)
+            first = columns.stop
         return start
 
     def own_number(self, k: int) -> int:
         """Return the number of entry ``k`` of theta among all parameters of its structure, fixed ones included."""
-        for structure, place in zip(self.structures, self.slices(), strict=False):
-            if place.start <= k < place.stop:
-                own = k - place.start
+        for structure, where in zip(self.structures, self.slices(), strict=False):
+            if where.start <= k < where.stop:
+                own = k - where.start
                 return structure.free[own] if isinstance(structure, PartlyFixed) else own
         raise IndexError(k)
 
-    def blocks(self) -> NumpyArray:
-        """Return the number of the term that each entry of theta belongs to, (k,) int32."""
+    def blocks(self) -> Int[NumpyArray, " k"]:
+        """Return the index of the term of each entry of theta."""
         counts = (*self.counts, 1) if self.sigma_is_free else self.counts
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 
-def _factor(structure: AbstractCovariance, theta: jax.Array, coords: Array) -> jax.Array:
+def _factor(
+    structure: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[Array, "*L q d"]
+) -> Float[jax.Array, "*L q q"]:
     coords = jnp.asarray(coords)
     if coords.ndim == 3:
         return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
     return structure.cholesky(theta, coords)
 
 
-def _pinned(term: Term, root: NumpyArray, parameters: Sequence[Parameter], values: NumpyArray) -> AbstractCovariance:
-    """Return the structure of a term with what has a value held at it."""
+def _partly_fixed(
+    term: Term, root: Float[NumpyArray, "q q"], parameters: Sequence[Parameter], values: Float[NumpyArray, " r"]
+) -> AbstractCovariance:
+    """Return the structure of a term, its natural parameters fixed at those ``values`` that are not NaN."""
     if np.isnan(values).all():
         return term.structure
-    found = PartlyFixed.of(term.structure, values, np.asarray(term.coords), root)
-    if found is None:
+    structure = PartlyFixed.of(term.structure, values, np.asarray(term.coords), root)
+    if structure is None:
         names = [parameter.name for parameter in parameters]
-        wanted = {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
+        fixed = {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
         raise OptionError(
-            f"fixed: {type(term.structure).__name__} cannot be held at {wanted}. Some of its parameters can be fixed "
+            f"fixed: {type(term.structure).__name__} cannot be held at {fixed}. Some of its parameters can be fixed "
             "where a term has one column, is uncorrelated ('||', 'diag'), unstructured with two columns, or 'ou'; of "
             f"other terms fix all, at values that a covariance has: {', '.join(names)}."
         )
-    return found
+    return structure

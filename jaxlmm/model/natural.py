@@ -1,4 +1,4 @@
-"""Values given to natural parameters, in units of the response: what is fixed, or where to start."""
+"""Values of natural parameters, in units of the response, for ``fixed=`` and ``start=``."""
 
 from __future__ import annotations
 
@@ -6,45 +6,43 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.model.design import Design
 
-WITHOUT_UNIT = ("corr", "rho", "theta")
+KINDS_WITHOUT_UNIT = ("corr", "rho", "theta")
 """Kinds of parameters that stay the same in other units of the response."""
 
 
 class Natural(NamedTuple):
-    """Values of the natural parameters, term by term and last those of the residual; NaN where none is given.
-
-    ``parameters`` and ``values`` (r,) per block.
-    """
+    """Values of the natural parameters, by term and last those of the residual; NaN where none is given."""
 
     parameters: tuple[tuple[Parameter, ...], ...]
-    values: tuple[NumpyArray, ...]
+    values: tuple[Float[NumpyArray, " _"], ...]
 
     @classmethod
-    def of(cls, design: Design, blocks: Sequence[Sequence[Parameter]], given: Mapping[str, float]) -> Natural:
-        """Order values ``given`` by name; ``blocks`` are the parameters of each block of a design."""
-        values = [np.array([given.get(parameter.name, np.nan) for parameter in block], float) for block in blocks]
+    def of(cls, design: Design, blocks: Sequence[Sequence[Parameter]], by_name: Mapping[str, float]) -> Natural:
+        """Return the values ``by_name`` in order; ``blocks`` are the parameters of each term of the design."""
+        values = [np.array([by_name.get(parameter.name, np.nan) for parameter in block], float) for block in blocks]
         structures = [term.structure for term in design.terms]
         completed = [structure.completed(block) for structure, block in zip(structures, values, strict=False)]
         return cls(tuple(tuple(block) for block in blocks), (*completed, values[-1]))
 
     @classmethod
-    def split(cls, blocks: Sequence[Sequence[Parameter]], flat: NumpyArray) -> Natural:
-        """Return the values ``flat`` (r,) of all parameters by block."""
+    def split(cls, blocks: Sequence[Sequence[Parameter]], flat: Float[NumpyArray, " r"]) -> Natural:
+        """Split the values ``flat`` of all parameters into those of each block."""
         ends = np.cumsum([len(block) for block in blocks])
         return cls(tuple(tuple(block) for block in blocks), tuple(np.split(flat, ends[:-1])))
 
     @property
-    def flat(self) -> NumpyArray:
-        """The values of all parameters, (r,)."""
+    def flat(self) -> Float[NumpyArray, " r"]:
+        """The values of all parameters."""
         return np.concatenate(self.values)
 
     @property
     def absolute(self) -> bool:
-        """Whether something with a unit is given, other than 0: then it is not relative to the residual's."""
-        relative = np.array([parameter.kind in WITHOUT_UNIT for block in self.parameters for parameter in block])
+        """Whether a parameter with a unit is given, other than at 0: theta then is not relative to sigma."""
+        relative = np.array([parameter.kind in KINDS_WITHOUT_UNIT for block in self.parameters for parameter in block])
         return bool(np.any(np.isfinite(self.flat) & (self.flat != 0.0) & ~relative))

@@ -1,29 +1,30 @@
-"""A known covariance across the levels of a grouping factor, without its zeros where they are many."""
+"""A known covariance across the levels of a grouping factor, dense or sparse."""
 
 from __future__ import annotations
 
 from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.model.graph import connected
 
-FILLED = 0.25
-"""A matrix with a larger part of its entries other than zero is kept whole: each entry then needs no column number."""
+MAX_SPARSE_DENSITY = 0.25
+"""Share of nonzero entries above which a matrix is kept dense: each entry then needs no column number."""
 
 
 class Relation(Struct):
-    """A symmetric matrix (G, G): that of 28,000 people in families is never written out.
+    """A symmetric (L, L) matrix, stored without its zeros: that of 28,000 people in families is never written out.
 
-    By compressed sparse rows, ``starts`` (G + 1,) is where each row begins in ``columns`` and ``values`` (E,), which
-    hold its entries in the order of the columns. A matrix with few zeros is ``values`` (G, G), and the other two are
-    None. It is read on the host alone, and not written to: solvers take what they need when they are built.
+    In compressed sparse rows, ``starts`` (L + 1,) is where each row begins in ``columns`` and ``values``, which hold
+    its E entries in the order of the columns. A matrix with few zeros is ``values`` (L, L), and the other two are None.
+    It is read on the host alone, and not written to: solvers take what they need when they are built.
     """
 
-    starts: Array | None
-    columns: Array | None
-    values: Array
+    starts: Int[Array, " _"] | None
+    columns: Int[Array, " E"] | None
+    values: Float[Array, " E"] | Float[Array, "L L"]
 
     @classmethod
     def of(cls, matrix: Any) -> Self:
@@ -35,7 +36,7 @@ class Relation(Struct):
         from scipy.sparse import csr_array, issparse
 
         count = matrix.count_nonzero() if issparse(matrix) else np.count_nonzero(matrix)
-        if count > FILLED * matrix.shape[0] ** 2:
+        if count > MAX_SPARSE_DENSITY * matrix.shape[0] ** 2:
             return cls(None, None, np.asarray(matrix.toarray() if issparse(matrix) else matrix, float))
         rows = csr_array(matrix, dtype=float)
         rows.sum_duplicates()
@@ -44,7 +45,7 @@ class Relation(Struct):
 
     @property
     def size(self) -> int:
-        """The number of levels, G."""
+        """The number of levels, L."""
         return int(np.shape(self.values)[0] if self.starts is None else np.shape(self.starts)[0] - 1)
 
     def sparse(self) -> Any:
@@ -56,35 +57,35 @@ class Relation(Struct):
         parts = (np.asarray(self.values), np.asarray(self.columns), np.asarray(self.starts))
         return csr_array(parts, shape=(self.size, self.size))
 
-    def dense(self) -> NumpyArray:
-        """Return the whole matrix (G, G); it may be the one that is kept."""
+    def dense(self) -> Float[NumpyArray, "L L"]:
+        """Return the dense matrix; it may be the one that is stored."""
         return np.asarray(self.values) if self.starts is None else np.asarray(self.sparse().toarray())
 
-    def diagonal(self) -> NumpyArray:
-        """Return the diagonal (G,)."""
+    def diagonal(self) -> Float[NumpyArray, " L"]:
+        """Return the diagonal."""
         return np.asarray(np.diagonal(np.asarray(self.values)) if self.starts is None else self.sparse().diagonal())
 
-    def among(self, levels: NumpyArray) -> NumpyArray:
-        """Return the matrix (l, l) of some ``levels`` (l,), which are in increasing order."""
+    def among(self, levels: Int[NumpyArray, " l"]) -> Float[NumpyArray, "l l"]:
+        """Return the submatrix of some ``levels``, which are in increasing order."""
         if self.starts is None:
             values = np.asarray(self.values)
             return values if levels.size == self.size else values[np.ix_(levels, levels)]
-        starts, found = np.asarray(self.starts), np.zeros((levels.size, levels.size))
+        starts, matrix = np.asarray(self.starts), np.zeros((levels.size, levels.size))
         counts = starts[levels + 1] - starts[levels]
         first = np.cumsum(counts) - counts
-        places = np.arange(counts.sum()) + np.repeat(starts[levels] - first, counts)
-        columns = np.asarray(self.columns)[places]
+        entries = np.arange(counts.sum()) + np.repeat(starts[levels] - first, counts)
+        columns = np.asarray(self.columns)[entries]
         local = np.minimum(np.searchsorted(levels, columns), max(levels.size - 1, 0))
         inside = levels[local] == columns
         rows = np.repeat(np.arange(levels.size), counts)
-        found[rows[inside], local[inside]] = np.asarray(self.values)[places[inside]]
-        return found
+        matrix[rows[inside], local[inside]] = np.asarray(self.values)[entries[inside]]
+        return matrix
 
-    def components(self) -> NumpyArray:
-        """Return a number (G,) for each level: levels that covary, directly or through others, have the same."""
+    def components(self) -> Int[NumpyArray, " L"]:
+        """Return the component of each level: levels that covary, directly or through others, share a number."""
         return connected(np.asarray(self.values) if self.starts is None else self.sparse())
 
-    def blocks(self) -> list[NumpyArray]:
+    def blocks(self) -> list[Int[NumpyArray, " _"]]:
         """Return the levels of each component, in increasing order."""
         number = self.components()
         order = np.argsort(number, kind="stable")

@@ -1,4 +1,4 @@
-"""What is tried of another author's structure before its first fit."""
+"""The check of a user's structure before its first fit."""
 
 from jaxlmm.covariance.contract.check import check_contract
 

@@ -1,4 +1,4 @@
-"""Whether a structure keeps its contract: what is tried out before its first fit, and what its author is told."""
+"""The check of a structure's contract before its first fit, and the errors for its author."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance.base import AbstractCovariance
-from jaxlmm.covariance.contract.explain import OWN, BrokenContractError, explained
-from jaxlmm.covariance.contract.verdict import Tried, judge
+from jaxlmm.covariance.contract.explain import CLASS_NAME, BrokenContractError, explained
+from jaxlmm.covariance.contract.verdict import Trials, judge
 from jaxlmm.covariance.field import as_field
 from jaxlmm.errors import OptionError
 
-SPREAD = (0.5, 1.0, 1.5, 2.0)
+THETA_SDS = (0.5, 1.0, 1.5, 2.0)
 """Standard deviations of the random theta at which a structure is tried, besides its start and zeros."""
 
-MOST_ZEROED = 12
-"""Up to this many parameters are set to zero one by one; of more, all at once."""
+MAX_ZEROED_SINGLY = 12
+"""Up to this many parameters are set to zero one by one; more of them all at once."""
 
-STEP = 1e-5
+DIFFERENCE_STEP = 1e-5
 """Length of the step of the central differences with which derivatives are compared."""
 
 
-def check_contract(structure: AbstractCovariance, coords: NumpyArray, what: str, *, across: bool = False) -> None:
-    """Raise unless a structure is what it says it is at ``coords`` (q, d): among columns, or ``across`` levels.
+def check_contract(
+    structure: AbstractCovariance, coords: Float[NumpyArray, "q d"], what: str, *, across: bool = False
+) -> None:
+    """Raise unless a structure keeps its contract at ``coords``: among columns, or ``across`` levels.
 
     It is traced and compiled once for each class (or function), value of its static fields, q and d; then it is tried
     at its start, at random theta, and with parameters at exactly zero. ``what`` begins the message.
@@ -47,40 +50,40 @@ def check_contract(structure: AbstractCovariance, coords: NumpyArray, what: str,
         start = _start(structure, coords, k)
         _check_fields(structure)
         reported = as_field(structure) if across else structure
-        thetas = _trials(start)
+        thetas = _thetas(start)
         try:
-            found = _tried(structure, reported, thetas, coords)
+            trials = _trials(structure, reported, thetas, coords)
         except (BrokenContractError, OptionError):
             raise
         except Exception as error:
             raise BrokenContractError(explained(structure, start, coords, error)) from error
-        judge(thetas, jax.tree.map(np.asarray, found))
+        judge(thetas, jax.tree.map(np.asarray, trials))
     except BrokenContractError as broken:
         raise OptionError(f"{what}: {broken.about(structure)}") from broken.__cause__
 
 
 def _count(structure: AbstractCovariance, q: int) -> int:
-    found: Any = structure.n_params(q)
+    value: Any = structure.n_params(q)
     try:
-        count = operator.index(found)
+        count = operator.index(value)
     except TypeError:
         count = -1
-    if count < 0 or isinstance(found, bool):
+    if count < 0 or isinstance(value, bool):
         raise BrokenContractError(
-            f"says that {q} columns or positions have {found!r} parameters ({type(found).__name__}): expected a whole "
+            f"says that {q} columns or positions have {value!r} parameters ({type(value).__name__}): expected a whole "
             "number of at least 0 from n_params, as of q * (q + 1) // 2."
         )
     return count
 
 
-def _start(structure: AbstractCovariance, coords: NumpyArray, k: int) -> NumpyArray:
-    found = np.asarray(structure.start(coords))
-    if found.shape != (k,) or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+def _start(structure: AbstractCovariance, coords: Float[NumpyArray, "q d"], k: int) -> Float[NumpyArray, " k"]:
+    start = np.asarray(structure.start(coords))
+    if start.shape != (k,) or start.dtype.kind not in "iuf" or not np.isfinite(start).all():
         raise BrokenContractError(
-            f"declares {k} parameters: expected as many finite numbers from start, got {found.tolist()} of shape "
-            f"{found.shape}; n_params and start speak of the same theta."
+            f"declares {k} parameters: expected as many finite numbers from start, got {start.tolist()} of shape "
+            f"{start.shape}; n_params and start speak of the same theta."
         )
-    return found.astype(float)
+    return start.astype(float)
 
 
 def _check_fields(structure: AbstractCovariance) -> None:
@@ -102,74 +105,81 @@ def _check_fields(structure: AbstractCovariance) -> None:
             )
 
 
-def _trials(start: NumpyArray) -> NumpyArray:
-    """Return theta (t, k): the start first; the last rows have zeros."""
+def _thetas(start: Float[NumpyArray, " k"]) -> Float[NumpyArray, "t k"]:
+    """Return the points at which a structure is tried: the start first, those with zeros last."""
     k, rng = start.size, np.random.default_rng(0)
     near = start * np.array([1.0, -1.0])[:, None]
-    far = rng.normal(size=(len(SPREAD), k)) * np.array(SPREAD)[:, None]
-    zeroed = np.tile(start, (k if k <= MOST_ZEROED else 0, 1))
+    far = rng.normal(size=(len(THETA_SDS), k)) * np.array(THETA_SDS)[:, None]
+    zeroed = np.tile(start, (k if k <= MAX_ZEROED_SINGLY else 0, 1))
     zeroed[np.arange(len(zeroed)), np.arange(len(zeroed))] = 0.0
     return np.concatenate([near, far, zeroed, np.zeros((1, k))])
 
 
 @program(once=True)
-def _tried(structure: AbstractCovariance, reported: AbstractCovariance, thetas: Array, coords: Array) -> Tried:
-    """Try a structure at ``thetas`` (t, k). What is said in words here is said while JAX traces, hence once."""
+def _trials(
+    structure: AbstractCovariance,
+    reported: AbstractCovariance,
+    thetas: Float[Array, "t k"],
+    coords: Float[Array, "q d"],
+) -> Trials:
+    """Evaluate a structure at ``thetas``. Errors are raised while JAX traces, hence once per program."""
     thetas, coords = jnp.asarray(thetas), jnp.asarray(coords)
     (_, k), (q, _) = thetas.shape, coords.shape
     _count(structure, q)
     _check_reads(structure, k, thetas[0], coords)
-    own = structure.stated(thetas[0], coords)
-    _result(structure.cholesky(thetas[0], coords) if own is None else own, q)
-    stated = jnp.asarray(own is not None)
-    _check_again(structure, thetas[0], coords)
+    matrix = structure.stated(thetas[0], coords)
+    _result(structure.cholesky(thetas[0], coords) if matrix is None else matrix, q)
+    stated = jnp.asarray(matrix is not None)
+    _check_pure(structure, thetas[0], coords)
     rng = np.random.default_rng(1)
-    along, weight = jnp.asarray(rng.normal(size=k) * STEP), jnp.asarray(rng.normal(size=(q, q)))
+    along, weight = jnp.asarray(rng.normal(size=k) * DIFFERENCE_STEP), jnp.asarray(rng.normal(size=(q, q)))
 
-    def both(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
-        own = structure.stated(theta, coords)
-        own = None if own is None else _result(own, q)
+    def both(theta: Float[jax.Array, " k"]) -> tuple[Float[jax.Array, "q q"], Float[jax.Array, "q q"]]:
+        matrix = structure.stated(theta, coords)
+        matrix = None if matrix is None else _result(matrix, q)
         factor = _result(structure.cholesky(theta, coords), q)
-        return (factor @ factor.T if own is None else own), factor
+        return (factor @ factor.T if matrix is None else matrix), factor
 
-    def weighed(theta: jax.Array) -> jax.Array:
+    def weighted_sum(theta: Float[jax.Array, " k"]) -> Float[jax.Array, ""]:
         _, factor = both(theta)
         return jnp.sum(weight * (factor @ factor.T))
 
-    def one(theta: jax.Array) -> Tried:
+    def one(theta: Float[jax.Array, " k"]) -> Trials:
         (value, above, below), factors = jax.vmap(both)(jnp.stack([theta, theta + along, theta - along]))
         slope = jnp.moveaxis(jax.jacfwd(lambda theta: both(theta)[0])(theta), -1, 0)
         derivative = jnp.sum(slope * along[:, None, None], axis=0)
-        differences = jnp.stack([derivative, 0.5 * (above - below)]) / STEP
-        second = jax.jacfwd(jax.grad(weighed))(theta)
-        return Tried(value, factors[0], slope, differences, second, stated)
+        differences = jnp.stack([derivative, 0.5 * (above - below)]) / DIFFERENCE_STEP
+        second = jax.jacfwd(jax.grad(weighted_sum))(theta)
+        return Trials(value, factors[0], slope, differences, second, stated)
 
-    found = jax.vmap(one)(thetas)
-    _check_names(reported, thetas[0], found.factor[0])
-    return found
+    trials = jax.vmap(one)(thetas)
+    _check_names(reported, thetas[0], trials.factor[0])
+    return trials
 
 
-def _result(found: Any, q: int) -> jax.Array:
-    """Return what an author's function returned, if it is a matrix in double precision."""
-    if not isinstance(found, jax.Array | np.ndarray):
-        what = f"a {type(found).__name__}" + (f" of {len(found)}" if isinstance(found, tuple | list) else "")
+def _result(matrix: Any, q: int) -> Float[jax.Array, "q q"]:
+    """Return the result of an author's function as a matrix, or raise unless it is one in double precision."""
+    if not isinstance(matrix, jax.Array | np.ndarray):
+        what = f"a {type(matrix).__name__}" + (f" of {len(matrix)}" if isinstance(matrix, tuple | list) else "")
         raise BrokenContractError(
-            f"returns {'nothing' if found is None else what}: expected one array of shape {(q, q)} from JAX."
+            f"returns {'nothing' if matrix is None else what}: expected one array of shape {(q, q)} from JAX."
         )
-    if found.shape != (q, q):
+    if matrix.shape != (q, q):
         raise BrokenContractError(
-            f"expected a finite factor of shape {(q, q)}, or a covariance, from {OWN}, got shape {found.shape}; "
-            f"coords.shape[0] is {q}, the number of columns or positions."
+            f"expected a finite factor of shape {(q, q)}, or a covariance, from {CLASS_NAME}, got shape "
+            f"{matrix.shape}; coords.shape[0] is {q}, the number of columns or positions."
         )
-    if found.dtype != jnp.float64:
+    if matrix.dtype != jnp.float64:
         raise BrokenContractError(
-            f"returns {found.dtype}: expected float64, in which theta and coords come; leave out astype and arrays of "
+            f"returns {matrix.dtype}: expected float64, in which theta and coords come; leave out astype and arrays of "
             "another kind, as with jnp.zeros((q, q), theta.dtype)."
         )
-    return jnp.asarray(found)
+    return jnp.asarray(matrix)
 
 
-def _check_reads(structure: AbstractCovariance, k: int, theta: jax.Array, coords: jax.Array) -> None:
+def _check_reads(
+    structure: AbstractCovariance, k: int, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]
+) -> None:
     """Raise if parameters or coordinates are read that do not exist.
 
     JAX would read past the end without a word; NumPy does not.
@@ -183,31 +193,31 @@ def _check_reads(structure: AbstractCovariance, k: int, theta: jax.Array, coords
             structure.cholesky(*arguments)  # type: ignore[arg-type]
         except IndexError as error:
             raise BrokenContractError(f"{words} ({error}).") from error
-        except Exception:  # what works in JAX alone is told elsewhere
+        except Exception:  # what works in JAX alone is no fault
             continue
 
 
-def _check_again(structure: AbstractCovariance, theta: jax.Array, coords: jax.Array) -> None:
-    """Raise if a second look traces another program."""
+def _check_pure(structure: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> None:
+    """Raise if a second call traces another program."""
 
     def traced() -> tuple[str, list[Any]]:
-        found = jax.make_jaxpr(lambda theta, coords: structure.cholesky(theta, coords))(theta, coords)
-        return re.sub("0x[0-9a-f]+", "", str(found)), found.consts
+        program = jax.make_jaxpr(lambda theta, coords: structure.cholesky(theta, coords))(theta, coords)
+        return re.sub("0x[0-9a-f]+", "", str(program)), program.consts
 
-    (words, constants), (again, others) = traced(), traced()
+    (first, first_constants), (second, second_constants) = traced(), traced()
     pairs = [
         (one, other)
-        for one, other in zip(constants, others, strict=False)
+        for one, other in zip(first_constants, second_constants, strict=False)
         if not isinstance(one, jax.core.Tracer) and not isinstance(other, jax.core.Tracer)
     ]
-    if words != again or not all(np.array_equal(one, other, equal_nan=True) for one, other in pairs):
+    if first != second or not all(np.array_equal(one, other, equal_nan=True) for one, other in pairs):
         raise BrokenContractError(
             "returns something else when it is asked again: expected a function of theta and coords alone, without "
             "random numbers and counters."
         )
 
 
-def _check_names(structure: AbstractCovariance, theta: jax.Array, factor: jax.Array) -> None:
+def _check_names(structure: AbstractCovariance, theta: Float[jax.Array, " k"], factor: Float[jax.Array, "q q"]) -> None:
     columns = tuple(f"column{number}" for number in range(factor.shape[0]))
     names = tuple(structure.param_names(columns))
     report = jnp.asarray(structure.report(theta, factor, jnp.ones(())))

@@ -1,4 +1,4 @@
-"""What JAX says of a structure that it cannot trace or differentiate, in words for its author."""
+"""JAX's errors about a structure that it cannot trace or differentiate, in words for its author."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance
 
-FIELDS = "declare it in the class as 'name: int = lmm.covariance.static()'"
+DECLARE_STATIC = "declare it in the class as 'name: int = lmm.covariance.static()'"
+"""Advice on a field that is part of the program."""
 
-
-OWN = "<structure>"
+CLASS_NAME = "<structure>"
 """Stands for the name of a structure's class where a text does not begin with it."""
 
 
@@ -24,38 +25,40 @@ class BrokenContractError(Exception):
     def about(self, structure: AbstractCovariance) -> str:
         """Return the text with the name of the structure's class in its place, at the beginning if there is none."""
         name, text = type(structure).__name__, str(self)
-        return text.replace(OWN, name) if OWN in text else f"{name} {text}"
+        return text.replace(CLASS_NAME, name) if CLASS_NAME in text else f"{name} {text}"
 
 
-def explained(structure: AbstractCovariance, theta: NumpyArray, coords: NumpyArray, error: Exception) -> str:
-    """Return why a structure could not be traced: what is traced one by one says which of them is at fault."""
-    for stage, attempt in _stages(structure, theta, coords):
+def explained(
+    structure: AbstractCovariance, theta: Float[NumpyArray, " k"], coords: Float[NumpyArray, "q d"], error: Exception
+) -> str:
+    """Return why a structure could not be traced, with theta, coords, fields or derivatives as the cause."""
+    for words_for, attempt in _stages(structure, theta, coords):
         try:
             attempt()
-        except Exception as found:
-            return stage(found)
+        except Exception as own_error:
+            return words_for(own_error)
     return f"cannot be used: {_said(error)}"
 
 
 def _stages(
-    structure: AbstractCovariance, theta: NumpyArray, coords: NumpyArray
+    structure: AbstractCovariance, theta: Float[NumpyArray, " k"], coords: Float[NumpyArray, "q d"]
 ) -> Iterator[tuple[Callable[[Exception], str], Callable[[], Any]]]:
-    def both(own: AbstractCovariance, theta: jax.Array, coords: Any) -> Any:
+    def both(own: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[Array, "q d"]) -> Any:
         own.stated(theta, coords)
         return own.cholesky(theta, coords)
 
-    def rebuilt(own: AbstractCovariance, theta: jax.Array, coords: jax.Array) -> Any:
+    def rebuilt(own: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Any:
         own.n_params(coords.shape[0])
         factor = both(own, theta, coords)
         own.param_names(tuple(f"column{number}" for number in range(coords.shape[0])))
         own.from_basis(theta, jnp.eye(coords.shape[0]))
         return own.report(theta, factor, jnp.ones(()))
 
-    def total(theta: jax.Array) -> jax.Array:
+    def total(theta: Float[jax.Array, " k"]) -> Float[jax.Array, ""]:
         return jnp.sum(structure.cholesky(theta, jnp.asarray(coords)) ** 2)
 
     yield _of_value, lambda: jax.make_jaxpr(lambda theta: both(structure, theta, coords))(theta)
-    yield _of_coords, lambda: jax.make_jaxpr(lambda *given: both(structure, *given))(theta, coords)
+    yield _of_coords, lambda: jax.make_jaxpr(lambda theta, coords: both(structure, theta, coords))(theta, coords)
     yield (
         lambda error: _of_field(structure, error),
         lambda: jax.make_jaxpr(lambda own, theta, coords: rebuilt(own, theta, coords))(structure, theta, coords),
@@ -87,7 +90,7 @@ def _of_field(structure: AbstractCovariance, error: Exception) -> str:
         names = ", ".join(jax.tree_util.keystr(path).lstrip(".") for path, _ in leaves)
         return (
             f"uses a field that is not static ({names}) for a shape, an index, a branch or a number of Python: "
-            f"{FIELDS} ({_said(error)})."
+            f"{DECLARE_STATIC} ({_said(error)})."
         )
     return f"cannot be evaluated: {_said(error)}"
 
@@ -100,7 +103,7 @@ def _of_derivative(error: Exception) -> str:
 
 
 def _conversion(error: Exception, what: str) -> str | None:
-    """Return what a conversion of a traced value means, None if it is another error."""
+    """Return the words for the conversion of a traced value, None for another error."""
     if isinstance(error, jax.errors.TracerArrayConversionError):
         return f"hands {what} to NumPy: expected functions of jax.numpy (jnp.exp in place of np.exp or math.exp)."
     if isinstance(error, jax.errors.TracerBoolConversionError):

@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array
 
-Entry = Float[jax.Array, "*b"]
-"""One entry of each matrix."""
+Entry = Float[jax.Array, "..."]
+"""One entry of each matrix; entries of two batches broadcast, as where one matrix multiplies all of a batch."""
 
 Entries = list[list[Entry]]
 """Rows of entries."""

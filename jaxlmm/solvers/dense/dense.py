@@ -244,8 +244,8 @@ def _modes(
     score = jnp.einsum("bmlr,bm->blr", spread, weighted)
     flat = spread.reshape(*spread.shape[:2], -1)
     solved = (inverse @ flat).reshape(spread.shape)
-    explained = jnp.einsum("bmlr,bmls->blrs", spread, solved)
-    conditional = prior[..., None, None] * jnp.eye(spread.shape[-1])[None, None] - explained
+    conditional = prior[..., None, None] * jnp.eye(spread.shape[-1])[None, None]
+    conditional = conditional - jnp.einsum("bmlr,bmls->blrs", spread, solved)
     local = factor[None, None] if factor.ndim == 2 else factor.at[term.levels].get(mode="fill", fill_value=0.0)
     mode = jnp.sum(local * score[..., None, :], axis=-1)
     return mode, jnp.sum((local @ conditional) * local, axis=-1)

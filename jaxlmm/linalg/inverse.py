@@ -105,7 +105,7 @@ def _normal_equations_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 
 @jax.custom_jvp
-def applied(
+def apply_inverse(
     a: Float[jax.Array, "*b q q"], inverse: Float[jax.Array, "*b q q"], b: Float[jax.Array, "*b q p"]
 ) -> Float[jax.Array, "*b q p"]:
     """Return ``inverse @ b`` with the derivatives of the solution of ``a x = b``.
@@ -125,17 +125,17 @@ def applied(
     >>> import jax, jax.numpy as jnp
     >>> def f(t):
     ...     a = t * jnp.eye(2)
-    ...     return applied(a, inverse_logdet(a)[0], jnp.ones((2, 1)))[0, 0]
+    ...     return apply_inverse(a, inverse_logdet(a)[0], jnp.ones((2, 1)))[0, 0]
     >>> float(f(2.0)), float(jax.grad(f)(2.0)), float(jax.hessian(f)(2.0))
     (0.5, -0.25, 0.25)
     """
     return inverse @ b
 
 
-@applied.defjvp
-def _applied_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+@apply_inverse.defjvp
+def _apply_inverse_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (a, inverse, b), (da, _, db) = primals, tangents
-    x = applied(a, inverse, b)
+    x = apply_inverse(a, inverse, b)
     return x, inverse @ (db - da @ x)
 
 

@@ -111,7 +111,7 @@ class Blocked(AbstractSolver):
         coupling = self.rest.coupling
         if isinstance(coupling, Coupling):
             coupling = coupling.replace(n_levels=levels)
-        rest, renumbered = self.rest.replace(coupling=coupling).whole()
+        rest, renumbered = self.rest.replace(coupling=coupling).with_dense_coupling()
         rows = self.rows.replace(
             first_columns=tuple(renumbered[first].astype(np.int32) for first in self.rows.first_columns)
         )

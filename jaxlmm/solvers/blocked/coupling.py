@@ -160,7 +160,7 @@ class Coupling(Struct):
         return 0.5 * (product + product.swapaxes(-1, -2))
 
 
-class Whole(Struct):
+class DenseCoupling(Struct):
     """The same products from dense matrices: for one small component and many responses at once.
 
     ``matrix`` is ``Qᵀ Z`` on reflected columns; ``products`` (L · q · q, M · M) are those of its columns, level by

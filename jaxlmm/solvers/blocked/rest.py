@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, Struct
 from jaxlmm.solvers.blocked.block import Block, GroupingFactors
-from jaxlmm.solvers.blocked.coupling import Coupling, Whole, slices
+from jaxlmm.solvers.blocked.coupling import Coupling, DenseCoupling, slices
 
 MAX_ENTRIES_WRITTEN_OUT = 2**20
 """Most entries of the products of a component's columns, level by level, for which they are written out."""
@@ -28,7 +28,7 @@ class Rest(Struct):
     r to a component, to coefficients, m to a component.
     """
 
-    coupling: Coupling | Whole
+    coupling: Coupling | DenseCoupling
     blocks: tuple[Block, ...]
 
     @property
@@ -41,20 +41,20 @@ class Rest(Struct):
         """Whether any column has a part outside the eliminated levels' bases."""
         return any(block.outside is not None for block in self.blocks)
 
-    def whole(self) -> tuple[Self, Int[NumpyArray, " M"]]:
-        """Return the same with its coupling written out, where it is one component and that takes little memory.
+    def with_dense_coupling(self) -> tuple[Self, Int[NumpyArray, " M"]]:
+        """Return the same with a dense coupling, where it is one component and that takes little memory.
 
         The second is the new index of each column; padding is left out.
         """
         columns = np.arange(self.coupling.n_columns)
         (count, size), *others = self.coupling.shapes or [(0, 0)]
-        if isinstance(self.coupling, Whole) or others or count != 1:
+        if isinstance(self.coupling, DenseCoupling) or others or count != 1:
             return self, columns
         if self.coupling.n_levels * np.shape(self.coupling.values)[1] ** 2 * size**2 > MAX_ENTRIES_WRITTEN_OUT:
             return self, columns
         block, kept = self.blocks[0].trimmed()
         with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
-            coupling = Whole.of(self.coupling, kept, lambda columns: block.reflect(jnp.asarray(columns)))
+            coupling = DenseCoupling.of(self.coupling, kept, lambda columns: block.reflect(jnp.asarray(columns)))
         return self.replace(coupling=coupling, blocks=(block,)), np.searchsorted(kept, columns)
 
     def zeros(self, width: int, dtype: jnp.dtype) -> Batches:

@@ -46,14 +46,14 @@ class Rows(Struct):
     def split(self, rest: Rest, a: Float[jax.Array, "N c"]) -> tuple[Float[jax.Array, "N c"], Side]:
         """Return the residual of rows ``a`` on all random effects' columns, and their coordinates on those."""
         projected, a = self._off_levels(rest, a)
-        none = rest.zeros(a.shape[1], a.dtype)
+        zeros = rest.zeros(a.shape[1], a.dtype)
         if not rest.has_outside:
-            return a, Side(projected, none, none)
-        total = none
+            return a, Side(projected, zeros, zeros)
+        total = zeros
         for _ in range(PROJECTION_ROUNDS):
             change = [
                 zero if block.outside is None else block.outside.solve(part, REFINEMENTS_PER_ROUND)
-                for block, part, zero in zip(rest.blocks, self._down(rest, a), none, strict=True)
+                for block, part, zero in zip(rest.blocks, self._down(rest, a), zeros, strict=True)
             ]
             a = self._off_levels(rest, a - self._up(rest, change))[1]
             total = [one + more for one, more in zip(total, change, strict=True)]

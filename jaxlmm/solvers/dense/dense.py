@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
-from jaxlmm.linalg import MAX_SIZE_SWEPT, applied, inverse_logdet
+from jaxlmm.linalg import MAX_SIZE_SWEPT, apply_inverse, inverse_logdet
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, padded_count, rounded, stacked
@@ -161,7 +161,7 @@ class Dense(AbstractSolver):
         for matrix, inverse, left, right in zip(
             factor.matrices, factor.inverses, products.left, augmented.right, strict=True
         ):
-            solved = applied(matrix, inverse, right[..., None])[..., 0]
+            solved = apply_inverse(matrix, inverse, right[..., None])[..., 0]
             cross = cross + jnp.einsum("bmi,bm->i", left, solved)
             square = square + jnp.sum(right * solved)
         return self.inner(factor, products), cross, square
@@ -205,7 +205,7 @@ class Dense(AbstractSolver):
         for matrix, inverse, left, right in zip(
             factor.matrices, factor.inverses, products.left, products.right, strict=True
         ):
-            total = total + jnp.einsum("bmi,bmj->ij", left, applied(matrix, inverse, right))
+            total = total + jnp.einsum("bmi,bmj->ij", left, apply_inverse(matrix, inverse, right))
         return total
 
     def effects(

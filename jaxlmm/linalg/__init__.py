@@ -1,8 +1,8 @@
 """Linear algebra without LAPACK: inverses, log-determinants, factors, normal equations, singular vectors."""
 
-from jaxlmm.linalg.inverse import BLOCK as BLOCK
-from jaxlmm.linalg.inverse import UNROLLED as UNROLLED
-from jaxlmm.linalg.inverse import applied as applied
+from jaxlmm.linalg.inverse import MAX_SIZE_SWEPT as MAX_SIZE_SWEPT
+from jaxlmm.linalg.inverse import MAX_SIZE_UNROLLED as MAX_SIZE_UNROLLED
+from jaxlmm.linalg.inverse import apply_inverse as apply_inverse
 from jaxlmm.linalg.inverse import inverse_logdet as inverse_logdet
 from jaxlmm.linalg.inverse import normal_equations as normal_equations
 from jaxlmm.linalg.inverse import shifted_solutions as shifted_solutions

@@ -1,4 +1,4 @@
-"""Very many small matrices, given entry by entry: rows of arrays over the matrices.
+"""Batches of small matrices, each entry an array over the matrices.
 
 Thousands of matrices of size 1 to 3 take a third of the time when each entry is an array of its own. What several
 entries need, the compiler may compute anew for each, with another rounding.
@@ -11,22 +11,26 @@ from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxlmm._util import Array
 
-Entries = list[list[jax.Array]]
-"""Rows of entries, each an array ``(...)`` over the matrices."""
+Entry = Float[jax.Array, "..."]
+"""One entry of each matrix; entries of two batches broadcast, as where one matrix multiplies all of a batch."""
+
+Entries = list[list[Entry]]
+"""Rows of entries."""
 
 
-def of(matrices: Array) -> Entries:
-    """Take matrices (..., q, r) apart."""
+def of(matrices: Float[Array, "*b q r"]) -> Entries:
+    """Return the entries of ``matrices``."""
     matrices = jnp.asarray(matrices)
     q, r = matrices.shape[-2:]
     parts = jnp.split(matrices.reshape(*matrices.shape[:-2], q * r), q * r, axis=-1)
     return [[parts[i * r + j][..., 0] for j in range(r)] for i in range(q)]
 
 
-def eliminated(entries: Entries) -> tuple[Entries, list[jax.Array]]:
+def eliminated(entries: Entries) -> tuple[Entries, list[Entry]]:
     """Return inverse and pivots of Gauss-Jordan elimination without pivoting, without a derivative rule."""
     size = len(entries)
     entry = {(i, j): entries[i][j] for i in range(size) for j in range(size)}
@@ -54,8 +58,8 @@ def product(a: Entries, b: Entries) -> Entries:
 
 def outer(a: Entries) -> Entries:
     """Return the products of matrices with their transposes."""
-    found = {(i, j): total(x * y for x, y in zip(a[i], a[j], strict=True)) for i in range(len(a)) for j in range(i + 1)}
-    return [[found[max(i, j), min(i, j)] for j in range(len(a))] for i in range(len(a))]
+    lower = {(i, j): total(x * y for x, y in zip(a[i], a[j], strict=True)) for i in range(len(a)) for j in range(i + 1)}
+    return [[lower[max(i, j), min(i, j)] for j in range(len(a))] for i in range(len(a))]
 
 
 def upper_times_diagonal(upper: Entries, blocks: Sequence[Entries]) -> Entries:
@@ -72,7 +76,7 @@ def upper_times_diagonal(upper: Entries, blocks: Sequence[Entries]) -> Entries:
     return rows
 
 
-def total(parts: Iterable[jax.Array], empty: jax.Array | None = None) -> jax.Array:
+def total(parts: Iterable[Entry], empty: Entry | None = None) -> Entry:
     """Return the sum of arrays, and ``empty`` if there are none."""
     parts = list(parts)
     return functools.reduce(jnp.add, parts) if parts or empty is None else empty
@@ -84,7 +88,7 @@ def transposed(a: Entries) -> Entries:
 
 
 @jax.custom_jvp
-def gram_inverse_logdet(root: Entries) -> tuple[Entries, jax.Array]:
+def gram_inverse_logdet(root: Entries) -> tuple[Entries, Entry]:
     """Return inverse and log-determinant of ``I + L Lᵀ``.
 
     The derivative of the inverse is ``−(P Gᵀ + G Pᵀ)`` with ``P = (I + L Lᵀ)⁻¹ dL`` and ``G = (I + L Lᵀ)⁻¹ L``. Where L
@@ -94,7 +98,7 @@ def gram_inverse_logdet(root: Entries) -> tuple[Entries, jax.Array]:
     Parameters
     ----------
     root
-        Rows of the entries of L, each an array ``(...)`` over the matrices.
+        Rows of the entries of L.
     """
     squares = outer(root)
     for i, row in enumerate(squares):
@@ -107,9 +111,11 @@ def gram_inverse_logdet(root: Entries) -> tuple[Entries, jax.Array]:
 def _gram_inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (root,), (moved,) = primals, tangents
     inverse, logdet = gram_inverse_logdet(root)
-    pulled, pushed = product(inverse, root), product(inverse, moved)
-    half = product(pushed, transposed(pulled))
+    solved_root, solved_moved = product(inverse, root), product(inverse, moved)
+    half = product(solved_moved, transposed(solved_root))
     size = range(len(half))
     change = [[-(half[i][j] + half[j][i]) for j in size] for i in size]
-    along = (2.0 * g * d for row, other in zip(pulled, moved, strict=True) for g, d in zip(row, other, strict=True))
+    along = (
+        2.0 * g * d for row, other in zip(solved_root, moved, strict=True) for g, d in zip(row, other, strict=True)
+    )
     return (inverse, logdet), (change, total(along))

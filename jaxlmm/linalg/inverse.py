@@ -14,21 +14,22 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm.linalg.entries import eliminated, product, total
 
-UNROLLED = 3
+MAX_SIZE_UNROLLED = 3
 """Matrices up to this size are inverted by straight-line code."""
 
-BLOCK = 32
+MAX_SIZE_SWEPT = 32
 """Matrices up to this size are swept column by column, larger ones by blocks of at most this many columns."""
 
-HALVED = 160
+MAX_SIZE_BY_BLOCKS = 160
 """Matrices beyond this size are inverted by halves: 4/3 q³ multiplications in large products instead of 2 q³."""
 
 
 @jax.custom_jvp
-def inverse_logdet(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+def inverse_logdet(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
     """Return the inverse and the log-determinant of symmetric positive definite matrices.
 
     Gauss-Jordan elimination without pivoting, which is as accurate as a Cholesky factorization on positive definite
@@ -53,11 +54,11 @@ def inverse_logdet(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     True
     """
     size = a.shape[-1]
-    if size <= UNROLLED:
+    if size <= MAX_SIZE_UNROLLED:
         return _unrolled(a)
-    if size <= BLOCK:
+    if size <= MAX_SIZE_SWEPT:
         return _sweep(a)
-    if size <= HALVED:
+    if size <= MAX_SIZE_BY_BLOCKS:
         return _blocked(a)
     return _halved(a)
 
@@ -70,20 +71,17 @@ def _inverse_logdet_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 
 @jax.custom_jvp
-def normal_equations(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Solve ``a x = b`` for a symmetric positive definite matrix, with what least squares needs beside.
+def normal_equations(
+    a: Float[jax.Array, "p p"], b: Float[jax.Array, " p"]
+) -> tuple[Float[jax.Array, "p p"], Float[jax.Array, ""], Float[jax.Array, " p"], Float[jax.Array, ""]]:
+    """Solve the normal equations ``a x = b``, with the inverse and log-determinant of ``a``, and ``bᵀx``.
 
     The derivatives of ``x`` and ``bᵀx`` are those of a solution, products of matrices and vectors alone.
 
     Parameters
     ----------
     a, b
-        ``(p, p)`` and ``(p,)``.
-
-    Returns
-    -------
-    inverse, logdet, x, square
-        ``(p, p)`` and ``()`` of ``a``; ``(p,)``; ``bᵀx`` ().
+        A symmetric positive definite matrix, and the right hand side.
 
     Examples
     --------
@@ -107,7 +105,9 @@ def _normal_equations_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 
 @jax.custom_jvp
-def applied(a: jax.Array, inverse: jax.Array, b: jax.Array) -> jax.Array:
+def apply_inverse(
+    a: Float[jax.Array, "*b q q"], inverse: Float[jax.Array, "*b q q"], b: Float[jax.Array, "*b q p"]
+) -> Float[jax.Array, "*b q p"]:
     """Return ``inverse @ b`` with the derivatives of the solution of ``a x = b``.
 
     Through the inverse a gradient would be two products of whole matrices; through the solution it is products with its
@@ -116,43 +116,46 @@ def applied(a: jax.Array, inverse: jax.Array, b: jax.Array) -> jax.Array:
     Parameters
     ----------
     a, inverse
-        ``(..., q, q)``, symmetric, and what :func:`inverse_logdet` returned for it.
+        A symmetric matrix, and its inverse by :func:`inverse_logdet`.
     b
-        ``(..., q, p)``.
+        The right hand sides.
 
     Examples
     --------
     >>> import jax, jax.numpy as jnp
     >>> def f(t):
     ...     a = t * jnp.eye(2)
-    ...     return applied(a, inverse_logdet(a)[0], jnp.ones((2, 1)))[0, 0]
+    ...     return apply_inverse(a, inverse_logdet(a)[0], jnp.ones((2, 1)))[0, 0]
     >>> float(f(2.0)), float(jax.grad(f)(2.0)), float(jax.hessian(f)(2.0))
     (0.5, -0.25, 0.25)
     """
     return inverse @ b
 
 
-@applied.defjvp
-def _applied_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+@apply_inverse.defjvp
+def _apply_inverse_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (a, inverse, b), (da, _, db) = primals, tangents
-    x = applied(a, inverse, b)
+    x = apply_inverse(a, inverse, b)
     return x, inverse @ (db - da @ x)
 
 
 def shifted_solutions(
-    a: jax.Array, metric: jax.Array, shifts: jax.Array, b: jax.Array
-) -> tuple[list[jax.Array], jax.Array]:
+    a: Float[jax.Array, "q q"],
+    metric: Float[jax.Array, " q"],
+    shifts: Float[jax.Array, " s"],
+    b: Float[jax.Array, " q"],
+) -> tuple[list[Float[jax.Array, " s"]], Bool[jax.Array, " s"]]:
     """Solve ``(a + μ diag(metric)) x = b`` for several shifts μ at once.
 
     Parameters
     ----------
     a, metric, shifts, b
-        ``(q, q)``, symmetric; ``(q,)``; ``(s,)``; ``(q,)``.
+        A symmetric matrix; the diagonal of the metric; the shifts; the right hand side.
 
     Returns
     -------
     x, definite
-        For each of the q unknowns its values ``(s,)``; ``(s,)`` whether the shifted matrix is positive definite.
+        For each of the q unknowns its values at the shifts; whether each shifted matrix is positive definite.
 
     Examples
     --------
@@ -162,7 +165,7 @@ def shifted_solutions(
     ([[-1.0, 0.5], [-2.0, 1.0]], [False, True])
     """
     q = a.shape[0]
-    if not 0 < q <= UNROLLED:
+    if not 0 < q <= MAX_SIZE_UNROLLED:
         inverse, logdet = inverse_logdet(a[None] + shifts[:, None, None] * jnp.diag(metric)[None])
         return list((inverse @ b).T), jnp.isfinite(logdet)
     rows = [[a[i, j] + shifts * (metric[i] if i == j else 0.0) for j in range(q)] for i in range(q)]
@@ -187,15 +190,16 @@ def solve(multiply: Callable[[T], T], inverse: Callable[[T], T], b: T) -> T:
 
     def refined(multiply: Callable[[T], T], b: T) -> T:
         x = inverse(b)
-        rest = jax.tree.map(jnp.subtract, b, multiply(x))
-        return jax.tree.map(jnp.add, x, inverse(rest))
+        residual = jax.tree.map(jnp.subtract, b, multiply(x))
+        return jax.tree.map(jnp.add, x, inverse(residual))
 
-    found: T = jax.lax.custom_linear_solve(multiply, b, refined, symmetric=True)
-    return found
+    x: T = jax.lax.custom_linear_solve(multiply, b, refined, symmetric=True)
+    return x
 
 
 @functools.partial(jax.jit, inline=True)
-def _unrolled(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _unrolled(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
+    """Invert by straight-line code."""
     size = a.shape[-1]
     if size == 0:
         return a, jnp.zeros(a.shape[:-2], a.dtype)
@@ -204,11 +208,14 @@ def _unrolled(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.stack([jnp.stack(row, axis=-1) for row in inverse], axis=-2), logdet
 
 
-def _sweep(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _sweep(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
+    """Invert column by column."""
     index = jnp.arange(a.shape[-1])
     lead = (1,) * (a.ndim - 2)
 
-    def eliminate(k: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def eliminate(
+        k: Int[jax.Array, ""], state: tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]
+    ) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
         a, logdet = state
         at = (index == k).reshape(*lead, -1)
         row = jax.lax.dynamic_slice_in_dim(a, k, 1, axis=-2)
@@ -223,13 +230,16 @@ def _sweep(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.lax.fori_loop(0, a.shape[-1], eliminate, (a, jnp.zeros(a.shape[:-2], a.dtype)))
 
 
-def _blocked(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _blocked(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
+    """Invert block of columns by block of columns."""
     size = a.shape[-1]
-    count = -(-size // BLOCK)
+    count = -(-size // MAX_SIZE_SWEPT)
     block = -(-size // count)
     a = _enlarged(a, count * block)
 
-    def eliminate(k: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def eliminate(
+        k: Int[jax.Array, ""], state: tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]
+    ) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
         a, logdet = state
         start = k * block
         rows = jax.lax.dynamic_slice_in_dim(a, start, block, axis=-2)
@@ -238,24 +248,24 @@ def _blocked(a: jax.Array) -> tuple[jax.Array, jax.Array]:
         scaled = pivot @ rows
         put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=start)
         updated = put(a - columns @ scaled, scaled, axis=-2)
-        left = put(-(columns @ pivot), pivot, axis=-2)
-        return put(updated, left, axis=-1), logdet + logdet_pivot
+        updated_columns = put(-(columns @ pivot), pivot, axis=-2)
+        return put(updated, updated_columns, axis=-1), logdet + logdet_pivot
 
     initial = (a, jnp.zeros(a.shape[:-2], a.dtype))
     inverse, logdet = jax.lax.fori_loop(0, count, eliminate, initial)
     return inverse[..., :size, :size], logdet
 
 
-def _halved(a: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Invert the leading half, then its Schur complement, down to blocks of at most ``HALVED``."""
+def _halved(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
+    """Invert the leading half, then its Schur complement, down to blocks of at most ``MAX_SIZE_BY_BLOCKS``."""
     size = a.shape[-1]
-    depth = math.ceil(math.log2(size / HALVED))
+    depth = math.ceil(math.log2(size / MAX_SIZE_BY_BLOCKS))
     leaf = -(-size // (4 << depth)) * 4
     inverse, logdet = _by_halves(_enlarged(a, leaf << depth), depth)
     return inverse[..., :size, :size], logdet
 
 
-def _by_halves(a: jax.Array, depth: int) -> tuple[jax.Array, jax.Array]:
+def _by_halves(a: Float[jax.Array, "*b q q"], depth: int) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
     if depth == 0:
         return _blocked(a)
     half = a.shape[-1] // 2
@@ -270,7 +280,7 @@ def _by_halves(a: jax.Array, depth: int) -> tuple[jax.Array, jax.Array]:
     return jnp.concatenate([top, bottom], axis=-2), first_logdet + last_logdet
 
 
-def _enlarged(a: jax.Array, padded: int) -> jax.Array:
+def _enlarged(a: Float[jax.Array, "*b q q"], padded: int) -> Float[jax.Array, " *b {padded} {padded}"]:
     """Continue matrices by an identity to ``padded`` rows and columns."""
     size = a.shape[-1]
     a = jnp.pad(a, [*[(0, 0)] * (a.ndim - 2), (0, padded - size), (0, padded - size)])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
-LEFT_OVER = 1e-8
-"""Relative to the largest diagonal entry, what is left of a semidefinite matrix without its positive pivots."""
+MAX_REMAINDER_SHARE = 1e-8
+"""Largest entry of the remainder of a semidefinite matrix after its positive pivots, relative to its largest diagonal
+entry."""
 
-INDEFINITE = 1e-3
-"""Relative to the largest diagonal entry, a pivot below minus this, or larger entries beside one that vanishes, are no
-rounding: the matrix has a negative eigenvalue."""
+INDEFINITE_PIVOT_SHARE = 1e-3
+"""A pivot below minus this, or larger entries in the column of a vanishing one, relative to the largest diagonal entry,
+are no rounding: the matrix has a negative eigenvalue."""
 
 
-def semidefinite_cholesky(a: jax.Array, *, nearest: bool = False) -> jax.Array:
+def semidefinite_cholesky(a: Float[jax.Array, "q q"], *, nearest: bool = False) -> Float[jax.Array, "q q"]:
     """Return a lower factor of a positive semidefinite matrix; columns of a vanishing pivot are zero.
 
     Parameters
@@ -21,7 +23,7 @@ def semidefinite_cholesky(a: jax.Array, *, nearest: bool = False) -> jax.Array:
     a
         ``(q, q)``, symmetric, possibly singular. NaN is returned for a matrix that has a negative eigenvalue, so that
         no other matrix stands in for it, and for one whose small pivots are lost in rounding, as of a smooth kernel at
-        many places: :func:`semidefinite_root` takes such.
+        many positions: :func:`semidefinite_root` takes such.
     nearest
         Leave out negative pivots in place of NaN: for what is rough anyway.
 
@@ -42,22 +44,24 @@ def semidefinite_cholesky(a: jax.Array, *, nearest: bool = False) -> jax.Array:
     scale = jnp.diagonal(a)
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(scale), initial=0.0))
 
-    def step(rest: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array]:
-        pivot = rest[k, k]
+    def step(
+        schur: Float[jax.Array, "q q"], k: Int[jax.Array, ""]
+    ) -> tuple[Float[jax.Array, "q q"], Float[jax.Array, " q"]]:
+        pivot = schur[k, k]
         positive = pivot > tolerance * scale[k]
         root = jnp.sqrt(jnp.where(positive, pivot, 1.0))
-        column = jnp.where((index >= k) & positive, rest[:, k] / root, 0.0)
+        column = jnp.where((index >= k) & positive, schur[:, k] / root, 0.0)
         if not nearest:
-            beside = jnp.max(jnp.where(index > k, jnp.abs(rest[:, k]), 0.0))
-            rounding = (pivot >= -INDEFINITE * largest) & (beside <= INDEFINITE * largest)
+            below = jnp.max(jnp.where(index > k, jnp.abs(schur[:, k]), 0.0))
+            rounding = (pivot >= -INDEFINITE_PIVOT_SHARE * largest) & (below <= INDEFINITE_PIVOT_SHARE * largest)
             column = jnp.where(positive | rounding, column, jnp.nan)
-        return rest - column[:, None] * column[None, :], column
+        return schur - column[:, None] * column[None, :], column
 
     _, columns = jax.lax.scan(step, a, index)
     return columns.T
 
 
-def semidefinite_root(a: jax.Array) -> jax.Array:
+def semidefinite_root(a: Float[jax.Array, "q q"]) -> Float[jax.Array, "q q"]:
     """Return a square root of a positive semidefinite matrix, to the last digits however close to singular it is.
 
     Cholesky's factor with the largest pivot first (Higham 2002, "Accuracy and stability of numerical algorithms",
@@ -82,13 +86,13 @@ def semidefinite_root(a: jax.Array) -> jax.Array:
     tolerance = 4.0 * a.shape[-1] * jnp.finfo(a.dtype).eps
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(jnp.diagonal(a)), initial=0.0))
 
-    def step(rest: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        k = jnp.argmax(jnp.diagonal(rest))
-        pivot = rest[k, k]
+    def step(schur: Float[jax.Array, "q q"], _: None) -> tuple[Float[jax.Array, "q q"], Float[jax.Array, " q"]]:
+        k = jnp.argmax(jnp.diagonal(schur))
+        pivot = schur[k, k]
         positive = pivot > tolerance * largest
-        column = jnp.where(positive, rest[:, k] / jnp.sqrt(jnp.where(positive, pivot, 1.0)), 0.0)
-        return rest - column[:, None] * column[None, :], column
+        column = jnp.where(positive, schur[:, k] / jnp.sqrt(jnp.where(positive, pivot, 1.0)), 0.0)
+        return schur - column[:, None] * column[None, :], column
 
-    rest, columns = jax.lax.scan(step, a, None, length=a.shape[-1])
-    exact = jnp.max(jnp.abs(jax.lax.stop_gradient(rest)), initial=0.0) <= LEFT_OVER * largest
+    remainder, columns = jax.lax.scan(step, a, None, length=a.shape[-1])
+    exact = jnp.max(jnp.abs(jax.lax.stop_gradient(remainder)), initial=0.0) <= MAX_REMAINDER_SHARE * largest
     return jnp.where(exact, columns.T, jnp.nan)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
-SWEEPS = 10
+ROTATION_SWEEPS = 10
 """Rounds of rotations after which the columns of a small matrix are orthogonal; convergence is quadratic."""
 
 
-def singular_vectors(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+_State = tuple[Float[jax.Array, "q q"], Float[jax.Array, "q q"]]
+
+
+def singular_vectors(a: Float[jax.Array, "q q"]) -> tuple[Float[jax.Array, "q q"], Float[jax.Array, " q"]]:
     """Return the left singular vectors and the singular values of a small square matrix, without LAPACK.
 
     Rotations of pairs of rows until all are orthogonal (Hestenes 1958, "Inversion of matrices by biorthogonalization"),
@@ -39,8 +43,8 @@ def singular_vectors(a: jax.Array) -> tuple[jax.Array, jax.Array]:
         return vectors, jnp.abs(a[0])
     one, other = (jnp.asarray(index, jnp.int32) for index in np.triu_indices(q, 1))
 
-    def rotate(step: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        rows, turned = state  # turnedᵀ a = rows
+    def rotate(step: Int[jax.Array, ""], state: _State) -> _State:
+        rows, vectors = state  # vectorsᵀ a = rows
         i, j = one[step % one.size], other[step % one.size]
         dot = rows[i] @ rows[j]
         needed = jnp.abs(dot) > 0.0
@@ -50,11 +54,11 @@ def singular_vectors(a: jax.Array) -> tuple[jax.Array, jax.Array]:
         cosine = 1.0 / jnp.sqrt(1.0 + tangent**2)
         sine = cosine * tangent
         rows = rows.at[i].set(cosine * rows[i] - sine * rows[j]).at[j].set(sine * rows[i] + cosine * rows[j])
-        left, right = turned[:, i], turned[:, j]
-        turned = turned.at[:, i].set(cosine * left - sine * right).at[:, j].set(sine * left + cosine * right)
-        return rows, turned
+        left, right = vectors[:, i], vectors[:, j]
+        vectors = vectors.at[:, i].set(cosine * left - sine * right).at[:, j].set(sine * left + cosine * right)
+        return rows, vectors
 
-    rows, vectors = jax.lax.fori_loop(jnp.int32(0), jnp.int32(SWEEPS * one.size), rotate, (a, vectors))
+    rows, vectors = jax.lax.fori_loop(jnp.int32(0), jnp.int32(ROTATION_SWEEPS * one.size), rotate, (a, vectors))
     values = jnp.sqrt(jnp.sum(rows**2, axis=-1))
     order = jnp.argsort(-values)
     return vectors[:, order], values[order]

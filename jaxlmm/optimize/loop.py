@@ -8,55 +8,57 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, Struct
 
-Objective = Callable[[jax.Array], jax.Array]
+Objective = Callable[[Float[jax.Array, " k"]], Float[jax.Array, ""]]
+"""A traced function of the parameters."""
+
 Tangents = TypeVar("Tangents")
 
 
 class Minimum(NamedTuple):
-    """Where a minimizer stopped.
+    """The point ``x`` at which a minimizer stopped, with ``value``, ``gradient`` and ``hessian`` there."""
 
-    ``x`` (k,), ``value`` (), ``gradient`` (k,) and ``hessian`` (k, k) there; ``converged`` and ``n_steps`` ().
-    """
-
-    x: Array
-    value: Array
-    gradient: Array
-    hessian: Array
-    converged: Array
-    n_steps: Array
+    x: Float[Array, "*b k"]
+    value: Float[Array, "*b"]
+    gradient: Float[Array, "*b k"]
+    hessian: Float[Array, "*b k k"]
+    converged: Bool[Array, "*b"]
+    n_steps: Int[Array, "*b"]
 
 
 class AbstractMinimizer(Struct, abc.ABC):
-    """A method: its state is any pytree; ``step`` evaluates the objective at one place in the traced program."""
+    """A method of minimization. Its state is any pytree; only ``step`` evaluates the objective in the loop."""
 
     @abc.abstractmethod
-    def init(self, objective: Objective, x: jax.Array) -> Any:
-        """Return the state before the first evaluation, at ``x`` (k,)."""
+    def init(self, objective: Objective, x: Float[jax.Array, " k"]) -> Any:
+        """Return the state before the first evaluation, at ``x``."""
 
     @abc.abstractmethod
     def step(self, objective: Objective, state: Any) -> Any:
         """Evaluate once and return the next state."""
 
     @abc.abstractmethod
-    def done(self, state: Any) -> jax.Array:
-        """Return whether the state is final, ()."""
+    def done(self, state: Any) -> Bool[jax.Array, ""]:
+        """Return whether the state is final."""
 
     @abc.abstractmethod
-    def result(self, objective: Objective, state: Any, n_steps: jax.Array) -> Minimum:
+    def result(self, objective: Objective, state: Any, n_steps: Int[jax.Array, ""]) -> Minimum:
         """Return the minimum that the state stands for."""
 
 
-def minimize(method: AbstractMinimizer, objective: Objective, x: jax.Array, max_steps: jax.Array) -> Minimum:
-    """Minimize ``objective`` from ``x`` (k,) in at most ``max_steps`` evaluations."""
+def minimize(
+    method: AbstractMinimizer, objective: Objective, x: Float[jax.Array, " k"], max_steps: Int[Array, ""]
+) -> Minimum:
+    """Minimize ``objective`` from ``x`` in at most ``max_steps`` evaluations."""
 
-    def unfinished(carry: tuple[jax.Array, Any]) -> jax.Array:
+    def unfinished(carry: tuple[Int[jax.Array, ""], Any]) -> Bool[jax.Array, ""]:
         count, state = carry
         return (count < max_steps) & ~method.done(state)
 
-    def advance(carry: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+    def advance(carry: tuple[Int[jax.Array, ""], Any]) -> tuple[Int[jax.Array, ""], Any]:
         count, state = carry
         return count + 1, method.step(objective, state)
 
@@ -65,11 +67,11 @@ def minimize(method: AbstractMinimizer, objective: Objective, x: jax.Array, max_
 
 
 def second_order(
-    objective: Objective, x: jax.Array, *, sequential: bool = False
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    objective: Objective, x: Float[jax.Array, " k"], *, sequential: bool = False
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, " k"], Float[jax.Array, "k k"]]:
     """Return value, gradient and Hessian of ``objective`` at ``x``, by forward over reverse differentiation."""
 
-    def first_order(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def first_order(x: Float[jax.Array, " k"]) -> tuple[Float[jax.Array, " k"], Float[jax.Array, ""]]:
         value, gradient = jax.value_and_grad(objective)(x)
         return gradient, value
 
@@ -78,8 +80,10 @@ def second_order(
     return value, gradient, 0.5 * (hessian + hessian.T)
 
 
-def each_direction(push: Callable[[jax.Array], Tangents], x: jax.Array, *, sequential: bool) -> Tangents:
-    """Return what ``push`` makes of every unit direction at ``x`` (k,), along a new first axis.
+def each_direction(
+    push: Callable[[Float[jax.Array, " k"]], Tangents], x: Float[jax.Array, " k"], *, sequential: bool
+) -> Tangents:
+    """Return ``push`` of every unit direction at ``x``, along a new first axis.
 
     ``sequential`` saves the memory of all directions but one; together they are faster where matrices are small.
     """

@@ -1,6 +1,6 @@
 """Newton's method in a trust region, without an eigensolver, for a handful of parameters and thousands of problems.
 
-The Hessian is exact, or learned from gradients where an exact one is dear.
+The Hessian is exact, or learned from gradients where an exact one is expensive.
 """
 
 from __future__ import annotations
@@ -13,65 +13,63 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, static
 from jaxlmm.linalg import inverse_logdet, shifted_solutions
 from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, second_order
 
-LADDER = np.concatenate([[0.0], 10.0 ** np.arange(-6.0, 3.5, 0.5)])
+SHIFT_LADDER = np.concatenate([[0.0], 10.0 ** np.arange(-6.0, 3.5, 0.5)])
 """Shifts of the Hessian that are tried at once, relative to its largest scaled diagonal entry."""
 
-NEARLY_UNSHIFTED = 3
+NEARLY_UNSHIFTED_RUNG = 3
 """Rungs of the ladder below this one (shifts under 1e-5) only steady a Hessian that is singular."""
 
-NOISE = 1e-13
+OBJECTIVE_ROUNDING = 1e-13
 """Relative rounding error of the objective."""
 
-
-LAST_NOISE = 1e-7
+LAST_STEP_MAX_RISE = 1e-7
 """A step that promises less than the tolerance is taken unless the objective rises by more than this: that would not be
-rounding, which near a residual variance of zero is far above ``NOISE``."""
+rounding, which near a residual variance of zero is far above ``OBJECTIVE_ROUNDING``."""
 
-SHORT = 1e-3
+MAX_SHORT_STEP = 1e-3
 """A step of less than this, as a relative change, errs in what it promises by as small a share of it."""
 
-LITTLE = 1e-6
+NEGLIGIBLE_DECREASE = 1e-6
 """Where a short step on an exact Hessian promises no more than this and the objective rises, that is rounding, however
-far above ``NOISE``: variances of some directions that are a million times the residual's lose as many digits."""
+far above ``OBJECTIVE_ROUNDING``: variances that are a million times the residual's lose as many digits."""
 
 
 class NewtonState(NamedTuple):
-    """``x`` (k,) with ``value``, ``gradient``, ``hessian`` there, and the step that will be tried next.
+    """``x`` with ``value``, ``gradient``, ``hessian`` there, and the next ``step`` with its ``predicted`` decrease.
 
-    The step is ``sound`` if it is a whole Newton step, and the ``last`` if it promises next to nothing besides.
+    The step is ``sound`` if it is a whole Newton step, and the ``last`` if its predicted decrease is negligible too.
     """
 
-    x: jax.Array
-    value: jax.Array
-    gradient: jax.Array
-    hessian: jax.Array
-    radius: jax.Array
-    step: jax.Array
-    predicted: jax.Array
-    sound: jax.Array
-    last: jax.Array
-    converged: jax.Array
-    failed: jax.Array
+    x: Float[jax.Array, " k"]
+    value: Float[jax.Array, ""]
+    gradient: Float[jax.Array, " k"]
+    hessian: Float[jax.Array, "k k"]
+    radius: Float[jax.Array, ""]
+    step: Float[jax.Array, " k"]
+    predicted: Float[jax.Array, ""]
+    sound: Bool[jax.Array, ""]
+    last: Bool[jax.Array, ""]
+    converged: Bool[jax.Array, ""]
+    failed: Bool[jax.Array, ""]
 
 
-class _Look(NamedTuple):
-    """The objective at a trial point: ``value`` (), ``gradient`` (k,), ``hessian`` (k, k), and ``learned`` (k, k), what
-    is known of the Hessian at the old point if the trial is rejected.
-    """
+class _Evaluation(NamedTuple):
+    """The objective at a trial point, and ``learned``, the Hessian at the old point if the trial is rejected."""
 
-    value: jax.Array
-    gradient: jax.Array
-    hessian: jax.Array
-    learned: jax.Array
+    value: Float[jax.Array, ""]
+    gradient: Float[jax.Array, " k"]
+    hessian: Float[jax.Array, "k k"]
+    learned: Float[jax.Array, "k k"]
 
 
 class TrustRegion(AbstractMinimizer):
-    """Steps on a quadratic model of the objective; how its Hessian is had, the subclass says.
+    """Steps on a quadratic model of the objective; its Hessian is the subclass's.
 
     A step solves ``(H + μD) s = -g`` for a ladder of μ at once and takes the smallest that is positive definite and
     stays inside the radius (or the rung below, scaled to the radius). ``D`` measures each parameter by the root mean
@@ -80,14 +78,14 @@ class TrustRegion(AbstractMinimizer):
     no criterion: rounding keeps it up. At a stationary point with negative curvature it steps along that curvature.
 
     Where ``evaluates_last`` is False that step is not evaluated if it is short besides: then gradient and Hessian are
-    those before it, and the value is less what it promises; whoever examines the answer evaluates there anyway.
+    those before it, and the value is less the predicted decrease; whoever needs derivatives there evaluates them.
 
-    ``blocks`` (k,) int32 numbers the block of each parameter. Differences of the objective f below
-    ``NOISE * (|f| + size)`` mean nothing; for a deviance ``size`` () is the number of observations.
+    ``blocks`` numbers the block of each parameter. Differences of the objective f below
+    ``OBJECTIVE_ROUNDING * (|f| + size)`` mean nothing; for a deviance ``size`` is the number of observations.
     """
 
-    blocks: Array
-    size: Array
+    blocks: Int[Array, "*b k"]
+    size: Float[Array, "*b"]
     tolerance: float = static(default=1e-9)
     first_radius: float = static(default=0.7)
     evaluates_last: bool = static(default=True)
@@ -95,10 +93,10 @@ class TrustRegion(AbstractMinimizer):
     exact: ClassVar[bool]
 
     @abc.abstractmethod
-    def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
-        """Evaluate the objective at ``trial`` (k,)."""
+    def evaluate(self, objective: Objective, state: NewtonState, trial: Float[jax.Array, " k"]) -> _Evaluation:
+        """Evaluate the objective at ``trial``."""
 
-    def init(self, objective: Objective, x: jax.Array) -> NewtonState:
+    def init(self, objective: Objective, x: Float[jax.Array, " k"]) -> NewtonState:
         k = x.shape[0]
         zero = jnp.zeros((), x.dtype)
         false = jnp.zeros((), bool)
@@ -111,13 +109,13 @@ class TrustRegion(AbstractMinimizer):
 
     def step(self, objective: Objective, state: NewtonState) -> NewtonState:
         trial = state.x + state.step
-        value, gradient, hessian, learned = self.look(objective, state, trial)
+        value, gradient, hessian, learned = self.evaluate(objective, state, trial)
         first = jnp.isinf(state.value)
-        noise = NOISE * (self.size + jnp.abs(value))
+        noise = OBJECTIVE_ROUNDING * (self.size + jnp.abs(value))
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
         ratio = jnp.where(first, 1.0, (state.value - value) / jnp.maximum(state.predicted, 1e-300))
         within_noise = (state.predicted < 100.0 * noise) & (value - state.value < 100.0 * noise)
-        last = state.last & (value - state.value < LAST_NOISE)
+        last = state.last & (value - state.value < LAST_STEP_MAX_RISE)
         accepted = finite & (first | (ratio > 1e-3) | within_noise | last)
 
         length = self._norm(state.x, state.step)
@@ -130,76 +128,85 @@ class TrustRegion(AbstractMinimizer):
         value = jnp.where(accepted, value, state.value)
         gradient = jnp.where(accepted, gradient, state.gradient)
         hessian = jnp.where(accepted, hessian, learned)
-        step, predicted, settled = self._propose(x, gradient, hessian, radius, noise)
-        hopeless = (state.predicted < 100.0 * noise) | (self.exact & (length < SHORT) & (state.predicted < LITTLE))
+        step, predicted, sound = self._propose(x, gradient, hessian, radius, noise)
+        hopeless = (state.predicted < 100.0 * noise) | (
+            self.exact & (length < MAX_SHORT_STEP) & (state.predicted < NEGLIGIBLE_DECREASE)
+        )
         refused = finite & ~accepted & state.sound & hopeless  # nothing more can be won
-        last = settled & (predicted < jnp.maximum(self.tolerance, noise))
+        last = sound & (predicted < jnp.maximum(self.tolerance, noise))
         return NewtonState(
             x, value, gradient, hessian, radius, step, predicted,
-            settled, last, (state.last & accepted) | refused, first & ~finite,
+            sound, last, (state.last & accepted) | refused, first & ~finite,
         )  # fmt: skip
 
-    def done(self, state: NewtonState) -> jax.Array:
+    def done(self, state: NewtonState) -> Bool[jax.Array, ""]:
         return state.converged | state.failed | self._certain(state)
 
-    def result(self, objective: Objective, state: NewtonState, n_steps: jax.Array) -> Minimum:
+    def result(self, objective: Objective, state: NewtonState, n_steps: Int[jax.Array, ""]) -> Minimum:
         certain = self._certain(state)
         x = state.x + jnp.where(certain, state.step, 0.0)
         value = state.value - jnp.where(certain, state.predicted, 0.0)
         return Minimum(x, value, state.gradient, state.hessian, state.converged | certain, n_steps)
 
-    def _certain(self, state: NewtonState) -> jax.Array:
+    def _certain(self, state: NewtonState) -> Bool[jax.Array, ""]:
         """Return whether the next step need not be evaluated."""
         if self.evaluates_last:
             return jnp.zeros((), bool)
-        return state.last & ~state.converged & (self._norm(state.x, state.step) < SHORT)
+        return state.last & ~state.converged & (self._norm(state.x, state.step) < MAX_SHORT_STEP)
 
-    def _metric(self, x: jax.Array) -> jax.Array:
+    def _metric(self, x: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
+        """Return the diagonal of D."""
         same = (self.blocks[:, None] == self.blocks[None, :]).astype(x.dtype)
         return 1.0 / jnp.maximum(same @ x**2 / jnp.sum(same, axis=1), 0.01)
 
-    def _norm(self, x: jax.Array, step: jax.Array) -> jax.Array:
+    def _norm(self, x: Float[jax.Array, " k"], step: Float[jax.Array, " k"]) -> Float[jax.Array, ""]:
+        """Return the length of a step in the metric at ``x``."""
         return jnp.sqrt(jnp.sum(self._metric(x) * step**2))
 
     def _propose(
-        self, x: jax.Array, gradient: jax.Array, hessian: jax.Array, radius: jax.Array, noise: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return a step (k,), the decrease it promises, and whether the Hessian needed no shift.
+        self,
+        x: Float[jax.Array, " k"],
+        gradient: Float[jax.Array, " k"],
+        hessian: Float[jax.Array, "k k"],
+        radius: Float[jax.Array, ""],
+        noise: Float[jax.Array, ""],
+    ) -> tuple[Float[jax.Array, " k"], Float[jax.Array, ""], Bool[jax.Array, ""]]:
+        """Return a step, its predicted decrease, and whether the Hessian needed no shift.
 
-        A curvature below the objective's rounding ``noise`` () is none: along a ridge no step is taken.
+        A curvature below the objective's rounding ``noise`` counts as zero: along a ridge no step is taken.
         """
         metric = self._metric(x)
         scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hessian)) / metric), 1e-4)
-        shifts = jnp.asarray(LADDER, x.dtype) * scale + noise
+        shifts = jnp.asarray(SHIFT_LADDER, x.dtype) * scale + noise
         solutions, definite = shifted_solutions(hessian, metric, shifts, -gradient)
         lengths = jnp.sqrt(sum(weight * one**2 for weight, one in zip(metric, solutions, strict=True)))
         definite = definite & jnp.isfinite(lengths)
         lowest, fitting = _first(definite), _first(definite & (lengths <= radius))
-        some, last = lowest < LADDER.size, LADDER.size - 1
+        any_definite, last = lowest < SHIFT_LADDER.size, SHIFT_LADDER.size - 1
         chosen = jnp.where(fitting > last, last, jnp.where(fitting > lowest, fitting - 1, fitting))
         shrink = jnp.minimum(1.0, radius / jnp.maximum(lengths[chosen], 1e-300))
         shifted = shrink * jnp.where(definite[chosen], jnp.stack([one[chosen] for one in solutions]), 0.0)
         downhill = -gradient / metric
         downhill = downhill * jnp.minimum(1.0, radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * downhill**2)), 1e-300))
-        step = jnp.where(some, shifted, downhill)
+        step = jnp.where(any_definite, shifted, downhill)
 
-        unshifted = lowest < NEARLY_UNSHIFTED
+        unshifted = lowest < NEARLY_UNSHIFTED_RUNG
         predicted = -(gradient @ step + 0.5 * step @ (hessian @ step))
         least = shifts[jnp.minimum(lowest, last)]
         inverse, _ = inverse_logdet(hessian + least * jnp.diag(metric))
-        bent = jnp.where(some, inverse, jnp.eye(x.shape[0], dtype=x.dtype))
-        along = bent @ (bent @ (bent @ (1.0 + 0.1 * jnp.arange(x.shape[0], dtype=x.dtype))))
+        inverse = jnp.where(any_definite, inverse, jnp.eye(x.shape[0], dtype=x.dtype))
+        along = inverse @ (inverse @ (inverse @ (1.0 + 0.1 * jnp.arange(x.shape[0], dtype=x.dtype))))
         along = along * jnp.where(gradient @ along > 0, -1.0, 1.0)
         along = along * 0.5 * radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * along**2)), 1e-300)
         saddle = ~unshifted & (predicted < self.tolerance)
         step = jnp.where(saddle, along, step)
         gain = -(gradient @ along + 0.5 * along @ (hessian @ along))
         predicted = jnp.where(saddle, gain, predicted)
-        return step, predicted, unshifted & (chosen < NEARLY_UNSHIFTED) & (shrink >= 1.0)
+        return step, predicted, unshifted & (chosen < NEARLY_UNSHIFTED_RUNG) & (shrink >= 1.0)
 
 
-def _first(rungs: jax.Array) -> jax.Array:
-    """Return the number of the first of the ``rungs`` (s,) that is true, s where none is."""
+def _first(rungs: Bool[jax.Array, " s"]) -> Int[jax.Array, ""]:
+    """Return the number of the first of the ``rungs`` that is true, s where none is."""
     return jnp.min(jnp.where(rungs, jnp.arange(rungs.size), rungs.size))
 
 
@@ -210,32 +217,32 @@ class Newton(TrustRegion):
 
     exact = True
 
-    def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
-        return _Look(*second_order(objective, trial, sequential=self.sequential), state.hessian)
+    def evaluate(self, objective: Objective, state: NewtonState, trial: Float[jax.Array, " k"]) -> _Evaluation:
+        return _Evaluation(*second_order(objective, trial, sequential=self.sequential), state.hessian)
 
 
 class QuasiNewton(TrustRegion):
     """Steps on a Hessian that is learned from the gradients by the symmetric rank-one update.
 
     Without positive definiteness imposed, the update learns saddles too (Conn, Gould and Toint 1991). It starts from
-    the Hessian's diagonal in relative changes of the parameters, which ``curvature`` tells from their mean squares
-    (k,) over their blocks. The Hessian of the result is the learned one.
+    the Hessian's diagonal in relative changes of the parameters, which ``curvature`` returns from their mean squares
+    over their blocks. The Hessian of the result is the learned one.
     """
 
-    curvature: Callable[[jax.Array], jax.Array] = dataclasses.field(kw_only=True)
+    curvature: Callable[[Float[jax.Array, " k"]], Float[jax.Array, " k"]] = dataclasses.field(kw_only=True)
 
     exact = False
 
-    def look(self, objective: Objective, state: NewtonState, trial: jax.Array) -> _Look:
+    def evaluate(self, objective: Objective, state: NewtonState, trial: Float[jax.Array, " k"]) -> _Evaluation:
         value, gradient = jax.value_and_grad(objective)(trial)
         first = jnp.isinf(state.value)
         step = jnp.where(first, 0.0, state.step)
-        rest = gradient - state.gradient - state.hessian @ step
-        along = rest @ step
-        lengths = jnp.sqrt((rest @ rest) * (step @ step))
+        error = gradient - state.gradient - state.hessian @ step
+        along = error @ step
+        lengths = jnp.sqrt((error @ error) * (step @ step))
         safe = jnp.isfinite(along) & (jnp.abs(along) > 1e-8 * lengths)
-        update = jnp.where(safe, jnp.outer(rest, rest) / jnp.where(safe, along, 1.0), 0.0)
+        update = jnp.where(safe, jnp.outer(error, error) / jnp.where(safe, along, 1.0), 0.0)
         metric = self._metric(trial)
         start = jnp.diag(self.curvature(1.0 / metric) * metric)
         learned = jnp.where(first, start, state.hessian + update)
-        return _Look(value, gradient, learned, learned)
+        return _Evaluation(value, gradient, learned, learned)

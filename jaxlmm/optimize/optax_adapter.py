@@ -6,17 +6,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import static
 from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, second_order
 
 
 class OptaxState(NamedTuple):
-    """``x`` (k,) and the transformation's own state; ``gradient`` (k,) at the point before ``x``."""
+    """``x`` and the transformation's own state; ``gradient`` at the point before ``x``."""
 
-    x: jax.Array
+    x: Float[jax.Array, " k"]
     inner: Any
-    gradient: jax.Array
+    gradient: Float[jax.Array, " k"]
 
 
 class Optax(AbstractMinimizer):
@@ -28,7 +29,7 @@ class Optax(AbstractMinimizer):
     transformation: Any = static()
     tolerance: float = static(default=1e-5)
 
-    def init(self, objective: Objective, x: jax.Array) -> OptaxState:
+    def init(self, objective: Objective, x: Float[jax.Array, " k"]) -> OptaxState:
         return OptaxState(x, self.transformation.init(x), jnp.full_like(x, jnp.inf))
 
     def step(self, objective: Objective, state: OptaxState) -> OptaxState:
@@ -41,14 +42,14 @@ class Optax(AbstractMinimizer):
             updates, inner = transformation.update(
                 gradient, state.inner, state.x, value=value, grad=gradient, value_fn=objective
             )
-        settled = jnp.all(jnp.abs(gradient) < self.tolerance)
-        x = jnp.where(settled, state.x, optax.apply_updates(state.x, updates))
+        converged = jnp.all(jnp.abs(gradient) < self.tolerance)
+        x = jnp.where(converged, state.x, optax.apply_updates(state.x, updates))
         return OptaxState(x, inner, gradient)
 
-    def done(self, state: OptaxState) -> jax.Array:
+    def done(self, state: OptaxState) -> Bool[jax.Array, ""]:
         return jnp.all(jnp.abs(state.gradient) < self.tolerance) | ~jnp.all(jnp.isfinite(state.x))
 
-    def result(self, objective: Objective, state: OptaxState, n_steps: jax.Array) -> Minimum:
+    def result(self, objective: Objective, state: OptaxState, n_steps: Int[jax.Array, ""]) -> Minimum:
         value, gradient, hessian = second_order(objective, state.x)
-        settled = jnp.all(jnp.abs(state.gradient) < self.tolerance)
-        return Minimum(state.x, value, gradient, hessian, settled, n_steps)
+        converged = jnp.all(jnp.abs(state.gradient) < self.tolerance)
+        return Minimum(state.x, value, gradient, hessian, converged, n_steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array
 from jaxlmm.optimize.loop import Objective
@@ -13,14 +14,20 @@ WORTHWHILE = 1e-6
 
 
 def search_axes(
-    objective: Objective, x: jax.Array, index: Array, values: Array, sweeps: Array, *, sequential: bool = False
-) -> jax.Array:
+    objective: Objective,
+    x: Float[jax.Array, " k"],
+    index: Int[Array, " a"],
+    values: Float[Array, "a v"],
+    sweeps: Int[Array, ""],
+    *,
+    sequential: bool = False,
+) -> Float[jax.Array, " k"]:
     """Return the best point found by ``sweeps`` rounds over the axes; values that are not finite never win.
 
     Parameters
     ----------
     x, index, values, sweeps
-        ``(k,)``; ``(a,)`` parameter numbers; ``(a, v)`` the values to try for each; () the number of rounds.
+        The start; parameter numbers; the values to try for each; the number of rounds.
     sequential
         Whether values are tried one after the other, to save memory.
     """
@@ -28,12 +35,12 @@ def search_axes(
         return x
     index, values = jnp.asarray(index), jnp.asarray(values)
 
-    def along(place: jax.Array, x: jax.Array) -> jax.Array:
-        axis = place % index.shape[0]
+    def along(step: Int[jax.Array, ""], x: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
+        axis = step % index.shape[0]
         tried = jnp.concatenate([x[index[axis]][None], values[axis]])
         candidates = jax.vmap(lambda value: x.at[index[axis]].set(value))(tried)
-        found = jax.lax.map(objective, candidates) if sequential else jax.vmap(objective)(candidates)
-        found = jnp.where(jnp.isfinite(found), found, jnp.inf).at[0].add(-WORTHWHILE)
-        return candidates[jnp.argmin(found)]
+        objectives = jax.lax.map(objective, candidates) if sequential else jax.vmap(objective)(candidates)
+        objectives = jnp.where(jnp.isfinite(objectives), objectives, jnp.inf).at[0].add(-WORTHWHILE)
+        return candidates[jnp.argmin(objectives)]
 
     return jax.lax.fori_loop(0, sweeps * index.shape[0], along, x)

@@ -6,9 +6,13 @@ import abc
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
+from jaxtyping import Float
 
 from jaxlmm._util import Array, Struct
 from jaxlmm.model import Design, Factors
+
+QuadraticForms = tuple[Float[jax.Array, "i i"], Float[jax.Array, " i"], Float[jax.Array, ""]]
+"""``Aᵀ H⁻¹ A``, ``Aᵀ H⁻¹ e`` and ``eᵀ H⁻¹ e`` for one response e."""
 
 
 class Effects(NamedTuple):
@@ -17,16 +21,16 @@ class Effects(NamedTuple):
     ``modes`` are in response units; ``sds`` are relative to sigma.
     """
 
-    modes: tuple[jax.Array, ...]
-    sds: tuple[jax.Array, ...]
+    modes: tuple[Float[jax.Array, "_L _q"], ...]
+    sds: tuple[Float[jax.Array, "_L _q"], ...]
 
 
 class AbstractSolver(Struct, abc.ABC):
-    """Work that does not depend on theta is done once (``build``, ``cross_products``), the rest per theta (``factor``).
+    """An exact method for ``Aᵀ H⁻¹ B`` and ``log|H|``, with ``H(theta) = R + Z Λ Λᵀ Zᵀ`` in weighted rows.
 
-    With ``H(theta) = R + Z Λ Λᵀ Zᵀ`` in weighted rows, the likelihood needs ``Aᵀ H⁻¹ B`` and ``log|H|`` and nothing
-    else. Rows are padded to N; padded rows are zero in every argument. A solver is a pytree, so that one compiled
-    program serves every data set of the same shapes.
+    Work that does not depend on theta is done once (``build``, ``cross_products``, ``augmented``), the remainder per
+    theta (``factor``). The likelihood needs nothing else. Rows are padded to N; padded rows are zero in every argument.
+    A solver is a pytree, so that one compiled function serves every data set of the same shapes.
     """
 
     name: ClassVar[str]
@@ -47,7 +51,7 @@ class AbstractSolver(Struct, abc.ABC):
 
     @property
     def coarse_start(self) -> bool:
-        """Whether an evaluation costs so much that a start is looked for in few places."""
+        """Whether an evaluation costs so much that a start is looked for at few nodes."""
         return False
 
     @property
@@ -61,42 +65,42 @@ class AbstractSolver(Struct, abc.ABC):
         return False
 
     @abc.abstractmethod
-    def cross_products(self, a: Array, b: Array) -> Any:
-        """Prepare ``Aᵀ H⁻¹ B`` for ``a`` (N, i) and ``b`` (N, j) as far as it does not depend on theta."""
+    def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> Any:
+        """Return the cross-products of ``a`` and ``b``: the part of ``Aᵀ H⁻¹ B`` that does not depend on theta."""
 
     @abc.abstractmethod
     def factor(self, factors: Factors) -> Any:
         """Do the work that depends on theta alone. A term's factor may have more columns than rows."""
 
     @abc.abstractmethod
-    def logdet(self, factor: Any) -> jax.Array:
-        """Return ``log|H|``, ()."""
+    def logdet(self, factor: Any) -> Float[jax.Array, ""]:
+        """Return ``log|H|``."""
 
     @abc.abstractmethod
-    def inner(self, factor: Any, products: Any) -> jax.Array:
-        """Return ``Aᵀ H⁻¹ B``, (i, j)."""
+    def inner(self, factor: Any, products: Any) -> Float[jax.Array, "i j"]:
+        """Return ``Aᵀ H⁻¹ B`` from the cross-products of A and B."""
 
     @abc.abstractmethod
-    def augmented(self, a: Array, e: Array) -> Any:
-        """Prepare what each column of ``e`` (N, m), m responses, adds to the pair of ``a`` (N, i) with itself.
+    def augmented(self, a: Float[Array, "N i"], e: Float[Array, "N m"]) -> Any:
+        """Return the augmented columns of m responses ``e``: their cross-products with ``a`` and with themselves.
 
-        Every leaf of the result has a first axis over the m responses, and holds nothing that they share.
+        Every leaf has a first axis over the responses; what they share, the cross-products of ``a``, is left out.
         """
 
     @abc.abstractmethod
-    def quadratic_forms(self, factor: Any, products: Any, augmented: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return ``Aᵀ H⁻¹ A`` (i, i), ``Aᵀ H⁻¹ e`` (i,) and ``eᵀ H⁻¹ e`` () for one response of a augmented."""
+    def quadratic_forms(self, factor: Any, products: Any, augmented: Any) -> QuadraticForms:
+        """Return ``Aᵀ H⁻¹ A``, ``Aᵀ H⁻¹ e`` and ``eᵀ H⁻¹ e`` from the augmented columns of one response e."""
 
-    def guess(self, augmented: Any, count: jax.Array) -> jax.Array | None:
-        """Return a rough covariance (q, q), relative to sigma², of all columns of Z for one response of a augmented.
+    def guess(self, augmented: Any, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
+        """Return a rough covariance of all columns of Z, relative to sigma², from one response's augmented columns.
 
-        ``count`` () is the number of independent observations. None where there is no quick one.
+        ``count`` is the number of independent observations. None where there is no quick one.
         """
         return None
 
     @abc.abstractmethod
-    def effects(self, design: Design, factors: Factors, factor: Any, residual: jax.Array) -> Effects:
-        """Return the modes of the random effects given the marginal ``residual`` (N,), y − Xβ in weighted rows.
+    def effects(self, design: Design, factors: Factors, factor: Any, residual: Float[jax.Array, " N"]) -> Effects:
+        """Return the modes of the random effects given the marginal ``residual`` y − Xβ in weighted rows.
 
         ``factor`` is what :meth:`factor` returned for the ``factors``.
         """

@@ -1,51 +1,52 @@
-"""Independent clusters of rows, found and padded on the host."""
+"""Independent clusters of rows and their random effects, prepared and padded on the host."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray, bucket
-from jaxlmm.linalg import BLOCK
+from jaxlmm.linalg import MAX_SIZE_SWEPT
 from jaxlmm.model import Design, Term, linked
 
-RANK_TOLERANCE = 1e-11
+MIN_RELATIVE_PIVOT = 1e-11
 """A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""
 
-NEARLY_SINGULAR = 1e-10
-"""Of the largest variance, a smaller one given the others may be rounding."""
+MIN_REGULAR_VARIANCE_SHARE = 1e-10
+"""A variance given the others that is a smaller share of the largest variance may be rounding."""
 
-SMALL_ROW = 1e-6
-"""A row that a term moves less than this part of another may be rounding."""
+MIN_ROW_SHARE = 1e-6
+"""A row that a term moves by a smaller share of another may be rounding."""
 
-LARGE = 500
+MAX_ROWS_FOR_RANGE_BASIS = 500
 """In a larger cluster with as many effects as rows, the basis is taken to be that of the rows."""
 
 
 class ClusterTerm(NamedTuple):
-    """What one term does in one cluster.
+    """The part of one term's Z in one cluster.
 
-    ``columns`` (N, L, q) maps its independent effects to rows; ``levels`` (L,) are the levels they belong to; with a
-    known matrix across levels, ``root`` (L, L) times its transpose is that matrix and is part of ``columns``. ``spans``
-    says that they are known to move every row on its own.
+    ``columns`` maps its independent effects to rows; ``levels`` are the levels they belong to; with a known matrix
+    across levels, ``root`` times its transpose is that matrix and is part of ``columns``. ``spans`` says that the
+    columns are known to span all rows.
     """
 
-    columns: NumpyArray
-    levels: NumpyArray
-    root: NumpyArray | None
+    columns: Float[NumpyArray, "N L q"]
+    levels: Int[NumpyArray, " L"]
+    root: Float[NumpyArray, "L L"] | None
     spans: bool
 
 
 class Cluster(NamedTuple):
-    """Rows that covary: ``rows`` (N,), an orthonormal ``basis`` (N, m) of what random effects can do to them."""
+    """Rows that covary, with an orthonormal ``basis`` of the range of their random effects' columns."""
 
-    rows: NumpyArray
-    basis: NumpyArray
+    rows: Int[NumpyArray, " N"]
+    basis: Float[NumpyArray, "N m"]
     terms: tuple[ClusterTerm, ...]
 
 
-def clusters_of(design: Design) -> list[NumpyArray]:
+def clusters_of(design: Design) -> list[Int[NumpyArray, " _N"]]:
     """Return the row numbers of each independent cluster: the connected components of the covariance."""
     n, nodes = int(design.n), int(design.n)
     starts, ends = [np.zeros(0, int)], [np.zeros(0, int)]
@@ -64,35 +65,35 @@ def clusters_of(design: Design) -> list[NumpyArray]:
     return np.split(order, edges)
 
 
-def describe(design: Design, rows: NumpyArray) -> Cluster:
-    """Work out one cluster of ``rows``."""
+def describe(design: Design, rows: Int[NumpyArray, " N"]) -> Cluster:
+    """Return the cluster of ``rows`` with its terms and basis."""
     terms = tuple(_cluster_term(design, term, rows) for term in design.terms)
     flat = np.concatenate([np.zeros((rows.size, 0)), *(t.columns.reshape(rows.size, -1) for t in terms)], axis=1)
-    at_once = flat.shape[1] >= rows.size > LARGE or any(term.spans for term in terms)
-    if design.residual is not None or at_once:
+    spanned = flat.shape[1] >= rows.size > MAX_ROWS_FOR_RANGE_BASIS or any(term.spans for term in terms)
+    if design.residual is not None or spanned:
         return Cluster(rows, np.eye(rows.size), terms)
     return Cluster(rows, _range(flat), terms)
 
 
-def _cluster_term(design: Design, term: Term, rows: NumpyArray) -> ClusterTerm:
+def _cluster_term(design: Design, term: Term, rows: Int[NumpyArray, " N"]) -> ClusterTerm:
     grouping = design.groupings[term.grouping]
     levels, local = np.unique(np.asarray(grouping.codes)[rows], return_inverse=True)
     columns = np.zeros((rows.size, levels.size, term.size))
-    z, place = np.asarray(term.z)[rows], np.arange(rows.size)
+    z, row = np.asarray(term.z)[rows], np.arange(rows.size)
     if term.positions is None:
-        columns[place, local.reshape(-1)] = z
+        columns[row, local.reshape(-1)] = z
     else:
-        columns[place, local.reshape(-1), np.asarray(term.positions)[rows]] = z[:, 0]
+        columns[row, local.reshape(-1), np.asarray(term.positions)[rows]] = z[:, 0]
     if grouping.relation is None:
         return ClusterTerm(columns, levels, None, False)
     root, regular = _root(grouping.relation.among(levels))
-    own = np.abs(z[:, 0]).min() > SMALL_ROW * np.abs(z[:, 0]).max()
+    own = np.abs(z[:, 0]).min() > MIN_ROW_SHARE * np.abs(z[:, 0]).max()
     spans = bool(regular and own and levels.size == rows.size)
     return ClusterTerm(np.moveaxis(np.moveaxis(columns, 2, 0) @ root, 0, 2), levels, root, spans)
 
 
-def _root(matrix: NumpyArray) -> tuple[NumpyArray, bool]:
-    """Return a root (l, l) of a covariance matrix, and whether it is far from singular.
+def _root(matrix: Float[NumpyArray, "l l"]) -> tuple[Float[NumpyArray, "l l"], bool]:
+    """Return a root of a covariance matrix, and whether the matrix is far from singular.
 
     A nearly singular one is factored with pivots, which end where they are rounding (Higham 1990, "Analysis of the
     Cholesky decomposition of a semi-definite matrix"). If that is not exact, because the matrix is semidefinite but
@@ -105,7 +106,7 @@ def _root(matrix: NumpyArray) -> tuple[NumpyArray, bool]:
     except np.linalg.LinAlgError:
         root = np.zeros_like(matrix)
     largest = np.diagonal(matrix).max()
-    if np.diagonal(root).min() ** 2 > NEARLY_SINGULAR * largest:
+    if np.diagonal(root).min() ** 2 > MIN_REGULAR_VARIANCE_SHARE * largest:
         return root, True
     rounding = len(matrix) * np.finfo(float).eps * largest
     factor, pivots, rank, _ = dpstrf(matrix, lower=1, tol=rounding)
@@ -118,8 +119,8 @@ def _root(matrix: NumpyArray) -> tuple[NumpyArray, bool]:
     return np.asarray(vectors * np.sqrt(not_rounding(values))), False
 
 
-def not_rounding(values: NumpyArray) -> NumpyArray:
-    """Return the eigenvalues (l,) of a covariance matrix, exactly zero where they are rounding.
+def not_rounding(values: Float[NumpyArray, " l"]) -> Float[NumpyArray, " l"]:
+    """Return the eigenvalues of a covariance matrix, exactly zero where they are rounding.
 
     The eigenvalues of a symmetric matrix are found with errors of the order of ``l ε`` times the largest: what is
     smaller may be zero, and is taken to be: at a large variance ratio a rounding error would be a variance.
@@ -128,13 +129,13 @@ def not_rounding(values: NumpyArray) -> NumpyArray:
     return np.where(values > tolerance, values, 0.0)
 
 
-def _range(columns: NumpyArray) -> NumpyArray:
-    """Return an orthonormal basis (N, m) of the columns' range."""
+def _range(columns: Float[NumpyArray, "N c"]) -> Float[NumpyArray, "N m"]:
+    """Return an orthonormal basis of the columns' range."""
     from scipy.linalg import qr
 
     length = np.linalg.norm(columns, axis=0)
     basis, triangle, _ = qr(columns[:, length > 0] / length[length > 0], mode="economic", pivoting=True)
-    rank = int(np.count_nonzero(np.abs(np.diag(triangle)) > RANK_TOLERANCE))
+    rank = int(np.count_nonzero(np.abs(np.diag(triangle)) > MIN_RELATIVE_PIVOT))
     return basis[:, :rank]
 
 
@@ -144,20 +145,20 @@ def batched(clusters: list[Cluster]) -> list[list[Cluster]]:
     rows = np.array([cluster.rows.size for cluster in clusters])
     batches = []
     for group in similar(widths, 0.6, 8):
-        batches += [[clusters[place] for place in group[part]] for part in similar(rows[group], 0.25, BLOCK)]
+        batches += [[clusters[index] for index in group[part]] for part in similar(rows[group], 0.25, MAX_SIZE_SWEPT)]
     return batches
 
 
-def similar(sizes: NumpyArray, share: float, small: int) -> list[NumpyArray]:
-    """Split places by size (c,): together are sizes above ``share`` of the largest left, or all up to ``small``."""
+def similar(sizes: Int[NumpyArray, " c"], share: float, small: int) -> list[Int[NumpyArray, " _g"]]:
+    """Group the indices of ``sizes``: those above ``share`` of the largest not yet grouped, or all up to ``small``."""
     sizes = np.array([rounded(int(size)) for size in sizes])
-    left, found = np.ones(sizes.size, bool), []
-    while left.any():
-        largest = sizes[left].max()
-        chosen = left & ((sizes > share * largest) | (largest <= small))
-        found.append(np.flatnonzero(chosen))
-        left &= ~chosen
-    return found
+    ungrouped, groups = np.ones(sizes.size, bool), []
+    while ungrouped.any():
+        largest = sizes[ungrouped].max()
+        chosen = ungrouped & ((sizes > share * largest) | (largest <= small))
+        groups.append(np.flatnonzero(chosen))
+        ungrouped &= ~chosen
+    return groups
 
 
 def rounded(size: int) -> int:
@@ -168,7 +169,7 @@ def rounded(size: int) -> int:
     """
     if size <= 4:
         return 4
-    step = 8 if size <= 2 * BLOCK else BLOCK
+    step = 8 if size <= 2 * MAX_SIZE_SWEPT else MAX_SIZE_SWEPT
     return -(-size // step) * step
 
 
@@ -178,7 +179,7 @@ def padded_count(count: int, size: int) -> int:
     >>> [padded_count(300, size) for size in (8, 32, 64)]
     [1024, 320, 300]
     """
-    if size > BLOCK:
+    if size > MAX_SIZE_SWEPT:
         return count
     if size <= 8 or count <= 16:
         return bucket(count, 16)
@@ -186,9 +187,11 @@ def padded_count(count: int, size: int) -> int:
     return -(-count // step) * step
 
 
-def stacked(arrays: list[NumpyArray], count: int, shape: tuple[int, ...], fill: float = 0.0) -> NumpyArray:
-    """Pad arrays to one ``shape`` and stack them, with ``count`` places."""
+def stacked(
+    arrays: list[Shaped[NumpyArray, " ..."]], count: int, shape: tuple[int, ...], fill: float = 0.0
+) -> Shaped[NumpyArray, " {count} ..."]:
+    """Stack arrays padded with ``fill`` to one ``shape``, and pad their number to ``count``."""
     result = np.full((count, *shape), fill, dtype=arrays[0].dtype)
-    for place, array in enumerate(arrays):
-        result[place][tuple(slice(0, size) for size in array.shape)] = array
+    for index, array in enumerate(arrays):
+        result[index][tuple(slice(0, size) for size in array.shape)] = array
     return result

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
 
+DEPENDENT_SHARE_OF_LENGTH = 1e-11
+"""A column of which less than this part of its length is left, within a level, depends on the ones before."""
 
-def level_qr(z: NumpyArray, codes: NumpyArray, levels: int) -> tuple[NumpyArray, NumpyArray]:
-    """Return a rank-revealing QR of the rows of each level, for all levels at once.
+
+def level_qr(
+    z: Float[NumpyArray, "N q"], codes: Int[NumpyArray, " N"], levels: int
+) -> tuple[Float[NumpyArray, "N q"], Float[NumpyArray, "G q q"]]:
+    """Return the rank-revealing QR decomposition ``Z_j = Q_j R_j`` of the rows of each level j, for all at once.
 
     Gram-Schmidt with reorthogonalization. A column that depends on earlier ones within a level gets a zero row in
     that level's triangle.
@@ -16,17 +22,17 @@ def level_qr(z: NumpyArray, codes: NumpyArray, levels: int) -> tuple[NumpyArray,
     Parameters
     ----------
     z, codes, levels
-        ``(N, q)``; ``(N,)`` the level of each row; the number of levels G.
+        Columns; the level of each row; the number of levels.
 
     Returns
     -------
     rows, triangles
-        ``(N, q)`` and ``(G, q, q)`` with ``z[i] = rows[i] @ triangles[codes[i]]``.
+        ``Q`` and the ``R_j``, with ``z[i] = rows[i] @ triangles[codes[i]]``.
     """
     n, q = z.shape
     rows, triangles = np.zeros((n, q)), np.zeros((levels, q, q))
 
-    def total(values: NumpyArray) -> NumpyArray:
+    def total(values: Float[NumpyArray, " N"]) -> Float[NumpyArray, " G"]:
         return np.bincount(codes, values, minlength=levels)
 
     for k in range(q):
@@ -37,8 +43,8 @@ def level_qr(z: NumpyArray, codes: NumpyArray, levels: int) -> tuple[NumpyArray,
                 dot = total(rows[:, earlier] * column)
                 triangles[:, earlier, k] += dot
                 column -= rows[:, earlier] * dot[codes]
-        rest = np.sqrt(total(column**2))
-        independent = rest > 1e-11 * length
-        triangles[:, k, k] = np.where(independent, rest, 0.0)
-        rows[:, k] = np.where(independent[codes], column / np.where(independent, rest, 1.0)[codes], 0.0)
+        left = np.sqrt(total(column**2))
+        independent = left > DEPENDENT_SHARE_OF_LENGTH * length
+        triangles[:, k, k] = np.where(independent, left, 0.0)
+        rows[:, k] = np.where(independent[codes], column / np.where(independent, left, 1.0)[codes], 0.0)
     return rows, triangles

@@ -15,14 +15,14 @@ from jaxlmm.solvers.spectral import Spectral
 
 SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Spectral, Dense)}
 
-LARGEST_CLUSTER = 3_000
+MAX_ROWS_OF_CLUSTER = 3_000
 """The most rows of one cluster that the dense solver takes: its inverse costs 2 × 3000³ operations per evaluation."""
 
-LARGEST_DECOMPOSED = 20_000
+MAX_LEVELS_DECOMPOSED = 20_000
 """The most levels that covary for the spectral solver: the decomposition takes about 4 × 8 × 20,000² bytes, 13 GB, and
 9 × 20,000³ operations, once."""
 
-LARGEST_COMPONENT = 6_000
+MAX_EFFECTS_OF_COMPONENT = 6_000
 """The most connected effects that the blocked solver takes: one matrix of them is 288 MB; a Hessian needs several."""
 
 
@@ -79,11 +79,11 @@ def select(design: Design, solver: str = "auto") -> Choice:
 def _blocked(design: Design, used: set[int]) -> str:
     """Say what the blocked solver is chosen for, and raise where its largest component is too large."""
     largest = largest_component(design)
-    if largest > LARGEST_COMPONENT:
+    if largest > MAX_EFFECTS_OF_COMPONENT:
         raise OptionError(
-            f"solver='blocked' takes up to {LARGEST_COMPONENT:,} connected random effects beside those of the largest "
-            f"grouping factor; this model has {largest:,}. Leave one of the crossed factors out, or enter it as a "
-            "fixed effect."
+            f"solver='blocked' takes up to {MAX_EFFECTS_OF_COMPONENT:,} connected random effects beside those of the "
+            f"largest grouping factor; this model has {largest:,}. Leave one of the crossed factors out, or enter it "
+            "as a fixed effect."
         )
     if len(used) == 1:
         return "one grouping factor, independent residuals"
@@ -111,9 +111,9 @@ def _spectral(design: Design) -> str:
     assert relation is not None
     clusters = relation.blocks()
     largest = max(cluster.size for cluster in clusters)
-    if largest > LARGEST_DECOMPOSED:
+    if largest > MAX_LEVELS_DECOMPOSED:
         raise OptionError(
-            f"solver='spectral' decomposes known matrices of up to {LARGEST_DECOMPOSED:,} levels that covary; this "
+            f"solver='spectral' decomposes known matrices of up to {MAX_LEVELS_DECOMPOSED:,} levels that covary; this "
             f"model's has {largest:,}, which takes {32 * largest**2 / 1e9:.0f} GB. Use a sparser known matrix."
         )
     within = f" in {len(clusters)} clusters" if len(clusters) > 1 else ""
@@ -122,11 +122,11 @@ def _spectral(design: Design) -> str:
 
 def _dense(design: Design, why: str) -> str:
     largest = max(cluster.size for cluster in clusters_of(design))
-    if largest > LARGEST_CLUSTER:
+    if largest > MAX_ROWS_OF_CLUSTER:
         raise OptionError(
-            f"solver='dense' takes clusters of up to {LARGEST_CLUSTER:,} dependent rows; the largest cluster of this "
-            f"model has {largest:,} of {int(design.n):,} rows ({why}). Use fewer crossed factors, or a sparser known "
-            "matrix."
+            f"solver='dense' takes clusters of up to {MAX_ROWS_OF_CLUSTER:,} dependent rows; the largest cluster of "
+            f"this model has {largest:,} of {int(design.n):,} rows ({why}). Use fewer crossed factors, or a sparser "
+            "known matrix."
         )
     return f"{why}; largest cluster {largest} rows"
 

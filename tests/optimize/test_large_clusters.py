@@ -44,7 +44,7 @@ def test_steps_on_a_learned_hessian_find_the_same_optimum(data, name, monkeypatc
         return lmm.fit(f"{name} ~ x + (1 | id)", data, kinship={"id": [ONE, OTHER]})
 
     learned = fit()
-    monkeypatch.setattr(dense, "EXPENSIVE_SIZE", N + 32)
+    monkeypatch.setattr(dense, "MAX_CLUSTER_FOR_EXACT_HESSIAN", N + 32)
     exact = fit()
     assert learned.status == exact.status == {"y": "interior", "boundary": "boundary"}[name]
     assert learned.deviance == pytest.approx(exact.deviance, abs=OPTIMUM)

@@ -88,7 +88,7 @@ def second_order(likelihood, theta, y):
 @pytest.mark.parametrize("pair_cost", [1e-3, 1e9])
 def test_random_designs_agree_with_dense(pair_cost, monkeypatch):
     """With products formed by pairs of entries, and by whole columns."""
-    monkeypatch.setattr(coupling, "PAIR_COST", pair_cost)
+    monkeypatch.setattr(coupling, "MULTIPLICATIONS_PER_SCATTER", pair_cost)
     theta = jnp.array([0.9, 0.3, 0.5, 0.4, -0.2, 0.3, 0.6])
     for seed in range(4):
         design, y = random_design(seed)
@@ -148,7 +148,7 @@ def test_a_learned_hessian_leads_to_the_same_optimum(formula, monkeypatch):
     """Where an exact Hessian is dear it is learned from gradients; the optimum and its standard errors are the same."""
     frame = crossed_data()
     exact = lmm.fit(formula, frame)
-    monkeypatch.setattr(blocked, "EXPENSIVE_EFFECTS", 0)
+    monkeypatch.setattr(blocked, "MAX_EFFECTS_FOR_EXACT_HESSIAN", 0)
     learned = lmm.fit(formula, frame)
     assert learned.solution.likelihood.solver.hessian_is_expensive
     assert learned.status == exact.status
@@ -203,7 +203,7 @@ def test_what_blocked_cannot_do_is_said():
 
 
 def test_a_component_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("jaxlmm.solvers.select"), "LARGEST_COMPONENT", 3)
+    monkeypatch.setattr(importlib.import_module("jaxlmm.solvers.select"), "MAX_EFFECTS_OF_COMPONENT", 3)
     with pytest.raises(lmm.OptionError, match="takes up to 3 connected random effects"):
         lmm.fit("y ~ x + (1 | g) + (1 | h)", DATA)
 

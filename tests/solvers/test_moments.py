@@ -10,7 +10,7 @@ import jaxlmm as lmm
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.linalg.inverse import shifted_solutions
 from jaxlmm.solvers import SOLVERS
-from jaxlmm.solvers.moments.classes import FEW_CLASSES, Classes, both_ways
+from jaxlmm.solvers.moments.classes import MAX_CLASSES_BY_PRODUCT, Classes, both_ways
 
 import models
 
@@ -114,7 +114,7 @@ def test_classes_in_which_an_effect_vanishes_take_no_part():
     assert sizes == [1, 0, 1]  # the one class of each kind of twins, and none for the product of both effects
 
 
-@pytest.mark.parametrize("n", [FEW_CLASSES, FEW_CLASSES + 1])
+@pytest.mark.parametrize("n", [MAX_CLASSES_BY_PRODUCT, MAX_CLASSES_BY_PRODUCT + 1])
 def test_sums_by_class(n):
     rng = np.random.default_rng(n)
     of_level = rng.integers(0, n, 200).astype(np.int32)

@@ -8,25 +8,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import block_diag
+from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, bucket, static
 from jaxlmm.linalg import inverse_logdet, solve
 from jaxlmm.model import Design, Factors
-from jaxlmm.solvers.base import AbstractSolver, Effects
+from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.blocked.block import Block
 from jaxlmm.solvers.blocked.components import arrange, components_of, members, outside_of, roles
 from jaxlmm.solvers.blocked.coupling import Coupling, Entries
-from jaxlmm.solvers.blocked.records import BlockedBorder, BlockedFactor, BlockedPair, Solved
-from jaxlmm.solvers.blocked.rest import Rest
+from jaxlmm.solvers.blocked.records import BlockedAugmented, BlockedFactor, BlockedProducts, Solved
+from jaxlmm.solvers.blocked.rest import Batches, Rest
 from jaxlmm.solvers.blocked.rows import Rows, Side
 from jaxlmm.solvers.blocked.second_moments import SecondMoments
 from jaxlmm.solvers.level_qr import level_qr
 
-EXPENSIVE_EFFECTS = 256
+MAX_EFFECTS_FOR_EXACT_HESSIAN = 256
 """Beyond this size of a component an exact Hessian of its log-determinant is not worth its time in every step."""
 
-BULKY = 30_000
-"""With more numbers than this in every array of an evaluation, evaluations follow one another."""
+MAX_ENTRIES_IN_PARALLEL = 30_000
+"""With more entries than this in all arrays of the coupling, evaluations follow one another."""
 
 
 class Blocked(AbstractSolver):
@@ -47,12 +48,14 @@ class Blocked(AbstractSolver):
     name: ClassVar[str] = "blocked"
 
     rows: Rows
-    triangles: Array  # (L, q, q): R_j
-    roots: tuple[Array, ...]  # per grouping of the rest (q, q): its own columns are those of its rows times its root
+    triangles: Float[Array, "L q q"]  # R_j
+    roots: tuple[
+        Float[Array, "_q _q"], ...
+    ]  # per grouping of the rest: its columns are those of ``rows`` times its root
     rest: Rest
     second_moments: SecondMoments
-    eliminated: tuple[int, ...] = static()  # numbers of the terms on the eliminated grouping
-    others: tuple[tuple[int, ...], ...] = static()  # and on each grouping of the rest
+    eliminated: tuple[int, ...] = static()  # the terms on the eliminated grouping
+    others: tuple[tuple[int, ...], ...] = static()  # the terms on each grouping of the rest
 
     @classmethod
     def build(cls, design: Design) -> Self:
@@ -74,28 +77,30 @@ class Blocked(AbstractSolver):
 
         widths = tuple(joint[g].shape[1] for g in rest)
         arrangement = arrange(components_of(design, eliminated, rest), [levels[g] for g in rest], widths)
-        places = [first[codes[g]] for g, first in zip(rest, arrangement.first_places, strict=True)]
+        first_columns = [first[codes[g]] for g, first in zip(rest, arrangement.first_columns, strict=True)]
         columns = [
-            (joint[g][:n, c], place[:n] + c)
-            for g, place in zip(rest, places, strict=True)
+            (joint[g][:n, c], first[:n] + c)
+            for g, first in zip(rest, first_columns, strict=True)
             for c in range(joint[g].shape[1])
         ]
-        entries = Entries.of(rows[:n], codes[eliminated][:n], columns, arrangement.n_places)
+        entries = Entries.of(rows[:n], codes[eliminated][:n], columns, arrangement.n_columns)
 
-        def project(a: NumpyArray) -> NumpyArray:
+        def project(a: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
+            """Return ``a − QQᵀa``."""
             for _ in range(2):
-                own = [np.bincount(codes[eliminated][:n], q * a, minlength=n_levels) for q in rows[:n].T]
-                a = a - sum(q * part[codes[eliminated][:n]] for q, part in zip(rows[:n].T, own, strict=True))
+                projected = [np.bincount(codes[eliminated][:n], q * a, minlength=n_levels) for q in rows[:n].T]
+                a = a - sum(q * part[codes[eliminated][:n]] for q, part in zip(rows[:n].T, projected, strict=True))
             return a
 
         with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
-            outside = outside_of(entries, [p for _, p in columns], arrangement, widths, project)
-        coupling = Coupling.of(entries, arrangement.shapes, n_levels)  # while the device still works on what is outside
+            outside = outside_of(entries, [index for _, index in columns], arrangement, widths, project)
+        coupling = Coupling.of(entries, arrangement.shapes, n_levels)  # while the device still works on ``outside``
         blocks = tuple(
             Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
         )
+        firsts = tuple(first.astype(np.int32) for first in first_columns)
         return cls(
-            Rows(rows, codes[eliminated], tuple(joint[g] for g in rest), tuple(p.astype(np.int32) for p in places)),
+            Rows(rows, codes[eliminated], tuple(joint[g] for g in rest), firsts),
             triangles, tuple(roots), Rest(coupling, blocks),
             SecondMoments.of(design, {g: members(design, g) for g in (eliminated, *rest)}),
             members(design, eliminated), tuple(members(design, g) for g in rest),
@@ -106,54 +111,56 @@ class Blocked(AbstractSolver):
         coupling = self.rest.coupling
         if isinstance(coupling, Coupling):
             coupling = coupling.replace(n_levels=levels)
-        rest, renumbered = self.rest.replace(coupling=coupling).whole()
-        places = tuple(renumbered[place].astype(np.int32) for place in self.rows.places)
-        return self.replace(triangles=self.triangles[:levels], rest=rest, rows=self.rows.replace(places=places))
+        rest, renumbered = self.rest.replace(coupling=coupling).with_dense_coupling()
+        rows = self.rows.replace(
+            first_columns=tuple(renumbered[first].astype(np.int32) for first in self.rows.first_columns)
+        )
+        return self.replace(triangles=self.triangles[:levels], rest=rest, rows=rows)
 
     @property
     def hessian_is_expensive(self) -> bool:
-        return self.rest.largest > EXPENSIVE_EFFECTS
+        return self.rest.largest > MAX_EFFECTS_FOR_EXACT_HESSIAN
 
     @property
     def sequential(self) -> bool:
-        return self.rest.coupling.bulk + self.triangles.shape[0] > BULKY
+        return self.rest.coupling.bulk + self.triangles.shape[0] > MAX_ENTRIES_IN_PARALLEL
 
-    def cross_products(self, a: Array, b: Array) -> BlockedPair:
-        rows_a, side_a = self.rows.part(self.rest, jnp.asarray(a))
+    def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> BlockedProducts:
+        outside_a, side_a = self.rows.split(self.rest, jnp.asarray(a))
         if a is b:
-            return BlockedPair(rows_a.T @ rows_a, side_a, None)
-        rows_b, side_b = self.rows.part(self.rest, jnp.asarray(b))
-        return BlockedPair(rows_a.T @ rows_b, side_a, side_b)
+            return BlockedProducts(outside_a.T @ outside_a, side_a, None)
+        outside_b, side_b = self.rows.split(self.rest, jnp.asarray(b))
+        return BlockedProducts(outside_a.T @ outside_b, side_a, side_b)
 
-    def augmented(self, a: Array, e: Array) -> BlockedBorder:
-        rows, side = self.rows.part(self.rest, jnp.asarray(e))
+    def augmented(self, a: Float[Array, "N i"], e: Float[Array, "N m"]) -> BlockedAugmented:
+        outside, side = self.rows.split(self.rest, jnp.asarray(e))
         side = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0)[..., None], side)
-        return BlockedBorder(rows.T @ a, jnp.sum(rows**2, axis=0), side, self.second_moments.observe(e))
+        return BlockedAugmented(outside.T @ a, jnp.sum(outside**2, axis=0), side, self.second_moments.observe(e))
 
     @property
     def guesses(self) -> bool:
         return True
 
-    def guess(self, augmented: BlockedBorder, count: jax.Array) -> jax.Array:
+    def guess(self, augmented: BlockedAugmented, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"]:
         return self.second_moments.guess(augmented.moments, count)
 
     def quadratic_forms(
-        self, factor: BlockedFactor, pair: BlockedPair, augmented: BlockedBorder
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        last = augmented.products.shape[0]
-        cross = augmented.products  # less the columns' own part in those of the random effects
-        for rest, left in zip(pair.a.rest, augmented.side.left, strict=True):
-            cross = cross - _dot(rest, left)[:, 0]
-        within = jnp.pad(pair.within, (0, 1)).at[last, :last].set(cross).at[:last, last].set(cross)
-        within = within.at[last, last].set(augmented.square)
-        side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), pair.a, augmented.side)
-        products = self.inner(factor, BlockedPair(within, side, None))
-        return products[:last, :last], products[:last, last], products[last, last]
+        self, factor: BlockedFactor, products: BlockedProducts, augmented: BlockedAugmented
+    ) -> QuadraticForms:
+        last = augmented.outside.shape[0]
+        cross = augmented.outside  # of e with A; below, with the residual of A on the random effects' columns
+        for coefficients, remainders in zip(products.a.coefficients, augmented.side.remainders, strict=True):
+            cross = cross - _dot(coefficients, remainders)[:, 0]
+        outside = jnp.pad(products.outside, (0, 1)).at[last, :last].set(cross).at[:last, last].set(cross)
+        outside = outside.at[last, last].set(augmented.square)
+        side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), products.a, augmented.side)
+        forms = self.inner(factor, BlockedProducts(outside, side, None))
+        return forms[:last, :last], forms[:last, last], forms[last, last]
 
     def factor(self, factors: Factors) -> BlockedFactor:
-        own = _joint(factors, self.eliminated)
+        eliminated = _joint(factors, self.eliminated)
         rest = [jnp.asarray(root) @ _joint(factors, terms) for root, terms in zip(self.roots, self.others, strict=True)]
-        root = jnp.asarray(self.triangles) @ own
+        root = jnp.asarray(self.triangles) @ eliminated
         weight, logdets = inverse_logdet(jnp.eye(root.shape[1])[None] + root @ root.swapaxes(-1, -2))
         logdet = jnp.sum(logdets)
         matrices, inverses = [], []
@@ -166,57 +173,64 @@ class Blocked(AbstractSolver):
             inverses.append(inverse)
         return BlockedFactor(weight, matrices, inverses, rest, logdet)
 
-    def logdet(self, factor: BlockedFactor) -> jax.Array:
+    def logdet(self, factor: BlockedFactor) -> Float[jax.Array, ""]:
         return factor.logdet
 
-    def inner(self, factor: BlockedFactor, pair: BlockedPair) -> jax.Array:
-        """Return ``Aᵀ H⁻¹ B``: solved for B, and for both as one where B is A."""
-        a, b = pair.a, pair.a if pair.b is None else pair.b
+    def inner(self, factor: BlockedFactor, products: BlockedProducts) -> Float[jax.Array, "i j"]:
+        """Return ``Aᵀ H⁻¹ B``: a penalized sum of squares where B is A, else from the solution for B."""
+        a, b = products.a, products.a if products.b is None else products.b
         solved = self._solved(factor, b)
-        if pair.b is None:
-            total = pair.within + jnp.einsum("lqi,lqj->ij", solved.own, factor.weight @ solved.own)
-            for u, rest, left, block in zip(solved.effects, solved.rest, a.left, self.rest.blocks, strict=True):
-                cross = _dot(rest, left)
+        if products.b is None:
+            total = products.outside + jnp.einsum("lqi,lqj->ij", solved.projected, factor.weight @ solved.projected)
+            for u, difference, remainder, block in zip(
+                solved.effects, solved.differences, a.remainders, self.rest.blocks, strict=True
+            ):
+                cross = _dot(difference, remainder)
                 total = total + _dot(u, u) - cross - cross.T
                 if block.outside is not None:
-                    total = total + _dot(rest, block.outside.products @ rest)
+                    total = total + _dot(difference, block.outside.products @ difference)
             return total
-        total = pair.within + jnp.einsum("lqi,lqj->ij", a.own, factor.weight @ solved.own)
-        for one, one_left, other, other_left, block in zip(
-            a.rest, a.left, solved.rest, b.left, self.rest.blocks, strict=True
+        total = products.outside + jnp.einsum("lqi,lqj->ij", a.projected, factor.weight @ solved.projected)
+        for coefficients, a_remainder, difference, b_remainder, block in zip(
+            a.coefficients, a.remainders, solved.differences, b.remainders, self.rest.blocks, strict=True
         ):
-            total = total + _dot(one, other_left) - _dot(one_left, other)
+            total = total + _dot(coefficients, b_remainder) - _dot(a_remainder, difference)
             if block.outside is not None:
-                total = total - _dot(one, block.outside.products @ other)
+                total = total - _dot(coefficients, block.outside.products @ difference)
         return total
 
     def _solved(self, factor: BlockedFactor, side: Side) -> Solved:
         """Solve the mixed-model equations for one side: ``(I + Λᵀ S Λ) u = Λᵀ Zᵀ H₁⁻¹ a``, H₁ without the rest."""
         if not self.rest.blocks:
-            return Solved([], [], [], side.own)
-        known = [jax.lax.stop_gradient(inverse) for inverse in factor.inverses]
+            return Solved([], [], [], side.projected)
+        inverses = [jax.lax.stop_gradient(inverse) for inverse in factor.inverses]
 
-        def multiply(u: list[jax.Array]) -> list[jax.Array]:
+        def multiply(u: Batches) -> Batches:
             return [matrix @ part for matrix, part in zip(factor.matrices, u, strict=True)]
 
-        def inverse(b: list[jax.Array]) -> list[jax.Array]:
-            return [matrix @ part for matrix, part in zip(known, b, strict=True)]
+        def inverse(b: Batches) -> Batches:
+            return [matrix @ part for matrix, part in zip(inverses, b, strict=True)]
 
-        pull = self.rest.pull(factor.rest, factor.weight, side.rest, side.own)
-        left = [block.transform(factor.rest, part) for block, part in zip(self.rest.blocks, side.left, strict=True)]
-        effects = solve(multiply, inverse, [one + more for one, more in zip(pull, left, strict=True)])
-        coefficients = self.rest.expand(factor.rest, effects)
-        rest = [one - other for one, other in zip(coefficients, side.rest, strict=True)]
-        return Solved(effects, coefficients, rest, side.own - self.rest.up(coefficients, side.own))
+        pulled = self.rest.pull(factor.factors, factor.weight, side.coefficients, side.projected)
+        remainders = [
+            block.transform(factor.factors, part) for block, part in zip(self.rest.blocks, side.remainders, strict=True)
+        ]
+        effects = solve(multiply, inverse, [one + more for one, more in zip(pulled, remainders, strict=True)])
+        coefficients = self.rest.expand(factor.factors, effects)
+        differences = [one - other for one, other in zip(coefficients, side.coefficients, strict=True)]
+        return Solved(effects, coefficients, differences, side.projected - self.rest.up(coefficients, side.projected))
 
-    def effects(self, design: Design, factors: Factors, factor: BlockedFactor, residual: jax.Array) -> Effects:
-        own = _joint(factors, self.eliminated)
-        _, side = self.rows.part(self.rest, residual[:, None])
+    def effects(
+        self, design: Design, factors: Factors, factor: BlockedFactor, residual: Float[jax.Array, " N"]
+    ) -> Effects:
+        eliminated = _joint(factors, self.eliminated)
+        _, side = self.rows.split(self.rest, residual[:, None])
         solved = self._solved(factor, side)
         modes: dict[int, jax.Array] = {}
         variances: dict[int, jax.Array] = {}
 
-        def share(terms: tuple[int, ...], mode: jax.Array, variance: jax.Array) -> None:
+        def assign(terms: tuple[int, ...], mode: Float[jax.Array, "L q"], variance: Float[jax.Array, "L q"]) -> None:
+            """Split the columns of one grouping by term."""
             ends = np.cumsum([factors.terms[t].shape[0] for t in terms])[:-1]
             for t, b, v in zip(terms, jnp.split(mode, ends, 1), jnp.split(variance, ends, 1), strict=True):
                 modes[t], variances[t] = b, v
@@ -224,46 +238,46 @@ class Blocked(AbstractSolver):
         # The covariance of the rest's coefficients given the data: on the orthogonal columns, and on the terms' own.
         in_terms = [_joint(factors, terms) for terms in self.others]
 
-        def covariance(rest: list[jax.Array]) -> list[jax.Array]:
-            found = []
-            for block, inverse in zip(self.rest.blocks, factor.inverses, strict=True):
-                found.append(block.expand(rest, block.expand(rest, inverse).swapaxes(-1, -2)))
-            return found
+        def covariance(rest: list[Float[jax.Array, "_q _s"]]) -> list[Float[jax.Array, "_B _m _m"]]:
+            return [
+                block.expand(rest, block.expand(rest, inverse).swapaxes(-1, -2))
+                for block, inverse in zip(self.rest.blocks, factor.inverses, strict=True)
+            ]
 
-        spread = covariance(factor.rest)
+        on_columns = covariance(factor.factors)
         diagonals = [
-            jnp.diagonal(block.turn_both(matrix), axis1=-2, axis2=-1)
+            jnp.diagonal(block.reflect_both(matrix), axis1=-2, axis2=-1)
             for block, matrix in zip(self.rest.blocks, covariance(in_terms), strict=True)
         ]
         coefficients = [
-            block.turn(block.expand(in_terms, u))[..., 0]
+            block.reflect(block.expand(in_terms, u))[..., 0]
             for block, u in zip(self.rest.blocks, solved.effects, strict=True)
         ]
-        for place, terms in enumerate(self.others):
+        for index, terms in enumerate(self.others):
             size = int(design.n_padded)  # at most as many levels as rows
             mode = variance = jnp.zeros((size, sum(factors.terms[t].shape[0] for t in terms)))
-            for block, found, known in zip(self.rest.blocks, coefficients, diagonals, strict=True):
-                levels = block.levels[place]
-                mode = mode.at[levels].add(block.of(place, found), mode="drop")
-                variance = variance.at[levels].add(block.of(place, known), mode="drop")
-            share(terms, mode, variance)
+            for block, part, diagonal in zip(self.rest.blocks, coefficients, diagonals, strict=True):
+                levels = block.levels[index]
+                mode = mode.at[levels].add(block.of_grouping(index, part), mode="drop")
+                variance = variance.at[levels].add(block.of_grouping(index, diagonal), mode="drop")
+            assign(terms, mode, variance)
 
-        root = jnp.asarray(self.triangles) @ own
-        carried = own @ root.swapaxes(-1, -2) @ factor.weight  # (L, q, q): from a level's own residual to its modes
-        shrunk, _ = inverse_logdet(jnp.eye(own.shape[1])[None] + root.swapaxes(-1, -2) @ root)
-        alone = jnp.einsum("ai,lij,aj->la", own, shrunk, own)
-        shared = carried @ self.rest.sandwich(spread) @ carried.swapaxes(-1, -2) if spread else 0.0 * carried
-        variance = alone + jnp.diagonal(shared, axis1=-2, axis2=-1)
-        share(self.eliminated, (carried @ solved.own)[..., 0], variance)
+        root = jnp.asarray(self.triangles) @ eliminated
+        to_modes = eliminated @ root.swapaxes(-1, -2) @ factor.weight  # per level, from its residual to its modes
+        conditional, _ = inverse_logdet(jnp.eye(eliminated.shape[1])[None] + root.swapaxes(-1, -2) @ root)
+        own = jnp.einsum("ai,lij,aj->la", eliminated, conditional, eliminated)
+        shared = to_modes @ self.rest.sandwich(on_columns) @ to_modes.swapaxes(-1, -2) if on_columns else 0.0 * to_modes
+        variance = own + jnp.diagonal(shared, axis1=-2, axis2=-1)
+        assign(self.eliminated, (to_modes @ solved.projected)[..., 0], variance)
         order = range(len(factors.terms))
         return Effects(tuple(modes[t] for t in order), tuple(jnp.sqrt(jnp.maximum(variances[t], 0.0)) for t in order))
 
 
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return ``aᵀ b`` (i, j) summed over batches (B, m, ·)."""
+def _dot(a: Float[jax.Array, "B m i"], b: Float[jax.Array, "B m j"]) -> Float[jax.Array, "i j"]:
+    """Return ``aᵀ b`` summed over a batch of components."""
     return jnp.einsum("bmi,bmj->ij", a, b)
 
 
-def _joint(factors: Factors, members: tuple[int, ...]) -> jax.Array:
+def _joint(factors: Factors, members: tuple[int, ...]) -> Float[jax.Array, "q s"]:
     """Return the joint factor of the terms on one grouping."""
     return block_diag(*(factors.terms[t] for t in members))

@@ -1,4 +1,4 @@
-"""What is left when the largest grouping factor is eliminated: independent components, laid out on the host."""
+"""Connected components of the random effects after the largest grouping factor is eliminated, arranged on the host."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
-from jaxlmm._util import NumpyArray, bucket, pad, program
-from jaxlmm.linalg import BLOCK, inverse_logdet
+from jaxlmm._util import Array, NumpyArray, bucket, pad, program
+from jaxlmm.linalg import MAX_SIZE_SWEPT, inverse_logdet
 from jaxlmm.model import Design, linked
-from jaxlmm.solvers.blocked.block import NO_LEVEL, Outside, reflect
+from jaxlmm.solvers.blocked.block import NO_LEVEL, Outside, apply_reflections
 from jaxlmm.solvers.blocked.coupling import Entries, slices
 from jaxlmm.solvers.clusters import rounded, similar
 
-RIDGE = 1e-4
-"""What is added, relative to the diagonal, to invert products of columns that need not be independent: so much that
-rounding does not swell along the dependent ones."""
+RELATIVE_RIDGE = 1e-4
+"""Added to the diagonal, relative to it, to invert products of columns that need not be independent: so much that
+rounding is not amplified along the dependent ones."""
 
-TURNED = 256
+MAX_SIZE_REFLECTED = 256
 """Up to this size of a component, sums over all levels get columns of their own."""
 
-IN_BASES = 1e-11
-"""Such a sum lies in the eliminated levels' bases if what is left of it is this small, relative to its length."""
+IN_BASES_SHARE_OF_LENGTH = 1e-11
+"""Such a sum lies in the eliminated levels' bases if its part outside them is at most this share of its length."""
 
-EXACT = 4
+MAX_LEVELS_UNPADDED = 4
 """Up to this many levels of a factor in a component are not padded."""
 
 
 class Arrangement(NamedTuple):
     """The layout of the rest's columns: batches of components, each grouping by grouping, level by level.
 
-    ``first_places``: per grouping (L,) the place of each level's first column; per batch ``shapes`` (count, size),
-    ``counts`` of levels per grouping and ``tables`` (B, l) of the levels (past the last where padded); ``n_places``
-    columns in all.
+    ``first_columns``: per grouping the index of each level's first column; per batch ``shapes`` (count, size),
+    ``counts`` of levels per grouping and ``tables`` of the levels (past the last where padded); ``n_columns`` in all.
     """
 
-    first_places: list[NumpyArray]
+    first_columns: list[Int[NumpyArray, " _L"]]
     shapes: list[tuple[int, int]]
     counts: list[tuple[int, ...]]
-    tables: list[tuple[NumpyArray, ...]]
-    n_places: int
+    tables: list[tuple[Int[NumpyArray, "_B _l"], ...]]
+    n_columns: int
 
 
 def members(design: Design, grouping: int) -> tuple[int, ...]:
@@ -63,18 +63,18 @@ def roles(design: Design) -> tuple[int, tuple[int, ...]]:
 
 
 def largest_component(design: Design) -> int:
-    """Return the number of effects in the largest component that is left; 0 for one grouping factor."""
+    """Return the number of effects in the largest component; 0 for one grouping factor."""
     eliminated, rest = roles(design)
     components = components_of(design, eliminated, rest)
     sizes = np.zeros(1)
     for g, labels in zip(rest, components, strict=True):
-        held = np.bincount(labels) * sum(design.terms[t].size for t in members(design, g))
-        sizes = pad(sizes, max(sizes.size, held.size)) + pad(held, max(sizes.size, held.size))
+        effects = np.bincount(labels) * sum(design.terms[t].size for t in members(design, g))
+        sizes = pad(sizes, max(sizes.size, effects.size)) + pad(effects, max(sizes.size, effects.size))
     return int(sizes.max())
 
 
-def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> list[NumpyArray]:
-    """Return, per grouping of the ``rest``, the number (L,) of the component that each level belongs to.
+def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> list[Int[NumpyArray, " _L"]]:
+    """Return, per grouping of the ``rest``, the number of the component that each level belongs to.
 
     Two levels are in one component when a chain of eliminated levels connects them.
     """
@@ -87,126 +87,128 @@ def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> lis
     label = linked(int(firsts[-1]), starts, ends)
     own = [label[first:last] for first, last in itertools.pairwise(firsts[1:])]
     _, renumbered = np.unique(np.concatenate([np.zeros(0, int), *own]), return_inverse=True)
-    return [renumbered[place] for place in slices([labels.size for labels in own])]
+    return [renumbered[part] for part in slices([labels.size for labels in own])]
 
 
-def arrange(components: list[NumpyArray], levels: list[int], widths: tuple[int, ...]) -> Arrangement:
-    """Lay out components of similar size in batches; ``levels`` and ``widths`` are those of the groupings."""
+def arrange(components: list[Int[NumpyArray, " _L"]], levels: list[int], widths: tuple[int, ...]) -> Arrangement:
+    """Arrange components of similar size in batches; ``levels`` and ``widths`` are those of the groupings."""
     if not components:
         return Arrangement([], [], [], [], 0)
     number = 1 + max(int(labels.max()) for labels in components)
-    held = np.stack([np.bincount(labels, minlength=number) for labels in components], axis=1)
-    first_places = [np.zeros(count, int) for count in levels]
-    arrangement = Arrangement(first_places, [], [], [], 0)
+    n_levels = np.stack([np.bincount(labels, minlength=number) for labels in components], axis=1)
+    first_columns = [np.zeros(count, int) for count in levels]
+    arrangement = Arrangement(first_columns, [], [], [], 0)
     start = 0
-    for chosen in similar(held @ np.array(widths), 0.6, 8):
-        counts = tuple(_padded(int(count)) for count in held[chosen].max(axis=0))
+    for chosen in similar(n_levels @ np.array(widths), 0.6, 8):
+        counts = tuple(_padded(int(count)) for count in n_levels[chosen].max(axis=0))
         offsets = np.cumsum([0, *(count * width for count, width in zip(counts, widths, strict=True))])
         size = int(offsets[-1])
-        batch = bucket(chosen.size, 16) if size <= BLOCK and chosen.size > 1 else chosen.size
+        batch = bucket(chosen.size, 16) if size <= MAX_SIZE_SWEPT and chosen.size > 1 else chosen.size
         row = np.full(number, -1)
         row[chosen] = np.arange(chosen.size)
         tables = []
         for g, labels in enumerate(components):
-            mine = np.flatnonzero(row[labels] >= 0)
-            mine = mine[np.argsort(row[labels[mine]], kind="stable")]
-            rows = row[labels[mine]]
+            in_batch = np.flatnonzero(row[labels] >= 0)
+            in_batch = in_batch[np.argsort(row[labels[in_batch]], kind="stable")]
+            rows = row[labels[in_batch]]
             before = np.searchsorted(rows, np.arange(batch))
-            local = np.arange(mine.size) - before[rows]
-            first_places[g][mine] = start + rows * size + offsets[g] + local * widths[g]
+            local = np.arange(in_batch.size) - before[rows]
+            first_columns[g][in_batch] = start + rows * size + offsets[g] + local * widths[g]
             table = np.full((batch, counts[g]), NO_LEVEL, np.int32)
-            table[rows, local] = mine
+            table[rows, local] = in_batch
             tables.append(table)
         arrangement.shapes.append((batch, size))
         arrangement.counts.append(counts)
         arrangement.tables.append(tuple(tables))
         start += batch * size
-    return arrangement._replace(n_places=start)
+    return arrangement._replace(n_columns=start)
 
 
 def _padded(count: int) -> int:
-    return count if count <= EXACT else rounded(count)
+    return count if count <= MAX_LEVELS_UNPADDED else rounded(count)
 
 
 def outside_of(
     entries: Entries,
-    places: list[NumpyArray],
+    indices: list[Int[NumpyArray, " n"]],
     arrangement: Arrangement,
     widths: tuple[int, ...],
-    project: Callable[[NumpyArray], NumpyArray],
+    project: Callable[[Float[NumpyArray, " n"]], Float[NumpyArray, " n"]],
 ) -> list[Outside | None]:
-    """Work out, per batch, what lies outside the eliminated levels' bases; None where nothing does.
+    """Return, per batch, the columns' products outside the eliminated levels' bases; None where they are zero.
 
-    Within a level, columns in the range of the level's own are left out, so that what is zero is exactly zero.
-    ``project`` takes rows (n,) off those bases.
+    ``indices`` are those of the column in which each row's value stands. Within a level, columns in the range of the
+    level's own are left out, so that what is zero is exactly zero. ``project`` takes a column off those bases.
     """
     from scipy.sparse import csr_array
 
     shapes = arrangement.shapes
     if not any(values.any() for values in entries.outside):
         return [None] * len(shapes)
-    n, total = entries.outside[0].size, arrangement.n_places
+    n, total = entries.outside[0].size, arrangement.n_columns
     columns = csr_array((n, total))
-    for values, place in zip(entries.outside, places, strict=True):
+    for values, index in zip(entries.outside, indices, strict=True):
         nonzero = np.flatnonzero(values)
-        columns = columns + csr_array((values[nonzero], (nonzero, place[nonzero])), shape=(n, total))
+        columns = columns + csr_array((values[nonzero], (nonzero, index[nonzero])), shape=(n, total))
     partly = ~entries.inside
     n_levels, q = 1 + int(np.max(entries.level, initial=0)), entries.values.shape[1]
     rows = entries.level[partly, None] * q + np.arange(q)
-    cells = rows.reshape(-1), np.repeat(entries.place[partly], q)
+    cells = rows.reshape(-1), np.repeat(entries.column[partly], q)
     in_bases = csr_array((entries.values[partly].reshape(-1), cells), shape=(n_levels * q, total))
     products = (columns.T @ columns - in_bases.T @ in_bases).tocoo()
     of_sums = []
-    if any(width <= TURNED for _, width in shapes):
-        of_sums = [_products_of_sum(column, entries.outside, places, total, project) for column in entries.outside]
-    found: list[Outside | None] = []
+    if any(width <= MAX_SIZE_REFLECTED for _, width in shapes):
+        of_sums = [_products_of_sum(column, entries.outside, indices, total, project) for column in entries.outside]
+    outside: list[Outside | None] = []
     for i, part in enumerate(slices([count * width for count, width in shapes])):
-        (count, width), own = shapes[i], (products.row >= part.start) & (products.row < part.stop)
-        row, column = products.row[own] - part.start, products.col[own] - part.start
+        (count, width), in_batch = shapes[i], (products.row >= part.start) & (products.row < part.stop)
+        row, column = products.row[in_batch] - part.start, products.col[in_batch] - part.start
         batch = np.zeros((count, width, width))
-        batch[row // width, row % width, column % width] = products.data[own]
-        if not own.any():
-            found.append(None)
+        batch[row // width, row % width, column % width] = products.data[in_batch]
+        if not in_batch.any():
+            outside.append(None)
             continue
-        turns: tuple[NumpyArray, ...] | None = None
-        if width <= TURNED:
-            turns, sums, means = _reflections(arrangement.tables[i], widths)
-            batch = np.array(reflect(turns, widths, reflect(turns, widths, batch).swapaxes(-1, -2)))
+        reflections: tuple[NumpyArray, ...] | None = None
+        if width <= MAX_SIZE_REFLECTED:
+            reflections, sums, means = _reflections(arrangement.tables[i], widths)
+            half = apply_reflections(reflections, widths, batch)
+            batch = np.array(apply_reflections(reflections, widths, half.swapaxes(-1, -2)))
             for column, mean, total_products in zip(sums.T, means.T, of_sums, strict=True):
                 exact = total_products[part].reshape(count, width, 1)
-                line = np.array(reflect(turns, widths, exact))[:, :, 0] * mean[:, None]
+                line = np.array(apply_reflections(reflections, widths, exact))[:, :, 0] * mean[:, None]
                 each = np.arange(count)
                 batch[each, column, :] = batch[each, :, column] = line
-        found.append(Outside(batch, _near_inverse(batch), turns))
-    return found
+        outside.append(Outside(batch, _near_inverse(batch), reflections))
+    return outside
 
 
 def _products_of_sum(
-    column: NumpyArray,
-    columns: list[NumpyArray],
-    places: list[NumpyArray],
+    column: Float[NumpyArray, " n"],
+    columns: list[Float[NumpyArray, " n"]],
+    indices: list[Int[NumpyArray, " n"]],
     total: int,
-    project: Callable[[NumpyArray], NumpyArray],
-) -> NumpyArray:
-    """Return the products (M,) of all columns with the sum of one over its levels, off the eliminated levels' bases.
+    project: Callable[[Float[NumpyArray, " n"]], Float[NumpyArray, " n"]],
+) -> Float[NumpyArray, " M"]:
+    """Return the products of all columns with the sum of one over its levels, off the eliminated levels' bases.
 
     The sum's rows are the ``column`` itself. Where its mean is large against its spread, taking it off the bases by
     rows keeps the digits that a difference of products loses.
     """
-    rest = project(column)
-    if np.linalg.norm(rest) <= IN_BASES * np.linalg.norm(column):
+    outside = project(column)
+    if np.linalg.norm(outside) <= IN_BASES_SHARE_OF_LENGTH * np.linalg.norm(column):
         return np.zeros(total)
-    rest = project(rest)
-    return np.sum([np.bincount(p, v * rest, minlength=total) for v, p in zip(columns, places, strict=True)], axis=0)
+    outside = project(outside)
+    sums = [np.bincount(index, v * outside, minlength=total) for v, index in zip(columns, indices, strict=True)]
+    return np.sum(sums, axis=0)
 
 
 def _reflections(
-    tables: tuple[NumpyArray, ...], widths: tuple[int, ...]
-) -> tuple[tuple[NumpyArray, ...], NumpyArray, NumpyArray]:
-    """Return, per grouping, reflections (B, l, l) that exchange the mean over the levels with the last level; the
-    columns (B, ·) in which the sums then stand, and what they are multiplied by (B, ·).
+    tables: tuple[Int[NumpyArray, "B _l"], ...], widths: tuple[int, ...]
+) -> tuple[tuple[Float[NumpyArray, "B _l _l"], ...], Int[NumpyArray, "B s"], Float[NumpyArray, "B s"]]:
+    """Return Householder reflections, per grouping, that exchange the mean over the levels with the last level; the
+    columns in which the sums then stand, and their factors.
     """
-    turns, sums, means, offset = [], [], [], 0
+    reflections, sums, means, offset = [], [], [], 0
     for table, width in zip(tables, widths, strict=True):
         real = table < NO_LEVEL
         number = np.maximum(real.sum(axis=1), 1)
@@ -215,20 +217,20 @@ def _reflections(
         normal[batch, number - 1] -= 1.0
         length = np.sum(normal**2, axis=1)
         scaled = normal * np.where(length > 0, 2.0 / np.where(length > 0, length, 1.0), 0.0)[:, None]
-        turns.append(np.eye(table.shape[1]) - normal[:, :, None] * scaled[:, None, :])
+        reflections.append(np.eye(table.shape[1]) - normal[:, :, None] * scaled[:, None, :])
         sums += [offset + (number - 1) * width + c for c in range(width)]
         means += [1.0 / np.sqrt(number)] * width
         offset += table.shape[1] * width
-    return tuple(turns), np.stack(sums, axis=1), np.stack(means, axis=1)
+    return tuple(reflections), np.stack(sums, axis=1), np.stack(means, axis=1)
 
 
 @program(once=True)
-def _near_inverse(products: NumpyArray) -> jax.Array:
-    """Invert positive semidefinite matrices (B, m, m) with a small ridge; empty columns give zeros."""
+def _near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
+    """Invert positive semidefinite matrices with a small ridge; empty columns give zeros."""
     a = jnp.asarray(products)
     length = jnp.sqrt(jnp.maximum(jnp.diagonal(a, axis1=-2, axis2=-1), 0.0))
     scale = jnp.where(length > 0, 1.0 / jnp.where(length > 0, length, 1.0), 0.0)
     outer = scale[:, :, None] * scale[:, None, :]
     eye = jnp.eye(a.shape[-1], dtype=a.dtype)[None]
-    inverse, _ = inverse_logdet(a * outer + (RIDGE + jnp.where(scale > 0, 0.0, 1.0))[:, :, None] * eye)
+    inverse, _ = inverse_logdet(a * outer + (RELATIVE_RIDGE + jnp.where(scale > 0, 0.0, 1.0))[:, :, None] * eye)
     return inverse * outer

@@ -1,4 +1,4 @@
-"""How the columns of the other grouping factors lie in the levels of the one that is eliminated first."""
+"""The coupling ``P = Qᵀ Z`` of the other grouping factors' columns Z to the eliminated levels' bases Q."""
 
 from __future__ import annotations
 
@@ -9,81 +9,85 @@ from typing import ClassVar, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket, pad, static
 
-IN_RANGE = 1e-13
+IN_RANGE_SQUARED_SHARE = 1e-13
 """A column of which less than this share of its squared length is left, within a level, is in the range of the level's
 own columns."""
 
-PAIR_COST = 100.0
-"""Adding one product to its place in a matrix takes as long as this many multiplications inside a matrix product."""
+MULTIPLICATIONS_PER_SCATTER = 100.0
+"""Adding one product to its entry of a matrix takes as long as this many multiplications inside a matrix product."""
 
 
 class Entries(NamedTuple):
-    """The nonzero parts of ``Qᵀ Z``, on the host: column ``place`` (E,) of the rest in an eliminated ``level`` (E,).
+    """The nonzero parts of ``Qᵀ Z``, on the host: a ``column`` of the rest in an eliminated ``level``.
 
-    ``values`` (E, q) are its coordinates on the level's basis; ``inside`` (E,) says that nothing of the column, within
-    the level, lies outside that basis. ``outside`` are the columns' values (n,) without those.
+    ``values`` are its coordinates on the level's basis; ``inside`` says that the column, within the level, is in the
+    range of that basis. ``outside`` are the columns' values without those.
     """
 
-    level: NumpyArray
-    place: NumpyArray
-    values: NumpyArray
-    inside: NumpyArray
-    outside: list[NumpyArray]
+    level: Int[NumpyArray, " E"]
+    column: Int[NumpyArray, " E"]
+    values: Float[NumpyArray, "E q"]
+    inside: Bool[NumpyArray, " E"]
+    outside: list[Float[NumpyArray, " n"]]
 
     @classmethod
     def of(
-        cls, rows: NumpyArray, codes: NumpyArray, columns: list[tuple[NumpyArray, NumpyArray]], n_places: int
+        cls,
+        rows: Float[NumpyArray, "n q"],
+        codes: Int[NumpyArray, " n"],
+        columns: list[tuple[Float[NumpyArray, " n"], Int[NumpyArray, " n"]]],
+        n_columns: int,
     ) -> Self:
-        """Collect entries from orthonormal ``rows`` (n, q) of levels ``codes`` (n,) and the rest's ``columns``: values
-        (n,) with the place (n,) that each row's value belongs to.
+        """Collect entries from orthonormal ``rows`` of levels ``codes``, and the rest's ``columns``: values with the
+        column that each row's value belongs to.
         """
         none = np.zeros(0, int)
         parts, outside = [(none, np.zeros((0, rows.shape[1])), np.zeros(0, bool))], []
-        for values, place in columns:
+        for values, column in columns:
             nonzero = np.flatnonzero(values)
-            value, own = values[nonzero], rows[nonzero]
-            key = codes[nonzero].astype(np.int64) * n_places + place[nonzero]
+            value, basis = values[nonzero], rows[nonzero]
+            key = codes[nonzero].astype(np.int64) * n_columns + column[nonzero]
             keys, entry = np.unique(key, return_inverse=True)
 
             def total(v: NumpyArray, entry: NumpyArray = entry, count: int = keys.size) -> NumpyArray:
                 return np.bincount(entry, v, minlength=count)
 
-            coordinates = np.stack([total(own[:, i] * value) for i in range(rows.shape[1])], axis=1)
+            coordinates = np.stack([total(basis[:, i] * value) for i in range(rows.shape[1])], axis=1)
             square = total(value**2)
-            inside = square - np.sum(coordinates**2, axis=1) <= IN_RANGE * square
+            inside = square - np.sum(coordinates**2, axis=1) <= IN_RANGE_SQUARED_SHARE * square
             parts.append((keys, coordinates, inside))
-            left = np.zeros(values.size)
-            left[nonzero] = np.where(inside[entry], 0.0, value)
-            outside.append(left)
+            remaining = np.zeros(values.size)
+            remaining[nonzero] = np.where(inside[entry], 0.0, value)
+            outside.append(remaining)
         joined = [np.concatenate([part[i] for part in parts]) for i in range(3)]
         order = np.argsort(joined[0], kind="stable")
         keys, coordinates, inside = (part[order] for part in joined)
-        return cls(*np.divmod(keys, n_places), coordinates, inside, outside)
+        return cls(*np.divmod(keys, n_columns), coordinates, inside, outside)
 
 
 class Gram(Struct):
-    """The products of one batch of components: ``Σ_j P_jᵀ W_j P_j`` (B, m, m), from pairs of entries or whole columns.
+    """The products ``Σ_j P_jᵀ W_j P_j`` of one batch of components, from pairs of entries or whole columns.
 
-    By pairs where few columns meet in a level: ``products`` (q, q, K) of two entries of ``level`` (K,) add to place
-    ``target`` (K,) of the upper triangle. By ``columns`` (B, l, q, m) over ``levels`` (B, l) where most do.
+    By pairs where few columns meet in a level: ``products`` of two entries of ``level`` are added to the entry
+    ``target`` of the flattened upper triangle. By ``columns`` over ``levels`` where most do.
     """
 
     count: int = static()
     size: int = static()
-    products: Array | None = None
-    level: Array | None = None
-    target: Array | None = None
-    columns: Array | None = None
-    levels: Array | None = None
+    products: Float[Array, "q q K"] | None = None
+    level: Int[Array, " K"] | None = None
+    target: Int[Array, " K"] | None = None
+    columns: Float[Array, "B l q m"] | None = None
+    levels: Int[Array, "B l"] | None = None
 
-    def __call__(self, weight: jax.Array) -> jax.Array:
-        """Add the products up with ``weight`` (L, q, q)."""
+    def __call__(self, weight: Float[jax.Array, "L q q"]) -> Float[jax.Array, "B m m"]:
+        """Add the products up with ``weight`` W."""
         if self.columns is not None and self.levels is not None:
-            own = weight[self.levels]
-            scaled = jnp.einsum("blqr,blrm->blqm", own, self.columns).reshape(self.count, -1, self.size)
+            scaled = jnp.einsum("blqr,blrm->blqm", weight[self.levels], self.columns).reshape(self.count, -1, self.size)
             return jnp.asarray(self.columns).reshape(scaled.shape).swapaxes(-1, -2) @ scaled
         products, q = jnp.asarray(self.products), weight.shape[-1]
         total = sum(products[i, j] * take(weight[:, i, j], self.level) for i in range(q) for j in range(q))
@@ -96,31 +100,31 @@ class Gram(Struct):
 class Coupling(Struct):
     """``P = Qᵀ Z``, the rest's columns on the bases of the eliminated levels.
 
-    ``values`` (E, q), ``level`` (E,), ``place`` (E,): the nonzero entries, padded with zeros; ``places`` is the number
-    M of the rest's columns in all batches, padding included, and ``n_levels`` that of eliminated levels. Columns are
-    those before they are ``reflected``.
+    ``values``, ``level``, ``column``: the nonzero entries, padded with zeros; ``n_columns`` is the number M of the
+    rest's columns in all batches, padding included, and ``n_levels`` that of eliminated levels. Columns are those
+    before they are ``reflected``.
     """
 
     reflected: ClassVar[bool] = False
 
-    values: Array
-    level: Array
-    place: Array
+    values: Float[Array, "E q"]
+    level: Int[Array, " E"]
+    column: Int[Array, " E"]
     grams: tuple[Gram, ...]
-    places: int = static()
+    n_columns: int = static()
     n_levels: int = static()
 
     @classmethod
     def of(cls, entries: Entries, batches: list[tuple[int, int]], n_levels: int) -> Self:
-        """Arrange entries for ``batches`` of components, (count, size) each; their places follow one another."""
+        """Arrange entries for ``batches`` of components, (count, size) each; their columns follow one another."""
         size = bucket(entries.level.size, 64)
         values = pad(entries.values, size)
-        level, place = (pad(part.astype(np.int32), size) for part in (entries.level, entries.place))
+        level, column = (pad(part.astype(np.int32), size) for part in (entries.level, entries.column))
         ends = np.cumsum([0, *(count * width for count, width in batches)])
         grams = tuple(
             _gram(entries, int(start), count, width) for start, (count, width) in zip(ends[:-1], batches, strict=True)
         )
-        return cls(values, level, place, grams, int(ends[-1]), n_levels)
+        return cls(values, level, column, grams, int(ends[-1]), n_levels)
 
     @property
     def bulk(self) -> int:
@@ -132,61 +136,67 @@ class Coupling(Struct):
         """The number and the size of the components of each batch."""
         return [(gram.count, gram.size) for gram in self.grams]
 
-    def gram(self, weight: jax.Array) -> list[jax.Array]:
-        """Return ``Pᵀ W P`` for ``weight`` (L, q, q), one (B, m, m) per batch."""
+    def gram(self, weight: Float[jax.Array, "L q q"]) -> list[Float[jax.Array, "_B _m _m"]]:
+        """Return ``Pᵀ W P`` for ``weight`` W, per batch."""
         return [gram(weight) for gram in self.grams]
 
-    def down(self, v: jax.Array) -> jax.Array:
-        """Return ``Pᵀ v`` (M, c) for ``v`` (L, q, c)."""
+    def down(self, v: Float[jax.Array, "L q c"]) -> Float[jax.Array, "M c"]:
+        """Return ``Pᵀ v``."""
         products = jnp.sum(jnp.asarray(self.values)[:, :, None] * take(v, self.level), axis=1)
-        return add_up(products, self.place, self.places)
+        return add_up(products, self.column, self.n_columns)
 
-    def up(self, b: jax.Array) -> jax.Array:
-        """Return ``P b`` (L, q, c) for ``b`` (M, c)."""
-        if self.places == 0:
+    def up(self, b: Float[jax.Array, "M c"]) -> Float[jax.Array, "L q c"]:
+        """Return ``P b``."""
+        if self.n_columns == 0:
             return jnp.zeros((self.n_levels, self.values.shape[1], b.shape[1]), b.dtype)
-        products = jnp.asarray(self.values)[:, :, None] * take(b, self.place)[:, None, :]
+        products = jnp.asarray(self.values)[:, :, None] * take(b, self.column)[:, None, :]
         return add_up(products, self.level, self.n_levels)
 
-    def sandwich(self, matrices: list[jax.Array]) -> jax.Array:
-        """Return ``P_j K P_jᵀ`` (L, q, q) for symmetric K, one (B, m, m) per batch."""
+    def sandwich(self, matrices: list[Float[jax.Array, "_B _m _m"]]) -> Float[jax.Array, "L q q"]:
+        """Return ``P_j K P_jᵀ`` for symmetric K, one matrix per batch."""
         shape = (self.n_levels, self.values.shape[1], self.values.shape[1])
-        found: jax.Array = jax.linear_transpose(self.gram, jax.ShapeDtypeStruct(shape, self.values.dtype))(matrices)[0]
-        return 0.5 * (found + found.swapaxes(-1, -2))
+        transpose = jax.linear_transpose(self.gram, jax.ShapeDtypeStruct(shape, self.values.dtype))
+        product: jax.Array = transpose(matrices)[0]
+        return 0.5 * (product + product.swapaxes(-1, -2))
 
 
-class Whole(Struct):
-    """The same products from whole matrices: for one small component and many responses at once.
+class DenseCoupling(Struct):
+    """The same products from dense matrices: for one small component and many responses at once.
 
-    ``matrix`` (L, q, M) is ``Qᵀ Z`` on reflected columns; ``products`` (L · q · q, M · M) are those of its columns,
-    level by level. Thousands of responses share them, and every product is one of large matrices.
+    ``matrix`` is ``Qᵀ Z`` on reflected columns; ``products`` (L · q · q, M · M) are those of its columns, level by
+    level. Thousands of responses share them, and every product is one of large matrices.
     """
 
     reflected: ClassVar[bool] = True
 
-    matrix: Array
-    products: Array
+    matrix: Float[Array, "L q M"]
+    products: Float[Array, "_Lqq _MM"]
 
     @classmethod
-    def of(cls, coupling: Coupling, kept: NumpyArray, turn: Callable[[NumpyArray], Array]) -> Self:
-        """Write the columns ``kept`` (M,) of a coupling out; ``turn`` reflects columns (1, M, c)."""
+    def of(
+        cls,
+        coupling: Coupling,
+        kept: Int[NumpyArray, " M"],
+        reflect: Callable[[Float[NumpyArray, "1 M c"]], Float[Array, "1 M c"]],
+    ) -> Self:
+        """Write the columns ``kept`` of a coupling out; ``reflect`` takes them to reflected columns."""
         levels, q = coupling.n_levels, int(np.shape(coupling.values)[1])
-        matrix = np.zeros((coupling.places, levels, q))
+        matrix = np.zeros((coupling.n_columns, levels, q))
         values = np.asarray(coupling.values)
         real = values.any(axis=1)
-        matrix[np.asarray(coupling.place)[real], np.asarray(coupling.level)[real]] = values[real]
-        turned = np.asarray(turn(matrix[kept].reshape(1, kept.size, -1)))
-        matrix = np.moveaxis(turned.reshape(kept.size, levels, q), 0, -1)
+        matrix[np.asarray(coupling.column)[real], np.asarray(coupling.level)[real]] = values[real]
+        reflected = np.asarray(reflect(matrix[kept].reshape(1, kept.size, -1)))
+        matrix = np.moveaxis(reflected.reshape(kept.size, levels, q), 0, -1)
         products = np.einsum("lim,ljn->lijmn", matrix, matrix)
         return cls(matrix, products.reshape(-1, kept.size**2))
 
     @property
     def bulk(self) -> int:
         """The number of entries of all arrays."""
-        return int(np.size(self.matrix)) + self.places**2
+        return int(np.size(self.matrix)) + self.n_columns**2
 
     @property
-    def places(self) -> int:
+    def n_columns(self) -> int:
         """The number of the rest's columns."""
         return int(self.matrix.shape[2])
 
@@ -198,43 +208,43 @@ class Whole(Struct):
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """The number and the size of the components of each batch."""
-        return [(1, self.places)]
+        return [(1, self.n_columns)]
 
-    def gram(self, weight: jax.Array) -> list[jax.Array]:
+    def gram(self, weight: Float[jax.Array, "L q q"]) -> list[Float[jax.Array, "1 M M"]]:
         """Return ``Pᵀ W P`` as :meth:`Coupling.gram` does."""
-        return [(weight.reshape(-1) @ self.products).reshape(1, self.places, self.places)]
+        return [(weight.reshape(-1) @ self.products).reshape(1, self.n_columns, self.n_columns)]
 
-    def down(self, v: jax.Array) -> jax.Array:
-        """Return ``Pᵀ v`` (M, c) for ``v`` (L, q, c)."""
+    def down(self, v: Float[jax.Array, "L q c"]) -> Float[jax.Array, "M c"]:
+        """Return ``Pᵀ v``."""
         return jnp.tensordot(self.matrix, v, axes=((0, 1), (0, 1)))
 
-    def up(self, b: jax.Array) -> jax.Array:
-        """Return ``P b`` (L, q, c) for ``b`` (M, c)."""
+    def up(self, b: Float[jax.Array, "M c"]) -> Float[jax.Array, "L q c"]:
+        """Return ``P b``."""
         return jnp.tensordot(self.matrix, b, axes=1)
 
-    def sandwich(self, matrices: list[jax.Array]) -> jax.Array:
-        """Return ``P_j K P_jᵀ`` (L, q, q) for a symmetric K."""
+    def sandwich(self, matrices: list[Float[jax.Array, "1 M M"]]) -> Float[jax.Array, "L q q"]:
+        """Return ``P_j K P_jᵀ`` for a symmetric K."""
         matrix = jnp.asarray(self.matrix)
         return matrix @ matrices[0][0][None] @ matrix.swapaxes(-1, -2)
 
 
 def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
     """Choose how one batch's products are formed, and prepare it."""
-    chosen = np.flatnonzero((entries.place >= start) & (entries.place < start + count * size))
-    level, local = entries.level[chosen], entries.place[chosen] - start
+    chosen = np.flatnonzero((entries.column >= start) & (entries.column < start + count * size))
+    level, local = entries.level[chosen], entries.column[chosen] - start
     levels, run, met = np.unique(level, return_index=True, return_counts=True)
     n_pairs = int(np.sum(met * (met + 1) // 2))
     component = local // size
     per_component = np.bincount(component[run], minlength=count)
     widest = int(per_component.max(initial=0))
     q = entries.values.shape[1]
-    if PAIR_COST * n_pairs <= count * widest * q * size**2:
-        # Entries stand by level, and by place within a level: an entry's partners are those up to its level's end.
+    if MULTIPLICATIONS_PER_SCATTER * n_pairs <= count * widest * q * size**2:
+        # Entries stand by level, and by column within a level: an entry's partners are those up to its level's end.
         # Pairs are made in the order of their target's row, so that adding them up stays within a row.
         kind = np.int32 if max(count * size**2, n_pairs) < 2**31 else np.int64
-        by_place = np.argsort(local, kind="stable").astype(kind)
-        partners = np.repeat((run + met).astype(kind), met)[by_place] - by_place
-        first = np.repeat(by_place, partners)
+        by_column = np.argsort(local, kind="stable").astype(kind)
+        partners = np.repeat((run + met).astype(kind), met)[by_column] - by_column
+        first = np.repeat(by_column, partners)
         second = first + _count_up(partners)
         row, column = local.astype(kind) * size, (local % size).astype(kind)
         target = row[first] + column[second]
@@ -257,20 +267,20 @@ def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
     return Gram(count, size, columns=columns, levels=table)
 
 
-def _count_up(counts: NumpyArray) -> NumpyArray:
+def _count_up(counts: Int[NumpyArray, " r"]) -> Int[NumpyArray, " K"]:
     """Return 0 … c − 1 for each c of ``counts``, one run after the other."""
     starts = np.repeat((np.cumsum(counts) - counts).astype(counts.dtype), counts)
     return np.arange(starts.size, dtype=counts.dtype) - starts
 
 
-def take(values: jax.Array, places: Array) -> jax.Array:
-    """Return ``values[places]`` along the first axis; places are known to be inside."""
-    return values.at[places].get(mode="promise_in_bounds")
+def take(values: Shaped[jax.Array, " _l *c"], index: Int[Array, " K"]) -> Shaped[jax.Array, " K *c"]:
+    """Return ``values[index]``; every index is known to be in bounds."""
+    return values.at[index].get(mode="promise_in_bounds")
 
 
-def add_up(values: jax.Array, places: Array, size: int) -> jax.Array:
-    """Add ``values`` (K, ...) up by place; returns (size, ...). Places are known to be inside."""
-    return jnp.zeros((size, *values.shape[1:]), values.dtype).at[places].add(values, mode="promise_in_bounds")
+def add_up(values: Shaped[jax.Array, " K *c"], index: Int[Array, " K"], size: int) -> Shaped[jax.Array, " {size} *c"]:
+    """Return the sums of ``values`` by ``index`` below ``size``; every index is known to be in bounds."""
+    return jnp.zeros((size, *values.shape[1:]), values.dtype).at[index].add(values, mode="promise_in_bounds")
 
 
 def slices(sizes: list[int]) -> list[slice]:

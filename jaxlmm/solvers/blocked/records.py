@@ -5,50 +5,51 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+from jaxtyping import Float
 
 from jaxlmm.solvers.blocked.rows import Side
 
 
-class BlockedPair(NamedTuple):
-    """``within`` (i, j), outside all random effects' columns; ``b`` is None where it is ``a``."""
+class BlockedProducts(NamedTuple):
+    """Cross-products: ``outside`` all random effects' columns; the sides ``a`` and ``b``, None where it is ``a``."""
 
-    within: jax.Array
+    outside: Float[jax.Array, "*b i j"]
     a: Side
     b: Side | None
 
 
-class BlockedBorder(NamedTuple):
-    """For each of m responses, what it is outside all random effects' columns: ``products`` (m, i) with the columns
-    and ``square`` (m,); its ``side``, whose leaves have a first axis over the responses and one column; ``moments``
-    (m, t) are its second moments.
+class BlockedAugmented(NamedTuple):
+    """Augmented columns of responses e: ``outside`` all effects' columns, with A, and ``square`` with themselves.
+
+    The ``side`` of each has one column, and its leaves a first axis over the responses; ``moments`` are second moments.
     """
 
-    products: jax.Array
-    square: jax.Array
+    outside: Float[jax.Array, "*b i"]
+    square: Float[jax.Array, "*b"]
     side: Side
-    moments: jax.Array
+    moments: Float[jax.Array, "*b t"]
 
 
 class BlockedFactor(NamedTuple):
-    """``weight`` (L, q, q), the inverse of I + R Λ Λᵀ Rᵀ per eliminated level; per batch ``matrices`` (B, r, r),
-    I + Λᵀ S Λ, and their ``inverses``; ``rest`` the factors of the rest's groupings; ``logdet`` ().
+    """``weight`` is the inverse of I + R Λ Λᵀ Rᵀ per eliminated level; per batch of components ``matrices`` I + Λᵀ S Λ,
+    and ``inverses``; ``factors`` are those of the rest's groupings; ``logdet`` is log|H|.
     """
 
-    weight: jax.Array
-    matrices: list[jax.Array]
-    inverses: list[jax.Array]
-    rest: list[jax.Array]
-    logdet: jax.Array
+    weight: Float[jax.Array, "L q q"]
+    matrices: list[Float[jax.Array, "_B _r _r"]]
+    inverses: list[Float[jax.Array, "_B _r _r"]]
+    factors: list[Float[jax.Array, "_q _s"]]
+    logdet: Float[jax.Array, ""]
 
 
 class Solved(NamedTuple):
-    """The mixed-model equations solved for one side.
+    """The solution of the mixed-model equations for one side.
 
-    Per batch ``effects`` (B, r, c), of unit variance, and ``coefficients`` (B, m, c) = Λ times the effects; ``rest``
-    (B, m, c) and ``own`` (L, q, c) are the side's coordinates less those.
+    Per batch of components ``effects`` u of unit variance, ``coefficients`` Λ u, and ``differences``, Λ u less the
+    side's coefficients; ``projected`` is the side's projection less that of Z Λ u.
     """
 
-    effects: list[jax.Array]
-    coefficients: list[jax.Array]
-    rest: list[jax.Array]
-    own: jax.Array
+    effects: list[Float[jax.Array, "_B _r c"]]
+    coefficients: list[Float[jax.Array, "_B _m c"]]
+    differences: list[Float[jax.Array, "_B _m c"]]
+    projected: Float[jax.Array, "L q c"]

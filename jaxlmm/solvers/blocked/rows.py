@@ -1,4 +1,4 @@
-"""Rows taken apart: what lies in the eliminated levels, what in the other factors' columns, and what is left."""
+"""Rows split into their projections on the eliminated levels and on the other factors' columns, and the remainder."""
 
 from __future__ import annotations
 
@@ -6,80 +6,84 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, Struct
 from jaxlmm.solvers.blocked.coupling import add_up, take
 from jaxlmm.solvers.blocked.rest import Rest
 
-ROUNDS = 2
+PROJECTION_ROUNDS = 2
 """Rounds in which rows are projected on the rest's columns; each takes off all but the rounding of the products C."""
 
-REFINEMENTS = 4
-"""Solves with the near inverse in each round; each takes two to four digits off what is left."""
+REFINEMENTS_PER_ROUND = 4
+"""Solves with the near inverse in each round; each takes two to four digits off the remainder."""
 
 
 class Side(NamedTuple):
-    """One argument of a product: ``own`` (L, q, c) on the eliminated levels' bases; per batch ``rest`` (B, m, c) its
-    least-squares coefficients on the rest's columns outside them, ``left`` (B, m, c) what their products with it still
-    are then.
+    """One argument A of a product: ``projected`` = QᵀA on the eliminated levels' bases.
+
+    Per batch of components, ``coefficients`` are those of least squares on the rest's columns outside the bases, and
+    ``remainders`` the products of these columns with the residual, which would be zero without rounding.
     """
 
-    own: jax.Array
-    rest: list[jax.Array]
-    left: list[jax.Array]
+    projected: Float[jax.Array, "*b L q c"]
+    coefficients: list[Float[jax.Array, "*_b _B _m c"]]
+    remainders: list[Float[jax.Array, "*_b _B _m c"]]
 
 
 class Rows(Struct):
     """The columns of all random effects, row by row.
 
-    ``bases`` (N, q): row i of Q_j, with ``codes`` (N,) the eliminated level j; per grouping of the rest ``columns``
-    (N, q), orthogonal, and ``places`` (N,), the place of its level's first column.
+    ``bases`` has rows of Q_j, with ``codes`` the eliminated level j; per grouping of the rest ``columns``, orthogonal,
+    and ``first_columns``, the index of the first column of the row's level among the rest's columns.
     """
 
-    bases: Array
-    codes: Array
-    columns: tuple[Array, ...]
-    places: tuple[Array, ...]
+    bases: Float[Array, "N q"]
+    codes: Int[Array, " N"]
+    columns: tuple[Float[Array, "N _q"], ...]
+    first_columns: tuple[Int[Array, " N"], ...]
 
-    def part(self, rest: Rest, a: jax.Array) -> tuple[jax.Array, Side]:
-        """Return what is left of rows ``a`` (N, c) outside all random effects' columns, and their place in those."""
-        own, a = self._off_levels(rest, a)
-        none = rest.zeros(a.shape[1], a.dtype)
+    def split(self, rest: Rest, a: Float[jax.Array, "N c"]) -> tuple[Float[jax.Array, "N c"], Side]:
+        """Return the residual of rows ``a`` on all random effects' columns, and their coordinates on those."""
+        projected, a = self._off_levels(rest, a)
+        zeros = rest.zeros(a.shape[1], a.dtype)
         if not rest.has_outside:
-            return a, Side(own, none, none)
-        total = none
-        for _ in range(ROUNDS):
+            return a, Side(projected, zeros, zeros)
+        total = zeros
+        for _ in range(PROJECTION_ROUNDS):
             change = [
-                zero if block.outside is None else block.outside.solve(part, REFINEMENTS)
-                for block, part, zero in zip(rest.blocks, self._down(rest, a), none, strict=True)
+                zero if block.outside is None else block.outside.solve(part, REFINEMENTS_PER_ROUND)
+                for block, part, zero in zip(rest.blocks, self._down(rest, a), zeros, strict=True)
             ]
             a = self._off_levels(rest, a - self._up(rest, change))[1]
             total = [one + more for one, more in zip(total, change, strict=True)]
-        return a, Side(own, total, self._down(rest, a))
+        return a, Side(projected, total, self._down(rest, a))
 
-    def _off_levels(self, rest: Rest, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Split rows (N, c) into coordinates (L, q, c) on the eliminated levels' bases and what is left."""
+    def _off_levels(
+        self, rest: Rest, a: Float[jax.Array, "N c"]
+    ) -> tuple[Float[jax.Array, "L q c"], Float[jax.Array, "N c"]]:
+        """Return QᵀA and A − QQᵀA for the eliminated levels' bases Q."""
         bases = jnp.asarray(self.bases)
         total = jnp.zeros((rest.coupling.n_levels, bases.shape[1], a.shape[1]), a.dtype)
         for _ in range(2):
-            found = add_up(bases[:, :, None] * a[:, None, :], self.codes, rest.coupling.n_levels)
-            a = a - jnp.sum(bases[:, :, None] * take(found, self.codes), axis=1)
-            total = total + found
+            projected = add_up(bases[:, :, None] * a[:, None, :], self.codes, rest.coupling.n_levels)
+            a = a - jnp.sum(bases[:, :, None] * take(projected, self.codes), axis=1)
+            total = total + projected
         return total, a
 
-    def _down(self, rest: Rest, a: jax.Array) -> list[jax.Array]:
-        """Return ``Zᵀ a`` in batches (B, m, c) for rows ``a`` (N, c)."""
-        total = jnp.zeros((rest.coupling.places, a.shape[1]), a.dtype)
-        for z, place in zip(self.columns, self.places, strict=True):
+    def _down(self, rest: Rest, a: Float[jax.Array, "N c"]) -> list[Float[jax.Array, "_B _m c"]]:
+        """Return ``Zᵀ a`` in batches."""
+        total = jnp.zeros((rest.coupling.n_columns, a.shape[1]), a.dtype)
+        for z, first in zip(self.columns, self.first_columns, strict=True):
             for c in range(z.shape[1]):
-                total = total + add_up(jnp.asarray(z)[:, c, None] * a, place + c, total.shape[0])
+                total = total + add_up(jnp.asarray(z)[:, c, None] * a, first + c, total.shape[0])
         return rest.split(total)
 
-    def _up(self, rest: Rest, b: list[jax.Array]) -> jax.Array:
-        """Return ``Z b`` (N, c) for batches ``b`` (B, m, c)."""
+    def _up(self, rest: Rest, b: list[Float[jax.Array, "_B _m c"]]) -> Float[jax.Array, "N c"]:
+        """Return ``Z b`` for batches ``b``."""
         joined = rest.join(b)
         total = jnp.zeros((self.codes.shape[0], joined.shape[1]), joined.dtype)
-        for z, place in zip(self.columns, self.places, strict=True):
+        for z, first in zip(self.columns, self.first_columns, strict=True):
             for c in range(z.shape[1]):
-                total = total + jnp.asarray(z)[:, c, None] * take(joined, place + c)
+                total = total + jnp.asarray(z)[:, c, None] * take(joined, first + c)
         return total

@@ -8,29 +8,30 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket, static
 from jaxlmm.model import Design
 
-SMALLEST_RESIDUAL = 1e-3
+MIN_RESIDUAL_SHARE = 1e-3
 """A guess takes the residual variance to be at least this share of the mean square: moments may make it negative."""
 
 
 class SecondMoments(Struct):
-    """What second moments of residuals e = S y, S = I − QQᵀ with Q the fixed effects' basis, say of the covariances.
+    """Moment equations for the covariances, from residuals e = S y, S = I − QQᵀ with Q the fixed effects' basis.
 
     With ``Z_ga`` (n, L) the column a of grouping g, level by level, and covariances ``σ² G_h`` of its columns,
 
         ``E Σ_j (Z_gaᵀe)_j (Z_gbᵀe)_j = σ² tr(Z_gaᵀ S Z_gb) + σ² Σ_hcd G_h[c,d] (Z_gaᵀ S Z_hc) : (Z_gbᵀ S Z_hd)``
 
-    and ``E eᵀe`` likewise: linear equations, solved on the host (MINQUE(0), Rao 1971). ``solution`` (t, t) takes the
-    moments, grouping by grouping (q · q each) and last ``eᵀe``, to ``σ² G`` in the same order and σ². ``columns``
-    (N, q) and ``codes`` (N,) per grouping; ``order`` (q,) are the columns' places among all columns of Z.
+    and ``E eᵀe`` likewise: linear equations, solved on the host (MINQUE(0), Rao 1971). ``solution`` takes the
+    t moments, grouping by grouping (q · q each) and last ``eᵀe``, to ``σ² G`` in the same order and σ². ``columns``
+    and ``codes`` are those of each grouping; ``order`` its columns' indices among all columns of Z.
     """
 
-    columns: tuple[Array, ...]
-    codes: tuple[Array, ...]
-    solution: Array
+    columns: tuple[Float[Array, "N _q"], ...]
+    codes: tuple[Int[Array, " N"], ...]
+    solution: Float[Array, "t t"]
     order: tuple[tuple[int, ...], ...] = static()
     levels: tuple[int, ...] = static()
 
@@ -48,7 +49,7 @@ class SecondMoments(Struct):
         basis = np.asarray(design.basis)[:n]
         sides = [_Side.of(z[:n], code[:n], count, basis) for z, code, count in zip(columns, codes, levels, strict=True)]
         rows: list[list[NumpyArray]] = []
-        for i, one in enumerate(sides):  # symmetric: what stands below the diagonal is known
+        for i, one in enumerate(sides):  # symmetric: blocks below the diagonal are transposes
             rows.append([rows[j][i].T for j in range(i)] + [_products(one, other) for other in sides[i:]])
         traces = [side.trace.reshape(-1) for side in sides]
         for i, trace in enumerate(traces):
@@ -59,39 +60,45 @@ class SecondMoments(Struct):
         solution = scale[:, None] * np.linalg.pinv(scale[:, None] * system * scale, rcond=1e-10) * scale
         return cls(tuple(columns), tuple(codes), solution, order, tuple(bucket(count, 64) for count in levels))
 
-    def observe(self, e: Array) -> jax.Array:
-        """Return the moments (m, t) of residuals ``e`` (N, m)."""
-        e, found = jnp.asarray(e), []
+    def observe(self, e: Float[Array, "N m"]) -> Float[jax.Array, "m t"]:
+        """Return the moments of residuals ``e``."""
+        e, moments = jnp.asarray(e), []
         for z, codes, size in zip(self.columns, self.codes, self.levels, strict=True):
-            own = jnp.stack([jax.ops.segment_sum(column[:, None] * e, codes, size) for column in jnp.asarray(z).T])
-            found.append(jnp.einsum("alm,blm->mab", own, own).reshape(e.shape[1], -1))
-        return jnp.concatenate([*found, jnp.sum(e**2, axis=0)[:, None]], axis=1)
+            scores = jnp.stack([jax.ops.segment_sum(column[:, None] * e, codes, size) for column in jnp.asarray(z).T])
+            moments.append(jnp.einsum("alm,blm->mab", scores, scores).reshape(e.shape[1], -1))
+        return jnp.concatenate([*moments, jnp.sum(e**2, axis=0)[:, None]], axis=1)
 
-    def guess(self, moments: jax.Array, count: jax.Array) -> jax.Array:
-        """Return the covariance (q, q) of all columns of Z, relative to σ², from ``moments`` (t,) of ``count`` rows."""
+    def guess(self, moments: Float[jax.Array, " t"], count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"]:
+        """Return the covariance of all columns of Z, relative to σ², from ``moments`` of ``count`` rows."""
         solved = jnp.asarray(self.solution) @ moments
-        smallest = SMALLEST_RESIDUAL * moments[-1] / jnp.maximum(count, 1.0)
+        smallest = MIN_RESIDUAL_SHARE * moments[-1] / jnp.maximum(count, 1.0)
         relative = solved[:-1] / jnp.maximum(solved[-1], smallest)
-        size = sum(len(places) for places in self.order)
+        size = sum(len(columns) for columns in self.order)
         covariance = jnp.zeros((size, size), relative.dtype)
         start = 0
-        for places in self.order:
-            block = relative[start : start + len(places) ** 2].reshape(len(places), len(places))
-            index = np.array(places)
+        for columns in self.order:
+            block = relative[start : start + len(columns) ** 2].reshape(len(columns), len(columns))
+            index = np.array(columns)
             covariance = covariance.at[index[:, None], index[None, :]].set(0.5 * (block + block.T))
             start += block.size
         return covariance
 
 
 class _Side(Struct):
-    """One grouping: ``columns`` (n, q), ``codes`` (n,), and their products (L, q, p) with the fixed effects' basis."""
+    """The columns of one grouping, with their products ``fixed`` with the fixed effects' basis, by level."""
 
-    columns: NumpyArray
-    codes: NumpyArray
-    fixed: NumpyArray
+    columns: Float[NumpyArray, "n q"]
+    codes: Int[NumpyArray, " n"]
+    fixed: Float[NumpyArray, "L q p"]
 
     @classmethod
-    def of(cls, columns: NumpyArray, codes: NumpyArray, levels: int, basis: NumpyArray) -> Self:
+    def of(
+        cls,
+        columns: Float[NumpyArray, "n q"],
+        codes: Int[NumpyArray, " n"],
+        levels: int,
+        basis: Float[NumpyArray, "n p"],
+    ) -> Self:
         fixed = np.stack(
             [
                 np.stack([np.bincount(codes, z * x, minlength=levels) for x in basis.T], axis=1)
@@ -104,14 +111,14 @@ class _Side(Struct):
         return cls(columns, codes, fixed)
 
     @property
-    def trace(self) -> NumpyArray:
-        """``tr(Z_aᵀ S Z_b)`` (q, q)."""
+    def trace(self) -> Float[NumpyArray, "q q"]:
+        """``tr(Z_aᵀ S Z_b)``."""
         square = np.einsum("ka,kb->ab", self.columns, self.columns)
-        found: NumpyArray = square - np.einsum("lap,lbp->ab", self.fixed, self.fixed)
-        return found
+        trace: NumpyArray = square - np.einsum("lap,lbp->ab", self.fixed, self.fixed)
+        return trace
 
 
-def _products(one: _Side, other: _Side) -> NumpyArray:
+def _products(one: _Side, other: _Side) -> Float[NumpyArray, "_qq _rr"]:
     """Return ``(Z_aᵀ S Z_c) : (Z_bᵀ S Z_d)``, rows by (a, b), columns by (c, d).
 
     ``Z_aᵀ S Z_c`` is a sparse matrix less one of low rank.
@@ -124,14 +131,14 @@ def _products(one: _Side, other: _Side) -> NumpyArray:
     for a, c in itertools.product(range(q), range(r)):
         values = one.columns[:, a] * other.columns[:, c]
         cells[a, c] = coo_array((values, (one.codes, other.codes)), shape=shape).tocsr()
-    found = np.zeros((q, q, r, r))
+    products = np.zeros((q, q, r, r))
     row = np.repeat(np.arange(shape[0]), np.diff(cells[0, 0].indptr))
     column = cells[0, 0].indices
     low = np.einsum("kap,kcp->ack", one.fixed[row], other.fixed[column])
-    ours = np.einsum("lap,lbm->abpm", one.fixed, one.fixed)
-    theirs = np.einsum("lcp,ldm->cdpm", other.fixed, other.fixed)
+    gram_one = np.einsum("lap,lbm->abpm", one.fixed, one.fixed)
+    gram_other = np.einsum("lcp,ldm->cdpm", other.fixed, other.fixed)
     for a, b, c, d in itertools.product(range(q), range(q), range(r), range(r)):
         first, second = cells[a, c].data, cells[b, d].data
         sparse = np.sum(first * second - first * low[b, d] - second * low[a, c])
-        found[a, b, c, d] = sparse + np.sum(ours[a, b] * theirs[c, d])
-    return found.reshape(q * q, r * r)
+        products[a, b, c, d] = sparse + np.sum(gram_one[a, b] * gram_other[c, d])
+    return products.reshape(q * q, r * r)

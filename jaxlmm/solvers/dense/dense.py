@@ -1,4 +1,4 @@
-"""The solver for everything else: independent clusters of rows, padded and batched, their matrices inverted whole."""
+"""The solver for any model: independent clusters of rows, padded and batched, with dense matrices."""
 
 from __future__ import annotations
 
@@ -7,39 +7,44 @@ from typing import ClassVar, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
-from jaxlmm.linalg import BLOCK, applied, inverse_logdet
+from jaxlmm.linalg import MAX_SIZE_SWEPT, apply_inverse, inverse_logdet
 from jaxlmm.model import Design, Factors
-from jaxlmm.solvers.base import AbstractSolver, Effects
+from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, padded_count, rounded, stacked
 
-EXPENSIVE_EFFECTS = 10**6
-"""Multiplications of one inverse beyond which a start is looked for in few places."""
+MAX_MULTIPLICATIONS_FOR_MANY_NODES = 10**6
+"""Multiplications of the inverses of one evaluation beyond which a start is looked for at few nodes."""
 
-EXPENSIVE_SIZE = 256
+MAX_CLUSTER_FOR_EXACT_HESSIAN = 256
 """With a cluster of more dimensions a Hessian costs several gradients: two products of whole matrices per parameter."""
 
-LARGE = 2**19
-"""Numbers in the matrices of all clusters beyond which evaluations follow one another."""
+MAX_MATRIX_ENTRIES_IN_PARALLEL = 2**19
+"""Entries of the matrices of all clusters beyond which evaluations follow one another."""
+
+
+TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q r"]
+"""The factor Λ of a term over columns, or over positions for each of G levels."""
 
 
 class BatchTerm(Struct):
     """One term in a batch of clusters.
 
-    ``columns`` (B, m, L, q) maps the term's independent effects to the cluster's basis; ``levels`` (B, L) are their
-    levels, past the last where padded; ``root`` (B, L, L) is the root of a known matrix across them, or None.
-    ``products`` (q (q + 1) / 2, B, m, m) are what each entry of the upper triangle of the term's covariance does on the
-    basis, where that is less work than ``columns``; else None.
+    ``columns`` maps the term's independent effects to the cluster's basis; ``levels`` are their levels, past the last
+    where padded; ``root`` is the root of a known matrix across them, or None. ``products`` are the derivatives of the
+    covariance on the basis in the q (q + 1) / 2 entries of the upper triangle of the term's covariance, where that is
+    less work than ``columns``; else None.
     """
 
-    columns: Array
-    levels: Array
-    root: Array | None
-    products: Array | None
+    columns: Float[Array, "B m L q"]
+    levels: Int[Array, "B L"]
+    root: Float[Array, "B L L"] | None
+    products: Float[Array, "_e B m m"] | None
 
-    def covariance(self, factor: jax.Array) -> jax.Array:
-        """Return what the term does on the basis, (B, m, m)."""
+    def covariance(self, factor: TermFactor) -> Float[jax.Array, "B m m"]:
+        """Return the term's covariance ``Uᵀ Z Λ Λᵀ Zᵀ U`` on the basis U."""
         if self.products is not None:
             entries = (factor @ factor.T)[np.triu_indices(factor.shape[0])]
             return jnp.tensordot(entries, jnp.asarray(self.products), axes=1)
@@ -47,52 +52,51 @@ class BatchTerm(Struct):
         spread = spread.reshape(*spread.shape[:2], -1)
         return spread @ spread.swapaxes(-1, -2)
 
-    def spread(self, factor: jax.Array) -> jax.Array:
-        """Return what effects of unit variance do, (B, m, L, r)."""
+    def spread(self, factor: TermFactor) -> Float[jax.Array, "B m L r"]:
+        """Return ``Uᵀ Z Λ``, from independent effects of unit variance to the basis U."""
         if factor.ndim == 2:
             return jnp.asarray(self.columns) @ factor
         return jnp.einsum("bmlq,blqr->bmlr", self.columns, factor.at[self.levels].get(mode="fill", fill_value=0.0))
 
 
 class Batch(Struct):
-    """Clusters of similar size, padded to N rows.
+    """B clusters of similar size, padded to N rows.
 
-    ``index`` (B, N) are row numbers, ``basis`` (B, N, m) an orthonormal basis of what random effects can do to the
-    rows (zero on padding; the identity under a residual structure), ``levels`` and ``positions`` (B, N) those of the
-    residual structure.
+    ``index`` are row numbers, ``basis`` an orthonormal basis of the range of the random effects' columns (zero on
+    padding; the identity under a residual structure), ``levels`` and ``positions`` those of the residual structure.
     """
 
-    index: Array
-    basis: Array
+    index: Int[Array, "B N"]
+    basis: Float[Array, "B N m"]
     terms: tuple[BatchTerm, ...]
-    levels: Array | None
-    positions: Array | None
+    levels: Int[Array, "B N"] | None
+    positions: Int[Array, "B N"] | None
 
 
-class DensePair(NamedTuple):
-    """``within`` (i, j), what no random effect touches; per batch ``left``, ``right`` (B, m, ·) on the basis."""
+class DenseProducts(NamedTuple):
+    """Cross-products: ``outside`` the bases U, ``(A − UUᵀA)ᵀ(B − UUᵀB)``; per batch ``left`` = UᵀA, ``right`` = UᵀB."""
 
-    within: jax.Array
-    left: list[jax.Array]
-    right: list[jax.Array]
+    outside: Float[jax.Array, "*b i j"]
+    left: list[Float[jax.Array, "*_b _B _m i"]]
+    right: list[Float[jax.Array, "*_b _B _m j"]]
 
 
-class DenseBorder(NamedTuple):
-    """For each of m responses: ``within`` (m, i) and ``square`` (m,), what no random effect touches; per batch
-    ``own`` (m, B, r) on the basis.
+class DenseAugmented(NamedTuple):
+    """Augmented columns of responses e: ``outside`` the bases U, with A, and ``square`` with themselves; per batch of
+    clusters ``right`` = Uᵀe.
     """
 
-    within: jax.Array
-    square: jax.Array
-    own: list[jax.Array]
+    outside: Float[jax.Array, "*b i"]
+    square: Float[jax.Array, "*b"]
+    right: list[Float[jax.Array, "*_b _B _m"]]
 
 
 class DenseFactor(NamedTuple):
-    """Per batch H on the basis in ``matrices`` (B, m, m), its ``inverses``, and the ``logdet`` () over all clusters."""
+    """Per batch H on the basis, ``matrices``, and ``inverses``; the ``logdet`` over all clusters."""
 
-    matrices: list[jax.Array]
-    inverses: list[jax.Array]
-    logdet: jax.Array
+    matrices: list[Float[jax.Array, "_B _m _m"]]
+    inverses: list[Float[jax.Array, "_B _m _m"]]
+    logdet: Float[jax.Array, ""]
 
 
 class Dense(AbstractSolver):
@@ -107,21 +111,21 @@ class Dense(AbstractSolver):
     name: ClassVar[str] = "dense"
 
     batches: tuple[Batch, ...]
-    pairwise: bool = static()  # whether any row lies outside the bases
-    by_levels: bool = static()  # whether what is estimated are covariances of columns, no structures along positions
+    has_outside: bool = static()  # whether any row may have a part outside the bases
+    by_levels: bool = static()  # whether all parameters are of covariances of columns, none along positions
 
     @property
     def hessian_is_expensive(self) -> bool:
         # The expected curvature that steps would be learned from is known of variances alone.
-        return self.by_levels and max((size for _, size in self._sizes), default=0) > EXPENSIVE_SIZE
+        return self.by_levels and max((size for _, size in self._sizes), default=0) > MAX_CLUSTER_FOR_EXACT_HESSIAN
 
     @property
     def coarse_start(self) -> bool:
-        return sum(count * size**3 for count, size in self._sizes) > EXPENSIVE_EFFECTS
+        return sum(count * size**3 for count, size in self._sizes) > MAX_MULTIPLICATIONS_FOR_MANY_NODES
 
     @property
     def sequential(self) -> bool:
-        return sum(count * size**2 for count, size in self._sizes) > LARGE
+        return sum(count * size**2 for count, size in self._sizes) > MAX_MATRIX_ENTRIES_IN_PARALLEL
 
     @property
     def _sizes(self) -> list[tuple[int, int]]:
@@ -134,36 +138,42 @@ class Dense(AbstractSolver):
         by_levels = design.residual is None and all(not term.over_positions for term in design.terms)
         return cls(batches, design.residual is None, by_levels)
 
-    def cross_products(self, a: Array, b: Array) -> DensePair:
+    def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> DenseProducts:
         a, b = jnp.asarray(a), jnp.asarray(b)
         left, right = (self._on_bases(c) for c in (a, b))
-        if not self.pairwise:
-            return DensePair(jnp.zeros((a.shape[1], b.shape[1])), left, right)
-        return DensePair(self._remainder(a, left).T @ self._remainder(b, right), left, right)
+        if not self.has_outside:
+            return DenseProducts(jnp.zeros((a.shape[1], b.shape[1])), left, right)
+        return DenseProducts(self._outside(a, left).T @ self._outside(b, right), left, right)
 
-    def augmented(self, a: Array, e: Array) -> DenseBorder:
+    def augmented(self, a: Float[Array, "N i"], e: Float[Array, "N m"]) -> DenseAugmented:
         a, e = jnp.asarray(a), jnp.asarray(e)
-        left, own = (self._on_bases(c) for c in (a, e))
-        leading = [jnp.moveaxis(part, -1, 0) for part in own]
-        if not self.pairwise:
-            return DenseBorder(jnp.zeros((e.shape[1], a.shape[1])), jnp.zeros(e.shape[1]), leading)
-        rest = self._remainder(e, own)
-        return DenseBorder(rest.T @ self._remainder(a, left), jnp.sum(rest**2, axis=0), leading)
+        left, right = (self._on_bases(c) for c in (a, e))
+        by_response = [jnp.moveaxis(part, -1, 0) for part in right]
+        if not self.has_outside:
+            return DenseAugmented(jnp.zeros((e.shape[1], a.shape[1])), jnp.zeros(e.shape[1]), by_response)
+        outside = self._outside(e, right)
+        return DenseAugmented(outside.T @ self._outside(a, left), jnp.sum(outside**2, axis=0), by_response)
 
     def quadratic_forms(
-        self, factor: DenseFactor, pair: DensePair, augmented: DenseBorder
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        cross, square = augmented.within, augmented.square
-        for matrix, inverse, left, own in zip(factor.matrices, factor.inverses, pair.left, augmented.own, strict=True):
-            pulled = applied(matrix, inverse, own[..., None])[..., 0]
-            cross = cross + jnp.einsum("bmi,bm->i", left, pulled)
-            square = square + jnp.sum(own * pulled)
-        return self.inner(factor, pair), cross, square
+        self, factor: DenseFactor, products: DenseProducts, augmented: DenseAugmented
+    ) -> QuadraticForms:
+        cross, square = augmented.outside, augmented.square
+        for matrix, inverse, left, right in zip(
+            factor.matrices, factor.inverses, products.left, augmented.right, strict=True
+        ):
+            solved = apply_inverse(matrix, inverse, right[..., None])[..., 0]
+            cross = cross + jnp.einsum("bmi,bm->i", left, solved)
+            square = square + jnp.sum(right * solved)
+        return self.inner(factor, products), cross, square
 
-    def _on_bases(self, a: jax.Array) -> list[jax.Array]:
+    def _on_bases(self, a: Float[jax.Array, "N i"]) -> list[Float[jax.Array, "_B _m i"]]:
+        """Return ``UᵀA`` per batch."""
         return [batch.basis.swapaxes(-1, -2) @ a[batch.index] for batch in self.batches]
 
-    def _remainder(self, a: jax.Array, projected: list[jax.Array]) -> jax.Array:
+    def _outside(
+        self, a: Float[jax.Array, "N i"], projected: list[Float[jax.Array, "_B _m i"]]
+    ) -> Float[jax.Array, "N i"]:
+        """Return ``A − UUᵀA`` given UᵀA."""
         for batch, part in zip(self.batches, projected, strict=True):
             a = a.at[batch.index].add(-(batch.basis @ part))
         return a
@@ -174,29 +184,33 @@ class Dense(AbstractSolver):
         logdet = sum((jnp.sum(d) for _, d in parts), start=jnp.zeros(()))
         return DenseFactor(matrices, [inverse for inverse, _ in parts], logdet)
 
-    def _matrix(self, batch: Batch, factors: Factors) -> jax.Array:
+    def _matrix(self, batch: Batch, factors: Factors) -> Float[jax.Array, "B m m"]:
+        """Return H on the basis of each cluster of a batch."""
         size = batch.basis.shape[-1]
         total = jnp.broadcast_to(jnp.eye(size), (batch.basis.shape[0], size, size))
         if batch.levels is not None and factors.residual is not None:
             root = factors.residual[batch.levels, batch.positions]
-            together = (batch.levels[:, :, None] == batch.levels[:, None, :]) & (batch.basis.sum(axis=1) > 0)[
-                :, None, :
-            ]
+            real = (batch.basis.sum(axis=1) > 0)[:, None, :]
+            together = (batch.levels[:, :, None] == batch.levels[:, None, :]) & real
             total = jnp.where(together & together.swapaxes(-1, -2), root @ root.swapaxes(-1, -2), total)
         for term, factor in zip(batch.terms, factors.terms, strict=True):
             total = total + term.covariance(factor)
         return total
 
-    def logdet(self, factor: DenseFactor) -> jax.Array:
+    def logdet(self, factor: DenseFactor) -> Float[jax.Array, ""]:
         return factor.logdet
 
-    def inner(self, factor: DenseFactor, pair: DensePair) -> jax.Array:
-        total = pair.within
-        for matrix, inverse, left, right in zip(factor.matrices, factor.inverses, pair.left, pair.right, strict=True):
-            total = total + jnp.einsum("bmi,bmj->ij", left, applied(matrix, inverse, right))
+    def inner(self, factor: DenseFactor, products: DenseProducts) -> Float[jax.Array, "i j"]:
+        total = products.outside
+        for matrix, inverse, left, right in zip(
+            factor.matrices, factor.inverses, products.left, products.right, strict=True
+        ):
+            total = total + jnp.einsum("bmi,bmj->ij", left, apply_inverse(matrix, inverse, right))
         return total
 
-    def effects(self, design: Design, factors: Factors, factor: DenseFactor, residual: jax.Array) -> Effects:
+    def effects(
+        self, design: Design, factors: Factors, factor: DenseFactor, residual: Float[jax.Array, " N"]
+    ) -> Effects:
         modes, sds = [], []
         for t, term in enumerate(design.terms):
             root = factors.terms[t]
@@ -204,47 +218,53 @@ class Dense(AbstractSolver):
             mode = variance = jnp.zeros((size, term.size))
             for batch, inverse in zip(self.batches, factor.inverses, strict=True):
                 local = batch.terms[t]
-                found, explained = _modes(batch, local, root, inverse, residual)
-                mode = mode.at[local.levels].add(found, mode="drop")
-                variance = variance.at[local.levels].add(explained, mode="drop")
+                local_mode, local_variance = _modes(batch, local, root, inverse, residual)
+                mode = mode.at[local.levels].add(local_mode, mode="drop")
+                variance = variance.at[local.levels].add(local_variance, mode="drop")
             modes.append(mode)
             sds.append(jnp.sqrt(jnp.maximum(variance, 0.0)))
         return Effects(tuple(modes), tuple(sds))
 
 
 def _modes(
-    batch: Batch, term: BatchTerm, factor: jax.Array, inverse: jax.Array, residual: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return modes and conditional variances (B, L, q) of one term in a batch."""
+    batch: Batch,
+    term: BatchTerm,
+    factor: TermFactor,
+    inverse: Float[jax.Array, "B m m"],
+    residual: Float[jax.Array, " N"],
+) -> tuple[Float[jax.Array, "B L q"], Float[jax.Array, "B L q"]]:
+    """Return modes and conditional variances of one term in a batch."""
     spread = term.spread(factor)
-    own = jnp.ones(spread.shape[:1] + spread.shape[2:3])
+    prior = jnp.ones(spread.shape[:1] + spread.shape[2:3])
     if term.root is not None:
         spread = jnp.einsum("bmjr,blj->bmlr", spread, term.root)
-        own = jnp.sum(jnp.asarray(term.root) ** 2, axis=-1)
+        prior = jnp.sum(jnp.asarray(term.root) ** 2, axis=-1)
     on_basis = jnp.einsum("bnm,bn->bm", batch.basis, residual[batch.index])
     weighted = jnp.einsum("bmn,bn->bm", inverse, on_basis)
     score = jnp.einsum("bmlr,bm->blr", spread, weighted)
     flat = spread.reshape(*spread.shape[:2], -1)
     solved = (inverse @ flat).reshape(spread.shape)
-    left = own[..., None, None] * jnp.eye(spread.shape[-1])[None, None] - jnp.einsum("bmlr,bmls->blrs", spread, solved)
+    conditional = prior[..., None, None] * jnp.eye(spread.shape[-1])[None, None]
+    conditional = conditional - jnp.einsum("bmlr,bmls->blrs", spread, solved)
     local = factor[None, None] if factor.ndim == 2 else factor.at[term.levels].get(mode="fill", fill_value=0.0)
     mode = jnp.sum(local * score[..., None, :], axis=-1)
-    return mode, jnp.sum((local @ left) * local, axis=-1)
+    return mode, jnp.sum((local @ conditional) * local, axis=-1)
 
 
-def _products(columns: NumpyArray) -> NumpyArray:
-    """Return the products (e, B, m, m) of ``columns`` (B, m, L, q): one for each entry of a covariance's triangle."""
-    found = []
+def _products(columns: Float[NumpyArray, "B m L q"]) -> Float[NumpyArray, "_e B m m"]:
+    """Return the products of ``columns``: one for each entry of a covariance's triangle."""
+    products = []
     for i, j in zip(*np.triu_indices(columns.shape[-1]), strict=True):
         product = columns[..., i] @ columns[..., j].swapaxes(-1, -2)
-        found.append(product if i == j else product + product.swapaxes(-1, -2))
-    return np.stack(found)
+        products.append(product if i == j else product + product.swapaxes(-1, -2))
+    return np.stack(products)
 
 
 def _batch(design: Design, clusters: list[Cluster]) -> Batch:
+    """Pad clusters to one size and stack them."""
     n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
     if design.residual is None:
-        n = max(n, BLOCK)
+        n = max(n, MAX_SIZE_SWEPT)
     count = padded_count(len(clusters), m)
     index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
     terms = []
@@ -261,10 +281,10 @@ def _batch(design: Design, clusters: list[Cluster]) -> Batch:
         padded = stacked(columns, count, (m, wide, term.size))
         products = None if term.over_positions or (term.size > 1 and root is None) else _products(padded)
         terms.append(BatchTerm(padded, levels, root, products))
-    own_levels: NumpyArray | None = None
-    own_positions: NumpyArray | None = None
+    residual_levels: NumpyArray | None = None
+    residual_positions: NumpyArray | None = None
     if design.residual is not None:
-        own_levels = np.asarray(design.groupings[design.residual.grouping].codes)[index]
-        own_positions = np.asarray(design.residual.positions)[index]
+        residual_levels = np.asarray(design.groupings[design.residual.grouping].codes)[index]
+        residual_positions = np.asarray(design.residual.positions)[index]
     basis = stacked([cluster.basis for cluster in clusters], count, (n, m))
-    return Batch(index, basis, tuple(terms), own_levels, own_positions)
+    return Batch(index, basis, tuple(terms), residual_levels, residual_positions)

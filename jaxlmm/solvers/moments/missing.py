@@ -1,4 +1,4 @@
-"""The moments solver for many responses at once, each observed on rows of its own: missing values."""
+"""The moments solver with missing values: many responses at once, each observed on rows of its own."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, Struct
 from jaxlmm.linalg import inverse_logdet, semidefinite_cholesky
 from jaxlmm.model import Design
-from jaxlmm.solvers.moments.moments import Moments, MomentsBorder, MomentsPair
-
-DEPENDENT = 1e-11
-"""A column of which less than this part of its length is left, within a level, depends on the ones before."""
+from jaxlmm.solvers.level_qr import DEPENDENT_SHARE_OF_LENGTH
+from jaxlmm.solvers.moments.moments import Moments, MomentsAugmented, MomentsProducts
 
 
-class OwnMoments(Struct):
-    """What a response that has rows of its own needs; every leaf has a first axis over the m responses.
+class MomentsByResponse(Struct):
+    """Solver, cross-products and least-squares fit of m responses; every leaf has a first axis over them.
 
-    ``solver`` and ``fixed`` are those of the observed rows; ``to_basis`` (p, p) takes coefficients on an orthonormal
-    basis of the fixed effects there to the design's; ``logdet`` () is the log-determinant of the products of the
-    design's basis there; ``augmented`` is what the response adds, ``least_squares`` (p,) and ``scale`` () its fit's.
+    ``solver`` and ``fixed`` are those of the observed rows; ``to_basis`` takes coefficients on an orthonormal basis of
+    the fixed effects there to the design's; ``logdet`` is the log-determinant of the products of the design's basis
+    there; ``augmented`` are the response's augmented columns, ``least_squares`` and ``scale`` coefficients and residual
+    standard deviation of its fit.
     """
 
     solver: Moments
-    fixed: MomentsPair
-    augmented: MomentsBorder
-    to_basis: jax.Array
-    logdet: jax.Array
-    least_squares: jax.Array
-    scale: jax.Array
+    fixed: MomentsProducts
+    augmented: MomentsAugmented
+    to_basis: Float[jax.Array, "m p p"]
+    logdet: Float[jax.Array, " m"]
+    least_squares: Float[jax.Array, "m p"]
+    scale: Float[jax.Array, " m"]
 
 
-class _Levels(NamedTuple):
-    """Per column k: orthonormal ``rows`` (N, m); ``triangles`` (m, L, q, q)."""
+class _LevelQR(NamedTuple):
+    """The QR decompositions by response and level: per column of Z orthonormal ``rows``; ``triangles``."""
 
-    rows: list[jax.Array]
-    triangles: jax.Array
+    rows: list[Float[jax.Array, "N m"]]
+    triangles: Float[jax.Array, "m L q q"]
 
 
-def moments_by_response(design: Design, solver: Moments, y: Array, present: Array) -> OwnMoments:
-    """Prepare responses ``y`` (N, m), zero where missing, on the rows that are ``present`` (N, m), one or zero.
+def moments_by_response(
+    design: Design, solver: Moments, y: Float[Array, "N m"], present: Float[Array, "N m"]
+) -> MomentsByResponse:
+    """Prepare responses ``y``, zero where missing, on the rows that are ``present``, one or zero.
 
     Arrays over rows have the responses last, so that sums over levels run along contiguous memory.
     """
@@ -50,73 +52,75 @@ def moments_by_response(design: Design, solver: Moments, y: Array, present: Arra
     levels, p = solver.level_class.shape[0], basis.shape[1]
     codes = jnp.asarray(solver.codes)
 
-    def total(values: jax.Array) -> jax.Array:
+    def total(values: Float[jax.Array, "N m"]) -> Float[jax.Array, "L m"]:
         return jax.ops.segment_sum(values, codes, levels)
 
     z = jnp.concatenate([jnp.asarray(term.z) for term in design.terms], axis=1)
-    found = _level_qr(z, codes, levels, present)
+    qr = _level_qr(z, codes, levels, present)
 
-    def parted(a: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        own = [total(row * a) for row in found.rows]
-        for row, part in zip(found.rows, own, strict=True):
+    def split(a: Float[jax.Array, "N m"]) -> tuple[list[Float[jax.Array, "L m"]], Float[jax.Array, "N m"]]:
+        """Return ``Q_jᵀ a`` by column of Q, and ``a − QQᵀa``, of one column a per response."""
+        projected = [total(row * a) for row in qr.rows]
+        for row, part in zip(qr.rows, projected, strict=True):
             a = a - row * part[codes]
-        return own, a
+        return projected, a
 
-    columns = [parted(basis[:, i, None] * present) for i in range(p)]
+    columns = [split(basis[:, i, None] * present) for i in range(p)]
     products = (basis[:, :, None] * basis[:, None, :]).reshape(basis.shape[0], -1)
     gram = (present.T @ products).reshape(-1, p, p)
     inverse, logdet = inverse_logdet(gram)
     # The upper root, as of a QR decomposition: the intercept stays between the levels, and mixes with no other column.
-    to_basis = jax.vmap(functools.partial(semidefinite_cholesky, nearest=True))(inverse[:, ::-1, ::-1])[
-        :, ::-1, ::-1
-    ]  # (m, p, p)
+    roots = jax.vmap(functools.partial(semidefinite_cholesky, nearest=True))(inverse[:, ::-1, ::-1])
+    to_basis = roots[:, ::-1, ::-1]
 
     weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None]) * present
-    least_squares, rest = jnp.zeros((y.shape[1], p)), weighted
+    least_squares, residual = jnp.zeros((y.shape[1], p)), weighted
     for _ in range(2):
-        once = jnp.einsum("mij,mi->mj", to_basis, (basis.T @ rest).T)
-        least_squares = least_squares + once
-        rest = (rest - basis @ jnp.einsum("mij,mj->im", to_basis, once)) * present
+        change = jnp.einsum("mij,mi->mj", to_basis, (basis.T @ residual).T)
+        least_squares = least_squares + change
+        residual = (residual - basis @ jnp.einsum("mij,mj->im", to_basis, change)) * present
     n = jnp.sum(present, axis=0)
-    scale = jnp.sqrt(jnp.sum(rest**2, axis=0) / jnp.maximum(n - p, 1.0))
-    own, outside = parted(rest / scale[None, :])
+    scale = jnp.sqrt(jnp.sum(residual**2, axis=0) / jnp.maximum(n - p, 1.0))
+    right, outside_e = split(residual / scale[None, :])
 
-    def stacked(parts: list[list[jax.Array]]) -> jax.Array:
-        """Stack (L, m) by column of Z and of X into (m, L, q, p)."""
+    def stacked(parts: list[list[Float[jax.Array, "L m"]]]) -> Float[jax.Array, "m L q p"]:
+        """Stack by column of Z and of X."""
         shape = (levels, len(parts[0]), len(parts), y.shape[1])
         if 0 in shape:
             return jnp.zeros((shape[3], *shape[:3]))
         return jnp.moveaxis(jnp.stack([jnp.stack(part, axis=1) for part in parts], axis=2), -1, 0)
 
     left = stacked([part for part, _ in columns]) @ to_basis[:, None]
-    beyond = [rows for _, rows in columns]
-    within = jnp.stack([jnp.stack([jnp.sum(a * b, axis=0) for b in beyond], axis=-1) for a in beyond], axis=-2)
-    across = jnp.stack([jnp.sum(a * outside, axis=0) for a in beyond], axis=-1)
-    fixed = MomentsPair(to_basis.swapaxes(-1, -2) @ within @ to_basis, None, left, left)
-    augmented = MomentsBorder(
-        jnp.einsum("mij,mi->mj", to_basis, across), jnp.sum(outside**2, axis=0), None, None, stacked([own])[..., 0]
+    outside_x = [rows for _, rows in columns]
+    squares = jnp.stack([jnp.stack([jnp.sum(a * b, axis=0) for b in outside_x], axis=-1) for a in outside_x], axis=-2)
+    cross = jnp.stack([jnp.sum(a * outside_e, axis=0) for a in outside_x], axis=-1)
+    fixed = MomentsProducts(to_basis.swapaxes(-1, -2) @ squares @ to_basis, None, left, left)
+    augmented = MomentsAugmented(
+        jnp.einsum("mij,mi->mj", to_basis, cross), jnp.sum(outside_e**2, axis=0), None, None, stacked([right])[..., 0]
     )
     m = y.shape[1]
-    alone = Moments(
+    solvers = Moments(
         jnp.zeros((m, 0, z.shape[1])),
         jnp.zeros((m, 0), jnp.int32),
         jnp.broadcast_to(jnp.arange(levels, dtype=jnp.int32), (m, levels)),
-        found.triangles,
+        qr.triangles,
         jnp.ones((m, levels)),
         pooled=False,
         by_entry=True,
     )
-    return OwnMoments(alone, fixed, augmented, to_basis, logdet, least_squares, scale)
+    return MomentsByResponse(solvers, fixed, augmented, to_basis, logdet, least_squares, scale)
 
 
-def _level_qr(z: jax.Array, codes: jax.Array, levels: int, present: jax.Array) -> _Levels:
-    """Return a rank-revealing QR of the present rows of each level, as :func:`jaxlmm.solvers.level_qr.level_qr`."""
+def _level_qr(
+    z: Float[jax.Array, "N q"], codes: Int[jax.Array, " N"], levels: int, present: Float[jax.Array, "N m"]
+) -> _LevelQR:
+    """Return :func:`jaxlmm.solvers.level_qr.level_qr` of the present rows, for each response."""
     q, m = z.shape[1], present.shape[1]
 
-    def total(values: jax.Array) -> jax.Array:
+    def total(values: Float[jax.Array, "N m"]) -> Float[jax.Array, "L m"]:
         return jax.ops.segment_sum(values, codes, levels)
 
-    rows: list[jax.Array] = []
+    rows: list[Float[jax.Array, "N m"]] = []
     triangles = jnp.zeros((levels, q, q, m))
     for k in range(q):
         column = z[:, k, None] * present
@@ -126,9 +130,9 @@ def _level_qr(z: jax.Array, codes: jax.Array, levels: int, present: jax.Array) -
                 dot = total(rows[earlier] * column)
                 triangles = triangles.at[:, earlier, k].add(dot)
                 column = column - rows[earlier] * dot[codes]
-        rest = jnp.sqrt(total(column**2))
-        independent = rest > DEPENDENT * length
-        triangles = triangles.at[:, k, k].set(jnp.where(independent, rest, 0.0))
-        scaled = jnp.where(independent, 1.0 / jnp.where(independent, rest, 1.0), 0.0)
+        remaining = jnp.sqrt(total(column**2))
+        independent = remaining > DEPENDENT_SHARE_OF_LENGTH * length
+        triangles = triangles.at[:, k, k].set(jnp.where(independent, remaining, 0.0))
+        scaled = jnp.where(independent, 1.0 / jnp.where(independent, remaining, 1.0), 0.0)
         rows.append(column * scaled[codes])
-    return _Levels(rows, jnp.moveaxis(triangles, -1, 0))
+    return _LevelQR(rows, jnp.moveaxis(triangles, -1, 0))

@@ -9,65 +9,72 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import block_diag
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, bucket, pad, static
-from jaxlmm.linalg import UNROLLED, entries, inverse_logdet
+from jaxlmm.linalg import MAX_SIZE_UNROLLED, entries, inverse_logdet
 from jaxlmm.model import Design, Factors
-from jaxlmm.solvers.base import AbstractSolver, Effects
+from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.level_qr import level_qr
-from jaxlmm.solvers.moments.classes import FEW_CLASSES, Classes, Span, both_ways, entries_of, span_of
+from jaxlmm.solvers.moments.classes import MAX_CLASSES_BY_PRODUCT, Classes, Span, both_ways, entries_of, span_of
 
 
-class MomentsPair(NamedTuple):
-    """``within`` (i, j), and either ``pooled`` (E, i, j) or the levels' own ``left``, ``right`` (L, q, ·); the other is
-    None.
+class MomentsProducts(NamedTuple):
+    """Cross-products: ``outside`` the levels' bases, ``(A − QQᵀA)ᵀ(B − QQᵀB)``, and inside them.
+
+    Inside, either ``pooled`` sums by class, or each level's ``left`` = ``Q_jᵀA`` and ``right`` = ``Q_jᵀB``; the others
+    are None.
     """
 
-    within: jax.Array
-    pooled: Array
-    left: Array
-    right: Array
+    outside: Float[jax.Array, "*b i j"]
+    pooled: Float[Array, "E i j"] | None
+    left: Float[Array, "*b L q i"] | None
+    right: Float[Array, "*b L q j"] | None
 
 
-class MomentsBorder(NamedTuple):
-    """For each of m responses: ``within`` (m, i) and ``square`` (m,), outside the levels' bases; either ``cross``
-    (m, E, i) and ``pooled`` (m, E), or the levels' ``own`` (m, L, q); the others are None.
+class MomentsAugmented(NamedTuple):
+    """Augmented columns of responses e: ``outside`` the levels' bases, with A, and ``square`` with themselves.
+
+    Inside them, either sums by class, ``cross`` with A and ``pooled`` with themselves, or each level's
+    ``right`` = ``Q_jᵀe``; the others are None.
     """
 
-    within: jax.Array
-    square: jax.Array
-    cross: Array
-    pooled: Array
-    own: Array
+    outside: Float[jax.Array, "*b i"]
+    square: Float[jax.Array, "*b"]
+    cross: Float[Array, "*b E i"] | None
+    pooled: Float[Array, "*b E"] | None
+    right: Float[Array, "*b L q"] | None
 
 
 class MomentsFactor(NamedTuple):
-    """The inverse of I + R Λ Λᵀ Rᵀ per class and the ``logdet`` () over all levels.
+    """The inverse of I + R Λ Λᵀ Rᵀ per class and the ``logdet`` over all levels.
 
-    The inverse is one array (C, q, q), or, where it is taken entry by entry, ``entries`` (C,) each; the other is None.
+    The inverse is one array, or, where it is taken entry by entry, ``entries`` (C,) each; the other is None.
     """
 
-    inverse: Array
+    inverse: Float[jax.Array, "C q q"] | None
     entries: entries.Entries | None
-    logdet: jax.Array
+    logdet: Float[jax.Array, ""]
 
-    def multiply(self, v: Array, level_class: Array) -> jax.Array:
-        """Return the inverse times ``v`` (L, q), level by level."""
-        if self.entries is None:
+    def multiply(self, v: Float[Array, "L q"], level_class: Int[Array, " L"]) -> Float[jax.Array, "L q"]:
+        """Return the inverse times ``v``, level by level."""
+        if self.inverse is not None:
             return jnp.einsum("lkj,lj->lk", self.inverse[level_class], v)
+        assert self.entries is not None
         columns = [[v[:, j]] for j in range(len(self.entries))]
         return jnp.stack([row[0] for row in entries.product(self.entries, columns)], axis=1)
 
     @property
-    def matrices(self) -> jax.Array:
-        """The inverses (C, q, q)."""
-        if self.entries is None:
-            return jnp.asarray(self.inverse)
+    def matrices(self) -> Float[jax.Array, "C q q"]:
+        """The inverses."""
+        if self.inverse is not None:
+            return self.inverse
+        assert self.entries is not None
         return jnp.stack([jnp.stack(row, axis=-1) for row in self.entries], axis=-2)
 
-    def entry(self, i: int, j: int) -> jax.Array:
-        """One entry of the inverses, (C,)."""
-        return jnp.asarray(self.inverse)[:, i, j] if self.entries is None else self.entries[i][j]
+    def entry(self, i: int, j: int) -> Float[jax.Array, " C"]:
+        """One entry of the inverses."""
+        return self.matrices[:, i, j] if self.entries is None else self.entries[i][j]
 
 
 class Moments(AbstractSolver):
@@ -87,11 +94,11 @@ class Moments(AbstractSolver):
 
     name: ClassVar[str] = "moments"
 
-    rows: Array  # (N, q): row i of Q_j
-    codes: Array  # (N,)
-    level_class: Array  # (L,)
-    triangles: Array  # (C, q, q): R_c
-    multiplicity: Array  # (C,)
+    rows: Float[Array, "*b N q"]  # row i of Q_j
+    codes: Int[Array, "*b N"]
+    level_class: Int[Array, "*b L"]
+    triangles: Float[Array, "*b C q q"]  # R_c
+    multiplicity: Float[Array, "*b C"]
     pooled: bool = static()
     by_entry: bool = static()  # whether small inverses are taken entry by entry: runs faster, compiles more slowly
     spans: tuple[Span, ...] = static(default=())  # per entry k ≤ j: from which class to which
@@ -111,26 +118,24 @@ class Moments(AbstractSolver):
         )
         n_classes, q = first.size, z.shape[1]
         padded_levels = bucket(levels, 64)
-        if q > 0 and (n_classes <= FEW_CLASSES or n_classes * q <= levels):
+        if q > 0 and (n_classes <= MAX_CLASSES_BY_PRODUCT or n_classes * q <= levels):
             classes = bucket(n_classes, 16)
-            chosen = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
+            level_class = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
             spans = ((0, classes),) * len(entries_of(q))
-            kinds, counts = pad(triangles[first], classes), pad(count.astype(float), classes)
-            return cls(rows, codes, chosen, kinds, counts, pooled=True, by_entry=False, spans=spans)
-        every = np.arange(padded_levels, dtype=np.int32)  # each level is a class of its own
-        kinds, counts = pad(triangles, padded_levels), pad(np.ones(levels), padded_levels)
-        return cls(rows, codes, every, kinds, counts, pooled=False, by_entry=True)
+            triangles, multiplicity = pad(triangles[first], classes), pad(count.astype(float), classes)
+            return cls(rows, codes, level_class, triangles, multiplicity, pooled=True, by_entry=False, spans=spans)
+        level_class = np.arange(padded_levels, dtype=np.int32)  # each level is a class of its own
+        triangles, multiplicity = pad(triangles, padded_levels), pad(np.ones(levels), padded_levels)
+        return cls(rows, codes, level_class, triangles, multiplicity, pooled=False, by_entry=True)
 
     def exact(self) -> Self:
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
         levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
         q = self.rows.shape[1]
-        alive = np.zeros(
-            (classes, q), bool
-        )  # in a level that is zero but for rounding, an effect has rows all the same
+        nonzero = np.zeros((classes, q), bool)  # by rows: a triangle may be rounding where an effect has rows
         if self.pooled:
-            np.logical_or.at(alive, self.level_class[self.codes], self.rows != 0)
-        spans = [span_of(alive[:, k] & alive[:, j]) for k, j in entries_of(q)]
+            np.logical_or.at(nonzero, self.level_class[self.codes], self.rows != 0)
+        spans = [span_of(nonzero[:, k] & nonzero[:, j]) for k, j in entries_of(q)]
         return self.replace(
             level_class=self.level_class[:levels],
             triangles=self.triangles[:classes],
@@ -139,8 +144,8 @@ class Moments(AbstractSolver):
             spans=tuple(spans) if self.pooled else (),
         )
 
-    def project(self, a: Array) -> jax.Array:
-        """Return ``Q_jᵀ A`` for every level, (L, q, i)."""
+    def project(self, a: Float[Array, "N i"]) -> Float[jax.Array, "L q i"]:
+        """Return ``Q_jᵀ A`` for every level."""
         size = self.level_class.shape[0]
         if self.rows.shape[1] == 0:
             return jnp.zeros((size, 0, a.shape[1]))
@@ -150,63 +155,65 @@ class Moments(AbstractSolver):
         ]
         return jnp.stack(columns, axis=1)
 
-    def cross_products(self, a: Array, b: Array) -> MomentsPair:
-        left, rest_a = self._parted(a)
-        right, rest_b = (left, rest_a) if a is b else self._parted(b)
-        within = rest_a.T @ rest_b
+    def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> MomentsProducts:
+        left, outside_a = self._split(a)
+        right, outside_b = (left, outside_a) if a is b else self._split(b)
+        outside = outside_a.T @ outside_b
         if not self.pooled:
-            return MomentsPair(within, None, left, right)
+            return MomentsProducts(outside, None, left, right)
         total = self._classes.total
         sums = [total(both_ways(left[..., None], right[:, :, None], k, j), span) for (k, j), span in self._entries()]
-        return MomentsPair(within, jnp.concatenate(sums), None, None)
+        return MomentsProducts(outside, jnp.concatenate(sums), None, None)
 
-    def augmented(self, a: Array, e: Array) -> MomentsBorder:
-        left, rest_a = self._parted(a)
-        own, rest = self._parted(e)
-        within, square = rest.T @ rest_a, jnp.sum(rest**2, axis=0)
+    def augmented(self, a: Float[Array, "N i"], e: Float[Array, "N m"]) -> MomentsAugmented:
+        left, outside_a = self._split(a)
+        right, outside_e = self._split(e)
+        outside, square = outside_e.T @ outside_a, jnp.sum(outside_e**2, axis=0)
         if not self.pooled:
-            return MomentsBorder(within, square, None, None, jnp.moveaxis(own, -1, 0))
+            return MomentsAugmented(outside, square, None, None, jnp.moveaxis(right, -1, 0))
         classes, cross, pooled = self._classes, [], []
         for (k, j), span in self._entries():
-            pooled.append(classes.total(both_ways(own, own, k, j), span))
+            pooled.append(classes.total(both_ways(right, right, k, j), span))
             ways = [(k, j)] if k == j else [(k, j), (j, k)]
-            cross.append(sum(classes.total_outer(left[:, row], own[:, column], span) for row, column in ways))
-        moved = jnp.moveaxis(jnp.concatenate(cross), -1, 0)
-        return MomentsBorder(within, square, moved, jnp.concatenate(pooled).T, None)
+            cross.append(sum(classes.total_outer(left[:, row], right[:, column], span) for row, column in ways))
+        return MomentsAugmented(
+            outside, square, jnp.moveaxis(jnp.concatenate(cross), -1, 0), jnp.concatenate(pooled).T, None
+        )
 
     def quadratic_forms(
-        self, factor: MomentsFactor, pair: MomentsPair, augmented: MomentsBorder
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        if augmented.own is None:
+        self, factor: MomentsFactor, products: MomentsProducts, augmented: MomentsAugmented
+    ) -> QuadraticForms:
+        if augmented.right is None:
             weights = self._weights(factor)
-            cross, square = augmented.within + weights @ augmented.cross, augmented.square + weights @ augmented.pooled
+            cross = augmented.outside + weights @ jnp.asarray(augmented.cross)
+            square = augmented.square + weights @ jnp.asarray(augmented.pooled)
         else:
-            pulled = factor.multiply(augmented.own, self.level_class)
-            cross = augmented.within + jnp.einsum("lki,lk->i", pair.left, pulled)
-            square = augmented.square + jnp.sum(augmented.own * pulled)
-        return self.inner(factor, pair), cross, square
+            weighted = factor.multiply(augmented.right, self.level_class)
+            cross = augmented.outside + jnp.einsum("lki,lk->i", products.left, weighted)
+            square = augmented.square + jnp.sum(augmented.right * weighted)
+        return self.inner(factor, products), cross, square
 
     @property
     def guesses(self) -> bool:
         return int(np.shape(self.triangles)[1]) > 0
 
-    def guess(self, augmented: MomentsBorder, count: jax.Array) -> jax.Array | None:
+    def guess(self, augmented: MomentsAugmented, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
         """Match second moments: with ``A_j = Z_jᵀZ_j``, ``E Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``."""
         triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
         q = triangles.shape[1]
         if not self.guesses:
             return None
         squares = triangles.swapaxes(-1, -2) @ triangles
-        if augmented.own is None:
+        if augmented.right is None:
             outer = [triangles[a:b, k, :, None] * triangles[a:b, j, None, :] for (k, j), (a, b) in self._entries()]
-            found = jnp.tensordot(augmented.pooled, jnp.concatenate(outer), axes=1)
-            found = 0.5 * (found + found.T)
+            moments = jnp.tensordot(jnp.asarray(augmented.pooled), jnp.concatenate(outer), axes=1)
+            moments = 0.5 * (moments + moments.T)
         else:
-            pulled = jnp.einsum("lki,lk->li", triangles, augmented.own)
-            found = pulled.T @ pulled
+            scores = jnp.einsum("lki,lk->li", triangles, augmented.right)  # Z_jᵀ e
+            moments = scores.T @ scores
         rank = jnp.sum(jnp.sign(jnp.diagonal(triangles, axis1=-2, axis2=-1)), axis=-1)
         free = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
-        excess = found * free / jnp.maximum(augmented.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
+        excess = moments * free / jnp.maximum(augmented.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
         system = jnp.einsum("c,cij,ckl->ikjl", weight, squares, squares).reshape(q * q, q * q)
         ridge = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
         inverse, _ = inverse_logdet(0.5 * (system + system.T) + ridge)
@@ -221,43 +228,45 @@ class Moments(AbstractSolver):
     def _classes(self) -> Classes:
         return Classes(self.level_class, int(np.shape(self.triangles)[0]))
 
-    def _weights(self, factor: MomentsFactor) -> jax.Array:
-        """Return the entries (E,) of the inverses by which pooled products are multiplied."""
+    def _weights(self, factor: MomentsFactor) -> Float[jax.Array, " E"]:
+        """Return the entries of the inverses by which pooled products are multiplied."""
         return jnp.concatenate([factor.entry(k, j)[a:b] for (k, j), (a, b) in self._entries()])
 
-    def _parted(self, a: Array) -> tuple[jax.Array, jax.Array]:
-        """Return ``Q_jᵀ A`` (L, q, i) and what is left of A (N, i)."""
+    def _split(self, a: Float[Array, "N i"]) -> tuple[Float[jax.Array, "L q i"], Float[jax.Array, "N i"]]:
+        """Return ``Q_jᵀ A`` and ``A − QQᵀA``."""
         rows, projected = jnp.asarray(self.rows), self.project(a)
-        explained = sum(rows[:, k, None] * projected[self.codes, k, :] for k in range(rows.shape[1]))
-        return projected, a - explained
+        inside = sum(rows[:, k, None] * projected[self.codes, k, :] for k in range(rows.shape[1]))
+        return projected, a - inside
 
     def factor(self, factors: Factors) -> MomentsFactor:
         triangles = jnp.asarray(self.triangles)
         q = triangles.shape[1]
-        if not (self.by_entry and 0 < q <= UNROLLED):
+        if not (self.by_entry and 0 < q <= MAX_SIZE_UNROLLED):
             root = triangles @ _joint(factors)
             inverse, logdet = inverse_logdet(jnp.eye(q, dtype=root.dtype)[None] + root @ root.swapaxes(-1, -2))
             return MomentsFactor(inverse, None, jnp.sum(self.multiplicity * logdet))
         rows = entries.upper_times_diagonal(entries.of(triangles), [entries.of(term) for term in factors.terms])
-        separate, logdet = entries.gram_inverse_logdet(rows)
-        return MomentsFactor(None, separate, jnp.sum(self.multiplicity * logdet))
+        inverse_entries, logdet = entries.gram_inverse_logdet(rows)
+        return MomentsFactor(None, inverse_entries, jnp.sum(self.multiplicity * logdet))
 
-    def logdet(self, factor: MomentsFactor) -> jax.Array:
+    def logdet(self, factor: MomentsFactor) -> Float[jax.Array, ""]:
         return factor.logdet
 
-    def inner(self, factor: MomentsFactor, pair: MomentsPair) -> jax.Array:
-        if pair.pooled is not None:
-            return pair.within + jnp.tensordot(self._weights(factor), pair.pooled, axes=1)
+    def inner(self, factor: MomentsFactor, products: MomentsProducts) -> Float[jax.Array, "i j"]:
+        if products.pooled is not None:
+            return products.outside + jnp.tensordot(self._weights(factor), products.pooled, axes=1)
+        total, left, right = products.outside, jnp.asarray(products.left), jnp.asarray(products.right)
         if factor.entries is None:
-            inverse = factor.inverse[self.level_class]
-            return pair.within + jnp.einsum("lki,lkj->ij", pair.left, inverse @ pair.right)
-        total, left, right = pair.within, jnp.asarray(pair.left), jnp.asarray(pair.right)
+            inverse = factor.matrices[self.level_class]
+            return total + jnp.einsum("lki,lkj->ij", left, inverse @ right)
         for i, row in enumerate(factor.entries):
             for j, entry in enumerate(row):
                 total = total + jnp.tensordot(entry, left[:, i, :, None] * right[:, j, None, :], axes=1)
         return total
 
-    def effects(self, design: Design, factors: Factors, factor: MomentsFactor, residual: jax.Array) -> Effects:
+    def effects(
+        self, design: Design, factors: Factors, factor: MomentsFactor, residual: Float[jax.Array, " N"]
+    ) -> Effects:
         if not factors.terms:
             return Effects((), ())
         lam = _joint(factors)
@@ -266,11 +275,12 @@ class Moments(AbstractSolver):
         inverse = factor.matrices
         score = jnp.einsum("cki,ckl->cil", root, inverse)[self.level_class]
         modes = jnp.einsum("lik,lk->li", score, self.project(residual[:, None])[..., 0]) @ lam.T
-        shrunk, _ = inverse_logdet(jnp.eye(lam.shape[1], dtype=lam.dtype)[None] + root.swapaxes(-1, -2) @ root)
-        variance = jnp.einsum("ai,cij,aj->ca", lam, shrunk, lam)[self.level_class]
+        conditional, _ = inverse_logdet(jnp.eye(lam.shape[1], dtype=lam.dtype)[None] + root.swapaxes(-1, -2) @ root)
+        variance = jnp.einsum("ai,cij,aj->ca", lam, conditional, lam)[self.level_class]
         ends = np.cumsum([factor.shape[0] for factor in factors.terms])[:-1]
         return Effects(tuple(jnp.split(modes, ends, axis=1)), tuple(jnp.split(jnp.sqrt(variance), ends, axis=1)))
 
 
-def _joint(factors: Factors) -> jax.Array:
+def _joint(factors: Factors) -> Float[jax.Array, "q r"]:
+    """Return Λ of a level, block diagonal in the terms."""
     return block_diag(*factors.terms) if factors.terms else jnp.zeros((0, 0))

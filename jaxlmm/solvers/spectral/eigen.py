@@ -1,57 +1,60 @@
-"""The eigenbasis of what one random effect per level, known to covary across levels, does to the rows: on the host."""
+"""The eigendecomposition ``D K D = U S Uᵀ`` of the known matrix K, D the lengths of the columns of Z: on the host."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket
-from jaxlmm.linalg import BLOCK
+from jaxlmm.linalg import MAX_SIZE_SWEPT
 from jaxlmm.model import Design, Relation
 from jaxlmm.solvers.clusters import not_rounding, rounded, similar, stacked
 
-FAINT = 1e-6
+FAINT_SHARE_OF_LENGTH = 1e-6
 """A level whose rows have less than this part of the length of another's learns its effect from relatives alone."""
 
-SMALL = 256
+MAX_FINELY_PADDED_SIZE = 256
 """Larger clusters are padded to four sizes per doubling."""
 
 
 class EigenBatch(Struct):
-    """Clusters of B times l levels, padded, whose effects covary among themselves alone.
+    """B clusters of l levels, padded, whose effects covary among themselves alone.
 
-    ``levels`` (B, l) are level numbers, past the last where padded; ``rows`` (B, l) the one row of each, past the last
-    where padded, or None where a level may have several. With D the lengths of the levels' columns, ``D K D = U S Uᵀ``:
-    ``vectors`` U (B, l, l), ``values`` S (B, l), exactly zero where K has no rank; ``inverse_lengths`` (B, l).
+    ``levels`` are level numbers, past the last where padded; ``rows`` the one row of each, past the last where padded,
+    or None where a level may have several. With D the lengths of the levels' columns, ``D K D = U S Uᵀ``: ``vectors``
+    U, ``values`` S, exactly zero where K has no rank; ``inverse_lengths`` D⁻¹.
 
-    ``others`` (B, k) are levels whose effect is known from relatives' rows: with loadings C (B, k, l) it is
-    C times independent effects of unit variance on the eigenvectors, and a rest of variance ``free`` (B, k).
+    ``others`` are k levels whose effect is known from relatives' rows: with ``loadings`` C it is C times independent
+    effects of unit variance on the eigenvectors, and an independent part of variance ``free``.
     """
 
-    levels: Array
-    rows: Array | None
-    vectors: Array
-    values: Array
-    inverse_lengths: Array
-    others: Array
-    loadings: Array
-    free: Array
+    levels: Int[Array, "B l"]
+    rows: Int[Array, "B l"] | None
+    vectors: Float[Array, "B l l"]
+    values: Float[Array, "B l"]
+    inverse_lengths: Float[Array, "B l"]
+    others: Int[Array, "B k"]
+    loadings: Float[Array, "B k l"]
+    free: Float[Array, "B k"]
 
 
 class _Cluster(NamedTuple):
     """One cluster, without padding; names as in :class:`EigenBatch`."""
 
-    levels: NumpyArray
-    vectors: NumpyArray
-    values: NumpyArray
-    inverse_lengths: NumpyArray
-    others: NumpyArray
-    loadings: NumpyArray
-    free: NumpyArray
+    levels: Int[NumpyArray, " l"]
+    vectors: Float[NumpyArray, "l l"]
+    values: Float[NumpyArray, " l"]
+    inverse_lengths: Float[NumpyArray, " l"]
+    others: Int[NumpyArray, " k"]
+    loadings: Float[NumpyArray, "k l"]
+    free: Float[NumpyArray, " k"]
 
 
-def eigen_batches(design: Design, lengths: NumpyArray, level_rows: NumpyArray | None) -> tuple[EigenBatch, ...]:
+def eigen_batches(
+    design: Design, lengths: Float[NumpyArray, " G"], level_rows: Int[NumpyArray, " G"] | None
+) -> tuple[EigenBatch, ...]:
     """Decompose the design's only known matrix, cluster by cluster.
 
     Parameters
@@ -59,20 +62,21 @@ def eigen_batches(design: Design, lengths: NumpyArray, level_rows: NumpyArray | 
     design
         With one term of one column.
     lengths
-        ``(G,)``, the length of each level's column of Z.
+        The length of each level's column of Z.
     level_rows
-        ``(G,)``, the row of each level if it is one each.
+        The row of each level if it is one each.
     """
     relation = design.groupings[design.terms[0].grouping].relation
     assert relation is not None
-    found = [_decomposed(relation, levels, lengths) for levels in relation.blocks()]
-    sizes = np.array([cluster.levels.size for cluster in found])
+    clusters = [_decomposed(relation, levels, lengths) for levels in relation.blocks()]
+    sizes = np.array([cluster.levels.size for cluster in clusters])
     return tuple(
-        _batch([found[place] for place in group], design.n_padded, level_rows) for group in similar(sizes, 0.6, 8)
+        _batch([clusters[index] for index in group], design.n_padded, level_rows) for group in similar(sizes, 0.6, 8)
     )
 
 
-def _decomposed(relation: Relation, levels: NumpyArray, lengths: NumpyArray) -> _Cluster:
+def _decomposed(relation: Relation, levels: Int[NumpyArray, " _l"], lengths: Float[NumpyArray, " G"]) -> _Cluster:
+    """Decompose K of one cluster of levels; those without a row, or nearly, become its ``others``."""
     block = relation.among(levels)
     length = lengths[levels]
     seen = length > 0
@@ -80,7 +84,7 @@ def _decomposed(relation: Relation, levels: NumpyArray, lengths: NumpyArray) -> 
     scaled = block if d.size == length.size else block[np.ix_(seen, seen)]
     raw, vectors = np.linalg.eigh(scaled * d[:, None] * d[None, :])
     values = not_rounding(raw)
-    faint = np.flatnonzero(length <= FAINT * length.max(initial=0.0))
+    faint = np.flatnonzero(length <= FAINT_SHARE_OF_LENGTH * length.max(initial=0.0))
     root = np.sqrt(values)
     inverse_root = np.divide(1.0, root, where=root > 0, out=np.zeros_like(root))
     loadings = (block[np.ix_(faint, seen)] * d) @ vectors * inverse_root
@@ -88,10 +92,11 @@ def _decomposed(relation: Relation, levels: NumpyArray, lengths: NumpyArray) -> 
     return _Cluster(levels[seen], vectors, values, 1.0 / d, levels[faint], loadings, free)
 
 
-def _batch(clusters: list[_Cluster], beyond: int, level_rows: NumpyArray | None) -> EigenBatch:
+def _batch(clusters: list[_Cluster], beyond: int, level_rows: Int[NumpyArray, " G"] | None) -> EigenBatch:
+    """Pad clusters to one size; ``beyond`` is the number of a level or row that does not exist."""
     size = _padded(max(cluster.levels.size for cluster in clusters))
     k = max(cluster.others.size for cluster in clusters)
-    count = bucket(len(clusters), 16) if size <= BLOCK and len(clusters) > 1 else len(clusters)
+    count = bucket(len(clusters), 16) if size <= MAX_SIZE_SWEPT and len(clusters) > 1 else len(clusters)
     k = rounded(k) if k else 0
 
     def stack(arrays: list[NumpyArray], *shape: int, fill: float = 0.0) -> NumpyArray:
@@ -117,7 +122,7 @@ def _batch(clusters: list[_Cluster], beyond: int, level_rows: NumpyArray | None)
 
 
 def _padded(size: int) -> int:
-    if size <= SMALL:
+    if size <= MAX_FINELY_PADDED_SIZE:
         return rounded(max(size, 1))
     step = 1 << (size.bit_length() - 3)
     return -(-size // step) * step
@@ -125,10 +130,10 @@ def _padded(size: int) -> int:
 
 def trimmed(batch: EigenBatch, beyond: int) -> EigenBatch:
     """Return a batch without padding."""
-    there, unseen = (np.asarray(levels) < beyond for levels in (batch.levels, batch.others))
-    clusters = there.any(axis=1) | unseen.any(axis=1)  # one without a seen level may stand before others
+    seen, unseen = (np.asarray(levels) < beyond for levels in (batch.levels, batch.others))
+    clusters = seen.any(axis=1) | unseen.any(axis=1)  # one without a seen level may stand before others
     b = int(np.flatnonzero(clusters).max(initial=-1)) + 1
-    size, k = (int(part.sum(axis=1).max(initial=0)) for part in (there, unseen))
+    size, k = (int(part.sum(axis=1).max(initial=0)) for part in (seen, unseen))
     return EigenBatch(
         batch.levels[:b, :size],
         None if batch.rows is None else batch.rows[:b, :size],

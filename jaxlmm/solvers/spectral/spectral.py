@@ -7,40 +7,41 @@ from typing import ClassVar, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, static
 from jaxlmm.model import Design, Factors
-from jaxlmm.solvers.base import AbstractSolver, Effects
+from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.spectral.eigen import EigenBatch, eigen_batches, trimmed
-from jaxlmm.solvers.spectral.weighted import Beside, Columns, log_determinant, weighted
+from jaxlmm.solvers.spectral.weighted import AugmentedColumns, Columns, log_determinant, weighted
 
-GRID = np.geomspace(0.05, 40.0, 33) ** 2
-"""Ratios at which a start is looked for: for all responses a product of two matrices."""
+RATIO_GRID = np.geomspace(0.05, 40.0, 33) ** 2
+"""Variance ratios at which a start is looked for: for all responses a product of two matrices."""
 
 
-class SpectralPair(NamedTuple):
-    """``within`` (i, j), what no random effect touches; the ``columns`` on the eigenbasis."""
+class SpectralProducts(NamedTuple):
+    """Cross-products: ``outside`` the effects' columns, ``(A − QQᵀA)ᵀ(B − QQᵀB)``; ``columns`` on the eigenbasis."""
 
-    within: Array
+    outside: Float[Array, "*b i j"]
     columns: Columns
 
 
-class SpectralBorder(NamedTuple):
-    """For each of m responses: ``within`` (m, i) and ``square`` (m,), what no random effect touches; ``own`` (m, r) on
-    the eigenbasis.
+class SpectralAugmented(NamedTuple):
+    """Augmented columns of responses e: ``outside`` the effects' columns, with A, and ``square`` with themselves;
+    ``right`` = ``UᵀQᵀe`` on the eigenbasis.
     """
 
-    within: Array
-    square: Array
-    own: Array
+    outside: Float[Array, "*b i"]
+    square: Float[Array, "*b"]
+    right: Float[Array, "*b r"]
 
 
 class SpectralFactor(NamedTuple):
-    """The ``ratio`` () of the effects' variance to the residual's, 1 / (1 + ratio × eigenvalue) (r,), and log|H|."""
+    """The ``ratio`` θ² of the effects' variance to the residual's, ``weights`` 1 / (1 + θ² S), and log|H|."""
 
-    ratio: jax.Array
-    weights: jax.Array
-    logdet: jax.Array
+    ratio: Float[jax.Array, ""]
+    weights: Float[jax.Array, " r"]
+    logdet: Float[jax.Array, ""]
 
 
 class Spectral(AbstractSolver):
@@ -59,9 +60,9 @@ class Spectral(AbstractSolver):
 
     name: ClassVar[str] = "spectral"
 
-    rows: Array  # (N,): what of each row is in Q
-    codes: Array  # (N,)
-    values: Array  # (r,): S of all batches, in their order
+    rows: Float[Array, "*b N"]  # the one entry of each row of Q that is not zero
+    codes: Int[Array, "*b N"]
+    values: Float[Array, "*b r"]  # S of all batches, in their order
     batches: tuple[EigenBatch, ...]
     beyond: int = static()  # the number of a level that does not exist
 
@@ -77,7 +78,9 @@ class Spectral(AbstractSolver):
         return cls._of(rows, codes, eigen_batches(design, lengths, level_rows), design.n_padded)
 
     @classmethod
-    def _of(cls, rows: Array, codes: Array, batches: tuple[EigenBatch, ...], beyond: int) -> Self:
+    def _of(
+        cls, rows: Float[Array, " N"], codes: Int[Array, " N"], batches: tuple[EigenBatch, ...], beyond: int
+    ) -> Self:
         values = np.concatenate([np.asarray(batch.values).reshape(-1) for batch in batches])
         return cls(rows, codes, values, batches, beyond)
 
@@ -90,18 +93,18 @@ class Spectral(AbstractSolver):
         """Whether every row is the only one of its level, so that no row has a part outside the eigenbasis."""
         return all(batch.rows is not None for batch in self.batches)
 
-    def cross_products(self, a: Array, b: Array) -> SpectralPair:
-        left, rest_a = self._parted(jnp.asarray(a))
-        right, rest_b = (left, rest_a) if a is b else self._parted(jnp.asarray(b))
-        return SpectralPair(rest_a.T @ rest_b, Columns.of(left, right))
+    def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> SpectralProducts:
+        left, outside_a = self._split(jnp.asarray(a))
+        right, outside_b = (left, outside_a) if a is b else self._split(jnp.asarray(b))
+        return SpectralProducts(outside_a.T @ outside_b, Columns.of(left, right))
 
-    def augmented(self, a: Array, e: Array) -> SpectralBorder:
+    def augmented(self, a: Float[Array, "N i"], e: Float[Array, "N m"]) -> SpectralAugmented:
         a, e = jnp.asarray(a), jnp.asarray(e)
-        own, rest = self._parted(e)
-        return SpectralBorder(rest.T @ self._parted(a)[1], jnp.sum(rest**2, axis=0), own.T)
+        right, outside = self._split(e)
+        return SpectralAugmented(outside.T @ self._split(a)[1], jnp.sum(outside**2, axis=0), right.T)
 
-    def _parted(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return A (N, i) on the eigenbasis (r, i), and what is left of it (N, i); no row where nothing can be."""
+    def _split(self, a: Float[jax.Array, "N i"]) -> tuple[Float[jax.Array, "r i"], Float[jax.Array, "_N i"]]:
+        """Return ``UᵀQᵀ A`` and ``A − QQᵀA``, the latter without rows where it is zero."""
         rows = jnp.asarray(self.rows)
         if self.alone:
             signed = rows[:, None] * a
@@ -111,7 +114,8 @@ class Spectral(AbstractSolver):
         chosen = [projected.at[batch.levels].get(mode="fill", fill_value=0.0) for batch in self.batches]
         return self._rotated(chosen), a - rows[:, None] * projected[self.codes]
 
-    def _rotated(self, chosen: list[jax.Array]) -> jax.Array:
+    def _rotated(self, chosen: list[Float[jax.Array, "_B _l i"]]) -> Float[jax.Array, "r i"]:
+        """Return ``Uᵀ`` times batches of rows."""
         parts = [
             jnp.einsum("blk,bli->bki", batch.vectors, part).reshape(np.size(batch.values), part.shape[-1])
             for batch, part in zip(self.batches, chosen, strict=True)
@@ -123,46 +127,48 @@ class Spectral(AbstractSolver):
         ratio, values = jnp.sum(root**2), jnp.asarray(self.values)
         return SpectralFactor(ratio, 1.0 / (1.0 + ratio * values), log_determinant(ratio, values))
 
-    def logdet(self, factor: SpectralFactor) -> jax.Array:
+    def logdet(self, factor: SpectralFactor) -> Float[jax.Array, ""]:
         return factor.logdet
 
-    def inner(self, factor: SpectralFactor, pair: SpectralPair) -> jax.Array:
-        (reached,) = weighted(0, factor.ratio, jnp.asarray(self.values), [pair.columns])
-        return pair.within + reached
+    def inner(self, factor: SpectralFactor, products: SpectralProducts) -> Float[jax.Array, "i j"]:
+        (inside,) = weighted(0, factor.ratio, jnp.asarray(self.values), [products.columns])
+        return products.outside + inside
 
     def quadratic_forms(
-        self, factor: SpectralFactor, pair: SpectralPair, augmented: SpectralBorder
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        parts = [pair.columns, Beside(pair.columns.a, augmented.own)]
-        reached, (cross, square) = weighted(0, factor.ratio, jnp.asarray(self.values), parts)
-        return pair.within + reached, augmented.within + cross, augmented.square + square
+        self, factor: SpectralFactor, products: SpectralProducts, augmented: SpectralAugmented
+    ) -> QuadraticForms:
+        parts = [products.columns, AugmentedColumns(products.columns.a, augmented.right)]
+        inside, (cross, square) = weighted(0, factor.ratio, jnp.asarray(self.values), parts)
+        return products.outside + inside, augmented.outside + cross, augmented.square + square
 
     @property
     def guesses(self) -> bool:
         return True
 
-    def guess(self, augmented: SpectralBorder, count: jax.Array) -> jax.Array | None:
-        """Return the best of a grid of ratios, and of the parabola there, as if the fixed effects were known."""
-        step = np.log(GRID[1] / GRID[0])
-        inverse = 1.0 / (1.0 + GRID[:, None] * jnp.asarray(self.values)[None, :])
-        square = augmented.square + inverse @ jnp.square(jnp.asarray(augmented.own))
+    def guess(self, augmented: SpectralAugmented, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
+        """Return the best variance ratio of a grid, refined by a parabola, as if the fixed effects were known."""
+        step = np.log(RATIO_GRID[1] / RATIO_GRID[0])
+        inverse = 1.0 / (1.0 + RATIO_GRID[:, None] * jnp.asarray(self.values)[None, :])
+        square = augmented.square + inverse @ jnp.square(jnp.asarray(augmented.right))
         value = count * jnp.log(square) - jnp.sum(jnp.log(inverse), axis=1)
-        best = jnp.clip(jnp.argmin(value), 1, GRID.size - 2)
+        best = jnp.clip(jnp.argmin(value), 1, RATIO_GRID.size - 2)
         before, at, after = (value[best + shift] for shift in (-1, 0, 1))
         bend = before - 2.0 * at + after
         vertex = jnp.where(bend > 0, 0.5 * (before - after) / jnp.where(bend > 0, bend, 1.0), 0.0)
-        found = jnp.asarray(GRID)[best] * jnp.exp(step * jnp.clip(vertex, -1.0, 1.0))
-        return jnp.reshape(found, (1, 1))
+        ratio = jnp.asarray(RATIO_GRID)[best] * jnp.exp(step * jnp.clip(vertex, -1.0, 1.0))
+        return jnp.reshape(ratio, (1, 1))
 
-    def effects(self, design: Design, factors: Factors, factor: SpectralFactor, residual: jax.Array) -> Effects:
+    def effects(
+        self, design: Design, factors: Factors, factor: SpectralFactor, residual: Float[jax.Array, " N"]
+    ) -> Effects:
         ratio, values = factor.ratio, jnp.asarray(self.values)
-        explained = jnp.sqrt(values) * factor.weights * self._parted(residual[:, None])[0][:, 0]
+        explained = jnp.sqrt(values) * factor.weights * self._split(residual[:, None])[0][:, 0]
         mode = variance = jnp.zeros(design.n_padded)
         first = 0
         for batch in self.batches:
-            place, shape = slice(first, first + np.size(batch.values)), np.shape(batch.values)
-            first = place.stop
-            score, weights = explained[place].reshape(shape), factor.weights[place].reshape(shape)
+            part, shape = slice(first, first + np.size(batch.values)), np.shape(batch.values)
+            first = part.stop
+            score, weights = explained[part].reshape(shape), factor.weights[part].reshape(shape)
             own = batch.vectors * jnp.sqrt(batch.values)[:, None, :] * batch.inverse_lengths[:, :, None]
             for levels, loadings, free in ((batch.levels, own, 0.0), (batch.others, batch.loadings, batch.free)):
                 mode = mode.at[levels].set(jnp.einsum("blk,bk->bl", loadings, score), mode="drop")

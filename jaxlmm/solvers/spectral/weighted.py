@@ -14,103 +14,106 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Float
 
 from jaxlmm._util import Array, Struct
 
-MANY_PRODUCTS = 2**24
+MAX_PRODUCTS_KEPT = 2**24
 """Products of columns are kept up to this number of entries, 128 MB; beyond, they are formed at each ratio."""
 
 
 class Column(Struct):
-    """A column (r,) to be added up."""
+    """A column to be added up."""
 
-    column: Array
+    column: Float[Array, " r"]
 
-    def total(self, weights: jax.Array) -> jax.Array:
-        """Return the weighted sum, ()."""
+    def total(self, weights: Float[jax.Array, " r"]) -> Float[jax.Array, ""]:
+        """Return the weighted sum."""
         return weights @ self.column
 
 
 class Columns(Struct):
-    """Columns ``a`` (r, i) and ``b`` (r, j) whose products are to be added up.
+    """Columns ``a`` and ``b`` whose products are to be added up.
 
-    ``products`` are theirs row by row: (r, i j), or (r, i (i + 1) / 2) where a is b; or None, where they are many.
+    ``products`` are theirs row by row, i j of them, or i (i + 1) / 2 where a is b; or None, where they are many.
     """
 
-    a: Array
-    b: Array
-    products: Array | None
+    a: Float[Array, "*b r i"]
+    b: Float[Array, "*b r j"]
+    products: Float[Array, "r _e"] | None
 
     @classmethod
-    def of(cls, a: jax.Array, b: jax.Array) -> Self:
+    def of(cls, a: Float[jax.Array, "r i"], b: Float[jax.Array, "r j"]) -> Self:
         """Join columns; their products are formed if they are few."""
-        if a.shape[0] * a.shape[1] * b.shape[1] > MANY_PRODUCTS:
+        if a.shape[0] * a.shape[1] * b.shape[1] > MAX_PRODUCTS_KEPT:
             return cls(a, b, None)
         if a is b:
             one, other = np.triu_indices(a.shape[1])
             return cls(a, b, a[:, one] * a[:, other])
         return cls(a, b, (a[:, :, None] * b[:, None, :]).reshape(a.shape[0], -1))
 
-    def total(self, weights: jax.Array) -> jax.Array:
-        """Return ``Aᵀ diag(weights) B``, (i, j)."""
+    def total(self, weights: Float[jax.Array, " r"]) -> Float[jax.Array, "i j"]:
+        """Return ``Aᵀ diag(weights) B``."""
         i, j = self.a.shape[1], self.b.shape[1]
         if self.products is None:
             return (weights[:, None] * self.a).T @ self.b
-        found = weights @ self.products
-        if found.shape[0] == i * j:
-            return found.reshape(i, j)
+        totals = weights @ self.products
+        if totals.shape[0] == i * j:
+            return totals.reshape(i, j)
         one, other = np.triu_indices(i)
-        place = np.zeros((i, i), np.int32)
-        place[one, other] = place[other, one] = np.arange(one.size)
-        return found[place]
+        index = np.zeros((i, i), np.int32)
+        index[one, other] = index[other, one] = np.arange(one.size)
+        return totals[index]
 
 
-class Beside(Struct):
-    """Columns ``a`` (r, i) and one column ``e`` (r,) beside them."""
+class AugmentedColumns(Struct):
+    """Columns ``a`` and one column ``e`` beside them."""
 
-    a: Array
-    e: Array
+    a: Float[Array, "r i"]
+    e: Float[Array, " r"]
 
-    def total(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return ``Aᵀ diag(weights) e`` (i,) and ``eᵀ diag(weights) e`` ()."""
-        pulled = weights * self.e
-        return pulled @ self.a, pulled @ self.e
+    def total(self, weights: Float[jax.Array, " r"]) -> tuple[Float[jax.Array, " i"], Float[jax.Array, ""]]:
+        """Return ``Aᵀ diag(weights) e`` and ``eᵀ diag(weights) e``."""
+        weighted_e = weights * self.e
+        return weighted_e @ self.a, weighted_e @ self.e
 
 
 @jax.custom_batching.custom_vmap
-def _beside(weights: jax.Array, a: Array, e: Array) -> tuple[jax.Array, jax.Array]:
-    """Return the total of columns and one beside them; never differentiated."""
-    return Beside(a, e).total(weights)
+def _augmented_total(
+    weights: Float[jax.Array, " r"], a: Float[Array, "r i"], e: Float[Array, " r"]
+) -> tuple[Float[jax.Array, " i"], Float[jax.Array, ""]]:
+    """Return :meth:`AugmentedColumns.total`; never differentiated."""
+    return AugmentedColumns(a, e).total(weights)
 
 
-@_beside.def_vmap
-def _beside_of_many(size, batched, weights, a, e):  # type: ignore[no-untyped-def]
+@_augmented_total.def_vmap
+def _augmented_total_of_many(size, batched, weights, a, e):  # type: ignore[no-untyped-def]
     """Where many columns e share the weights, weigh A instead: a matrix product, as where a start is looked for."""
     if tuple(batched) == (False, False, True):
         return (e @ (weights[:, None] * a), (e * e) @ weights), (True, True)
     axes = tuple(0 if one else None for one in batched)
-    found = jax.vmap(lambda weights, a, e: Beside(a, e).total(weights), in_axes=axes, axis_size=size)(weights, a, e)
-    return found, (True, True)
+    total = jax.vmap(lambda weights, a, e: AugmentedColumns(a, e).total(weights), in_axes=axes, axis_size=size)
+    return total(weights, a, e), (True, True)
 
 
-Part = Column | Columns | Beside
+Part = Column | Columns | AugmentedColumns
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def weighted(order: int, ratio: jax.Array, values: Array, parts: Sequence[Part]) -> list[Any]:
+def weighted(order: int, ratio: Float[jax.Array, ""], values: Float[Array, " r"], parts: Sequence[Part]) -> list[Any]:
     """Return the totals of ``parts`` with the weights ``valuesᵏ / (1 + ratio values)ᵏ⁺¹``, k = ``order``.
 
-    The derivative in ``ratio`` () is −(k + 1) times the same of the next order, so that nothing of the length of the
-    eigenbasis is kept for the way back.
+    The derivative in ``ratio`` is −(k + 1) times the same of the next order, so that nothing of the length of the
+    eigenbasis is kept for reverse differentiation.
 
     >>> float(weighted(0, jnp.array(1.0), jnp.array([1.0, 3.0]), [Column(jnp.array([2.0, 4.0]))])[0])
     2.0
     """
     weights = _weights(order, ratio, values)
-    return [_beside(weights, p.a, p.e) if isinstance(p, Beside) else p.total(weights) for p in parts]
+    return [_augmented_total(weights, p.a, p.e) if isinstance(p, AugmentedColumns) else p.total(weights) for p in parts]
 
 
-def _weights(order: int, ratio: jax.Array, values: Array) -> jax.Array:
+def _weights(order: int, ratio: Float[jax.Array, ""], values: Float[Array, " r"]) -> Float[jax.Array, " r"]:
     inverse = 1.0 / (1.0 + ratio * values)
     return inverse * (values * inverse) ** order if order else inverse
 
@@ -124,13 +127,13 @@ def _weighted_jvp(order, primals, tangents):  # type: ignore[no-untyped-def]
         moved = jax.tree.map(lambda leaf: -(order + 1.0) * d_ratio * leaf, following)
     if not all(_is_zero(leaf) for leaf in jax.tree.leaves(d_others, is_leaf=_is_zero)):
 
-        def totals(values: Array, parts: Sequence[Part]) -> list[Any]:
+        def totals(values: Float[Array, " r"], parts: Sequence[Part]) -> list[Any]:
             weights = _weights(order, ratio, values)
             return [part.total(weights) for part in parts]
 
-        given = tuple(jax.tree.map(_instantiated, d_others, is_leaf=_is_zero))
-        _, beside = jax.jvp(totals, (values, parts), given)
-        moved = jax.tree.map(jnp.add, moved, beside)
+        tangents = tuple(jax.tree.map(_instantiated, d_others, is_leaf=_is_zero))
+        _, change = jax.jvp(totals, (values, parts), tangents)
+        moved = jax.tree.map(jnp.add, moved, change)
     return out, moved
 
 
@@ -138,8 +141,8 @@ weighted.defjvp(_weighted_jvp, symbolic_zeros=True)
 
 
 @jax.custom_jvp
-def log_determinant(ratio: jax.Array, values: Array) -> jax.Array:
-    """Return ``Σ log(1 + ratio values)``, ().
+def log_determinant(ratio: Float[jax.Array, ""], values: Float[Array, " r"]) -> Float[jax.Array, ""]:
+    """Return ``Σ log(1 + ratio values)``.
 
     >>> round(float(log_determinant(jnp.array(1.0), jnp.array([0.0, 1.0]))), 6)
     0.693147

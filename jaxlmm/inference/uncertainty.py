@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.inference.active_set import patterns
@@ -30,11 +31,11 @@ class Uncertainty(NamedTuple):
     leaves without a standard error is NaN.
     """
 
-    psi_cov: NumpyArray
-    report_cov: NumpyArray
-    component_cov: NumpyArray
-    vcov: NumpyArray
-    vcov_derivative: NumpyArray
+    psi_cov: Float[NumpyArray, "*b s s"]
+    report_cov: Float[NumpyArray, "*b r r"]
+    component_cov: Float[NumpyArray, "*b t t"]
+    vcov: Float[NumpyArray, "*b p p"]
+    vcov_derivative: Float[NumpyArray, "*b p p s"]
 
     @property
     def std_error(self) -> NumpyArray:

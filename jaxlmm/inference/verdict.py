@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.inference.status import HELP, NO_RESIDUAL, PROVEN, STATUS, UNBOUNDED
@@ -24,9 +25,9 @@ class Verdict(NamedTuple):
     multipliers: dict[str, float]
     ridge: dict[str, float]
     help: str
-    null_directions: NumpyArray
-    at_boundary: NumpyArray
-    on_ridge: NumpyArray
+    null_directions: Float[NumpyArray, "_ s"]
+    at_boundary: Bool[NumpyArray, " r"]
+    on_ridge: Bool[NumpyArray, " r"]
 
 
 class Verdicts(NamedTuple):

@@ -39,7 +39,7 @@ class Certificate(NamedTuple):
 
     @classmethod
     def of(cls, verdict: Verdict) -> Certificate:
-        """Put names on a verdict."""
+        """Return the certificate of a verdict, with series for its dicts."""
         return cls(
             verdict.status,
             verdict.gradient,

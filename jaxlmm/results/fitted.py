@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, on_host
 from jaxlmm.engine import Solution
@@ -23,7 +24,7 @@ F = TypeVar("F", bound="Fitted")
 
 @runtime_checkable
 class Call(Protocol[F]):
-    """What a fit was asked for, and how to ask again.
+    """Formula, data and options of a fit, with which it can be repeated or changed.
 
     A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
     """
@@ -40,7 +41,7 @@ class Call(Protocol[F]):
 
     @property
     def fixed(self) -> Mapping[str, float] | None:
-        """Values by parameter name that are held."""
+        """Values by parameter name at which parameters are fixed."""
         ...
 
     def refit(self, fit: F, y: Any) -> F:
@@ -117,7 +118,7 @@ class Fitted:
         return self.estimates.residual_sd
 
     @property
-    def theta(self) -> NumpyArray:
+    def theta(self) -> Float[NumpyArray, " k"]:
         """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column.
 
         Fixed ones are among them.
@@ -198,12 +199,12 @@ class Fitted:
 
     @property
     def by_row(self) -> Rows:
-        """What the optimum says of levels and rows, as arrays."""
+        """Modes and fitted values at the optimum, as arrays."""
         return self._made_from.rows
 
     @property
     def call(self) -> Call[Any]:
-        """What was asked for."""
+        """The formula, data and options."""
         return self._made_from.call
 
     @property

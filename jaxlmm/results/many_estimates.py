@@ -111,7 +111,7 @@ class Collector:
         self,
         index: Int[NumpyArray, " b"],
         found: Found,
-        column_cov: Float[NumpyArray, "... p p"],
+        column_cov: Float[NumpyArray, "*_ p p"],
         kept: Bool[NumpyArray, " p"] | None = None,
     ) -> None:
         """Take what was found for the responses of an ``index``; ``kept`` marks the columns that their rows leave."""

@@ -10,7 +10,7 @@ from jaxlmm.inference import Verdict
 
 
 class Certificate(NamedTuple):
-    """What is proven about an optimum.
+    """The evidence for an optimum: status, gradient, smallest eigenvalue of the Hessian, multipliers, ridge.
 
     Attributes
     ----------

@@ -54,7 +54,7 @@ class Call(Protocol[F]):
 
 
 class Origin(NamedTuple):
-    """What a fit was made from and by: rows, compiled solvers, the call. No file holds it."""
+    """The rows, solution and call of a fit, which no file holds."""
 
     frame: ModelFrame
     solution: Solution
@@ -177,7 +177,7 @@ class Fitted:
 
     @functools.cached_property
     def certificate(self) -> Certificate:
-        """What is proven about the optimum."""
+        """The evidence for the optimum."""
         return Certificate.of(self.estimates.verdict)
 
     # ---- what it was made from -----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ DTYPES: dict[str, Any] = {"Float": np.float64, "Bool": np.bool_, "Int": np.int64
 """The type of an array's elements, by the annotation."""
 
 UNKNOWN: dict[str, Any] = {"Float": np.nan, "Bool": False, "Int": 0, "Int8": 0, "Shaped": ""}
-"""What the elements of an array are before anything is known, by the annotation."""
+"""The value of an array's elements before any is computed, by the annotation."""
 
 
 def saved_at(*keys: str, words: Sequence[str] = ()) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def saved_at(*keys: str, words: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def to_plain(estimates: Any, **written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields as JSON types, in their order; of some fields, by name, what is ``written`` is given."""
+    """Return the fields as JSON types, in their order; those in ``written``, by name, as they are given there."""
     record: dict[str, Any] = {}
     for field in _saved_fields(type(estimates)):
         value = getattr(estimates, field.name)
@@ -49,8 +49,8 @@ def to_plain(estimates: Any, **written: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def from_plain(cls: type[T], record: Mapping[str, Any], sizes: Mapping[str, int], **known: Any) -> T:
-    """Return the estimates that :func:`to_plain` wrote; some fields are ``known``, by name.
+def from_plain(cls: type[T], record: Mapping[str, Any], sizes: Mapping[str, int], **read: Any) -> T:
+    """Return the estimates that :func:`to_plain` wrote; the fields in ``read``, by name, are not read again.
 
     Raises
     ------
@@ -59,11 +59,11 @@ def from_plain(cls: type[T], record: Mapping[str, Any], sizes: Mapping[str, int]
     """
     sizes = dict(sizes)
     for field in _saved_fields(cls):
-        if field.name not in known:
+        if field.name not in read:
             plain: Any = functools.reduce(lambda part, key: part[key], field.keys, record)
             plain = [field.words.index(word) for word in plain] if field.words else plain
-            known[field.name] = _read(field.annotation, plain, sizes)
-    return cls(**known)
+            read[field.name] = _read(field.annotation, plain, sizes)
+    return cls(**read)
 
 
 def merge(record: dict[str, Any], other: Mapping[str, Any]) -> None:
@@ -76,7 +76,7 @@ def merge(record: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def unknown_arrays(cls: type, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Return for each field that is an array, or a NamedTuple of arrays, such arrays before anything is known."""
+    """Return an array of unknown values, of the annotated shape, for each field that is one or has several."""
     return {
         field.name: _unknown(field.annotation, dict(sizes))
         for field in _saved_fields(cls)
@@ -90,7 +90,7 @@ def sizes_of(labels: ModelLabels) -> dict[str, int]:
 
 
 class _SavedField(NamedTuple):
-    """A field of estimates: its annotation, the keys under which a file holds it, the words of an index."""
+    """A field of estimates: its annotation, its keys in a file, and the words that it is an index of."""
 
     name: str
     annotation: Any
@@ -147,7 +147,7 @@ def _unknown(annotation: Any, sizes: dict[str, int]) -> Any:
 
 
 def _shape(annotation: Any, sizes: dict[str, int], plain: Any = ()) -> tuple[int, ...]:
-    """Return the sizes of an array's axes; what is not known yet is that of nested lists, and known from now on."""
+    """Return the sizes of an array's axes; a letter without a size takes that of the nested lists, and keeps it."""
     shape: list[int] = []
     for axis, letter in enumerate(annotation.dim_str.replace("*b", "m" if "m" in sizes else "").split()):
         size = int(letter) if letter.isdigit() else sizes.get(letter)

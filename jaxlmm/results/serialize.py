@@ -20,7 +20,7 @@ from jaxlmm.results.plain import from_plain, merge, sizes_of, to_plain
 from jaxlmm.results.tables import coef, ranef, ranef_sd, variance, vcov
 
 KIND, VERSION = "jaxlmm.fit", 5
-"""What the file is, and the version of its layout."""
+"""The kind of file, and the version of its layout."""
 
 SCALARS = (
     "method", "status", "loglik", "deviance", "aic", "bic", "sigma", "n", "n_dropped", "n_groups", "n_params",

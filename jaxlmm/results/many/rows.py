@@ -13,7 +13,7 @@ from jaxlmm.engine import patterns_of, rows_of
 from jaxlmm.errors import choose
 from jaxlmm.inference import Rows
 from jaxlmm.model import Natural
-from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import check_group
 

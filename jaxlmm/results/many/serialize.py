@@ -9,12 +9,12 @@ from typing import Any
 
 from jaxlmm._util import write_text
 from jaxlmm.formula import ModelLabels
-from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import ManyEstimates
 from jaxlmm.results.plain import from_plain, sizes_of, to_plain
 
 KIND, VERSION = "jaxlmm.fit_many", 3
-"""What the file is, and the version of its layout."""
+"""The kind of file, and the version of its layout."""
 
 
 def save(many: FittedMany, path: str | PathLike[str]) -> None:

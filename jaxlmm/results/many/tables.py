@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Shaped
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import (
     COEF_COLUMNS,

@@ -24,7 +24,7 @@ class ManyCall(Protocol):
 
 
 class ManyOrigin(NamedTuple):
-    """What the fits were made from: the rows that are used, the responses ``y`` on all rows of the data, the call."""
+    """The rows that are used, the responses ``y`` on all rows of the data, and the call; no file holds them."""
 
     frame: ModelFrame
     y: Float[NumpyArray, "_ m"]

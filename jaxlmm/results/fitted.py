@@ -19,48 +19,6 @@ from jaxlmm.model import Design
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
 
-F = TypeVar("F", bound="Fitted")
-
-
-@runtime_checkable
-class Call(Protocol[F]):
-    """Formula, data and options of a fit, with which it can be repeated or changed.
-
-    A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
-    """
-
-    @property
-    def method(self) -> str:
-        """``"REML"`` or ``"ML"``."""
-        ...
-
-    @property
-    def start(self) -> Mapping[str, float] | None:
-        """Values by parameter name at which the search begins."""
-        ...
-
-    @property
-    def fixed(self) -> Mapping[str, float] | None:
-        """Values by parameter name at which parameters are fixed."""
-        ...
-
-    def refit(self, fit: F, y: Any) -> F:
-        """Fit the model of ``fit`` to another response on its design."""
-        ...
-
-    def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:
-        """Fit with another formula, other data or other options; what is None or absent stays."""
-        ...
-
-
-class Origin(NamedTuple):
-    """The rows, solution and call of a fit, which no file holds."""
-
-    frame: ModelFrame
-    solution: Solution
-    rows: Rows
-    call: Call[Any]
-
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fitted:
@@ -217,3 +175,46 @@ class Fitted:
                 "predict(newdata)."
             )
         return self.origin
+
+
+F = TypeVar("F", bound=Fitted)
+
+
+@runtime_checkable
+class Call(Protocol[F]):
+    """Formula, data and options of a fit, with which it can be repeated or changed.
+
+    A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
+    """
+
+    @property
+    def method(self) -> str:
+        """``"REML"`` or ``"ML"``."""
+        ...
+
+    @property
+    def start(self) -> Mapping[str, float] | None:
+        """Values by parameter name at which the search begins."""
+        ...
+
+    @property
+    def fixed(self) -> Mapping[str, float] | None:
+        """Values by parameter name at which parameters are fixed."""
+        ...
+
+    def refit(self, fit: F, y: Any) -> F:
+        """Fit the model of ``fit`` to another response on its design."""
+        ...
+
+    def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:
+        """Fit with another formula, other data or other options; what is None or absent stays."""
+        ...
+
+
+class Origin(NamedTuple):
+    """The rows, solution and call of a fit, which no file holds."""
+
+    frame: ModelFrame
+    solution: Solution
+    rows: Rows
+    call: Call[Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low
 
 
 def t_table(
-    names: list[str],
+    names: list[Any],
     estimate: Float[NumpyArray, " c"],
     std_error: Float[NumpyArray, " c"],
     df: Float[NumpyArray, "*_"],

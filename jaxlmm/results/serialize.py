@@ -55,7 +55,7 @@ def estimates_of(record: Mapping[str, Any]) -> Estimates:
     """Return the estimates of a fit that :func:`save` wrote."""
     labels = ModelLabels.from_plain(record["model"])
     p, s = (len(record["inference"][name]) for name in ("beta", "psi_cov"))
-    sizes = {**sizes_of(labels), "s": s}  # directions of a ridge, of which there may be none, do not tell it
+    sizes = {**sizes_of(labels), "s": s}  # a ridge, which is read first, may have no direction to tell s
     if p != sizes["p"]:
         raise ValueError(f"{p} numbers in beta for {sizes['p']} columns")
     return from_plain(Estimates, record, sizes, labels=labels, modes=_modes(record, labels))

@@ -48,7 +48,7 @@ class Docstrings(griffe.Extension):
             obj.docstring.value = ROLE.sub(link, obj.docstring.value)
 
     def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
-        """Tell functions from modules of the same name, and methods from attributes such as ``coef = fixed.coef``."""
+        """Tell functions from modules of the same name, and methods from attributes such as ``coef = coef``."""
         for path, module in (("", jaxlmm), ("genetics", jaxlmm.genetics), ("covariance", jaxlmm.covariance)):
             home = pkg[path] if path else pkg
             found = {name: target for name in module.__all__ if (target := _target(home.members.get(name))) is not None}
@@ -57,24 +57,21 @@ class Docstrings(griffe.Extension):
                 if target.is_module and not inspect.ismodule(value):
                     function = _target(loader.modules_collection[f"{value.__module__}.{value.__name__}"])
                     home.set_member(name, griffe.Alias(name, function, parent=home))
-        for owner in filter(None, (_target(pkg.members.get(name)) for name in jaxlmm.__all__)):
-            if owner.is_class:
+        for name in jaxlmm.__all__:
+            owner = _target(pkg.members.get(name))
+            if owner is not None and owner.is_class:
                 for member, attribute in list(owner.members.items()):
-                    function = self._function(attribute, loader)
-                    if function is not None:
-                        owner.set_member(member, function)
+                    if not attribute.is_alias and attribute.is_attribute:
+                        function = self._function(getattr(getattr(jaxlmm, name), member, None), loader)
+                        if function is not None:
+                            owner.set_member(member, function)
 
     @staticmethod
-    def _function(attribute: griffe.Object, loader: griffe.GriffeLoader) -> griffe.Function | None:
-        """A copy of the function that an attribute of a class is bound to, without its first parameter."""
-        if attribute.is_alias or not attribute.is_attribute or not isinstance(attribute.value, griffe.Expr):
+    def _function(value: Any, loader: griffe.GriffeLoader) -> griffe.Function | None:
+        """A copy of the function that an attribute of a class is, without its first parameter."""
+        if not inspect.isfunction(value):
             return None
-        try:
-            found = _target(loader.modules_collection[attribute.value.canonical_path])
-        except KeyError:
-            return None
-        if found is None or not found.is_function:
-            return None
+        found = _target(loader.modules_collection[f"{value.__module__}.{value.__qualname__}"])
         method = copy.copy(found)
         method.parameters = griffe.Parameters(*list(found.parameters)[1:])
         return method

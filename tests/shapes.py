@@ -8,6 +8,7 @@ import inspect
 from beartype import BeartypeConf, beartype
 
 DOORS = {
+    "jaxlmm.api.call.Call.__init__",
     "jaxlmm.api.fitting.design",
     "jaxlmm.api.fitting.fit",
     "jaxlmm.api.fitting.fit_many",
@@ -16,6 +17,9 @@ DOORS = {
     "jaxlmm.api.options.FitOptions.__init__",
     "jaxlmm.covariance.custom.Custom.__init__",
     "jaxlmm.formula.syntax.options.ModelOptions.__init__",
+    "jaxlmm.results.rows.predict.predict",
+    "jaxlmm.results.summary.summary.summary",
+    "jaxlmm.results.tables.shares.delta",
     "jaxlmm.scanning.options.ScanOptions.__init__",
     "jaxlmm.scanning.scan.scan",
     "jaxlmm.testing.check_covariance",

@@ -32,7 +32,7 @@ class Uncertainty(NamedTuple):
 
     psi_cov: Float[NumpyArray, "*b s s"]
     report_cov: Float[NumpyArray, "*b r r"]
-    component_cov: Float[NumpyArray, "*b components components"]
+    component_cov: Float[NumpyArray, "*b t t"]
     vcov: Float[NumpyArray, "*b p p"]
     vcov_derivative: Float[NumpyArray, "*b p p s"]
 

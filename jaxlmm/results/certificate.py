@@ -10,7 +10,7 @@ from jaxlmm.inference import Verdict
 
 
 class Certificate(NamedTuple):
-    """What is proven about an optimum.
+    """The evidence for an optimum: status, gradient, smallest eigenvalue of the Hessian, multipliers, ridge.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Certificate(NamedTuple):
 
     @classmethod
     def of(cls, verdict: Verdict) -> Certificate:
-        """Put names on a verdict."""
+        """Return the certificate of a verdict, with series for its dicts."""
         return cls(
             verdict.status,
             verdict.gradient,

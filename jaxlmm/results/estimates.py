@@ -1,11 +1,16 @@
-"""What a fit says that needs no row: numbers beside the labels that name them. This is what a file of a fit holds."""
+"""Estimates of one fit: all its numbers that need no row of the data, beside their labels. A file of a fit holds them.
+
+A field that is added is saved and loaded under its name, by its type and shape (:mod:`jaxlmm.results.plain`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from dataclasses import field
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.engine import Found, Solution
@@ -13,39 +18,41 @@ from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural
 from jaxlmm.results.levels import effects_of_unobserved
+from jaxlmm.results.plain import saved_at
 from jaxlmm.solvers import Choice
 
 
 class Modes(NamedTuple):
-    """Modes of one term: ``values`` and conditional ``sds`` (G + R, q), of the levels in the fit and then of the other
-    ids of a known matrix.
+    """Modes of one term: ``values`` and conditional ``sds``, of the levels in the fit and then of the other ids of a
+    known matrix.
     """
 
-    values: NumpyArray
-    sds: NumpyArray
+    values: Float[NumpyArray, "L q"]
+    sds: Float[NumpyArray, "L q"]
 
 
 class Ranges(NamedTuple):
-    """Of what has a number for each row: smallest and largest ``weights`` and ``offset`` (2,), and the quartiles of
-    the residuals in units of sigma, ``residuals`` (5,).
+    """Ranges over the rows: smallest and largest ``weights`` and ``offset``, and the quartiles of the ``residuals`` in
+    units of sigma.
     """
 
-    weights: NumpyArray
-    offset: NumpyArray
-    residuals: NumpyArray
+    weights: Float[NumpyArray, " 2"]
+    offset: Float[NumpyArray, " 2"]
+    residuals: Float[NumpyArray, " 5"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimates:
     """One fit without its rows: every accessor that needs no row reads this, whether the fit was made or loaded.
 
-    ``beta`` (p,) are the coefficients of the kept columns, whose covariance over the rows is ``column_cov`` (p, p);
-    ``report`` (r,) the natural parameters, of which ``fixed`` (r,) are held at given values, ``components``
-    (terms + 1,) the mean variances that the terms and the residual add to a row; ``theta`` (k,) is canonical.
-    ``deviance``, ``sigma`` and all others are in response units. ``notes`` are sentences about the data.
+    ``beta`` are the coefficients of the kept columns, whose covariance over the rows is ``column_cov``; ``report`` are
+    the natural parameters, of which some are ``fixed`` at given values, ``components`` the mean variances that the
+    terms and the residual add to a row; ``theta`` is canonical. ``deviance``, ``sigma`` and all others are in response
+    units. ``notes`` are sentences about the data. The order is that of the file.
     """
 
-    labels: ModelLabels
+    ARRAYS: ClassVar[str] = "inference"
+
     method: str
     n: int
     n_dropped: int
@@ -57,17 +64,18 @@ class Estimates:
     deviance: float
     sigma: float
     is_singular: bool
-    theta: NumpyArray
-    beta: NumpyArray
-    column_cov: NumpyArray
-    report: NumpyArray
-    fixed: NumpyArray
-    components: NumpyArray
-    uncertainty: Uncertainty
-    verdict: Verdict
-    modes: tuple[Modes, ...]
-    ranges: Ranges
+    fixed: Bool[NumpyArray, " r"] = field(metadata=saved_at("variance", "fixed"))
     notes: tuple[str, ...]
+    verdict: Verdict = field(metadata=saved_at("certificate"))
+    modes: tuple[Modes, ...] = field(metadata=saved_at())
+    labels: ModelLabels = field(metadata=saved_at("model"))
+    theta: Float[NumpyArray, " k"]
+    beta: Float[NumpyArray, " p"]
+    column_cov: Float[NumpyArray, "p p"]
+    report: Float[NumpyArray, " r"]
+    components: Float[NumpyArray, " t"]
+    uncertainty: Uncertainty = field(metadata=saved_at("inference"))
+    ranges: Ranges = field(metadata=saved_at("inference", "ranges"))
 
     @classmethod
     def of(
@@ -81,7 +89,7 @@ class Estimates:
         method: str,
         fixed: Natural | None,
     ) -> Estimates:
-        """Take what needs no row out of an optimum; ``seconds`` are set by :meth:`timed`.
+        """Return the numbers of an optimum that need no row; ``seconds`` are set by :meth:`timed`.
 
         What was ``found`` has a first axis over one response.
         """
@@ -129,54 +137,54 @@ class Estimates:
         return dataclasses.replace(self, seconds=seconds)
 
 
-def _own(array: Array) -> NumpyArray:
+def _own(array: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:
     """Copy in C order, as a file gives it back: sums over another order of the entries differ in the last digit."""
     return np.array(array, float, order="C")
 
 
-def _theta(frame: ModelFrame, solution: Solution) -> NumpyArray:
-    """Return the covariance parameters (k,) out of the bases in which they were optimized."""
-    places, parts = solution.likelihood.layout.slices(), []
-    for term, basis, place in zip(frame.design.terms, solution.bases, places, strict=False):
-        parts.append(term.structure.from_basis(solution.theta[place], basis))
+def _theta(frame: ModelFrame, solution: Solution) -> Float[NumpyArray, " k"]:
+    """Return the covariance parameters, written without the bases in which they were optimized."""
+    slices, parts = solution.likelihood.layout.slices(), []
+    for term, basis, own in zip(frame.design.terms, solution.bases, slices, strict=False):
+        parts.append(term.structure.from_basis(solution.theta[own], basis))
     if frame.design.residual is not None:
-        parts.append(solution.theta[places[-1]])
+        parts.append(solution.theta[slices[-1]])
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _whole_theta(frame: ModelFrame, report: NumpyArray, fixed: Natural) -> NumpyArray:
-    """Return the covariance parameters (k,), fixed ones included, from the natural ones (r,)."""
-    blocks = np.split(report, np.cumsum([values.size for values in fixed.values])[:-1])
-    sigma, parts = blocks[-1][0], []
-    for term, natural in zip(frame.design.terms, blocks, strict=False):
-        known = term.structure.completed(natural)
-        parts.append(np.asarray(term.structure.from_natural(known, sigma, np.asarray(term.coords))))
+def _whole_theta(frame: ModelFrame, report: Float[NumpyArray, " r"], fixed: Natural) -> Float[NumpyArray, " k"]:
+    """Return the covariance parameters, fixed ones included, from the natural ones."""
+    by_term = np.split(report, np.cumsum([values.size for values in fixed.values])[:-1])
+    sigma, parts = by_term[-1][0], []
+    for term, natural in zip(frame.design.terms, by_term, strict=False):
+        completed = term.structure.completed(natural)
+        parts.append(np.asarray(term.structure.from_natural(completed, sigma, np.asarray(term.coords))))
     if frame.design.residual is not None:
         structure, coords = frame.design.residual.structure, np.asarray(frame.design.residual.coords)
-        parts.append(np.asarray(structure.from_natural(blocks[-1], sigma, coords))[1:])
+        parts.append(np.asarray(structure.from_natural(by_term[-1], sigma, coords))[1:])
     return np.concatenate([np.zeros(0), *parts])
 
 
 def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
     assert frame.y is not None
-    left = frame.y - (np.asarray(rows.conditional)[: len(frame.index)] + frame.offset)
-    scaled = left * np.sqrt(frame.weights) / sigma
+    residuals = frame.y - (np.asarray(rows.conditional)[: len(frame.index)] + frame.offset)
+    scaled = residuals * np.sqrt(frame.weights) / sigma
     weights, offset = (np.array([part.min(), part.max()]) for part in (frame.weights, frame.offset))
     return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
 
 
 def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float, status: str) -> tuple[Modes, ...]:
-    relatives = [(np.zeros((0, len(labels.columns))),) * 2 for labels in frame.labels.terms]
+    unobserved = [(np.zeros((0, len(labels.columns))),) * 2 for labels in frame.labels.terms]
     if any(group.relatives is not None and len(group.relatives) for group in frame.labels.groups.values()):
         assert frame.y is not None
         marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
-        relatives = effects_of_unobserved(
+        unobserved = effects_of_unobserved(
             frame, solution.layout, solution.theta, solution.bases, frame.y - marginal, sigma
         )
-    found = []
-    for number, (modes, sds, others) in enumerate(zip(rows.modes, rows.mode_sds, relatives, strict=True)):
-        own = (frame.by_level(number, part) for part in (modes, sds))
-        both = Modes(*(_own(np.concatenate(parts)) for parts in zip(own, others, strict=True)))
-        nowhere = status in ("not_converged", "failed")
-        found.append(both._replace(sds=np.full(both.sds.shape, np.nan)) if nowhere else both)
-    return tuple(found)
+    by_term = []
+    for number, (modes, sds, others) in enumerate(zip(rows.modes, rows.mode_sds, unobserved, strict=True)):
+        observed = (frame.by_level(number, part) for part in (modes, sds))
+        both = Modes(*(_own(np.concatenate(parts)) for parts in zip(observed, others, strict=True)))
+        no_optimum = status in ("not_converged", "failed")
+        by_term.append(both._replace(sds=np.full(both.sds.shape, np.nan)) if no_optimum else both)
+    return tuple(by_term)

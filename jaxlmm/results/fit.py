@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxlmm.results import refit as again
-from jaxlmm.results import serialize as record
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.foreign import FIT, answering
-from jaxlmm.results.rows import fitted as rows
-from jaxlmm.results.rows import matrices
-from jaxlmm.results.rows import predict as predicted
-from jaxlmm.results.summary import summary as printed
-from jaxlmm.results.tables import fixed, noted, shares
-from jaxlmm.results.tables import random as effects
-from jaxlmm.results.tables import tidy as broom
+from jaxlmm.results.refit import refit, update
+from jaxlmm.results.rows import fitted, marginal_cov, model_matrix, predict, random_matrix, residuals
+from jaxlmm.results.serialize import save
+from jaxlmm.results.summary import summary
+from jaxlmm.results.tables import (
+    coef,
+    coef_by,
+    delta,
+    fixef,
+    glance,
+    noted,
+    pve,
+    ranef,
+    ranef_sd,
+    ratio,
+    tidy,
+    variance,
+    vcov,
+)
 
 
 @answering("fit", FIT)
@@ -37,37 +47,39 @@ class Fit(Fitted):
     """
 
     def __repr__(self) -> str:
-        said = noted(self.estimates.notes)
-        return f"<jaxlmm Fit: {self.formula} by {self.method}, {self.status}, deviance {self.deviance:.4f}{said}>"
+        notes = noted(self.estimates.notes)
+        return f"<jaxlmm Fit: {self.formula} by {self.method}, {self.status}, deviance {self.deviance:.4f}{notes}>"
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
 
-    fixef = fixed.fixef
-    vcov = fixed.vcov
-    coef = fixed.coef
+    # ---- tables, rows and matrices: functions of a fit -----------------------------------------------------------
 
-    variance = effects.variance
-    ranef = effects.ranef
-    ranef_sd = effects.ranef_sd
-    coef_by = effects.coef_by
+    fixef = fixef
+    vcov = vcov
+    coef = coef
 
-    ratio = shares.ratio
-    pve = shares.pve
-    delta = shares.delta
+    variance = variance
+    ranef = ranef
+    ranef_sd = ranef_sd
+    coef_by = coef_by
 
-    fitted = rows.fitted
-    residuals = rows.residuals
-    predict = predicted.predict
+    ratio = ratio
+    pve = pve
+    delta = delta
 
-    model_matrix = matrices.model_matrix
-    random_matrix = matrices.random_matrix
-    marginal_cov = matrices.marginal_cov
+    fitted = fitted
+    residuals = residuals
+    predict = predict
 
-    summary = printed.summary
-    tidy = broom.tidy
-    glance = broom.glance
-    save = record.save
+    model_matrix = model_matrix
+    random_matrix = random_matrix
+    marginal_cov = marginal_cov
 
-    refit = again.refit
-    update = again.update
+    summary = summary
+    tidy = tidy
+    glance = glance
+    save = save
+
+    refit = refit
+    update = update

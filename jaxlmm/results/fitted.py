@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, on_host
 from jaxlmm.engine import Solution
@@ -17,48 +18,6 @@ from jaxlmm.inference import Rows
 from jaxlmm.model import Design
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
-
-F = TypeVar("F", bound="Fitted")
-
-
-@runtime_checkable
-class Call(Protocol[F]):
-    """What a fit was asked for, and how to ask again.
-
-    A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
-    """
-
-    @property
-    def method(self) -> str:
-        """``"REML"`` or ``"ML"``."""
-        ...
-
-    @property
-    def start(self) -> Mapping[str, float] | None:
-        """Values by parameter name at which the search begins."""
-        ...
-
-    @property
-    def fixed(self) -> Mapping[str, float] | None:
-        """Values by parameter name that are held."""
-        ...
-
-    def refit(self, fit: F, y: Any) -> F:
-        """Fit the model of ``fit`` to another response on its design."""
-        ...
-
-    def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:
-        """Fit with another formula, other data or other options; what is None or absent stays."""
-        ...
-
-
-class Origin(NamedTuple):
-    """What a fit was made from and by: rows, compiled solvers, the call. No file holds it."""
-
-    frame: ModelFrame
-    solution: Solution
-    rows: Rows
-    call: Call[Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +76,7 @@ class Fitted:
         return self.estimates.residual_sd
 
     @property
-    def theta(self) -> NumpyArray:
+    def theta(self) -> Float[NumpyArray, " k"]:
         """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column.
 
         Fixed ones are among them.
@@ -176,7 +135,7 @@ class Fitted:
 
     @functools.cached_property
     def certificate(self) -> Certificate:
-        """What is proven about the optimum."""
+        """The evidence for the optimum."""
         return Certificate.of(self.estimates.verdict)
 
     # ---- what it was made from -----------------------------------------------------------------------------------
@@ -198,12 +157,12 @@ class Fitted:
 
     @property
     def by_row(self) -> Rows:
-        """What the optimum says of levels and rows, as arrays."""
+        """Modes and fitted values at the optimum, as arrays."""
         return self._made_from.rows
 
     @property
     def call(self) -> Call[Any]:
-        """What was asked for."""
+        """The formula, data and options."""
         return self._made_from.call
 
     @property
@@ -216,3 +175,46 @@ class Fitted:
                 "predict(newdata)."
             )
         return self.origin
+
+
+F = TypeVar("F", bound=Fitted)
+
+
+@runtime_checkable
+class Call(Protocol[F]):
+    """Formula, data and options of a fit, with which it can be repeated or changed.
+
+    A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
+    """
+
+    @property
+    def method(self) -> str:
+        """``"REML"`` or ``"ML"``."""
+        ...
+
+    @property
+    def start(self) -> Mapping[str, float] | None:
+        """Values by parameter name at which the search begins."""
+        ...
+
+    @property
+    def fixed(self) -> Mapping[str, float] | None:
+        """Values by parameter name at which parameters are fixed."""
+        ...
+
+    def refit(self, fit: F, y: Any) -> F:
+        """Fit the model of ``fit`` to another response on its design."""
+        ...
+
+    def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:
+        """Fit with another formula, other data or other options; what is None or absent stays."""
+        ...
+
+
+class Origin(NamedTuple):
+    """The rows, solution and call of a fit, which no file holds."""
+
+    frame: ModelFrame
+    solution: Solution
+    rows: Rows
+    call: Call[Any]

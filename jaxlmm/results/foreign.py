@@ -1,4 +1,4 @@
-"""What results are asked for in the words of other packages, and what to write here."""
+"""Attributes and options by their names in other packages, and what to write here instead."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ FIT = {
     **dict.fromkeys(("to_csv", "to_parquet", "to_frame", "to_pandas"), "write {0}.tidy(), a data frame"),
     **dict.fromkeys(("to_json", "to_pickle", "dump"), "write {0}.save(path), which lmm.load reads"),
 }
-"""What users of statsmodels, lme4, nlme, pymer4, MixedModels.jl and scikit-learn ask of a fit."""
+"""Attributes of fits in statsmodels, lme4, nlme, pymer4, MixedModels.jl and scikit-learn."""
 
 _TIDY, _SINGLE = "write {0}.tidy()", "ask it of one response, {0}['name'].%s"
 
@@ -161,7 +161,7 @@ OPTIONS = {
 }
 """Options of single methods."""
 
-SHARED = {
+SHARED_OPTIONS = {
     "df": dict.fromkeys(("ddf", "dof", "use_t"), _DF),
     "level": dict.fromkeys(("alpha", "conf_level", "conf_int"), _LEVEL),
 }
@@ -169,7 +169,7 @@ SHARED = {
 
 
 def check_names(verb: str, given: Iterable[str], accepted: Iterable[str], elsewhere: Mapping[str, str]) -> None:
-    """Raise if an option has a name that the verb does not know; ``elsewhere`` says what to write for some.
+    """Raise if an option has a name that the verb does not know; ``elsewhere`` are hints for names of other packages.
 
     >>> check_names("fit", ["REML"], ["method"], {"REML": "write method='REML'"})
     Traceback (most recent call last):
@@ -183,7 +183,7 @@ def check_names(verb: str, given: Iterable[str], accepted: Iterable[str], elsewh
 
 
 def named_options(function: Callable[P, T], elsewhere: Mapping[str, str], first: int = 0) -> Callable[P, T]:
-    """Let a function answer an option that it does not have with what it does have, not with a bare ``TypeError``.
+    """Let a function answer an unknown option with an error that names the option to write instead.
 
     The parameters before ``first`` are not called options.
     """
@@ -202,7 +202,7 @@ def named_options(function: Callable[P, T], elsewhere: Mapping[str, str], first:
 
 
 def answering(word: str, attributes: Mapping[str, str]) -> Callable[[C], C]:
-    """Let a class of results answer foreign ``attributes`` and options with what to write of a ``word``.
+    """Let a class answer foreign ``attributes`` and options with an error that says what to write, of a ``word``.
 
     Attributes that are not there stay so: ``hasattr`` is false, and protocols that ask for them go on as usual.
     """
@@ -210,8 +210,9 @@ def answering(word: str, attributes: Mapping[str, str]) -> Callable[[C], C]:
     def answered(cls: C) -> C:
         for name, method in list(vars(cls).items()):
             if inspect.isfunction(method) and not name.startswith("_"):
-                shared = [SHARED[ours] for ours in inspect.signature(method).parameters if ours in SHARED]
-                own = {**dict(pair for texts in shared for pair in texts.items()), **OPTIONS.get(name, {})}
+                parameters = inspect.signature(method).parameters
+                shared = [hints for option, hints in SHARED_OPTIONS.items() if option in parameters]
+                own = {**dict(pair for hints in shared for pair in hints.items()), **OPTIONS.get(name, {})}
                 texts = {option: text.format(word) for option, text in own.items()}
                 setattr(cls, name, named_options(method, texts, first=1))
 

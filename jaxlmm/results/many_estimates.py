@@ -1,17 +1,24 @@
-"""What many fits say that needs no row: numbers with a first axis over the responses, beside their labels."""
+"""Estimates of many fits: numbers that need no row of the data, with a first axis over the responses.
+
+A field that is added is saved and loaded under its name, by its type and shape (:mod:`jaxlmm.results.plain`); an array
+is filled in :meth:`Collector.add`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from dataclasses import field
+from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Int8, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.engine import Found
 from jaxlmm.formula import ModelFrame, ModelLabels, Responses
 from jaxlmm.inference import PROVEN, STATUS, Uncertainty
 from jaxlmm.model import Layout, Natural
+from jaxlmm.results.plain import saved_at, sizes_of, unknown_arrays
 from jaxlmm.solvers import Choice
 
 FAILED = STATUS.index("failed")
@@ -24,16 +31,15 @@ CIRCULAR = "also_a_predictor"
 class ManyEstimates:
     """Fits of m responses; a response without an optimum has NaN, the status ``failed`` and a ``reason`` in words.
 
-    As in :class:`jaxlmm.results.estimates.Estimates`, each with a first axis: ``beta`` (m, p), ``column_cov``
-    (m, p, p), ``report`` (m, r), of which some are held at the values ``given`` (r,), NaN where one is free,
-    ``components`` (m, terms + 1). ``n_rows`` are those of the design and ``n`` (m,) those of each response, ``status``
-    (m,) places in ``STATUS``. ``theta`` (m, k), of what is free, is written in ``bases`` (m, q, q), one per term.
-    ``notes`` are sentences about the data.
+    As in :class:`jaxlmm.results.estimates.Estimates`, with a first axis; some of ``report`` are fixed at the values
+    ``given``, NaN where one is free. ``n_rows`` are those of the design and ``n`` those of each response, ``status``
+    indices of ``STATUS``. ``theta``, of what is free, is written in ``bases``, one per term. The order is that of the
+    file.
     """
 
-    labels: ModelLabels
+    ARRAYS: ClassVar[str] = "numbers"
+
     method: str
-    names: tuple[str, ...]
     matched: str
     unmatched: int
     n_rows: int
@@ -43,90 +49,92 @@ class ManyEstimates:
     solver_reason: str
     device: str
     seconds: float
-    n: NumpyArray
-    status: NumpyArray
-    reason: NumpyArray
-    deviance: NumpyArray
-    sigma: NumpyArray
-    is_singular: NumpyArray
-    theta: NumpyArray
-    bases: tuple[NumpyArray, ...]
-    beta: NumpyArray
-    column_cov: NumpyArray
-    report: NumpyArray
-    components: NumpyArray
-    at_boundary: NumpyArray
-    uncertainty: Uncertainty
-    given: NumpyArray
+    names: tuple[str, ...] = field(metadata=saved_at("responses"))
+    n: Int[NumpyArray, " m"]
+    status: Int8[NumpyArray, " m"] = field(metadata=saved_at("status", words=STATUS))
+    reason: Shaped[NumpyArray, " m"]
     notes: tuple[str, ...]
+    is_singular: Bool[NumpyArray, " m"]
+    at_boundary: Bool[NumpyArray, "m r"]
+    labels: ModelLabels = field(metadata=saved_at("model"))
+    bases: tuple[Float[NumpyArray, "m _ _"], ...]
+    deviance: Float[NumpyArray, " m"]
+    sigma: Float[NumpyArray, " m"]
+    theta: Float[NumpyArray, "m k"]
+    beta: Float[NumpyArray, "m p"]
+    column_cov: Float[NumpyArray, "m p p"]
+    report: Float[NumpyArray, "m r"]
+    components: Float[NumpyArray, "m t"]
+    given: Float[NumpyArray, " r"]
+    uncertainty: Uncertainty
 
     @property
-    def fixed(self) -> NumpyArray:
-        """Which natural parameters (r,) are held at given values."""
+    def fixed(self) -> Bool[NumpyArray, " r"]:
+        """Which natural parameters are held at given values."""
         return np.isfinite(self.given)
 
     @property
-    def proven(self) -> NumpyArray:
-        """Which responses (m,) have an optimum, in the interior or at a boundary, and so tests."""
+    def proven(self) -> Bool[NumpyArray, " m"]:
+        """Which responses have an optimum, in the interior or at a boundary, and so tests."""
         return np.isin(self.status, PROVEN)
 
     @property
-    def residual_sd(self) -> NumpyArray:
-        """The residual standard deviations (m,) that are reported: 0 in the limit of none."""
+    def residual_sd(self) -> Float[NumpyArray, " m"]:
+        """The residual standard deviations that are reported: 0 in the limit of none."""
         return np.where(np.isneginf(self.deviance), 0.0, self.sigma)
 
     @property
-    def words(self) -> NumpyArray:
-        """The status of each response (m,) in words."""
+    def words(self) -> Shaped[NumpyArray, " m"]:
+        """The status of each response in words."""
         return np.array(STATUS, dtype=object)[self.status]
 
 
 class Collector:
     """Fills the arrays of :class:`ManyEstimates` while responses are finished, in whatever order."""
 
-    def __init__(self, frame: ModelFrame, n: NumpyArray, layout: Layout, fixed: Natural | None) -> None:
-        m, p, r, t = n.size, frame.x.shape[1], len(frame.labels.parameters), len(frame.labels.terms) + 1
-        k, s = layout.n_theta, layout.n_psi
-
-        def unknown(*shape: int) -> NumpyArray:
-            return np.full((m, *shape), np.nan)
-
+    def __init__(self, frame: ModelFrame, n: Int[NumpyArray, " m"], layout: Layout, fixed: Natural | None) -> None:
+        sizes = {"m": n.size, **sizes_of(frame.labels), "k": layout.n_theta, "s": layout.n_psi}
         self.frame, self.fixed = frame, fixed
-        self.arrays: dict[str, Any] = {
-            "n": n, "status": np.full(m, FAILED, np.int8), "reason": np.full(m, "", object),
-            "deviance": unknown(), "sigma": unknown(), "is_singular": np.zeros(m, bool), "theta": unknown(k),
-            "beta": unknown(p), "report": unknown(r), "components": unknown(t), "at_boundary": np.zeros((m, r), bool),
-            "column_cov": unknown(p, p),
-        }  # fmt: skip
-        sizes = [term.size if not term.over_positions else 1 for term in frame.design.terms]
-        self.bases = tuple(unknown(q, q) for q in sizes)
-        self.uncertainty = Uncertainty(unknown(s, s), unknown(r, r), unknown(t, t), unknown(p, p), unknown(p, p, s))
+        self.arrays = unknown_arrays(ManyEstimates, sizes)
+        self.arrays["n"] = n
+        self.arrays["status"][:] = FAILED
+        if fixed is not None:
+            self.arrays["given"] = fixed.flat
+        columns = [term.size if not term.over_positions else 1 for term in frame.design.terms]
+        self.bases = tuple(np.full((n.size, q, q), np.nan) for q in columns)
 
-    def fail(self, places: NumpyArray, reason: str) -> None:
-        """Note why responses have no optimum."""
-        self.arrays["reason"][places] = reason
+    def fail(self, index: Int[NumpyArray, " b"], reason: str) -> None:
+        """Note why the responses of an ``index`` have no optimum."""
+        self.arrays["reason"][index] = reason
 
-    def add(self, places: NumpyArray, found: Found, column_cov: NumpyArray, kept: NumpyArray | None = None) -> None:
-        """Take what was found for responses ``places`` (b,); ``kept`` (p,) marks the columns that their rows leave."""
-        own, optima, examination = self.arrays, found.optima, found.examination
-        own["deviance"][places], own["sigma"][places] = examination.deviance, examination.sigma
-        own["status"][places], own["theta"][places] = found.verdicts.status, optima.theta
-        own["is_singular"][places] = np.any(optima.active_set != 0, axis=1)
-        own["report"][places], own["components"][places] = examination.values.report, examination.values.components
-        own["at_boundary"][places] = found.verdicts.at_boundary
-        for mine, theirs in zip(self.bases, optima.bases, strict=True):
-            mine[places] = theirs
+    def add(
+        self,
+        index: Int[NumpyArray, " b"],
+        found: Found,
+        column_cov: Float[NumpyArray, "*_ p p"],
+        kept: Bool[NumpyArray, " p"] | None = None,
+    ) -> None:
+        """Take what was found for the responses of an ``index``; ``kept`` marks the columns that their rows leave."""
+        arrays, optima, examination = self.arrays, found.optima, found.examination
+        arrays["deviance"][index], arrays["sigma"][index] = examination.deviance, examination.sigma
+        arrays["status"][index], arrays["theta"][index] = found.verdicts.status, optima.theta
+        arrays["is_singular"][index] = np.any(optima.active_set != 0, axis=1)
+        arrays["report"][index] = examination.values.report
+        arrays["components"][index] = examination.values.components
+        arrays["at_boundary"][index] = found.verdicts.at_boundary
+        for all_bases, bases in zip(self.bases, optima.bases, strict=True):
+            all_bases[index] = bases
         columns = np.arange(self.frame.x.shape[1]) if kept is None else np.flatnonzero(kept)
-        own["beta"][np.ix_(places, columns)] = examination.beta
-        own["column_cov"][places] = column_cov
-        for name, mine in self.uncertainty._asdict().items():
-            part = getattr(found.uncertainty, name)
-            mine[np.ix_(places, columns, columns) if name.startswith("vcov") else places] = part
-        self.fail(places[found.verdicts.status == FAILED], "the deviance is not finite")
+        arrays["beta"][np.ix_(index, columns)] = examination.beta
+        arrays["column_cov"][index] = column_cov
+        for name, covariances in arrays["uncertainty"]._asdict().items():
+            own = np.ix_(index, columns, columns) if name.startswith("vcov") else index
+            covariances[own] = getattr(found.uncertainty, name)
+        self.fail(index[found.verdicts.status == FAILED], "the deviance is not finite")
         stopped = found.verdicts.status == STATUS.index("not_converged")
-        self.fail(places[stopped], "stopped before an optimum")
-        self.fail(places[stopped & found.verdicts.no_residual], "unbounded")
-        self.fail(places[~stopped & found.verdicts.no_residual], "no_residual")
+        self.fail(index[stopped], "stopped before an optimum")
+        self.fail(index[stopped & found.verdicts.no_residual], "unbounded")
+        self.fail(index[~stopped & found.verdicts.no_residual], "no_residual")
 
     def finish(
         self, read: Responses, notes: tuple[str, ...], choice: Choice, method: str, device: str, seconds: float
@@ -147,8 +155,6 @@ class Collector:
             device=device,
             seconds=seconds,
             bases=self.bases,
-            given=np.full(len(frame.labels.parameters), np.nan) if self.fixed is None else self.fixed.flat,
-            uncertainty=self.uncertainty,
             notes=(*notes, *frame.notes),
             **self.arrays,
         )

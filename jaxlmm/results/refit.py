@@ -1,4 +1,4 @@
-"""The same model on another response, and a changed model: through the call that made the fit."""
+"""Fits of the same model to another response, and of a changed model, through the call that made the fit."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def refit(fit: F, y: Any) -> F:
     >>> fit.refit(fit.frame.y / 1000.0).fixef().round(4).to_dict()
     {'Intercept': 0.2514, 'Days': 0.0105}
     """
-    found: F = fit.call.refit(fit, y)
-    return found
+    refitted: F = fit.call.refit(fit, y)
+    return refitted
 
 
 def update(fit: F, formula: str | None = None, data: Any = None, **options: Any) -> F:
@@ -72,5 +72,5 @@ def update(fit: F, formula: str | None = None, data: Any = None, **options: Any)
     >>> smaller.formula, smaller.method, round(smaller.deviance, 2)
     ('Reaction ~ (1 | Subject)', 'ML', 1910.54)
     """
-    found: F = fit.call.update(fit, formula, data, options)
-    return found
+    updated: F = fit.call.update(fit, formula, data, options)
+    return updated

@@ -1,21 +1,32 @@
-"""A fit as plain numbers and words, written as JSON."""
+"""One fit as plain numbers and words, written as JSON and read again."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from jaxlmm._util import write_text
-from jaxlmm.formula.columns import numbers_to_plain
-from jaxlmm.results.estimates import Estimates
+from jaxlmm._util import NumpyArray, write_text
+from jaxlmm.formula import ModelLabels
+from jaxlmm.formula.columns import numbers_from_plain, numbers_to_plain
+from jaxlmm.results.estimates import Estimates, Modes
 from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.plain import from_plain, merge, sizes_of, to_plain
 from jaxlmm.results.tables import coef, ranef, ranef_sd, variance, vcov
 
 KIND, VERSION = "jaxlmm.fit", 5
-"""What the file is, and the version of its layout."""
+"""The kind of file, and the version of its layout."""
+
+SCALARS = (
+    "method", "status", "loglik", "deviance", "aic", "bic", "sigma", "n", "n_dropped", "n_groups", "n_params",
+    "df_residual", "is_singular", "solver", "solver_reason", "device", "seconds",
+)  # fmt: skip
+"""Properties of a fit that stand first in the file, for its readers; where one has an estimate's name, it is saved."""
 
 
 def save(fit: Fitted, path: str | PathLike[str]) -> None:
@@ -37,40 +48,35 @@ def save(fit: Fitted, path: str | PathLike[str]) -> None:
     OutputError
         If the file cannot be written; what was there is kept.
     """
-    write_text(path, json.dumps(record(fit), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(_record(fit), indent=1, allow_nan=False) + "\n")
 
 
-def record(fit: Fitted) -> dict[str, Any]:
-    """Return what :func:`save` writes, as JSON types."""
-    found = fit.estimates
-    return {
+def estimates_of(record: Mapping[str, Any]) -> Estimates:
+    """Return the estimates of a fit that :func:`save` wrote."""
+    labels = ModelLabels.from_plain(record["model"])
+    p, s = (len(record["inference"][name]) for name in ("beta", "psi_cov"))
+    sizes = {**sizes_of(labels), "s": s}  # a ridge, which is read first, may have no direction to tell s
+    if p != sizes["p"]:
+        raise ValueError(f"{p} numbers in beta for {sizes['p']} columns")
+    return from_plain(Estimates, record, sizes, labels=labels, modes=_modes(record, labels))
+
+
+def _record(fit: Fitted) -> dict[str, Any]:
+    """Return tables and scalars for readers of the file, and all estimates that are not among them."""
+    scalars = {name: getattr(fit, name) for name in SCALARS}
+    record: dict[str, Any] = {
         "kind": KIND,
         "version": VERSION,
         "formula": fit.formula,
-        "response": found.labels.response,
-        "method": fit.method,
-        "status": fit.status,
-        **{name: numbers_to_plain(getattr(fit, name)) for name in ("loglik", "deviance", "aic", "bic", "sigma")},
-        "n": fit.n,
-        "n_dropped": fit.n_dropped,
-        "n_groups": fit.n_groups,
-        "n_params": fit.n_params,
-        "df_residual": fit.df_residual,
-        "is_singular": fit.is_singular,
-        "solver": fit.solver,
-        "solver_reason": fit.solver_reason,
-        "device": fit.device,
-        "seconds": numbers_to_plain(fit.seconds),
+        "response": fit.estimates.labels.response,
+        **{name: numbers_to_plain(value) if isinstance(value, float) else value for name, value in scalars.items()},
         "coef": _columns(coef(fit).reset_index()),
         "vcov": _columns(vcov(fit)),
         "variance": _columns(variance(fit).reset_index()),
-        "notes": list(found.notes),
-        "certificate": _certificate(found),
-        "ranef": _tables(ranef(fit)),
-        "ranef_sd": _tables(ranef_sd(fit)),
-        "model": found.labels.to_plain(),
-        "inference": _inference(found),
     }
+    modes = {"ranef": _tables(ranef(fit)), "ranef_sd": _tables(ranef_sd(fit))}
+    merge(record, to_plain(fit.estimates, modes=modes))
+    return record
 
 
 def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -81,7 +87,7 @@ def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _tables(tables: pd.DataFrame | dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Levels × columns by group; the levels are their labels, as text."""
+    """Return levels × columns by group; the levels are their labels, as text."""
     assert isinstance(tables, dict)
     return {
         group: {"levels": [str(label) for label in table.index], "columns": _columns(table)}
@@ -89,25 +95,18 @@ def _tables(tables: pd.DataFrame | dict[str, pd.DataFrame]) -> dict[str, Any]:
     }
 
 
-def _certificate(found: Estimates) -> dict[str, Any]:
-    verdict = found.verdict
-    return {
-        "status": verdict.status,
-        "gradient": numbers_to_plain(verdict.gradient),
-        "min_eigenvalue": numbers_to_plain(verdict.min_eigenvalue),
-        "multipliers": {name: numbers_to_plain(value) for name, value in verdict.multipliers.items()},
-        "ridge": {name: numbers_to_plain(value) for name, value in verdict.ridge.items()},
-        "help": verdict.help,
-        "null_directions": numbers_to_plain(verdict.null_directions),
-        "at_boundary": verdict.at_boundary.tolist(),
-        "on_ridge": verdict.on_ridge.tolist(),
-    }
+def _modes(record: Mapping[str, Any], labels: ModelLabels) -> tuple[Modes, ...]:
+    """Read the modes of each term from the tables of its group."""
+    by_term = []
+    for term in labels.terms:
+        ids = labels.groups[term.group].ids
+        values, sds = (_array_of(record[name][term.group]["columns"], term.columns) for name in ("ranef", "ranef_sd"))
+        if len(values) != len(ids) or len(sds) != len(ids):
+            raise ValueError(f"{len(values)} modes for {len(ids)} levels of {term.group}")
+        by_term.append(Modes(values, sds))
+    return tuple(by_term)
 
 
-def _inference(found: Estimates) -> dict[str, Any]:
-    """Return the arrays of :class:`Estimates` by name."""
-    arrays = {name: getattr(found, name) for name in ("theta", "beta", "column_cov", "report", "components")}
-    return {
-        **{name: numbers_to_plain(array) for name, array in (arrays | found.uncertainty._asdict()).items()},
-        "ranges": {name: numbers_to_plain(array) for name, array in found.ranges._asdict().items()},
-    }
+def _array_of(table: Mapping[str, Any], columns: tuple[str, ...]) -> Float[NumpyArray, "L q"]:
+    """Return the ``columns`` of a table as an array in C order."""
+    return np.array(np.stack([numbers_from_plain(table[name], (-1,)) for name in columns], axis=1), order="C")

@@ -153,7 +153,7 @@ def test_ids_without_a_row_have_the_conditional_mean(plane):
 def test_many_ids_without_a_row_are_taken_in_parts(plane, monkeypatch):
     from jaxlmm.results.levels import unobserved as relatives
 
-    monkeypatch.setattr(relatives, "TOGETHER", 2)
+    monkeypatch.setattr(relatives, "IDS_PER_MATRIX", 2)
     again = fit(structure=KERNEL)
     for accessor in ("ranef", "ranef_sd"):
         pd.testing.assert_frame_equal(getattr(again, accessor)("site"), getattr(plane, accessor)("site"), rtol=1e-6)

@@ -225,7 +225,7 @@ def test_rows_by_label():
 
 def test_a_covariance_too_large_is_refused(monkeypatch):
     fit = lmm.fit("y ~ x + (1 | g)", DATA)
-    monkeypatch.setattr(matrices, "LARGEST_COVARIANCE", 8 * 30**2)
+    monkeypatch.setattr(matrices, "MAX_COVARIANCE_BYTES", 8 * 30**2)
     assert fit.marginal_cov(DATA.index[:30]).shape == (30, 30)
     with pytest.raises(lmm.DataError, match=r"at most 30 rows .* got 31 .* Pass rows="):
         fit.marginal_cov(DATA.index[:31])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.formula import ModelFrame
@@ -13,50 +14,55 @@ from jaxlmm.model import Factors, Layout, Term
 
 
 @program(once=True)
-def factors_at(layout: Layout, theta: Array, bases: Sequence[Array]) -> Factors:
-    """Return the covariance factors at ``theta`` (k,) in the ``bases``, one (q, q) per term."""
+def factors_at(layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]]) -> Factors:
+    """Return the covariance factors at ``theta`` in the ``bases``, one per term."""
     return layout.factors(jnp.asarray(theta), bases)
 
 
-def unweighted(frame: ModelFrame, term: Term) -> NumpyArray:
-    """Return the rows (n, q) of a term's columns as they are in the data; ones (n, 1) for a term over positions."""
+def unweighted(frame: ModelFrame, term: Term) -> Float[NumpyArray, "n q"]:
+    """Return the rows of a term's columns as they are in the data; ones (n, 1) for a term over positions."""
     return np.asarray(term.z)[: len(frame.index)] / np.sqrt(frame.weights)[:, None]
 
 
-def row_roots(frame: ModelFrame, term: Term, factor: NumpyArray, taken: NumpyArray) -> NumpyArray:
-    """Return rows (m, r) whose inner products are the term's covariances within a level, of the rows ``taken`` (m,)."""
-    z = unweighted(frame, term)[taken]
+def row_roots(
+    frame: ModelFrame, term: Term, factor: Float[NumpyArray, "*L q r"], rows: Int[NumpyArray, " n"]
+) -> Float[NumpyArray, "n r"]:
+    """Return vectors whose inner products are the term's covariances, within a level, of some ``rows`` of the frame.
+
+    The ``factor`` of a term over positions has a first axis over the levels.
+    """
+    z = unweighted(frame, term)[rows]
     if term.positions is None:
         return np.asarray(z @ factor)
-    codes = np.asarray(frame.design.groupings[term.grouping].codes)[taken]
-    return np.asarray(z * factor[codes, np.asarray(term.positions)[taken]])
+    codes = np.asarray(frame.design.groupings[term.grouping].codes)[rows]
+    return np.asarray(z * factor[codes, np.asarray(term.positions)[rows]])
 
 
-def row_covariance(frame: ModelFrame, factors: Factors, taken: NumpyArray) -> NumpyArray:
-    """Return ``Z Λ Λᵀ Zᵀ + W⁻½ R W⁻½`` (m, m) of the rows ``taken`` (m,), with the known matrices across levels."""
+def row_covariance(frame: ModelFrame, factors: Factors, rows: Int[NumpyArray, " n"]) -> Float[NumpyArray, "n n"]:
+    """Return ``Z Λ Λᵀ Zᵀ + W⁻½ R W⁻½`` of some ``rows`` of the frame, with the known matrices across levels."""
     design = frame.design
-    total = np.zeros((taken.size, taken.size))
+    total = np.zeros((rows.size, rows.size))
     for term, factor in zip(design.terms, factors.terms, strict=True):
-        roots = row_roots(frame, term, np.asarray(factor), taken)
+        roots = row_roots(frame, term, np.asarray(factor), rows)
         grouping = design.groupings[term.grouping]
-        codes = np.asarray(grouping.codes)[taken]
+        codes = np.asarray(grouping.codes)[rows]
         if grouping.relation is None:
             _add_within(total, roots, codes)
         else:
             levels, local = np.unique(codes, return_inverse=True)
             total += (roots @ roots.T) * grouping.relation.among(levels)[np.ix_(local, local)]
     if design.residual is None or factors.residual is None:
-        total[np.diag_indices(taken.size)] += 1.0 / frame.weights[taken]
+        total[np.diag_indices(rows.size)] += 1.0 / frame.weights[rows]
     else:
-        codes = np.asarray(design.groupings[design.residual.grouping].codes)[taken]
-        places = np.asarray(design.residual.positions)[taken]
-        correlated = np.asarray(factors.residual)[codes, places] / np.sqrt(frame.weights[taken])[:, None]
+        codes = np.asarray(design.groupings[design.residual.grouping].codes)[rows]
+        positions = np.asarray(design.residual.positions)[rows]
+        correlated = np.asarray(factors.residual)[codes, positions] / np.sqrt(frame.weights[rows])[:, None]
         _add_within(total, correlated, codes)
     return total
 
 
-def _add_within(total: NumpyArray, roots: NumpyArray, codes: NumpyArray) -> None:
-    """Add the inner products of ``roots`` (m, r) where two rows have the same level."""
+def _add_within(total: Float[NumpyArray, "n n"], roots: Float[NumpyArray, "n r"], codes: Int[NumpyArray, " n"]) -> None:
+    """Add the inner products of ``roots`` where two rows have the same level."""
     order = np.argsort(codes, kind="stable")
-    for block in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-        total[np.ix_(block, block)] += roots[block] @ roots[block].T
+    for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        total[np.ix_(rows, rows)] += roots[rows] @ roots[rows].T

@@ -1,4 +1,7 @@
-"""What a fit says of ids that are known across levels and have no data: the normal model's conditional distribution."""
+"""Modes of levels without data, known across levels by a matrix or by coordinates: the normal conditional distribution.
+
+Letters: L levels with data, R without.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance import AbstractCovariance, increasing
@@ -17,18 +21,18 @@ from jaxlmm.model import Layout
 from jaxlmm.results.levels.covariances import factors_at, row_covariance, row_roots, unweighted
 from jaxlmm.solvers import clusters_of
 
-TOGETHER = 256
-"""Ids whose covariance with the levels a structure gives at once: its matrix is that of the levels and of these."""
+IDS_PER_MATRIX = 256
+"""Ids without data in one matrix of a structure across levels, which is that of the levels and of these."""
 
 
 def effects_of_unobserved(
     frame: ModelFrame,
     layout: Layout,
-    theta: NumpyArray,
-    bases: Sequence[NumpyArray],
-    residual: NumpyArray,
+    theta: Float[NumpyArray, " k"],
+    bases: Sequence[Float[NumpyArray, "_ _"]],
+    residual: Float[NumpyArray, " n"],
     sigma: float,
-) -> list[tuple[NumpyArray, NumpyArray]]:
+) -> list[tuple[Float[NumpyArray, "_ _"], Float[NumpyArray, "_ _"]]]:
     """Return, for each term, the modes (R, q) of the ids without a row and their conditional standard deviations.
 
     With ``C = Cov(b, y) = K_new,old ⊗ Λ Λᵀ`` on the rows and ``H = Var(y)``, relative to sigma² (Henderson 1975, "Best
@@ -40,51 +44,51 @@ def effects_of_unobserved(
     frame
         The model.
     layout, theta, bases
-        Its structures, and the estimates (k,) in the bases in which they were found.
+        Its structures, and the estimates in the bases in which they were found.
     residual
-        ``y − Xβ`` (n,) in units of the response, the offset subtracted.
+        ``y − Xβ`` in units of the response, the offset subtracted.
     sigma
         The residual standard deviation.
     """
     factors = factors_at(layout, theta, bases)
     unit = 1.0 if factors.sigma is None else float(factors.sigma)
     terms = []
-    for number, (factor, place) in enumerate(zip(factors.terms, layout.slices(), strict=False)):
+    for number, (factor, own) in enumerate(zip(factors.terms, layout.slices(), strict=False)):
         group = frame.labels.terms[number].group
         known, levels = frame.known.get(group), frame.levels[group].codes
         if isinstance(known, Located):
-            terms.append(_of_field(known, layout.structures[number], theta[place], unit, levels))
+            terms.append(_of_field(known, layout.structures[number], theta[own], unit, levels))
         else:
             terms.append(_of_matrix(known, np.asarray(factor), levels))
     for rows in clusters_of(frame.design):
-        near = [_near(frame, number, term, rows) for number, term in enumerate(terms)]
-        if not any(ids.size for ids, _ in near):
+        related = [_related(frame, number, term, rows) for number, term in enumerate(terms)]
+        if not any(ids.size for ids, _ in related):
             continue
         root = np.linalg.cholesky(row_covariance(frame, factors, rows))
         whitened = np.linalg.solve(root, residual[rows])
-        for term, (ids, cross) in zip(terms, near, strict=True):
+        for term, (ids, covariance) in zip(terms, related, strict=True):
             if ids.size:
-                pulled = np.linalg.solve(root, cross.reshape(rows.size, -1)).reshape(cross.shape)
-                term.modes[ids] += np.einsum("n,nrq->rq", whitened, pulled)
-                term.variances[ids] -= np.einsum("nrq,nrq->rq", pulled, pulled)
+                white = np.linalg.solve(root, covariance.reshape(rows.size, -1)).reshape(covariance.shape)
+                term.modes[ids] += np.einsum("n,nrq->rq", whitened, white)
+                term.variances[ids] -= np.einsum("nrq,nrq->rq", white, white)
     return [(term.modes, sigma * np.sqrt(np.maximum(term.variances, 0.0))) for term in terms]
 
 
 class _Term(NamedTuple):
-    """One term's relatives: ``modes`` and ``variances`` (R, q), filled in cluster by cluster.
+    """Ids of one term without a row: their ``modes`` and ``variances``, filled in cluster by cluster.
 
-    ``cross`` (G, R) is a known matrix between levels and relatives, sparse, with the ``factor`` within a level; for a
-    structure across levels, whose factor is None, an array. ``levels`` (n,) are those of the rows.
+    ``cross`` (L, R) is a known matrix between levels and these ids, sparse, with the ``factor`` within a level; for a
+    structure across levels, whose factor is None, an array. ``levels`` are those of the rows.
     """
 
-    modes: NumpyArray
-    variances: NumpyArray
+    modes: Float[NumpyArray, "R q"]
+    variances: Float[NumpyArray, "R q"]
     cross: Any
-    factor: NumpyArray | None
-    levels: NumpyArray
+    factor: Float[NumpyArray, "*L q q"] | None
+    levels: Int[NumpyArray, " n"]
 
 
-def _of_matrix(known: Known | None, factor: NumpyArray, levels: NumpyArray) -> _Term:
+def _of_matrix(known: Known | None, factor: Float[NumpyArray, "*L q q"], levels: Int[NumpyArray, " n"]) -> _Term:
     others = np.zeros(0, int) if known is None else known.others
     root = factor if factor.ndim == 2 else factor[0]  # levels that covary have one set of positions
     own = np.zeros(0) if known is None else known.matrix.diagonal()[others]
@@ -93,7 +97,11 @@ def _of_matrix(known: Known | None, factor: NumpyArray, levels: NumpyArray) -> _
 
 
 def _of_field(
-    known: Located, structure: AbstractCovariance, theta: NumpyArray, unit: float, levels: NumpyArray
+    known: Located,
+    structure: AbstractCovariance,
+    theta: Float[NumpyArray, " k"],
+    unit: float,
+    levels: Int[NumpyArray, " n"],
 ) -> _Term:
     others, count = known.others, known.places.size
     cross, own = np.zeros((count, others.size)), np.zeros((others.size, 1))
@@ -106,20 +114,26 @@ def _of_field(
     return _Term(np.zeros((others.size, 1)), own, cross if others.size else None, None, levels)
 
 
-def _by_part(known: Located, others: NumpyArray) -> Iterator[tuple[NumpyArray, NumpyArray]]:
+def _by_part(
+    known: Located, others: Int[NumpyArray, " R"]
+) -> Iterator[tuple[Int[NumpyArray, " _"], Float[NumpyArray, "_ d"]]]:
     """Yield some of the ``others`` by number, and the coordinates of the levels and of these."""
-    for first in range(0, others.size, TOGETHER):
-        some = np.arange(first, min(first + TOGETHER, others.size))
+    for first in range(0, others.size, IDS_PER_MATRIX):
+        some = np.arange(first, min(first + IDS_PER_MATRIX, others.size))
         yield some, known.coords[np.concatenate([known.places, others[some]])]
 
 
 @program(once=True)
-def _cholesky(structure: AbstractCovariance, theta: Array, coords: Array) -> jax.Array:
+def _cholesky(
+    structure: AbstractCovariance, theta: Float[Array, " k"], coords: Float[Array, "L d"]
+) -> Float[jax.Array, "L L"]:
     return structure.cholesky(jnp.asarray(theta), jnp.asarray(coords))
 
 
-def _near(frame: ModelFrame, number: int, term: _Term, rows: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-    """Return the relatives that covary with some ``rows`` (n,), and that covariance (n, r, q)."""
+def _related(
+    frame: ModelFrame, number: int, term: _Term, rows: Int[NumpyArray, " n"]
+) -> tuple[Int[NumpyArray, " R"], Float[NumpyArray, "n R q"]]:
+    """Return the ids without data that covary with some ``rows``, and these covariances."""
     own = frame.design.terms[number]
     if term.cross is None:
         return np.zeros(0, int), np.zeros((rows.size, 0, 0))
@@ -131,5 +145,5 @@ def _near(frame: ModelFrame, number: int, term: _Term, rows: NumpyArray) -> tupl
     ids = np.unique(between.indices)
     dense = np.asarray(between[:, ids].toarray())[local.reshape(-1)]
     root = term.factor if term.factor.ndim == 2 else term.factor[0]
-    pulled = row_roots(frame, own, term.factor, rows) @ root.T
-    return ids, dense[:, :, None] * pulled[:, None, :]
+    roots = row_roots(frame, own, term.factor, rows) @ root.T
+    return ids, dense[:, :, None] * roots[:, None, :]

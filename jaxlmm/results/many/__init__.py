@@ -1,6 +1,6 @@
 """Fits of many responses."""
 
 from jaxlmm.results.many.fit_many import FitMany
-from jaxlmm.results.many.record import ManyOrigin
+from jaxlmm.results.many.fitted import ManyOrigin
 
 __all__ = ["FitMany", "ManyOrigin"]

@@ -9,10 +9,10 @@ from jaxlmm._util import write_whole
 from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.foreign import FIT_MANY, answering
-from jaxlmm.results.many import rows as many_rows
-from jaxlmm.results.many import serialize as many_record
-from jaxlmm.results.many import tables as many_tables
-from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many.fitted import FittedMany
+from jaxlmm.results.many.rows import fitted, ranef, residuals
+from jaxlmm.results.many.serialize import save
+from jaxlmm.results.many.tables import anova, failed, glance, pve, ratio, test, tidy, variance
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import noted, status_counts
 
@@ -41,35 +41,35 @@ class FitMany(FittedMany):
     """
 
     def __repr__(self) -> str:
-        found = self.estimates
-        said = f"{len(self)} responses ({status_counts(found.words)}){noted(found.notes)}"
-        return f"<jaxlmm FitMany: {found.labels.formula} by {found.method}, {said}>"
+        estimates = self.estimates
+        counts = f"{len(self)} responses ({status_counts(estimates.words)}){noted(estimates.notes)}"
+        return f"<jaxlmm FitMany: {estimates.labels.formula} by {estimates.method}, {counts}>"
 
     def __str__(self) -> str:
-        found = self.estimates
-        groups = "; ".join(f"{name}, {count}" for name, count in found.n_groups.items()) or "none"
-        dropped = f" ({found.n_dropped} dropped: missing values)" if found.n_dropped else ""
-        beyond = f"; {found.unmatched} rows of theirs are not in the data" if found.unmatched else ""
+        estimates = self.estimates
+        groups = "; ".join(f"{name}, {count}" for name, count in estimates.n_groups.items()) or "none"
+        dropped = f" ({estimates.n_dropped} dropped: missing values)" if estimates.n_dropped else ""
+        beyond = f"; {estimates.unmatched} rows of theirs are not in the data" if estimates.unmatched else ""
         lines = [
-            f"{len(self)} {'linear mixed' if found.labels.terms else 'linear'} models by {found.method}",
-            f"Formula: {found.labels.formula}",
-            f"Rows: {found.n_rows}{dropped}   Groups: {groups}",
-            f"Responses: {len(self)}, matched {found.matched}{beyond}",
-            f"Solver: {found.solver} ({found.solver_reason})",
-            f"Status: {status_counts(found.words)}",
-            *found.notes,
-            f"Time: {found.seconds:.2f} s on {found.device}",
+            f"{len(self)} {'linear mixed' if estimates.labels.terms else 'linear'} models by {estimates.method}",
+            f"Formula: {estimates.labels.formula}",
+            f"Rows: {estimates.n_rows}{dropped}   Groups: {groups}",
+            f"Responses: {len(self)}, matched {estimates.matched}{beyond}",
+            f"Solver: {estimates.solver} ({estimates.solver_reason})",
+            f"Status: {status_counts(estimates.words)}",
+            *estimates.notes,
+            f"Time: {estimates.seconds:.2f} s on {estimates.device}",
         ]
         return "\n".join(lines)
 
     def __getitem__(self, response: str) -> Fit:
         if response not in self.estimates.names:
             raise OptionError(f"{response!r} is no response; {nearest(str(response), self.estimates.names)}.")
-        place = self.estimates.names.index(response)
-        if self.estimates.status[place] == FAILED:
-            raise DataError(f"response {response!r} has no fit: {self.estimates.reason[place]}.")
+        index = self.estimates.names.index(response)
+        if self.estimates.status[index] == FAILED:
+            raise DataError(f"response {response!r} has no fit: {self.estimates.reason[index]}.")
         made_from = self._made_from
-        return made_from.call.single(response, made_from.y[:, place])
+        return made_from.call.single(response, made_from.y[:, index])
 
     def to_parquet(self, path: str | Path) -> None:
         """Write :meth:`tidy` to a parquet file; an ``OutputError`` says why if that is not possible."""
@@ -83,17 +83,17 @@ class FitMany(FittedMany):
 
     # ---- tables and rows: functions of many fits -----------------------------------------------------------------
 
-    tidy = many_tables.tidy
-    variance = many_tables.variance
-    glance = many_tables.glance
-    anova = many_tables.anova
-    test = many_tables.test
-    ratio = many_tables.ratio
-    pve = many_tables.pve
-    failed = many_tables.failed
+    tidy = tidy
+    variance = variance
+    glance = glance
+    anova = anova
+    test = test
+    ratio = ratio
+    pve = pve
+    failed = failed
 
-    fitted = many_rows.fitted
-    residuals = many_rows.residuals
-    ranef = many_rows.ranef
+    fitted = fitted
+    residuals = residuals
+    ranef = ranef
 
-    save = many_record.save
+    save = save

@@ -1,4 +1,4 @@
-"""Fitted values, residuals and modes of many fits, worked out when they are asked for."""
+"""Fitted values, residuals and modes of many fits, computed when they are asked for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.engine import patterns_of, rows_of
 from jaxlmm.errors import choose
 from jaxlmm.inference import Rows
 from jaxlmm.model import Natural
-from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import check_group
 
@@ -25,8 +26,8 @@ def fitted(many: FittedMany, level: str = "conditional") -> pd.DataFrame:
     choose("level", level, ("conditional", "marginal"))
     frame = many.frame
     values = np.full((len(frame.index), len(many)), np.nan)
-    for rows, places, found in _found(many):
-        values[np.ix_(rows, places)] = np.asarray(getattr(found, level))[:, : rows.size].T + frame.offset[rows, None]
+    for rows, index, by_row in _by_pattern(many):
+        values[np.ix_(rows, index)] = np.asarray(getattr(by_row, level))[:, : rows.size].T + frame.offset[rows, None]
     return pd.DataFrame(values, index=frame.index, columns=pd.Index(many.responses, name="response"))
 
 
@@ -41,10 +42,10 @@ def residuals(many: FittedMany, type: str = "response", level: str = "conditiona
         Of the fitted values.
     """
     kind = choose("type", type, ("response", "pearson"))
-    found = many.y - fitted(many, level)
+    raw = many.y - fitted(many, level)
     if kind == "response":
-        return found
-    return found.mul(np.sqrt(many.frame.weights), axis=0).div(many.estimates.sigma, axis=1)
+        return raw
+    return raw.mul(np.sqrt(many.frame.weights), axis=0).div(many.estimates.sigma, axis=1)
 
 
 def ranef(many: FittedMany, group: str) -> pd.DataFrame:
@@ -55,29 +56,28 @@ def ranef(many: FittedMany, group: str) -> pd.DataFrame:
     check_group(many.estimates.labels, group)
     frame, labels = many.frame, many.estimates.labels
     levels = frame.levels[group]
-    mine = [place for place, term in enumerate(labels.terms) if term.group == group]
-    columns = [column for place in mine for column in labels.terms[place].columns]
+    terms = [number for number, term in enumerate(labels.terms) if term.group == group]
+    columns = [column for number in terms for column in labels.terms[number].columns]
     values = np.full((len(levels.labels), len(columns), len(many)), np.nan)
-    for rows, places, found in _found(many):
+    for rows, responses, by_row in _by_pattern(many):
         occurs = np.bincount(levels.codes[rows], minlength=len(levels.labels)) > 0
-        modes = np.concatenate([frame.by_level(t, found.modes[t]) for t in mine], axis=2)
-        values[:, :, places] = np.where(occurs[:, None, None], np.moveaxis(modes, 0, -1), np.nan)
+        modes = np.concatenate([frame.by_level(number, by_row.modes[number]) for number in terms], axis=2)
+        values[:, :, responses] = np.where(occurs[:, None, None], np.moveaxis(modes, 0, -1), np.nan)
     index = pd.MultiIndex.from_product([levels.labels, columns], names=[group, "column"])
     return pd.DataFrame(values.reshape(-1, len(many)), index=index, columns=pd.Index(many.responses, name="response"))
 
 
 @in_double_precision
-def _found(many: FittedMany) -> list[tuple[NumpyArray, NumpyArray, Rows]]:
+def _by_pattern(many: FittedMany) -> list[tuple[Int[NumpyArray, " _"], Int[NumpyArray, " _"], Rows]]:
     return list(_each_pattern(many))
 
 
-def _each_pattern(many: FittedMany) -> Iterator[tuple[NumpyArray, NumpyArray, Rows]]:
-    """Yield the rows, the responses and what was found for each pattern of missing values."""
-    found, design = many.estimates, many.frame.design
-    y, fixed = many.y.to_numpy(), Natural.split(found.labels.blocks, found.given)
-    for rows, places in patterns_of(y, np.flatnonzero(found.status != FAILED)):
+def _each_pattern(many: FittedMany) -> Iterator[tuple[Int[NumpyArray, " _"], Int[NumpyArray, " _"], Rows]]:
+    """Yield the rows and responses of each pattern of missing values, with their modes and fitted values."""
+    estimates, design = many.estimates, many.frame.design
+    y, fixed = many.y.to_numpy(), Natural.split(estimates.labels.blocks, estimates.given)
+    for rows, index in patterns_of(y, np.flatnonzero(estimates.status != FAILED)):
         own = design.exact() if rows.size == len(y) else design.at_rows(rows)[0]
-        theta, bases = found.theta[places], [basis[places] for basis in found.bases]
-        block = y[np.ix_(rows, places)]
-        rows_found = rows_of(own, block, theta, bases, solver=found.solver, method=found.method, fixed=fixed)
-        yield rows, places, rows_found
+        theta, bases = estimates.theta[index], [basis[index] for basis in estimates.bases]
+        batch, method = y[np.ix_(rows, index)], estimates.method
+        yield rows, index, rows_of(own, batch, theta, bases, solver=estimates.solver, method=method, fixed=fixed)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Shaped
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.results.many.record import FittedMany
+from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import (
     COEF_COLUMNS,
@@ -56,12 +57,12 @@ def tidy(many: FittedMany, *, df: str = "satterthwaite", level: float = 0.95) ->
     3       log    0.0337     0.0048  17.0
     5      root    0.2959     0.0426  17.0
     """
-    found, labels = many.estimates, many.estimates.labels
-    degrees = np.full(found.beta.shape, np.inf)
+    estimates, labels = many.estimates, many.estimates.labels
+    degrees = np.full(estimates.beta.shape, np.inf)
     if choose_df(df) == "satterthwaite":
-        degrees = found.uncertainty.satterthwaite()
-    tested = np.where(found.proven[:, None], degrees, np.nan)
-    columns = t_columns(found.beta, found.uncertainty.std_error, tested, level)
+        degrees = estimates.uncertainty.satterthwaite()
+    tested = np.where(estimates.proven[:, None], degrees, np.nan)
+    columns = t_columns(estimates.beta, estimates.uncertainty.std_error, tested, level)
     table = {name: _spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
     table["q_value"] = false_discovery_rate(table["p_value"])
     return _long(many, "term", labels.column_names, table, with_n=True)
@@ -72,30 +73,30 @@ def variance(many: FittedMany, scale: str = "sd") -> pd.DataFrame:
 
     ``scale`` is ``"sd"`` or ``"variance"``, and stands in ``attrs["scale"]``, as in :meth:`jaxlmm.Fit.variance`.
     """
-    found = many.estimates
-    parameters = found.labels.natural
-    names, estimate, std_error = on_scale(found, scale)
+    estimates = many.estimates
+    parameters = estimates.labels.natural
+    names, estimate, std_error = on_scale(estimates, scale)
     low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
-    frame = _long(many, "parameter", names, {**table, "at_boundary": found.at_boundary}, with_n=True)
+    frame = _long(many, "parameter", names, {**table, "at_boundary": estimates.at_boundary}, with_n=True)
     frame.insert(3, "group", np.tile(np.array([parameter.group for parameter in parameters], object), len(many)))
-    frame.insert(len(frame.columns) - 2, "fixed", np.tile(found.fixed, len(many)))
+    frame.insert(len(frame.columns) - 2, "fixed", np.tile(estimates.fixed, len(many)))
     return with_scale(frame, scale)
 
 
 def glance(many: FittedMany) -> pd.DataFrame:
     """Return one row of scalars per response; ``seconds`` is each response's share of the time of all."""
-    found = many.estimates
-    columns_left = np.where(found.status == FAILED, found.beta.shape[1], np.isfinite(found.beta).sum(axis=1))
-    params = columns_left + found.uncertainty.psi_cov.shape[-1]
+    estimates = many.estimates
+    n, deviance, beta = estimates.n, estimates.deviance, estimates.beta
+    n_estimated = np.where(estimates.status == FAILED, beta.shape[1], np.isfinite(beta).sum(axis=1))
+    params = n_estimated + estimates.uncertainty.psi_cov.shape[-1]
     columns = {
-        "n": found.n, "n_params": params, "loglik": -0.5 * found.deviance, "deviance": found.deviance,
-        "aic": found.deviance + 2.0 * params, "bic": found.deviance + np.log(np.maximum(found.n, 1)) * params,
-        "sigma": found.residual_sd, "df_residual": found.n - params, "method": found.method, "solver": found.solver,
-        "status": found.words,
+        "n": n, "n_params": params, "loglik": -0.5 * deviance, "deviance": deviance, "aic": deviance + 2.0 * params,
+        "bic": deviance + np.log(np.maximum(n, 1)) * params, "sigma": estimates.residual_sd, "df_residual": n - params,
+        "method": estimates.method, "solver": estimates.solver, "status": estimates.words,
     }  # fmt: skip
-    frame = pd.DataFrame({"response": list(found.names), **{name: columns[name] for name in GLANCE}})
-    return frame.assign(reason=found.reason, seconds=found.seconds / max(len(found.names), 1))
+    frame = pd.DataFrame({"response": list(estimates.names), **{name: columns[name] for name in GLANCE}})
+    return frame.assign(reason=estimates.reason, seconds=estimates.seconds / max(len(estimates.names), 1))
 
 
 def anova(many: FittedMany, *, df: str = "satterthwaite") -> pd.DataFrame:
@@ -121,7 +122,7 @@ def anova(many: FittedMany, *, df: str = "satterthwaite") -> pd.DataFrame:
     """
     labels = many.estimates.labels
     terms, eye = labels.fixed_terms, np.eye(len(labels.fixed_names))
-    return _tests(many, [name for name, _ in terms], [eye[places] for _, places in terms], df)
+    return _tests(many, [name for name, _ in terms], [eye[columns] for _, columns in terms], df)
 
 
 def test(many: FittedMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
@@ -166,70 +167,78 @@ def failed(many: FittedMany) -> pd.DataFrame:
 
     Returns ``response n status reason``.
     """
-    found = many.estimates
-    wrong = np.isin(found.words, ("failed", "not_converged"))
-    table = {"response": np.array(found.names, object), "n": found.n, "status": found.words, "reason": found.reason}
+    estimates = many.estimates
+    names, words = np.array(estimates.names, object), estimates.words
+    table = {"response": names, "n": estimates.n, "status": words, "reason": estimates.reason}
+    wrong = np.isin(words, ("failed", "not_converged"))
     return pd.DataFrame({name: values[wrong] for name, values in table.items()})
 
 
-def false_discovery_rate(p_value: NumpyArray) -> NumpyArray:
-    """Return Benjamini and Hochberg's adjusted p-values (m, c), column by column; NaN does not count.
+def false_discovery_rate(p_value: Float[NumpyArray, "m c"]) -> Float[NumpyArray, "m c"]:
+    """Return Benjamini and Hochberg's adjusted p-values, column by column; NaN does not count.
 
     >>> false_discovery_rate(np.array([[0.01], [0.04], [np.nan], [0.03]])).ravel().tolist()
     [0.03, 0.04, nan, 0.04]
     """
     from scipy.stats import false_discovery_control
 
-    found = np.full(p_value.shape, np.nan)
+    adjusted = np.full(p_value.shape, np.nan)
     for column in range(p_value.shape[1]):
-        known = np.isfinite(p_value[:, column])
-        if known.any():
-            found[known, column] = false_discovery_control(p_value[known, column])
-    return found
+        finite = np.isfinite(p_value[:, column])
+        if finite.any():
+            adjusted[finite, column] = false_discovery_control(p_value[finite, column])
+    return adjusted
 
 
-def _tests(many: FittedMany, names: Sequence[str], rows: list[NumpyArray], df: str) -> pd.DataFrame:
+def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyArray, "_ p"]], df: str) -> pd.DataFrame:
     from scipy.special import chdtrc, fdtrc
 
-    found = many.estimates
+    estimates = many.estimates
     choose_df(df)
-    shape = (len(many), len(rows))
-    number, degrees, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
-    for place, row in enumerate(rows):
-        number[:, place], degrees[:, place], statistic[:, place] = found.uncertainty.contrasts(found.beta, row, df)
-    degrees[~found.proven] = np.nan
+    shape = (len(many), len(hypotheses))
+    num_df, den_df, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
+    for j, rows in enumerate(hypotheses):
+        num_df[:, j], den_df[:, j], statistic[:, j] = estimates.uncertainty.contrasts(estimates.beta, rows, df)
+    den_df[~estimates.proven] = np.nan
     with np.errstate(invalid="ignore"):
-        p_value = np.where(np.isinf(degrees), chdtrc(number, number * statistic), fdtrc(number, degrees, statistic))
-    table = {"num_df": number, "den_df": degrees, "statistic": statistic, "p_value": p_value}
+        p_value = np.where(np.isinf(den_df), chdtrc(num_df, num_df * statistic), fdtrc(num_df, den_df, statistic))
+    table = {"num_df": num_df, "den_df": den_df, "statistic": statistic, "p_value": p_value}
     return _long(many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})
 
 
-def _shares(many: FittedMany, names: Sequence[str], share: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
+def _shares(
+    many: FittedMany, names: Sequence[str], share: Float[NumpyArray, "m c"], std_error: Float[NumpyArray, "m c"]
+) -> pd.DataFrame:
     low, high = intervals(["rho"] * len(names), share, std_error)
     table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
     return _long(many, "component", names, table, with_n=True)
 
 
-def _spread(values: NumpyArray, kept: NumpyArray) -> NumpyArray:
-    """Put columns (m, p) into the places that are ``kept`` (c,), with NaN in the others."""
-    found = np.full((len(values), kept.size), np.nan)
-    found[:, kept] = values
-    return found
+def _spread(values: Float[NumpyArray, "m p"], kept: Bool[NumpyArray, " c"]) -> Float[NumpyArray, "m c"]:
+    """Return all columns, of which those that are ``kept`` have ``values`` and the others NaN."""
+    spread = np.full((len(values), kept.size), np.nan)
+    spread[:, kept] = values
+    return spread
 
 
 def _long(
-    many: FittedMany, word: str, names: Sequence[str], table: Mapping[str, NumpyArray], *, with_n: bool = False
+    many: FittedMany,
+    word: str,
+    names: Sequence[str],
+    table: Mapping[str, Shaped[NumpyArray, "m c"]],
+    *,
+    with_n: bool = False,
 ) -> pd.DataFrame:
-    """Return arrays (m, c) as a table with m · c rows, each response's together."""
-    found, count = many.estimates, len(names)
+    """Return the arrays of a ``table`` as columns of m · c rows, each response's together."""
+    estimates, count = many.estimates, len(names)
 
-    def repeated(values: Sequence[Any] | NumpyArray) -> NumpyArray:
+    def repeated(values: tuple[str, ...] | Shaped[NumpyArray, " m"]) -> Shaped[NumpyArray, " _"]:
         return np.repeat(np.asarray(values, object) if isinstance(values, tuple) else values, count)
 
-    columns = {"response": repeated(found.names), **({"n": repeated(found.n)} if with_n else {})}
+    columns = {"response": repeated(estimates.names), **({"n": repeated(estimates.n)} if with_n else {})}
     columns[word] = np.tile(np.array(names, object), len(many))
     columns |= {name: np.asarray(values).reshape(-1) for name, values in table.items()}
-    columns |= {"status": repeated(found.words), "reason": repeated(found.reason)}
+    columns |= {"status": repeated(estimates.words), "reason": repeated(estimates.reason)}
     if "at_boundary" in columns:
-        columns["at_boundary"] = columns["at_boundary"] & (repeated(found.status) != FAILED)
+        columns["at_boundary"] = columns["at_boundary"] & (repeated(estimates.status) != FAILED)
     return pd.DataFrame(columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import choose
@@ -40,16 +41,16 @@ def residuals(fit: Fitted, type: str = "response", level: str = "conditional") -
     return raw.rename("residual")
 
 
-def _decorrelated(fit: Fitted, values: NumpyArray) -> NumpyArray:
+def _decorrelated(fit: Fitted, values: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
     """Solve with the Cholesky factor of the residual correlation, group by group."""
     term = fit.design.residual
     assert term is not None
     factors = np.asarray(fit.by_row.residual_factor)
     codes = np.asarray(fit.design.groupings[term.grouping].codes)[: fit.n]
     positions = np.asarray(term.positions)[: fit.n]
-    found = np.empty_like(values)
+    decorrelated = np.empty_like(values)
     for level in np.unique(codes):
         rows = np.flatnonzero(codes == level)
         root = factors[level][positions[rows]]
-        found[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
-    return found
+        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
+    return decorrelated

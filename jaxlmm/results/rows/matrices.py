@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.errors import DataError
@@ -16,8 +17,8 @@ from jaxlmm.results.tables import check_group
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-LARGEST_COVARIANCE = 2**30
-"""The most bytes that a covariance matrix of rows may take: those of 11,585 rows."""
+MAX_COVARIANCE_BYTES = 2**30
+"""Bytes that a covariance matrix of rows may take: those of 11,585 rows."""
 
 
 class LabelledMatrix(NamedTuple):
@@ -84,21 +85,21 @@ def random_matrix(fit: Fitted, group: str) -> LabelledMatrix:
 
     check_group(fit.estimates.labels, group)
     level = fit.frame.levels[group]
-    mine = [place for place, labels in enumerate(fit.frame.labels.terms) if labels.group == group]
-    names = [column for place in mine for column in fit.frame.labels.terms[place].columns]
+    terms = [number for number, labels in enumerate(fit.frame.labels.terms) if labels.group == group]
+    names = [column for number in terms for column in fit.frame.labels.terms[number].columns]
     rows, columns, values, start = [], [], [], 0
-    for place in mine:
-        term = fit.design.terms[place]
+    for number in terms:
+        term = fit.design.terms[number]
         z, row = unweighted(fit.frame, term), np.arange(fit.n)
         first = level.codes.astype(np.int64) * len(names) + start
-        if fit.frame.labels.terms[place].positions is not None:
+        if fit.frame.labels.terms[number].positions is not None:
             first = first + np.asarray(term.positions)[: fit.n]
         for column in range(z.shape[1]):
             present = z[:, column] != 0.0
             rows.append(row[present])
             columns.append((first + column)[present])
             values.append(z[present, column])
-        start += len(fit.frame.labels.terms[place].columns)
+        start += len(fit.frame.labels.terms[number].columns)
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     ids = fit.estimates.labels.groups[group].ids
     matrix = csr_array(entries, shape=(fit.n, len(ids) * len(names)))
@@ -140,30 +141,29 @@ def marginal_cov(fit: Fitted, rows: Any = None) -> pd.DataFrame:
     10     0.0     0.0  2338.6
     """
     index = fit.frame.index
-    taken = np.arange(fit.n) if rows is None else _places(index, rows)
-    size = 8 * taken.size**2
-    if size > LARGEST_COVARIANCE:
+    used = np.arange(fit.n) if rows is None else _indices(index, rows)
+    size, most = 8 * used.size**2, int((MAX_COVARIANCE_BYTES / 8) ** 0.5)
+    if size > MAX_COVARIANCE_BYTES:
         raise DataError(
-            f"marginal_cov: expected at most {int((LARGEST_COVARIANCE / 8) ** 0.5):,} rows (a dense matrix of 1 GiB), "
-            f"got {taken.size:,} (it would take {size / 2**30:.1f} GiB). Pass rows=, labels of the data's index, for "
-            "example those of one group."
+            f"marginal_cov: expected at most {most:,} rows (a dense matrix of 1 GiB), got {used.size:,} (it would take "
+            f"{size / 2**30:.1f} GiB). Pass rows=, labels of the data's index, for example those of one group."
         )
     solution = fit.solution
     factors = factors_at(solution.layout, solution.theta, solution.bases)
-    total = row_covariance(fit.frame, factors, taken)
-    return pd.DataFrame(fit.estimates.sigma**2 * total, index=index[taken], columns=index[taken])
+    total = row_covariance(fit.frame, factors, used)
+    return pd.DataFrame(fit.estimates.sigma**2 * total, index=index[used], columns=index[used])
 
 
-def _places(index: pd.Index, rows: Any) -> NumpyArray:
-    """Return the places of row labels."""
+def _indices(index: pd.Index, rows: Any) -> Int[NumpyArray, " _"]:
+    """Return the numbers of the rows with these labels."""
     if not pd.api.types.is_list_like(rows) or isinstance(rows, dict):
         raise DataError(f"rows: expected a list of labels of the data's index, got {rows!r}; write [{rows!r}].")
     labels = pd.Index(rows)
     if pd.api.types.is_bool_dtype(labels.dtype) and not pd.api.types.is_bool_dtype(index.dtype):
         raise DataError("rows: expected labels of the data's index, got true and false; write data.index[mask].")
-    known = labels.isin(index)
-    if not len(labels) or not known.all():
-        what = f"{labels[~known][0]!s}, which is not among them" if len(labels) else "an empty list"
+    fitted = labels.isin(index)
+    if not len(labels) or not fitted.all():
+        what = f"{labels[~fitted][0]!s}, which is not among them" if len(labels) else "an empty list"
         raise DataError(
             f"rows: expected labels of the {len(index)} rows of this fit, such as {index[0]!s}, got {what} (rows with "
             "missing values are not in a fit)."

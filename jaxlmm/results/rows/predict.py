@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, choose
@@ -68,7 +69,7 @@ def predict(fit: Fitted, newdata: Any = None, *, re_form: str | None = None, new
 
 
 def _own_rows(fit: Fitted, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
-    """Return predictions (n,) on the rows of the fit."""
+    """Return predictions on the rows of the fit."""
     total = fitted(fit, "marginal")
     labels = fit.frame.labels.terms
     for term, own, modes, columns in zip(fit.design.terms, labels, fit.estimates.modes, chosen, strict=True):
@@ -80,36 +81,40 @@ def _own_rows(fit: Fitted, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
     return total
 
 
-def _other_rows(fit: Fitted, newdata: Any, chosen: tuple[tuple[int, ...], ...], new_levels: str) -> NumpyArray:
-    """Return predictions (n,) on other rows."""
-    found, labels = fit.estimates, fit.estimates.labels
-    total = labels.encoding.columns(newdata)[:, labels.kept] @ found.beta + offset_on(labels.offset, newdata)
-    for term, modes, columns in zip(labels.terms, found.modes, chosen, strict=True):
+def _other_rows(
+    fit: Fitted, newdata: Any, chosen: tuple[tuple[int, ...], ...], new_levels: str
+) -> Float[NumpyArray, " n"]:
+    """Return predictions on other rows."""
+    estimates, labels = fit.estimates, fit.estimates.labels
+    total = labels.encoding.columns(newdata)[:, labels.kept] @ estimates.beta + offset_on(labels.offset, newdata)
+    for term, modes, columns in zip(labels.terms, estimates.modes, chosen, strict=True):
         if not columns:
             continue
         group = labels.groups[term.group]
-        places = places_on(group, newdata)
-        if new_levels == "error" and len(places.unseen):
+        levels = places_on(group, newdata)
+        if new_levels == "error" and len(levels.unseen):
             raise DataError(
                 f"predict: expected levels of {term.group} that the fit has seen, such as {said(group.labels[:3])}; "
-                f"got {said(places.unseen)}. With new_levels='zero' their random effects are zero; re_form= leaves a "
+                f"got {said(levels.unseen)}. With new_levels='zero' their random effects are zero; re_form= leaves a "
                 "term out."
             )
         if new_levels == "zero":
-            places = places._replace(codes=np.where(places.codes == MISSING, UNSEEN, places.codes))
+            levels = levels._replace(codes=np.where(levels.codes == MISSING, UNSEEN, levels.codes))
         # The last row is that of an unseen level: its number is -1.
         table = np.vstack([modes.values, np.zeros((1, len(term.columns)))])
-        effects = table[np.where(places.codes == MISSING, 0, places.codes)]
+        effects = table[np.where(levels.codes == MISSING, 0, levels.codes)]
         if term.positions is not None:
-            place = positions_on(term, group, places.codes, newdata)
-            part = np.where(place == MISSING, np.nan, effects[np.arange(len(place)), np.maximum(place, 0)])
+            position = positions_on(term, group, levels.codes, newdata)
+            part = np.where(position == MISSING, np.nan, effects[np.arange(len(position)), np.maximum(position, 0)])
         else:
             assert term.encoding is not None
             part = _products(term.encoding.columns(newdata), effects, columns)
-        total = total + np.where(places.codes == MISSING, np.nan, part)
+        total = total + np.where(levels.codes == MISSING, np.nan, part)
     return total
 
 
-def _products(z: NumpyArray, effects: NumpyArray, columns: tuple[int, ...]) -> NumpyArray:
-    """Return the sums (n,) of the products of some ``columns`` of z (n, q) and of effects (n, q)."""
+def _products(
+    z: Float[NumpyArray, "n q"], effects: Float[NumpyArray, "n q"], columns: tuple[int, ...]
+) -> Float[NumpyArray, " n"]:
+    """Return the row sums of the products of some ``columns`` of z and of effects."""
     return np.sum(z[:, columns] * effects[:, columns], axis=1)

@@ -1,1 +1,5 @@
 """Printed summaries, as text and as HTML."""
+
+from jaxlmm.results.summary.summary import summary
+
+__all__ = ["summary"]

@@ -1,4 +1,4 @@
-"""What a summary says, before it is known how: facts, tables of formatted cells, and notes.
+"""The content of a summary, whether text or HTML: facts, tables of formatted cells, and notes.
 
 lme4's layout with lmerTest's columns, and a certificate where they have warnings.
 """
@@ -15,12 +15,11 @@ from jaxlmm.formula import TermLabels
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.tables import coef, variance, vcov
 
-HALF = 0.05
+KINSHIP_DIAGONAL_TOLERANCE = 0.05
 """A known matrix whose mean diagonal is no further than this from 0.5 is taken to hold kinship coefficients."""
 
-
-CORRELATED = 12
-"""Correlations of more fixed effects than this are shown only where they are asked for."""
+MAX_CORRELATED_EFFECTS = 12
+"""Correlations of more fixed effects than this are shown only on request."""
 
 
 class Table(NamedTuple):
@@ -42,12 +41,12 @@ class SummaryContent(NamedTuple):
 
 
 def summary_content(fit: Fitted, df: str, correlation: bool | None) -> SummaryContent:
-    """Return what there is to say about a fit; options as in :meth:`jaxlmm.results.Fit.summary`."""
+    """Return the content of a fit's summary; options as in :meth:`jaxlmm.results.Fit.summary`."""
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
     tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit, correlation)]
     notes, p = _notes(fit), fit.estimates.beta.size
-    if correlation is None and p > CORRELATED:
+    if correlation is None and p > MAX_CORRELATED_EFFECTS:
         notes.append(f"The correlations of {p} fixed effects are not shown; summary(correlation=True) shows them.")
     return SummaryContent(f"{kind} fit by {method}", _facts(fit), [table for table in tables if table.rows], notes)
 
@@ -72,19 +71,19 @@ def _facts(fit: Fitted) -> list[list[tuple[str, str]]]:
 
 
 def _options(fit: Fitted) -> list[tuple[str, str]]:
-    """What the formula does not say: weights, offset, residual structure, known matrices."""
-    found, labels, ranges = [], fit.estimates.labels, fit.estimates.ranges
+    """Return what options add to the formula: weights, offset, residual structure, known matrices."""
+    facts, labels, ranges = [], fit.estimates.labels, fit.estimates.ranges
     if (ranges.weights != 1.0).any():
-        found.append(("Weights", f"from {ranges.weights[0]:.4g} to {ranges.weights[1]:.4g}"))
+        facts.append(("Weights", f"from {ranges.weights[0]:.4g} to {ranges.weights[1]:.4g}"))
     if ranges.offset.any():
-        found.append(("Offset", f"from {ranges.offset[0]:.4g} to {ranges.offset[1]:.4g}"))
+        facts.append(("Offset", f"from {ranges.offset[0]:.4g} to {ranges.offset[1]:.4g}"))
     if labels.residual is not None:
-        found.append(("Residual", labels.residual.text))
+        facts.append(("Residual", labels.residual.text))
     across = [name for name, group in labels.groups.items() if group.relatives is not None]
     for what, is_matrix in (("Known matrix across", True), ("Coordinates across", False)):
         names = [name for name in across if (labels.groups[name].diagonal is not None) == is_matrix]
-        found += [(what, ", ".join(names))] if names else []
-    return found
+        facts += [(what, ", ".join(names))] if names else []
+    return facts
 
 
 def _quantiles(fit: Fitted) -> Table:
@@ -93,20 +92,20 @@ def _quantiles(fit: Fitted) -> Table:
 
 
 def _random(fit: Fitted) -> Table:
-    """Standard deviations, with the correlations among the columns of a term beside them as in lme4."""
+    """Return standard deviations, and beside them the correlations among the columns of a term, as in lme4."""
     table = variance(fit).to_dict(orient="index")
     rows = []
     for term in _terms(fit):
         sds = [parameter for parameter in term.natural if parameter.kind == "sd"]
-        correlations = {one.columns: table[one.name]["estimate"] for one in term.natural if _is_beside(one)}
-        for place, parameter in enumerate(sds):
+        correlations = {one.columns: table[one.name]["estimate"] for one in term.natural if _is_column_corr(one)}
+        for number, parameter in enumerate(sds):
             row = table[parameter.name]
-            pairs = [(*other.columns, *parameter.columns) for other in sds[:place]]
-            beside = [correlations[pair] for pair in pairs if pair in correlations]
+            pairs = [(*other.columns, *parameter.columns) for other in sds[:number]]
+            with_previous = [correlations[pair] for pair in pairs if pair in correlations]
             rows.append(
-                [term.group if place == 0 else "", _of_column(parameter, len(sds)), _number(row["estimate"] ** 2)]
+                [term.group if number == 0 else "", _of_column(parameter, len(sds)), _number(row["estimate"] ** 2)]
                 + [_number(row["estimate"]), _error(row), _mark(row)]
-                + ["." if np.isnan(value) else f"{value:.2f}" for value in beside]
+                + ["." if np.isnan(value) else f"{value:.2f}" for value in with_previous]
             )
     if fit.estimates.labels.residual is None:
         row = table[RESIDUAL_SD.name]
@@ -118,13 +117,13 @@ def _random(fit: Fitted) -> Table:
 
 
 def _parameters(fit: Fitted) -> Table:
-    """What is neither a standard deviation nor shown beside one: a decay, a user's own parameters."""
+    """Return the parameters that the table of standard deviations does not show: a decay, a user's own parameters."""
     table = variance(fit).to_dict(orient="index")
     rows = []
     for term in _terms(fit):
-        others = [parameter for parameter in term.natural if parameter.kind != "sd" and not _is_beside(parameter)]
-        for place, parameter in enumerate(others):
-            row, group = table[parameter.name], term.group if place == 0 else ""
+        others = [parameter for parameter in term.natural if parameter.kind != "sd" and not _is_column_corr(parameter)]
+        for number, parameter in enumerate(others):
+            row, group = table[parameter.name], term.group if number == 0 else ""
             rows.append([group, parameter.label, _number(row["estimate"]), _error(row), _mark(row)])
     header = ["Groups", "Parameter", "Estimate", "Std. Error", ""]
     return _without_marks(Table("Covariance parameters", header, rows, 2), 5)
@@ -140,7 +139,7 @@ def _of_column(parameter: Parameter, count: int) -> str:
     return parameter.columns[0] if parameter.columns else parameter.label if count > 1 else ""
 
 
-def _is_beside(parameter: Parameter) -> bool:
+def _is_column_corr(parameter: Parameter) -> bool:
     """Whether a parameter is a correlation between two columns whose standard deviations are in the table."""
     return parameter.kind == "corr" and len(parameter.columns) == 2
 
@@ -148,11 +147,11 @@ def _is_beside(parameter: Parameter) -> bool:
 def _without_marks(table: Table, width: int) -> Table:
     """Pad the rows to ``width``, and leave out the column of marks if nothing is at a boundary."""
     rows = [row + [""] * (width - len(row)) for row in table.rows]
-    place = table.header.index("")
-    if any(row[place] for row in rows):
+    marks = table.header.index("")
+    if any(row[marks] for row in rows):
         return table._replace(rows=rows)
-    header = [*table.header[:place], *table.header[place + 1 :]]
-    return table._replace(header=header, rows=[[*row[:place], *row[place + 1 :]] for row in rows])
+    header = [*table.header[:marks], *table.header[marks + 1 :]]
+    return table._replace(header=header, rows=[[*row[:marks], *row[marks + 1 :]] for row in rows])
 
 
 def _error(row: Mapping[Any, Any]) -> str:
@@ -181,7 +180,7 @@ def _fixed(fit: Fitted, df: str) -> Table:
 def _correlation(fit: Fitted, shown: bool | None) -> Table:
     title, covariance = "Correlation of fixed effects", vcov(fit)
     names = list(covariance.columns)
-    if len(names) < 2 or not (len(names) <= CORRELATED if shown is None else shown):
+    if len(names) < 2 or not (len(names) <= MAX_CORRELATED_EFFECTS if shown is None else shown):
         return Table(title, [], [], 1)
     sd = np.sqrt(np.diag(covariance))
     with np.errstate(invalid="ignore"):  # a coefficient that is determined exactly has no correlation
@@ -203,9 +202,9 @@ def _notes(fit: Fitted) -> list[str]:
     dropped = [name for name, kept in zip(labels.column_names, labels.kept, strict=True) if not kept]
     if dropped:
         notes.append(f"Dropped, because the other columns determine them: {', '.join(dropped)}")
-    held = [name for name, is_held in zip(labels.parameters, fit.estimates.fixed, strict=True) if is_held]
-    if held:
-        notes.append(f"Fixed at given values, and not estimated: {', '.join(held)}")
+    fixed = [name for name, is_fixed in zip(labels.parameters, fit.estimates.fixed, strict=True) if is_fixed]
+    if fixed:
+        notes.append(f"Fixed at given values, and not estimated: {', '.join(fixed)}")
     half = [name for name, group in labels.groups.items() if _is_half(group.diagonal)]
     if half:
         notes.append(
@@ -229,7 +228,7 @@ def _notes(fit: Fitted) -> list[str]:
 
 
 def _is_half(diagonal: float | None) -> bool:
-    return diagonal is not None and abs(diagonal - 0.5) < HALF
+    return diagonal is not None and abs(diagonal - 0.5) < KINSHIP_DIAGONAL_TOLERANCE
 
 
 def _p_value(value: float) -> str:

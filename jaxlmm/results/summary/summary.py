@@ -15,7 +15,7 @@ from jaxlmm.results.summary.text import as_text
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Summary:
-    """What there is to say about a fit: ``print`` it, take its ``text``, or let a notebook show it."""
+    """The summary of a fit: ``print`` it, take its ``text``, or let a notebook show it."""
 
     content: SummaryContent
 

@@ -2,10 +2,10 @@
 
 from jaxlmm.results.tables.columns import COEF_COLUMNS, by_reason, intervals, noted, status_counts, t_columns
 from jaxlmm.results.tables.contrasts import hypothesis, in_words
-from jaxlmm.results.tables.fixed import choose_df, coef, vcov
-from jaxlmm.results.tables.random import check_group, on_scale, ranef, ranef_sd, variance, with_scale
-from jaxlmm.results.tables.shares import components_of, pve_of, ratio_of
-from jaxlmm.results.tables.tidy import GLANCE
+from jaxlmm.results.tables.fixed import choose_df, coef, fixef, vcov
+from jaxlmm.results.tables.random import check_group, coef_by, on_scale, ranef, ranef_sd, variance, with_scale
+from jaxlmm.results.tables.shares import components_of, delta, pve, pve_of, ratio, ratio_of
+from jaxlmm.results.tables.tidy import GLANCE, glance, tidy
 
 __all__ = [
     "COEF_COLUMNS",
@@ -14,18 +14,25 @@ __all__ = [
     "check_group",
     "choose_df",
     "coef",
+    "coef_by",
     "components_of",
+    "delta",
+    "fixef",
+    "glance",
     "hypothesis",
     "in_words",
     "intervals",
     "noted",
     "on_scale",
+    "pve",
     "pve_of",
     "ranef",
     "ranef_sd",
+    "ratio",
     "ratio_of",
     "status_counts",
     "t_columns",
+    "tidy",
     "variance",
     "vcov",
     "with_scale",

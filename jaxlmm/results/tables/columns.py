@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Kind
 from jaxlmm.errors import OptionError
 
-SHOWN = 3
+MAX_NAMES_PER_REASON = 3
 """Responses that are listed by name for one reason."""
 
 COEF_COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]
 
 
 def t_table(
-    names: list[str], estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float
+    names: list[Any],
+    estimate: Float[NumpyArray, " c"],
+    std_error: Float[NumpyArray, " c"],
+    df: Float[NumpyArray, "*_"],
+    level: float,
 ) -> pd.DataFrame:
-    """Return estimates (c,) with t tests and intervals; an infinite ``df``, (c,) or (), gives normal ones.
+    """Return estimates with t tests and intervals; an infinite ``df``, one for each or for all, gives normal ones.
 
     Raises
     ------
@@ -31,8 +37,13 @@ def t_table(
     return pd.DataFrame(np.column_stack(columns), index=pd.Index(names, name="term"), columns=COEF_COLUMNS)
 
 
-def t_columns(estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level: float) -> list[NumpyArray]:
-    """Return the columns of :func:`t_table`, in the shape of ``estimate``."""
+def t_columns(
+    estimate: Float[NumpyArray, "*b c"],
+    std_error: Float[NumpyArray, "*b c"],
+    df: Float[NumpyArray, "*_"],
+    level: float,
+) -> list[Float[NumpyArray, "*b c"]]:
+    """Return the columns of :func:`t_table`."""
     from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
     check_level(level)
@@ -48,9 +59,12 @@ def t_columns(estimate: NumpyArray, std_error: NumpyArray, df: NumpyArray, level
 
 
 def intervals(
-    kinds: Sequence[Kind], estimate: NumpyArray, std_error: NumpyArray, level: float = 0.95
-) -> tuple[NumpyArray, NumpyArray]:
-    """Return Wald limits (..., c) on the scale that keeps each of c parameters of these kinds in its range.
+    kinds: Sequence[Kind],
+    estimate: Float[NumpyArray, "*b c"],
+    std_error: Float[NumpyArray, "*b c"],
+    level: float = 0.95,
+) -> tuple[Float[NumpyArray, "*b c"], Float[NumpyArray, "*b c"]]:
+    """Return Wald limits on the scale that keeps each of c parameters of these kinds in its range.
 
     Standard deviations and variances on the log scale, correlations on Fisher's z scale, ``rho`` and shares on the
     logit scale, anything else as it is.
@@ -61,8 +75,8 @@ def intervals(
     half = float(ndtri(0.5 + 0.5 * level)) * std_error
     low, high = estimate - half, estimate + half
     with np.errstate(all="ignore"):
-        for place, kind in enumerate(kinds):
-            i = (..., place)
+        for column, kind in enumerate(kinds):
+            i = (..., column)
             value, width = estimate[i], half[i]
             if kind == "sd":
                 low[i], high[i] = value * np.exp(-width / value), value * np.exp(width / value)
@@ -82,7 +96,9 @@ def check_level(level: float) -> None:
         raise OptionError(f"level: expected a number between 0 and 1, got {level!r}.")
 
 
-def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray, kind: Kind) -> pd.DataFrame:
+def estimate_frame(
+    names: list[str], estimate: Float[NumpyArray, " c"], std_error: Float[NumpyArray, " c"], kind: Kind
+) -> pd.DataFrame:
     """Return ``estimate std_error conf_low conf_high`` by name; ``kind`` names the scale of the intervals."""
     low, high = intervals([kind] * len(names), estimate.astype(float), std_error.astype(float))
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
@@ -90,7 +106,7 @@ def estimate_frame(names: list[str], estimate: NumpyArray, std_error: NumpyArray
 
 
 def noted(notes: Sequence[str]) -> str:
-    """Say in a line of another kind that there are notes, which a print shows.
+    """Return the number of notes, which a print shows, as the end of a line that has no room for them.
 
     >>> noted(["y is 0 or 1."])
     '; 1 note, print it'
@@ -98,26 +114,27 @@ def noted(notes: Sequence[str]) -> str:
     return f"; {len(notes)} note{'s' if notes[1:] else ''}, print it" if notes else ""
 
 
-def status_counts(words: NumpyArray) -> str:
-    """Say how often each status occurs, the most frequent first.
+def status_counts(words: Shaped[NumpyArray, " m"]) -> str:
+    """Return in words how often each status occurs, the most frequent first.
 
     >>> status_counts(np.array(["interior", "boundary", "interior"]))
     'interior 2, boundary 1'
     """
     names, counts = np.unique(words.astype(str), return_counts=True)
-    return ", ".join(f"{names[place]} {counts[place]}" for place in np.argsort(-counts, kind="stable"))
+    return ", ".join(f"{names[i]} {counts[i]}" for i in np.argsort(-counts, kind="stable"))
 
 
 def by_reason(reasons: Mapping[str, str]) -> list[str]:
-    """Return a line for each reason, with the names that it holds for.
+    """Return a line for each reason, with the names of its responses.
 
     >>> by_reason({"a": "constant", "b": "all_missing", "c": "constant"})
     ['a, c (constant)', 'b (all_missing)']
     """
     names: dict[str, list[str]] = {}
+    most = MAX_NAMES_PER_REASON
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
     return [
-        f"{', '.join(several[:SHOWN])}{f' and {len(several) - SHOWN:,} more' if several[SHOWN:] else ''} ({reason})"
+        f"{', '.join(several[:most])}{f' and {len(several) - most:,} more' if several[most:] else ''} ({reason})"
         for reason, several in names.items()
     ]

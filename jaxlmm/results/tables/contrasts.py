@@ -1,4 +1,7 @@
-"""Which combinations of coefficients a test is about: hypotheses in words, or as a matrix."""
+"""Hypotheses about coefficients, in words or as a matrix, as linear combinations that are zero.
+
+A linear form of p coefficients is a vector of d = p + 1 numbers: their factors, and last a constant.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, nearest
@@ -18,8 +22,8 @@ _WORD = re.compile(r"`[^`]*`?|[^\s=,+*/()−-]+|.", re.DOTALL)
 _SPELLED = {"==": "=", "−": "-"}
 
 
-def hypothesis(h: Any, names: Sequence[str]) -> NumpyArray:
-    """Return a hypothesis as rows (c, p) over the coefficients ``names`` (p,), whose products with them are to be zero.
+def hypothesis(h: Any, names: Sequence[str]) -> Float[NumpyArray, "c p"]:
+    """Return a hypothesis as the matrix whose product with the coefficients ``names`` is zero.
 
     Parameters
     ----------
@@ -67,111 +71,111 @@ def in_words(h: Any) -> list[str]:
     return [str(text) for text in h] if listed else []
 
 
-def _nonzero(rows: NumpyArray, h: Any) -> NumpyArray:
+def _nonzero(rows: Float[NumpyArray, "c p"], h: Any) -> Float[NumpyArray, "c p"]:
     if not len(rows) or not rows.any(axis=1).all():
         raise OptionError(f"h: expected a combination of coefficients in every row, got {h!r}.")
     return rows
 
 
 class _Token(NamedTuple):
-    """An operator; or a number or a coefficient as the linear form (p + 1,) that it is."""
+    """An operator; or a number or a coefficient as a linear form."""
 
     text: str
-    form: NumpyArray | None
+    form: Float[NumpyArray, " d"] | None
 
 
 class _Reader:
-    """Reads hypotheses as linear forms: vectors (p + 1,) of the coefficients' factors, and last of a constant."""
+    """Reads hypotheses as linear forms."""
 
     def __init__(self, text: str, names: Sequence[str]) -> None:
-        self.text, self.names, self.place = text, names, 0
+        self.text, self.names, self.index = text, names, 0
         self.tokens = self._tokens()
 
-    def hypotheses(self) -> NumpyArray:
-        """Return the rows (c, p + 1) that are to be zero: differences of what stands on both sides of ``=``."""
+    def hypotheses(self) -> Float[NumpyArray, "c d"]:
+        """Return the linear forms that are to be zero: the differences of the two sides of each ``=``."""
         rows = []
         while True:
             left = self._sum()
             if self._operator() != "=":
                 rows.append(left)
             while self._operator() == "=":
-                self.place += 1
+                self.index += 1
                 right = self._sum()
                 rows.append(left - right)
                 left = right
-            if self.place == len(self.tokens):
+            if self.index == len(self.tokens):
                 return np.array(rows)
             if self._operator() != ",":
-                raise self._error(f"expected an operator before {self.tokens[self.place].text!r}")
-            self.place += 1
+                raise self._error(f"expected an operator before {self.tokens[self.index].text!r}")
+            self.index += 1
 
-    def _sum(self) -> NumpyArray:
-        found = self._product()
+    def _sum(self) -> Float[NumpyArray, " d"]:
+        form = self._product()
         while (sign := self._operator()) in ("+", "-"):
-            self.place += 1
-            found = found + self._product() * (1.0 if sign == "+" else -1.0)
-        return found
+            self.index += 1
+            form = form + self._product() * (1.0 if sign == "+" else -1.0)
+        return form
 
-    def _product(self) -> NumpyArray:
-        found = self._factor()
+    def _product(self) -> Float[NumpyArray, " d"]:
+        form = self._factor()
         while (operator := self._operator()) in ("*", "/"):
-            self.place += 1
+            self.index += 1
             other = self._factor()
-            if operator == "*" and not found[:-1].any():
-                found, other = other, found
+            if operator == "*" and not form[:-1].any():
+                form, other = other, form
             if other[:-1].any() or (operator == "/" and other[-1] == 0.0):
                 raise self._error("a coefficient is multiplied and divided by numbers other than zero")
-            found = found * other[-1] if operator == "*" else found / other[-1]
-        return found
+            form = form * other[-1] if operator == "*" else form / other[-1]
+        return form
 
-    def _factor(self) -> NumpyArray:
-        if self.place == len(self.tokens):
+    def _factor(self) -> Float[NumpyArray, " d"]:
+        if self.index == len(self.tokens):
             raise self._error("it ends too early")
-        text, form = self.tokens[self.place]
-        self.place += 1
+        text, form = self.tokens[self.index]
+        self.index += 1
         if form is not None:
             return form
         if text in ("+", "-"):
             return self._factor() * (1.0 if text == "+" else -1.0)
         if text == "(":
-            found = self._sum()
+            form = self._sum()
             if self._operator() != ")":
                 raise self._error("a parenthesis is not closed")
-            self.place += 1
-            return found
+            self.index += 1
+            return form
         raise self._error(f"expected a coefficient or a number before {text!r}")
 
     def _operator(self) -> str:
         """Return the operator that comes next, "" if none does."""
-        token = self.tokens[self.place] if self.place < len(self.tokens) else _Token("", None)
+        token = self.tokens[self.index] if self.index < len(self.tokens) else _Token("", None)
         return token.text if token.form is None else ""
 
     def _tokens(self) -> list[_Token]:
-        """Divide the text in one pass: at each place the longest of names, numbers and operators."""
+        """Divide the text in one pass: at each position the longest of names, numbers and operators."""
         text, names = self.text, list(self.names)
         composed = [unicodedata.normalize("NFC", name) for name in names]
         if len(set(composed)) == len(composed):  # letters with accents are written in two ways that look alike
             text, names = unicodedata.normalize("NFC", text), composed
-        unit, found, place = np.eye(len(names) + 1), [], 0
-        while place < len(text):
-            if text[place].isspace():
-                place += 1
+        unit, tokens, start = np.eye(len(names) + 1), [], 0
+        while start < len(text):
+            if text[start].isspace():
+                start += 1
                 continue
-            ends = [_end(name, text, place) for name in names]
+            ends = [_end(name, text, start) for name in names]
             end = max(ends, default=-1)
-            number, operator = _NUMBER.match(text, place), _OPERATOR.match(text, place)
+            number, operator = _NUMBER.match(text, start), _OPERATOR.match(text, start)
             if number and number.end() >= end:
                 end = number.end()
-                found.append(_Token(number.group(), float(number.group()) * unit[-1]))
+                tokens.append(_Token(number.group(), float(number.group()) * unit[-1]))
             elif operator and operator.end() >= end:
                 end = operator.end()
-                found.append(_Token(_SPELLED.get(operator.group(), operator.group()), None))
-            elif end > place:
-                found.append(_Token(text[place:end], unit[ends.index(end)]))
+                tokens.append(_Token(_SPELLED.get(operator.group(), operator.group()), None))
+            elif end > start:
+                tokens.append(_Token(text[start:end], unit[ends.index(end)]))
             else:
-                raise self._unknown(_WORD.match(text, place))
-            place = end
-        return found
+                raise self._unknown(_WORD.match(text, start))
+            start = end
+        return tokens
 
     def _unknown(self, word: re.Match[str] | None) -> OptionError:
         name = word.group().strip("`") if word else ""
@@ -187,7 +191,7 @@ class _Reader:
 
 
 def _end(name: str, text: str, start: int) -> int:
-    """Return where ``name`` ends that stands in ``text`` at ``start``, or -1.
+    """Return the position in ``text`` at which ``name``, from ``start`` on, ends; -1 if it is not there.
 
     The whole name, or a single factor of an interaction, may be in backquotes, inside which a backquote stands twice,
     as in a formula. A word ends where no letter follows.
@@ -197,19 +201,19 @@ def _end(name: str, text: str, start: int) -> int:
     >>> _end("a`b", "`a``b`", 0), _end("a`b", "a`b", 0)
     (6, 3)
     """
-    place, quoted = start, False
+    end, quoted = start, False
     for number, letter in enumerate(name):
         begins, ends = number == 0 or name[number - 1] == ":", letter in ":["
-        if text[place : place + 1] == "`" and (ends if quoted else begins and letter != "`"):
-            quoted, place = not quoted, place + 1
+        if text[end : end + 1] == "`" and (ends if quoted else begins and letter != "`"):
+            quoted, end = not quoted, end + 1
         spelled = "``" if quoted and letter == "`" else letter
-        if not text.startswith(spelled, place):
+        if not text.startswith(spelled, end):
             return -1
-        place += len(spelled)
-    following = text[place : place + 1]
+        end += len(spelled)
+    following = text[end : end + 1]
     if quoted:
-        return place + 1 if following == "`" else -1
-    return -1 if _in_word(name[-1:]) and _in_word(following) else place
+        return end + 1 if following == "`" else -1
+    return -1 if _in_word(name[-1:]) and _in_word(following) else end
 
 
 def _in_word(letter: str) -> bool:

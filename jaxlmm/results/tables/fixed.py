@@ -10,7 +10,7 @@ from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.tables.columns import t_table
 
 DEGREES_OF_FREEDOM = ("satterthwaite", "normal")
-"""What ``df`` can be."""
+"""The values of ``df``."""
 
 
 def choose_df(df: str) -> str:
@@ -68,10 +68,10 @@ def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.D
     Intercept   251.405  inf     25.794
     Days         10.467  inf     13.015
     """
-    found, names = fit.estimates, list(fit.estimates.labels.fixed_names)
-    count = np.full(len(names), np.inf)
+    estimates, names = fit.estimates, list(fit.estimates.labels.fixed_names)
+    degrees = np.full(len(names), np.inf)
     if choose_df(df) == "satterthwaite":
-        count = found.uncertainty.satterthwaite()
-    tested = count if found.proven else np.full(len(names), np.nan)
-    table = t_table(names, found.beta, found.uncertainty.std_error, tested, level)
-    return table.reindex(pd.Index(found.labels.column_names, name="term"))
+        degrees = estimates.uncertainty.satterthwaite()
+    tested = degrees if estimates.proven else np.full(len(names), np.nan)
+    table = t_table(names, estimates.beta, estimates.uncertainty.std_error, tested, level)
+    return table.reindex(pd.Index(estimates.labels.column_names, name="term"))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, choose, nearest
@@ -33,9 +34,9 @@ def variance(fit: Fitted, scale: str = "sd") -> pd.DataFrame:
         parameters' names (``sd`` or ``var``), stands above them where the frame is printed, and in its
         ``attrs["scale"]``.
     """
-    found = fit.estimates
-    parameters = found.labels.natural
-    names, estimate, std_error = on_scale(found, scale)
+    estimates = fit.estimates
+    parameters = estimates.labels.natural
+    names, estimate, std_error = on_scale(estimates, scale)
     low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
     table = {
         "group": [parameter.group for parameter in parameters],
@@ -43,26 +44,28 @@ def variance(fit: Fitted, scale: str = "sd") -> pd.DataFrame:
         "std_error": std_error,
         "conf_low": low,
         "conf_high": high,
-        "at_boundary": found.verdict.at_boundary,
-        "fixed": found.fixed,
+        "at_boundary": estimates.verdict.at_boundary,
+        "fixed": estimates.fixed,
     }
     return with_scale(pd.DataFrame(table, index=pd.Index(names, name="parameter")), scale)
 
 
 def with_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """Say of variance parameters on what scale they are: where they are printed, and in ``attrs``."""
+    """Name the scale of variance parameters above the printed frame and in ``attrs["scale"]``."""
     frame.columns.name = f"scale: {scale}"
     frame.attrs["scale"] = scale
     return frame
 
 
-def on_scale(found: Estimates | ManyEstimates, scale: str) -> tuple[list[str], NumpyArray, NumpyArray]:
-    """Return names, estimates (..., r) and standard errors of the variance parameters on a ``scale``."""
+def on_scale(
+    estimates: Estimates | ManyEstimates, scale: str
+) -> tuple[list[str], Float[NumpyArray, "*b r"], Float[NumpyArray, "*b r"]]:
+    """Return names, estimates and standard errors of the variance parameters on a ``scale``."""
     choose("scale", scale, ("sd", "variance"))
-    parameters, estimate = found.labels.natural, found.report.copy()
+    parameters, estimate = estimates.labels.natural, estimates.report.copy()
     with np.errstate(invalid="ignore"):
-        std_error = np.sqrt(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1))
-    std_error = np.where(found.fixed, np.nan, std_error)
+        std_error = np.sqrt(np.diagonal(estimates.uncertainty.report_cov, axis1=-2, axis2=-1))
+    std_error = np.where(estimates.fixed, np.nan, std_error)
     if scale == "sd":
         return [parameter.name for parameter in parameters], estimate, std_error
     is_sd = np.array([parameter.kind == "sd" for parameter in parameters])
@@ -126,14 +129,16 @@ def check_group(labels: ModelLabels, group: object) -> None:
         raise OptionError(f"group: no random term is grouped by {group!r}; {nearest(str(group), labels.groups)}.")
 
 
-def _by_group(fit: Fitted, arrays: Sequence[NumpyArray], group: str | None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+def _by_group(
+    fit: Fitted, arrays: Sequence[Float[NumpyArray, "_ _"]], group: str | None
+) -> pd.DataFrame | dict[str, pd.DataFrame]:
     if group is None:
         return {name: _one_group(fit, arrays, name) for name in fit.estimates.labels.groups}
     check_group(fit.estimates.labels, group)
     return _one_group(fit, arrays, group)
 
 
-def _one_group(fit: Fitted, arrays: Sequence[NumpyArray], group: str) -> pd.DataFrame:
+def _one_group(fit: Fitted, arrays: Sequence[Float[NumpyArray, "_ _"]], group: str) -> pd.DataFrame:
     labels = fit.estimates.labels.groups[group].ids
     parts = [
         pd.DataFrame(array.copy(), index=labels, columns=list(term.columns))

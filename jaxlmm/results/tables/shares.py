@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm._util import Array, NumpyArray, in_double_precision
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.inference import delta_method
 from jaxlmm.results.estimates import Estimates
@@ -18,8 +19,8 @@ from jaxlmm.results.many_estimates import ManyEstimates
 from jaxlmm.results.tables.columns import estimate_frame
 from jaxlmm.results.tables.random import check_group
 
-EDGE = 1e-12
-"""A share this close to 0 or 1 is at the boundary."""
+BOUNDARY_SHARE = 1e-12
+"""Shares this close to 0 or 1 are at the boundary."""
 
 
 def ratio(fit: Fitted, group: str) -> pd.Series:
@@ -41,28 +42,30 @@ def pve(fit: Fitted) -> pd.DataFrame:
     return _share_frame(components_of(fit.estimates), shares, std_error).rename_axis("component")
 
 
-def components_of(found: Estimates | ManyEstimates) -> list[str]:
+def components_of(estimates: Estimates | ManyEstimates) -> list[str]:
     """Return the names of the components of the total variance: the fixed part, each group, the residual."""
-    return ["fixed", *found.labels.groups, "Residual"]
+    return ["fixed", *estimates.labels.groups, "Residual"]
 
 
-def ratio_of(found: Estimates | ManyEstimates, group: str) -> tuple[NumpyArray, NumpyArray]:
-    """Return the share (...) of a group and its standard error."""
-    variances, jacobian = _by_group(found)
-    place, total = list(found.labels.groups).index(group), variances.sum(axis=-1)
-    share = np.asarray(variances[..., place] / total)
-    gradient = (np.eye(variances.shape[-1])[place] - share[..., None]) / total[..., None]
-    std_error = delta_method((gradient @ jacobian)[..., None, :], found.uncertainty.component_cov)
-    limits = _limits(found, variances)
-    return share, _inside(limits[..., place] / limits.sum(axis=-1), std_error[..., 0])
+def ratio_of(
+    estimates: Estimates | ManyEstimates, group: str
+) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
+    """Return the share of a group and its standard error."""
+    variances, jacobian = _by_group(estimates)
+    index, total = list(estimates.labels.groups).index(group), variances.sum(axis=-1)
+    share = np.asarray(variances[..., index] / total)
+    gradient = (np.eye(variances.shape[-1])[index] - share[..., None]) / total[..., None]
+    std_error = delta_method((gradient @ jacobian)[..., None, :], estimates.uncertainty.component_cov)
+    limits = _limits(estimates, variances)
+    return share, _inside(limits[..., index] / limits.sum(axis=-1), std_error[..., 0])
 
 
-def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
-    """Return the shares (..., c) of all components and their standard errors."""
-    variances, jacobian = _by_group(found)
-    left_out = np.isnan(found.beta)  # columns that the others determine on a response's rows
-    beta = np.where(left_out, 0.0, found.beta)
-    column_cov = np.where(left_out[..., :, None] | left_out[..., None, :], 0.0, found.column_cov)
+def pve_of(estimates: Estimates | ManyEstimates) -> tuple[Float[NumpyArray, "*b c"], Float[NumpyArray, "*b c"]]:
+    """Return the shares of all components and their standard errors."""
+    variances, jacobian = _by_group(estimates)
+    left_out = np.isnan(estimates.beta)  # columns that the others determine on a response's rows
+    beta = np.where(left_out, 0.0, estimates.beta)
+    column_cov = np.where(left_out[..., :, None] | left_out[..., None, :], 0.0, estimates.column_cov)
     slope = 2.0 * np.einsum("...ij,...j->...i", column_cov, beta)
     fixed = 0.5 * np.sum(beta * slope, axis=-1, keepdims=True)
     values = np.concatenate([fixed, variances], axis=-1)
@@ -72,8 +75,9 @@ def pve_of(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
     wide = np.zeros((*values.shape, p + t))
     wide[..., 0, :p], wide[..., 1:, p:] = slope, jacobian
     covariance = np.zeros((*values.shape[:-1], p + t, p + t))
-    covariance[..., :p, :p], covariance[..., p:, p:] = found.uncertainty.vcov, found.uncertainty.component_cov
-    limits = _limits(found, values)
+    covariance[..., :p, :p] = estimates.uncertainty.vcov
+    covariance[..., p:, p:] = estimates.uncertainty.component_cov
+    limits = _limits(estimates, values)
     return shares, _inside(limits / limits.sum(axis=-1, keepdims=True), delta_method(gradient @ wide, covariance))
 
 
@@ -112,17 +116,17 @@ def delta(fit: Fitted, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     """
     if not callable(f):
         raise OptionError(f"f: expected a function such as lambda v: v['Residual: sd'] ** 2, got {f!r}.")
-    found = fit.estimates
-    parameters, r = found.labels.parameters, found.report.size
-    effects = [f"fixed: {name}" if name in parameters else name for name in found.labels.fixed_names]
-    names, values = [*parameters, *effects], np.append(found.report, found.beta)
+    estimates = fit.estimates
+    parameters, r = estimates.labels.parameters, estimates.report.size
+    effects = [f"fixed: {name}" if name in parameters else name for name in estimates.labels.fixed_names]
+    names, values = [*parameters, *effects], np.append(estimates.report, estimates.beta)
 
-    def of_vector(vector: jax.Array) -> jax.Array:
+    def of_vector(vector: Float[jax.Array, " _"]) -> jax.Array:
         try:
             value = jnp.asarray(f(dict(zip(names, vector, strict=True))))
         except KeyError as error:
-            wanted = nearest(str(error.args[0]), names)
-            raise OptionError(f"f: no parameter or fixed effect is named {error}; {wanted}.") from error
+            hint = nearest(str(error.args[0]), names)
+            raise OptionError(f"f: no parameter or fixed effect is named {error}; {hint}.") from error
         except jax.errors.JAXTypeError as error:
             raise OptionError(
                 "f: expected a function that JAX can differentiate, in arithmetic or jax.numpy; got one that asks for "
@@ -134,37 +138,37 @@ def delta(fit: Fitted, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
 
     estimate, gradient = jax.value_and_grad(of_vector)(jnp.asarray(values))
     jacobian = np.array(gradient)
-    for place in np.flatnonzero(found.verdict.at_boundary & (jacobian[:r] == 0.0)):
+    for index in np.flatnonzero(estimates.verdict.at_boundary & (jacobian[:r] == 0.0)):
         inside = values.copy()
-        inside[place] = 0.5 * (inside[place] if inside[place] else found.sigma)
-        if np.isfinite(values[place]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
-            jacobian[place] = np.nan  # it depends on a parameter at a boundary, though not to first order
+        inside[index] = 0.5 * (inside[index] if inside[index] else estimates.sigma)
+        if np.isfinite(values[index]) and float(of_vector(jnp.asarray(inside))) != float(estimate):
+            jacobian[index] = np.nan  # it depends on a parameter at a boundary, though not to first order
     covariance = np.zeros((values.size,) * 2)
-    covariance[:r, :r], covariance[r:, r:] = found.uncertainty.report_cov, found.uncertainty.vcov
+    covariance[:r, :r], covariance[r:, r:] = estimates.uncertainty.report_cov, estimates.uncertainty.vcov
     std_error = delta_method(jacobian[None], covariance)
     return estimate_frame(["value"], np.asarray(estimate)[None], std_error, "number").iloc[0].rename(None)
 
 
-def _share_frame(names: list[str], shares: NumpyArray, std_error: NumpyArray) -> pd.DataFrame:
+def _share_frame(names: list[str], shares: Float[NumpyArray, " c"], std_error: Float[NumpyArray, " c"]) -> pd.DataFrame:
     return estimate_frame(names, shares, std_error, "rho")
 
 
-def _inside(shares: NumpyArray, std_error: NumpyArray) -> NumpyArray:
-    """Return standard errors of shares that are neither nothing nor all: those are at a boundary and have none."""
-    return np.where(np.abs(shares - 0.5) < 0.5 - EDGE, std_error, np.nan)
+def _inside(shares: Float[Array, "*b"], std_error: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:
+    """Return the standard errors of shares; NaN where a share is 0 or 1, at the boundary."""
+    return np.where(np.abs(shares - 0.5) < 0.5 - BOUNDARY_SHARE, std_error, np.nan)
 
 
-def _limits(found: Estimates | ManyEstimates, values: NumpyArray) -> NumpyArray:
-    """Return variances (..., c), the last that of the residual, which is zero where the optimum is its way to zero."""
-    residual = np.array([parameter.is_residual_sd for parameter in found.labels.natural])
-    unknown = np.isnan(np.diagonal(found.uncertainty.report_cov, axis1=-2, axis2=-1)[..., residual]).any(axis=-1)
+def _limits(estimates: Estimates | ManyEstimates, values: Float[NumpyArray, "*b c"]) -> Float[NumpyArray, "*b c"]:
+    """Return variances, the last that of the residual, which is zero where the optimum is the limit of no residual."""
+    residual = np.array([parameter.is_residual_sd for parameter in estimates.labels.natural])
+    unknown = np.isnan(np.diagonal(estimates.uncertainty.report_cov, axis1=-2, axis2=-1)[..., residual]).any(axis=-1)
     limits = values.copy()
     limits[..., -1] = np.where(unknown, 0.0, limits[..., -1])
     return limits
 
 
-def _by_group(found: Estimates | ManyEstimates) -> tuple[NumpyArray, NumpyArray]:
-    """Mean variance of each group and the residual (..., g), and its derivative in the components (g, terms + 1)."""
-    owners = [*(term.group for term in found.labels.terms), "Residual"]
-    jacobian = np.array([[float(owner == group) for owner in owners] for group in components_of(found)[1:]])
-    return found.components @ jacobian.T, jacobian
+def _by_group(estimates: Estimates | ManyEstimates) -> tuple[Float[NumpyArray, "*b g"], Float[NumpyArray, "g t"]]:
+    """Return the mean variance of each group and of the residual, and its derivative in the components."""
+    owners = [*(term.group for term in estimates.labels.terms), "Residual"]
+    jacobian = np.array([[float(owner == group) for owner in owners] for group in components_of(estimates)[1:]])
+    return estimates.components @ jacobian.T, jacobian

@@ -6,6 +6,7 @@ import dataclasses
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
@@ -16,17 +17,17 @@ from jaxlmm.results.many_estimates import ManyEstimates
 
 @runtime_checkable
 class ManyCall(Protocol):
-    """What ``fit_many`` was asked for: it can fit one of the responses alone."""
+    """Formula, data and options of ``fit_many``, with which one of the responses can be fitted alone."""
 
-    def single(self, name: str, y: NumpyArray) -> Fit:
-        """Fit one response (N,), on the rows of the data, by ``fit``."""
+    def single(self, name: str, y: Float[NumpyArray, " _"]) -> Fit:
+        """Fit one response, on the rows of the data, by ``fit``."""
 
 
 class ManyOrigin(NamedTuple):
-    """What the fits were made from: the rows, the responses ``y`` (N, m) on the rows of the data, the call."""
+    """The rows that are used, the responses ``y`` on all rows of the data, and the call; no file holds them."""
 
     frame: ModelFrame
-    y: NumpyArray
+    y: Float[NumpyArray, "_ m"]
     call: ManyCall
 
 

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -22,7 +22,8 @@ USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
 """Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C, or what was
 found cannot be written."""
 
-Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
+MAX_ROWS_PRINTED = 10
+"""Rows of a table that are printed."""
 
 
 def readers(codes: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:

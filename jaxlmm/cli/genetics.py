@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from jaxlmm.cli.common import Force, app, check_out, exit_codes
+from jaxlmm.cli.common import app, check_out, exit_codes
 from jaxlmm.cli.ids import read_ids
+from jaxlmm.cli.options import Force
 
 
 class Scale(enum.StrEnum):

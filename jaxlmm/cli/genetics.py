@@ -14,14 +14,14 @@ from jaxlmm.cli.options import Force
 
 
 class Scale(enum.StrEnum):
-    """What a marker's column is divided by."""
+    """The scaling of a marker's column."""
 
     centered = "centered"
     standardized = "standardized"
 
 
 class Chromosome(enum.StrEnum):
-    """Which alleles are compared."""
+    """The chromosomes whose alleles are compared."""
 
     autosome = "autosome"
     X = "X"

@@ -31,7 +31,7 @@ from jaxlmm.cli.samples import chosen, id_column, with_covariates
 
 
 class Variances(enum.StrEnum):
-    """Which variances markers are tested at."""
+    """The variances at which markers are tested."""
 
     refit = "refit"
     null = "null"
@@ -47,7 +47,7 @@ class Test(enum.StrEnum):
 
 
 class Coding(enum.StrEnum):
-    """How counts of the effect allele are coded."""
+    """The coding of counts of the effect allele."""
 
     additive = "additive"
     dominant = "dominant"
@@ -120,18 +120,18 @@ def scan(
         stop("--kinship: expected auto alone or GROUP=FILE, got both.", USAGE_ERROR)
     import jaxlmm as lmm
 
-    there = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
-    with logged(log, resume) as say, exit_codes(there):
+    interrupted = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
+    with logged(log, resume) as say, exit_codes(interrupted):
         codes = codes_of(missing_code)
         frame = read_data(data, formula, kinship or [], id, model.residual, codes)
         if covariates or keep or remove:
             option = "--covariates" if covariates else "--keep" if keep else "--remove"
             column = id_column(id, formula, kinship or [], frame, option)
-            frame, said = chosen(frame, column, keep, remove)
+            frame, notes = chosen(frame, column, keep, remove)
             if covariates:
                 frame, formula, names = with_covariates(frame, formula, covariates, column, codes)
-                said.append(f"--covariates {covariates}: {', '.join(names)}")
-            say("\n".join(said))
+                notes.append(f"--covariates {covariates}: {', '.join(names)}")
+            say("\n".join(notes))
         fits = None if null is None else _null(null)
         markers = lmm.genetics.genotypes(
             genotypes, coding=coding.value, maf=maf, missing=missing, chromosome=chromosome or None, extract=extract
@@ -184,9 +184,9 @@ def _folder(out: Path | None, style: Style, resume: bool, force: bool) -> Path |
 
 @contextlib.contextmanager
 def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
-    """Make place for a scan; the one that was there comes back if nothing is written, and nothing else is touched.
+    """Move an earlier scan in ``folder`` aside: back again if nothing is written, else it is deleted.
 
-    One that an earlier process had set aside when it was killed is let go.
+    One that an earlier process had moved aside when it was killed is deleted. A folder that holds no scan is an error.
     """
     if folder is None or not force or not folder.is_dir() or not any(folder.iterdir()):
         yield
@@ -218,5 +218,5 @@ def _null(path: Path) -> Any:
 
     if not path.exists():
         stop(f"--null: {path} does not exist.", DATA_ERROR)
-    found = lmm.load(path)
-    return found.null if isinstance(found, lmm.Scan) else found
+    loaded = lmm.load(path)
+    return loaded.null if isinstance(loaded, lmm.Scan) else loaded

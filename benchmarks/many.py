@@ -191,7 +191,7 @@ def only_optima(evaluations: np.ndarray | None = None):
 
     with contextlib.ExitStack() as stack:
         for owner, name, other in (
-            (many, "known", known), (rows_by_response, "known", known), (many_estimates.Collector, "add", add),
+            (many, "certified", known), (rows_by_response, "certified", known), (many_estimates.Collector, "add", add),
             (verb._ColumnCovariances, "of_all_rows", lambda self: np.zeros(())),
             (verb._ColumnCovariances, "by_response", lambda self, observed: np.zeros(())),
         ):  # fmt: skip

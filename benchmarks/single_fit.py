@@ -139,8 +139,7 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
     import jax
 
     import jaxlmm as lmm
-    from jaxlmm.engine import minimum as optimum
-    from jaxlmm.engine import single
+    from jaxlmm.engine import descent, single
     from jaxlmm.formula import ModelOptions, build_frame, parse
     from jaxlmm.solvers import select
 
@@ -154,15 +153,15 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
     name = fit.solver
     with jax.enable_x64(True):
         seen = []
-        original = optimum.run
+        original = descent.run
 
         def watched(*arguments, **options):
             seen.append((arguments, options))
             return original(*arguments, **options)
 
-        optimum.run = watched
+        descent.run = watched
         to_optimum()
-        optimum.run = original
+        descent.run = original
         arguments, options = seen[0]
         found = {
             "formula to Fit": clock(lambda: lmm.fit(formula, data, method=method), repeats),

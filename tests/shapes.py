@@ -3,6 +3,7 @@
 from beartype import BeartypeConf, beartype
 
 DOORS = {
+    "jaxlmm.api.call.Call.__init__",
     "jaxlmm.api.fitting.design",
     "jaxlmm.api.fitting.fit",
     "jaxlmm.api.fitting.fit_many",

@@ -1,4 +1,4 @@
-"""Compiling the package's own programs: ``jax.jit`` with options that halve the time to compile on a CPU."""
+"""Compiled functions: ``jax.jit`` with options that halve the time to compile on a CPU."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 """Many small kernels compile twice as fast with the older code generator, and run nearly as fast, but for scatters."""
 
 ONCE_OPTIONS = {**CPU_OPTIONS, "xla_backend_optimization_level": 0}
-"""For what runs once per fit on little data, optimizing the code costs more than it saves."""
+"""Options of functions that run once per fit, on few numbers: their code is not optimized."""
 
-LITTLE = 100_000
-"""The number of entries of all arguments up to which data are little."""
+MAX_ENTRIES_COMPILED_ONCE = 100_000
+"""Entries of all arguments up to which optimizing code that runs once costs more than it saves."""
 
-CROWDED = 0.75
-"""Share of the memory maps that Linux grants a process at which compiled programs are forgotten. Each takes hundreds
+MAX_SHARE_OF_MEMORY_MAPS = 0.75
+"""Share of the memory maps that Linux grants a process at which compiled functions are forgotten. Each takes hundreds
 of maps, and LLVM aborts the process that has none left: some sixty models with several grouping factors."""
 
 _unknown: set[str] = set()
@@ -37,9 +37,9 @@ def program(
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Compile a function once per shape of its arguments; nothing happens before the first call.
 
-    ``once`` says that the program runs once per fit, so that its compile time counts as much as its run time;
+    ``once`` says that the function runs once per fit, so that its compile time counts as much as its run time;
     ``scatters`` that it spends its time adding up rows by level, which the older code generator makes a loop over rows;
-    ``static`` names arguments for each value of which there is a program.
+    ``static`` names arguments for each value of which it is compiled.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -52,32 +52,34 @@ def program(
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            quick = once and sum(np.size(leaf) for leaf in jax.tree.leaves(args)) < LITTLE
+            quick = once and sum(np.size(leaf) for leaf in jax.tree.leaves(args)) < MAX_ENTRIES_COMPILED_ONCE
             usual = {} if scatters else CPU_OPTIONS
-            wanted = (ONCE_OPTIONS if quick else usual) if jax.default_backend() == "cpu" else {}
-            names = frozenset(wanted) - _unknown
+            options = (ONCE_OPTIONS if quick else usual) if jax.default_backend() == "cpu" else {}
+            names = frozenset(options) - _unknown
+            jitted: Any = compiled(names)
+            before = jitted._cache_size()
             try:
-                return _with_room(compiled(names), *args, **kwargs)
+                result: T = jitted(*args, **kwargs)
             except Exception as error:
                 refused = {name for name in names if name in str(error)}
                 if not refused:
                     raise
                 _unknown.update(refused)  # a compiler that no longer knows an option; it names one at a time
                 return run(*args, **kwargs)
+            if jitted._cache_size() != before:
+                _forget_where_crowded()
+            return result
 
         return run
 
     return decorate
 
 
-def _with_room(jitted: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a program; if that has compiled, forget all programs where too little room is left for another."""
-    before = jitted._cache_size()
-    found = jitted(*args, **kwargs)
-    if jitted._cache_size() != before and _maps() > CROWDED * _most_maps():
-        for program in _jitted_functions:
-            program.clear_cache()
-    return found
+def _forget_where_crowded() -> None:
+    """Forget all compiled functions where too few memory maps are left for another."""
+    if _maps() > MAX_SHARE_OF_MEMORY_MAPS * _most_maps():
+        for jitted in _jitted_functions:
+            jitted.clear_cache()
 
 
 def _maps() -> int:

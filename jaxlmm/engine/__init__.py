@@ -1,8 +1,8 @@
-"""Programs over arrays: a design and responses in, optima out. No pandas here."""
+"""Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
 from jaxlmm.engine.batch import rows_of, solve_many
-from jaxlmm.engine.found import Found, known
-from jaxlmm.engine.minimum import Optima, solve
+from jaxlmm.engine.found import Found, certified
+from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.missing import patterns_of, solve_by_response, solves_by_response
 from jaxlmm.engine.problems import Problems, RowsByResponse
 from jaxlmm.engine.single import Solution, solve_single
@@ -15,11 +15,11 @@ __all__ = [
     "Problems",
     "RowsByResponse",
     "Solution",
+    "certified",
     "estimate",
-    "known",
+    "find_optima",
     "patterns_of",
     "rows_of",
-    "solve",
     "solve_by_response",
     "solve_many",
     "solve_single",

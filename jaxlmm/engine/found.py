@@ -1,4 +1,4 @@
-"""Optima, and all that is known about them: examined, judged, and taken to the limit where no residual is left."""
+"""Optima with derivatives, certificates and standard errors, taken to the limit where no residual is left."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import examine_all
-from jaxlmm.engine.minimum import Optima, judged, solve
-from jaxlmm.engine.problems import Problems, in_blocks, into, of
-from jaxlmm.engine.vanishing import MEAN_SQUARES, TINY, closely, with_residual
+from jaxlmm.engine.minimum import Optima, find_optima, judged
+from jaxlmm.engine.problems import Problems, in_batches, put, take
+from jaxlmm.engine.vanishing import RESIDUAL_MEAN_SQUARES, SMALL_RESIDUAL, closely, with_residual
 from jaxlmm.inference import STATUS, OptimumDerivatives, Uncertainty, Verdicts, uncertainty
 from jaxlmm.model import Natural
 
-SHRINKS = 0.5
+SHRINKING_SHARE = 0.5
 """A standard error that falls below this part of itself, when the residual's does to a tenth, is zero in the limit."""
 
 
 class Found(NamedTuple):
-    """The optima of b responses, and all that is known about them; every leaf has a first axis over them."""
+    """Optima of b responses with derivatives, verdicts and standard errors; every leaf has a first axis over them."""
 
     optima: Optima
     examination: OptimumDerivatives
@@ -29,21 +30,22 @@ class Found(NamedTuple):
     uncertainty: Uncertainty
 
 
-def known(
+def certified(
     problems: Problems,
     optima: Optima,
     parameters: Sequence[Parameter],
     fixed: Natural | None = None,
-    rows: Callable[[NumpyArray], NumpyArray] | None = None,
+    rows: Callable[[Int[NumpyArray, " c"]], Float[NumpyArray, "N c"]] | None = None,
 ) -> Found:
-    """Examine and judge optima of all problems; ``parameters`` and ``fixed`` as in :func:`judged`.
+    """Return the optima of all problems with derivatives, certificates and standard errors.
 
-    ``rows`` returns some of the responses (N, c), by number, where they share the rows of the design.
+    ``parameters`` and ``fixed`` are those of :func:`jaxlmm.engine.minimum.judged`; ``rows`` returns
+    some of the responses, by number, where they share the rows of the design.
     """
 
     def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, None]:
         everyone = np.arange(problems.size)
-        return in_blocks(problems, examine_all, everyone, optima.theta, list(optima.bases)), None
+        return in_batches(problems, examine_all, everyone, optima.theta, optima.bases), None
 
     return concluded(problems, optima, examined, parameters, fixed, rows)[0]
 
@@ -54,7 +56,7 @@ def concluded(
     examined: Callable[[Problems, Optima], tuple[OptimumDerivatives, Any]],
     parameters: Sequence[Parameter],
     fixed: Natural | None,
-    rows: Callable[[NumpyArray], NumpyArray] | None,
+    rows: Callable[[Int[NumpyArray, " c"]], Float[NumpyArray, "N c"]] | None,
 ) -> tuple[Found, Any]:
     """Judge optima, and replace those on the way to no residual by the limit, where there is one.
 
@@ -69,27 +71,26 @@ def concluded(
         return Found(optima, examination, verdicts, uncertainty(examination, optima.active_set, verdicts)), beside
 
     found, beside = judge(problems, optima)
-    tiny = np.flatnonzero(found.examination.relative_sigma < TINY)
+    tiny = np.flatnonzero(found.examination.relative_sigma < SMALL_RESIDUAL)
     if tiny.size and rows is not None and problems.likelihood.design.n_fixed:
         closer = closely(problems, tiny, rows(tiny), found.examination.beta[tiny])
-        better, beside_better = judge(closer, solve(closer))
-        found, beside = into(found, tiny, better), beside_better
+        better, beside_better = judge(closer, find_optima(closer))
+        found, beside = put(found, tiny, better), beside_better
         problems = problems.with_responses(tiny, closer.responses)
     lost = np.flatnonzero(found.verdicts.no_residual)
     if not lost.size or problems.likelihood.related:
         return found, beside
-    wide, near = (with_residual(problems, lost, square) for square in MEAN_SQUARES)
-    first, _ = judge(wide, solve(wide))
-    second, beside_limit = judge(near, solve(near))
+    wide, near = (with_residual(problems, lost, square) for square in RESIDUAL_MEAN_SQUARES)
+    first, _ = judge(wide, find_optima(wide))
+    second, beside_limit = judge(near, find_optima(near))
     limit, exists = _limit(first, second)
     if not exists.any():
         return found, beside
-    return into(found, lost[exists], of(limit, exists)), beside_limit
+    return put(found, lost[exists], take(limit, exists)), beside_limit
 
 
-def _limit(wide: Found, near: Found) -> tuple[Found, NumpyArray]:
-    """Return what is found in the limit of a residual that goes from ``wide`` over ``near`` to zero, and for which
-    responses (b,) there is such a limit.
+def _limit(wide: Found, near: Found) -> tuple[Found, Bool[NumpyArray, " b"]]:
+    """Return the limit of a residual that goes from ``wide`` over ``near`` to zero, and which responses have one.
 
     Coefficients whose standard errors shrink with the residual are determined exactly: their variance is zero. The
     deviance has no lower bound.
@@ -97,7 +98,7 @@ def _limit(wide: Found, near: Found) -> tuple[Found, NumpyArray]:
     exists = np.asarray(wide.verdicts.proven & near.verdicts.proven)
     examination, verdicts = near.examination, near.verdicts
     before, after = (np.diagonal(found.examination.values.vcov, axis1=1, axis2=2) for found in (wide, near))
-    exact = after < SHRINKS**2 * before
+    exact = after < SHRINKING_SHARE**2 * before
     either = exact[:, :, None] | exact[:, None, :]
     vcov = np.where(either, 0.0, near.uncertainty.vcov)
     derivative = np.where(either[..., None], 0.0, near.uncertainty.vcov_derivative)

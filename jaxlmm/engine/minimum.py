@@ -1,4 +1,4 @@
-"""Minimize, set to zero what is zero, and look again: any number of responses of one likelihood together."""
+"""Optima of any number of responses of one likelihood: minimize, snap to the boundary, and leave it again."""
 
 from __future__ import annotations
 
@@ -6,130 +6,139 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.boundary import ZERO_COSTS
+from jaxlmm.engine.boundary import Snapped
 from jaxlmm.engine.compiled import values
-from jaxlmm.engine.descent import MAX_STEPS, Descent, rows
-from jaxlmm.engine.problems import Problems, in_blocks, into, of, put
+from jaxlmm.engine.descent import MAX_EVALUATIONS, Bases, Descent
+from jaxlmm.engine.leaving import boundary_curvature, descends, has_changed, is_left, is_weak, off_boundary
+from jaxlmm.engine.problems import Problems, in_batches, put, take
 from jaxlmm.engine.start import starts_at
-from jaxlmm.engine.vanishing import residual_share
-from jaxlmm.inference import OptimumDerivatives, Verdicts, certify, duals, patterns
+from jaxlmm.engine.vanishing import residual_shares
+from jaxlmm.inference import OptimumDerivatives, Verdicts, certify
 from jaxlmm.model import Natural
-from jaxlmm.optimize import AbstractMinimizer
+from jaxlmm.optimize import AbstractMinimizer, Minimum
 
-MAX_STEPS_FIRST_ORDER = 100_000
+MAX_EVALUATIONS_FIRST_ORDER = 100_000
 """Evaluations after which a first-order method gives up."""
 
-RESTARTS = 3
+MAX_RESTARTS = 3
 """How often a point that only looked like a boundary optimum is left along its direction of descent."""
-
-NOT_STRICT = 1e-6
-"""A multiplier this small proves nothing: the deviance may be as low away from the boundary."""
-
-ASIDE = 0.3
-"""How far from a boundary that is not strict another optimum is looked for."""
 
 
 class Optima(NamedTuple):
     """Optima of b responses.
 
-    ``theta`` (b, k) is written in ``bases``, one (b, q, q) per term; ``active_set`` (b, k) is 0 where a parameter is
-    free, positive for the blocks kept at a boundary that have a multiplier (one number each), negative for what drops
-    out with them; ``value`` (b,) is the deviance, ``converged`` (b,) and ``n_evaluations`` (b,) what it took;
-    ``at_limit`` (b,) says that a valley was walked along until there was next to nothing to be won.
+    ``theta`` is written in ``bases``, one per term; ``active_set`` is 0 where a parameter is free, positive for the
+    blocks kept at a boundary that have a multiplier (one number each), negative for what drops out with them; ``value``
+    is the deviance, ``converged`` and ``n_evaluations`` are the minimizer's; ``at_limit`` says that a valley was walked
+    along until there was next to nothing to be won.
     """
 
-    theta: NumpyArray
-    bases: tuple[NumpyArray, ...]
-    active_set: NumpyArray
-    value: NumpyArray
-    converged: NumpyArray
-    at_limit: NumpyArray
-    n_evaluations: NumpyArray
+    theta: Float[NumpyArray, "b k"]
+    bases: Bases
+    active_set: Int[NumpyArray, "b k"]
+    value: Float[NumpyArray, " b"]
+    converged: Bool[NumpyArray, " b"]
+    at_limit: Bool[NumpyArray, " b"]
+    n_evaluations: Int[NumpyArray, " b"]
 
 
-def solve(problems: Problems, first_order: AbstractMinimizer | None = None, given: Natural | None = None) -> Optima:
+def find_optima(
+    problems: Problems, first_order: AbstractMinimizer | None = None, given: Natural | None = None
+) -> Optima:
     """Minimize the deviance of every response.
 
     ``first_order`` is another minimizer to find the optima with; Newton's method then only confirms them. ``given`` are
     natural parameters to begin at.
     """
-    likelihood, everyone = problems.likelihood, np.arange(problems.size)
-    bases = [np.tile(basis, (everyone.size, 1, 1)) for basis in likelihood.layout.bases()]
-    if likelihood.layout.n_theta == 0:
-        nothing = np.zeros((everyone.size, 0))
-        value = np.asarray(in_blocks(problems, values, everyone, nothing, bases))
-        return Optima(
-            nothing,
-            tuple(bases),
-            nothing.astype(np.int32),
-            value,
-            np.isfinite(value),
-            np.zeros(everyone.size, bool),
-            np.ones(everyone.size, int),
-        )
+    layout, everyone = problems.likelihood.layout, np.arange(problems.size)
+    bases = _tiled(layout.bases(), everyone.size)
+    if layout.n_theta == 0:
+        return _without_parameters(problems, bases)
     descent, at_limit = Descent(problems, first_order), np.zeros(everyone.size, bool)
-    start = np.tile(likelihood.layout.start(), (everyone.size, 1))
+    start = np.tile(layout.start(), (everyone.size, 1))
     if given is not None:
-        start = starts_at(likelihood.layout, given, np.asarray(problems.responses.scale))
+        start = starts_at(layout, given, np.asarray(problems.responses.scale))
     if first_order is None:
         reached, bases = descent.pursue(everyone, start, bases, search=given is None, snaps=True)
         lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
-        if lost.size and not likelihood.solver.hessian_is_expensive:
-            own = [np.tile(basis, (lost.size, 1, 1)) for basis in likelihood.layout.bases()]
-            walked, limit = descent.walk(lost, start[lost], own, search=given is None)
-            reached = into(reached, lost[limit], of(walked, limit))
-            bases = [put(old, lost[limit], new[limit]) for old, new in zip(bases, own, strict=True)]
+        if lost.size and not problems.likelihood.solver.hessian_is_expensive:
+            unrotated = _tiled(layout.bases(), lost.size)
+            walked, limit = descent.walk(lost, start[lost], unrotated, search=given is None)
+            reached, bases = put((reached, bases), lost[limit], take((walked, unrotated), limit))
             at_limit[lost[limit]] = True
     else:
-        reached = descent.minimize(everyone, start, bases, MAX_STEPS_FIRST_ORDER, method=first_order, snaps=True)
-    found, (theta, snapped, holds) = reached.minimum, reached.snapped
-    active_set = np.zeros(start.shape, np.int32)
+        reached = descent.minimize(everyone, start, bases, MAX_EVALUATIONS_FIRST_ORDER, method=first_order, snaps=True)
+    minimum, bases, active_set = _at_boundary(descent, reached.minimum, bases, reached.snapped)
+    return Optima(
+        minimum.x, bases, active_set, minimum.value, minimum.converged, at_limit, descent.n_evaluations
+    )  # fmt: skip
 
-    active = everyone
-    for _ in range(RESTARTS):
-        changed = [np.any(new != old[active], axis=(1, 2)) for new, old in zip(snapped, bases, strict=True)]
-        moved = np.any([np.any(holds != 0, axis=1), *changed], axis=0)
-        if first_order is None:  # what did not move is done
-            active, theta, holds = active[moved], theta[moved], holds[moved]
-            snapped = tuple(basis[moved] for basis in snapped)
-        if not active.size:
+
+def _at_boundary(
+    descent: Descent, minimum: Minimum, bases: Bases, snapped: Snapped
+) -> tuple[Minimum, Bases, Int[NumpyArray, "b k"]]:
+    """Minimize again from where snapping has changed something, and leave boundaries that are no optima.
+
+    Returns the minima, the bases in which they are written, and their active sets.
+    """
+    newton_found = descent.first_order is None
+    moving, active_set = np.arange(len(minimum.x)), np.zeros(minimum.x.shape, np.int32)
+    for _ in range(MAX_RESTARTS):
+        if newton_found:  # where nothing has changed Newton's method is done
+            changed = has_changed(take(bases, moving), snapped.bases, snapped.active_set)
+            moving, snapped = moving[changed], take(snapped, changed)
+        if not moving.size:
             break
-        bases = [put(old, active, new) for old, new in zip(bases, snapped, strict=True)]
-        active_set = put(active_set, active, holds)
-        # Held parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
-        before = found.converged[active]
-        full = np.any(holds != 0, axis=1) | (first_order is None)
-        steps = np.where(full, np.where(before, MAX_STEPS, 2), 1)
-        more, turned = descent.pursue(active, theta, snapped, steps, active_set=holds)
-        bases = [put(old, active, new) for old, new in zip(bases, turned, strict=True)]
-        again = more.minimum
-        found = into(found, active, again._replace(converged=np.where(full, again.converged, before)))
+        bases, active_set = put((bases, active_set), moving, (snapped.bases, snapped.active_set))
+        # Active parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
+        before = minimum.converged[moving]
+        whole = np.any(snapped.active_set != 0, axis=1) | newton_found
+        steps = np.where(whole, np.where(before, MAX_EVALUATIONS, 2), 1)
+        reached, rotated = descent.pursue(moving, snapped.theta, snapped.bases, steps, active_set=snapped.active_set)
+        confirmed = reached.minimum._replace(converged=np.where(whole, reached.minimum.converged, before))
+        minimum, bases = put((minimum, bases), moving, (confirmed, rotated))
 
-        at_zero = active[np.any(active_set[active] > 0, axis=1)]
-        if at_zero.size and likelihood.solver.hessian_is_expensive:
-            looked = descent.minimize(at_zero, found.x[at_zero], rows(bases, at_zero), 1, method=descent.exact)
-            found = found._replace(hessian=put(found.hessian, at_zero, looked.minimum.hessian))
-        slope, direction = steepest(found.hessian[at_zero], active_set[at_zero])
-        unproven = slope <= NOT_STRICT
-        doubted, slope, direction = at_zero[unproven], slope[unproven], direction[unproven]
+        at_boundary = moving[np.any(active_set[moving] > 0, axis=1)]
+        if at_boundary.size and descent.problems.likelihood.solver.hessian_is_expensive:
+            there = take(bases, at_boundary)
+            exact = descent.minimize(at_boundary, minimum.x[at_boundary], there, 1, method=descent.exact)
+            minimum = minimum._replace(hessian=put(minimum.hessian, at_boundary, exact.minimum.hessian))
+        curvature, direction = boundary_curvature(minimum.hessian[at_boundary], active_set[at_boundary], _eigenpair)
+        weak = is_weak(curvature)
+        doubted, curvature, direction = at_boundary[weak], curvature[weak], direction[weak]
         if not doubted.size:
             break
-        beside = found.x[doubted] + ASIDE * direction
-        reached = descent.minimize(doubted, beside, rows(bases, doubted), snaps=True)
-        aside = reached.minimum
-        away = np.sum((aside.x - found.x[doubted]) * direction, axis=1) > 0.5 * ASIDE
-        ridge = (aside.value <= found.value[doubted] + ZERO_COSTS) & away  # the boundary is the end of a ridge
-        left = (slope < -NOT_STRICT) | ridge
-        found = into(found, doubted[left], of(aside, left))
+        here = minimum.x[doubted], minimum.value[doubted]
+        beyond = descent.minimize(doubted, off_boundary(here[0], direction), take(bases, doubted), snaps=True)
+        left = is_left(curvature, direction, here, (beyond.minimum.x, beyond.minimum.value))
+        minimum = put(minimum, doubted[left], take(beyond.minimum, left))
         active_set[doubted[left]] = 0
-        descends = slope < -NOT_STRICT
-        active, (theta, snapped, holds) = doubted[descends], of(reached.snapped, descends)
-        if not active.size:
-            break
-    return Optima(found.x, tuple(bases), active_set, found.value, found.converged, at_limit, descent.n_evaluations)
+        falls = descends(curvature)
+        moving, snapped = doubted[falls], take(beyond.snapped, falls)
+    return minimum, bases, active_set
+
+
+def _eigenpair(
+    matrix: Float[NumpyArray, "b k k"], _: Float[NumpyArray, " b"]
+) -> tuple[Float[NumpyArray, " b"], Float[NumpyArray, "b k"]]:
+    values, vectors = np.linalg.eigh(matrix)
+    return values[:, 0], vectors[:, :, 0]
+
+
+def _tiled(bases: Sequence[Float[NumpyArray, "_ _"]], count: int) -> Bases:
+    return tuple(np.tile(basis, (count, 1, 1)) for basis in bases)
+
+
+def _without_parameters(problems: Problems, bases: Bases) -> Optima:
+    """Return the optima where theta has no entries: the deviance is evaluated once."""
+    b, theta = problems.size, np.zeros((problems.size, 0))
+    value = np.asarray(in_batches(problems, values, np.arange(b), theta, bases))
+    converged, never, once = np.isfinite(value), np.zeros(b, bool), np.ones(b, int)
+    return Optima(theta, bases, theta.astype(np.int32), value, converged, never, once)
 
 
 def judged(
@@ -142,9 +151,11 @@ def judged(
     """Judge the optima of all problems; of the natural ``parameters`` some are ``fixed``."""
     descent = Descent(problems)
 
-    def descend(numbers: NumpyArray, theta: NumpyArray, steps: int) -> tuple[NumpyArray, NumpyArray]:
-        found = descent.minimize(numbers, theta, rows(optima.bases, numbers), steps).minimum
-        return np.asarray(found.x), np.asarray(found.value)
+    def descend(
+        index: Int[NumpyArray, " c"], theta: Float[NumpyArray, "c k"], steps: int
+    ) -> tuple[Float[NumpyArray, "c k"], Float[NumpyArray, " c"]]:
+        minimum = descent.minimize(index, theta, take(optima.bases, index), steps).minimum
+        return np.asarray(minimum.x), np.asarray(minimum.value)
 
     return certify(
         examination,
@@ -152,26 +163,8 @@ def judged(
         parameters=parameters,
         fixed=np.zeros(len(parameters), bool) if fixed is None else np.isfinite(fixed.flat),
         converged=optima.converged,
-        residual_share=residual_share(problems, examination),
+        residual_share=residual_shares(problems, examination),
         start=problems.likelihood.layout.start(),
         walked=optima.at_limit,
         descend=descend,
     )
-
-
-def steepest(hessian: NumpyArray, active_set: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-    """Return the smallest curvature (b,) among parameters held at zero, infinite without any, and its direction (b, k).
-
-    ``hessian`` (b, k, k) and ``active_set`` (b, k) as in :class:`Optima`.
-    """
-    slope, direction = np.full(len(active_set), np.inf), np.zeros(active_set.shape)
-    for same, pattern in patterns(active_set):
-        for dual in duals(pattern).values():
-            block = hessian[same][:, dual[:, None], dual]
-            values, vectors = np.linalg.eigh(np.where(np.isfinite(block), block, 0.0))
-            steeper = (values[:, 0] < slope[same]) & np.any(block, axis=(1, 2))
-            chosen = same[steeper]
-            slope[chosen] = values[steeper, 0]
-            direction[chosen] = 0.0
-            direction[np.ix_(chosen, dual)] = vectors[steeper, :, 0]
-    return slope, direction

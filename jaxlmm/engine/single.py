@@ -1,4 +1,4 @@
-"""One response: the optimum of a batch of one, and what it says of the rows."""
+"""One response: the optimum of a batch of one, with its modes and fitted values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import examine_one, prepare
 from jaxlmm.engine.found import Found, concluded
-from jaxlmm.engine.minimum import Optima, solve
+from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.problems import Problems
 from jaxlmm.inference import OptimumDerivatives, Rows, Units
 from jaxlmm.likelihood import Likelihood
@@ -22,11 +23,11 @@ from jaxlmm.solvers import SOLVERS
 
 
 class Solution(NamedTuple):
-    """An optimum and where it lies: ``optima`` of the one response of ``problems``, and its padded ``y`` (N, 1)."""
+    """An optimum and where it lies: ``optima`` of the one response of ``problems``, and its padded ``y``."""
 
     problems: Problems
     optima: Optima
-    y: NumpyArray
+    y: Float[NumpyArray, "N 1"]
 
     @property
     def likelihood(self) -> Likelihood:
@@ -34,13 +35,13 @@ class Solution(NamedTuple):
         return self.problems.likelihood
 
     @property
-    def theta(self) -> NumpyArray:
-        """The optimum (k,), written in the bases."""
+    def theta(self) -> Float[NumpyArray, " k"]:
+        """The optimum, written in the bases."""
         return self.optima.theta[0]
 
     @property
-    def bases(self) -> tuple[NumpyArray, ...]:
-        """One (q, q) per term."""
+    def bases(self) -> tuple[Float[NumpyArray, "_ _"], ...]:
+        """One per term."""
         return tuple(basis[0] for basis in self.optima.bases)
 
     @property
@@ -59,14 +60,14 @@ class Solution(NamedTuple):
         return int(self.optima.n_evaluations[0])
 
     @property
-    def active_set(self) -> NumpyArray:
-        """What is held at a boundary (k,), as in :class:`Optima`."""
+    def active_set(self) -> Int[NumpyArray, " k"]:
+        """The parameters kept at a boundary, as in :class:`Optima`."""
         return self.optima.active_set[0]
 
     def known(self, parameters: Sequence[Parameter], fixed: Natural | None) -> tuple[Solution, Found, Rows]:
-        """Return where the optimum lies, in the limit if no residual is left, and all that is known about it.
+        """Return the solution, in the limit if no residual is left, its derivatives and certificate, and its rows.
 
-        Of the natural ``parameters`` some are ``fixed``; what is found has a first axis.
+        Of the natural ``parameters`` some are ``fixed``; derivatives and certificate have a first axis of length one.
         """
 
         def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, tuple[Problems, Rows]]:
@@ -83,7 +84,7 @@ class Solution(NamedTuple):
 
 def solve_single(
     design: Design,
-    y: NumpyArray,
+    y: Float[NumpyArray, " n"],
     *,
     solver: str,
     method: str,
@@ -110,4 +111,4 @@ def solve_single(
     padded = pad(y, design.n_padded)[:, None]
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     problems = Problems(likelihood, prepare(likelihood, padded), units)
-    return Solution(problems, solve(problems, first_order, start), padded)
+    return Solution(problems, find_optima(problems, first_order, start), padded)

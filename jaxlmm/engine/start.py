@@ -1,53 +1,56 @@
-"""Where the search for an optimum begins."""
+"""Where the minimization of the deviance starts: nodes of theta, a guess by moments, or natural parameters."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct
+from jaxlmm.engine.problems import Problem, Problems
 from jaxlmm.errors import OptionError
-from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design, Layout, Natural
 from jaxlmm.optimize import WORTHWHILE, search_axes
 
-NODES = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
+VALUES_PER_AXIS = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
 """Values tried along each axis of theta, by the number of axes: at all their combinations, a few hundred at most."""
 
-QUANTILES = (np.arange(16) + 0.5) / 16
-"""Of the numbers of rows per level, what is remembered."""
+VALUES_PER_AXIS_COARSE = {1: 5, 2: 3, 3: 2, 4: 2, 5: 1}
+"""The same where an evaluation is expensive: values from the middle of each axis."""
 
-FEW = {1: 5, 2: 3, 3: 2, 4: 2, 5: 1}
-"""The same where evaluations are dear: values from the middle of each axis."""
-
-SWEEPS = 2
+AXIS_SWEEPS = 2
 """Rounds of the search for a start, axis by axis, where combinations are too many."""
+
+LEVEL_SIZE_QUANTILES = (np.arange(16) + 0.5) / 16
+"""Quantiles of the numbers of rows per level by which the expected curvature is computed."""
 
 
 class Plan(Struct):
-    """Where a start is looked for: the best of ``nodes`` (g, k) if there are any, else axis by axis.
+    """Where a start is looked for: the best of ``nodes`` if there are any, else axis by axis.
 
     The first node is the layout's start, which is left only for a gain: on a ridge rounding does not choose.
 
-    ``axes`` are numbers (a,) of parameters and values (a, v) for each.
+    ``axes`` are numbers of parameters and values for each; ``inverse_bases`` take the guess of a covariance into the
+    bases in which theta is written.
     """
 
-    nodes: Array
-    axes: tuple[Array, Array]
-    inverse_frames: tuple[Array, ...]
+    nodes: Float[Array, "g k"]
+    axes: tuple[Int[Array, " a"], Float[Array, "a v"]]
+    inverse_bases: tuple[Float[Array, "_ _"], ...]
 
     @classmethod
-    def of(cls, likelihood: Likelihood) -> Plan:
-        """Make the plan of a likelihood: combinations where they are few."""
+    def of(cls, likelihood: Likelihood) -> Self:
+        """Make the plan of a likelihood: combinations of values where they are few."""
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
         points = np.zeros((0, index.size))
-        counts = FEW if likelihood.solver.coarse_start else NODES
+        counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
         if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
             last = values.shape[1] - 1
             within = (0.25, 0.75) if likelihood.solver.coarse_start else (0.0, 1.0)
@@ -58,32 +61,94 @@ class Plan(Struct):
         nodes = np.concatenate([start[None], nodes]) if len(nodes) else nodes
         return cls(nodes, (index, values), tuple(np.linalg.inv(basis) for basis in likelihood.layout.bases()))
 
+    def searched(
+        self, objective: Callable[[jax.Array], jax.Array], start: Float[Array, " k"], sweeps: Array, *, sequential: bool
+    ) -> Float[jax.Array, " k"]:
+        """Return the best start along the plan's axes, looked for in ``sweeps`` rounds."""
+        return search_axes(objective, jnp.asarray(start), *self.axes, sweeps, sequential=sequential)
 
-def best_node(
-    likelihood: Likelihood, response: Response, plan: Plan, start: jax.Array, bases: Sequence[Array]
-) -> jax.Array:
-    """Return where the search for one response begins: the best of the plan's nodes, or of values along its axes."""
+
+def best_of_nodes(
+    nodes: Float[Array, "g k"], values: Float[jax.Array, "g ..."], start: Float[jax.Array, "*b k"]
+) -> tuple[Float[jax.Array, "*b k"], Float[jax.Array, "*b"]]:
+    """Return the node with the lowest deviance, and that; ``start`` where no deviance is finite.
+
+    The first node is kept unless another is lower by more than ``WORTHWHILE``.
+    """
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
+    lowest = jnp.min(values, axis=0)
+    return jnp.where(jnp.isfinite(lowest)[..., None], nodes[jnp.argmin(values, axis=0)], start), lowest
+
+
+def start_of(problem: Problem, plan: Plan) -> Float[jax.Array, " k"]:
+    """Return the start of one problem: the best of the plan's nodes, or of values along its axes."""
+    likelihood = problem.likelihood
+    bases, start = likelihood.layout.bases(), jnp.asarray(likelihood.layout.start())
 
     def objective(theta: jax.Array) -> jax.Array:
-        return likelihood.deviance(likelihood.layout.factors(theta, bases), response)
+        return problem.deviance(theta, bases)
 
-    nodes = jnp.asarray(plan.nodes)
+    sequential, nodes = likelihood.solver.sequential, jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
-        return search_axes(objective, start, *plan.axes, jnp.int32(SWEEPS), sequential=likelihood.solver.sequential)
-    values = jax.lax.map(objective, nodes) if likelihood.solver.sequential else jax.vmap(objective)(nodes)
-    values = jnp.where(jnp.isfinite(values), values, jnp.inf).at[0].add(-WORTHWHILE)
-    return jnp.where(jnp.isfinite(jnp.min(values)), nodes[jnp.argmin(values)], start)
+        return plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
+    values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)
+    return best_of_nodes(nodes, values, start)[0]
 
 
-def starts_at(layout: Layout, given: Natural, scales: NumpyArray) -> NumpyArray:
-    """Return starts (m, k) of responses with residual standard deviations ``scales`` (m,), as :func:`start_at`."""
+def starts_of(
+    problems: Problems, plan: Plan, start: Float[jax.Array, "b k"], bases: Sequence[Array]
+) -> Float[jax.Array, "b k"]:
+    """Return the starts of a batch; the plan's axes are left to the search of each problem.
+
+    The best of the plan's nodes, at each of which responses share the work that depends on theta alone, or the solver's
+    guess by moments where that is lower; where a Hessian is expensive the guess alone.
+    """
+    likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
+    if likelihood.solver.hessian_is_expensive and likelihood.solver.guesses:
+        return problems.each(lambda problem, start: _guess(problem, plan, start), start)
+    if nodes.shape[0] == 0:
+        return start
+
+    def at_node(theta: jax.Array) -> jax.Array:
+        factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])
+        shared = None if problems.own else likelihood.solver.factor(factors)
+
+        def value(problem: Problem) -> jax.Array:
+            factor = problem.likelihood.solver.factor(factors) if shared is None else shared
+            point = problem.likelihood.at_factor(factor, problem.response)
+            return problem.likelihood.profiled(point, problem.response)  # an absolute layout has no nodes
+
+        return problems.each(value)
+
+    def guess(problem: Problem, start: jax.Array, bases: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        theta = _guess(problem, plan, start)
+        value = problem.deviance(theta, bases)
+        return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
+
+    values = jax.lax.map(at_node, nodes) if likelihood.solver.sequential else jax.vmap(at_node)(nodes)
+    best, lowest = best_of_nodes(nodes, values, start)
+    if not likelihood.solver.guesses:
+        return best
+    guessed, at_guess = problems.each(guess, start, bases)
+    return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, best)
+
+
+def _guess(problem: Problem, plan: Plan, start: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
+    """Return theta at the solver's rough covariance by moments."""
+    likelihood, response, _ = problem
+    covariance = likelihood.solver.guess(response.augmented, response.count)
+    return start if covariance is None else likelihood.layout.guess(covariance, start, plan.inverse_bases)
+
+
+def starts_at(layout: Layout, given: Natural, scales: Float[NumpyArray, " m"]) -> Float[NumpyArray, "m k"]:
+    """Return starts of responses with residual standard deviations ``scales``, as :func:`start_at`."""
     different, same = np.unique(scales, return_inverse=True)
-    found = [start_at(layout, given, float(scale), check=place == 0) for place, scale in enumerate(different)]
+    found = [start_at(layout, given, float(scale), check=number == 0) for number, scale in enumerate(different)]
     return np.stack(found)[same.reshape(-1)]
 
 
-def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True) -> NumpyArray:
-    """Return a start (k,) at which the natural parameters are what is ``given``, and the others as usual.
+def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True) -> Float[NumpyArray, " k"]:
+    """Return a start at which the natural parameters are those ``given``, and the others as usual.
 
     ``scale`` is the residual standard deviation of least squares, which sigma is taken to be where it is neither given
     nor fixed. A standard deviation of 0 becomes a small one: at 0 the gradient vanishes whatever the data. ``check``
@@ -95,7 +160,7 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
         If a structure cannot have these values.
     """
     own, bases = layout.in_unit(np.float64(scale)), layout.bases()
-    start, places, residual = own.start(), own.slices(), given.values[-1]
+    start, slices, residual = own.start(), own.slices(), given.values[-1]
     sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
     unit = np.float64(scale if own.absolute else sigma)
 
@@ -114,11 +179,11 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
         if not np.isfinite(plain).all():  # a value for each is needed
             wanted = np.where(np.isnan(values), usual[t], values)
             plain = structure.from_natural(wanted, unit, np.asarray(coords))
-        start[places[t]] = structure.to_basis(np.asarray(plain), bases[t])
+        start[slices[t]] = structure.to_basis(np.asarray(plain), bases[t])
         reached = natural()[t] if check else values
         sds = np.array([parameter.kind == "sd" for parameter in given.parameters[t]])
         asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
-        start[places[t]] = structure.away_from_zero(start[places[t]])
+        start[slices[t]] = structure.away_from_zero(start[slices[t]])
         if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):
             pairs = zip(given.parameters[t], values, strict=True)
             named = {parameter.name: float(value) for parameter, value in pairs if np.isfinite(value)}
@@ -129,7 +194,7 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
     if own.residual is not None and np.isfinite(residual[1:]).any():
         wanted = np.where(np.isnan(residual), usual[-1], residual)
         theta = own.residual.from_natural(wanted, np.float64(sigma), np.asarray(own.residual_coords))
-        start[places[-1]] = np.asarray(theta)[1:]
+        start[slices[-1]] = np.asarray(theta)[1:]
     if own.sigma_is_free and np.isfinite(residual[0]):
         start[-1] = np.log(sigma / scale)
     return start
@@ -140,13 +205,13 @@ class ExpectedCurvature(Struct):
 
     A variance ratio θ² of a factor whose level j has n_j rows is known from ``s_j = n_j θ² / (1 + n_j θ²)`` of the
     level's effect: the expected second derivative in log θ is ``4 Σ s_j²`` where it is the only factor. ``rows``
-    (k, v) are quantiles of n_j for the term of each parameter, ``levels`` (k,) its number of levels. ``sigma`` (k,) is
-    the second derivative in the logarithm of sigma where that is a parameter, and 0 for the others.
+    are quantiles of n_j for the term of each parameter, ``levels`` its number of levels. ``sigma`` is the second
+    derivative in the logarithm of sigma where that is a parameter, and 0 for the others.
     """
 
-    rows: Array
-    levels: Array
-    sigma: Array
+    rows: Float[Array, "k v"]
+    levels: Float[Array, " k"]
+    sigma: Float[Array, " k"]
 
     @classmethod
     def of(cls, design: Design, layout: Layout) -> Self:
@@ -156,12 +221,16 @@ class ExpectedCurvature(Struct):
             touched = np.any(np.asarray(term.z) != 0, axis=1)
             found = np.bincount(np.asarray(design.groupings[term.grouping].codes)[touched])
             found = found[found > 0]
-            rows += [np.quantile(found, QUANTILES)] * count
+            rows += [np.quantile(found, LEVEL_SIZE_QUANTILES)] * count
             levels += [found.size] * count
         missing = layout.n_theta - len(rows)  # those of a residual structure
         sigma = np.zeros(layout.n_theta)
         sigma[layout.n_theta - layout.sigma_is_free :] = 4.0 * float(design.n)
-        return cls(np.array(rows + [np.ones(QUANTILES.size)] * missing), np.array(levels + [1] * missing, float), sigma)
+        return cls(
+            np.array(rows + [np.ones(LEVEL_SIZE_QUANTILES.size)] * missing),
+            np.array(levels + [1] * missing, float),
+            sigma,
+        )
 
     def __call__(self, mean_square: jax.Array) -> jax.Array:
         """Return them (k,) at theta whose mean square over its term is ``mean_square`` (k,)."""

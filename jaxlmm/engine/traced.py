@@ -2,100 +2,103 @@
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array
-from jaxlmm.engine.batch import PERFECT
-from jaxlmm.engine.boundary import ZERO_COSTS, snapped
-from jaxlmm.engine.descent import MAX_STEPS
-from jaxlmm.engine.minimum import ASIDE, NOT_STRICT
-from jaxlmm.engine.start import Plan, best_node
-from jaxlmm.inference import DECREMENT, NEARLY_SINGULAR, ROUNDING, STATUS, VANISHING
-from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.engine.boundary import Snapped, snapped
+from jaxlmm.engine.descent import MAX_EVALUATIONS
+from jaxlmm.engine.leaving import boundary_curvature, descends, has_changed, is_left, is_weak, off_boundary
+from jaxlmm.engine.problems import Problem
+from jaxlmm.engine.start import Plan, start_of
+from jaxlmm.engine.vanishing import residual_share, varies
+from jaxlmm.inference import DECREMENT, NEARLY_SINGULAR, ROUNDING, STATUS, VANISHING, Units
+from jaxlmm.likelihood import Likelihood
 from jaxlmm.linalg import inverse_logdet, singular_vectors
 from jaxlmm.optimize import Newton, minimize
 
-ROUNDS = 8
+T = TypeVar("T")
+
+MAX_MINIMIZATIONS = 8
 """Minimizations after which the search for a boundary, and away from it, ends."""
+
+FIRST, SNAPPED, OFF_BOUNDARY, DONE = range(4)
+"""Stages of the search: before anything was snapped to the boundary, after, off a weak boundary, and its end."""
 
 
 class Estimate(NamedTuple):
     """An optimum in response units.
 
-    ``theta`` (k,) in the order of ``fit.theta``, ``beta`` (p,), ``sigma`` (), ``deviance`` (), and ``status`` (), a
-    place in :data:`jaxlmm.STATUS`.
+    ``theta`` (k,) in the order of ``fit.theta``, ``beta`` (p,), ``sigma`` (), ``deviance`` (), and ``status`` (), an
+    index into :data:`jaxlmm.STATUS`.
     """
 
-    theta: jax.Array
-    beta: jax.Array
-    sigma: jax.Array
-    deviance: jax.Array
-    status: jax.Array
+    theta: Float[jax.Array, " k"]
+    beta: Float[jax.Array, " p"]
+    sigma: Float[jax.Array, ""]
+    deviance: Float[jax.Array, ""]
+    status: Int[jax.Array, ""]
 
 
-class _Place(NamedTuple):
-    """Where the search stands: theta (k,) in its bases, what is held there, the Hessian, and how it was reached."""
+class _Optimum(NamedTuple):
+    """The best point of the search: theta in its bases, the active set, derivatives, and whether it converged."""
 
-    theta: jax.Array
-    bases: tuple[jax.Array, ...]
-    active_set: jax.Array
-    value: jax.Array
-    hessian: jax.Array
-    gradient: jax.Array
-    converged: jax.Array
+    theta: Float[jax.Array, " k"]
+    bases: tuple[Float[jax.Array, "_ _"], ...]
+    active_set: Int[jax.Array, " k"]
+    value: Float[jax.Array, ""]
+    hessian: Float[jax.Array, "k k"]
+    gradient: Float[jax.Array, " k"]
+    converged: Bool[jax.Array, ""]
 
 
 class _Search(NamedTuple):
-    """``place`` is the best so far; the next run starts at ``start`` in ``bases``, holding ``active_set``.
+    """The ``best`` point so far, and the one from which the next minimization starts, at a ``stage`` of the search.
 
-    ``phase`` 0: before anything was set to zero; 1: after; 2: aside of a boundary along ``direction`` that has
-    ``slope``; 3: done.
+    The boundary at ``best`` has its smallest ``curvature`` along ``direction``.
     """
 
-    place: _Place
-    start: jax.Array
-    bases: tuple[jax.Array, ...]
-    active_set: jax.Array
-    direction: jax.Array
-    slope: jax.Array
-    phase: jax.Array
+    best: _Optimum
+    start: Snapped
+    direction: Float[jax.Array, " k"]
+    curvature: Float[jax.Array, ""]
+    stage: Int[jax.Array, ""]
 
 
-def estimate(likelihood: Likelihood, inverse_triangle: Array, y: jax.Array) -> Estimate:
-    """Return the optimum for a response ``y`` (N,), padded, in its own units.
+def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: Float[jax.Array, " N"]) -> Estimate:
+    """Return the optimum for a response ``y``, padded, in its own units.
 
     By the implicit function theorem, ``dθ/dy = −H⁻¹ ∂²f/∂θ∂y`` with the exact Hessian H of the free parameters; what is
-    held at a boundary stays there. beta, sigma, and the deviance are functions of theta and y.
+    in the active set stays there. beta, sigma, and the deviance are functions of theta and y.
     """
-    layout = likelihood.layout
-    found = _located(likelihood, y)
+    layout, design = likelihood.layout, likelihood.design
+    optimum = _located(likelihood, Units(inverse_triangle, ()), y)
     response = likelihood.observe(y)
-    point = likelihood.at(layout.factors(found.theta, found.bases), response)
-    sigma = jnp.sqrt(point.r2 / jnp.maximum(response.count, 1.0)) * response.scale
+    point = likelihood.at(layout.factors(optimum.theta, optimum.bases), response)
+    sigma = likelihood.sigma(point, None, response)
     beta = jnp.asarray(inverse_triangle) @ (response.least_squares + point.shift * response.scale)
     parts = [
-        structure.from_basis(found.theta[place], basis)
-        for structure, place, basis in zip(layout.structures, layout.slices(), found.bases, strict=False)
+        structure.from_basis(optimum.theta[own], basis)
+        for structure, own, basis in zip(layout.structures, layout.slices(), optimum.bases, strict=False)
     ]
     if layout.residual is not None:
-        parts.append(found.theta[layout.slices()[-1]])
+        parts.append(optimum.theta[layout.slices()[-1]])
     theta = jnp.concatenate([jnp.zeros(0, y.dtype), *parts])
     deviance = likelihood.profiled(point, response)
-    rest = response.count * response.scale**2
-    varies = rest > PERFECT**2 * (rest + jnp.sum(response.least_squares**2))
-    usable = varies & jnp.isfinite(deviance) & jnp.isfinite(sigma)
-    size = jnp.sqrt(response.scale**2 + jnp.sum(response.least_squares**2) / jnp.maximum(response.count, 1.0))
-    found = found._replace(converged=found.converged & (sigma > ROUNDING * size))
-    return Estimate(theta, beta, sigma, deviance, _status(found, usable, sigma < VANISHING * response.scale))
+    degrees = jnp.asarray(design.n, y.dtype) - design.n_fixed
+    usable = varies(response, degrees) & jnp.isfinite(deviance) & jnp.isfinite(sigma)
+    relative_sigma = sigma / response.scale
+    rounding = residual_share(response, relative_sigma) <= ROUNDING
+    optimum = optimum._replace(converged=optimum.converged & ~rounding)
+    return Estimate(theta, beta, sigma, deviance, _status(optimum, usable, relative_sigma < VANISHING))
 
 
-def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
-    """Return where the optimum is; theta has the derivatives of an implicit function, nothing else has any.
+def _located(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -> _Optimum:
+    """Return the optimum; theta has the derivatives of an implicit function, nothing else has any.
 
     The derivative solves ``H dθ = −∂²f/∂θ∂y dy``. It is itself differentiated as the solution of these equations, in
     which both H and the right side move with y and theta(y): so derivatives of any order are right, while the first
@@ -109,118 +112,105 @@ def _located(likelihood: Likelihood, y: jax.Array) -> _Place:
         return jax.grad(deviance)(theta)
 
     @jax.custom_jvp
-    def located(y: jax.Array) -> _Place:
-        return _searched(likelihood, likelihood.observe(y))
+    def located(y: jax.Array) -> _Optimum:
+        return _searched(likelihood, units, y)
 
     @located.defjvp
     def _(primals, tangents):  # type: ignore[no-untyped-def]
         (y,), (dy,) = primals, tangents
-        found = located(y)  # so that theta and all that is made of it move with y when this is differentiated again
-        free = (found.active_set == 0).astype(y.dtype)
-        inverse, _ = inverse_logdet(found.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
+        optimum = located(y)  # so that theta and all that is made of it move with y when this is differentiated again
+        free = (optimum.active_set == 0).astype(y.dtype)
+        inverse, _ = inverse_logdet(optimum.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
 
-        _, push = jax.linearize(lambda theta, y: gradient_at(theta, found.bases, y), found.theta, y)
+        _, push = jax.linearize(lambda theta, y: gradient_at(theta, optimum.bases, y), optimum.theta, y)
 
         def curved(step: jax.Array) -> jax.Array:
-            """Multiply by the Hessian of what is free, and by one what is held."""
+            """Multiply by the Hessian of the free parameters, and by one those of the active set."""
             return free * push(free * step, jnp.zeros_like(y)) + (1.0 - free) * step
 
-        moved = push(jnp.zeros_like(found.theta), dy)
+        moved = push(jnp.zeros_like(optimum.theta), dy)
         step = jax.lax.custom_linear_solve(curved, -free * moved, lambda _, b: inverse @ b, symmetric=True)
-        return found, jax.tree.map(_no_tangent, found)._replace(theta=step)
+        return optimum, jax.tree.map(_no_tangent, optimum)._replace(theta=step)
 
-    if likelihood.layout.n_theta == 0:
-        return _searched(likelihood, likelihood.observe(y))
-    return located(y)
+    return located(y) if likelihood.layout.n_theta else _searched(likelihood, units, y)
 
 
 def _no_tangent(leaf: jax.Array) -> Array:
     return jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else np.zeros(leaf.shape, jax.dtypes.float0)
 
 
-def _searched(likelihood: Likelihood, response: Response) -> _Place:
-    layout = likelihood.layout
+def _searched(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -> _Optimum:
+    """Search for the optimum as :func:`jaxlmm.engine.minimum.find_optima` does, inside one traced function."""
+    layout, k = likelihood.layout, likelihood.layout.n_theta
+    problem = Problem(likelihood, likelihood.observe(y), units)
     bases = tuple(jnp.asarray(basis) for basis in layout.bases())
-    start = jnp.asarray(layout.start())
-    k, dtype = start.size, start.dtype
-    nothing = jnp.zeros((), dtype)
+    free = jnp.zeros(k, jnp.int32)
+    nowhere = _Optimum(
+        jnp.zeros(k, y.dtype), bases, free, jnp.full((), jnp.inf, y.dtype), jnp.eye(k, dtype=y.dtype),
+        jnp.zeros(k, y.dtype), jnp.zeros((), bool),
+    )  # fmt: skip
     if k == 0:
-        value = likelihood.deviance(layout.factors(start, bases), response)
-        empty = jnp.zeros(0, dtype)
-        return _Place(empty, (), jnp.zeros(0, jnp.int32), value, jnp.zeros((0, 0), dtype), empty, jnp.isfinite(value))
-    plan = Plan.of(likelihood)
-    start = best_node(likelihood, response, plan, start, bases)
-    method = Newton(layout.blocks(), jnp.asarray(likelihood.design.n, dtype))
-    active_set = jnp.zeros(k, jnp.int32)
-    place = _Place(
-        start, bases, active_set, nothing + jnp.inf, jnp.eye(k, dtype=dtype), jnp.zeros(k, dtype), jnp.zeros((), bool)
-    )
+        value = problem.deviance(nowhere.theta, bases)
+        return nowhere._replace(value=value, converged=jnp.isfinite(value))
+    method = Newton(layout.blocks(), jnp.asarray(likelihood.design.n, y.dtype))
 
     def unfinished(carry: tuple[jax.Array, _Search]) -> jax.Array:
-        return (carry[0] < ROUNDS) & (carry[1].phase < 3)
+        return (carry[0] < MAX_MINIMIZATIONS) & (carry[1].stage < DONE)
 
     def advance(carry: tuple[jax.Array, _Search]) -> tuple[jax.Array, _Search]:
         count, search = carry
+        (start, bases, active_set), stage = search.start, search.stage
+        run = minimize(method, lambda theta: problem.deviance(theta, bases), start, jnp.int32(MAX_EVALUATIONS))
+        reached = _Optimum(run.x, bases, active_set, run.value, run.hessian, run.gradient, run.converged)
 
-        def objective(theta: jax.Array) -> jax.Array:
-            return likelihood.deviance(layout.factors(theta, search.bases), response)
+        here, there = (search.best.theta, search.best.value), (run.x, run.value)
+        better = (stage != OFF_BOUNDARY) | is_left(search.curvature, search.direction, here, there)
+        best = _choose(better, reached, search.best)
 
-        run = minimize(method, objective, search.start, jnp.int32(MAX_STEPS))
-        reached = _Place(run.x, search.bases, search.active_set, run.value, run.hessian, run.gradient, run.converged)
+        new = snapped(problem, best.theta, best.bases, best.value)
+        curvature, direction = boundary_curvature(best.hessian, best.active_set, _eigenpair)
+        snaps = (stage == FIRST) | ((stage == OFF_BOUNDARY) & descends(search.curvature))
+        leaves = (stage == SNAPPED) & is_weak(curvature)
+        again = snaps & has_changed(best.bases, new.bases, new.active_set)
+        stage = jnp.where(again, SNAPPED, jnp.where(leaves, OFF_BOUNDARY, DONE)).astype(jnp.int32)
+        beyond = Snapped(off_boundary(best.theta, direction), best.bases, free)
+        return count + 1, _Search(best, _choose(snaps, new, beyond), direction, curvature, stage)
 
-        aside = search.phase == 2
-        away = (run.x - search.place.theta) @ search.direction > 0.5 * ASIDE
-        ridge = (run.value <= search.place.value + ZERO_COSTS) & away
-        descends = search.slope < -NOT_STRICT
-        taken = ~aside | descends | ridge
-        place = jax.tree.map(lambda new, old: jnp.where(taken, new, old), reached, search.place)
-
-        slope, direction = _steepest(place.hessian, place.active_set)
-        theta, turned, holds = snapped(likelihood, response, place.theta, place.bases, place.value)
-        changed = [jnp.any(new != old) for new, old in zip(turned, place.bases, strict=True)]
-        moved = functools.reduce(jnp.logical_or, changed, jnp.any(holds != 0))
-        snaps = (search.phase == 0) | (aside & descends)
-        walks = (search.phase == 1) & (slope <= NOT_STRICT)
-        phase = jnp.where(snaps & moved, 1, jnp.where(walks, 2, 3)).astype(jnp.int32)
-        start = jnp.where(snaps, theta, place.theta + ASIDE * direction)
-        bases = jax.tree.map(lambda new, old: jnp.where(snaps, new, old), turned, place.bases)
-        active_set = jnp.where(snaps, holds, 0)
-        return count + 1, _Search(place, start, bases, active_set, direction, slope, phase)
-
-    first = _Search(place, start, bases, active_set, jnp.zeros(k, dtype), nothing + jnp.inf, jnp.int32(0))
+    start = Snapped(start_of(problem, Plan.of(likelihood)), bases, free)
+    first = _Search(nowhere, start, jnp.zeros(k, y.dtype), jnp.full((), jnp.inf, y.dtype), jnp.int32(FIRST))
     _, search = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), first))
-    return jax.tree.map(jax.lax.stop_gradient, search.place)
+    return jax.tree.map(jax.lax.stop_gradient, search.best)
 
 
-def _steepest(hessian: jax.Array, active_set: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the smallest curvature among blocks held at zero, and its direction (k,); infinite without any."""
-    dual = active_set > 0
-    together = (active_set[:, None] == active_set[None, :]) & dual[:, None]
-    block = jnp.where(together, hessian, 0.0)
-    size = jnp.max(jnp.abs(block)) * active_set.size + 1e-300
-    # Beyond the blocks stands a large number, so that the smallest singular value of the shifted matrix is theirs.
-    shifted = block + jnp.diag(jnp.where(dual, size, 4.0 * size))
-    vectors, values = singular_vectors(shifted)
-    known = jnp.any(dual) & jnp.any(block != 0)
-    return jnp.where(known, values[-1] - size, jnp.inf), jnp.where(known & dual, vectors[:, -1], 0.0)
+def _choose(condition: Bool[jax.Array, ""], one: T, other: T) -> T:
+    chosen: T = jax.tree.map(lambda new, old: jnp.where(condition, new, old), one, other)
+    return chosen
 
 
-def _status(found: _Place, usable: jax.Array, vanishing: jax.Array) -> jax.Array:
-    """Judge an optimum by its gradient and Hessian alone; it has failed where it is not ``usable`` ().
+def _eigenpair(
+    matrix: Float[jax.Array, "k k"], size: Float[jax.Array, ""]
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, " k"]]:
+    """Return the smallest eigenvalue and its vector, as singular values of a matrix shifted to positive definite."""
+    vectors, values = singular_vectors(matrix + size * jnp.eye(len(matrix), dtype=matrix.dtype))
+    return values[-1] - size, vectors[:, -1]
 
-    Where the residual variance is ``vanishing`` (), a flat deviance is that on the way to a boundary.
+
+def _status(optimum: _Optimum, usable: Bool[jax.Array, ""], vanishing: Bool[jax.Array, ""]) -> Int[jax.Array, ""]:
+    """Return the status by gradient and Hessian alone, an index into ``STATUS``; failed where it is not ``usable``.
+
+    Where the residual variance is ``vanishing``, a flat deviance is that on the way to a boundary.
     """
-    free = found.active_set == 0
-    size = jnp.where(free, jnp.maximum(jnp.abs(found.theta), 0.1), 0.0)
-    scaled = found.hessian * size[:, None] * size[None, :]
+    free = optimum.active_set == 0
+    size = jnp.where(free, jnp.maximum(jnp.abs(optimum.theta), 0.1), 0.0)
+    scaled = optimum.hessian * size[:, None] * size[None, :]
     scaled = scaled + jnp.diag(jnp.where(free, 0.0, 1.0))
     inverse, logdet = inverse_logdet(scaled)
-    slope = found.gradient * size
+    slope = optimum.gradient * size
     definite = jnp.isfinite(logdet)
     flat = ~definite | (jnp.max(jnp.abs(inverse), initial=0.0) > 1.0 / NEARLY_SINGULAR)
-    proven = found.converged & (flat | (0.5 * slope @ (inverse @ slope) < DECREMENT))
+    proven = optimum.converged & (flat | (0.5 * slope @ (inverse @ slope) < DECREMENT))
     at_limit = jnp.any(~free) | (flat & vanishing)
-    word = jnp.where(at_limit, STATUS.index("boundary"), STATUS.index("interior"))
-    word = jnp.where(flat & ~vanishing, STATUS.index("not_identified"), word)
-    word = jnp.where(proven, word, STATUS.index("not_converged"))
-    return jnp.where(usable, word, STATUS.index("failed")).astype(jnp.int32)
+    code = jnp.where(at_limit, STATUS.index("boundary"), STATUS.index("interior"))
+    code = jnp.where(flat & ~vanishing, STATUS.index("not_identified"), code)
+    code = jnp.where(proven, code, STATUS.index("not_converged"))
+    return jnp.where(usable, code, STATUS.index("failed")).astype(jnp.int32)

@@ -8,41 +8,66 @@ that the rows do not have; what goes on shrinking with it is zero in the limit.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import Array, NumpyArray
 from jaxlmm.engine.compiled import prepare_around
-from jaxlmm.engine.problems import Problems, blocks
+from jaxlmm.engine.problems import Problems, batches
 from jaxlmm.inference import OptimumDerivatives
+from jaxlmm.likelihood import Response
 
-MEAN_SQUARES = (1e-8, 1e-10)
+NO_RESIDUAL_SHARE = 1e-12
+"""Relative to the response, a residual of least squares of this length is rounding."""
+
+RESIDUAL_MEAN_SQUARES = (1e-8, 1e-10)
 """Mean squares of the residuals that are put in place of none, relative to that of least squares: the limit is as far
 away from the second, and rounding, 1e-17, as far below it."""
 
 
-TINY = 1e-5
+SMALL_RESIDUAL = 1e-5
 """Below this residual standard deviation, relative to that of least squares, a response is prepared more closely."""
 
 
-def residual_share(problems: Problems, examination: OptimumDerivatives) -> NumpyArray:
-    """Return residual standard deviations (b,) relative to the sizes of the responses, infinite where one is given."""
+def varies(responses: Response, degrees: Float[Array, "*b"] | int) -> Bool[Array, "*b"]:
+    """Whether the fixed effects leave something of each response; ``degrees`` are rows less columns."""
+    residual, explained = degrees * responses.scale**2, (responses.least_squares**2).sum(-1)
+    left: Any = residual > NO_RESIDUAL_SHARE**2 * (residual + explained)
+    return left
+
+
+def residual_share(responses: Response, relative_sigma: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Return the residual standard deviation relative to the size of each response, infinite where one was added.
+
+    ``relative_sigma`` is relative to the residual standard deviation of least squares.
+    """
+    xp = relative_sigma.__array_namespace__()
+    explained = (responses.least_squares**2).sum(-1) / responses.scale**2
+    size = xp.sqrt(1.0 + explained / xp.maximum(responses.count, 1.0))
+    return xp.where(responses.added > 0, xp.inf, relative_sigma / size)
+
+
+def residual_shares(problems: Problems, examination: OptimumDerivatives) -> Float[NumpyArray, " b"]:
+    """Return :func:`residual_share` of all problems, infinite where sigma is fixed."""
     if problems.likelihood.layout.sigma is not None:
         return np.full(problems.size, np.inf)
-    responses = problems.responses
-    explained = np.sum(np.asarray(responses.least_squares) ** 2, axis=-1) / np.asarray(responses.scale) ** 2
-    size = np.sqrt(1.0 + explained / np.maximum(np.asarray(responses.count), 1.0))
-    return np.where(np.asarray(responses.added) > 0, np.inf, examination.relative_sigma / size)
+    responses = jax.tree.map(np.asarray, problems.responses.replace(fixed=None, augmented=None))
+    return residual_share(responses, np.asarray(examination.relative_sigma))
 
 
-def with_residual(problems: Problems, index: NumpyArray, mean_square: float) -> Problems:
-    """Return the problems ``index`` (c,) with a residual of that size, relative to that of least squares."""
+def with_residual(problems: Problems, index: Int[NumpyArray, " c"], mean_square: float) -> Problems:
+    """Return the problems ``index`` with a residual of that size, relative to that of least squares."""
     some = problems if index.size == problems.size else problems.only(index)
     return some.replace(responses=some.responses.replace(added=mean_square * np.asarray(some.responses.count)))
 
 
-def closely(problems: Problems, index: NumpyArray, y: NumpyArray, beta: NumpyArray) -> Problems:
-    """Return the problems ``index`` (c,) with their responses ``y`` (N, c) prepared around coefficients (c, p).
+def closely(
+    problems: Problems, index: Int[NumpyArray, " c"], y: Float[NumpyArray, "N c"], beta: Float[NumpyArray, "c p"]
+) -> Problems:
+    """Return the problems ``index`` with their responses ``y`` prepared around coefficients ``beta``.
 
     Least squares leave columns that vary within groups with what is between groups; taking that away again when the
     groups are all that varies would cost the digits in which the residual is.
@@ -51,8 +76,8 @@ def closely(problems: Problems, index: NumpyArray, y: NumpyArray, beta: NumpyArr
     responses = some.responses
     least_squares, scale = beta @ np.asarray(problems.likelihood.design.triangle).T, np.asarray(responses.scale)
     parts = []
-    for places, count in blocks(index.size, problems.largest):
-        part = prepare_around(problems.likelihood, y[:, places], least_squares[places], scale[places])
+    for chosen, count in batches(index.size, problems.largest):
+        part = prepare_around(problems.likelihood, y[:, chosen], least_squares[chosen], scale[chosen])
         parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
     augmented = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     return some.replace(responses=responses.replace(augmented=augmented, least_squares=least_squares))

@@ -195,11 +195,11 @@ class Layout(Struct):
             for structure, coords, root in zip(self.structures, self.coords, self.roots, strict=True)
         )
 
-    def guess(self, covariance: jax.Array, start: jax.Array, inverse_frames: Sequence[Array]) -> jax.Array:
+    def guess(self, covariance: jax.Array, start: jax.Array, inverse_bases: Sequence[Array]) -> jax.Array:
         """Return a start (k,) near a rough relative covariance of all columns of Z; where there is none, ``start``."""
         first = 0
         for structure, coords, place, inverse in zip(
-            self.structures, self.coords, self.slices(), inverse_frames, strict=False
+            self.structures, self.coords, self.slices(), inverse_bases, strict=False
         ):
             own = slice(first, first + coords.shape[-2])
             inverse = jnp.asarray(inverse)

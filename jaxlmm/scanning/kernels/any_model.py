@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine import Problems, known, solve
+from jaxlmm.engine import Problems, certified, find_optima
 from jaxlmm.inference import PROVEN, STATUS, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design, Natural
@@ -186,8 +186,8 @@ class AnyScanner:
             count, filled = some.size, np.resize(some, size)
             responses, own = prepare_with(likelihood, self.units, self.y, on_basis[..., filled], triangle[..., filled])
             problems = Problems(likelihood, responses, self.units, own, size)
-            optima = solve(problems, self.first_order, self.start)
-            found = known(problems, optima, self.parameters, self.given)
+            optima = find_optima(problems, self.first_order, self.start)
+            found = certified(problems, optima, self.parameters, self.given)
             beta = np.asarray(found.examination.beta)[:count, -c:]
             vcov = np.asarray(found.uncertainty.vcov)[:count, -c:, -c:]
             estimate[:, some], std_error[:, some] = beta.T, np.sqrt(np.diagonal(vcov, axis1=1, axis2=2)).T

@@ -1,5 +1,5 @@
 # lmerTest's F tests of four responses on one design. Usage: Rscript many_anova.R TABLE.csv > ../many_anova.json
-# TABLE.csv: what test_many_tables.py calls anova_data(), written with anova_data().to_csv("TABLE.csv", index=False).
+# TABLE.csv: what tests/results/test_many_tables.py calls anova_data(), written with anova_data().to_csv("TABLE.csv", index=False).
 suppressPackageStartupMessages(library(lmerTest))
 tight <- lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-12, maxfun = 1e6),
   check.conv.singular = "ignore", calc.derivs = FALSE)

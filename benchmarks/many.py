@@ -192,7 +192,8 @@ def only_optima(evaluations: np.ndarray | None = None):
     with contextlib.ExitStack() as stack:
         for owner, name, other in (
             (many, "certified", known), (rows_by_response, "certified", known), (many_estimates.Collector, "add", add),
-            (verb._Covariances, "of", lambda self, present: np.zeros(())),
+            (verb._ColumnCovariances, "of_all_rows", lambda self: np.zeros(())),
+            (verb._ColumnCovariances, "by_response", lambda self, observed: np.zeros(())),
         ):  # fmt: skip
             stack.enter_context(mock.patch.object(owner, name, other))
         yield

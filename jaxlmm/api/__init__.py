@@ -1,15 +1,17 @@
 """The verbs: validate, build, run, label."""
 
 from jaxlmm.api.call import Call
-from jaxlmm.api.fitting import fit
-from jaxlmm.api.likelihood import design, deviance, estimate, loglik
-from jaxlmm.api.many import fit_many, run_many
+from jaxlmm.api.fitting import design, fit, fit_many
+from jaxlmm.api.likelihood import deviance, estimate, loglik
+from jaxlmm.api.many import run_many
 from jaxlmm.api.names import named_options, no_attribute
+from jaxlmm.api.options import FitOptions
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 
 __all__ = [
     "Call",
+    "FitOptions",
     "design",
     "deviance",
     "estimate",

@@ -1,4 +1,4 @@
-"""Optimizers in pickles: they are made of local functions, which ``pickle`` does not take."""
+"""Optimizers in pickles: optax makes them of local functions, which ``pickle`` refuses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 
 class Lost:
-    """Stands for what a pickle could not hold."""
+    """The optimizer of an unpickled fit if its pickle could not hold it; printed in errors that ask for another one."""
 
     def __repr__(self) -> str:
         return (
@@ -18,7 +18,7 @@ class Lost:
 
 
 class Carried:
-    """A value on its way into a pickle: as it is, its functions by value, or word that it is lost.
+    """A value that pickles as it is, else by ``cloudpickle``, else as :class:`Lost`.
 
     A copy in the same process has the value itself.
 

@@ -1,15 +1,22 @@
-"""``fit``: one response."""
+"""``fit``, ``fit_many`` and ``design``: signatures and documentation of the verbs that build a model.
+
+With :mod:`jaxlmm.scanning.scan` the only places that spell out the options; what is called below takes a record.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxlmm._util import as_table, in_double_precision
 from jaxlmm.api.call import Call
+from jaxlmm.api.many import run_many
 from jaxlmm.api.names import named_options
+from jaxlmm.api.options import FitOptions
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.formula import ModelOptions
-from jaxlmm.results import Fit
+from jaxlmm.formula import ModelOptions, build_frame, parse
+from jaxlmm.model import Design
+from jaxlmm.results import Fit, FitMany
 
 
 @named_options
@@ -109,7 +116,110 @@ def fit(
     >>> given.variance()[["estimate", "std_error"]].round(2).to_dict(orient="list")
     {'estimate': [37.21, 30.0], 'std_error': [6.8, nan]}
     """
+    options = FitOptions(
+        method=method, weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
+        start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+    )  # fmt: skip
+    return Call(formula, data, options).run()
+
+
+@named_options
+def fit_many(
+    formula: str,
+    data: Any,
+    *,
+    responses: Any = None,
+    id: str | None = None,
+    progress: bool | None = None,
+    method: str = "REML",
+    weights: str | Sequence[float] | None = None,
+    offset: str | Sequence[float] | None = None,
+    kinship: Mapping[str, Any] | None = None,
+    covariance: Mapping[str, AbstractCovariance] | None = None,
+    residual: str | None = None,
+    start: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    solver: str = "auto",
+    optimizer: Any = "newton",
+) -> FitMany:
+    """Fit a linear mixed model to many responses, each at its own exact optimum.
+
+    What does not depend on the response is done once; all responses are minimized together, in blocks that fit into
+    memory. A response that cannot be fitted is a row with a status and a reason, never an exception.
+
+    Parameters
+    ----------
+    formula
+        As in :func:`jaxlmm.fit`, with nothing left of ``~`` beside ``responses``, or with ``cbind(y1, y2) ~ ...``.
+        ``.`` leaves out the responses and ``id`` too.
+    data
+        A data frame (pandas, polars, pyarrow). Rows in which a predictor is missing are dropped, and counted. A missing
+        value of a response leaves the row out for that response alone; columns such as ``poly(x, 2)`` are coded once,
+        on all rows, as R does.
+    responses
+        Names of columns of the data, or a pattern (``"gene*"``) of those that the formula does not use; a frame with a
+        response per column, or a series; an array (rows, responses) in the order of the rows, whose columns are called
+        y1, y2, ..., or a sparse matrix of scipy (``adata.X``; ``adata.to_df()`` has names).
+    id
+        The column of the data that holds the labels of the rows of a frame ``responses``. Without it, a frame is
+        matched by its index if both it and the data have labels, or the same ones in another order, else by position.
+        Labels may repeat where both have the same ones in the same order.
+    progress
+        Whether a bar is shown; by default on a terminal or in a notebook.
+    method, weights, offset, kinship, covariance, residual, start, fixed, solver, optimizer
+        As in :func:`jaxlmm.fit`; the values of ``start`` and ``fixed`` are those of every response.
+
+    Returns
+    -------
+    FitMany
+        Tables by response and term.
+
+    Raises
+    ------
+    FormulaError, DataError, KinshipError, OptionError
+        Before any computing: what is wrong with the model, the data, or all responses; never for a single response.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm, numpy as np
+    >>> sleep = lmm.datasets.sleepstudy()
+    >>> Y = np.random.default_rng(1).normal(size=(180, 3)) + sleep[["Reaction"]].to_numpy() / 50
+    >>> many = lmm.fit_many("~ Days + (Days | Subject)", sleep, responses=Y)
+    >>> many.tidy().query("term == 'Days'")[["response", "n", "estimate", "status"]].round(3)
+      response    n  estimate    status
+    1       y1  180     0.192  boundary
+    3       y2  180     0.178  interior
+    5       y3  180     0.242  interior
+    """
+    options = FitOptions(
+        method=method, weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
+        start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+    )  # fmt: skip
+    return run_many(Call(formula, data, options), responses, id, progress)
+
+
+@named_options
+@in_double_precision
+def design(
+    formula: str,
+    data: Any,
+    *,
+    weights: str | Sequence[float] | None = None,
+    offset: str | Sequence[float] | None = None,
+    kinship: Mapping[str, Any] | None = None,
+    covariance: Mapping[str, AbstractCovariance] | None = None,
+    residual: str | None = None,
+) -> Design:
+    """Build the response-free part of a model: a pytree of arrays.
+
+    Parameters are those of :func:`jaxlmm.fit`; a left side of the formula only decides which rows are complete.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> design = lmm.design("~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> int(design.n), design.n_fixed
+    (180, 2)
+    """
     options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
-    return Call(
-        formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer
-    ).run()
+    return build_frame(parse(formula, as_table(data).columns), data, options).design

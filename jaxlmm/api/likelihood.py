@@ -1,52 +1,23 @@
-"""``design``, ``deviance``, ``loglik``, ``estimate``: the likelihood itself and its optimum, as pure functions."""
+"""``deviance``, ``loglik``, ``estimate``: the likelihood of a design and its optimum, as pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from jaxlmm._util import as_table, in_double_precision
-from jaxlmm.api.call import criterion
-from jaxlmm.api.names import named_options
-from jaxlmm.covariance import AbstractCovariance
+from jaxlmm._util import Array
+from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
 from jaxlmm.errors import DataError, PrecisionError
-from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design
 from jaxlmm.solvers import SOLVERS, select
-
-
-@named_options
-@in_double_precision
-def design(
-    formula: str,
-    data: Any,
-    *,
-    weights: str | Sequence[float] | None = None,
-    offset: str | Sequence[float] | None = None,
-    kinship: Mapping[str, Any] | None = None,
-    covariance: Mapping[str, AbstractCovariance] | None = None,
-    residual: str | None = None,
-) -> Design:
-    """Build the response-free part of a model: a pytree of arrays.
-
-    Parameters are those of :func:`jaxlmm.fit`; a left side of the formula only decides which rows are complete.
-
-    Examples
-    --------
-    >>> import jaxlmm as lmm
-    >>> design = lmm.design("~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
-    >>> int(design.n), design.n_fixed
-    (180, 2)
-    """
-    options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
-    return build_frame(parse(formula, as_table(data).columns), data, options).design
 
 
 def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -83,10 +54,10 @@ def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.A
     (3, 3)
     (2,)
     """
-    likelihood = _prepared(design, criterion(method))
+    likelihood = _likelihood(design, criterion(method))
     n, k = int(design.n), likelihood.layout.n_theta
 
-    def f(theta: jax.Array, y: jax.Array) -> jax.Array:
+    def f(theta: Float[Array, " k"], y: Float[Array, " n"]) -> Float[Array, ""]:
         theta, y = jnp.asarray(theta), jnp.asarray(y)
         _check_shape("theta", theta, (k,))
         _check_shape("y", y, (n,))
@@ -114,10 +85,12 @@ def loglik(design: Design) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Arr
     ...     print(round(float(value), 4) == round(fit.loglik, 4), bool(jnp.all(jnp.abs(slope) < 1e-6)))
     True True
     """
-    likelihood = _prepared(design, "ML")
+    likelihood = _likelihood(design, "ML")
     n, k, p = int(design.n), likelihood.layout.n_theta, design.n_fixed
 
-    def f(beta: jax.Array, theta: jax.Array, sigma: jax.Array, y: jax.Array) -> jax.Array:
+    def f(
+        beta: Float[Array, " p"], theta: Float[Array, " k"], sigma: Float[Array, ""] | float, y: Float[Array, " n"]
+    ) -> Float[Array, ""]:
         beta, theta, sigma, y = (jnp.asarray(value) for value in (beta, theta, sigma, y))
         _check_shape("beta", beta, (p,))
         _check_shape("theta", theta, (k,))
@@ -143,7 +116,7 @@ def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
     -------
     Estimate
         A pytree: ``theta`` (k,) in the order of ``fit.theta``, ``beta`` (p,), ``sigma`` (), ``deviance`` (), and
-        ``status`` (), a place in ``jaxlmm.STATUS`` (judged by gradient and Hessian alone, without the walks along a
+        ``status`` (), an index into ``jaxlmm.STATUS`` (judged by gradient and Hessian alone, without the walks along a
         ridge of ``fit``). Derivatives in ``y`` of any order, forward and reverse, are those of the implicit function
         theorem with the exact Hessian; a parameter that is held at a boundary has derivatives of zero.
 
@@ -172,11 +145,11 @@ def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
             "make the array there."
         )
     _check_shape("y", y, (int(design.n),))
-    likelihood = _prepared(design, criterion(method))
+    likelihood = _likelihood(design, criterion(method))
     return _estimate(likelihood, np.linalg.inv(np.asarray(design.triangle)), likelihood.padded(y))
 
 
-def _prepared(design: Design, method: str) -> Likelihood:
+def _likelihood(design: Design, method: str) -> Likelihood:
     return Likelihood.of(design, SOLVERS[select(design).name].build(design), method)
 
 

@@ -1,4 +1,4 @@
-"""Options that a verb does not have, and what they are called here."""
+"""Names from other packages, of options and of functions, and what to write here instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxlmm.results import foreign
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ELSEWHERE = {
+FOREIGN_OPTIONS = {
     "REML": "write method='REML' or method='ML'",
     "control": "write optimizer= or solver=",
     "subset": "select the rows of the data first",
@@ -27,10 +27,10 @@ ELSEWHERE = {
     "covariates": "write them into the formula",
     "groups": "write the grouping factor into the formula, as in '(1 | g)'",
 }
-"""What users of lme4, nlme and statsmodels write, and what to write here."""
+"""Options of lme4, nlme and statsmodels, and what to write here."""
 
 
-def check_names(verb: str, given: Iterable[str], accepted: Iterable[str]) -> None:
+def check_names(verb: str, names: Iterable[str], accepted: Iterable[str]) -> None:
     """Raise if an option has a name that the verb does not know.
 
     >>> check_names("fit", ["REML"], ["method"])
@@ -38,22 +38,22 @@ def check_names(verb: str, given: Iterable[str], accepted: Iterable[str]) -> Non
         ...
     jaxlmm.errors.OptionError: fit has no option 'REML': write method='REML' or method='ML'.
     """
-    foreign.check_names(verb, given, accepted, ELSEWHERE)
+    foreign.check_names(verb, names, accepted, FOREIGN_OPTIONS)
 
 
 def named_options(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a verb answer an option that it does not have with what it does have, not with a bare ``TypeError``."""
-    return foreign.named_options(function, ELSEWHERE)
+    """Let a verb answer an unknown option with the one to write here, not with a bare ``TypeError``."""
+    return foreign.named_options(function, FOREIGN_OPTIONS)
 
 
 _MIXED = "write lmm.fit('y ~ x + (1 | g)', data)"
-_GENERALizED = "families other than the Gaussian are not there yet; lmm.fit has linear mixed models"
+_GENERALIZED = "families other than the Gaussian are not there yet; lmm.fit has linear mixed models"
 
-MODULE = {
+FOREIGN_NAMES = {
     **dict.fromkeys(("lmer", "lme", "lmm", "mixedlm", "MixedLM", "Lmer", "lmerTest", "mixed", "model"), _MIXED),
     **dict.fromkeys(("LMM", "LinearMixedModel", "MixedModel", "MixedEffectsModel", "mixed_model", "fitlme"), _MIXED),
     **dict.fromkeys(("lm", "Lm", "ols", "OLS", "gls", "GLS", "wls"), "write lmm.fit('y ~ x', data)"),
-    **dict.fromkeys(("glmer", "Glmer", "glmm", "GLMM", "glmmTMB", "nlmer", "nlme", "glm", "families"), _GENERALizED),
+    **dict.fromkeys(("glmer", "Glmer", "glmm", "GLMM", "glmmTMB", "nlmer", "nlme", "glm", "families"), _GENERALIZED),
     **dict.fromkeys(("from_formula", "formula", "fitmm"), _MIXED),
     **dict.fromkeys(("dream", "fit_all", "fitVarPartModel", "many", "lmFit"), "write lmm.fit_many(formula, data)"),
     **dict.fromkeys(("gwas", "assoc", "association", "gemma", "emmax"), "write lmm.scan(formula, data, genotypes=)"),
@@ -67,7 +67,7 @@ MODULE = {
     **dict.fromkeys(("VarCorr",), "write fit.variance()"),
     **dict.fromkeys(("loglikelihood", "logLik"), "write lmm.loglik(design), or fit.loglik of a fit"),
 }
-"""What users of other packages ask of the package itself."""
+"""Functions and classes of other packages, and what to write here."""
 
 
 def no_attribute(name: str) -> AttributeError:
@@ -76,5 +76,5 @@ def no_attribute(name: str) -> AttributeError:
     >>> print(no_attribute("lmer"))
     module 'jaxlmm' has no attribute 'lmer': write lmm.fit('y ~ x + (1 | g)', data).
     """
-    hint = f": {MODULE[name]}." if name in MODULE else ""
+    hint = f": {FOREIGN_NAMES[name]}." if name in FOREIGN_NAMES else ""
     return AttributeError(f"module 'jaxlmm' has no attribute {name!r}{hint}")

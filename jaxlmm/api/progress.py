@@ -1,4 +1,4 @@
-"""A bar that says how far many responses are, where somebody is looking."""
+"""A progress bar for many responses or tests, on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def progress_bar(total: int, shown: bool | None, what: str) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many more are done.
+    """Yield a function that is called with how many more of the ``total`` are done.
 
-    ``shown`` None shows the bar, with rate and time left, on a terminal or in a notebook, and nothing in a pipe.
+    The bar is called ``what`` and has rate and time left. ``shown`` None shows it on a terminal or in a notebook, and
+    not in a pipe.
     """
     if shown is None:
         shown = sys.stderr.isatty() or "ipykernel" in sys.modules

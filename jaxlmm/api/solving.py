@@ -1,45 +1,50 @@
-"""From a labelled design to a labelled result: solve, examine, certify."""
+"""From a labelled design to labelled estimates: solve, examine, certify."""
 
 from __future__ import annotations
 
-import time
+from jaxtyping import Int
 
-import numpy as np
-
-from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm._util import NumpyArray
+from jaxlmm.api.options import FitOptions
 from jaxlmm.api.values import natural
-from jaxlmm.engine import solve_single
+from jaxlmm.engine import Solution, solve_single
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import duals
+from jaxlmm.inference import Rows, duals
 from jaxlmm.model import Layout
-from jaxlmm.optimize import AbstractMinimizer
-from jaxlmm.results import Call, Estimates, Fit, Origin
+from jaxlmm.results import Estimates
 from jaxlmm.solvers import Choice
 
 
-@in_double_precision
-@np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
-def solve(call: Call, frame: ModelFrame, choice: Choice, first_order: AbstractMinimizer | None, started: float) -> Fit:
-    """Fit the response of ``frame`` as ``call`` asks; ``started`` is when the clock was at its beginning."""
+def fit_response(frame: ModelFrame, options: FitOptions, choice: Choice) -> tuple[Estimates, Solution, Rows]:
+    """Minimize the deviance of the response of ``frame``, and certify and label the optimum."""
     assert frame.y is not None
-    start, fixed = (natural(name, getattr(call, name), frame.labels, frame.design) for name in ("start", "fixed"))
+    start = natural("start", options.start, frame.labels, frame.design)
+    fixed = natural("fixed", options.fixed, frame.labels, frame.design)
     solution = solve_single(
-        frame.design, frame.y, solver=choice.name, method=call.method, first_order=first_order, start=start, fixed=fixed
+        frame.design,
+        frame.y,
+        solver=choice.name,
+        method=options.method,
+        first_order=options.first_order,
+        start=start,
+        fixed=fixed,
     )
     names = frame.labels.parameters
     solution, found, rows = solution.known(frame.labels.natural, fixed)
     verdict = found.verdicts.one(0, names, dual_names(frame, solution.likelihood.layout, solution.active_set))
-    estimates = Estimates.of(frame, solution, found, rows, verdict, choice, call.method, fixed)
-    return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
+    return Estimates.of(frame, solution, found, rows, verdict, choice, options.method, fixed), solution, rows
 
 
-def dual_names(frame: ModelFrame, layout: Layout, held: NumpyArray) -> dict[int, str]:
-    """Name the blocks held at zero, by number: the standard deviation where each parameter is one, else the term."""
-    found = {}
-    for number, dual in duals(held).items():
-        for labels, place in zip(frame.labels.terms, layout.slices(), strict=False):
-            if place.start <= dual[0] < place.stop:
-                before = labels.natural[: layout.own_number(int(dual[0])) + 1]
-                one_each = dual.size == 1 and all(parameter.kind == "sd" for parameter in before)
-                found[number] = before[-1].name if one_each else f"{labels.text}: smallest eigenvalue"
-    return found
+def dual_names(frame: ModelFrame, layout: Layout, active_set: Int[NumpyArray, " k"]) -> dict[int, str]:
+    """Name the blocks of the active set by number: the standard deviation where each parameter is one, else the term.
+
+    In a block of several parameters the multiplier is that of the term's smallest eigenvalue.
+    """
+    names = {}
+    for number, block in duals(active_set).items():
+        for labels, in_theta in zip(frame.labels.terms, layout.slices(), strict=False):
+            if in_theta.start <= block[0] < in_theta.stop:
+                preceding = labels.natural[: layout.own_number(int(block[0])) + 1]
+                one_each = block.size == 1 and all(parameter.kind == "sd" for parameter in preceding)
+                names[number] = preceding[-1].name if one_each else f"{labels.text}: smallest eigenvalue"
+    return names

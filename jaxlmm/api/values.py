@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
+from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula import ModelLabels
 from jaxlmm.model import Design, Natural
 
-MARGIN = 1e-10
-"""Correlations whose matrix has a smaller eigenvalue than minus this are those of no covariance."""
+MIN_CORRELATION_EIGENVALUE = -1e-10
+"""The smallest eigenvalue that a matrix of correlations may have, below zero by rounding alone."""
 
 
 def as_mapping(option: str, values: Any) -> dict[str, float] | None:
-    """Return what an option is as a dict of its own; raise if it is none, None if it says nothing."""
+    """Return a copy of a mapping as a dict, None if it is empty; raise if it is no mapping."""
     if values is None:
         return None
     if not isinstance(values, Mapping):
@@ -30,7 +32,7 @@ def as_mapping(option: str, values: Any) -> dict[str, float] | None:
 
 
 def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels, design: Design) -> Natural | None:
-    """Return the values of an option by term, checked; None where there are none.
+    """Return the values of ``start`` or ``fixed`` term by term, checked; None where there are none.
 
     Raises
     ------
@@ -39,15 +41,15 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     """
     if values is None:
         return None
-    known = {parameter.name: parameter for parameter in labels.natural}
+    parameters = {parameter.name: parameter for parameter in labels.natural}
     for name, value in values.items():
-        if name not in known:
-            raise OptionError(f"{option}: no parameter is named {name!r}; {nearest(str(name), known)}.")
-        _check(option, known[name], value)
-    found = Natural.of(design, labels.blocks, values)
-    for block, given in zip(found.parameters, found.values, strict=True):
-        _check_correlations(option, block, given)
-    return found
+        if name not in parameters:
+            raise OptionError(f"{option}: no parameter is named {name!r}; {nearest(str(name), parameters)}.")
+        _check(option, parameters[name], value)
+    by_term = Natural.of(design, labels.blocks, values)
+    for block, block_values in zip(by_term.parameters, by_term.values, strict=True):
+        _check_correlations(option, block, block_values)
+    return by_term
 
 
 def check_apart(start: Mapping[str, float] | None, fixed: Mapping[str, float] | None) -> None:
@@ -71,19 +73,20 @@ def _check(option: str, parameter: Parameter, value: Any) -> None:
         raise OptionError(f"{option}: expected {expected} for {parameter.name!r}, got {value!r}.")
 
 
-def _check_correlations(option: str, parameters: tuple[Parameter, ...], values: np.ndarray) -> None:
-    """Raise if all correlations between the columns of a term are given and no covariance has them."""
+def _check_correlations(option: str, parameters: tuple[Parameter, ...], values: Float[NumpyArray, " r"]) -> None:
+    """Raise if all correlations between the columns of a term are given and their matrix is indefinite."""
     pairs = [parameter for parameter in parameters if parameter.kind == "corr" and parameter.columns]
-    q, given = len(parameters) - len(pairs), values[len(parameters) - len(pairs) :]
-    if not pairs or np.isnan(given).any():
+    q = len(parameters) - len(pairs)
+    correlations = values[q:]
+    if not pairs or np.isnan(correlations).any():
         return
     columns, rows = np.triu_indices(q, 1)
     matrix = np.eye(q)
-    matrix[rows, columns] = matrix[columns, rows] = given
+    matrix[rows, columns] = matrix[columns, rows] = correlations
     smallest = float(np.linalg.eigvalsh(matrix)[0])
-    if smallest < -MARGIN:
+    if smallest < MIN_CORRELATION_EIGENVALUE:
         raise OptionError(
-            f"{option}: expected correlations that a covariance can have, got {given.tolist()} for "
+            f"{option}: expected correlations that a covariance can have, got {correlations.tolist()} for "
             f"{tuple(pair.name for pair in pairs)}: their "
             f"matrix has the eigenvalue {smallest:.4g}."
         )

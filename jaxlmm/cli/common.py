@@ -1,4 +1,4 @@
-"""What every command needs: the application, reading tables, exit codes."""
+"""The application, and the reading of tables, log files and exit codes of all commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -19,14 +19,15 @@ from jaxlmm.cli.missing import without_codes
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
-"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C, or what was
-found cannot be written."""
+"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C, or a file
+cannot be written."""
 
-Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
+MAX_ROWS_PRINTED = 10
+"""Rows of a table that are printed."""
 
 
 def readers(codes: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
-    """Return what reads a table, by the ending of its file; ``codes`` stand for missing values in it."""
+    """Return functions that read a table, by the ending of its file; ``codes`` stand for missing values in it."""
     import pandas as pd
 
     # As R does: "None" and "N/A" are levels of factors.
@@ -43,14 +44,14 @@ def read(path: Path, what: str = "DATA", codes: Sequence[str] = (), text: Iterab
 
     The columns ``text`` of a text file are not turned into numbers.
     """
-    known = readers(codes)
-    if path.suffix not in known:
-        stop(f"{what}: expected a file ending in {', '.join(known)}, got {path}.", USAGE_ERROR)
+    by_ending = readers(codes)
+    if path.suffix not in by_ending:
+        stop(f"{what}: expected a file ending in {', '.join(by_ending)}, got {path}.", USAGE_ERROR)
     if not path.exists():
         stop(f"{what}: {path} does not exist.", DATA_ERROR)
     options = {} if path.suffix == ".parquet" else {"dtype": dict.fromkeys(text, str)}
     with reading(path, what):
-        return known[path.suffix](path, **options)
+        return by_ending[path.suffix](path, **options)
 
 
 @contextlib.contextmanager
@@ -64,12 +65,12 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except UnicodeDecodeError:
         stop(f"{what}: expected text in UTF-8 in {path}, got another encoding; save it anew.", DATA_ERROR)
     except (OSError, pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
-        said = str(error).strip().splitlines()[0].rstrip(".")
-        stop(f"{what}: {path} cannot be read as a table: {said}.", DATA_ERROR)
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        stop(f"{what}: {path} cannot be read as a table: {reason}.", DATA_ERROR)
 
 
 class Stop(typer.Exit):
-    """The end of a command, with what was wrong."""
+    """The end of a command, with the message that says why."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(code)
@@ -84,7 +85,7 @@ def stop(message: str, code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def logged(path: Path | None, more: bool) -> Iterator[Callable[[str], None]]:
-    """Yield what says something on the terminal and in a log file, which ends with how the command ended.
+    """Yield a function that prints a text and writes it to a log file, whose last line says how the command ended.
 
     ``more`` adds to a file that is there.
     """
@@ -126,7 +127,7 @@ def logged(path: Path | None, more: bool) -> Iterator[Callable[[str], None]]:
 
 @contextlib.contextmanager
 def _opened(path: Path, more: bool) -> Iterator[TextIO]:
-    """Open a log file; what cannot be written when it is closed has been said before."""
+    """Open a log file; an error when it is closed is ignored, since each line was written out before."""
     from jaxlmm._util import writing
 
     with exit_codes(), writing(path):
@@ -163,9 +164,9 @@ def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, op
 
 @contextlib.contextmanager
 def exit_codes(interrupted: str = "nothing was written") -> Iterator[None]:
-    """Turn what is wrong with a model or its data into a message and an exit code.
+    """Turn the package's errors and Ctrl-C into a message and an exit code.
 
-    ``interrupted`` says what there is after an interruption.
+    ``interrupted`` is the message after Ctrl-C: the state of the files.
     """
     import jaxlmm as lmm
 

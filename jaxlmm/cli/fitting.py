@@ -2,58 +2,46 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, readers, save_figure, stop
+from jaxlmm.cli.common import (
+    DATA_ERROR,
+    MAX_ROWS_PRINTED,
+    USAGE_ERROR,
+    app,
+    check_out,
+    exit_codes,
+    readers,
+    save_figure,
+    stop,
+)
 from jaxlmm.cli.ids import read_data, read_ids
-from jaxlmm.cli.known import Kinship, matrices
 from jaxlmm.cli.missing import MissingCode, codes_of
-
-SHOWN = 10
-"""Rows of a table that are printed."""
-
-
-class Method(enum.StrEnum):
-    """The criterion."""
-
-    REML = "REML"
-    ML = "ML"
-
-
-Formula = Annotated[str, typer.Argument(help="lme4's spelling, e.g. 'y ~ x + (1 + x | g)'.")]
-RightSide = Annotated[str, typer.Argument(help="As in fit, e.g. '~ x + (1 | g)' or 'cbind(y1, y2) ~ x + (1 | g)'.")]
-Data = Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet file.")]
-Criterion = Annotated[Method, typer.Option(help="The criterion.", case_sensitive=False)]
-Weights = Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")]
-Offset = Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")]
-Residual = Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")]
-Start = Annotated[
-    list[str] | None, typer.Option(help="NAME=VALUE, where a variance parameter starts, by its name here. Repeatable.")
-]
-Fixed = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=VALUE, a variance parameter that is held, e.g. 'Residual: sd=1'. Repeatable."),
-]
-Solver = Annotated[str, typer.Option(help="auto, moments, blocked, spectral or dense.")]
-Responses = Annotated[
-    list[str] | None,
-    typer.Option(help="A column of the data, a pattern ('gene*'), or a file with a response per column. Repeatable."),
-]
-Id = Annotated[str | None, typer.Option(help="The column of both files by which rows of --responses FILE are found.")]
-Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="A bar; by default on a terminal.")]
+from jaxlmm.cli.options import (
+    DEFAULTS,
+    Data,
+    FitArguments,
+    Force,
+    Formula,
+    Id,
+    Progress,
+    Responses,
+    RightSide,
+    with_fit_options,
+)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> bool:
+    if requested:
         import jaxlmm
 
         typer.echo(f"jaxlmm {jaxlmm.__version__}")
         raise typer.Exit
+    return requested
 
 
 @app.callback()
@@ -66,17 +54,11 @@ def main(
 
 
 @app.command()
+@with_fit_options
 def fit(
     formula: Formula,
     data: Data,
-    method: Criterion = Method.REML,
-    weights: Weights = None,
-    offset: Offset = None,
-    kinship: Kinship = None,
-    residual: Residual = None,
-    start: Start = None,
-    fixed: Fixed = None,
-    solver: Solver = "auto",
+    model: FitArguments = DEFAULTS,
     missing_code: MissingCode = None,
     out: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     force: Force = False,
@@ -86,38 +68,21 @@ def fit(
     import jaxlmm as lmm
 
     with exit_codes():
-        frame = read_data(data, formula, kinship or [], residual=residual, codes=codes_of(missing_code))
-        result = lmm.fit(
-            formula,
-            frame,
-            method=method.value,
-            weights=weights,
-            offset=offset,
-            kinship=matrices(kinship or []),
-            residual=residual,
-            start=values_of("--start", start or []),
-            fixed=values_of("--fixed", fixed or []),
-            solver=solver,
-        )
+        frame = read_data(data, formula, model.kinship or [], residual=model.residual, codes=codes_of(missing_code))
+        result = lmm.fit(formula, frame, **model.keywords())
         typer.echo(str(result.summary()))
         if out is not None:
             result.save(out)
 
 
 @app.command()
+@with_fit_options
 def fit_many(
     formula: RightSide,
     data: Data,
     responses: Responses = None,
     id: Id = None,
-    method: Criterion = Method.REML,
-    weights: Weights = None,
-    offset: Offset = None,
-    kinship: Kinship = None,
-    residual: Residual = None,
-    start: Start = None,
-    fixed: Fixed = None,
-    solver: Solver = "auto",
+    model: FitArguments = DEFAULTS,
     missing_code: MissingCode = None,
     progress: Progress = None,
     out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
@@ -130,29 +95,22 @@ def fit_many(
 
     with exit_codes():
         codes = codes_of(missing_code)
-        frame = read_data(data, formula, kinship or [], id, residual, codes)
+        frame = read_data(data, formula, model.kinship or [], id, model.residual, codes)
         many = lmm.fit_many(
             formula,
             frame,
             responses=responses_of(responses or [], frame, codes, id),
             id=id,
             progress=progress,
-            method=method.value,
-            weights=weights,
-            offset=offset,
-            kinship=matrices(kinship or []),
-            residual=residual,
-            start=values_of("--start", start or []),
-            fixed=values_of("--fixed", fixed or []),
-            solver=solver,
+            **model.keywords(),
         )
         typer.echo(str(many))
         failed = many.failed()
         if len(failed):
             _echo_table("Without a proven optimum", failed)
         if (many.status == "failed").all():
-            why = by_reason(dict(zip(failed["response"], failed["reason"], strict=True)))
-            stop(f"no response can be fitted: {'; '.join(why)}.", DATA_ERROR)
+            reasons = by_reason(dict(zip(failed["response"], failed["reason"], strict=True)))
+            stop(f"no response can be fitted: {'; '.join(reasons)}.", DATA_ERROR)
         if out is None:
             _echo_table("Coefficients", many.tidy())
         else:
@@ -161,10 +119,10 @@ def fit_many(
 
 
 def _echo_table(title: str, table: Any) -> None:
-    rest = len(table) - SHOWN
-    typer.echo(f"\n{title}:\n{table.head(SHOWN).to_string(index=False)}")
-    if rest > 0:
-        typer.echo(f"... and {rest} more rows")
+    more = len(table) - MAX_ROWS_PRINTED
+    typer.echo(f"\n{title}:\n{table.head(MAX_ROWS_PRINTED).to_string(index=False)}")
+    if more > 0:
+        typer.echo(f"... and {more} more rows")
 
 
 def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = (), id: str | None = None) -> Any:
@@ -173,28 +131,6 @@ def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = (), id:
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
     return read_ids(Path(files[0]), [id] if id else [], "--responses", codes) if files else arguments or None
-
-
-def values_of(option: str, arguments: list[str]) -> dict[str, float]:
-    """Return values of variance parameters by name, from ``NAME=VALUE`` with a name that may hold another sign.
-
-    >>> values_of("--fixed", ["Residual: sd=1", "g: sd(I(x == 2))=0.5"])
-    {'Residual: sd': 1.0, 'g: sd(I(x == 2))': 0.5}
-    """
-    found: dict[str, float] = {}
-    for argument in arguments:
-        name, _, value = argument.rpartition("=")
-        name = name.strip()
-        try:
-            number = float(value)
-        except ValueError:
-            name = ""
-        if not name:
-            stop(f"{option}: expected NAME=VALUE such as 'Residual: sd=1', got {argument!r}.", USAGE_ERROR)
-        if name in found:
-            stop(f"{option}: expected each parameter once, got {name!r} twice.", USAGE_ERROR)
-        found[name] = number
-    return found
 
 
 @app.command()

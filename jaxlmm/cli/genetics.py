@@ -8,19 +8,20 @@ from typing import Annotated
 
 import typer
 
-from jaxlmm.cli.common import Force, app, check_out, exit_codes
+from jaxlmm.cli.common import app, check_out, exit_codes
 from jaxlmm.cli.ids import read_ids
+from jaxlmm.cli.options import Force
 
 
 class Scale(enum.StrEnum):
-    """What a marker's column is divided by."""
+    """The scaling of a marker's column."""
 
     centered = "centered"
     standardized = "standardized"
 
 
 class Chromosome(enum.StrEnum):
-    """Which alleles are compared."""
+    """The chromosomes whose alleles are compared."""
 
     autosome = "autosome"
     X = "X"

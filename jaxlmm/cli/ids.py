@@ -13,12 +13,12 @@ from jaxlmm.cli.common import USAGE_ERROR, read, readers, stop
 if TYPE_CHECKING:
     import pandas as pd
 
-DECIMAL = re.compile(r"(-?[1-9][0-9]{0,14}|0)\.0+")
-"""A whole number as programs write it that hold ids as floating point numbers, and have not lost digits."""
+DECIMAL_ID = re.compile(r"(-?[1-9][0-9]{0,14}|0)\.0+")
+"""A whole number as programs write it that hold ids as floating point numbers, with all its digits."""
 
 
-EXACT = 2.0**53
-"""From here on, whole numbers beside each other are the same floating point number."""
+FIRST_AMBIGUOUS_INTEGER = 2.0**53
+"""From here on, neighboring whole numbers are the same floating point number."""
 
 
 def read_data(
@@ -42,22 +42,24 @@ def read_data(
     parsed = parse(formula)
     bars = [*parsed.bars, *([residual_bar(residual)] if residual else [])]
     arguments = list(kinship)
-    known = [argument.partition("=")[0] for argument in arguments]
+    known_groups = [argument.partition("=")[0] for argument in arguments]
     matched = [id] if id else []
     for bar in bars:
-        if bar.group_name in known or arguments == ["auto"]:
+        if bar.group_name in known_groups or arguments == ["auto"]:
             matched += [name for name in bar.group if name != "1"]
     frame = read_ids(path, dict.fromkeys(matched), codes=codes)
     sides = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
-    elsewhere = {token.name for side in sides for token in side}
-    for name in elsewhere.intersection(matched, frame.columns):
+    variables = {token.name for side in sides for token in side}
+    for name in variables.intersection(matched, frame.columns):
         _check_text(frame[name], name)
     if path.suffix in readers():
         others = dict.fromkeys(name for bar in bars for name in bar.group if name not in matched)
         lossy = [name for name in others if name in frame and _loses_digits(frame[name])]
-        for name, column in read_ids(path, lossy, codes=codes).items() if lossy else ():
-            if name in lossy and not any("." in str(word) for word in column[frame[name].abs() >= EXACT]):
-                frame[name] = column
+        as_text = read_ids(path, lossy, codes=codes) if lossy else frame
+        for name in lossy:
+            large = as_text[name][frame[name].abs() >= FIRST_AMBIGUOUS_INTEGER]
+            if not any("." in str(word) for word in large):
+                frame[name] = as_text[name]
     return frame
 
 
@@ -90,15 +92,15 @@ def plain_ids(column: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column
     words = [None if pd.isna(value) else str(value).strip() or None for value in column]
-    there = [word for word in words if word is not None]
-    if there and all(DECIMAL.fullmatch(word) for word in there):
+    present = [word for word in words if word is not None]
+    if present and all(DECIMAL_ID.fullmatch(word) for word in present):
         words = [word and word.partition(".")[0] for word in words]
-        there = [word for word in words if word is not None]
-    numbers = [whole_number(word) for word in there]
-    if not there or any(number is None or abs(number) > np.iinfo(np.int64).max for number in numbers):
+        present = [word for word in words if word is not None]
+    numbers = [whole_number(word) for word in present]
+    if not present or any(number is None or abs(number) > np.iinfo(np.int64).max for number in numbers):
         return pd.Series(words, column.index, dtype=object)
     whole = [word if word is None else int(word) for word in words]
-    return pd.Series(whole, column.index, dtype="int64" if len(there) == len(words) else "Int64")
+    return pd.Series(whole, column.index, dtype="int64" if len(present) == len(words) else "Int64")
 
 
 def _check_text(column: pd.Series, name: str) -> None:
@@ -118,4 +120,4 @@ def _check_text(column: pd.Series, name: str) -> None:
 def _loses_digits(column: pd.Series) -> bool:
     import pandas as pd
 
-    return bool(pd.api.types.is_float_dtype(column.dtype) and (column.abs() >= EXACT).any())
+    return bool(pd.api.types.is_float_dtype(column.dtype) and (column.abs() >= FIRST_AMBIGUOUS_INTEGER).any())

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from jaxlmm.cli.common import DATA_ERROR, stop
 from jaxlmm.genetics.ids import hint, nearly
 
-SAMPLE, FAMILY = "iid", "fid"
-"""What PLINK calls samples and families in a header, in small letters."""
+SAMPLE_HEADER, FAMILY_HEADER = "iid", "fid"
+"""PLINK's names of the columns of samples and families, in small letters."""
 
 
 class Lines(NamedTuple):
@@ -22,10 +22,10 @@ class Lines(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """The distinct ``ids`` of a list, as DATA writes them, and how many of them are there."""
+    """The distinct ``ids`` of a list, as DATA writes them, and the number of them in DATA."""
 
     ids: frozenset[str]
-    found: int
+    n_found: int
 
 
 def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed:
@@ -44,20 +44,20 @@ def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed
     lines = _lines(text, ours, column.casefold(), f"{option}: {path}")
     readings = [reading for reading in _readings(lines, ours, column.casefold(), f"{option}: {path}") if reading]
     ids = max(readings, key=lambda reading: len(reading & ours), default=frozenset())
-    found = len(ids & ours)
+    n_found = len(ids & ours)
     if lines.header is None and lines.rows:
         _check_columns(lines.rows, ours, ids, f"{option}: {path}", column)
-    close = nearly(ids, ours, "the list", "DATA") if found else ""
-    if not found:
-        close = next((told for reading in readings if (told := hint(reading, ours, "the list", "DATA"))), "")
-    if close or (option == "--keep" and not found):
+    close = nearly(ids, ours, "the list", "DATA") if n_found else ""
+    if not n_found:
+        close = next((text for reading in readings if (text := hint(reading, ours, "the list", "DATA"))), "")
+    if close or (option == "--keep" and not n_found):
         got = f"others, such as {' '.join(lines.rows[0])!r}" if lines.rows else "none"
-        got = f"{found:,} of {len(ids):,} that are" if found else got
+        got = f"{n_found:,} of {len(ids):,} that are" if n_found else got
         here = min(ours, default=None)
         stop(
             f"{option}: expected ids of the column {column!r} of DATA, such as {here!r}, got {got}.{close}", DATA_ERROR
         )
-    return Listed(ids, found)
+    return Listed(ids, n_found)
 
 
 def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
@@ -69,15 +69,15 @@ def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
             break
         words = _words(_split([line.lstrip().lstrip("#")]))
         fits = len(words) == (len(rows[0]) if rows else 1) or not line.lstrip().lstrip("#").startswith((" ", "\t"))
-        if words and words[0] in (SAMPLE, FAMILY, column) and {SAMPLE, column} & {*words} and fits:
+        if words and words[0] in (SAMPLE_HEADER, FAMILY_HEADER, column) and {SAMPLE_HEADER, column} & {*words} and fits:
             header = words
     first, rest = rows[:1], rows[1:]
     if header is None and rest and {len(row) - 1 for row in rest} == {len(first[0])} and not ours & {*first[0]}:
         first = [["", *first[0]]]  # R writes names of rows, and no name of their column
-        rows = rest if not {SAMPLE, FAMILY, column} & {*_words(first)} else [*first, *rest]
-    if header is None and rows and {SAMPLE, FAMILY, column} & {*_words(rows[:1])}:
+        rows = rest if not {SAMPLE_HEADER, FAMILY_HEADER, column} & {*_words(first)} else [*first, *rest]
+    if header is None and rows and {SAMPLE_HEADER, FAMILY_HEADER, column} & {*_words(rows[:1])}:
         header, rows = _words(rows[:1]), rows[1:]
-        if not {SAMPLE, column} & {*header}:
+        if not {SAMPLE_HEADER, column} & {*header}:
             stop(f"{what}: expected a column IID in the header, got {' '.join(header)}.", DATA_ERROR)
     wrong = next((row for row in rows if header is not None and len(row) != len(header)), None)
     if header is not None and wrong is not None:
@@ -108,11 +108,11 @@ def _words(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
 def _readings(lines: Lines, ours: frozenset[str], column: str, what: str) -> Iterable[frozenset[str]]:
     """Yield the ids of a list in each way in which it can be read, the plainest first."""
     if lines.header is not None:
-        own = lines.header.index(column if column in lines.header else SAMPLE)
-        yield frozenset(row[own] for row in lines.rows)
-        if FAMILY in lines.header and lines.header.index(FAMILY) != own:
-            family = lines.header.index(FAMILY)
-            yield frozenset(f"{row[family]}_{row[own]}" for row in lines.rows)
+        sample = lines.header.index(column if column in lines.header else SAMPLE_HEADER)
+        yield frozenset(row[sample] for row in lines.rows)
+        if FAMILY_HEADER in lines.header and lines.header.index(FAMILY_HEADER) != sample:
+            family = lines.header.index(FAMILY_HEADER)
+            yield frozenset(f"{row[family]}_{row[sample]}" for row in lines.rows)
         return
     widths = {len(row) for row in lines.rows}
     whole = frozenset(" ".join(row) for row in lines.rows)
@@ -133,19 +133,21 @@ def _check_columns(
     """Stop if a list without a header does not seem to hold family and id, but other columns."""
     if len(rows[0]) == 1:
         return
-    told = f"name its columns in a first line, the ids #IID or {column}, and families FID."
-    first, second = (sum(len(row) > place and row[place] in ours for row in rows) for place in (0, 1))
+    advice = f"name its columns in a first line, the ids #IID or {column}, and families FID."
+    first, second = (sum(len(row) > index and row[index] in ours for row in rows) for index in (0, 1))
     if first > max(second, len(ids & ours)):
         stop(
             f"{what}: expected family and id in each line, got ids of DATA in the first column of {first:,} lines; "
-            f"{told}",
+            f"{advice}",
             DATA_ERROR,
         )
     head, rest = rows[0], rows[1:]
     if rest and not {*head[:2], "_".join(head[:2]), " ".join(head)} & ours:
-        widest = min(map(len, rows))
-        if any(not _is_number(head[place]) and all(_is_number(row[place]) for row in rest) for place in range(widest)):
-            stop(f"{what}: the first line, {' '.join(head)!r}, seems to be a header without ids; {told}", DATA_ERROR)
+        narrowest = min(map(len, rows))
+        if any(
+            not _is_number(head[index]) and all(_is_number(row[index]) for row in rest) for index in range(narrowest)
+        ):
+            stop(f"{what}: the first line, {' '.join(head)!r}, seems to be a header without ids; {advice}", DATA_ERROR)
 
 
 def _is_number(word: str) -> bool:

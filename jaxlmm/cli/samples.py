@@ -1,4 +1,4 @@
-"""``--covariates``, ``--keep`` and ``--remove``: files by sample, laid on the rows of DATA."""
+"""``--covariates``, ``--keep`` and ``--remove``: files by sample, matched to the rows of DATA."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jaxlmm.cli.lists import listed
 if TYPE_CHECKING:
     import pandas as pd
 
-PLAIN = (".txt", ".cov", ".covar")
+SPACED_ENDINGS = (".txt", ".cov", ".covar")
 """Endings of tables with spaces between columns, as PLINK writes them."""
 
-FAMILY = ("FID", "#FID", "fid", "#fid")
-SAMPLE = ("IID", "#IID", "iid", "#iid")
-"""What PLINK calls families and samples, and people after it."""
+FAMILY_COLUMNS = ("FID", "#FID", "fid", "#fid")
+SAMPLE_COLUMNS = ("IID", "#IID", "iid", "#iid")
+"""Names of the columns of families and samples, as PLINK writes them and people after it."""
 
 
 def id_column(id: str | None, formula: str, kinship: list[str], frame: pd.DataFrame, option: str) -> str:
@@ -28,12 +28,12 @@ def id_column(id: str | None, formula: str, kinship: list[str], frame: pd.DataFr
     groups = [argument.partition("=")[0] for argument in kinship]
     if kinship == ["auto"]:
         groups = [bar.group_name for bar in parse(formula).bars]
-    found = [id] if id else [name for name in dict.fromkeys(groups) if name in frame]
-    if len(found) != 1:
+    columns = [id] if id else [name for name in dict.fromkeys(groups) if name in frame]
+    if len(columns) != 1:
         stop(f"{option}: name the column of DATA that holds the samples' ids by --id.", USAGE_ERROR)
-    if found[0] not in frame:
-        stop(f"--id: {found[0]!r} is no column of DATA.", DATA_ERROR)
-    return str(found[0])
+    if columns[0] not in frame:
+        stop(f"--id: {columns[0]!r} is no column of DATA.", DATA_ERROR)
+    return str(columns[0])
 
 
 def with_covariates(
@@ -50,31 +50,31 @@ def with_covariates(
     from jaxlmm.genetics.ids import find_texts, hint, nearly, text_ids
 
     table = _table(path, "--covariates", column, codes)
-    key = next((name for name in (column, *SAMPLE) if name in table), None)
-    names = [str(name) for name in table if name != key and name not in FAMILY]
+    key = next((name for name in (column, *SAMPLE_COLUMNS) if name in table), None)
+    names = [str(name) for name in table if name != key and name not in FAMILY_COLUMNS]
     if key is None or not names:
         stop(
             f"--covariates: expected a column {column!r} or IID and at least one covariate, got "
             f"{', '.join(map(str, table))}.",
             DATA_ERROR,
         )
-    there = [name for name in names if name in frame]
-    if there:
-        stop(f"--covariates: {there[0]!r} is a column of DATA too; rename one of them.", USAGE_ERROR)
+    twice = [name for name in names if name in frame]
+    if twice:
+        stop(f"--covariates: {twice[0]!r} is a column of DATA too; rename one of them.", USAGE_ERROR)
     table = table[table[key].notna()]
     ours, labels = text_ids(frame[column], f"DATA, column {column}"), text_ids(table[key], f"{path}, column {key}")
-    family = next((name for name in FAMILY if name in table), None)
+    family = next((name for name in FAMILY_COLUMNS if name in table), None)
     if family is not None:
         joined = text_ids(table[family], f"{path}, column {family}") + "_" + labels
         labels = max(labels, joined, key=lambda words: int(np.isin(words, ours).sum()))
     if pd.Index(labels).has_duplicates:
         stop(f"--covariates: {labels[pd.Index(labels).duplicated()][0]!r} is there more than once.", DATA_ERROR)
     rows = find_texts(ours, labels)
-    mine = [value for value in ours if value is not None]
+    present = [value for value in ours if value is not None]
     if (rows < 0).all():
-        told = hint(labels, mine, "the file", "DATA")
-        stop(_unlike("--covariates", list(labels), frame[column], column) + told, DATA_ERROR)
-    close = nearly(labels, mine, "the file", "DATA")
+        advice = hint(labels, present, "the file", "DATA")
+        stop(_unlike("--covariates", list(labels), frame[column], column) + advice, DATA_ERROR)
+    close = nearly(labels, present, "the file", "DATA")
     if close:
         stop(
             f"--covariates: expected ids of the column {column!r} of DATA in {path}, got others too.{close}", DATA_ERROR
@@ -85,31 +85,32 @@ def with_covariates(
 
 
 def chosen(frame: pd.DataFrame, column: str, keep: Path | None, remove: Path | None) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of the data whose samples are in one file and not in another, and what is to be said of it."""
+    """Return the rows of the data whose samples are in one file and not in another, and notes on their number."""
     import numpy as np
 
     from jaxlmm.genetics.ids import text_ids
 
     ours = text_ids(frame[column], f"DATA, column {column}")
-    mine = frozenset(value for value in ours if value is not None)
-    left, said = np.ones(len(frame), bool), []
+    present = frozenset(value for value in ours if value is not None)
+    left, notes = np.ones(len(frame), bool), []
     for path, option, inside in ((keep, "--keep", True), (remove, "--remove", False)):
         if path is None:
             continue
-        ids, found = listed(path, option, mine, column)
+        ids, n_found = listed(path, option, present, column)
         before, left = int(left.sum()), left & (np.isin(ours, list(ids)) == inside)
-        said.append(f"{option} {path}: {left.sum():,} of {before:,} rows left")
-        if not found:
+        notes.append(f"{option} {path}: {left.sum():,} of {before:,} rows left")
+        if not n_found:
             such = f", such as {min(ids)!r}," if ids else ""
-            said[-1] += f"; NOBODY removed: none of its {len(ids):,} ids{such} is in the column {column!r} of DATA"
-        elif found < len(ids):
-            said[-1] += f"; {len(ids) - found:,} of its {len(ids):,} ids are not in DATA"
+            notes[-1] += f"; NOBODY removed: none of its {len(ids):,} ids{such} is in the column {column!r} of DATA"
+        elif n_found < len(ids):
+            notes[-1] += f"; {len(ids) - n_found:,} of its {len(ids):,} ids are not in DATA"
         if not left.any():
             stop(f"{option}: no row of DATA is left by {path}.", DATA_ERROR)
-    return frame[left], said
+    return frame[left], notes
 
 
 def _unlike(option: str, theirs: Sequence[str], ours: pd.Series, column: str) -> str:
+    """Return the message that no id of a file is in the data."""
     return (
         f"{option}: expected ids of the column {column!r} of DATA, such as {ours.iloc[0]!r}, got "
         f"{f'others, such as {theirs[0]!r}' if len(theirs) else 'none'}."
@@ -120,12 +121,12 @@ def _table(path: Path, option: str, column: str, codes: Sequence[str]) -> pd.Dat
     """Return the table of a file, with ids as text."""
     import pandas as pd
 
-    ids = [column, *SAMPLE, *FAMILY]
-    if path.suffix in PLAIN and path.is_file():
+    ids = [column, *SAMPLE_COLUMNS, *FAMILY_COLUMNS]
+    if path.suffix in SPACED_ENDINGS and path.is_file():
         with reading(path, option):
             table = pd.read_csv(path, sep=r"\s+", na_values=list(codes), dtype=dict.fromkeys(ids, str))
         return table.assign(**{name: plain_ids(table[name]) for name in table.columns.intersection(ids)})
-    if path.suffix not in (*readers(), *PLAIN):
-        expected = ", ".join((*readers(), *PLAIN))
+    if path.suffix not in (*readers(), *SPACED_ENDINGS):
+        expected = ", ".join((*readers(), *SPACED_ENDINGS))
         stop(f"{option}: expected a file ending in {expected}, got {path}.", USAGE_ERROR)
     return read_ids(path, ids, option, codes)

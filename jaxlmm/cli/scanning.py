@@ -11,35 +11,27 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlmm.cli.common import DATA_ERROR, USAGE_ERROR, Force, app, check_out, exit_codes, logged, save_figure, stop
-from jaxlmm.cli.fitting import (
-    Criterion,
-    Data,
-    Fixed,
-    Id,
-    Method,
-    Offset,
-    Progress,
-    Residual,
-    Responses,
-    RightSide,
-    Solver,
-    Start,
-    Weights,
-    responses_of,
-    values_of,
+from jaxlmm.cli.common import (
+    DATA_ERROR,
+    MAX_ROWS_PRINTED,
+    USAGE_ERROR,
+    app,
+    check_out,
+    exit_codes,
+    logged,
+    save_figure,
+    stop,
 )
+from jaxlmm.cli.fitting import responses_of
 from jaxlmm.cli.ids import read_data
-from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.known import Kinship
 from jaxlmm.cli.missing import MissingCode, codes_of
+from jaxlmm.cli.options import DEFAULTS, Data, FitArguments, Force, Id, Progress, Responses, RightSide, with_fit_options
 from jaxlmm.cli.samples import chosen, id_column, with_covariates
-
-SHOWN = 10
-"""Rows that are printed."""
 
 
 class Variances(enum.StrEnum):
-    """Which variances markers are tested at."""
+    """The variances at which markers are tested."""
 
     refit = "refit"
     null = "null"
@@ -55,7 +47,7 @@ class Test(enum.StrEnum):
 
 
 class Coding(enum.StrEnum):
-    """How counts of the effect allele are coded."""
+    """The coding of counts of the effect allele."""
 
     additive = "additive"
     dominant = "dominant"
@@ -71,6 +63,7 @@ class Style(enum.StrEnum):
 
 
 @app.command()
+@with_fit_options
 def scan(
     formula: RightSide,
     data: Data,
@@ -92,13 +85,7 @@ def scan(
     p_max: Annotated[float | None, typer.Option(help="Keep tests with a p-value of at most this.")] = None,
     top: Annotated[int | None, typer.Option(help="Keep this many, those with the smallest p-values.")] = None,
     best: Annotated[bool, typer.Option("--best", help="Keep the best marker of each response.")] = False,
-    method: Criterion = Method.REML,
-    weights: Weights = None,
-    offset: Offset = None,
-    residual: Residual = None,
-    start: Start = None,
-    fixed: Fixed = None,
-    solver: Solver = "auto",
+    model: FitArguments = DEFAULTS,
     null: Annotated[
         Path | None,
         typer.Option(help="Fits without a marker: a file of FitMany.save, or an earlier scan's folder."),
@@ -133,19 +120,18 @@ def scan(
         stop("--kinship: expected auto alone or GROUP=FILE, got both.", USAGE_ERROR)
     import jaxlmm as lmm
 
-    there = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
-    with logged(log, resume) as say, exit_codes(there):
+    interrupted = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
+    with logged(log, resume) as say, exit_codes(interrupted):
         codes = codes_of(missing_code)
-        frame = read_data(data, formula, kinship or [], id, residual, codes)
-        auto = kinship == ["auto"]
+        frame = read_data(data, formula, kinship or [], id, model.residual, codes)
         if covariates or keep or remove:
             option = "--covariates" if covariates else "--keep" if keep else "--remove"
             column = id_column(id, formula, kinship or [], frame, option)
-            frame, said = chosen(frame, column, keep, remove)
+            frame, notes = chosen(frame, column, keep, remove)
             if covariates:
                 frame, formula, names = with_covariates(frame, formula, covariates, column, codes)
-                said.append(f"--covariates {covariates}: {', '.join(names)}")
-            say("\n".join(said))
+                notes.append(f"--covariates {covariates}: {', '.join(names)}")
+            say("\n".join(notes))
         fits = None if null is None else _null(null)
         markers = lmm.genetics.genotypes(
             genotypes, coding=coding.value, maf=maf, missing=missing, chromosome=chromosome or None, extract=extract
@@ -157,7 +143,6 @@ def scan(
                 genotypes=markers,
                 responses=responses_of(responses or [], frame, codes, id),
                 id=id,
-                kinship="auto" if auto else matrices(kinship or []),
                 loco=loco,
                 variances=variances.value,
                 tests=[test.value for test in tests or [Test.wald]],
@@ -166,13 +151,7 @@ def scan(
                 top=top,
                 best=best,
                 progress=progress,
-                method=method.value,
-                weights=weights,
-                offset=offset,
-                residual=residual,
-                start=values_of("--start", start or []) or None,
-                fixed=values_of("--fixed", fixed or []) or None,
-                solver=solver,
+                **model.keywords(auto=True),
                 null=fits,
                 out=folder,
                 resume=resume,
@@ -181,7 +160,7 @@ def scan(
         if hits.header.nothing_tested:
             stop(f"{hits.header.nothing_tested}.", DATA_ERROR)
         columns = ["response", "chromosome", "position", "variant", "estimate", "std_error", "status"]
-        head = hits.top(SHOWN)
+        head = hits.top(MAX_ROWS_PRINTED)
         shown = [*columns[:-1], *(str(name) for name in head if str(name).startswith("p_value")), columns[-1]]
         say(f"\nThe smallest p-values:\n{head[shown].to_string(index=False)}")
         if out is not None:
@@ -205,9 +184,9 @@ def _folder(out: Path | None, style: Style, resume: bool, force: bool) -> Path |
 
 @contextlib.contextmanager
 def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
-    """Make place for a scan; the one that was there comes back if nothing is written, and nothing else is touched.
+    """Move an earlier scan in ``folder`` aside: back again if nothing is written, else it is deleted.
 
-    One that an earlier process had set aside when it was killed is let go.
+    One that an earlier process had moved aside when it was killed is deleted. A folder that holds no scan is an error.
     """
     if folder is None or not force or not folder.is_dir() or not any(folder.iterdir()):
         yield
@@ -239,5 +218,5 @@ def _null(path: Path) -> Any:
 
     if not path.exists():
         stop(f"--null: {path} does not exist.", DATA_ERROR)
-    found = lmm.load(path)
-    return found.null if isinstance(found, lmm.Scan) else found
+    loaded = lmm.load(path)
+    return loaded.null if isinstance(loaded, lmm.Scan) else loaded

@@ -13,7 +13,7 @@ from jaxlmm.cli.ids import plain_ids
 if TYPE_CHECKING:
     import pandas as pd
 
-PAIRS = ("id1", "id2", "value")
+PAIR_COLUMNS = ("id1", "id2", "value")
 """The columns of a table of pairs."""
 
 
@@ -33,7 +33,9 @@ def read_matrix(path: Path) -> Any:
     with reading(path, "--kinship"):
         header, width = _first_lines(path)
     names = list(range(width))
-    ids = [header.index(name) for name in PAIRS[:2]] if set(PAIRS) <= set(header) else names[: 2 if width == 3 else 1]
+    ids = names[: 2 if width == 3 else 1]
+    if set(PAIR_COLUMNS) <= set(header):
+        ids = [header.index(name) for name in PAIR_COLUMNS[:2]]
     with reading(path, "--kinship"):
         body = readers()[path.suffix](
             path, header=0, names=names, index_col=False, dtype=dict.fromkeys([0, *ids], str), encoding="utf-8-sig"
@@ -75,9 +77,9 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
         real = all(number.notna().equals(values[name].notna()) for name, number in zip(values, numbers, strict=True))
         if set(label_texts(rows)) == set(label_texts(columns)) and real:
             return pd.DataFrame(np.column_stack(numbers), index=rows, columns=columns)
-    named = set(PAIRS) <= set(header)
-    own = label_texts(rows) == label_texts(body.iloc[:, min(1, body.shape[1] - 1)])  # a pair of one person
-    if square and not named and not (body.shape[1] == len(PAIRS) and own.any()):
+    named = set(PAIR_COLUMNS) <= set(header)
+    with_oneself = label_texts(rows) == label_texts(body.iloc[:, min(1, body.shape[1] - 1)])
+    if square and not named and not (body.shape[1] == len(PAIR_COLUMNS) and with_oneself.any()):
         return pd.DataFrame(values.to_numpy(), index=rows, columns=columns)
     if len(header) != body.shape[1]:
         stop(
@@ -85,14 +87,14 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
             f"missing), got {len(header)}: {', '.join(map(str, header[:6]))}.",
             DATA_ERROR,
         )
-    if not named and body.shape[1] == len(PAIRS):
-        body, header = _with_first_line(body, header), PAIRS
+    if not named and body.shape[1] == len(PAIR_COLUMNS):
+        body, header = _with_first_line(body, header), PAIR_COLUMNS
     table = body.set_axis(list(header), axis=1)
-    read = {name: plain_ids(table[name]) for name in PAIRS[:2] if name in table}
+    converted = {name: plain_ids(table[name]) for name in PAIR_COLUMNS[:2] if name in table}
     first = pd.to_numeric(table.iloc[:, 0], errors="coerce")
-    if table.columns[0] not in read and first.isna().equals(table.iloc[:, 0].isna()):
-        read[table.columns[0]] = first  # it was read as text
-    return table.assign(**read)
+    if table.columns[0] not in converted and first.isna().equals(table.iloc[:, 0].isna()):
+        converted[table.columns[0]] = first  # it was read as text
+    return table.assign(**converted)
 
 
 def _with_first_line(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:

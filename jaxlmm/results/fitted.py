@@ -187,21 +187,6 @@ class Call(Protocol[F]):
     A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
     """
 
-    @property
-    def method(self) -> str:
-        """``"REML"`` or ``"ML"``."""
-        ...
-
-    @property
-    def start(self) -> Mapping[str, float] | None:
-        """Values by parameter name at which the search begins."""
-        ...
-
-    @property
-    def fixed(self) -> Mapping[str, float] | None:
-        """Values by parameter name at which parameters are fixed."""
-        ...
-
     def refit(self, fit: F, y: Any) -> F:
         """Fit the model of ``fit`` to another response on its design."""
         ...

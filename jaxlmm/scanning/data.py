@@ -51,7 +51,7 @@ class ScanData(NamedTuple):
     @property
     def fixed(self) -> Natural | None:
         """The parameters that are fixed."""
-        return natural("fixed", self.call.fixed, self.frame.labels, self.frame.design)
+        return natural("fixed", self.call.options.fixed, self.frame.labels, self.frame.design)
 
     def on(self, marker_group: MarkerGroup) -> ScanData:
         """Return the same for some of the markers; those of one chromosome with the matrix of the others."""
@@ -61,7 +61,7 @@ class ScanData(NamedTuple):
         call = self.own.added(self.call, without=marker_group.chromosome)
         chosen = np.zeros(len(self.genotypes.variants), bool)
         chosen[marker_group.numbers] = True
-        frame = build_frame(self.parsed, call.data, call.options, known_residual=call.known_residual)
+        frame = build_frame(self.parsed, call.data, call.options, known_residual=call.options.known_residual)
         return self._replace(
             call=call, frame=frame, genotypes=self.genotypes.select(chosen), numbers=marker_group.numbers
         )
@@ -101,7 +101,7 @@ def lay_out(
     if auto:
         own = OwnKinship.of(call, str(column), opened, loco)
         call = own.added(call)
-    frame = build_frame(parsed, call.data, call.options, known_residual=call.known_residual)
+    frame = build_frame(parsed, call.data, call.options, known_residual=call.options.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
     samples, persons = np.unique(matched.rows[used], return_inverse=True)
     moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))

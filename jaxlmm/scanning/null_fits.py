@@ -41,7 +41,7 @@ class NullFits:
         places = np.arange(len(laid.read.names))
         made = {}
         if given is not None:
-            places, made[laid.call.method] = checked(given, laid), given
+            places, made[laid.call.options.method] = checked(given, laid), given
         return cls(laid, given, places, made)
 
     def by(self, method: str) -> FitMany:
@@ -51,17 +51,18 @@ class NullFits:
             data = laid.call.data
             rows = data.reset_index(drop=True) if isinstance(data, pd.DataFrame) else data
             frame = pd.DataFrame(laid.read.values[laid.matched.kept], columns=list(laid.read.names))
-            self._made[method] = run_many(dataclasses.replace(laid.call, data=rows, method=method), frame, None, False)
+            call = dataclasses.replace(laid.call, data=rows).with_options(method=method)
+            self._made[method] = run_many(call, frame, None, False)
         return self._made[method]
 
     def wanted(self) -> FitMany:
         """Return the fits by the criterion that was asked for."""
-        return self.by(self.laid.call.method)
+        return self.by(self.laid.call.options.method)
 
     def make(self, wanted: ScanOptions) -> None:
         """Fit what a scan by a solver needs."""
         if wanted.variances != "refit":
-            self.by(self.laid.call.method)
+            self.by(self.laid.call.options.method)
         if wanted.by_likelihood:
             self.by("ML")
 
@@ -78,10 +79,10 @@ class NullFits:
 
         At a boundary a search finds better places, since the gradient vanishes there.
         """
-        laid, method = self.laid, self.laid.call.method
+        laid, method = self.laid, self.laid.call.options.method
         found = self.by(method).estimates
         place = self._place(place, method)
-        if found.words[place] != "interior" or laid.call.fixed is not None:
+        if found.words[place] != "interior" or laid.call.options.fixed is not None:
             return None
         return Natural.split(laid.frame.labels.blocks, found.report[place])
 
@@ -96,7 +97,7 @@ class NullFits:
 
     def check_sigma(self, place: int, sigma: float) -> None:
         """Raise if a given fit has another residual standard deviation than the scan's rows at its variances."""
-        if self.given is None or self.laid.call.fixed is not None:
+        if self.given is None or self.laid.call.options.fixed is not None:
             return
         number = self.places[place]
         if self.given.estimates.status[number] not in PROVEN:
@@ -126,8 +127,9 @@ def checked(null: Any, laid: ScanData) -> NumpyArray:
             f"null: expected what fit_many returned, or hits.null of an earlier scan, got {type(null).__name__}."
         )
     found, labels = null.estimates, laid.frame.labels
-    if found.method != laid.call.method:
-        raise OptionError(f"null: expected fits by {laid.call.method}, as the scan is, got fits by {found.method}.")
+    if found.method != laid.call.options.method:
+        method = laid.call.options.method
+        raise OptionError(f"null: expected fits by {method}, as the scan is, got fits by {found.method}.")
     theirs, ours = found.labels, labels
     if set(theirs.fixed_names) != set(ours.fixed_names) or theirs.parameters != ours.parameters:
         raise OptionError(
@@ -138,7 +140,7 @@ def checked(null: Any, laid: ScanData) -> NumpyArray:
     fixed = laid.fixed
     if not np.array_equal(found.given, np.full(len(ours.parameters), np.nan) if fixed is None else fixed.flat, True):
         raise OptionError(
-            f"null: expected fits with the same parameters fixed, {laid.call.fixed or 'none'}, got others."
+            f"null: expected fits with the same parameters fixed, {laid.call.options.fixed or 'none'}, got others."
         )
     places = pd.Index(found.names).get_indexer(pd.Index(laid.read.names))
     if (places < 0).any():

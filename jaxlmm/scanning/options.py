@@ -1,4 +1,4 @@
-"""What is asked of a scan, checked when it is made."""
+"""The options of a scan beside those of its model, checked when they are made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from jaxlmm.scanning.kernels import PairFilter
 
 @dataclasses.dataclass(frozen=True)
 class ScanOptions:
-    """What is asked of a scan beside its model."""
+    """The choice of tests, and of pairs that are kept, as :func:`jaxlmm.scan` takes them.
+
+    A field is an option of ``scan`` alone; those of the model are in :class:`jaxlmm.api.FitOptions`.
+    """
 
     variances: str
     tests: tuple[str, ...]
@@ -26,7 +29,7 @@ class ScanOptions:
 
     @classmethod
     def of(cls, tests: Any, **options: Any) -> Self:
-        """Take options by name; one test may be its name alone."""
+        """Make a record of options by name; one test may be its name alone."""
         if not isinstance(tests, Iterable):
             raise OptionError(f"tests: expected some of 'wald', 'lrt', 'score', got {tests!r}.")
         return cls(tests=(tests,) if isinstance(tests, str) else tuple(tests), **options)
@@ -51,7 +54,7 @@ class ScanOptions:
             raise OptionError("variances='kept': expected p_max=, top= or best=True to say what is kept, got none.")
 
     def keeper(self) -> PairFilter:
-        """Return what keeps the pairs that are asked for."""
+        """Return the filter of the pairs that are asked for."""
         return PairFilter(self.tests[0], self.p_max, self.top, self.best)
 
     @property
@@ -61,7 +64,7 @@ class ScanOptions:
 
     @property
     def kept(self) -> str:
-        """Say which pairs are kept."""
+        """The rule by which pairs are kept, in words."""
         parts = [] if self.p_max is None else [f"p ≤ {self.p_max:g}"]
         parts += [] if self.top is None else [f"the top {self.top}"]
         parts += ["the best of each response"] if self.best else []

@@ -168,7 +168,7 @@ class Work:
         if wanted.loco:
             kinship += f"; for each of {len(self.marker_groups)} chromosomes without its own"
         return ScanHeader(
-            formula=self.formula, method=laid.call.method, variances=wanted.variances, tests=wanted.tests,
+            formula=self.formula, method=laid.call.options.method, variances=wanted.variances, tests=wanted.tests,
             interaction=wanted.interaction, precision=wanted.precision, samples=str(laid.matched),
             rows=self._rows,
             kinship=kinship, engine=self.engine.words(laid.frame.design, wanted.variances),

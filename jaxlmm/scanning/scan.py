@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from jaxlmm.api import Call, named_options
+from jaxlmm.api import Call, FitOptions, named_options
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import OptionError, choose
-from jaxlmm.formula import ModelOptions
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import Scan
@@ -144,7 +143,7 @@ def scan(
     auto = isinstance(kinship, str)
     if auto:
         choose("kinship", kinship, ("auto",))
-    wanted = ScanOptions.of(
+    scan_options = ScanOptions.of(
         tests, variances=variances, interaction=interaction, p_max=p_max, top=top, best=best, precision=precision,
         loco=loco,
     )  # fmt: skip
@@ -154,8 +153,11 @@ def scan(
             f"{'none' if kinship is None else 'a matrix, of which it is not known what each chromosome adds'}."
         )
     known: Any = None if auto else kinship
-    options = ModelOptions(weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual)
-    call = Call(formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer)
+    options = FitOptions(
+        method=method, weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual,
+        start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+    )  # fmt: skip
     if not isinstance(resume, bool) or (resume and out is None):
         raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
-    return run_scan(call, genotypes, responses, id, auto, wanted, null, progress, out, resume)
+    call = Call(formula, data, options)
+    return run_scan(call, genotypes, responses, id, auto, scan_options, null, progress, out, resume)

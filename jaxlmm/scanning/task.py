@@ -78,10 +78,10 @@ class Engine(NamedTuple):
     @classmethod
     def of(cls, laid: ScanData) -> Engine:
         """Choose: a solver, an optimizer and what is fixed are honoured."""
-        call, design = laid.call, laid.frame.design
-        as_usual = call.solver in ("auto", "spectral") and call.first_order is None and call.fixed is None
+        options, design = laid.call.options, laid.frame.design
+        as_usual = options.solver in ("auto", "spectral") and options.first_order is None and options.fixed is None
         one = has_one_ratio(design) and as_usual
-        return cls(one, select(design, call.solver))
+        return cls(one, select(design, options.solver))
 
     def kind(self, variances: str) -> str:
         """Say what a pair costs: with ``"one ratio"`` the least, with ``"refit"`` the most."""
@@ -152,7 +152,7 @@ class Task:
     ) -> None:
         self.laid, self.nulls, self.patterns, self.engine = laid, nulls, patterns, engine
         self.wanted, self.size = wanted, size
-        self.reml = laid.call.method == "REML"
+        self.reml = laid.call.options.method == "REML"
         self.failed: dict[int, str] = {}
         self._rows: tuple[int, Rows] | None = None
         self._scanner: tuple[tuple[int, int, int, bool], BlockScanner | None] | None = None
@@ -233,7 +233,7 @@ class Task:
         return self._scanner[1]
 
     def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> AnyScanner | None:
-        laid, nulls, wanted, method = self.laid, self.nulls, self.wanted, self.laid.call.method
+        laid, nulls, wanted, method = self.laid, self.nulls, self.wanted, self.laid.call.options.method
         nulls.make(wanted)
         null, likely = nulls.point(place, method), nulls.point(place, "ML")
         if FAILED in [point.status for point in (null, likely) if point is not None]:
@@ -243,7 +243,7 @@ class Task:
             rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
             parameters=laid.frame.labels.natural, persons=rows.persons, moderator=rows.moderator, number=place,
             null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
-            given=laid.fixed, first_order=laid.call.first_order, start=nulls.start(place) if refit else None,
+            given=laid.fixed, first_order=laid.call.options.first_order, start=nulls.start(place) if refit else None,
         )  # fmt: skip
         if nulls.given is not None and not refit:
             nulls.check_sigma(place, scanner.null_sigma())

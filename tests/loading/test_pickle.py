@@ -171,7 +171,7 @@ def test_an_optimiser_of_local_functions(monkeypatch):
     """The result is sent; how it was found only where cloudpickle is installed, and else one is told so."""
     fit = lmm.fit(FORMULA, lmm.datasets.sleepstudy(), optimizer=optax.adam(1e-2))
     for own in (copy.copy(fit), copy.deepcopy(fit)):
-        assert own.call.optimizer is fit.call.optimizer
+        assert own.call.options.optimizer is fit.call.options.optimizer
     monkeypatch.setitem(sys.modules, "cloudpickle", None)  # as where it is not installed
     again = sent(fit)
     same(fit.summary(), again.summary())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxlmm.errors import DataError, FormulaError, nearest
 from jaxlmm.formula.syntax.options import ModelOptions
@@ -13,6 +13,8 @@ from jaxlmm.formula.syntax.unknown import Unknown, sorted_names, unknown_names
 from jaxlmm.formula.tokens import Token, column_called, join, quoted, split, tokenize, word
 
 _DOT = Token("operator", ".")
+
+Options = TypeVar("Options", bound=ModelOptions)
 
 
 def resolved(
@@ -88,7 +90,7 @@ def _taken(parsed: ParsedFormula, columns: Collection[Any], options: ModelOption
     return {*groups, *beside, *named}
 
 
-def resolved_options(options: ModelOptions, parsed: ParsedFormula, columns: Collection[Any]) -> ModelOptions:
+def resolved_options(options: Options, parsed: ParsedFormula, columns: Collection[Any]) -> Options:
     """Return options whose columns and groups are called as in the data and the formula."""
     columns, groups = list(columns), [bar.group_name for bar in parsed.bars]
     changes: dict[str, Any] = {

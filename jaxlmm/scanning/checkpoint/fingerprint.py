@@ -30,7 +30,7 @@ def digests(laid: ScanData, wanted: ScanOptions, null: dict[str | None, FitMany]
 
     Of genotypes: the variants, the samples, what is asked of them, and the calls of some markers.
     """
-    call, design = laid.call, laid.frame.design
+    call, options, design = laid.call, laid.call.options, laid.frame.design
     terms = [*design.terms, *([] if design.residual is None else [design.residual])]
     structures = [_structure(term.structure, np.asarray(term.coords)) for term in terms]
     relations = [grouping.relation for grouping in design.groupings]
@@ -38,7 +38,8 @@ def digests(laid: ScanData, wanted: ScanOptions, null: dict[str | None, FitMany]
         "the version of jaxlmm": __version__,
         "the formula": _of(call.formula, laid.frame.labels.parameters, structures),
         "the options": _of(
-            repr(wanted), call.method, call.solver, _optimizer(call.optimizer), repr(call.start), repr(call.fixed)
+            repr(wanted), options.method, options.solver, _optimizer(options.optimizer), repr(options.start),
+            repr(options.fixed)
         ),
         "the rows or predictors": _of(design.without_relations(), laid.persons, laid.moderator),
         "kinship": _of(relations),

@@ -1,0 +1,77 @@
+"""The options of a fit: one frozen record of all of them, checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlmm.api.carried import Carried
+from jaxlmm.api.values import as_mapping, check_apart
+from jaxlmm.covariance import RESIDUAL_SD
+from jaxlmm.errors import OptionError, choose
+from jaxlmm.formula import ModelOptions
+from jaxlmm.optimize import AbstractMinimizer, Optax
+from jaxlmm.solvers import SOLVERS
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FitOptions(ModelOptions):
+    """Options that :func:`jaxlmm.fit`, :func:`jaxlmm.fit_many` and :func:`jaxlmm.scan` share, with their defaults.
+
+    Those of the base define the model, those here how it is fitted. The verbs repeat names, types and defaults in their
+    signatures, where readers and type checkers look for them, and hand on this record.
+
+    Examples
+    --------
+    >>> FitOptions(method="ml", fixed={"Residual: sd": 1.0}).method
+    'ML'
+    """
+
+    method: str = "REML"
+    start: Mapping[str, float] | None = None
+    fixed: Mapping[str, float] | None = None
+    solver: str = "auto"
+    optimizer: Any = "newton"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "optimizer": Carried(self.optimizer)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, optimizer=state["optimizer"].value)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "method", criterion(self.method))
+        choose("solver", self.solver, ("auto", *SOLVERS))
+        for name in ("start", "fixed"):  # so that a dict that is changed later changes nothing here
+            object.__setattr__(self, name, as_mapping(name, getattr(self, name)))
+        check_apart(self.start, self.fixed)
+        _ = self.first_order
+
+    @property
+    def first_order(self) -> AbstractMinimizer | None:
+        """The minimizer with which the optimum is found, or None for Newton's method."""
+        if isinstance(self.optimizer, str):
+            if self.optimizer == "newton":
+                return None
+        elif hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update"):
+            return Optax(self.optimizer)
+        raise OptionError(f"optimizer: expected 'newton' or an optax gradient transformation, got {self.optimizer!r}.")
+
+    @property
+    def known_residual(self) -> bool:
+        """Whether the residual's standard deviation is fixed."""
+        return RESIDUAL_SD.name in (self.fixed or {})
+
+
+OPTION_NAMES = tuple(field.name for field in dataclasses.fields(FitOptions))
+MODEL_OPTION_NAMES = frozenset(field.name for field in dataclasses.fields(ModelOptions))
+"""Options with which a design is built; a change of the others builds none."""
+
+
+def criterion(method: Any) -> str:
+    """Return ``"REML"`` or ``"ML"`` for ``method`` in any case."""
+    if isinstance(method, str) and method.upper() in ("REML", "ML"):
+        return method.upper()
+    raise OptionError(f"method: expected 'REML' or 'ML', got {method!r}.")

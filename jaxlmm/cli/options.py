@@ -1,0 +1,117 @@
+"""Arguments and options that several commands share, as typer reads them; those of ``lmm.fit`` in one record."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from jaxlmm.api import FitOptions
+from jaxlmm.cli.common import USAGE_ERROR, stop
+from jaxlmm.cli.known import Kinship, matrices
+
+Formula = Annotated[str, typer.Argument(help="lme4's spelling, e.g. 'y ~ x + (1 + x | g)'.")]
+RightSide = Annotated[str, typer.Argument(help="As in fit, e.g. '~ x + (1 | g)' or 'cbind(y1, y2) ~ x + (1 | g)'.")]
+Data = Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet file.")]
+Responses = Annotated[
+    list[str] | None,
+    typer.Option(help="A column of the data, a pattern ('gene*'), or a file with a response per column. Repeatable."),
+]
+Id = Annotated[str | None, typer.Option(help="The column of both files by which rows of --responses FILE are found.")]
+Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="A bar; by default on a terminal.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
+
+
+class Method(enum.StrEnum):
+    """The criterion."""
+
+    REML = "REML"
+    ML = "ML"
+
+
+@dataclasses.dataclass(frozen=True)
+class FitArguments:
+    """The options of ``lmm.fit`` that a shell has: a field is an option of ``fit``, ``fit-many`` and ``scan``.
+
+    Names and defaults are those of :class:`jaxlmm.api.FitOptions`, types those that can be written in a shell.
+    """
+
+    method: Annotated[Method, typer.Option(help="The criterion.", case_sensitive=False)] = Method[FitOptions.method]
+    weights: Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")] = None
+    offset: Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")] = None
+    kinship: Kinship = None
+    residual: Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")] = None
+    start: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, where a variance parameter starts, by its name here. Repeatable."),
+    ] = None
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, a variance parameter that is held, e.g. 'Residual: sd=1'. Repeatable."),
+    ] = None
+    solver: Annotated[str, typer.Option(help="auto, moments, blocked, spectral or dense.")] = FitOptions.solver
+
+    def keywords(self, *, auto: bool = False) -> dict[str, Any]:
+        """Return them as keyword arguments of ``lmm.fit``; where ``auto`` is allowed, ``--kinship auto`` as it is."""
+        return {
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            "method": self.method.value,
+            "kinship": "auto" if auto and self.kinship == ["auto"] else matrices(self.kinship or []),
+            "start": values_of("--start", self.start or []),
+            "fixed": values_of("--fixed", self.fixed or []),
+        }
+
+
+DEFAULTS = FitArguments()
+
+
+def with_fit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of :class:`FitArguments` where its parameter ``model`` stands, which holds them all.
+
+    An option that the command has as a parameter of its own too stands where that does.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own, hints = signature.parameters, get_type_hints(FitArguments, include_extras=True)
+    options = {
+        field.name: own["model"].replace(name=field.name, default=field.default, annotation=hints[field.name])
+        for field in dataclasses.fields(FitArguments)
+    }
+    parameters = list(own.values())
+    position = list(own).index("model")
+    parameters[position : position + 1] = [option for name, option in options.items() if name not in own]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        model = FitArguments(**{name: values[name] for name in options})
+        command(**{name: value for name, value in values.items() if name in own}, model=model)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def values_of(option: str, arguments: list[str]) -> dict[str, float]:
+    """Return values of variance parameters by name, from ``NAME=VALUE`` with a name that may hold another sign.
+
+    >>> values_of("--fixed", ["Residual: sd=1", "g: sd(I(x == 2))=0.5"])
+    {'Residual: sd': 1.0, 'g: sd(I(x == 2))': 0.5}
+    """
+    values: dict[str, float] = {}
+    for argument in arguments:
+        name, _, text = argument.rpartition("=")
+        name = name.strip()
+        try:
+            value = float(text)
+        except ValueError:
+            name = ""
+        if not name:
+            stop(f"{option}: expected NAME=VALUE such as 'Residual: sd=1', got {argument!r}.", USAGE_ERROR)
+        if name in values:
+            stop(f"{option}: expected each parameter once, got {name!r} twice.", USAGE_ERROR)
+        values[name] = value
+    return values

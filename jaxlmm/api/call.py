@@ -10,13 +10,15 @@ from typing import Any, Self
 import numpy as np
 
 from jaxlmm._util import as_table, in_double_precision
+from jaxlmm.api.multipliers import multiplier_names
 from jaxlmm.api.names import check_names
 from jaxlmm.api.options import MODEL_OPTION_NAMES, OPTION_NAMES, FitOptions
-from jaxlmm.api.solving import fit_response
+from jaxlmm.api.values import natural
+from jaxlmm.engine import solve_single
 from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula import ModelFrame, build_frame, parse, updated, with_response
 from jaxlmm.formula.syntax import resolved
-from jaxlmm.results import Fit, Origin
+from jaxlmm.results import Estimates, Fit, Origin
 from jaxlmm.solvers import Choice, select
 
 
@@ -36,23 +38,35 @@ class Call:
     @in_double_precision
     @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
     def run(self, frame: ModelFrame | None = None, choice: Choice | None = None) -> Fit:
-        """Fit the model; ``frame`` is its design where that is built before, ``choice`` its solver where it is kept."""
-        started = time.perf_counter()
-        call, options = self, self.options
+        """Fit the model: minimize the deviance, certify the optimum, and label the estimates.
+
+        ``frame`` is the design where it is built before, ``choice`` the solver where it is kept.
+        """
+        started, call, options = time.perf_counter(), self, self.options
         if frame is None:
-            table = as_table(self.data)
-            columns = list(table.columns)
-            parsed = parse(self.formula, columns)
-            if not parsed.response:
-                raise FormulaError(
-                    f"formula {self.formula!r}: expected a response left of '~', as in 'y ~ x + (1 | g)'."
-                )
-            parsed = resolved(parsed, columns, options)
-            frame = build_frame(parsed, table, options, known_residual=options.known_residual)
-            # Of '.' the formula knows what it stands for, which other data need not have.
-            call = dataclasses.replace(self, formula=parsed.text)
-        estimates, solution, rows = fit_response(frame, options, choice or select(frame.design, options.solver))
+            call, frame = self._built()
+        assert frame.y is not None
+        design, labels, choice = frame.design, frame.labels, choice or select(frame.design, options.solver)
+        start, fixed = (natural(name, getattr(options, name), labels, design) for name in ("start", "fixed"))
+        minimized = solve_single(
+            design, frame.y, solver=choice.name, method=options.method,
+            first_order=options.first_order, start=start, fixed=fixed,
+        )  # fmt: skip
+        solution, found, rows = minimized.certified(labels.natural, fixed)
+        verdict = found.verdicts.one(0, labels.parameters, multiplier_names(frame, solution))
+        estimates = Estimates.of(frame, solution, found, rows, verdict, choice, options.method, fixed)
         return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
+
+    def _built(self) -> tuple[Self, ModelFrame]:
+        """Parse the formula and build the design; the call has what '.' stands for, which other data need not have."""
+        table = as_table(self.data)
+        columns = list(table.columns)
+        parsed = parse(self.formula, columns)
+        if not parsed.response:
+            raise FormulaError(f"formula {self.formula!r}: expected a response left of '~', as in 'y ~ x + (1 | g)'.")
+        parsed = resolved(parsed, columns, self.options)
+        frame = build_frame(parsed, table, self.options, known_residual=self.options.known_residual)
+        return dataclasses.replace(self, formula=parsed.text), frame
 
     def with_options(self, **changes: Any) -> Self:
         """Return the call with some options changed."""

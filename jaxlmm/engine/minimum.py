@@ -10,10 +10,9 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.boundary import Snapped
+from jaxlmm.engine.boundary import Snapped, boundary_curvature, descends, has_changed, is_left, is_weak, off_boundary
 from jaxlmm.engine.compiled import values
 from jaxlmm.engine.descent import MAX_EVALUATIONS, Bases, Descent
-from jaxlmm.engine.leaving import boundary_curvature, descends, has_changed, is_left, is_weak, off_boundary
 from jaxlmm.engine.problems import Problems, in_batches, put, take
 from jaxlmm.engine.start import starts_at
 from jaxlmm.engine.vanishing import residual_shares

@@ -64,7 +64,7 @@ class Solution(NamedTuple):
         """The parameters kept at a boundary, as in :class:`Optima`."""
         return self.optima.active_set[0]
 
-    def known(self, parameters: Sequence[Parameter], fixed: Natural | None) -> tuple[Solution, Found, Rows]:
+    def certified(self, parameters: Sequence[Parameter], fixed: Natural | None) -> tuple[Solution, Found, Rows]:
         """Return the solution, in the limit if no residual is left, its derivatives and certificate, and its rows.
 
         Of the natural ``parameters`` some are ``fixed``; derivatives and certificate have a first axis of length one.

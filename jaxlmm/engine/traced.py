@@ -10,9 +10,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array
-from jaxlmm.engine.boundary import Snapped, snapped
+from jaxlmm.engine.boundary import (
+    Snapped,
+    boundary_curvature,
+    descends,
+    has_changed,
+    is_left,
+    is_weak,
+    off_boundary,
+    snapped,
+)
 from jaxlmm.engine.descent import MAX_EVALUATIONS
-from jaxlmm.engine.leaving import boundary_curvature, descends, has_changed, is_left, is_weak, off_boundary
 from jaxlmm.engine.problems import Problem
 from jaxlmm.engine.start import Plan, start_of
 from jaxlmm.engine.vanishing import residual_share, varies

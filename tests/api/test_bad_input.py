@@ -130,9 +130,9 @@ def test_levels_equal_to_rows_are_fine_with_a_known_matrix():
 
 
 def test_nothing_is_computed_for_bad_input(monkeypatch):
-    import jaxlmm.api.solving as solving
+    import jaxlmm.api.call as call
 
-    monkeypatch.setattr(solving, "solve_single", None)
+    monkeypatch.setattr(call, "solve_single", None)
     for formula, data, options, kind, _ in CASES.values():
         with pytest.raises(kind):
             lmm.fit(formula, data, **options)

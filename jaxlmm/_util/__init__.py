@@ -2,7 +2,7 @@
 
 from jaxlmm._util.compiled import program
 from jaxlmm._util.files import PARTIAL, check_writable, checksum, write_text, write_whole, writing
-from jaxlmm._util.precision import in_double_precision
+from jaxlmm._util.precision import double_precision, in_double_precision
 from jaxlmm._util.shapes import bucket, pad
 from jaxlmm._util.struct import Struct, aside, on_host, static
 from jaxlmm._util.tables import as_frame, as_table
@@ -19,6 +19,7 @@ __all__ = [
     "bucket",
     "check_writable",
     "checksum",
+    "double_precision",
     "in_double_precision",
     "on_host",
     "pad",

@@ -1,9 +1,10 @@
-"""Every fit runs in float64, whatever the caller's JAX flags: the public verbs are entered through this door."""
+"""Double precision, whatever the caller's JAX flags: the public verbs run in it."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import jax
@@ -12,12 +13,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """Use 64-bit JAX types; the caller's own flag is untouched before and after."""
+    with jax.enable_x64(True):
+        yield
+
+
 def in_double_precision(function: Callable[P, T]) -> Callable[P, T]:
-    """Run ``function`` with 64-bit JAX types; the caller's own flag is untouched before and after."""
+    """Run ``function`` in :func:`double_precision`."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        with jax.enable_x64(True):
+        with double_precision():
             return function(*args, **kwargs)
 
     return wrapped

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxlmm._util import as_table, in_double_precision
+from jaxlmm._util import as_table, double_precision
 from jaxlmm.api.multipliers import multiplier_names
 from jaxlmm.api.names import check_names
 from jaxlmm.api.options import MODEL_OPTION_NAMES, OPTION_NAMES, FitOptions
@@ -35,26 +35,25 @@ class Call:
     options: FitOptions
     replaced: bool = False
 
-    @in_double_precision
-    @np.errstate(all="ignore")  # what is not finite ends in the status, not in a warning
     def run(self, frame: ModelFrame | None = None, choice: Choice | None = None) -> Fit:
         """Fit the model: minimize the deviance, certify the optimum, and label the estimates.
 
         ``frame`` is the design where it is built before, ``choice`` the solver where it is kept.
         """
         started, call, options = time.perf_counter(), self, self.options
-        if frame is None:
-            call, frame = self._built()
-        assert frame.y is not None
-        design, labels, choice = frame.design, frame.labels, choice or select(frame.design, options.solver)
-        start, fixed = (natural(name, getattr(options, name), labels, design) for name in ("start", "fixed"))
-        minimized = solve_single(
-            design, frame.y, solver=choice.name, method=options.method,
-            first_order=options.first_order, start=start, fixed=fixed,
-        )  # fmt: skip
-        solution, found, rows = minimized.certified(labels.natural, fixed)
-        verdict = found.verdicts.one(0, labels.parameters, multiplier_names(frame, solution))
-        estimates = Estimates.of(frame, solution, found, rows, verdict, choice, options.method, fixed)
+        with double_precision(), np.errstate(all="ignore"):  # what is not finite ends in the status, not in a warning
+            if frame is None:
+                call, frame = self._built()
+            assert frame.y is not None
+            design, labels, choice = frame.design, frame.labels, choice or select(frame.design, options.solver)
+            start, fixed = (natural(name, getattr(options, name), labels, design) for name in ("start", "fixed"))
+            minimized = solve_single(
+                design, frame.y, solver=choice.name, method=options.method,
+                first_order=options.first_order, start=start, fixed=fixed,
+            )  # fmt: skip
+            solution, found, rows = minimized.certified(labels.natural, fixed)
+            verdict = found.verdicts.one(0, labels.parameters, multiplier_names(frame, solution))
+            estimates = Estimates.of(frame, solution, found, rows, verdict, choice, options.method, fixed)
         return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
 
     def _built(self) -> tuple[Self, ModelFrame]:

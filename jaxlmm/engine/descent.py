@@ -27,8 +27,8 @@ EVALUATIONS_PER_ROUND_FROM_NODES = (8, 8, 17, 64, 103)
 EVALUATIONS_PER_ROUND_OF_ONE = (20, 40, 140)
 """The same for a single problem, and where a Hessian is expensive."""
 
-MAX_EVALUATIONS = 200
-"""Evaluations after which Newton's method gives up."""
+MAX_EVALUATIONS, MAX_EVALUATIONS_FIRST_ORDER = 200, 100_000
+"""Evaluations after which Newton's method, and a first-order method, give up."""
 
 EVALUATIONS_BEFORE_WALK, MAX_WALKS, EVALUATIONS_PER_WALK = 40, 15, 15
 """Evaluations before a valley is walked along, the most long steps along it, and evaluations after each."""
@@ -68,49 +68,26 @@ class Descent:
         max_steps: int | Int[NumpyArray, " b"] = MAX_EVALUATIONS,
         *,
         method: AbstractMinimizer | None = None,
-        search: bool = False,
-        snaps: bool = False,
-    ) -> Reached:
-        """Minimize the problems ``index`` from ``theta`` in at most ``max_steps`` evaluations.
-
-        With ``search`` the start is looked for first; with ``snaps`` small parameters are snapped to the boundary.
-        """
-        method = self.method if method is None else method
-        limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
-        minimized = functools.partial(
-            run, method=method, plan=self.plan, search=np.bool_(search), snaps=np.bool_(snaps)
-        )
-        reached: Reached = in_batches(self.problems, minimized, index, theta, bases, limit)
-        self.n_evaluations[index] += reached.minimum.n_steps
-        return reached
-
-    def pursue(
-        self,
-        index: Int[NumpyArray, " b"],
-        theta: Float[NumpyArray, "b k"],
-        bases: Bases,
-        max_steps: int | Int[NumpyArray, " b"] = MAX_EVALUATIONS,
-        *,
         active_set: Int[NumpyArray, "b k"] | None = None,
+        in_rounds: bool = False,
         search: bool = False,
         snaps: bool = False,
     ) -> tuple[Reached, Bases]:
-        """Minimize in rounds; return the points reached and the bases in which the minimum is written.
+        """Minimize the problems ``index`` from ``theta`` in at most ``max_steps`` evaluations.
 
-        Problems that need more than a round are re-batched, so that slow problems do not stall fast ones, and go on in
-        bases rotated to where they are, unless something is in the ``active_set``, which belongs to its bases.
+        With ``search`` the start is looked for first; with ``snaps`` small parameters are snapped to the boundary.
+        ``in_rounds`` re-batches problems that need more than a round, so that slow problems do not stall fast ones;
+        they go on in bases rotated to where they are, unless something is in the ``active_set``, which belongs to its
+        bases. Returns the points reached, and the bases in which the minimum is written.
         """
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
-        solver = self.problems.likelihood.solver
-        rounds: tuple[int, ...] = EVALUATIONS_PER_ROUND if solver.guesses else EVALUATIONS_PER_ROUND_FROM_NODES
-        if index.size == 1 or solver.hessian_is_expensive:
-            rounds = EVALUATIONS_PER_ROUND_OF_ONE
-        reached = None
-        left, spent = np.arange(index.size), np.zeros(index.shape, np.int32)
-        for steps in rounds:
+        method, plan = self.method if method is None else method, self.plan
+        reached, left, spent = None, np.arange(index.size), np.zeros(index.shape, np.int32)
+        for steps in self._rounds(index.size) if in_rounds else (MAX_EVALUATIONS_FIRST_ORDER,):
             allowed = np.minimum(limit[left] - spent[left], steps).astype(np.int32)
-            searches = search and reached is None
-            part = self.minimize(index[left], theta[left], take(bases, left), allowed, search=searches, snaps=snaps)
+            searches = np.bool_(search and reached is None)
+            minimized = functools.partial(run, method=method, plan=plan, search=searches, snaps=np.bool_(snaps))
+            part = in_batches(self.problems, minimized, index[left], theta[left], take(bases, left), allowed)
             reached = part if reached is None else put(reached, left, part)
             spent[left] += part.minimum.n_steps
             theta = reached.minimum.x
@@ -121,7 +98,15 @@ class Descent:
             inactive = left if active_set is None else left[np.all(active_set[left] == 0, axis=1)]
             theta, bases = put((theta, bases), inactive, take(reached.rotated, inactive))
         assert reached is not None
+        self.n_evaluations[index] += spent
         return reached._replace(minimum=reached.minimum._replace(n_steps=spent)), bases
+
+    def _rounds(self, size: int) -> tuple[int, ...]:
+        """Return the evaluations of each round, for so many problems."""
+        solver = self.problems.likelihood.solver
+        if size == 1 or solver.hessian_is_expensive:
+            return EVALUATIONS_PER_ROUND_OF_ONE
+        return EVALUATIONS_PER_ROUND if solver.guesses else EVALUATIONS_PER_ROUND_FROM_NODES
 
     def walk(
         self, lost: Int[NumpyArray, " b"], start: Float[NumpyArray, "b k"], bases: Bases, *, search: bool
@@ -133,7 +118,7 @@ class Descent:
         smallest curvature, from which it falls back into the valley, is many of them. All begin at ``start`` again, so
         that the point at which a walk ends does not depend on what is fitted beside.
         """
-        reached = self.minimize(lost, start, bases, EVALUATIONS_BEFORE_WALK, search=search, snaps=True)
+        reached, _ = self.minimize(lost, start, bases, EVALUATIONS_BEFORE_WALK, search=search, snaps=True)
         limit, walking, gains = np.zeros(lost.size, bool), np.arange(lost.size), np.full(lost.size, np.nan)
         for _ in range(MAX_WALKS):
             walking = walking[np.isfinite(reached.minimum.hessian[walking]).all(axis=(1, 2))]
@@ -144,7 +129,7 @@ class Descent:
             along = np.linalg.eigh(minimum.hessian * size[:, :, None] * size[:, None, :])[1][:, :, 0]
             along = along * np.where(np.sum(along * size * minimum.gradient, axis=1) > 0, -1.0, 1.0)[:, None]
             beyond = minimum.x + WALK_LENGTH * size * along / np.abs(along).max(axis=1, keepdims=True)
-            further = self.minimize(lost[walking], beyond, take(bases, walking), EVALUATIONS_PER_WALK, snaps=True)
+            further, _ = self.minimize(lost[walking], beyond, take(bases, walking), EVALUATIONS_PER_WALK, snaps=True)
             gain = np.asarray(minimum.value - further.minimum.value)
             lower = gain > 0
             reached = put(reached, walking[lower], take(further, lower))

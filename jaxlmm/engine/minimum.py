@@ -12,16 +12,13 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.boundary import Snapped, boundary_curvature, descends, has_changed, is_left, is_weak, off_boundary
 from jaxlmm.engine.compiled import values
-from jaxlmm.engine.descent import MAX_EVALUATIONS, Bases, Descent
+from jaxlmm.engine.descent import MAX_EVALUATIONS, MAX_EVALUATIONS_FIRST_ORDER, Bases, Descent
 from jaxlmm.engine.problems import Problems, in_batches, put, take
 from jaxlmm.engine.start import starts_at
 from jaxlmm.engine.vanishing import residual_shares
 from jaxlmm.inference import OptimumDerivatives, Verdicts, certify
 from jaxlmm.model import Natural
 from jaxlmm.optimize import AbstractMinimizer, Minimum
-
-MAX_EVALUATIONS_FIRST_ORDER = 100_000
-"""Evaluations after which a first-order method gives up."""
 
 MAX_RESTARTS = 3
 """How often a point that only looked like a boundary optimum is left along its direction of descent."""
@@ -62,15 +59,17 @@ def find_optima(
     if given is not None:
         start = starts_at(layout, given, np.asarray(problems.responses.scale))
     if first_order is None:
-        reached, bases = descent.pursue(everyone, start, bases, search=given is None, snaps=True)
+        search = given is None
+        reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
         lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
         if lost.size and not problems.likelihood.solver.hessian_is_expensive:
             unrotated = _tiled(layout.bases(), lost.size)
-            walked, limit = descent.walk(lost, start[lost], unrotated, search=given is None)
+            walked, limit = descent.walk(lost, start[lost], unrotated, search=search)
             reached, bases = put((reached, bases), lost[limit], take((walked, unrotated), limit))
             at_limit[lost[limit]] = True
     else:
-        reached = descent.minimize(everyone, start, bases, MAX_EVALUATIONS_FIRST_ORDER, method=first_order, snaps=True)
+        steps = MAX_EVALUATIONS_FIRST_ORDER
+        reached, _ = descent.minimize(everyone, start, bases, steps, method=first_order, snaps=True)
     minimum, bases, active_set = _at_boundary(descent, reached.minimum, bases, reached.snapped)
     return Optima(
         minimum.x, bases, active_set, minimum.value, minimum.converged, at_limit, descent.n_evaluations
@@ -97,14 +96,16 @@ def _at_boundary(
         before = minimum.converged[moving]
         whole = np.any(snapped.active_set != 0, axis=1) | newton_found
         steps = np.where(whole, np.where(before, MAX_EVALUATIONS, 2), 1)
-        reached, rotated = descent.pursue(moving, snapped.theta, snapped.bases, steps, active_set=snapped.active_set)
+        reached, rotated = descent.minimize(
+            moving, snapped.theta, snapped.bases, steps, active_set=snapped.active_set, in_rounds=True
+        )
         confirmed = reached.minimum._replace(converged=np.where(whole, reached.minimum.converged, before))
         minimum, bases = put((minimum, bases), moving, (confirmed, rotated))
 
         at_boundary = moving[np.any(active_set[moving] > 0, axis=1)]
         if at_boundary.size and descent.problems.likelihood.solver.hessian_is_expensive:
             there = take(bases, at_boundary)
-            exact = descent.minimize(at_boundary, minimum.x[at_boundary], there, 1, method=descent.exact)
+            exact, _ = descent.minimize(at_boundary, minimum.x[at_boundary], there, 1, method=descent.exact)
             minimum = minimum._replace(hessian=put(minimum.hessian, at_boundary, exact.minimum.hessian))
         curvature, direction = boundary_curvature(minimum.hessian[at_boundary], active_set[at_boundary], _eigenpair)
         weak = is_weak(curvature)
@@ -112,7 +113,7 @@ def _at_boundary(
         if not doubted.size:
             break
         here = minimum.x[doubted], minimum.value[doubted]
-        beyond = descent.minimize(doubted, off_boundary(here[0], direction), take(bases, doubted), snaps=True)
+        beyond, _ = descent.minimize(doubted, off_boundary(here[0], direction), take(bases, doubted), snaps=True)
         left = is_left(curvature, direction, here, (beyond.minimum.x, beyond.minimum.value))
         minimum = put(minimum, doubted[left], take(beyond.minimum, left))
         active_set[doubted[left]] = 0
@@ -153,8 +154,8 @@ def judged(
     def descend(
         index: Int[NumpyArray, " c"], theta: Float[NumpyArray, "c k"], steps: int
     ) -> tuple[Float[NumpyArray, "c k"], Float[NumpyArray, " c"]]:
-        minimum = descent.minimize(index, theta, take(optima.bases, index), steps).minimum
-        return np.asarray(minimum.x), np.asarray(minimum.value)
+        reached, _ = descent.minimize(index, theta, take(optima.bases, index), steps)
+        return np.asarray(reached.minimum.x), np.asarray(reached.minimum.value)
 
     return certify(
         examination,

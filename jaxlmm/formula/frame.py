@@ -29,7 +29,6 @@ from jaxlmm.formula.columns import (
 )
 from jaxlmm.formula.functions import as_numbers, plain_dtypes
 from jaxlmm.formula.groups import (
-    STRUCTURES,
     GroupLabels,
     Known,
     Levels,
@@ -138,7 +137,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     known = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
-        exempt = told_apart or known_residual or TAGS[bar.tag] == "positions"
+        exempt = told_apart or known_residual or TAGS[bar.tag].left == "positions"
         check_grouping(bar.group_name, len(levels[bar.group_name].labels), n, exempt)
     names = {group: repeated(group, known.get(group, ())) for group in levels}
     across = {one.name: one for several in known.values() for one in several}
@@ -156,7 +155,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     if residual_bar is not None:
         group = names[residual_bar.group_name][0]
         plain = TermBuilder(data, np.ones(n), padded, set())
-        structure = STRUCTURES[residual_bar.tag]()
+        structure = TAGS[residual_bar.tag].structure()
         if isinstance(across.get(group), Located):  # whose levels are one block
             groupings = (*groupings, _grouping(levels[group], None, padded))
             places[group] = len(groupings) - 1

@@ -19,7 +19,7 @@ from jaxlmm.api.values import natural
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many, solves_by_response
 from jaxlmm.formula import ModelFrame, build_frame, parse, read_responses
 from jaxlmm.formula.syntax import column_of, known_names, resolved
-from jaxlmm.formula.tokens import quoted, right_side
+from jaxlmm.formula.tokens import quoted
 from jaxlmm.model import Layout
 from jaxlmm.results import CIRCULAR, Collector, Fit, FitMany, ManyOrigin
 from jaxlmm.solvers import select
@@ -41,7 +41,7 @@ class SingleCalls:
         while name in frame and not _holds(frame[name], y):
             name += " (response)"
         frame[name] = y
-        formula = f"{quoted(name).text} {right_side(self.call.formula)}"
+        formula = f"{quoted(name).text} {parse(self.call.formula).without_response().text}"
         return dataclasses.replace(self.call, formula=formula, data=frame).run()
 
 

@@ -10,26 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from jaxlmm._util import NumpyArray, as_frame, as_table, bucket, in_double_precision, pad
+from jaxlmm._util import NumpyArray, as_table, bucket, in_double_precision, pad
 from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import DataError
 from jaxlmm.formula.columns import (
-    Encoding,
-    as_arithmetic,
+    Columns,
     check_grouping,
     check_names,
     check_response,
-    check_response_apart,
-    check_unique,
     check_weights,
-    column_or_array,
     finite_or_raise,
     model_columns,
-    model_variables,
 )
-from jaxlmm.formula.functions import as_numbers, plain_dtypes
 from jaxlmm.formula.groups import (
-    STRUCTURES,
     GroupLabels,
     Known,
     Levels,
@@ -47,6 +40,7 @@ from jaxlmm.formula.groups import (
     structures_of,
 )
 from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
+from jaxlmm.formula.rows import Rows, complete_rows, offset_of, response_of
 from jaxlmm.formula.syntax import TAGS, Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
 from jaxlmm.model import Design, Grouping, Term, independent_basis
@@ -108,90 +102,136 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     FormulaError, DataError, KinshipError, OptionError
         Before any computing, each with what was expected and what came.
     """
-    data = as_table(data)
-    parsed = resolved(parsed, data.columns, options)
-    options = resolved_options(options, parsed, data.columns)
-    residual_bar = options.residual_bar
-    bars = (*parsed.bars, *((residual_bar,) if residual_bar else ()))
-    rows = _complete_rows(parsed, bars, data, options.weights, options.offset)
-    data, n = rows.data, len(rows.data)
-    root_weight = np.sqrt(check_weights(rows.weights, n))
-    total_offset, encodings = _offset(parsed, rows)
-    y = _response(parsed, data) if parsed.response else None
+    table = as_table(data)
+    parsed = resolved(parsed, table.columns, options)
+    options = resolved_options(options, parsed, table.columns)
+    bars = (*parsed.bars, *((options.residual_bar,) if options.residual_bar else ()))
+    rows = complete_rows(parsed, bars, table, options.weights, options.offset)
+    root_weight = np.sqrt(check_weights(rows.weights, len(rows.data)))
+    total_offset, encodings = offset_of(parsed, rows)
+    y = response_of(parsed, rows.data) if parsed.response else None
     if y is not None:
         check_response(join(parsed.response), y, total_offset)
-
-    fixed = model_columns(parsed.fixed, data)
-    finite_or_raise(fixed.matrix, fixed.names)
-    kept, basis, triangle = independent_basis(fixed.matrix * root_weight[:, None])
-    x = fixed.matrix[:, kept]
-    if n <= x.shape[1]:
-        raise DataError(
-            f"the model needs more rows than fixed effects: got {n} complete rows and {x.shape[1]} columns "
-            f"({', '.join(fixed.names[:8])}). Remove terms or add data."
-        )
+    fixed = _fixed_effects(parsed, rows.data, root_weight)
     if y is not None:
-        check_not_perfect(join(parsed.response), root_weight * (y - total_offset), basis)
+        check_not_perfect(join(parsed.response), root_weight * (y - total_offset), fixed.basis)
+    check_names(fixed.columns.names, [bar.group for bar in bars])
+    factors = _factors(parsed, bars, rows.data, options, known_residual)
+    terms = _random_terms(parsed, rows.data, options, factors, root_weight)
 
-    levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
-    check_names(fixed.names, [bar.group for bar in bars])
-    known = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
-    for bar in parsed.bars:
-        told_apart = bar.group_name in known or (residual_bar is not None and residual_bar.group == bar.group)
-        exempt = told_apart or known_residual or TAGS[bar.tag] == "positions"
-        check_grouping(bar.group_name, len(levels[bar.group_name].labels), n, exempt)
-    names = {group: repeated(group, known.get(group, ())) for group in levels}
-    across = {one.name: one for several in known.values() for one in several}
-    levels = {name: levels[group] for group in levels for name in names[group]}
-    padded, places = bucket(n, SMALLEST_ROWS), {name: place for place, name in enumerate(levels)}
-    groupings = tuple(_grouping(level, across.get(name), padded) for name, level in levels.items())
-
-    builder = TermBuilder(data, root_weight, padded, set())
-    built = [
-        builder.build(bar, structure, levels[name], name, places[name], across.get(name))
-        for bar, structure in zip(parsed.bars, structures_of(parsed.bars, options.covariance), strict=True)
-        for name in names[bar.group_name]
-    ]
-    residual_term, residual_labels = None, None
-    if residual_bar is not None:
-        group = names[residual_bar.group_name][0]
-        plain = TermBuilder(data, np.ones(n), padded, set())
-        structure = STRUCTURES[residual_bar.tag]()
-        if isinstance(across.get(group), Located):  # whose levels are one block
-            groupings = (*groupings, _grouping(levels[group], None, padded))
-            places[group] = len(groupings) - 1
-        built_residual = plain.build(residual_bar, structure, levels[group], group, places[group], None)
-        residual_term, residual_labels = _as_residual(*built_residual, levels[group])
-
+    padded = bucket(len(rows.data), SMALLEST_ROWS)
     design = Design(
-        pad(basis, padded), triangle, pad(root_weight, padded), pad(total_offset, padded), np.int64(n),
-        tuple(term for term, _ in built), groupings, residual_term,
+        pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),
+        np.int64(len(rows.data)), tuple(term for term, _ in terms.built), terms.groupings, terms.residual,
         functools.partial(_replaced, parsed, rows, options, known_residual),
     )  # fmt: skip
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
     groups = {
-        name: _group_labels(bar, levels[name], across.get(name))
+        name: _group_labels(bar, factors.levels[name], factors.known.get(name))
         for bar in parsed.bars
-        for name in names[bar.group_name]
+        for name in factors.names[bar.group_name]
     }
     labels = ModelLabels(
-        parsed.text, join(parsed.response), fixed.names, kept, fixed.encoding, offset, groups,
-        tuple(label for _, label in built), residual_labels,
+        parsed.text, join(parsed.response), fixed.columns.names, fixed.kept, fixed.columns.encoding, offset, groups,
+        tuple(label for _, label in terms.built), terms.residual_labels,
     )  # fmt: skip
     notes, notes_of_y = notes_of_rows(parsed, rows.data, options.offset, rows.offset, y)
-    notes = (*notes, *(note for one in across.values() for note in one.notes))
+    notes = (*notes, *(note for matrix in factors.known.values() for note in matrix.notes))
     if y is not None:
-        copies = notes_of_copies(levels, across, x, total_offset, [join(parsed.response)], y[:, None])
+        names = [join(parsed.response)]
+        copies = notes_of_copies(factors.levels, factors.known, fixed.x, total_offset, names, y[:, None])
         notes_of_y = (*notes_of_y, *copies)
     return ModelFrame(
-        labels, y, x, data.index, rows.used, root_weight**2, total_offset, levels, across, design, notes, notes_of_y
-    )
+        labels, y, fixed.x, rows.data.index, rows.used, root_weight**2, total_offset, factors.levels, factors.known,
+        design, notes, notes_of_y,
+    )  # fmt: skip
+
+
+class _Fixed(NamedTuple):
+    """The fixed effects: all columns, which are kept, these (n, p), and their weighted orthonormal basis."""
+
+    columns: Columns
+    kept: NumpyArray
+    x: NumpyArray
+    basis: NumpyArray
+    triangle: NumpyArray
+
+
+def _fixed_effects(parsed: ParsedFormula, data: pd.DataFrame, root_weight: NumpyArray) -> _Fixed:
+    fixed = model_columns(parsed.fixed, data)
+    finite_or_raise(fixed.matrix, fixed.names)
+    kept, basis, triangle = independent_basis(fixed.matrix * root_weight[:, None])
+    x = fixed.matrix[:, kept]
+    if len(data) <= x.shape[1]:
+        raise DataError(
+            f"the model needs more rows than fixed effects: got {len(data)} complete rows and {x.shape[1]} columns "
+            f"({', '.join(fixed.names[:8])}). Remove terms or add data."
+        )
+    return _Fixed(fixed, kept, x, basis, triangle)
+
+
+class _Factors(NamedTuple):
+    """The grouping factors: ``names`` of each group, one per known matrix; levels and known matrix of each name."""
+
+    names: Mapping[str, Sequence[str]]
+    levels: dict[str, Levels]
+    known: Mapping[str, Known | Located]
+
+
+def _factors(
+    parsed: ParsedFormula, bars: Sequence[Bar], data: pd.DataFrame, options: ModelOptions, known_residual: bool
+) -> _Factors:
+    residual_bar = options.residual_bar
+    levels = {bar.group_name: grouping_levels(bar.group, data) for bar in bars}
+    matrices = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
+    for bar in parsed.bars:
+        told_apart = bar.group_name in matrices or (residual_bar is not None and residual_bar.group == bar.group)
+        exempt = told_apart or known_residual or TAGS[bar.tag].left == "positions"
+        check_grouping(bar.group_name, len(levels[bar.group_name].labels), len(data), exempt)
+    names = {group: repeated(group, matrices.get(group, ())) for group in levels}
+    known = {matrix.name: matrix for several in matrices.values() for matrix in several}
+    return _Factors(names, {name: levels[group] for group in levels for name in names[group]}, known)
+
+
+class _Terms(NamedTuple):
+    """The random terms with their labels, the grouping factors that they refer to, and the residual's term."""
+
+    built: list[tuple[Term, TermLabels]]
+    groupings: tuple[Grouping, ...]
+    residual: Term | None
+    residual_labels: TermLabels | None
+
+
+def _random_terms(
+    parsed: ParsedFormula, data: pd.DataFrame, options: ModelOptions, factors: _Factors, root_weight: NumpyArray
+) -> _Terms:
+    names, levels, known = factors
+    padded = bucket(len(data), SMALLEST_ROWS)
+    groupings = tuple(_grouping(level, known.get(name), padded) for name, level in levels.items())
+    indices = {name: index for index, name in enumerate(levels)}
+    builder = TermBuilder(data, root_weight, padded, set())
+    built = [
+        builder.build(bar, structure, levels[name], name, indices[name], known.get(name))
+        for bar, structure in zip(parsed.bars, structures_of(parsed.bars, options.covariance), strict=True)
+        for name in names[bar.group_name]
+    ]
+    bar = options.residual_bar
+    if bar is None:
+        return _Terms(built, groupings, None, None)
+    group = names[bar.group_name][0]
+    index = indices[group]
+    if isinstance(known.get(group), Located):  # whose levels are one block
+        groupings = (*groupings, _grouping(levels[group], None, padded))
+        index = len(groupings) - 1
+    plain = TermBuilder(data, np.ones(len(data)), padded, set())
+    term, labels = plain.build(bar, TAGS[bar.tag].structure(), levels[group], group, index, None)
+    return _Terms(built, groupings, *_as_residual(term, labels, levels[group]))
 
 
 @in_double_precision
 def _replaced(
-    parsed: ParsedFormula, rows: _Rows, options: ModelOptions, known_residual: bool, changes: Mapping[str, Any]
+    parsed: ParsedFormula, rows: Rows, options: ModelOptions, known_residual: bool, changes: Mapping[str, Any]
 ) -> Design:
     """Return the design on its complete rows with other options; what a mapping does not name stays."""
     values: dict[str, Any] = {"weights": rows.weights, "offset": rows.offset}
@@ -213,66 +253,6 @@ def _group_labels(bar: Bar, levels: Levels, known: Known | Located | None) -> Gr
     if known is not None:
         relatives, diagonal = named_like(levels.labels, known.ids[known.others]), known.mean_diagonal
     return GroupLabels(real_factors(bar.group), levels.parts, levels.labels, relatives, diagonal)
-
-
-class _Rows(NamedTuple):
-    """The complete rows of the used columns, with weights and offset on them."""
-
-    data: pd.DataFrame
-    used: NumpyArray
-    weights: pd.Series | None
-    offset: pd.Series | None
-
-
-def _complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights: Any, offset: Any) -> _Rows:
-    table = as_table(data)
-    names = model_variables(parsed, bars, table.columns)
-    check_response_apart(parsed, bars, table.columns)
-    options = [value for value in (weights, offset) if isinstance(value, str) and value in table.columns]
-    check_unique([*names, *options], table.columns)
-    frame = as_frame(table, list(dict.fromkeys([*names, *options])))
-    weight, shift = (
-        column_or_array(option, value, frame, table.columns)
-        for option, value in (("weights", weights), ("offset", offset))
-    )
-    used = frame[names] if options else frame
-    complete = np.ones(len(used), bool)
-    for name in names:
-        complete &= used[name].notna().to_numpy()
-    for extra in (weight, shift):
-        if extra is not None:
-            complete &= extra.notna().to_numpy()
-    if not complete.any():
-        counts = ", ".join(f"{name} {int(count)}" for name, count in used.isna().sum().items() if count)
-        raise DataError(
-            f"data: expected at least one complete row, got {len(used)} rows with missing values "
-            f"({counts or 'weights'})."
-        )
-    if not complete.all():
-        used = used[complete]
-        weight, shift = (None if extra is None else extra[complete] for extra in (weight, shift))
-    return _Rows(plain_dtypes(used), complete, weight, shift)
-
-
-def _response(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
-    name = join(parsed.response)
-    if len(parsed.response) == 1 and parsed.response[0].name in data.columns:
-        return as_numbers(f"response {name}", data[parsed.response[0].name])
-    columns = model_columns(as_arithmetic(parsed.response), data, again=False)
-    if columns.matrix.shape[1] != 1:
-        raise DataError(
-            f"response {name}: expected one column of numbers, got {columns.matrix.shape[1]} "
-            f"({', '.join(columns.names[:4])})."
-        )
-    return columns.matrix[:, 0]
-
-
-def _offset(parsed: ParsedFormula, rows: _Rows) -> tuple[NumpyArray, tuple[Encoding, ...]]:
-    total = np.zeros(len(rows.data)) if rows.offset is None else rows.offset.to_numpy(float)
-    parts = [model_columns(as_arithmetic(tokens), rows.data) for tokens in parsed.offsets]
-    total = total + sum(part.matrix[:, 0] for part in parts)
-    finite_or_raise(total[:, None], ("offset",))
-    return total, tuple(part.encoding for part in parts)
 
 
 def check_not_perfect(name: str, y: NumpyArray, basis: NumpyArray) -> None:

@@ -61,7 +61,7 @@ def notes_of_responses(names: Sequence[str], values: NumpyArray) -> tuple[str, .
     """Return the notes on responses (n, m), NaN where missing: one of a kind for all of them."""
     lowest = np.fmin.reduce(values, axis=0)
     suspects = np.flatnonzero(np.isin(lowest, CODES))
-    codes = [(names[int(place)], *code) for place in suspects if (code := _code_in(values[:, place]))]
+    codes = [(names[int(index)], *code) for index in suspects if (code := _code_in(values[:, index]))]
     return (*_on_codes(codes, len(names)), *_on_two_values(names, values))
 
 
@@ -105,17 +105,17 @@ def _on_two_values(names: Sequence[str], values: NumpyArray) -> tuple[str, ...]:
     """Write one note on the responses (n, m) that take only two values."""
     lowest, highest = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
     wide = (lowest < highest) & np.isfinite(lowest) & np.isfinite(highest)
-    places = np.flatnonzero(wide & _is_either(values[:FEW], lowest, highest))
-    places = places[_is_either(values[:, places], lowest[places], highest[places])]
-    if not places.size:
+    indices = np.flatnonzero(wide & _is_either(values[:FEW], lowest, highest))
+    indices = indices[_is_either(values[:, indices], lowest[indices], highest[indices])]
+    if not indices.size:
         return ()
-    low, high = f"{lowest[places[0]]:g}", f"{highest[places[0]]:g}"
+    low, high = f"{lowest[indices[0]]:g}", f"{highest[indices[0]]:g}"
     if len(names) == 1:
         said = f"{names[0]} takes only the values {low} and {high}, and is"
     else:
         said = (
-            f"{places.size:,} of {len(names):,} responses take only two values, such as {low} and {high}, and are: "
-            f"{_listed([names[int(place)] for place in places])};"
+            f"{indices.size:,} of {len(names):,} responses take only two values, such as {low} and {high}, and are: "
+            f"{_listed([names[int(index)] for index in indices])};"
         )
     return (
         f"{said} fitted as Gaussian: effects are differences between means (of 0 and 1: between probabilities), and "

@@ -67,11 +67,11 @@ def _by_label(frame: ModelFrame, y: pd.Series, values: NumpyArray) -> NumpyArray
         return values
     if y.index.has_duplicates or frame.index.has_duplicates:
         raise DataError("y: expected the index of the data where row labels repeat, got another one; pass an array.")
-    places = y.index.get_indexer(frame.index)
-    if (places < 0).any():
-        label = frame.index[int(np.flatnonzero(places < 0)[0])]
+    indices = y.index.get_indexer(frame.index)
+    if (indices < 0).any():
+        label = frame.index[int(np.flatnonzero(indices < 0)[0])]
         raise DataError(
-            f"y: expected a value for each row of this fit by its label, got none for {int((places < 0).sum())} of "
-            f"{places.size} rows, the first is {label!s}. Give it the index of the data, or pass an array."
+            f"y: expected a value for each row of this fit by its label, got none for {int((indices < 0).sum())} of "
+            f"{indices.size} rows, the first is {label!s}. Give it the index of the data, or pass an array."
         )
-    return np.asarray(values[places])
+    return np.asarray(values[indices])

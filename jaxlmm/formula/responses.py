@@ -108,16 +108,16 @@ def _circular(parsed: ParsedFormula, table: Any, found: Responses) -> frozenset[
     if parsed.response:
         parts = zip(found.names, _parts(parsed), strict=True)
         return frozenset(name for name, part in parts if explains_itself(part, right, table.columns))
-    same = [place for place, name in enumerate(found.names) if name in right]
-    return frozenset(found.names[place] for place in same if _is_column(table, found.names[place], found, place))
+    same = [index for index, name in enumerate(found.names) if name in right]
+    return frozenset(found.names[index] for index in same if _is_column(table, found.names[index], found, index))
 
 
-def _is_column(table: Any, name: str, found: Responses, place: int) -> bool:
+def _is_column(table: Any, name: str, found: Responses, index: int) -> bool:
     """Whether a response has the values of the column of the data that is called like it."""
     column = as_frame(table, [name])[name]
     numeric = pd.api.types.is_numeric_dtype(column) or column.dtype == object
     try:
-        return numeric and np.array_equal(as_numbers(name, column), found.values[:, place], equal_nan=True)
+        return numeric and np.array_equal(as_numbers(name, column), found.values[:, index], equal_nan=True)
     except DataError:
         return False
 
@@ -209,9 +209,9 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
     for what, index in (("responses", frame.index), ("data", labels)):
         if index.has_duplicates:
             raise DataError(f"{what}: expected one row per label, got {index[index.duplicated()][0]!r} more than once.")
-    places = frame.index.get_indexer(labels)
-    if (places < 0).any():
-        lost = labels[places < 0]
+    indices = frame.index.get_indexer(labels)
+    if (indices < 0).any():
+        lost = labels[indices < 0]
         raise DataError(
             f"responses: expected a row for every row of the data, got none for {len(lost)} of {len(labels)}, the "
             f"first labelled {lost[0]!r} ({type(lost[0]).__name__}); the responses have labels such as "
@@ -219,7 +219,7 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
             f"{close(labels, frame.index, 'the data', 'the responses') if id is not None else ''} Select the rows of "
             "the data that have responses."
         )
-    return Responses(names, frame_numbers(frame)[places], matched, len(frame) - len(labels))
+    return Responses(names, frame_numbers(frame)[indices], matched, len(frame) - len(labels))
 
 
 def _ids(ids: pd.Index | pd.Series, what: str, name: str) -> pd.Index:

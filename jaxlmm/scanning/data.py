@@ -15,7 +15,7 @@ from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
 from jaxlmm.formula import ModelFrame, ParsedFormula, Responses, build_frame, parse, read_responses
 from jaxlmm.formula.groups import not_grouped_by
 from jaxlmm.formula.syntax import column_of, known_names, resolved, resolved_options
-from jaxlmm.formula.tokens import column_called, right_side
+from jaxlmm.formula.tokens import column_called
 from jaxlmm.genetics import ArraySource, Genotypes, as_genotypes
 from jaxlmm.genetics.ids import Matched, hint, label_texts, match_samples
 from jaxlmm.model import Natural
@@ -93,7 +93,7 @@ def lay_out(
         opened = _by_row(genotypes, table, named or _group_of_rows(groups, call.options.kinship, table, auto))
     column = named if named is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
     matched = match_samples(_ids(table, column, genotypes, opened), opened.sample_ids)
-    parsed = parsed._replace(text=right_side(parsed.text), response=())
+    parsed = parsed.without_response()
     call = dataclasses.replace(call, formula=parsed.text)
     if not matched.kept.all():
         call = _on_rows(call, table, matched.kept)

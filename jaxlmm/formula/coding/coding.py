@@ -75,7 +75,7 @@ def evaluate(
         "C": as_factor,
         "contr": CONTR,
         NUMBERS: logical_as_numbers,
-        **{stand_ins.text(place): value for place, value in enumerate(stand_ins.texts)},
+        **{stand_ins.text(index): value for index, value in enumerate(stand_ins.texts)},
     }
     matrix = Materializer(data, context=context, written=stand_ins.written).get_model_matrix(spec)
     learned = matrix.model_spec
@@ -116,15 +116,15 @@ class Materializer(PandasMaterializer):
         The factors of a term stand in the order in which the formula names them first.
         """
         terms = list(terms)
-        place: dict[str, int] = {}
+        index: dict[str, int] = {}
         for part in (part for term in terms for part in term.factors if part.token is not None):
             start = part.token.source_start or 0
-            place[part.expr] = min(start, place.get(part.expr, start))
+            index[part.expr] = min(start, index.get(part.expr, start))
         earlier: list[set[str]] = []
         full_next = all(self._variables(term) for term in terms)
         for term in terms:
             scoped, scale = [], 1
-            for part in sorted(term.factors, key=lambda part: place.get(part.expr, 0)):
+            for part in sorted(term.factors, key=lambda part: index.get(part.expr, 0)):
                 evaluated = self.factor_cache[part.expr]
                 if evaluated.metadata.kind is Factor.Kind.CONSTANT:
                     scale = scale * evaluated.values

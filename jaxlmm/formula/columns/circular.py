@@ -42,9 +42,9 @@ def _without_lags(tokens: Sequence[Token]) -> list[Token]:
     """Return the words of an expression without those inside ``lag()``: another row's value is another variable."""
     kept: list[Token] = []
     depth, inside = 0, 0
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         depth += token.text == "("
-        if token.text == "(" and not inside and place and tokens[place - 1].text == "lag":
+        if token.text == "(" and not inside and index and tokens[index - 1].text == "lag":
             inside = depth
         elif token.text == ")" and inside == depth:
             inside = 0

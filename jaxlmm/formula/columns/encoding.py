@@ -134,8 +134,8 @@ class Encoding:
 
         stand_ins = self.stand_ins
         read = {
-            stand_ins.column(place): variable.read(name, data[name])
-            for place, (name, variable) in enumerate(self.variables.items())
+            stand_ins.column(index): variable.read(name, data[name])
+            for index, (name, variable) in enumerate(self.variables.items())
         }
         try:
             with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
@@ -180,7 +180,7 @@ class Encoding:
 
         Most random terms do, and need no formula machinery, which takes as long as the fit of a small model.
         """
-        named = {self.stand_ins.column(place): name for place, name in enumerate(self.variables)}
+        named = {self.stand_ins.column(index): name for index, name in enumerate(self.variables)}
         words = [word.strip() for word in self.text.split("+")]
         others = [word for word in words if word not in ("0", "1")]
         if not all(word in named and self.variables[named[word]].kind == "number" for word in others):

@@ -103,7 +103,7 @@ def number(values: Any) -> NumpyArray:
 
 
 def level_number(values: pd.Series) -> NumpyArray:
-    """Return the place (n,) of each value among the levels; levels that do not occur count."""
+    """Return the index (n,) of each value among the levels; levels that do not occur count."""
     return values.cat.codes.to_numpy(float)
 
 

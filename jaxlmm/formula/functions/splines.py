@@ -154,9 +154,9 @@ def _knots(
 
 def _b_splines(inner: list[float], low: float, high: float, degree: int) -> BSpline:
     """Return all B-splines on these knots as one function of values (n,), with a column for each."""
-    places = np.array([*[low] * (degree + 1), *inner, *[high] * (degree + 1)])
-    return BSpline(places, np.eye(len(places) - degree - 1), degree)
+    indices = np.array([*[low] * (degree + 1), *inner, *[high] * (degree + 1)])
+    return BSpline(indices, np.eye(len(indices) - degree - 1), degree)
 
 
 def _columns(basis: NumpyArray) -> pd.DataFrame:
-    return pd.DataFrame(basis, columns=[str(place + 1) for place in range(basis.shape[1])])
+    return pd.DataFrame(basis, columns=[str(index + 1) for index in range(basis.shape[1])])

@@ -45,13 +45,13 @@ class StandIns(NamedTuple):
             return Token("name", f"_x{self.columns.index(token.name)}_")
         return Token("name", f"_t{self.texts.index(token.value)}_") if token.kind == "string" else token
 
-    def column(self, place: int) -> str:
-        """Return the stand-in of the column at a place."""
-        return f"_x{place}_"
+    def column(self, index: int) -> str:
+        """Return the stand-in of the column at an index."""
+        return f"_x{index}_"
 
-    def text(self, place: int) -> str:
-        """Return the stand-in of the text at a place."""
-        return f"_t{place}_"
+    def text(self, index: int) -> str:
+        """Return the stand-in of the text at an index."""
+        return f"_t{index}_"
 
     def written(self, expression: str) -> str:
         r"""Return an expression, or what is said of it, with the columns' own names and the texts.
@@ -62,10 +62,10 @@ class StandIns(NamedTuple):
         return _ONE.sub(self._written, expression)
 
     def _written(self, found: re.Match[str]) -> str:
-        known, place = self.columns if found[1] == "x" else self.texts, int(found[2])
-        if place >= len(known):
+        known, index = self.columns if found[1] == "x" else self.texts, int(found[2])
+        if index >= len(known):
             return found[0]
-        return known[place] if found[1] == "x" else repr(known[place])
+        return known[index] if found[1] == "x" else repr(known[index])
 
 
 def column_name(tokens: Sequence[Token], columns: Sequence[str]) -> str:

@@ -6,11 +6,10 @@ from jaxlmm.formula.groups.ids import close, compared, named_like
 from jaxlmm.formula.groups.kinship import Known, known_matrices, not_grouped_by, repeated
 from jaxlmm.formula.groups.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.groups.levels import Levels, grouping_levels, level_labels, real_factors
-from jaxlmm.formula.groups.structures import STRUCTURES, structures_of
+from jaxlmm.formula.groups.structures import structures_of
 from jaxlmm.formula.groups.terms import TermBuilder
 
 __all__ = [
-    "STRUCTURES",
     "GroupLabels",
     "Known",
     "Levels",

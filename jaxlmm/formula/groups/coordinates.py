@@ -23,13 +23,13 @@ class Located(NamedTuple):
     """A structure across the levels of a group: what the group is called with it, the ids and where they are.
 
     ``name`` is that of the group, with the structure's own in brackets where it has one; ``ids`` (A,) are all ids as
-    text, with ``coords`` (A, d); ``places`` (G,) are those of the levels among them. The levels are the positions of
+    text, with ``coords`` (A, d); ``indices`` (G,) are those of the levels among them. The levels are the positions of
     one block: ``positions`` (G,) int32 is that of each. ``kind`` is the structure's class.
     """
 
     name: str
     ids: pd.Index
-    places: NumpyArray
+    indices: NumpyArray
     structure: AbstractCovariance
     kind: str
     coords: NumpyArray
@@ -48,14 +48,14 @@ class Located(NamedTuple):
     @property
     def block(self) -> NumpyArray:
         """The coordinates (1, G, d) of the positions."""
-        found = np.empty((1, self.places.size, self.coords.shape[1]))
-        found[0, self.positions] = self.coords[self.places]
+        found = np.empty((1, self.indices.size, self.coords.shape[1]))
+        found[0, self.positions] = self.coords[self.indices]
         return found
 
     @property
     def others(self) -> NumpyArray:
         """Places (R,) of the ids that are no levels."""
-        return others_than(self.places, len(self.ids))
+        return others_than(self.indices, len(self.ids))
 
 
 def located(name: str, structure: Any, levels: pd.Index) -> Located:
@@ -83,7 +83,7 @@ def located(name: str, structure: Any, levels: pd.Index) -> Located:
         raise KinshipError(f"kinship of {name!r}: expected coords in columns of numbers, got {what}.")
     ids, coords = as_text(given.index, name), given.to_numpy(float, na_value=np.nan)
     remedy = "Drop these rows of the data, or add the ids to the frame."
-    places = places_of(name, levels, ids, "the frame of coords", remedy)
+    indices = places_of(name, levels, ids, "the frame of coords", remedy)
     wrong = np.flatnonzero(~np.isfinite(coords).all(axis=1))
     if wrong.size:
         raise KinshipError(
@@ -91,8 +91,8 @@ def located(name: str, structure: Any, levels: pd.Index) -> Located:
             f"({wrong.size} such ids)."
         )
     positions = np.empty(len(levels), np.int32)
-    positions[increasing(coords[places])] = np.arange(len(levels), dtype=np.int32)
+    positions[increasing(coords[indices])] = np.arange(len(levels), dtype=np.int32)
     bare = structure.without_coords()
-    block = coords[places][np.argsort(positions)]
+    block = coords[indices][np.argsort(positions)]
     check_structure(bare, block[:FEW], f"kinship of {name!r}", across=True)
-    return Located(name, ids, places, as_field(bare), type(structure).__name__, coords, positions)
+    return Located(name, ids, indices, as_field(bare), type(structure).__name__, coords, positions)

@@ -45,7 +45,7 @@ def notes_of_copies(
             for level in found[:SHOWN]
         ]
         more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        several = len({place for _, place in copies})
+        several = len({index for _, index in copies})
         where = "" if len(names) == 1 else f" in {several:,} of {len(names):,} responses"
         notes[codes.tobytes()] = (
             f"Identical records of one {group}{where}: {', '.join(said)}{more}, with the same predictors and response. "
@@ -64,13 +64,13 @@ def _copies(codes: NumpyArray, x: NumpyArray, offset: NumpyArray, y: NumpyArray)
     key = keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
     rows = np.flatnonzero(np.bincount(key)[key] > 1)
     found: dict[tuple[int, int], int] = {}
-    for place in range(y.shape[1]):
-        some = rows[np.isfinite(y[rows, place])]
-        order = some[np.lexsort((y[some, place], key[some]))]
-        same = (np.diff(key[order]) == 0) & (np.diff(y[order, place]) == 0)
+    for index in range(y.shape[1]):
+        some = rows[np.isfinite(y[rows, index])]
+        order = some[np.lexsort((y[some, index], key[some]))]
+        same = (np.diff(key[order]) == 0) & (np.diff(y[order, index]) == 0)
         run = np.concatenate([[0], np.cumsum(~same)]) if order.size else np.zeros(0, int)
         for number in np.flatnonzero(np.bincount(run, minlength=1) > 1):
             own = order[run == number]
-            pair = int(codes[own[0]]), place
+            pair = int(codes[own[0]]), index
             found[pair] = max(found.get(pair, 0), own.size)
     return found

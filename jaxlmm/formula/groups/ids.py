@@ -28,7 +28,7 @@ def as_text(labels: pd.Index, name: str) -> pd.Index:
 
 
 def places_of(name: str, levels: pd.Index, ids: pd.Index, where: str, remedy: str) -> NumpyArray:
-    """Return the place (G,) of each of the ``levels`` among ``ids``, which are text.
+    """Return the index (G,) of each of the ``levels`` among ``ids``, which are text.
 
     ``name`` is the group's, ``where`` what the ids are those of, ``remedy`` what to do if one is not there.
 
@@ -43,21 +43,21 @@ def places_of(name: str, levels: pd.Index, ids: pd.Index, where: str, remedy: st
             "(numbers and their text are the same id)."
         )
     wanted = as_text(levels, name)
-    places = np.asarray(ids.get_indexer(wanted))
-    missing = levels[places < 0]
+    indices = np.asarray(ids.get_indexer(wanted))
+    missing = levels[indices < 0]
     if len(missing):
         raise KinshipError(
             f"kinship of {name!r}: {len(missing)} of {len(levels)} ids in the data are not in {where}, the first is "
-            f"{wanted[places < 0][0]!r}; it has {len(ids)} ids such as {', '.join(repr(i) for i in ids[:3])}."
+            f"{wanted[indices < 0][0]!r}; it has {len(ids)} ids such as {', '.join(repr(i) for i in ids[:3])}."
             f"{close(wanted, ids, 'the data', where) or f' {remedy}'}"
         )
-    return places
+    return indices
 
 
-def others_than(places: NumpyArray, count: int) -> NumpyArray:
-    """Return the places of those of ``count`` ids that are not in ``places`` (G,), in increasing order."""
+def others_than(indices: NumpyArray, count: int) -> NumpyArray:
+    """Return the indices of those of ``count`` ids that are not in ``indices`` (G,), in increasing order."""
     free = np.ones(count, bool)
-    free[places] = False
+    free[indices] = False
     return np.flatnonzero(free)
 
 

@@ -30,13 +30,13 @@ class Known(NamedTuple):
     """One known matrix of a grouping factor: what the group is called with it, its ids and entries.
 
     ``name`` is that of the group, with the matrix's own in brackets where it has one; ``ids`` (A,) are all ids as
-    text; ``places`` (G,) are those of the levels among them; ``matrix`` (A, A) is an array, or a
+    text; ``indices`` (G,) are those of the levels among them; ``matrix`` (A, A) is an array, or a
     ``scipy.sparse.csr_array``; ``relation`` is its part for the levels; ``notes`` are what is to be said of it.
     """
 
     name: str
     ids: pd.Index
-    places: NumpyArray
+    indices: NumpyArray
     matrix: Any
     relation: Relation
     notes: tuple[str, ...] = ()
@@ -50,8 +50,8 @@ class Known(NamedTuple):
     @property
     def others(self) -> NumpyArray:
         """Places (R,) of the ids that are no levels and whose entries towards the levels are finite."""
-        rows = others_than(self.places, len(self.ids))
-        towards = self.between(rows, self.places)
+        rows = others_than(self.indices, len(self.ids))
+        towards = self.between(rows, self.indices)
         wrong = np.repeat(np.arange(rows.size), np.diff(towards.indptr))[~np.isfinite(towards.data)]
         good = np.isfinite(self.matrix.diagonal()[rows])
         good[wrong] = False
@@ -123,10 +123,10 @@ def _known(name: str, value: Any, levels: pd.Index) -> Known | Located:
         "Drop these rows of the data, or add the ids to the matrix (1 on the diagonal and 0 elsewhere for unrelated "
         "ones)."
     )
-    places = places_of(name, levels, text, "the matrix", remedy)
-    relation, note = _checked(name, _part(rows, places, places), levels)
+    indices = places_of(name, levels, text, "the matrix", remedy)
+    relation, note = _checked(name, _part(rows, indices, indices), levels)
     notes = (*notes, *([note] if note else []))
-    return Known(name, text, places, rows, relation, tuple(f"The matrix of {name} was {said}." for said in notes))
+    return Known(name, text, indices, rows, relation, tuple(f"The matrix of {name} was {said}." for said in notes))
 
 
 def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any, tuple[str, ...]]:

@@ -142,15 +142,15 @@ class ModelLabels:
 
     @property
     def fixed_terms(self) -> list[tuple[str, NumpyArray]]:
-        """Each term of the fixed effects but the intercept, and the places of its columns among ``fixed_names``.
+        """Each term of the fixed effects but the intercept, and the indices of its columns among ``fixed_names``.
 
         A term without a column that is kept is left out.
         """
-        places, found, first = np.cumsum(self.kept) - 1, [], 0
+        indices, found, first = np.cumsum(self.kept) - 1, [], 0
         for factors, count in self.encoding.terms:
             own = slice(first, first + count)
             if factors and self.kept[own].any():
-                found.append((":".join(factors), places[own][self.kept[own]]))
+                found.append((":".join(factors), indices[own][self.kept[own]]))
             first += count
         return found
 

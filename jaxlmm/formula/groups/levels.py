@@ -82,37 +82,37 @@ def level_labels(parts: Sequence[pd.Index]) -> pd.Index:
 def positions_in_levels(
     name: str, positions: NumpyArray, levels: Levels, shared: bool
 ) -> tuple[NumpyArray, NumpyArray]:
-    """Return the place of each row among its level's distinct positions, and the positions.
+    """Return the index of each row among its level's distinct positions, and the positions.
 
     Levels that covary (``shared``) have one set of positions between them: those of all rows.
 
     Returns
     -------
-    places, coords
+    indices, coords
         ``(n,)`` int32, and ``(G, Q, 1)``: increasing; short levels go on in steps of one, which adds positions that
         no row observes.
     """
     finite_or_raise(positions[:, None], (name,))
     if shared:
-        distinct, places = np.unique(positions, return_inverse=True)
+        distinct, indices = np.unique(positions, return_inverse=True)
         grid = np.broadcast_to(distinct[:, None], (len(levels.labels), distinct.size, 1))
-        return places.reshape(-1).astype(np.int32), np.array(grid)
+        return indices.reshape(-1).astype(np.int32), np.array(grid)
     groups = len(levels.labels)
     order = np.lexsort((positions, levels.codes))
     sorted_codes, sorted_positions = levels.codes[order], positions[order]
     fresh = np.r_[True, (np.diff(sorted_codes) != 0) | (np.diff(sorted_positions) != 0)]
     first = np.r_[True, np.diff(sorted_codes) != 0]
     rank = np.cumsum(fresh) - 1
-    place_sorted = rank - rank[np.flatnonzero(first)][np.cumsum(first) - 1]
-    longest = int(place_sorted.max()) + 1
+    index_sorted = rank - rank[np.flatnonzero(first)][np.cumsum(first) - 1]
+    longest = int(index_sorted.max()) + 1
     coords = np.full((groups, longest), np.nan)
-    coords[sorted_codes, place_sorted] = sorted_positions
+    coords[sorted_codes, index_sorted] = sorted_positions
     last = np.nanmax(coords, axis=1, keepdims=True)
     missing = np.cumsum(np.isnan(coords), axis=1)
     coords = np.where(np.isnan(coords), last + missing, coords)
-    places = np.empty(positions.size, np.int32)
-    places[order] = place_sorted
-    return places, coords[..., None]
+    indices = np.empty(positions.size, np.int32)
+    indices[order] = index_sorted
+    return indices, coords[..., None]
 
 
 def position_values(matrix: NumpyArray, name: str) -> NumpyArray:

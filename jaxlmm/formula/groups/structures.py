@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
+from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.covariance.contract import check_contract
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula.syntax import TAGS, Bar
 from jaxlmm.formula.tokens import join, tokenize, word
-
-STRUCTURES: dict[str, type[AbstractCovariance]] = {"us": Unstructured, "diag": Diagonal, "ou": OU}
-"""Tag to class: one table."""
 
 
 def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None) -> list[AbstractCovariance]:
@@ -23,7 +20,7 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
     OptionError
         If a key matches no term, or a group's name matches several, or the value is no covariance structure.
     """
-    found: list[AbstractCovariance] = [STRUCTURES[bar.tag]() for bar in bars]
+    found: list[AbstractCovariance] = [TAGS[bar.tag].structure() for bar in bars]
     for key, structure in (covariance or {}).items():
         if not isinstance(structure, AbstractCovariance):
             raise OptionError(
@@ -34,20 +31,20 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
                 f"covariance of {key!r}: acts within the columns of a term, which have no coords; across the levels of "
                 f"a group write kinship={{{key.split('|')[-1].strip()!r}: ...}}."
             )
-        places = [i for i, bar in enumerate(bars) if bar.group_name == key]
-        if not places:
+        indices = [i for i, bar in enumerate(bars) if bar.group_name == key]
+        if not indices:
             text = join(tokenize(key))
-            places = [i for i, bar in enumerate(bars) if text in _spellings(bar)]
-        if len(places) != 1:
+            indices = [i for i, bar in enumerate(bars) if text in _spellings(bar)]
+        if len(indices) != 1:
             choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
-            problem = "matches no term" if not places else f"matches {len(places)} terms; write the whole bar"
+            problem = "matches no term" if not indices else f"matches {len(indices)} terms; write the whole bar"
             raise OptionError(f"covariance: {key!r} {problem}; {nearest(key, choices)}.")
-        if TAGS[bars[places[0]].tag] == "positions":
+        if TAGS[bars[indices[0]].tag].left == "positions":
             raise OptionError(
                 f"covariance of {key!r}: acts within the columns of a term such as '(0 + f | g)', got a term over "
-                f"positions, {bars[places[0]].text}."
+                f"positions, {bars[indices[0]].text}."
             )
-        found[places[0]] = structure
+        found[indices[0]] = structure
     return found
 
 

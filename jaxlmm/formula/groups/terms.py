@@ -15,7 +15,7 @@ from jaxlmm.formula.groups.coordinates import Located
 from jaxlmm.formula.groups.kinship import Known
 from jaxlmm.formula.groups.labels import TermLabels
 from jaxlmm.formula.groups.levels import Levels, position_values, positions_in_levels
-from jaxlmm.formula.groups.structures import STRUCTURES, check_structure
+from jaxlmm.formula.groups.structures import check_structure
 from jaxlmm.formula.syntax import TAGS, Bar
 from jaxlmm.formula.tokens import Token, tokenize
 from jaxlmm.model import Term
@@ -40,25 +40,25 @@ class TermBuilder(NamedTuple):
     ) -> tuple[Term, TermLabels]:
         """Return a term and its labels.
 
-        ``group`` is what its factor is called, ``grouping`` the factor's place, ``known`` what is known across levels.
+        ``group`` is what its factor is called, ``grouping`` the factor's index, ``known`` what is known across levels.
         """
         if isinstance(known, Located):
             return self._across(bar, structure, levels, known, grouping)
         related = known is not None
-        if TAGS[bar.tag] == "positions":
+        if TAGS[bar.tag].left == "positions":
             positions_matrix, encoding = _positions(bar, self.data)
             values = position_values(positions_matrix, bar.text)
-            places, coords = positions_in_levels(bar.text, values, levels, related)
-            columns: tuple[str, ...] = tuple(f"position {place + 1}" for place in range(coords.shape[1]))
-            z, positions = self.root_weight[:, None], pad(places, self.padded)
+            indices, coords = positions_in_levels(bar.text, values, levels, related)
+            columns: tuple[str, ...] = tuple(f"position {index + 1}" for index in range(coords.shape[1]))
+            z, positions = self.root_weight[:, None], pad(indices, self.padded)
             seen = coords[..., 0] if related else np.full(coords.shape[:2], np.nan)
-            seen[levels.codes, places] = values
+            seen[levels.codes, indices] = values
         else:
             seen = None
             matrix = self._columns(bar)
             encoding = matrix.encoding
             columns = tuple(self._unique(f"{group}: ", name) for name in matrix.names)
-            if type(structure) is not STRUCTURES[bar.tag]:
+            if type(structure) is not TAGS[bar.tag].structure:
                 check_structure(structure, np.arange(float(len(columns)))[:, None], f"covariance of {bar.text}")
             coords, positions = np.arange(float(len(columns)))[:, None], None
             z = matrix.matrix * self.root_weight[:, None]
@@ -78,7 +78,7 @@ class TermBuilder(NamedTuple):
         To whoever reads the model it is a term of one column on the group; to programs, a term over positions.
         """
         own = known.structure
-        inside = TAGS[bar.tag] == "positions" or type(structure) is not STRUCTURES[bar.tag]
+        inside = TAGS[bar.tag].left == "positions" or type(structure) is not TAGS[bar.tag].structure
         matrix = None if inside else self._columns(bar)
         if matrix is None or len(matrix.names) != 1:
             what = bar.text if matrix is None else f"{len(matrix.names)} in {bar.text} ({', '.join(matrix.names[:4])})"

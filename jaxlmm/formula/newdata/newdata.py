@@ -89,9 +89,9 @@ def places_on(group: GroupLabels, data: Any) -> Places:
         related = pd.Index(label_texts(group.relatives)).get_indexer(pd.Index(label_texts(labels)))
         codes[new] = np.where(related < 0, UNSEEN, related + len(group.labels))
         labels = labels[related < 0]
-    places = np.full(len(used), MISSING)
-    places[complete] = codes
-    return Places(places, labels.unique() if new.any() else labels[:0])
+    indices = np.full(len(used), MISSING)
+    indices[complete] = codes
+    return Places(indices, labels.unique() if new.any() else labels[:0])
 
 
 def _comparable(values: pd.Index) -> pd.Index:
@@ -102,7 +102,7 @@ def _comparable(values: pd.Index) -> pd.Index:
     return values if pd.api.types.is_numeric_dtype(values.dtype) else values.astype(object)
 
 
-def positions_on(labels: TermLabels, group: GroupLabels, places: NumpyArray, data: Any) -> NumpyArray:
+def positions_on(labels: TermLabels, group: GroupLabels, indices: NumpyArray, data: Any) -> NumpyArray:
     """Return the column (n,) of each row's position in a term over positions, ``MISSING`` where it has none.
 
     The column of a row without a known level is 0.
@@ -111,7 +111,7 @@ def positions_on(labels: TermLabels, group: GroupLabels, places: NumpyArray, dat
     ----------
     labels, group
         The term and its grouping factor.
-    places
+    indices
         The level of each row (n,), as :func:`places_on` gives it.
     data
         The rows.
@@ -128,17 +128,17 @@ def positions_on(labels: TermLabels, group: GroupLabels, places: NumpyArray, dat
             "Leave the term out with re_form=, or fit with a column of positions."
         )
     values = labels.encoding.columns(data)[:, 0]
-    asked = np.flatnonzero((places >= 0) & ~np.isnan(values))
+    asked = np.flatnonzero((indices >= 0) & ~np.isnan(values))
     # Relatives have the positions of all levels, as levels that covary do.
-    rows = np.where(places[asked] < len(group.labels), places[asked], 0)
+    rows = np.where(indices[asked] < len(group.labels), indices[asked], 0)
     same = labels.positions[rows] == values[asked, None]
     strange = asked[~same.any(axis=1)]
     if strange.size:
         row = int(strange[0])
-        seen = labels.positions[places[row] if places[row] < len(group.labels) else 0]
+        seen = labels.positions[indices[row] if indices[row] < len(group.labels) else 0]
         raise DataError(
             f"predict: expected positions that the fit has seen in {labels.text}, got {values[row]:g} for level "
-            f"{_label(group, int(places[row]))}, which has {said(f'{value:g}' for value in seen[~np.isnan(seen)])} "
+            f"{_label(group, int(indices[row]))}, which has {said(f'{value:g}' for value in seen[~np.isnan(seen)])} "
             f"({strange.size} such rows). Leave the term out with re_form=."
         )
     columns = np.where(np.isnan(values), MISSING, 0)
@@ -146,5 +146,5 @@ def positions_on(labels: TermLabels, group: GroupLabels, places: NumpyArray, dat
     return columns
 
 
-def _label(group: GroupLabels, place: int) -> str:
-    return str(group.ids[place])
+def _label(group: GroupLabels, index: int) -> str:
+    return str(group.ids[index])

@@ -43,7 +43,7 @@ def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int,
         raise OptionError(
             f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}; {_meant(fixed)}."
         )
-    found = {place for bar in parsed.bars for place in _places(labels, bar, known)}
+    found = {index for bar in parsed.bars for index in _places(labels, bar, known)}
     return tuple(
         tuple(column for column in range(len(term.columns)) if (number, column) in found)
         for number, term in enumerate(labels.terms)
@@ -83,10 +83,10 @@ def _places(labels: ModelLabels, bar: Bar, known: Sequence[str]) -> set[tuple[in
     owners: dict[str, str] = {}
     for number, term in enumerate(labels.terms):
         if set(labels.groups[term.group].factors) == set(real_factors(bar.group)) and term.positions is None:
-            for place, name in enumerate(term.columns):
+            for index, name in enumerate(term.columns):
                 if owners.setdefault(name, term.text) == term.text:
-                    columns.setdefault(name, set()).add((number, place))
-    names = _names(bar.left, known) if TAGS[bar.tag] == "columns" else ()
+                    columns.setdefault(name, set()).add((number, index))
+    names = _names(bar.left, known) if TAGS[bar.tag].left == "columns" else ()
     if not names or not columns.keys() >= set(names):
         terms = "; ".join(f"{term.text} with columns {', '.join(term.columns[:8])}" for term in labels.terms)
         raise OptionError(

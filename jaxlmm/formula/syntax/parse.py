@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
 from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula.syntax.products import expand
 from jaxlmm.formula.syntax.unknown import said_of, unquoted_columns
 from jaxlmm.formula.tokens import Token, is_bar, join, quoted, split, tokenize, word
 
-TAGS = {"us": "columns", "diag": "columns", "ou": "positions"}
-"""The structures that a formula can name, and what the left side of their bar is."""
+
+class Tag(NamedTuple):
+    """A covariance structure that a formula can name; ``left``: what stands left of the bar, columns or positions."""
+
+    structure: type[AbstractCovariance]
+    left: Literal["columns", "positions"]
+
+
+TAGS = {"us": Tag(Unstructured, "columns"), "diag": Tag(Diagonal, "columns"), "ou": Tag(OU, "positions")}
+"""The covariance structures of formulas, by the name before the parentheses."""
 
 
 class Bar(NamedTuple):
@@ -36,6 +45,14 @@ class ParsedFormula(NamedTuple):
     fixed: tuple[Token, ...]
     bars: tuple[Bar, ...]
     offsets: tuple[tuple[Token, ...], ...]
+
+    def without_response(self) -> ParsedFormula:
+        """Return the formula of the right side alone.
+
+        >>> parse("cbind(`a ~ b`, c) ~ x + 1").without_response().text
+        '~ x + 1'
+        """
+        return self._replace(text=f"~ {join(split(tokenize(self.text), ('~',))[-1][1])}", response=())
 
 
 def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]]:
@@ -116,7 +133,7 @@ def residual_bar(text: str) -> Bar:
     'ou'
     """
     bar = parse_tag(text, "residual")
-    if TAGS[bar.tag] != "positions":
+    if TAGS[bar.tag].left != "positions":
         raise OptionError(f"residual: expected a structure over positions such as 'ou(time | g)', got {text!r}.")
     return bar
 
@@ -157,10 +174,10 @@ def _collect(
 def _has_bar(term: Sequence[Token]) -> bool:
     """Whether a bar stands outside ``I()``, where it says or."""
     depth, inside = 0, 0
-    for place, token in enumerate(term):
+    for index, token in enumerate(term):
         if token.text == "(":
             depth += 1
-            if not inside and place and term[place - 1].text == "I":
+            if not inside and index and term[index - 1].text == "I":
                 inside = depth
         elif token.text == ")":
             inside = 0 if inside == depth else inside

@@ -34,10 +34,10 @@ def _product(base: str) -> str:
 def _powers(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
     """Return base, sign and exponent of the powers that are one term, outside calls and inside bars and brackets."""
     found: list[tuple[str, str, str]] = []
-    place = 0
-    while place < len(tokens):
-        end = _end(tokens, place)
-        part = tokens[place:end]
+    index = 0
+    while index < len(tokens):
+        end = _end(tokens, index)
+        part = tokens[index:end]
         is_group = part[0].text == "(" or (part[0].text in TAGS and _is_column_tag(part))
         if is_group:
             found += _powers(part[part.index(Token("operator", "(")) + 1 : -1])
@@ -47,27 +47,27 @@ def _powers(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
             end += 1 + len(power)
             if len(split(base, ("+", "-", "*", "/", "|", "||", "%in%", "^", "**"))) == 1 and base:
                 found.append((join(base), following, join(power)))
-        place = end
+        index = end
     return found
 
 
-def _end(tokens: Sequence[Token], place: int) -> int:
-    """Return where a word ends that begins at a place, with the brackets and calls that follow it."""
-    word = tokens[place]
-    end = place if word.text in _OPENING else place + 1
-    while end < len(tokens) and tokens[end].text in ("(", "[") and (end == place or word.kind in ("name", "quoted")):
+def _end(tokens: Sequence[Token], index: int) -> int:
+    """Return where a word ends that begins at an index, with the brackets and calls that follow it."""
+    word = tokens[index]
+    end = index if word.text in _OPENING else index + 1
+    while end < len(tokens) and tokens[end].text in ("(", "[") and (end == index or word.kind in ("name", "quoted")):
         depth = 0
         while end < len(tokens):
             depth += (tokens[end].text in _OPENING) - (tokens[end].text in _CLOSING)
             end += 1
             if depth == 0:
                 break
-    return max(end, place + 1)
+    return max(end, index + 1)
 
 
 def _is_column_tag(part: Sequence[Token]) -> bool:
     """Whether a call is a structure over columns, whose left side is a formula; positions are numbers."""
-    return TAGS[part[0].text] == "columns" and len(part) > 2 and part[1].text == "("
+    return TAGS[part[0].text].left == "columns" and len(part) > 2 and part[1].text == "("
 
 
 def _unwrapped(part: Sequence[Token]) -> Sequence[Token]:

@@ -44,24 +44,24 @@ def expand(
 def atoms_of(tokens: Sequence[Token], same: Callable[[str], str] = str) -> tuple[list[str], str]:
     """Return the variables, calls and random terms as texts, and the pattern of operators around ``v0 v1 …``."""
     atoms: list[str] = []
-    pattern, place = "", 0
-    while place < len(tokens):
-        token, end = tokens[place], place + 1
-        if token.text == "(" and is_bar(tokens[place : closing(tokens, place)]):
-            end = closing(tokens, place)
+    pattern, index = "", 0
+    while index < len(tokens):
+        token, end = tokens[index], index + 1
+        if token.text == "(" and is_bar(tokens[index : closing(tokens, index)]):
+            end = closing(tokens, index)
         elif token.kind in ("name", "quoted", "string") or token.text == "{":
-            end = closing(tokens, place) if token.text == "{" else end
+            end = closing(tokens, index) if token.text == "{" else end
             while end < len(tokens) and tokens[end].text in ("(", "["):
                 end = closing(tokens, end)
         else:
             pattern += token.text
-            place = end
+            index = end
             continue
-        text = join(tokens[place:end])
+        text = join(tokens[index:end])
         known = {same(atom): number for number, atom in enumerate(atoms)}
         number = known.setdefault(same(text), len(atoms))
         if number == len(atoms):
             atoms.append(text)
         pattern += f"v{number}"
-        place = end
+        index = end
     return atoms, pattern

@@ -182,9 +182,9 @@ def _in_calls_refused(text: str, term: Sequence[Token], dot: Sequence[Token]) ->
     """Put ``dot`` for each ``.`` of a term, but not in a call."""
     found: list[Token] = []
     calls: list[bool] = []
-    for place, token in enumerate(term):
+    for index, token in enumerate(term):
         if token.text in ("(", "[", "{"):
-            calls.append(token.text != "(" or (place > 0 and term[place - 1].kind in ("name", "quoted")))
+            calls.append(token.text != "(" or (index > 0 and term[index - 1].kind in ("name", "quoted")))
         elif token.text in (")", "]", "}"):
             calls.pop()
         if token == _DOT and any(calls):

@@ -37,8 +37,8 @@ def sorted_names(tokens: Iterable[Token], columns: Collection[object]) -> tuple[
     tokens, columns = list(tokens), set(columns)
     found: list[str] = []
     unknown: list[Unknown] = []
-    for place, token in enumerate(tokens):
-        following = tokens[place + 1].text if place + 1 < len(tokens) else ""
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1].text if index + 1 < len(tokens) else ""
         if token.kind not in ("name", "quoted") or following == "=":
             continue
         name, called = token.name, following == "("

@@ -64,12 +64,12 @@ def _substituted(tokens: Sequence[Token], old: Sequence[Token]) -> list[Token]:
     """Put ``old`` for each dot, in parentheses where an operator beside it would tear it apart."""
     single = len(atoms_of(old)[0]) == 1
     found: list[Token] = []
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token != _DOT:
             found.append(token)
             continue
-        before = tokens[place - 1].text if place else "("
-        after = tokens[place + 1].text if place + 1 < len(tokens) else ")"
+        before = tokens[index - 1].text if index else "("
+        after = tokens[index + 1].text if index + 1 < len(tokens) else ")"
         alone = single or (before in "(," and after in "),")
         found += old if alone else [_OPEN, *old, _CLOSE]
     return found

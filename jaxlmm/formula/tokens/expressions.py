@@ -32,19 +32,19 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
         read.
     """
     written: list[Token] = []
-    place = 0
-    while place < len(tokens):
-        token, following = tokens[place], tokens[place + 1].text if place + 1 < len(tokens) else ""
+    index = 0
+    while index < len(tokens):
+        token, following = tokens[index], tokens[index + 1].text if index + 1 < len(tokens) else ""
         if token.text == "{" or (token.kind in ("name", "quoted") and following in ("(", "[")):
-            reader = _Reader(tokens, columns, place)
+            reader = _Reader(tokens, columns, index)
             written += reader.primary().tokens
-            place = reader.place
+            index = reader.index
             continue
         if token.kind == "operator" and token.text in _VALUES:
-            term = _term(tokens, place)
+            term = _term(tokens, index)
             raise FormulaError(f"{join(term)!r}: {token.text!r} is no operator of formulas; write {_valued(term)}.")
-        if token.text == "/" and (following[:1].isdigit() or tokens[max(place - 1, 0)].kind == "number"):
-            term = _term(tokens, place)
+        if token.text == "/" and (following[:1].isdigit() or tokens[max(index - 1, 0)].kind == "number"):
+            term = _term(tokens, index)
             raise FormulaError(
                 f"{join(term)!r}: '/' nests factors in a formula, and a number is none; write {_valued(term)} for the "
                 "quotient."
@@ -56,8 +56,8 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
                 f"{token.text} is text, and no variable; write {word(token.value)} for a column of this name."
             )
         if token.text in ("^", "**") and following != "(" and not (following.isdecimal() and int(following)):
-            signed = tokens[place + 1 : place + 3] if following in ("+", "-") else []  # a sign that ends no summand
-            term = [*_term(tokens, place), *signed]
+            signed = tokens[index + 1 : index + 3] if following in ("+", "-") else []  # a sign that ends no summand
+            term = [*_term(tokens, index), *signed]
             raise FormulaError(
                 f"{join(term)!r}: {token.text!r} crosses terms up to a whole number in a formula; write "
                 f"{_valued(term)} for the power."
@@ -65,16 +65,16 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
         if token.kind == "name" and token.text in CONSTANTS:
             raise FormulaError(f"{token.text!r} is a value; write `{token.text}` for a column of this name.")
         written.append(Token("operator", ":") if token.text == "%in%" else _word(token, columns))
-        place += 1
+        index += 1
     return written
 
 
-def _term(tokens: Sequence[Token], place: int) -> Sequence[Token]:
+def _term(tokens: Sequence[Token], index: int) -> Sequence[Token]:
     """Return the summand of a formula in which a token stands."""
     start = 0
     for _, part in split(tokens, ("+", "-")):
         start += len(part) + 1
-        if place < start:
+        if index < start:
             return part
     return tokens
 
@@ -109,10 +109,10 @@ class _Part(NamedTuple):
 
 
 class _Reader:
-    """Reads one expression from a place on, by precedence climbing."""
+    """Reads one expression from an index on, by precedence climbing."""
 
-    def __init__(self, tokens: Sequence[Token], columns: Collection[str], place: int) -> None:
-        self.tokens, self.columns, self.place = tokens, columns, place
+    def __init__(self, tokens: Sequence[Token], columns: Collection[str], index: int) -> None:
+        self.tokens, self.columns, self.index = tokens, columns, index
 
     def expression(self, binds: int = 0) -> _Part:
         """Read operators that bind at least as tightly as ``binds``."""
@@ -122,7 +122,7 @@ class _Reader:
             if operator in COMPARISONS and compared:
                 raise self._error("comparisons do not chain; join them by '&', as in '0 < x & x < 1'")
             compared = operator in COMPARISONS
-            self.place += 1
+            self.index += 1
             power = operator in ("^", "**")
             right = self.expression(_R[operator] + (0 if power else 1))
             spelled = _SPELLED.get(operator, operator)
@@ -137,11 +137,11 @@ class _Reader:
     def _prefix(self) -> _Part:
         sign = self._text()
         if sign in ("-", "+", "~"):
-            self.place += 1
+            self.index += 1
             operand = self.expression(_R_SIGN)
             return _Part([Token("operator", sign), *operand.within(_PYTHON_SIGN)], _PYTHON_SIGN)
         if sign == "!":
-            self.place += 1
+            self.index += 1
             operand = self.expression(_R_NOT)
             if not any(token.kind in ("name", "quoted") and token.text not in CONSTANTS for token in operand.tokens):
                 raise self._error("'!' needs a column; write FALSE or TRUE")
@@ -150,14 +150,14 @@ class _Reader:
 
     def primary(self) -> _Part:
         """Read a word or what stands in brackets, with its calls and indices."""
-        token = self.tokens[self.place] if self.place < len(self.tokens) else Token("operator", "the end")
+        token = self.tokens[self.index] if self.index < len(self.tokens) else Token("operator", "the end")
         if token.text in ("(", "[", "{"):
             written = self._brackets()
         elif token.kind == "operator":
             hint = "; write '&' and '|' once, which join row by row" if token.text in ("&", "|", "||") else ""
             raise self._error(f"expected a value before {token.text!r}{hint}")
         else:
-            self.place += 1
+            self.index += 1
             called = self._text() == "("
             written = [token if called and token.kind == "name" else _word(token, self.columns)]
         while self._text() in ("(", "["):
@@ -168,31 +168,31 @@ class _Reader:
 
     def _brackets(self) -> list[Token]:
         """Read a bracket to its end: expressions between commas, colons, and the signs of named arguments."""
-        written = [self.tokens[self.place]]
+        written = [self.tokens[self.index]]
         closing = {"(": ")", "[": "]", "{": "}"}[written[0].text]
-        self.place += 1
+        self.index += 1
         while self._text() != closing:
             if self._text() == ":" and closing == ")":
                 raise self._error("':' joins terms, and stands in no call")
             if self._text() in (",", ":", "="):
-                written.append(self.tokens[self.place])
-                self.place += 1
+                written.append(self.tokens[self.index])
+                self.index += 1
                 continue
-            name = self.tokens[self.place]
+            name = self.tokens[self.index]
             if name.kind == "name" and self._text(1) == "=":
                 written.append(Token("name", name.text.replace(".", "_")))  # R's Boundary.knots=
-                self.place += 1
+                self.index += 1
                 continue
             if written[-1].text not in ("(", "[", "{", ",", ":", "="):
                 raise self._error(f"expected an operator or a comma before {self._text()!r}")
             written += self.expression().tokens
-        written.append(self.tokens[self.place])
-        self.place += 1
+        written.append(self.tokens[self.index])
+        self.index += 1
         return written
 
     def _text(self, ahead: int = 0) -> str:
-        place = self.place + ahead
-        return self.tokens[place].text if place < len(self.tokens) else ""
+        index = self.index + ahead
+        return self.tokens[index].text if index < len(self.tokens) else ""
 
     def _error(self, message: str) -> FormulaError:
         return FormulaError(f"cannot evaluate {join(self.tokens)!r}: {message}.")

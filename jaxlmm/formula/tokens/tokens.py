@@ -84,14 +84,14 @@ def tokenize(text: str) -> list[Token]:
     ['log', '(', 'y', ')', '~', 'x.1', '+', '(', '1', '|', 'g', ')']
     """
     tokens: list[Token] = []
-    place = 0
+    index = 0
     stripped = text.rstrip()
-    while place < len(stripped):
-        match = _PATTERN.match(stripped, place)
+    while index < len(stripped):
+        match = _PATTERN.match(stripped, index)
         if match is None or match.lastgroup is None:
-            raise _unreadable(text, stripped[place:].strip())
+            raise _unreadable(text, stripped[index:].strip())
         tokens.append(Token(match.lastgroup, match.group(match.lastgroup)))
-        place = match.end()
+        index = match.end()
         kinds, last = [token.kind for token in tokens[-4:]], [token.text for token in tokens[-4:]]
         if kinds == ["name", "operator", "string", "operator"] and (last[0], last[1], last[3]) == ("Q", "(", ")"):
             tokens[-4:] = [quoted(tokens[-2].value)]
@@ -154,8 +154,8 @@ def join(tokens: Sequence[Token]) -> str:
     'a * b + poly(x, 2) - 1'
     """
     text = ""
-    for place, token in enumerate(tokens):
-        before = tokens[place - 1] if place else None
+    for index, token in enumerate(tokens):
+        before = tokens[index - 1] if index else None
         words = before is not None and before.kind != "operator" and token.kind != "operator"
         unary = token.text == "!" or (token.text in "+-" and (before is None or before.text in ("**", *"(,=+-*/~|^")))
         if token.kind == "operator" and token.text == ",":
@@ -165,15 +165,6 @@ def join(tokens: Sequence[Token]) -> str:
         else:
             text += f" {token.text}" if words else token.text
     return text.strip()
-
-
-def right_side(formula: str) -> str:
-    """Return a formula without its response, ``"~ x"``.
-
-    >>> right_side("cbind(`a ~ b`, c) ~ x + 1")
-    '~ x + 1'
-    """
-    return f"~ {join(split(tokenize(formula), ('~',))[-1][1])}"
 
 
 def is_bar(term: Sequence[Token]) -> bool:
@@ -187,11 +178,11 @@ def is_bar(term: Sequence[Token]) -> bool:
 
 
 def closing(tokens: Sequence[Token], start: int) -> int:
-    """Return the place after the bracket that closes the one at ``start``."""
+    """Return the index after the bracket that closes the one at ``start``."""
     depth = 0
-    for place in range(start, len(tokens)):
-        depth += tokens[place].text in ("(", "[", "{")
-        depth -= tokens[place].text in (")", "]", "}")
+    for index in range(start, len(tokens)):
+        depth += tokens[index].text in ("(", "[", "{")
+        depth -= tokens[index].text in (")", "]", "}")
         if depth == 0:
-            return place + 1
+            return index + 1
     return len(tokens)

@@ -92,7 +92,7 @@ def _of_matrix(known: Known | None, factor: Float[NumpyArray, "*L q q"], levels:
     others = np.zeros(0, int) if known is None else known.others
     root = factor if factor.ndim == 2 else factor[0]  # levels that covary have one set of positions
     own = np.zeros(0) if known is None else known.matrix.diagonal()[others]
-    cross = None if known is None or not others.size else known.between(known.places, others)
+    cross = None if known is None or not others.size else known.between(known.indices, others)
     return _Term(np.zeros((others.size, root.shape[0])), own[:, None] * np.sum(root**2, axis=1), cross, factor, levels)
 
 
@@ -103,7 +103,7 @@ def _of_field(
     unit: float,
     levels: Int[NumpyArray, " n"],
 ) -> _Term:
-    others, count = known.others, known.places.size
+    others, count = known.others, known.indices.size
     cross, own = np.zeros((count, others.size)), np.zeros((others.size, 1))
     for some, coords in _by_part(known, others):
         order = increasing(coords)
@@ -120,7 +120,7 @@ def _by_part(
     """Yield some of the ``others`` by number, and the coordinates of the levels and of these."""
     for first in range(0, others.size, IDS_PER_MATRIX):
         some = np.arange(first, min(first + IDS_PER_MATRIX, others.size))
-        yield some, known.coords[np.concatenate([known.places, others[some]])]
+        yield some, known.coords[np.concatenate([known.indices, others[some]])]
 
 
 @program(once=True)

@@ -14,8 +14,7 @@ from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
 from jaxlmm.results import CIRCULAR
 from jaxlmm.scanning.data import ScanData
-from jaxlmm.scanning.kernels import AnyScanner, PairFilter, Pairs, Scanner, Traits, has_one_ratio
-from jaxlmm.scanning.kernels import Rows as ScanRows
+from jaxlmm.scanning.kernels import EigenScanner, NullModels, PairFilter, Pairs, ScanRows, SolverScanner, has_one_ratio
 from jaxlmm.scanning.null_fits import NullFits
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import words_of
@@ -24,13 +23,13 @@ from jaxlmm.solvers import Choice, select
 WORDS = words_of(tuple(STATUSES)[1:])
 """The words of a scan's status codes."""
 
-TOGETHER = 64
+RESPONSES_PER_PASS = 64
 """Responses whose variance ratios are refitted in one pass over the markers."""
 
-READ = 2**23
+VALUES_PER_READ = 2**23
 """Values (samples × markers) that are read at once: 64 MB."""
 
-PERFECT = 1e-12
+MIN_SHARE_UNEXPLAINED = 1e-12
 """A response of which the fixed effects leave no larger share has nothing to explain."""
 
 FAILED = STATUS.index("failed")
@@ -60,12 +59,12 @@ class Chunk(NamedTuple):
 
 
 @runtime_checkable
-class BlockScanner(Protocol):
-    """What tests a block of markers and hands the pairs to a keeper."""
+class Scanner(Protocol):
+    """What tests a block of markers and hands the pairs to a keep."""
 
     columns: int
 
-    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: PairFilter) -> None:
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keep: PairFilter) -> None:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,)."""
 
 
@@ -123,17 +122,17 @@ def testable(laid: ScanData) -> tuple[list[Pattern], dict[int, str]]:
 
 
 class Rows(NamedTuple):
-    """What the responses of a pattern share: rows, and with one variance ratio their decomposition, in ``traits``.
+    """What the responses of a pattern share: rows, and with one variance ratio their decomposition, in ``models``.
 
-    ``y`` (n, m); ``samples`` (q,) are numbers among the analyzed ones, ``persons`` (n,) numbers among these.
+    ``y`` (n, m); ``samples`` (q,) are numbers among the analyzed ones, ``sample_of_row`` (n,) numbers among these.
     """
 
     design: Design
     y: NumpyArray
     samples: NumpyArray
-    persons: NumpyArray
+    sample_of_row: NumpyArray
     moderator: NumpyArray | None
-    traits: Traits | None
+    models: NullModels | None
 
 
 class Task:
@@ -155,19 +154,19 @@ class Task:
         self.reml = laid.call.method == "REML"
         self.failed: dict[int, str] = {}
         self._rows: tuple[int, Rows] | None = None
-        self._scanner: tuple[tuple[int, int, int, bool], BlockScanner | None] | None = None
+        self._scanner: tuple[tuple[int, int, int, bool], Scanner | None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rows": None, "_scanner": None}  # made again when they are needed
 
-    def scan(self, chunk: Chunk, keeper: PairFilter, done: Callable[[int], None]) -> None:
+    def scan(self, chunk: Chunk, keep: PairFilter, done: Callable[[int], None]) -> None:
         """Test the pairs of a chunk and hand them to a filter."""
         laid, pattern = self.laid, self.patterns[chunk.pattern]
         places = pattern.places[chunk.first : chunk.last]
         scanner = self._scanner_of(chunk.pattern, chunk.first, chunk.last, self.wanted.variances == "refit")
         if scanner is None:
             markers = laid.numbers[chunk.start : chunk.stop]
-            keeper.tally.add(markers, np.full(markers.size, FAILED), places.size)
+            keep.counts.add(markers, np.full(markers.size, FAILED), places.size)
             done(chunk.n_pairs)
             return
         genotypes, numbers = laid.genotypes, laid.numbers[chunk.start : chunk.stop]
@@ -176,12 +175,12 @@ class Task:
             chosen[chunk.start : chunk.stop] = True
             genotypes = genotypes.select(chosen)
         samples = laid.sample_ids[self._prepared(chunk.pattern).samples]
-        read = self.size * max(1, READ // (self.size * max(samples.size, 1)))
+        read = self.size * max(1, VALUES_PER_READ // (self.size * max(samples.size, 1)))
         for block in genotypes.blocks(samples, size=read):
-            _scan_block(scanner, block, numbers[block.markers], places, keeper)
+            _scan_block(scanner, block, numbers[block.markers], places, keep)
             done(block.markers.size * places.size)
 
-    def refitted(self, pairs: Pairs, keeper: PairFilter) -> None:
+    def refitted(self, pairs: Pairs, keep: PairFilter) -> None:
         """Hand pairs of this group of markers to a filter with variances refitted for each."""
         laid = self.laid
         for number, pattern in enumerate(self.patterns):
@@ -193,7 +192,7 @@ class Task:
                 assert scanner is not None
                 numbers, samples = laid.numbers[own], laid.sample_ids[self._prepared(number).samples]
                 for block in laid.genotypes.select(own).blocks(samples):
-                    scanner.scan(block.values, numbers[block.markers], block.frequency, keeper)
+                    scanner.scan(block.values, numbers[block.markers], block.frequency, keep)
 
     def _prepared(self, number: int) -> Rows:
         if self._rows is None or self._rows[0] != number:
@@ -204,45 +203,45 @@ class Task:
     def _rows_of(self, pattern: Pattern) -> Rows:
         laid, nulls = self.laid, self.nulls
         design, y = _at(laid.frame.design, pattern.rows), laid.y[np.ix_(pattern.rows, pattern.places)]
-        samples, persons = np.unique(laid.persons[pattern.rows], return_inverse=True)
+        samples, sample_of_row = np.unique(laid.persons[pattern.rows], return_inverse=True)
         moderator = None if laid.moderator is None else laid.moderator[pattern.rows]
         if not self.engine.one_ratio:
-            return Rows(design, y, samples, persons, moderator, None)
-        panel = ScanRows.of(design, persons, samples.size, moderator, dtype=self.wanted.precision)
+            return Rows(design, y, samples, sample_of_row, moderator, None)
+        scan_rows = ScanRows.of(design, sample_of_row, samples.size, moderator, dtype=self.wanted.precision)
         given = nulls.ratios(pattern.places)
-        traits = Traits.of(panel, y, reml=self.reml, ml=self.wanted.by_likelihood, given=given)
+        models = NullModels.of(scan_rows, y, reml=self.reml, ml=self.wanted.by_likelihood, given=given)
         if given is not None:
-            for place, sigma in zip(pattern.places, traits.sigma(reml=self.reml), strict=True):
+            for place, sigma in zip(pattern.places, models.sigma(reml=self.reml), strict=True):
                 nulls.check_sigma(int(place), float(sigma))
-        return Rows(design, y, samples, persons, moderator, traits)
+        return Rows(design, y, samples, sample_of_row, moderator, models)
 
-    def _scanner_of(self, number: int, first: int, last: int, refit: bool) -> BlockScanner | None:
+    def _scanner_of(self, number: int, first: int, last: int, refit: bool) -> Scanner | None:
         """Return what scans some responses of a pattern; None where they have no optimum without a marker."""
         rows, key = self._prepared(number), (number, first, last, refit)
         if self._scanner is None or self._scanner[0] != key:
             places = self.patterns[number].places[first:last]
-            if rows.traits is None:
+            if rows.models is None:
                 self._scanner = key, self._by_solver(rows, first, int(places[0]), refit)
             else:
-                some, with_marker = rows.traits.only(np.arange(first, last)), refit and bool(rows.design.terms)
+                some, with_marker = rows.models.only(np.arange(first, last)), refit and bool(rows.design.terms)
                 tests, size = self.wanted.tests, self.size
                 self._scanner = (
                     key,
-                    Scanner(some, places, refit=with_marker, reml=self.reml, tests=tests, size=size),
+                    EigenScanner(some, places, refit=with_marker, reml=self.reml, tests=tests, size=size),
                 )
         return self._scanner[1]
 
-    def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> AnyScanner | None:
+    def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> SolverScanner | None:
         laid, nulls, wanted, method = self.laid, self.nulls, self.wanted, self.laid.call.method
         nulls.make(wanted)
-        null, likely = nulls.point(place, method), nulls.point(place, "ML")
-        if FAILED in [point.status for point in (null, likely) if point is not None]:
+        null, ml_null = nulls.point(place, method), nulls.point(place, "ML")
+        if FAILED in [point.status for point in (null, ml_null) if point is not None]:
             self.failed[place] = "no optimum without a marker"
             return None
-        scanner = AnyScanner(
+        scanner = SolverScanner(
             rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
-            parameters=laid.frame.labels.natural, persons=rows.persons, moderator=rows.moderator, number=place,
-            null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
+            parameters=laid.frame.labels.natural, samples=rows.sample_of_row, moderator=rows.moderator, number=place,
+            null=null, ml_null=ml_null if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
             given=laid.fixed, first_order=laid.call.first_order, start=nulls.start(place) if refit else None,
         )  # fmt: skip
         if nulls.given is not None and not refit:
@@ -261,22 +260,20 @@ def _varying(design: Design, y: NumpyArray) -> NumpyArray:
     weighted = np.asarray(design.root_weight)[:n, None] * (y - np.asarray(design.offset)[:n, None])
     rest = weighted - basis @ (basis.T @ weighted)
     rest -= basis @ (basis.T @ rest)
-    return np.asarray(np.sum(rest**2, axis=0) > PERFECT**2 * np.sum(weighted**2, axis=0))
+    return np.asarray(np.sum(rest**2, axis=0) > MIN_SHARE_UNEXPLAINED**2 * np.sum(weighted**2, axis=0))
 
 
-def _scan_block(
-    scanner: BlockScanner, block: Block, numbers: NumpyArray, places: NumpyArray, keeper: PairFilter
-) -> None:
+def _scan_block(scanner: Scanner, block: Block, numbers: NumpyArray, places: NumpyArray, keep: PairFilter) -> None:
     """Test the usable markers of a block, whose ``numbers`` (s,) are those among all, and count the others."""
     usable = block.keep
     if usable.all():
-        scanner.scan(block.values, numbers, block.frequency, keeper)
+        scanner.scan(block.values, numbers, block.frequency, keep)
         return
-    scanner.scan(block.values[:, usable], numbers[usable], block.frequency[usable], keeper)
+    scanner.scan(block.values[:, usable], numbers[usable], block.frequency[usable], keep)
     codes = np.array([WORDS.index(word) for word in block.status[~usable]])
-    keeper.tally.add(numbers[~usable], codes, places.size)
-    if keeper.everything:
+    keep.counts.add(numbers[~usable], codes, places.size)
+    if keep.everything:
         for place in places:
             markers = numbers[~usable]
             response = np.full(markers.size, place)
-            keeper.add(Pairs.untested(response, markers, codes, block.frequency[~usable], scanner.columns))
+            keep.add(Pairs.untested(response, markers, codes, block.frequency[~usable], scanner.columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ from jaxlmm.scanning.output import (
     sealed,
     tabulated,
 )
-from jaxlmm.scanning.task import RESPONSES_PER_PASS, WORDS, Chunk, Engine, Task, testable
+from jaxlmm.scanning.task import RESPONSES_PER_PASS, WORDS, Chunk, Engine, LoopCache, Task, testable
 
 TABLE_BYTES = 2**31
 """A table that would take more memory than this is not made."""
@@ -58,7 +59,7 @@ class Work:
         self.given = self._given(null)
         self.patterns, self.untested = testable(laid)
         self.size = block_size(len(laid.genotypes.variants))
-        self._task: tuple[int, Task] | None = None
+        self._cache = LoopCache()
 
     def _given(self, null: Any) -> dict[str | None, FitMany]:
         """Return the fits without a marker that were given, by chromosome."""
@@ -127,14 +128,12 @@ class Work:
         return found if self.wanted.loco else found["None"]
 
     def _at(self, number: int) -> Task:
-        if self._task is None or self._task[0] != number:
-            self._task = None  # let go of the old before more is made
-            marker_group = self.marker_groups[number]
-            laid = self.laid.on(marker_group)
-            nulls = NullFits.of(laid, self.given.get(marker_group.chromosome))
-            task = Task(laid, nulls, self.patterns, self.engine, self.wanted, self.size)
-            self._task = number, task
-        return self._task[1]
+        def make() -> Task:
+            laid = self.laid.on(self.marker_groups[number])
+            nulls = NullFits.of(laid, self.given.get(self.marker_groups[number].chromosome))
+            return Task(laid, nulls, self.patterns, self.engine, self.wanted, self.size, self._cache)
+
+        return self._cache.at(0, number, make)
 
     @property
     def names(self) -> Names:
@@ -182,25 +181,41 @@ class Work:
         )  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScanRequest:
+    """The arguments of :func:`jaxlmm.scan`, once its options are checked; ``auto`` says ``kinship="auto"``."""
+
+    call: Call
+    options: ScanOptions
+    genotypes: Any
+    responses: Any
+    id: str | None
+    auto: bool
+    null: Any
+    progress: bool | None
+    out: Any
+    resume: bool
+
+
 @in_double_precision
 @np.errstate(all="ignore")  # what is not finite ends in a status, not in a warning
-def run_scan(
-    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, wanted: ScanOptions, null: Any,
-    progress: bool | None, out: Any, resume: bool,
-) -> Scan:  # fmt: skip
+def run_scan(request: ScanRequest) -> Scan:
     """Scan as :func:`jaxlmm.scan` says."""
-    started = time.perf_counter()
+    started, options, out = time.perf_counter(), request.options, request.out
 
     def work() -> Work:
-        laid = lay_out(call, genotypes, responses, id, auto, wanted.interaction, wanted.loco)
+        data = lay_out(
+            request.call, request.genotypes, request.responses, request.id, request.auto, options.interaction,
+            options.loco,
+        )  # fmt: skip
         if out is None:
-            check_size(len(laid.genotypes.variants), laid.y.shape[1], wanted)
-        return Work(laid, wanted, null, call.formula)
+            check_size(len(data.genotypes.variants), data.y.shape[1], options)
+        return Work(data, options, request.null, request.call.formula)
 
     if out is None:
-        return _held(work(), progress, started)
-    with Folder.claimed(out, resume) as folder:
-        return _into(folder, work(), progress, started)
+        return _held(work(), request.progress, started)
+    with Folder.claimed(out, request.resume) as folder:
+        return _into(folder, work(), request.progress, started)
 
 
 def _held(work: Work, progress: bool | None, started: float) -> Scan:

@@ -13,7 +13,7 @@ from jaxlmm.formula import ModelOptions
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import Scan
-from jaxlmm.scanning.run import run_scan
+from jaxlmm.scanning.run import ScanRequest, run_scan
 
 
 @named_options
@@ -158,4 +158,4 @@ def scan(
     call = Call(formula, data, options, method=method, start=start, fixed=fixed, solver=solver, optimizer=optimizer)
     if not isinstance(resume, bool) or (resume and out is None):
         raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
-    return run_scan(call, genotypes, responses, id, auto, wanted, null, progress, out, resume)
+    return run_scan(ScanRequest(call, wanted, genotypes, responses, id, auto, null, progress, out, resume))

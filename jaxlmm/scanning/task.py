@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,9 @@ MIN_SHARE_UNEXPLAINED = 1e-12
 """A response of which the fixed effects leave no larger share has nothing to explain."""
 
 FAILED = STATUS.index("failed")
+
+
+T = TypeVar("T")
 
 
 class Pattern(NamedTuple):
@@ -135,6 +138,30 @@ class Rows(NamedTuple):
     models: NullModels | None
 
 
+class LoopCache:
+    """Values made at each level of nested loops, for the present index of each loop alone.
+
+    A new index releases the value of its level and of all levels inside it before more is made. Nothing is pickled.
+
+    >>> cache = LoopCache()
+    >>> [cache.at(0, index, lambda: index.upper()) for index in ("a", "a", "b")]
+    ['A', 'A', 'B']
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[tuple[Hashable, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_levels": []}
+
+    def at(self, level: int, index: Hashable, make: Callable[[], T]) -> T:
+        """Return the value of a loop at an index, made if the loop was elsewhere; 0 is the outermost loop."""
+        if len(self._levels) <= level or self._levels[level][0] != index:
+            del self._levels[level:]
+            self._levels.append((index, make()))
+        return cast("T", self._levels[level][1])
+
+
 class Task:
     """Scans chunks of one group of markers; what they share is prepared once for chunks that follow each other.
 
@@ -144,20 +171,19 @@ class Task:
         The rows, responses and markers of the marker_group.
     size
         Markers that are worked on at once.
+    cache
+        Of the loops: level 0 holds this, 1 the rows of a pattern, 2 the scanner of a chunk's responses.
     """
 
     def __init__(
-        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: ScanOptions, size: int
-    ) -> None:
+        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: ScanOptions, size: int,
+        cache: LoopCache,
+    ) -> None:  # fmt: skip
         self.laid, self.nulls, self.patterns, self.engine = laid, nulls, patterns, engine
         self.wanted, self.size = wanted, size
         self.reml = laid.call.method == "REML"
         self.failed: dict[int, str] = {}
-        self._rows: tuple[int, Rows] | None = None
-        self._scanner: tuple[tuple[int, int, int, bool], Scanner | None] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": None, "_scanner": None}  # made again when they are needed
+        self._cache = cache
 
     def scan(self, chunk: Chunk, keep: PairFilter, done: Callable[[int], None]) -> None:
         """Test the pairs of a chunk and hand them to a filter."""
@@ -195,10 +221,7 @@ class Task:
                     scanner.scan(block.values, numbers[block.markers], block.frequency, keep)
 
     def _prepared(self, number: int) -> Rows:
-        if self._rows is None or self._rows[0] != number:
-            self._rows = self._scanner = None  # let go of the old before more is made
-            self._rows = number, self._rows_of(self.patterns[number])
-        return self._rows[1]
+        return self._cache.at(1, number, lambda: self._rows_of(self.patterns[number]))
 
     def _rows_of(self, pattern: Pattern) -> Rows:
         laid, nulls = self.laid, self.nulls
@@ -217,19 +240,16 @@ class Task:
 
     def _scanner_of(self, number: int, first: int, last: int, refit: bool) -> Scanner | None:
         """Return what scans some responses of a pattern; None where they have no optimum without a marker."""
-        rows, key = self._prepared(number), (number, first, last, refit)
-        if self._scanner is None or self._scanner[0] != key:
-            places = self.patterns[number].places[first:last]
+        rows, numbers = self._prepared(number), self.patterns[number].places[first:last]
+
+        def make() -> Scanner | None:
             if rows.models is None:
-                self._scanner = key, self._by_solver(rows, first, int(places[0]), refit)
-            else:
-                some, with_marker = rows.models.only(np.arange(first, last)), refit and bool(rows.design.terms)
-                tests, size = self.wanted.tests, self.size
-                self._scanner = (
-                    key,
-                    EigenScanner(some, places, refit=with_marker, reml=self.reml, tests=tests, size=size),
-                )
-        return self._scanner[1]
+                return self._by_solver(rows, first, int(numbers[0]), refit)
+            some, refit_ratio = rows.models.only(np.arange(first, last)), refit and bool(rows.design.terms)
+            tests, size = self.wanted.tests, self.size
+            return EigenScanner(some, numbers, refit=refit_ratio, reml=self.reml, tests=tests, size=size)
+
+        return self._cache.at(2, (first, last, refit), make)
 
     def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> SolverScanner | None:
         laid, nulls, wanted, method = self.laid, self.nulls, self.wanted, self.laid.call.method

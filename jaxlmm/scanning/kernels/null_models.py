@@ -80,13 +80,14 @@ class Given(NamedTuple):
 class NullModels:
     """Null models of m responses, in the basis of ``rows``.
 
-    ``rotated`` are the responses in it, ``vanishes`` whether each is zero where M is, ``weighted_squares`` its squares
-    with the kept weights. ``criterion`` is that of the estimates, REML or ML, and ``null`` the null optima by it;
+    ``rotated`` are the responses in it, with d = n − p rows, ``vanishes`` whether each is zero where M is,
+    ``weighted_squares`` its squares with the kept weights. ``criterion`` is that of the estimates, REML
+    or ML, and ``null`` the null optima by it;
     ``ml_criterion`` and ``ml_null`` are those by ML, of likelihood-ratio and score tests.
     """
 
     rows: ScanRows
-    rotated: Float[NumpyArray, "n-p m"]
+    rotated: Float[NumpyArray, "d m"]
     vanishes: Bool[NumpyArray, " m"]
     weighted_squares: Float[NumpyArray, "r m"]
     criterion: Criterion
@@ -155,11 +156,11 @@ class NullModels:
         squares, ends = _squares(shared, self.weighted_squares[:, t])
         return shared.replace(squares=squares, end_squares=ends, vanishes=np.bool_(self.vanishes[t]))
 
-    def refit_numerators(self, t: int) -> Float[NumpyArray, "r n-p"]:
+    def refit_numerators(self, t: int) -> Float[NumpyArray, "r d"]:
         """Return response ``t``, rotated, times each of the kept weights."""
         return np.asarray((self.rows.basis.kept * self.rotated[:, [t]]).T)
 
-    def null_numerators(self, *, ml: bool) -> Float[NumpyArray, "m n-p"]:
+    def null_numerators(self, *, ml: bool) -> Float[NumpyArray, "m d"]:
         """Return each response, rotated, times its weights at its null optimum."""
         null = self.ml_null if ml else self.null
         return np.asarray((self.rotated * (self.rows.basis.kept @ null.mixing)).T)

@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
     markers: Int[NumpyArray, " s"]
     frequency: Float[NumpyArray, " s"]
-    rotated: Float[jax.Array, "c n-p S"]
+    rotated: Float[jax.Array, "c d S"]
     kept: Float[jax.Array, "c c r S"]
     left: Float[jax.Array, " S"]
 

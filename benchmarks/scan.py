@@ -80,9 +80,9 @@ def warm_scan(pheno, K, values, formula):
 
     import jaxlmm as lmm
     from jaxlmm.scanning.kernels.filter import PairFilter
-    from jaxlmm.scanning.kernels.null_models import Traits
-    from jaxlmm.scanning.kernels.rotate import Rows as ScanRows
-    from jaxlmm.scanning.kernels.scanner import Scanner
+    from jaxlmm.scanning.kernels.null_models import NullModels
+    from jaxlmm.scanning.kernels.rotate import ScanRows
+    from jaxlmm.scanning.kernels.scanner import EigenScanner
 
     design = lmm.design(formula, pheno, kinship={"id": K}).exact()
     n = len(pheno)
@@ -90,8 +90,8 @@ def warm_scan(pheno, K, values, formula):
         start = time.perf_counter()
         rows = ScanRows.of(design, np.arange(n), n)
         decomposed = time.perf_counter() - start
-        traits = Traits.of(rows, pheno[["trait1"]].to_numpy(), reml=True, ml=False)
-        scanner = Scanner(traits, np.arange(1), refit=True, reml=True, tests=("wald",), size=1024)
+        traits = NullModels.of(rows, pheno[["trait1"]].to_numpy(), reml=True, ml=False)
+        scanner = EigenScanner(traits, np.arange(1), refit=True, reml=True, tests=("wald",), size=1024)
         markers, frequency = np.arange(len(values)), values.mean(axis=1) / 2
 
     def run():

@@ -11,9 +11,9 @@ import pandas as pd
 
 import jaxlmm as lmm
 from jaxlmm.scanning.kernels.filter import PairFilter
-from jaxlmm.scanning.kernels.null_models import Traits
-from jaxlmm.scanning.kernels.rotate import Rows as ScanRows
-from jaxlmm.scanning.kernels.scanner import Scanner
+from jaxlmm.scanning.kernels.null_models import NullModels
+from jaxlmm.scanning.kernels.rotate import ScanRows
+from jaxlmm.scanning.kernels.scanner import EigenScanner
 
 FOLDER = Path(__file__).parent / "reference" / "genetics"
 BOUNDS = (1e-5, 1e5)
@@ -40,8 +40,8 @@ def engine_scan(data, formula, K, G, *, bounds=(0.0, np.inf), method="REML", ref
     y = data["y"].to_numpy()[:, None] if y is None else y
     with jax.enable_x64(True):
         rows = ScanRows.of(design.exact(), np.arange(len(y)), len(y), bounds=bounds)
-        traits = Traits.of(rows, y, reml=method == "REML")
-        scanner = Scanner(
+        traits = NullModels.of(rows, y, reml=method == "REML")
+        scanner = EigenScanner(
             traits, np.arange(y.shape[1]), refit=refit, reml=method == "REML",
             tests=tests or ("wald", "lrt", "score"), size=1024,
         )  # fmt: skip

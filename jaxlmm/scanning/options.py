@@ -50,10 +50,10 @@ class ScanOptions:
             raise OptionError(f"p_max: expected a probability above 0 and up to 1, got {self.p_max!r}.")
         if self.top is not None and not (isinstance(self.top, numbers.Integral) and self.top >= 1):
             raise OptionError(f"top: expected a whole number of at least 1, got {self.top!r}.")
-        if self.variances == "kept" and self.keeper().everything:
+        if self.variances == "kept" and self.pair_filter().everything:
             raise OptionError("variances='kept': expected p_max=, top= or best=True to say what is kept, got none.")
 
-    def keeper(self) -> PairFilter:
+    def pair_filter(self) -> PairFilter:
         """Return the filter of the pairs that are asked for."""
         return PairFilter(self.tests[0], self.p_max, self.top, self.best)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ from jaxlmm.scanning.output import (
     sealed,
     tabulated,
 )
-from jaxlmm.scanning.task import TOGETHER, WORDS, Chunk, Engine, Task, testable
+from jaxlmm.scanning.task import RESPONSES_PER_PASS, WORDS, Chunk, Engine, LoopCache, Task, testable
 
 TABLE_BYTES = 2**31
 """A table that would take more memory than this is not made."""
@@ -58,7 +59,7 @@ class Work:
         self.given = self._given(null)
         self.patterns, self.untested = testable(laid)
         self.size = block_size(len(laid.genotypes.variants))
-        self._task: tuple[int, Task] | None = None
+        self._cache = LoopCache()
 
     def _given(self, null: Any) -> dict[str | None, FitMany]:
         """Return the fits without a marker that were given, by chromosome."""
@@ -80,24 +81,24 @@ class Work:
         found = []
         for marker_group, (_, numbers) in enumerate(self.marker_groups):
             for pattern, (_, places) in enumerate(self.patterns):
-                step = (TOGETHER if refit else places.size) if self.engine.one_ratio else 1
+                step = (RESPONSES_PER_PASS if refit else places.size) if self.engine.one_ratio else 1
                 for first in range(0, places.size, step):
                     last = min(first + step, places.size)
                     found.append(Chunk(marker_group, pattern, first, last, 0, numbers.size))
         return found
 
-    def scan(self, chunk: Chunk, keeper: PairFilter, done: Callable[[int], None]) -> None:
+    def scan(self, chunk: Chunk, keep: PairFilter, done: Callable[[int], None]) -> None:
         """Test the pairs of a chunk and hand them to a filter."""
         task = self._at(chunk.marker_group)
-        task.scan(chunk, keeper, done)
+        task.scan(chunk, keep, done)
         self.untested |= task.failed
 
     def part(self, chunks: list[Chunk], done: Callable[[int], None]) -> PairFilter:
         """Test the pairs of some chunks; return what is kept of them."""
-        keeper = self.wanted.keeper()
+        keep = self.wanted.pair_filter()
         for chunk in chunks:
-            self.scan(chunk, keeper, done)
-        return keeper
+            self.scan(chunk, keep, done)
+        return keep
 
     def table(self, pairs: Pairs) -> pd.DataFrame:
         """Return the rows of some pairs."""
@@ -105,17 +106,17 @@ class Work:
 
     def refitted(self, pairs: Pairs) -> Pairs:
         """Return the same pairs with variances refitted for each."""
-        keeper = PairFilter(self.wanted.tests[0], None, None, False)
+        keep = PairFilter(self.wanted.tests[0], None, None, False)
         for number, (_, numbers) in enumerate(self.marker_groups):
             if np.isin(pairs.marker, numbers).any():
-                self._at(number).refitted(pairs, keeper)
-        found = keeper.finish()
+                self._at(number).refitted(pairs, keep)
+        found = keep.finish()
         assert found is not None
         return found
 
-    def finished(self, keeper: PairFilter) -> Pairs:
-        """Return what a keeper kept, refitted if that was asked for."""
-        pairs = keeper.finish()
+    def finished(self, keep: PairFilter) -> Pairs:
+        """Return what a keep kept, refitted if that was asked for."""
+        pairs = keep.finish()
         if pairs is None:
             none = np.zeros(0, int)
             return Pairs.untested(none, none, none, none.astype(float), 1 if self.wanted.interaction is None else 2)
@@ -127,14 +128,12 @@ class Work:
         return found if self.wanted.loco else found["None"]
 
     def _at(self, number: int) -> Task:
-        if self._task is None or self._task[0] != number:
-            self._task = None  # let go of the old before more is made
-            marker_group = self.marker_groups[number]
-            laid = self.laid.on(marker_group)
-            nulls = NullFits.of(laid, self.given.get(marker_group.chromosome))
-            task = Task(laid, nulls, self.patterns, self.engine, self.wanted, self.size)
-            self._task = number, task
-        return self._task[1]
+        def make() -> Task:
+            laid = self.laid.on(self.marker_groups[number])
+            nulls = NullFits.of(laid, self.given.get(self.marker_groups[number].chromosome))
+            return Task(laid, nulls, self.patterns, self.engine, self.wanted, self.size, self._cache)
+
+        return self._cache.at(0, number, make)
 
     @property
     def names(self) -> Names:
@@ -153,16 +152,16 @@ class Work:
             return said
         return f"{said}; {few:,} with a response" if few == many else f"{said}; {few:,} to {many:,} with a response"
 
-    def header(self, tally: PairCounts, seconds: float, notes: tuple[str, ...] = ()) -> ScanHeader:
+    def header(self, counts: PairCounts, seconds: float, notes: tuple[str, ...] = ()) -> ScanHeader:
         """Say what was done."""
         laid, wanted, device = self.laid, self.wanted, jax.devices()[0]
         names = laid.read.names
         n_markers = len(laid.genotypes.variants)
-        tested = tally.lowest <= max(PROVEN)
-        reasons = np.bincount(tally.lowest[~tested], minlength=UNSEEN + 1)
+        tested = counts.lowest <= max(PROVEN)
+        reasons = np.bincount(counts.lowest[~tested], minlength=UNSEEN + 1)
         markers = {"tested": int(tested.sum())} | dict(counted(reasons[:UNSEEN], WORDS))
         unseen = n_markers - sum(markers.values())
-        pairs = dict(counted(tally.counts, WORDS))
+        pairs = dict(counted(counts.counts, WORDS))
         beyond = n_markers * len(names) - sum(pairs.values())
         kinship = "" if laid.own is None else str(laid.own)
         if wanted.loco:
@@ -176,42 +175,58 @@ class Work:
             markers=markers | ({"without a response": unseen} if unseen else {}),
             pairs=pairs | ({"of responses that are not": beyond} if beyond else {}),
             untested={names[place]: reason for place, reason in sorted(self.untested.items())},
-            kept=wanted.kept, complete=wanted.keeper().everything,
+            kept=wanted.kept, complete=wanted.pair_filter().everything,
             notes=(*laid.frame.notes_on(names, laid.y), *laid.frame.notes, *notes), seconds=seconds,
             device=f"{device} ({device.device_kind})",
         )  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScanRequest:
+    """The arguments of :func:`jaxlmm.scan`, once its options are checked; ``auto`` says ``kinship="auto"``."""
+
+    call: Call
+    options: ScanOptions
+    genotypes: Any
+    responses: Any
+    id: str | None
+    auto: bool
+    null: Any
+    progress: bool | None
+    out: Any
+    resume: bool
+
+
 @in_double_precision
 @np.errstate(all="ignore")  # what is not finite ends in a status, not in a warning
-def run_scan(
-    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, wanted: ScanOptions, null: Any,
-    progress: bool | None, out: Any, resume: bool,
-) -> Scan:  # fmt: skip
+def run_scan(request: ScanRequest) -> Scan:
     """Scan as :func:`jaxlmm.scan` says."""
-    started = time.perf_counter()
+    started, options, out = time.perf_counter(), request.options, request.out
 
     def work() -> Work:
-        laid = lay_out(call, genotypes, responses, id, auto, wanted.interaction, wanted.loco)
+        data = lay_out(
+            request.call, request.genotypes, request.responses, request.id, request.auto, options.interaction,
+            options.loco,
+        )  # fmt: skip
         if out is None:
-            check_size(len(laid.genotypes.variants), laid.y.shape[1], wanted)
-        return Work(laid, wanted, null, call.formula)
+            check_size(len(data.genotypes.variants), data.y.shape[1], options)
+        return Work(data, options, request.null, request.call.formula)
 
     if out is None:
-        return _held(work(), progress, started)
-    with Folder.claimed(out, resume) as folder:
-        return _into(folder, work(), progress, started)
+        return _held(work(), request.progress, started)
+    with Folder.claimed(out, request.resume) as folder:
+        return _into(folder, work(), request.progress, started)
 
 
 def _held(work: Work, progress: bool | None, started: float) -> Scan:
     """Scan into memory."""
     wanted = work.wanted
-    keeper, chunks = wanted.keeper(), work.chunks()
+    keep, chunks = wanted.pair_filter(), work.chunks()
     with progress_bar(sum(chunk.n_pairs for chunk in chunks), progress, "tests") as done:
         for chunk in chunks:
-            work.scan(chunk, keeper, done)
-        pairs = work.finished(keeper)
-    header = work.header(keeper.tally, time.perf_counter() - started)
+            work.scan(chunk, keep, done)
+        pairs = work.finished(keep)
+    header = work.header(keep.counts, time.perf_counter() - started)
     return Scan(header, HeldTable(pairs, work.names, wanted.tests, wanted.interaction), work.null)
 
 
@@ -235,16 +250,16 @@ def _into(folder: Folder, work: Work, progress: bool | None, started: float) -> 
                 said(sum(chunk.n_pairs for chunk in part))
             else:
                 folder.put(number, work.part(part, said), work.untested, work.table)
-    keeper, files = wanted.keeper(), {}
+    keep, files = wanted.pair_filter(), {}
     for number in range(len(parts)):
-        untested, n_rows, seal = folder.take(number, keeper)
+        untested, n_rows, seal = folder.take(number, keep)
         work.untested |= untested
         if n_rows:
             files[part_name(number)] = n_rows, seal
     if not files:
-        files = folder.put_rows(work.finished(keeper), work.table)
+        files = folder.put_rows(work.finished(keep), work.table)
     notes = (f"Parts: {len(done)} of {len(parts)} were finished before",) if done else ()
-    header = work.header(keeper.tally, time.perf_counter() - started, notes)
+    header = work.header(keep.counts, time.perf_counter() - started, notes)
     return folder.finish(header, work.null(), files, own, len(parts))
 
 
@@ -277,7 +292,7 @@ def _again(
 def check_size(markers: int, responses: int, wanted: ScanOptions) -> None:
     """Raise if a table of all pairs would not fit into memory."""
     size = markers * responses * PAIR_BYTES
-    if wanted.keeper().everything and size > TABLE_BYTES:
+    if wanted.pair_filter().everything and size > TABLE_BYTES:
         raise OptionError(
             f"scan: a table of {markers:,} markers × {responses:,} responses would take {size / 2**30:.1f} GB; say "
             "what is kept by p_max=, top= or best=True, or give a folder that it is written to by out=."

@@ -12,7 +12,7 @@ from jaxlmm.errors import OptionError, choose
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import Scan
-from jaxlmm.scanning.run import run_scan
+from jaxlmm.scanning.run import ScanRequest, run_scan
 
 
 @named_options
@@ -160,4 +160,4 @@ def scan(
     if not isinstance(resume, bool) or (resume and out is None):
         raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
     call = Call(formula, data, options)
-    return run_scan(call, genotypes, responses, id, auto, scan_options, null, progress, out, resume)
+    return run_scan(ScanRequest(call, scan_options, genotypes, responses, id, auto, null, progress, out, resume))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from jaxlmm.inference import STATUS
 from jaxlmm.model import Design
 from jaxlmm.results import CIRCULAR
 from jaxlmm.scanning.data import ScanData
-from jaxlmm.scanning.kernels import AnyScanner, PairFilter, Pairs, Scanner, Traits, has_one_ratio
-from jaxlmm.scanning.kernels import Rows as ScanRows
+from jaxlmm.scanning.kernels import EigenScanner, NullModels, PairFilter, Pairs, ScanRows, SolverScanner, has_one_ratio
 from jaxlmm.scanning.null_fits import NullFits
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import words_of
@@ -24,16 +23,19 @@ from jaxlmm.solvers import Choice, select
 WORDS = words_of(tuple(STATUSES)[1:])
 """The words of a scan's status codes."""
 
-TOGETHER = 64
+RESPONSES_PER_PASS = 64
 """Responses whose variance ratios are refitted in one pass over the markers."""
 
-READ = 2**23
+VALUES_PER_READ = 2**23
 """Values (samples × markers) that are read at once: 64 MB."""
 
-PERFECT = 1e-12
+MIN_SHARE_UNEXPLAINED = 1e-12
 """A response of which the fixed effects leave no larger share has nothing to explain."""
 
 FAILED = STATUS.index("failed")
+
+
+T = TypeVar("T")
 
 
 class Pattern(NamedTuple):
@@ -60,12 +62,12 @@ class Chunk(NamedTuple):
 
 
 @runtime_checkable
-class BlockScanner(Protocol):
-    """What tests a block of markers and hands the pairs to a keeper."""
+class Scanner(Protocol):
+    """What tests a block of markers and hands the pairs to a keep."""
 
     columns: int
 
-    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: PairFilter) -> None:
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keep: PairFilter) -> None:
         """Test markers ``values`` (q, s) with numbers and frequencies (s,)."""
 
 
@@ -123,17 +125,41 @@ def testable(laid: ScanData) -> tuple[list[Pattern], dict[int, str]]:
 
 
 class Rows(NamedTuple):
-    """What the responses of a pattern share: rows, and with one variance ratio their decomposition, in ``traits``.
+    """What the responses of a pattern share: rows, and with one variance ratio their decomposition, in ``models``.
 
-    ``y`` (n, m); ``samples`` (q,) are numbers among the analyzed ones, ``persons`` (n,) numbers among these.
+    ``y`` (n, m); ``samples`` (q,) are numbers among the analyzed ones, ``sample_of_row`` (n,) numbers among these.
     """
 
     design: Design
     y: NumpyArray
     samples: NumpyArray
-    persons: NumpyArray
+    sample_of_row: NumpyArray
     moderator: NumpyArray | None
-    traits: Traits | None
+    models: NullModels | None
+
+
+class LoopCache:
+    """Values made at each level of nested loops, for the present index of each loop alone.
+
+    A new index releases the value of its level and of all levels inside it before more is made. Nothing is pickled.
+
+    >>> cache = LoopCache()
+    >>> [cache.at(0, index, lambda: index.upper()) for index in ("a", "a", "b")]
+    ['A', 'A', 'B']
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[tuple[Hashable, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_levels": []}
+
+    def at(self, level: int, index: Hashable, make: Callable[[], T]) -> T:
+        """Return the value of a loop at an index, made if the loop was elsewhere; 0 is the outermost loop."""
+        if len(self._levels) <= level or self._levels[level][0] != index:
+            del self._levels[level:]
+            self._levels.append((index, make()))
+        return cast("T", self._levels[level][1])
 
 
 class Task:
@@ -145,29 +171,28 @@ class Task:
         The rows, responses and markers of the marker_group.
     size
         Markers that are worked on at once.
+    cache
+        Of the loops: level 0 holds this, 1 the rows of a pattern, 2 the scanner of a chunk's responses.
     """
 
     def __init__(
-        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: ScanOptions, size: int
-    ) -> None:
+        self, laid: ScanData, nulls: NullFits, patterns: list[Pattern], engine: Engine, wanted: ScanOptions, size: int,
+        cache: LoopCache,
+    ) -> None:  # fmt: skip
         self.laid, self.nulls, self.patterns, self.engine = laid, nulls, patterns, engine
         self.wanted, self.size = wanted, size
         self.reml = laid.call.options.method == "REML"
         self.failed: dict[int, str] = {}
-        self._rows: tuple[int, Rows] | None = None
-        self._scanner: tuple[tuple[int, int, int, bool], BlockScanner | None] | None = None
+        self._cache = cache
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": None, "_scanner": None}  # made again when they are needed
-
-    def scan(self, chunk: Chunk, keeper: PairFilter, done: Callable[[int], None]) -> None:
+    def scan(self, chunk: Chunk, keep: PairFilter, done: Callable[[int], None]) -> None:
         """Test the pairs of a chunk and hand them to a filter."""
         laid, pattern = self.laid, self.patterns[chunk.pattern]
         places = pattern.places[chunk.first : chunk.last]
         scanner = self._scanner_of(chunk.pattern, chunk.first, chunk.last, self.wanted.variances == "refit")
         if scanner is None:
             markers = laid.numbers[chunk.start : chunk.stop]
-            keeper.tally.add(markers, np.full(markers.size, FAILED), places.size)
+            keep.counts.add(markers, np.full(markers.size, FAILED), places.size)
             done(chunk.n_pairs)
             return
         genotypes, numbers = laid.genotypes, laid.numbers[chunk.start : chunk.stop]
@@ -176,12 +201,12 @@ class Task:
             chosen[chunk.start : chunk.stop] = True
             genotypes = genotypes.select(chosen)
         samples = laid.sample_ids[self._prepared(chunk.pattern).samples]
-        read = self.size * max(1, READ // (self.size * max(samples.size, 1)))
+        read = self.size * max(1, VALUES_PER_READ // (self.size * max(samples.size, 1)))
         for block in genotypes.blocks(samples, size=read):
-            _scan_block(scanner, block, numbers[block.markers], places, keeper)
+            _scan_block(scanner, block, numbers[block.markers], places, keep)
             done(block.markers.size * places.size)
 
-    def refitted(self, pairs: Pairs, keeper: PairFilter) -> None:
+    def refitted(self, pairs: Pairs, keep: PairFilter) -> None:
         """Hand pairs of this group of markers to a filter with variances refitted for each."""
         laid = self.laid
         for number, pattern in enumerate(self.patterns):
@@ -193,56 +218,50 @@ class Task:
                 assert scanner is not None
                 numbers, samples = laid.numbers[own], laid.sample_ids[self._prepared(number).samples]
                 for block in laid.genotypes.select(own).blocks(samples):
-                    scanner.scan(block.values, numbers[block.markers], block.frequency, keeper)
+                    scanner.scan(block.values, numbers[block.markers], block.frequency, keep)
 
     def _prepared(self, number: int) -> Rows:
-        if self._rows is None or self._rows[0] != number:
-            self._rows = self._scanner = None  # let go of the old before more is made
-            self._rows = number, self._rows_of(self.patterns[number])
-        return self._rows[1]
+        return self._cache.at(1, number, lambda: self._rows_of(self.patterns[number]))
 
     def _rows_of(self, pattern: Pattern) -> Rows:
         laid, nulls = self.laid, self.nulls
         design, y = _at(laid.frame.design, pattern.rows), laid.y[np.ix_(pattern.rows, pattern.places)]
-        samples, persons = np.unique(laid.persons[pattern.rows], return_inverse=True)
+        samples, sample_of_row = np.unique(laid.persons[pattern.rows], return_inverse=True)
         moderator = None if laid.moderator is None else laid.moderator[pattern.rows]
         if not self.engine.one_ratio:
-            return Rows(design, y, samples, persons, moderator, None)
-        panel = ScanRows.of(design, persons, samples.size, moderator, dtype=self.wanted.precision)
+            return Rows(design, y, samples, sample_of_row, moderator, None)
+        scan_rows = ScanRows.of(design, sample_of_row, samples.size, moderator, dtype=self.wanted.precision)
         given = nulls.ratios(pattern.places)
-        traits = Traits.of(panel, y, reml=self.reml, ml=self.wanted.by_likelihood, given=given)
+        models = NullModels.of(scan_rows, y, reml=self.reml, ml=self.wanted.by_likelihood, given=given)
         if given is not None:
-            for place, sigma in zip(pattern.places, traits.sigma(reml=self.reml), strict=True):
+            for place, sigma in zip(pattern.places, models.sigma(reml=self.reml), strict=True):
                 nulls.check_sigma(int(place), float(sigma))
-        return Rows(design, y, samples, persons, moderator, traits)
+        return Rows(design, y, samples, sample_of_row, moderator, models)
 
-    def _scanner_of(self, number: int, first: int, last: int, refit: bool) -> BlockScanner | None:
+    def _scanner_of(self, number: int, first: int, last: int, refit: bool) -> Scanner | None:
         """Return what scans some responses of a pattern; None where they have no optimum without a marker."""
-        rows, key = self._prepared(number), (number, first, last, refit)
-        if self._scanner is None or self._scanner[0] != key:
-            places = self.patterns[number].places[first:last]
-            if rows.traits is None:
-                self._scanner = key, self._by_solver(rows, first, int(places[0]), refit)
-            else:
-                some, with_marker = rows.traits.only(np.arange(first, last)), refit and bool(rows.design.terms)
-                tests, size = self.wanted.tests, self.size
-                self._scanner = (
-                    key,
-                    Scanner(some, places, refit=with_marker, reml=self.reml, tests=tests, size=size),
-                )
-        return self._scanner[1]
+        rows, numbers = self._prepared(number), self.patterns[number].places[first:last]
 
-    def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> AnyScanner | None:
+        def make() -> Scanner | None:
+            if rows.models is None:
+                return self._by_solver(rows, first, int(numbers[0]), refit)
+            some, refit_ratio = rows.models.only(np.arange(first, last)), refit and bool(rows.design.terms)
+            tests, size = self.wanted.tests, self.size
+            return EigenScanner(some, numbers, refit=refit_ratio, reml=self.reml, tests=tests, size=size)
+
+        return self._cache.at(2, (first, last, refit), make)
+
+    def _by_solver(self, rows: Rows, column: int, place: int, refit: bool) -> SolverScanner | None:
         laid, nulls, wanted, method = self.laid, self.nulls, self.wanted, self.laid.call.options.method
         nulls.make(wanted)
-        null, likely = nulls.point(place, method), nulls.point(place, "ML")
-        if FAILED in [point.status for point in (null, likely) if point is not None]:
+        null, ml_null = nulls.point(place, method), nulls.point(place, "ML")
+        if FAILED in [point.status for point in (null, ml_null) if point is not None]:
             self.failed[place] = "no optimum without a marker"
             return None
-        scanner = AnyScanner(
+        scanner = SolverScanner(
             rows.design, rows.y[:, column], solver=self.engine.solver.name, method=method,
-            parameters=laid.frame.labels.natural, persons=rows.persons, moderator=rows.moderator, number=place,
-            null=null, likely=likely if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
+            parameters=laid.frame.labels.natural, samples=rows.sample_of_row, moderator=rows.moderator, number=place,
+            null=null, ml_null=ml_null if wanted.by_likelihood else None, refit=refit, tests=wanted.tests,
             given=laid.fixed, first_order=laid.call.options.first_order, start=nulls.start(place) if refit else None,
         )  # fmt: skip
         if nulls.given is not None and not refit:
@@ -261,22 +280,20 @@ def _varying(design: Design, y: NumpyArray) -> NumpyArray:
     weighted = np.asarray(design.root_weight)[:n, None] * (y - np.asarray(design.offset)[:n, None])
     rest = weighted - basis @ (basis.T @ weighted)
     rest -= basis @ (basis.T @ rest)
-    return np.asarray(np.sum(rest**2, axis=0) > PERFECT**2 * np.sum(weighted**2, axis=0))
+    return np.asarray(np.sum(rest**2, axis=0) > MIN_SHARE_UNEXPLAINED**2 * np.sum(weighted**2, axis=0))
 
 
-def _scan_block(
-    scanner: BlockScanner, block: Block, numbers: NumpyArray, places: NumpyArray, keeper: PairFilter
-) -> None:
+def _scan_block(scanner: Scanner, block: Block, numbers: NumpyArray, places: NumpyArray, keep: PairFilter) -> None:
     """Test the usable markers of a block, whose ``numbers`` (s,) are those among all, and count the others."""
     usable = block.keep
     if usable.all():
-        scanner.scan(block.values, numbers, block.frequency, keeper)
+        scanner.scan(block.values, numbers, block.frequency, keep)
         return
-    scanner.scan(block.values[:, usable], numbers[usable], block.frequency[usable], keeper)
+    scanner.scan(block.values[:, usable], numbers[usable], block.frequency[usable], keep)
     codes = np.array([WORDS.index(word) for word in block.status[~usable]])
-    keeper.tally.add(numbers[~usable], codes, places.size)
-    if keeper.everything:
+    keep.counts.add(numbers[~usable], codes, places.size)
+    if keep.everything:
         for place in places:
             markers = numbers[~usable]
             response = np.full(markers.size, place)
-            keeper.add(Pairs.untested(response, markers, codes, block.frequency[~usable], scanner.columns))
+            keep.add(Pairs.untested(response, markers, codes, block.frequency[~usable], scanner.columns))

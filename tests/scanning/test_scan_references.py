@@ -89,7 +89,7 @@ def test_mouse():
     check_wald(pairs, traits, G, table)
     for test in ("lrt", "score"):
         np.testing.assert_allclose(10.0 ** -pairs.height(test), table[f"p_{test}"], rtol=P)
-    share = float(traits.wald.ratio[0]) * np.trace(K) / len(K)
+    share = float(traits.null.ratio[0]) * np.trace(K) / len(K)
     assert share / (1.0 + share) == pytest.approx(0.606719, abs=5e-7)  # GEMMA's pve
 
 

@@ -130,16 +130,16 @@ class Folder:
         """Return the numbers of the parts that are finished, and whose files are what was written."""
         return {number for number in range(n_parts) if self._known(number) is not None}
 
-    def put(self, number: int, keeper: PairFilter, untested: dict[int, str], table: Callable[[Pairs], Any]) -> None:
+    def put(self, number: int, keep: PairFilter, untested: dict[int, str], table: Callable[[Pairs], Any]) -> None:
         """Write a part: its rows if all pairs are kept, and what is known of it, last."""
-        pairs, n_rows = keeper.finish(), 0
+        pairs, n_rows = keep.finish(), 0
         seal: list[Any] = [0, ""]
-        if keeper.everything and pairs is not None:
+        if keep.everything and pairs is not None:
             n_rows, seal = pairs.marker.size, self.put_file(number, pairs, table)
-        kept = {} if pairs is None or keeper.everything else pairs._asdict()
+        kept = {} if pairs is None or keep.everything else pairs._asdict()
         known: dict[str, Any] = {
-            "scan": np.array(self.scan), "part": np.int64(number), "counts": keeper.tally.counts,
-            "lowest": keeper.tally.lowest, "n_rows": np.int64(n_rows), "size": np.int64(seal[0]),
+            "scan": np.array(self.scan), "part": np.int64(number), "counts": keep.counts.counts,
+            "lowest": keep.counts.lowest, "n_rows": np.int64(n_rows), "size": np.int64(seal[0]),
             "checksum": np.array(seal[1]),
             "untested": np.array(json.dumps({str(place): reason for place, reason in untested.items()})),
         }  # fmt: skip
@@ -154,8 +154,8 @@ class Folder:
         write_whole(path, lambda aside: aside.write_bytes(rows.to_parquet(index=False)))
         return sealed(path)
 
-    def take(self, number: int, keeper: PairFilter) -> tuple[dict[int, str], int, list[Any]]:
-        """Hand what a finished part kept to a keeper.
+    def take(self, number: int, keep: PairFilter) -> tuple[dict[int, str], int, list[Any]]:
+        """Hand what a finished part kept to a filter.
 
         Returns the untested responses, and the rows of its file with its seal.
         """
@@ -165,9 +165,9 @@ class Folder:
                 f"{self.path}: part {number} was finished, and has been changed since; go on with the same call and "
                 "resume=True."
             )
-        keeper.tally.merge(known["counts"], known["lowest"])
+        keep.counts.merge(known["counts"], known["lowest"])
         if "marker" in known:
-            keeper.add(Pairs(*(known[name] for name in Pairs._fields)))
+            keep.add(Pairs(*(known[name] for name in Pairs._fields)))
         untested = {int(place): reason for place, reason in json.loads(str(known["untested"])).items()}
         return untested, int(known["n_rows"]), _seal_of(known)
 

@@ -1,23 +1,23 @@
 """Compiled functions over blocks of markers. No pandas here."""
 
-from jaxlmm.scanning.kernels.any_model import AnyScanner, NullPoint
+from jaxlmm.scanning.kernels.any_model import NullPoint, SolverScanner
 from jaxlmm.scanning.kernels.counts import UNSEEN, PairCounts
 from jaxlmm.scanning.kernels.filter import PairFilter, Pairs
-from jaxlmm.scanning.kernels.null_models import Given, Traits
-from jaxlmm.scanning.kernels.rotate import Rows, has_one_ratio
-from jaxlmm.scanning.kernels.scanner import Scanner, block_size
+from jaxlmm.scanning.kernels.null_models import Given, NullModels
+from jaxlmm.scanning.kernels.rotate import ScanRows, has_one_ratio
+from jaxlmm.scanning.kernels.scanner import EigenScanner, block_size
 
 __all__ = [
     "UNSEEN",
-    "AnyScanner",
+    "EigenScanner",
     "Given",
+    "NullModels",
     "NullPoint",
     "PairCounts",
     "PairFilter",
     "Pairs",
-    "Rows",
-    "Scanner",
-    "Traits",
+    "ScanRows",
+    "SolverScanner",
     "block_size",
     "has_one_ratio",
 ]

@@ -23,10 +23,10 @@ from jaxlmm.scanning.kernels.scanner import NOT_TESTED
 from jaxlmm.scanning.kernels.statistics import log_likelihood_ratio, solved, wald
 from jaxlmm.solvers import SOLVERS
 
-AT_ONCE = 64
+MARKERS_PER_BATCH = 64
 """Markers that are worked on at once."""
 
-FEW = 8
+MARKERS_PER_SMALL_BATCH = 8
 """Markers that are fitted at once where there are few, or each evaluation is work enough."""
 
 
@@ -39,7 +39,7 @@ class NullPoint(NamedTuple):
     status: int
 
 
-class AnyScanner:
+class SolverScanner:
     """Tests blocks of markers for one response by the solver of its design.
 
     Parameters
@@ -48,13 +48,13 @@ class AnyScanner:
         The rows of the response, and the response (n,) on them.
     solver, method, parameters, first_order
         As in :func:`jaxlmm.engine.batch.solve_many`.
-    persons
+    samples
         ``(n,)`` which sample each row is of.
     moderator
         ``(n,)`` what a marker is multiplied by in a second column, or None.
     number
         Of the response, among all.
-    null, likely
+    null, ml_null
         Its optimum without a marker by ``method`` and by ML, where they are needed.
     refit
         Whether the variances are refitted for every marker.
@@ -73,11 +73,11 @@ class AnyScanner:
         solver: str,
         method: str,
         parameters: Sequence[Parameter],
-        persons: NumpyArray,
+        samples: NumpyArray,
         moderator: NumpyArray | None,
         number: int,
         null: NullPoint | None,
-        likely: NullPoint | None,
+        ml_null: NullPoint | None,
         refit: bool,
         tests: Sequence[str],
         given: Natural | None = None,
@@ -85,14 +85,14 @@ class AnyScanner:
         start: Natural | None = None,
     ) -> None:
         self.given, self.first_order, self.start = given, first_order, start
-        self.parameters, self.persons, self.number, self.refit, self.tests = (
+        self.parameters, self.samples, self.number, self.refit, self.tests = (
             parameters,
-            persons,
+            samples,
             number,
             refit,
             tuple(tests),
         )
-        self.null, self.likely = null, likely
+        self.null, self.ml_null = null, ml_null
         built = SOLVERS[solver].build(design)
         self.likelihood = jax.device_put(Likelihood.of(design, built, method, given))
         self.by_ml = self.likelihood.replace(method="ML")
@@ -108,18 +108,18 @@ class AnyScanner:
         self.count = self.degrees if method == "REML" else float(n)
         self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
 
-    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keeper: PairFilter) -> None:
-        """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keeper."""
-        for start in range(0, markers.size, AT_ONCE):
-            some = slice(start, start + AT_ONCE)
+    def scan(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray, keep: PairFilter) -> None:
+        """Test markers ``values`` (q, s) with numbers and frequencies (s,), and hand the pairs to a keep."""
+        for start in range(0, markers.size, MARKERS_PER_BATCH):
+            some = slice(start, start + MARKERS_PER_BATCH)
             g = values[:, some]
-            g = (g - g.mean(axis=0) if self.centered else g)[self.persons]
-            columns = np.zeros((self.columns, self.y.size, AT_ONCE))
+            g = (g - g.mean(axis=0) if self.centered else g)[self.samples]
+            columns = np.zeros((self.columns, self.y.size, MARKERS_PER_BATCH))
             for own, scale in zip(columns, self.scales, strict=True):
                 own[: self.n, : g.shape[1]] = scale[:, None] * g
             pairs = self._tested(columns, markers[some], frequency[some])
-            keeper.tally.add(pairs.marker, pairs.status)
-            keeper.add(pairs)
+            keep.counts.add(pairs.marker, pairs.status)
+            keep.add(pairs)
 
     def _tested(self, columns: NumpyArray, markers: NumpyArray, frequency: NumpyArray) -> Pairs:
         s, none = markers.size, np.full(markers.size, np.nan)
@@ -131,22 +131,22 @@ class AnyScanner:
             found = self._fitted(self.likelihood, on_basis, triangle, s)
             estimate, std_error, joint, status, value = found
             unbounded = np.isneginf(value)
-            if "lrt" in self.tests and self.likely is not None:
+            if "lrt" in self.tests and self.ml_null is not None:
                 value = value if self.likelihood.method == "ML" else self._fitted(self.by_ml, on_basis, triangle, s)[-1]
-                lrt = np.maximum(self.likely.deviance - value, 0.0)
+                lrt = np.maximum(self.ml_null.deviance - value, 0.0)
             statistic = (estimate / std_error) ** 2
         else:
             assert self.null is not None
             a, b, squares, variance = self._sums(self.null, columns, s)
             estimate, std_error, statistic, joint = wald(a, b, squares, self.count, variance)
             status = np.full(s, self.null.status)
-        if self.likely is not None:
-            a, b, squares, variance = self._sums(self.likely, columns, s)
+        if self.ml_null is not None:
+            a, b, squares, variance = self._sums(self.ml_null, columns, s)
             explained = solved(a, b)[2]
             score = explained / (self.columns * (squares / self.n if variance is None else variance))
             at_null = log_likelihood_ratio(explained, squares, self.n) if variance is None else explained / variance
             lrt = lrt if self.refit else at_null
-        if self.likely is not None and not (self.likely.status in PROVEN and np.isfinite(self.likely.deviance)):
+        if self.ml_null is not None and not (self.ml_null.status in PROVEN and np.isfinite(self.ml_null.deviance)):
             lrt = score = none
         if not self.refit and self.null is not None:
             unbounded[:] = not np.isfinite(self.null.deviance)  # at fixed ratios nothing has a size then
@@ -160,7 +160,7 @@ class AnyScanner:
     def null_sigma(self) -> float:
         """Return the residual's standard deviation at the variance ratios of the null point."""
         assert self.null is not None
-        nothing = np.zeros((self.columns, self.y.size, AT_ONCE))
+        nothing = np.zeros((self.columns, self.y.size, MARKERS_PER_BATCH))
         squares = self._sums(self.null, nothing, 1)[2]
         return float(np.sqrt(squares[0] / (self.count + (self.columns if self.count < self.n else 0))))
 
@@ -180,7 +180,11 @@ class AnyScanner:
         if not good.any():
             return estimate, std_error, joint, status, value
         places = np.flatnonzero(good)
-        size = FEW if likelihood.solver.sequential or places.size <= FEW else AT_ONCE
+        size = (
+            MARKERS_PER_SMALL_BATCH
+            if likelihood.solver.sequential or places.size <= MARKERS_PER_SMALL_BATCH
+            else MARKERS_PER_BATCH
+        )
         for first in range(0, places.size, size):
             some = places[first : first + size]
             count, filled = some.size, np.resize(some, size)

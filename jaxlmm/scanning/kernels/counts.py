@@ -19,10 +19,10 @@ class PairCounts:
     Codes of pairs that were tested are below those of pairs that were not, so that the lowest says whether a marker was
     tested for any response.
 
-    >>> tally = PairCounts(4)
-    >>> tally.add(np.array([0, 1, 3]), np.array([0, 1, 5]), times=2)
-    >>> tally.add(np.array([0, 1]), np.array([5, 5]))
-    >>> tally.counts[[0, 1, 5]].tolist(), tally.lowest.tolist()
+    >>> pair_counts = PairCounts(4)
+    >>> pair_counts.add(np.array([0, 1, 3]), np.array([0, 1, 5]), times=2)
+    >>> pair_counts.add(np.array([0, 1]), np.array([5, 5]))
+    >>> pair_counts.counts[[0, 1, 5]].tolist(), pair_counts.lowest.tolist()
     ([2, 2, 4], [0, 1, 127, 5])
     """
 

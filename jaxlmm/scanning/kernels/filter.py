@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import Array, NumpyArray, Struct, bucket, program, static
 from jaxlmm.scanning.kernels.counts import PairCounts
-from jaxlmm.scanning.kernels.statistics import f_beyond, log10_tail_chi2, log10_tail_f
+from jaxlmm.scanning.kernels.rotate import COLLINEAR
+from jaxlmm.scanning.kernels.statistics import LEAST, f_beyond, log10_tail_chi2, log10_tail_f
 
 
 class Pairs(NamedTuple):
@@ -90,7 +94,7 @@ class PairFilter:
 
     Attributes
     ----------
-    tally
+    counts
         Of all pairs, also those that are not kept: whoever hands pairs over counts them.
     """
 
@@ -98,7 +102,7 @@ class PairFilter:
         self.test, self.top, self.best = test, top, best
         self.lowest = -np.inf if p_max is None else -np.log10(p_max)
         self.parts: list[Pairs] = []
-        self.tally = PairCounts()
+        self.counts = PairCounts()
 
     @property
     def everything(self) -> bool:
@@ -149,3 +153,55 @@ class PairFilter:
                 self.lowest = max(self.lowest, float(height[order[-1]]))
             pairs = pairs.at(order)
         self.parts = [pairs]
+
+
+def gathered(values: Float[jax.Array, "*c m S"], pair: Int[NumpyArray, "2 k"]) -> Float[NumpyArray, "*c k"]:
+    """Return the sums of some pairs of a response and a marker."""
+    count = pair.shape[1]
+    if count * 4 > values.shape[-1] * values.shape[-2]:
+        return np.asarray(np.asarray(values)[..., pair[0], pair[1]])
+    padded = np.zeros((2, bucket(count, 64)), np.int32)
+    padded[:, :count] = pair
+    return np.asarray(_gather(values, padded))[..., :count]
+
+
+@program()
+def _gather(values: Array, pair: Array) -> jax.Array:
+    return jnp.asarray(values)[..., pair[0], pair[1]]
+
+
+class Rule(Struct):
+    """How pairs are judged on the device: by which test, and whether only a response's best is kept."""
+
+    test: str = static()
+    best: bool = static()
+
+
+@program()
+def passing_pairs(
+    rule: Rule, a: Float[Array, "c m S"], b: Float[Array, "c c m S"], squares: Float[Array, " m"],
+    limits: Float[Array, " m"], left: Float[Array, " S"], s: Int[Array, ""], count: Float[Array, " m"],
+    n: Float[Array, ""],
+) -> Bool[jax.Array, "m S"]:  # fmt: skip
+    """Return which pairs reach the least statistic of their response, or are its best; the first s markers count."""
+    a, b, squares, count = jnp.asarray(a), jnp.asarray(b), jnp.asarray(squares)[:, None], jnp.asarray(count)[:, None]
+    c = a.shape[0]
+    if c == 1:
+        explained = a[0] ** 2 / b[0, 0]
+    else:
+        explained = (b[1, 1] * a[0] ** 2 - 2.0 * b[0, 1] * a[0] * a[1] + b[0, 0] * a[1] ** 2) / (
+            b[0, 0] * b[1, 1] - b[0, 1] ** 2
+        )
+    if rule.test == "wald":
+        statistic = count / c * explained / jnp.maximum(squares - explained, LEAST * squares)
+    elif rule.test == "score":
+        statistic = n / c * explained / squares
+    else:
+        statistic = -n * jnp.log1p(-jnp.minimum(explained / squares, 1.0 - LEAST))
+    usable = (jnp.asarray(left) > COLLINEAR) & (jnp.arange(statistic.shape[1]) < s)
+    good = usable[None, :] & jnp.isfinite(statistic)
+    reached = good & (statistic >= jnp.asarray(limits)[:, None])
+    if rule.best:
+        first = jnp.argmax(jnp.where(good, statistic, -jnp.inf), axis=1)
+        reached = reached & (jnp.arange(statistic.shape[1])[None, :] == first[:, None])
+    return reached

@@ -1,4 +1,4 @@
-"""Responses of a scan on one pattern of rows: their null optima, and what markers are multiplied with."""
+"""Null models of a scan: the variance ratio of each response without a marker, on one pattern of rows."""
 
 from __future__ import annotations
 
@@ -7,129 +7,136 @@ from typing import NamedTuple, Self
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.inference import PROVEN, STATUS
 from jaxlmm.scanning.kernels.criterion import Criterion
 from jaxlmm.scanning.kernels.refit import Optimum
-from jaxlmm.scanning.kernels.rotate import Rows, null_optima
+from jaxlmm.scanning.kernels.rotate import ScanRows, null_optima
 from jaxlmm.scanning.kernels.statistics import solved
 
 INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
     STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
 )
 
-PERFECT = 1e-12
+MIN_SHARE_UNEXPLAINED = 1e-12
 """A marker that leaves no larger share of the response explains all of it."""
 
 
 class Null(NamedTuple):
-    """Null optima of m responses by one criterion: ``ratio`` λ, ``value`` of the criterion, ``status`` (m,).
+    """Null optima of m responses by one criterion: ``ratio`` λ, ``value`` of the criterion, ``status`` codes.
 
-    ``squares`` (m,) are yᵀPy there, times ``1 + λ mean``, and ``mixing`` (r, m) the combinations of kept weights;
-    ``limit`` (m,) says that it is the limit in which no residual is left, and the criterion falls without bound.
+    ``squares`` are yᵀPy there, times ``1 + λ mean``, and ``mixing`` the combinations of kept weights; ``limit`` marks
+    the limit in which no residual is left, and the criterion falls without bound.
     """
 
-    ratio: NumpyArray
-    value: NumpyArray
-    status: NumpyArray
-    squares: NumpyArray
-    mixing: NumpyArray
-    limit: NumpyArray
+    ratio: Float[NumpyArray, " m"]
+    value: Float[NumpyArray, " m"]
+    status: Int[NumpyArray, " m"]
+    squares: Float[NumpyArray, " m"]
+    mixing: Float[NumpyArray, "r m"]
+    limit: Bool[NumpyArray, " m"]
 
     @property
-    def proven(self) -> NumpyArray:
-        """Which responses (m,) have an optimum, in the interior or at a boundary, or a limit."""
+    def proven(self) -> Bool[NumpyArray, " m"]:
+        """Whether each response has an optimum, in the interior or at a boundary, or a limit."""
         return has_optimum(self.status)
 
     @property
-    def finite(self) -> NumpyArray:
-        """Which responses (m,) have an optimum at which the likelihood is finite."""
+    def finite(self) -> Bool[NumpyArray, " m"]:
+        """Whether each response has an optimum at which the likelihood is finite."""
         return self.proven & ~self.limit
 
 
-def has_optimum(status: NumpyArray) -> NumpyArray:
-    """Return which status codes are those of an optimum."""
+def has_optimum(status: Int[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+    """Return whether each status code is that of an optimum."""
     return np.asarray(np.isin(status, PROVEN))
 
 
-def judged(found: Optimum, related: bool) -> NumpyArray:
-    """Return the status codes (s,) of what was found, arrays of the host.
+def judged(optimum: Optimum, related: bool) -> Int[NumpyArray, " s"]:
+    """Return the status codes of optima for s markers, arrays of the host.
 
     On the way to no residual there is a limit where levels are independent, with what is known between them. Where a
     matrix relates them, copies of a person would settle the heritability of all: that is no optimum. A marker that
     explains all of the response is at the boundary of no residual, whatever the ratio.
     """
-    status = np.where(found.converged, np.where(found.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
-    status = np.where(found.flat, NOT_IDENTIFIED, status)
-    a, b, squares = (np.asarray(part) for part in found.sums)
+    status = np.where(optimum.converged, np.where(optimum.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
+    status = np.where(optimum.flat, NOT_IDENTIFIED, status)
+    a, b, squares = (np.asarray(part) for part in optimum.sums)
     if a.size:  # beside a marker
-        status = np.where(solved(a, b)[2] > (1.0 - PERFECT) * squares, BOUNDARY, status)
-    return np.where(found.falls, NOT_CONVERGED if related else BOUNDARY, status).astype(np.int8)
+        status = np.where(solved(a, b)[2] > (1.0 - MIN_SHARE_UNEXPLAINED) * squares, BOUNDARY, status)
+    return np.where(optimum.falls, NOT_CONVERGED if related else BOUNDARY, status).astype(np.int8)
 
 
 class Given(NamedTuple):
-    """Null optima that are known already: ``ratio`` λ and ``status`` (m,)."""
+    """Null optima that are known already: ``ratio`` λ and ``status``."""
 
-    ratio: NumpyArray
-    status: NumpyArray
+    ratio: Float[NumpyArray, " m"]
+    status: Int[NumpyArray, " m"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Traits:
-    """m responses in the basis of ``rows``.
+class NullModels:
+    """Null models of m responses, in the basis of ``rows``.
 
-    ``rotated`` (n − p, m), and which of them vanish where M is zero, ``vanishes`` (m,);
-    ``of_kept`` (r, m) are their squares with the kept weights; ``estimated`` and ``likely`` are
-    the criteria of the estimates and ML; ``wald`` and ``likelihood`` the null optima by them.
+    ``rotated`` are the responses in it, with d = n − p rows, ``vanishes`` whether each is zero where M is,
+    ``weighted_squares`` its squares with the kept weights. ``criterion`` is that of the estimates, REML
+    or ML, and ``null`` the null optima by it;
+    ``ml_criterion`` and ``ml_null`` are those by ML, of likelihood-ratio and score tests.
     """
 
-    rows: Rows
-    rotated: NumpyArray
-    vanishes: NumpyArray
-    of_kept: NumpyArray
-    estimated: Criterion
-    likely: Criterion
-    wald: Null
-    likelihood: Null
+    rows: ScanRows
+    rotated: Float[NumpyArray, "d m"]
+    vanishes: Bool[NumpyArray, " m"]
+    weighted_squares: Float[NumpyArray, "r m"]
+    criterion: Criterion
+    ml_criterion: Criterion
+    null: Null
+    ml_null: Null
 
     @classmethod
-    def of(cls, rows: Rows, y: NumpyArray, *, reml: bool, ml: bool = True, given: Given | None = None) -> Self:
-        """Rotate responses ``y`` (n, m) and find their null optima; without ``ml`` those by ML take no extra work.
+    def of(
+        cls, rows: ScanRows, y: Float[NumpyArray, "n m"], *, reml: bool, ml: bool = True, given: Given | None = None
+    ) -> Self:
+        """Rotate responses and find their null optima; without ``ml`` those by ML are those of the estimates.
 
-        Of the criterion of the estimates, optima that are ``given`` are taken as they are.
+        By the criterion of the estimates, optima that are ``given`` are taken as they are.
         """
         basis, (rotated, vanishes) = rows.basis, rows.rotated(y)
-        of_kept = basis.kept.T @ rotated**2
-        estimated = likely = jax.device_put(Criterion.of(basis, reml=reml))
+        weighted_squares = basis.kept.T @ rotated**2
+        criterion = ml_criterion = jax.device_put(Criterion.of(basis, reml=reml))
 
-        def null(criterion: Criterion) -> Null:
-            found = jax.tree.map(np.asarray, null_optima(criterion, *_squares(criterion, of_kept), vanishes))
-            own, status, limit = np.exp(found.log_ratio), judged(found, rows.related), found.falls
-            if given is not None and criterion is estimated:
-                own, status = given
-                limit = vanishes & np.isinf(own) & (np.asarray(criterion.n_zero) > 0)
+        def null_by(criterion: Criterion, given: Given | None) -> Null:
+            squares = _squares(criterion, weighted_squares)
+            optimum = jax.tree.map(np.asarray, null_optima(criterion, *squares, vanishes))
+            ratio, status, limit = np.exp(optimum.log_ratio), judged(optimum, rows.related), optimum.falls
+            if given is not None:
+                ratio, status = given
+                limit = vanishes & np.isinf(ratio) & (np.asarray(criterion.n_zero) > 0)
             if rows.linear:
-                own, status, limit = np.zeros(y.shape[1]), np.full(y.shape[1], INTERIOR), np.zeros(y.shape[1], bool)
-            own = np.where(limit, np.inf, own)
-            mixing = basis.mixing_at(own)
-            return Null(own, found.value, status.astype(np.int8), np.sum(mixing * of_kept, axis=0), mixing, limit)
+                m = y.shape[1]
+                ratio, status, limit = np.zeros(m), np.full(m, INTERIOR), np.zeros(m, bool)
+            ratio = np.where(limit, np.inf, ratio)
+            mixing = basis.mixing_at(ratio)
+            squares = np.sum(mixing * weighted_squares, axis=0)
+            return Null(ratio, optimum.value, status.astype(np.int8), squares, mixing, limit)
 
-        wald = likelihood = null(estimated)
+        null = ml_null = null_by(criterion, given)
         if ml and reml:
-            likely = jax.device_put(Criterion.of(basis, reml=False))
-            likelihood = null(likely)
-        return cls(rows, rotated, vanishes, of_kept, estimated, likely, wald, likelihood)
+            ml_criterion = jax.device_put(Criterion.of(basis, reml=False))
+            ml_null = null_by(ml_criterion, None)
+        return cls(rows, rotated, vanishes, weighted_squares, criterion, ml_criterion, null, ml_null)
 
-    def sigma(self, *, reml: bool) -> NumpyArray:
-        """Return the residual's standard deviation (m,) at the null optima of the criterion of the estimates."""
-        basis, null = self.rows.basis, self.wald
+    def sigma(self, *, reml: bool) -> Float[NumpyArray, " m"]:
+        """Return the residual's standard deviation at the null optima of the criterion of the estimates."""
+        basis, null = self.rows.basis, self.null
         with np.errstate(over="ignore"):
             squares = null.squares / (1.0 + null.ratio * basis.mean)
         return np.asarray(np.sqrt(squares / (basis.degrees if reml else basis.n)))
 
-    def only(self, chosen: NumpyArray) -> Self:
-        """Return some of the responses."""
+    def only(self, chosen: Int[NumpyArray, " chosen"]) -> Self:
+        """Return the null models of some of the responses."""
 
         def part(null: Null) -> Null:
             return Null(*(values[..., chosen] for values in null))
@@ -138,27 +145,29 @@ class Traits:
             self,
             rotated=self.rotated[:, chosen],
             vanishes=self.vanishes[chosen],
-            of_kept=self.of_kept[:, chosen],
-            wald=part(self.wald),
-            likelihood=part(self.likelihood),
+            weighted_squares=self.weighted_squares[:, chosen],
+            null=part(self.null),
+            ml_null=part(self.ml_null),
         )
 
-    def criterion(self, t: int, *, ml: bool) -> Criterion:
+    def criterion_of(self, t: int, *, ml: bool) -> Criterion:
         """Return a criterion with the squares of response ``t``."""
-        shared = self.likely if ml else self.estimated
-        squares, ends = _squares(shared, self.of_kept[:, t])
+        shared = self.ml_criterion if ml else self.criterion
+        squares, ends = _squares(shared, self.weighted_squares[:, t])
         return shared.replace(squares=squares, end_squares=ends, vanishes=np.bool_(self.vanishes[t]))
 
-    def refit_numerators(self, t: int) -> NumpyArray:
-        """Return what a rotated marker is multiplied with at all kept weights for response ``t``, (r, n − p)."""
+    def refit_numerators(self, t: int) -> Float[NumpyArray, "r d"]:
+        """Return response ``t``, rotated, times each of the kept weights."""
         return np.asarray((self.rows.basis.kept * self.rotated[:, [t]]).T)
 
-    def fixed_numerators(self, *, ml: bool) -> NumpyArray:
-        """Return what a rotated marker is multiplied with at each response's null, (m, n − p)."""
-        null = self.likelihood if ml else self.wald
+    def null_numerators(self, *, ml: bool) -> Float[NumpyArray, "m d"]:
+        """Return each response, rotated, times its weights at its null optimum."""
+        null = self.ml_null if ml else self.null
         return np.asarray((self.rotated * (self.rows.basis.kept @ null.mixing)).T)
 
 
-def _squares(criterion: Criterion, of_kept: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-    """Return yᵀPy (..., k) and (..., 2) at the nodes and ends of a criterion from squares (r, ...)."""
-    return of_kept.T @ np.asarray(criterion.mixing), of_kept.T @ np.asarray(criterion.end_mixing)
+def _squares(
+    criterion: Criterion, weighted_squares: Float[NumpyArray, "r ..."]
+) -> tuple[Float[NumpyArray, "... k"], Float[NumpyArray, "... 2"]]:
+    """Return yᵀPy at the nodes and ends of a criterion."""
+    return weighted_squares.T @ np.asarray(criterion.mixing), weighted_squares.T @ np.asarray(criterion.end_mixing)

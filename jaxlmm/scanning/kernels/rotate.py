@@ -1,4 +1,4 @@
-"""One pattern of rows, ready for markers: the basis, and what takes a person's genotype to it."""
+"""One pattern of rows, ready for markers: the basis, and what takes a sample's genotype to it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def has_one_ratio(design: Design) -> bool:
     return scalar and Layout.of(design).n_theta <= 1
 
 
-class Panel(Struct):
-    """Markers of q persons on n rows, in a basis of n − p.
+class MarkerRotation(Struct):
+    """Markers of q samples on n rows, in a basis of n − p.
 
     ``rotations`` (c, n − p, q) take a marker to its c rotated columns, ``lengths`` (c, q) the squares of its values to
     those of the columns; ``kept`` (r, n − p) are weights of the basis and ``at_zero`` (r,) their combination at λ = 0;
@@ -56,12 +56,12 @@ class Panel(Struct):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
+class ScanRows:
     """The rows of a pattern on the host.
 
     ``basis`` is decomposed; ``root_weight`` and ``offset`` (n,) as in the design; ``mean_diagonal`` () is the mean of
     M's diagonal without weights, by which a ratio becomes a share of variance; ``linear`` says that M is zero;
-    ``related`` that a known matrix relates the levels; ``panel`` is on the device.
+    ``related`` that a known matrix relates the levels; ``rotation`` is on the device.
     """
 
     basis: ScanBasis
@@ -70,13 +70,13 @@ class Rows:
     mean_diagonal: float
     linear: bool
     related: bool
-    panel: Panel
+    rotation: MarkerRotation
 
     @classmethod
     def of(
         cls,
         design: Design,
-        persons: NumpyArray,
+        samples: NumpyArray,
         count: int,
         moderator: NumpyArray | None = None,
         *,
@@ -89,8 +89,8 @@ class Rows:
         ----------
         design
             With one random term of one column, or none.
-        persons
-            ``(n,)`` which of ``count`` persons each row is of.
+        samples
+            ``(n,)`` which of ``count`` samples each row is of.
         moderator
             ``(n,)`` what a marker is multiplied by in a second column, or None.
         dtype
@@ -101,7 +101,7 @@ class Rows:
         n = int(design.n)
         fixed, weight = np.asarray(design.basis)[:n], np.asarray(design.root_weight)[:n]
         columns = [weight] if moderator is None else [weight, weight * moderator]
-        spread = [sparse.csr_array((column, (np.arange(n), persons)), shape=(n, count)) for column in columns]
+        spread = [sparse.csr_array((column, (np.arange(n), samples)), shape=(n, count)) for column in columns]
         outside, square, related = np.zeros((n, 0)), 1.0, False
         if design.terms:
             grouping, z = design.groupings[design.terms[0].grouping], np.asarray(design.terms[0].z)[:n, 0]
@@ -112,16 +112,16 @@ class Rows:
         basis = ScanBasis.of(fixed, covariance_of(design), bounds, outside, usual=USUAL / square, far=far)
         rotations = np.stack([(part.T @ basis.rotation.T).T for part in spread])
         rotations[:, rotations.shape[1] - outside.shape[1] :] = inside
-        lengths = np.stack([np.bincount(persons, column**2, count) for column in columns])
+        lengths = np.stack([np.bincount(samples, column**2, count) for column in columns])
         rest = weight - fixed @ (fixed.T @ weight)
         centered = np.float64(rest @ rest <= CONSTANT * (weight @ weight))
-        panel = Panel(
+        rotation = MarkerRotation(
             rotations.astype(dtype), lengths, np.ascontiguousarray(basis.kept.T),
             basis.mixing_at(np.zeros(1))[:, 0], centered,
         )  # fmt: skip
         diagonal = float(design.mean_squares()[0].item()) if design.terms else 0.0
         return cls(
-            basis, weight, np.asarray(design.offset)[:n], diagonal, not design.terms, related, jax.device_put(panel)
+            basis, weight, np.asarray(design.offset)[:n], diagonal, not design.terms, related, jax.device_put(rotation)
         )
 
     def rotated(self, y: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
@@ -158,46 +158,48 @@ def covariance_of(design: Design) -> NumpyArray:
 
 
 @program()
-def products(panel: Panel, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def products(rotation: MarkerRotation, g: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the rotated columns (c, n − p, s) of markers (s, q), their products (c, c, r, s), and what is left (s,).
 
     Products are those with the kept weights; what is left is the least share of a column off the fixed effects and the
     columns before it.
     """
     g = jnp.asarray(g)
-    g = g - panel.centered * jnp.mean(g, axis=1, keepdims=True)
-    c = panel.rotations.shape[0]
-    narrow = g.astype(panel.rotations.dtype)
-    star = jnp.stack(
-        [jnp.matmul(rotation, narrow.T, precision="highest").astype(g.dtype) for rotation in panel.rotations]
+    g = g - rotation.centered * jnp.mean(g, axis=1, keepdims=True)
+    c = rotation.rotations.shape[0]
+    narrow = g.astype(rotation.rotations.dtype)
+    rotated = jnp.stack(
+        [jnp.matmul(matrix, narrow.T, precision="highest").astype(g.dtype) for matrix in rotation.rotations]
     )
     own = {
-        (i, j): jnp.matmul(panel.kept, star[i] * star[j], precision="highest") for i in range(c) for j in range(i, c)
+        (i, j): jnp.matmul(rotation.kept, rotated[i] * rotated[j], precision="highest")
+        for i in range(c)
+        for j in range(i, c)
     }
     kept = jnp.stack([jnp.stack([own[min(i, j), max(i, j)] for j in range(c)]) for i in range(c)])
-    square = jnp.einsum("ijrs,r->ijs", kept, panel.at_zero)
-    length = [jnp.sum(g * g * own[None, :], axis=1) for own in panel.lengths]
+    square = jnp.einsum("ijrs,r->ijs", kept, rotation.at_zero)
+    length = [jnp.sum(g * g * own[None, :], axis=1) for own in rotation.lengths]
     left = square[0, 0] / length[0]
     if c > 1:
         beyond = square[1, 1] - square[0, 1] ** 2 / square[0, 0]
         left = jnp.minimum(left, beyond / length[1])
-    return star, kept, left
+    return rotated, kept, left
 
 
-def _times(numerators: Array, star: Array) -> jax.Array:
+def _times(numerators: Array, rotated: Array) -> jax.Array:
     """Multiply ``numerators`` (m, n − p) with each of the rotated columns (c, n − p, s)."""
-    return jnp.stack([jnp.matmul(numerators, column, precision="highest") for column in jnp.asarray(star)])
+    return jnp.stack([jnp.matmul(numerators, column, precision="highest") for column in jnp.asarray(rotated)])
 
 
 @program()
-def refitted(criterion: Criterion, numerators: Array, star: Array, kept: Array) -> Optimum:
+def refitted(criterion: Criterion, numerators: Array, rotated: Array, kept: Array) -> Optimum:
     """Minimize a criterion for each of s markers.
 
-    ``numerators`` (r, n − p) are the rotated response times the kept weights; ``star`` and ``kept`` what
+    ``numerators`` (r, n − p) are the rotated response times the kept weights; ``rotated`` and ``kept`` what
     :func:`products` returned.
     """
     mixings = jnp.asarray(criterion.mixing), jnp.asarray(criterion.end_mixing)
-    a = _times(numerators, star)
+    a = _times(numerators, rotated)
     a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in mixings)
     b_nodes, b_ends = (jnp.einsum("ijrs,rk->ijks", kept, part, precision="highest") for part in mixings)
     b_zero, b_plain = (jnp.einsum("ijrs,r->ijs", kept, jnp.asarray(part)) for part in (criterion.zero, criterion.plain))
@@ -205,12 +207,12 @@ def refitted(criterion: Criterion, numerators: Array, star: Array, kept: Array) 
 
 
 @program()
-def fixed_sums(mixing: Array, numerators: Array, star: Array, kept: Array) -> tuple[jax.Array, jax.Array]:
+def fixed_sums(mixing: Array, numerators: Array, rotated: Array, kept: Array) -> tuple[jax.Array, jax.Array]:
     """Return sums of s markers at the ratios of m responses, ``a`` (c, m, s) and ``b`` (c, c, m, s).
 
     ``mixing`` (r, m) are the kept weights of each, ``numerators`` (m, n − p) its rotated and weighted response.
     """
-    return _times(numerators, star), jnp.einsum("ijrs,rm->ijms", kept, mixing, precision="highest")
+    return _times(numerators, rotated), jnp.einsum("ijrs,rm->ijms", kept, mixing, precision="highest")
 
 
 @program()

@@ -67,7 +67,7 @@ def complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights
 
 
 def response_of(parsed: ParsedFormula, data: pd.DataFrame) -> Float[NumpyArray, " n"]:
-    """Evaluate the response on complete rows."""
+    """Return the response on complete rows, a column or an expression."""
     name = join(parsed.response)
     if len(parsed.response) == 1 and parsed.response[0].name in data.columns:
         return as_numbers(f"response {name}", data[parsed.response[0].name])

@@ -20,7 +20,7 @@ MAX_LEVELS_CHECKED = 8
 COORDS_ADVICE = (
     "write lmm.covariance.OU(coords=frame) with a frame that has the levels as index and a column per coordinate"
 )
-"""The end of messages about coordinates that are not frame by label."""
+"""The end of messages about coordinates that are not given by label."""
 
 
 class LevelStructure(NamedTuple):
@@ -46,7 +46,7 @@ class LevelStructure(NamedTuple):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """No notes: coordinates are used as they are frame."""
+        """No notes: coordinates are used as they are given."""
         return ()
 
     @property

@@ -92,7 +92,7 @@ def known_matrices(
         for part in levels[group].parts:
             as_text(part, group)  # each factor of an interaction must be exact
         named = _named(group, value)
-        matrices[group] = tuple(_known(name, matrix, levels[group].labels) for name, matrix in named.items())
+        matrices[group] = tuple(_matched(name, matrix, levels[group].labels) for name, matrix in named.items())
     return matrices
 
 
@@ -118,7 +118,7 @@ def _named(group: str, value: Any) -> dict[str, Any]:
     return {f"{group}[{name}]": matrix for name, matrix in parts.items()}
 
 
-def _known(name: str, value: Any, levels: pd.Index) -> KnownMatrix | LevelStructure:
+def _matched(name: str, value: Any, levels: pd.Index) -> KnownMatrix | LevelStructure:
     """Match a matrix, or a structure with coordinates, to the ``levels`` of a group."""
     if isinstance(value, AbstractCovariance) or (isinstance(value, type) and issubclass(value, AbstractCovariance)):
         return level_structure(name, value, levels)

@@ -51,7 +51,7 @@ def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int,
 
 
 def _advice(re_form: Any) -> str:
-    """Return the spelling to use instead of lme4's values, or of random terms without a tilde."""
+    """Return the spelling to use instead of a value of lme4, or of random terms without a tilde."""
     if isinstance(re_form, str) and "|" in re_form:
         return f"write '~ {re_form.strip() if is_bar(tokenize(re_form)) else f'({re_form.strip()})'}'"
     if (isinstance(re_form, str) and re_form.strip().upper() in ("NULL", "ALL")) or re_form is True:

@@ -1,4 +1,4 @@
-"""From words and a data frame to a design: bars, columns, missing rows, labels."""
+"""Formulas: from a formula and a data frame to a design with its labels, on complete rows."""
 
 from jaxlmm.formula.columns import Encoding
 from jaxlmm.formula.frame import ModelFrame, build_frame

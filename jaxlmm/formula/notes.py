@@ -1,4 +1,4 @@
-"""Notes: what is said in the print of data that can be fitted as they are, but may not be meant so."""
+"""Notes on data that can be fitted, but may be mistaken: codes for missing values, binary responses, powers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.formula.columns import used_variables
@@ -14,34 +15,34 @@ from jaxlmm.formula.functions import is_text
 from jaxlmm.formula.syntax import ParsedFormula, notes_of_powers
 from jaxlmm.formula.tokens import join
 
-CODES = (-9.0, -99.0, -999.0, -9999.0)
-"""What files say for a missing value: PLINK, GEMMA and GCTA write the first of these."""
+MISSING_VALUE_CODES = (-9.0, -99.0, -999.0, -9999.0)
+"""Numbers that files have for a missing value: PLINK, GEMMA and GCTA write the first of these."""
 
-PLAUSIBLE = -8.0
-"""A code is suspected where it is the only value below this."""
+MIN_PLAUSIBLE_VALUE = -8.0
+"""A variable seems to have a code for missing values if the code is its only value below this."""
 
-SHOWN = 3
-"""Variables that a note names; of more it says how many there are."""
+MAX_NAMES_IN_NOTE = 3
+"""Number of variables that a note lists; others are counted."""
 
-FEW = 64
-"""Rows that are looked at first, to find the responses that may have two values only."""
+ROWS_IN_FIRST_PASS = 64
+"""Number of rows on which responses with more than two values are ruled out before all rows are read."""
 
 
 def notes_of_rows(
-    parsed: ParsedFormula, data: pd.DataFrame, name: Any, offset: pd.Series | None, y: NumpyArray | None
+    parsed: ParsedFormula, data: pd.DataFrame, name: Any, offset: pd.Series | None, y: Float[NumpyArray, " n"] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the notes on what a response is explained by, and those on the response.
+    """Return the notes on the predictors, and those on the response.
 
     Parameters
     ----------
     parsed
         The formula.
     data
-        Its variables on the rows that are used, all complete.
+        Its variables on the n complete rows.
     name, offset
-        What ``offset=`` was given, and its numbers on these rows.
+        The option ``offset=``, and its values on these rows.
     y
-        The response (n,), if there is one.
+        The response, if there is one.
     """
     own = [] if y is None else used_variables(parsed.response, data.columns)
     others: dict[str, pd.Series] = {str(column): data[column] for column in data.columns if column not in own}
@@ -53,20 +54,21 @@ def notes_of_rows(
 
 
 def _of_variables(columns: Mapping[str, pd.Series]) -> tuple[str, ...]:
-    values = {name: found for name, column in columns.items() if (found := _as_numbers(column)) is not None}
-    return _on_codes([(name, *code) for name, numbers in values.items() if (code := _code_in(numbers))])
+    values = {name: _as_numbers(column) for name, column in columns.items()}
+    numeric = {name: numbers for name, numbers in values.items() if numbers is not None}
+    return _on_codes([(name, *code) for name, numbers in numeric.items() if (code := _code_in(numbers))])
 
 
-def notes_of_responses(names: Sequence[str], values: NumpyArray) -> tuple[str, ...]:
-    """Return the notes on responses (n, m), NaN where missing: one of a kind for all of them."""
+def notes_of_responses(names: Sequence[str], values: Float[NumpyArray, "n m"]) -> tuple[str, ...]:
+    """Return the notes on responses, NaN where missing: for each fault one note that lists the responses."""
     lowest = np.fmin.reduce(values, axis=0)
-    suspects = np.flatnonzero(np.isin(lowest, CODES))
+    suspects = np.flatnonzero(np.isin(lowest, MISSING_VALUE_CODES))
     codes = [(names[int(index)], *code) for index in suspects if (code := _code_in(values[:, index]))]
     return (*_on_codes(codes, len(names)), *_on_two_values(names, values))
 
 
-def _as_numbers(column: pd.Series) -> NumpyArray | None:
-    """Return a column as numbers, NaN where it has none; a factor or text by the numbers that its levels spell."""
+def _as_numbers(column: pd.Series) -> Float[NumpyArray, " n"] | None:
+    """Return a column as numbers, NaN where it has none; texts and levels of factors that spell numbers are numbers."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = _as_numbers(pd.Series(column.cat.categories))
         return None if levels is None else np.append(levels, np.nan)[column.cat.codes]
@@ -76,58 +78,60 @@ def _as_numbers(column: pd.Series) -> NumpyArray | None:
     return column.to_numpy(float) if pd.api.types.is_numeric_dtype(column) else None
 
 
-def _code_in(numbers: NumpyArray) -> tuple[float, int] | None:
-    """Return the code for a missing value that a variable (n,) seems to hold, and how often."""
-    below = numbers[numbers < PLAUSIBLE]
-    if below.size and below[0] in CODES and (below == below[0]).all():
+def _code_in(numbers: Float[NumpyArray, " n"]) -> tuple[float, int] | None:
+    """Return the code for a missing value that a variable seems to have, with its count."""
+    below = numbers[numbers < MIN_PLAUSIBLE_VALUE]
+    if below.size and below[0] in MISSING_VALUE_CODES and (below == below[0]).all():
         return float(below[0]), int(below.size)
     return None
 
 
-def _on_codes(found: Sequence[tuple[str, float, int]], responses: int = 0) -> tuple[str, ...]:
-    """Write one note for each code; ``responses`` is the number of those among which they were found."""
+def _on_codes(codes: Sequence[tuple[str, float, int]], n_responses: int = 0) -> tuple[str, ...]:
+    """Write one note for each code, from names, codes and counts; ``n_responses`` were examined."""
     notes = []
-    for code in sorted({code for _, code, _ in found}, reverse=True):
-        counts = [(name, count) for name, own, count in found if own == code]
+    for code in sorted({code for _, code, _ in codes}, reverse=True):
+        counts = [(name, count) for name, own, count in codes if own == code]
         listed = _listed([f"{name} ({count:,} {'value' if count == 1 else 'values'})" for name, count in counts])
-        if responses > 1:
+        if n_responses > 1:
             total = sum(count for _, count in counts)
-            listed = f"{len(counts):,} of {responses:,} responses, {total:,} in all: {listed}"
+            listed = f"{len(counts):,} of {n_responses:,} responses, {total:,} in all: {listed}"
         notes.append(
-            f"{code:g} is the only value below {PLAUSIBLE:g} in {listed}. If it is a code for a missing value, as in "
-            f"files of PLINK, GEMMA and GCTA, replace it by NaN in the data, or say --missing-code {code:g} on the "
-            "command line; it was taken as a value like any other."
+            f"{code:g} is the only value below {MIN_PLAUSIBLE_VALUE:g} in {listed}. If it is a code for a missing "
+            f"value, as in files of PLINK, GEMMA and GCTA, replace it by NaN in the data, or say --missing-code "
+            f"{code:g} on the command line; it was taken as a value like any other."
         )
     return tuple(notes)
 
 
-def _on_two_values(names: Sequence[str], values: NumpyArray) -> tuple[str, ...]:
-    """Write one note on the responses (n, m) that take only two values."""
+def _on_two_values(names: Sequence[str], values: Float[NumpyArray, "n m"]) -> tuple[str, ...]:
+    """Write one note on the responses that take only two values."""
     lowest, highest = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
-    wide = (lowest < highest) & np.isfinite(lowest) & np.isfinite(highest)
-    indices = np.flatnonzero(wide & _is_either(values[:FEW], lowest, highest))
+    varies = (lowest < highest) & np.isfinite(lowest) & np.isfinite(highest)
+    indices = np.flatnonzero(varies & _is_either(values[:ROWS_IN_FIRST_PASS], lowest, highest))
     indices = indices[_is_either(values[:, indices], lowest[indices], highest[indices])]
     if not indices.size:
         return ()
     low, high = f"{lowest[indices[0]]:g}", f"{highest[indices[0]]:g}"
     if len(names) == 1:
-        said = f"{names[0]} takes only the values {low} and {high}, and is"
+        subject = f"{names[0]} takes only the values {low} and {high}, and is"
     else:
-        said = (
+        subject = (
             f"{indices.size:,} of {len(names):,} responses take only two values, such as {low} and {high}, and are: "
             f"{_listed([names[int(index)] for index in indices])};"
         )
     return (
-        f"{said} fitted as Gaussian: effects are differences between means (of 0 and 1: between probabilities), and "
+        f"{subject} fitted as Gaussian: effects are differences between means (of 0 and 1: between probabilities), and "
         "the residual variance is taken to be the same in all rows.",
     )
 
 
-def _is_either(values: NumpyArray, low: NumpyArray, high: NumpyArray) -> NumpyArray:
-    """Return which columns (m,) of ``values`` (n, m) hold nothing but ``low``, ``high`` (m,) and NaN."""
+def _is_either(
+    values: Float[NumpyArray, "n m"], low: Float[NumpyArray, " m"], high: Float[NumpyArray, " m"]
+) -> Bool[NumpyArray, " m"]:
+    """Return whether all values of each column are ``low``, ``high`` or NaN."""
     return np.asarray(((values == low) | (values == high) | np.isnan(values)).all(axis=0))
 
 
 def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - SHOWN:,} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more
+    more = f" and {len(words) - MAX_NAMES_IN_NOTE:,} more" if len(words) > MAX_NAMES_IN_NOTE else ""
+    return ", ".join(words[:MAX_NAMES_IN_NOTE]) + more

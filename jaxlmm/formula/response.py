@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
@@ -16,14 +17,14 @@ from jaxlmm.formula.functions import as_numbers
 
 
 def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
-    """Return the frame with another response; nothing else of it is computed again.
+    """Return the frame with another response, all else the same.
 
     Parameters
     ----------
     frame
-        A model on n rows, out of N rows of data.
+        A model on n complete rows of the data.
     y
-        Numbers in the units of the formula's left side: (n,), or (N,) of which those of the used rows are taken. A
+        Numbers in the units of the formula's left side, one for each of the n rows, or for each row of the data. A
         series is aligned by its index.
 
     Raises
@@ -46,7 +47,8 @@ def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
     return dataclasses.replace(frame, y=values, notes_of_y=frame.notes_on(["y"], values[:, None]))
 
 
-def _on_rows(frame: ModelFrame, y: Any) -> NumpyArray:
+def _on_rows(frame: ModelFrame, y: Any) -> Float[NumpyArray, " n"]:
+    """Return the response on the rows of the frame."""
     n, total = len(frame.index), frame.used.size
     if np.ndim(y) != 1:
         raise DataError(f"y: expected one response, got shape {np.shape(y)}; pass one column at a time.")
@@ -59,8 +61,8 @@ def _on_rows(frame: ModelFrame, y: Any) -> NumpyArray:
     return values[frame.used] if values.size == total else values
 
 
-def _by_label(frame: ModelFrame, y: pd.Series, values: NumpyArray) -> NumpyArray:
-    """Take the value of each row's label; where the labels repeat, only the same index tells the rows apart."""
+def _by_label(frame: ModelFrame, y: pd.Series, values: Float[NumpyArray, " _"]) -> Float[NumpyArray, " n"]:
+    """Take the value of each row's label; if labels repeat, the index must be that of the frame or of the data."""
     if values.size == frame.used.size and y.index[frame.used].equals(frame.index):
         return values[frame.used]
     if y.index.equals(frame.index):

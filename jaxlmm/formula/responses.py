@@ -1,4 +1,4 @@
-"""Many responses: found, named, and laid on the rows of the data."""
+"""Many responses: from formulas, columns, frames or arrays to the rows of the data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import DataError, FormulaError, nearest
@@ -23,33 +24,33 @@ from jaxlmm.formula.columns import (
     used_variables,
 )
 from jaxlmm.formula.functions import as_numbers, plain_dtypes
-from jaxlmm.formula.groups import close
+from jaxlmm.formula.groups import spelling_hint
 from jaxlmm.formula.syntax import ParsedFormula, column_of, renamed
 from jaxlmm.formula.tokens import Token, column_called, join, split
 from jaxlmm.genetics.ids import text_ids
 
 
 class Responses(NamedTuple):
-    """Responses on the rows of the data: ``values`` (N, m), NaN where missing, by ``names`` (m,).
+    """Responses on the rows of the data, NaN where missing.
 
-    ``matched`` says how they found their rows; ``unmatched`` counts rows of the responses that the data do not have;
-    ``circular`` are the names of those that the right side of the formula has too, which cannot be explained by it.
+    ``matched`` says how rows were matched; ``unmatched`` counts rows of the responses without a row of the data;
+    ``circular`` are the names of responses that are predictors too.
     """
 
     names: tuple[str, ...]
-    values: NumpyArray
+    values: Float[NumpyArray, "rows m"]
     matched: str
     unmatched: int = 0
     circular: frozenset[str] = frozenset()
 
     @property
-    def is_circular(self) -> NumpyArray:
-        """Which responses (m,) the right side has too."""
+    def is_circular(self) -> Bool[NumpyArray, " m"]:
+        """Whether each response is a predictor too."""
         return np.array([name in self.circular for name in self.names], bool)
 
 
 def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | None) -> Responses:
-    """Find the responses of a formula, or those beside it, and lay them on the rows of the data.
+    """Read the responses, of the formula or of ``responses``, on the rows of the data.
 
     Parameters
     ----------
@@ -59,8 +60,8 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
         The data frame.
     responses
         None for the formula's left side; names of columns of the data, or patterns (``"gene*"``) of those that the
-        formula does not use; a frame with one response per column, or a series; an array (N, m) in the order of the
-        rows, which may be a sparse matrix of scipy (``adata.X``).
+        formula does not use; a frame with one response per column, or a series; an array (rows, m) in the order of
+        the rows, which may be a sparse matrix of scipy (``adata.X``).
     id
         The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
         if both it and the data have labels, or the same ones in another order, else by position. Labels may repeat
@@ -69,7 +70,8 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
     Raises
     ------
     FormulaError, DataError
-        If there is no response, or two places name some; if rows cannot be matched; if a response holds no numbers.
+        If there is no response, or both the formula and ``responses`` have some; if rows cannot be matched; if a
+        response has no numbers.
     """
     table = as_table(data)
     parsed = renamed(parsed, list(table.columns))
@@ -82,42 +84,42 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
             raise FormulaError(
                 f"formula {parsed.text!r}: expected responses, got none; write responses=, or 'cbind(y1, y2) ~ x'."
             )
-        found = _of_formula(parsed, table)
+        read = _of_formula(parsed, table)
     elif parsed.response:
         raise FormulaError(
             f"formula {parsed.text!r}: expected nothing left of '~' beside responses=, got {join(parsed.response)}."
         )
     elif isinstance(responses, str) or _is_names(responses):
         predictors = set(model_variables(parsed, parsed.bars, table.columns))
-        found = _named(table, [responses] if isinstance(responses, str) else list(responses), predictors)
+        read = _named(table, [responses] if isinstance(responses, str) else list(responses), predictors)
     elif hasattr(responses, "columns"):
-        found = _of_frame(table, responses, id)
+        read = _of_frame(table, responses, id)
     else:
-        found = _of_array(table, responses)
+        read = _of_array(table, responses)
     if id is not None and not hasattr(responses, "columns"):
         raise DataError("id: expected a frame of responses whose rows it labels; leave it out for names and arrays.")
-    if not found.names:
+    if not read.names:
         raise DataError("responses: expected at least one column, got none.")
-    _check_different(found.names)
-    return found._replace(circular=_circular(parsed, table, found))
+    _check_different(read.names)
+    return read._replace(circular=_circular(parsed, table, read))
 
 
-def _circular(parsed: ParsedFormula, table: Any, found: Responses) -> frozenset[str]:
-    """Return the responses of which the right side of the formula has the variable, or that are one of its columns."""
+def _circular(parsed: ParsedFormula, table: Any, read: Responses) -> frozenset[str]:
+    """Return the responses whose variable is a predictor too, or that are a copy of a predictor."""
     right = right_variables(parsed, parsed.bars, table.columns)
     if parsed.response:
-        parts = zip(found.names, _parts(parsed), strict=True)
+        parts = zip(read.names, _parts(parsed), strict=True)
         return frozenset(name for name, part in parts if explains_itself(part, right, table.columns))
-    same = [index for index, name in enumerate(found.names) if name in right]
-    return frozenset(found.names[index] for index in same if _is_column(table, found.names[index], found, index))
+    same = [index for index, name in enumerate(read.names) if name in right]
+    return frozenset(read.names[index] for index in same if _is_column(table, read.names[index], read, index))
 
 
-def _is_column(table: Any, name: str, found: Responses, index: int) -> bool:
-    """Whether a response has the values of the column of the data that is called like it."""
+def _is_column(table: Any, name: str, read: Responses, index: int) -> bool:
+    """Return whether a response has the values of the data's column of the same name."""
     column = as_frame(table, [name])[name]
     numeric = pd.api.types.is_numeric_dtype(column) or column.dtype == object
     try:
-        return numeric and np.array_equal(as_numbers(name, column), found.values[:, index], equal_nan=True)
+        return numeric and np.array_equal(as_numbers(name, column), read.values[:, index], equal_nan=True)
     except DataError:
         return False
 
@@ -148,8 +150,8 @@ def _parts(parsed: ParsedFormula) -> list[list[Token]]:
     return parts
 
 
-def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
-    """Return the values (N,) of one response, NaN where a variable of it is missing."""
+def _expression(tokens: Sequence[Token], table: Any) -> Float[NumpyArray, " rows"]:
+    """Return the values of one response, NaN where a variable of it is missing."""
     used = used_variables(tokens, table.columns)
     frame = as_frame(table, list(dict.fromkeys(used)))
     if len(tokens) == 1 and used:
@@ -157,21 +159,24 @@ def _expression(tokens: Sequence[Token], table: Any) -> NumpyArray:
     complete = frame.notna().all(axis=1).to_numpy()
     values = np.full(len(frame), np.nan)
     if complete.any():
-        values[complete] = model_columns(as_arithmetic(tokens), plain_dtypes(frame[complete]), again=False).matrix[:, 0]
+        columns = model_columns(as_arithmetic(tokens), plain_dtypes(frame[complete]), for_new_data=False)
+        values[complete] = columns.matrix[:, 0]
     return values
 
 
 def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> Responses:
-    columns, names = [str(column) for column in table.columns], []
+    columns = [str(column) for column in table.columns]
+    names: list[str] = []
     others = [column for column in columns if column not in predictors]
     for pattern in patterns:
         exact = column_called(pattern, columns)
-        some = [exact] if exact is not None else fnmatch.filter(others, pattern) if set(pattern) & set("*?[") else []
-        if not some and fnmatch.filter(columns, pattern):
+        is_pattern = bool(set(pattern) & set("*?["))
+        matching = [exact] if exact is not None else fnmatch.filter(others, pattern) if is_pattern else []
+        if not matching and fnmatch.filter(columns, pattern):
             raise DataError(f"responses: {pattern!r} matches only columns of the formula; name them to mean them.")
-        if not some:
+        if not matching:
             raise DataError(f"responses: {pattern!r} is no column of the data; {nearest(pattern, columns)}.")
-        names += some
+        names += matching
     names = list(dict.fromkeys(names))
     check_unique(names, table.columns)
     return Responses(tuple(names), frame_numbers(as_frame(table, names)), "columns of the data")
@@ -211,13 +216,13 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
             raise DataError(f"{what}: expected one row per label, got {index[index.duplicated()][0]!r} more than once.")
     indices = frame.index.get_indexer(labels)
     if (indices < 0).any():
-        lost = labels[indices < 0]
+        absent = labels[indices < 0]
+        hint = spelling_hint(labels, frame.index, "the data", "the responses") if id is not None else ""
         raise DataError(
-            f"responses: expected a row for every row of the data, got none for {len(lost)} of {len(labels)}, the "
-            f"first labelled {lost[0]!r} ({type(lost[0]).__name__}); the responses have labels such as "
+            f"responses: expected a row for every row of the data, got none for {len(absent)} of {len(labels)}, the "
+            f"first labelled {absent[0]!r} ({type(absent[0]).__name__}); the responses have labels such as "
             f"{frame.index[0]!r} ({type(frame.index[0]).__name__})."
-            f"{close(labels, frame.index, 'the data', 'the responses') if id is not None else ''} Select the rows of "
-            "the data that have responses."
+            f"{hint} Select the rows of the data that have responses."
         )
     return Responses(names, frame_numbers(frame)[indices], matched, len(frame) - len(labels))
 
@@ -232,10 +237,10 @@ def _ids(ids: pd.Index | pd.Series, what: str, name: str) -> pd.Index:
 
 
 def _by_index(one: pd.Index, other: pd.Index) -> bool:
-    """Whether rows have labels to be matched by: numbers in their order are none, but in another order they are."""
-    plain = [index.equals(pd.RangeIndex(len(index))) for index in (one, other)]
-    if any(plain):
-        return not all(plain) and len(one) == len(other) and bool(one.isin(other).all() and other.isin(one).all())
+    """Return whether rows are matched by their labels; 0, 1, … in this order are row numbers, not labels."""
+    numbered = [index.equals(pd.RangeIndex(len(index))) for index in (one, other)]
+    if any(numbered):
+        return not all(numbered) and len(one) == len(other) and bool(one.isin(other).all() and other.isin(one).all())
     return True
 
 

@@ -1,4 +1,4 @@
-"""The complete rows of the data, with the response and the offset on them."""
+"""The complete rows of the data, and the response and offset on them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import DataError
@@ -26,10 +27,10 @@ from jaxlmm.formula.tokens import join
 
 
 class Rows(NamedTuple):
-    """The complete rows of the used columns, with weights and offset on them."""
+    """The complete rows of a model's variables, ``used`` of the data's rows, with weights and offset on them."""
 
     data: pd.DataFrame
-    used: NumpyArray
+    used: Bool[NumpyArray, " rows"]
     weights: pd.Series | None
     offset: pd.Series | None
 
@@ -65,12 +66,12 @@ def complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights
     return Rows(plain_dtypes(used), complete, weight, shift)
 
 
-def response_of(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
-    """Evaluate the response on complete rows."""
+def response_of(parsed: ParsedFormula, data: pd.DataFrame) -> Float[NumpyArray, " n"]:
+    """Return the response on complete rows, a column or an expression."""
     name = join(parsed.response)
     if len(parsed.response) == 1 and parsed.response[0].name in data.columns:
         return as_numbers(f"response {name}", data[parsed.response[0].name])
-    columns = model_columns(as_arithmetic(parsed.response), data, again=False)
+    columns = model_columns(as_arithmetic(parsed.response), data, for_new_data=False)
     if columns.matrix.shape[1] != 1:
         raise DataError(
             f"response {name}: expected one column of numbers, got {columns.matrix.shape[1]} "
@@ -79,7 +80,7 @@ def response_of(parsed: ParsedFormula, data: pd.DataFrame) -> NumpyArray:
     return columns.matrix[:, 0]
 
 
-def offset_of(parsed: ParsedFormula, rows: Rows) -> tuple[NumpyArray, tuple[Encoding, ...]]:
+def offset_of(parsed: ParsedFormula, rows: Rows) -> tuple[Float[NumpyArray, " n"], tuple[Encoding, ...]]:
     """Return the sum of all offsets on complete rows, and the encodings of those in the formula."""
     total = np.zeros(len(rows.data)) if rows.offset is None else rows.offset.to_numpy(float)
     parts = [model_columns(as_arithmetic(tokens), rows.data) for tokens in parsed.offsets]

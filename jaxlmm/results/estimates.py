@@ -175,7 +175,7 @@ def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
 
 def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float, status: str) -> tuple[Modes, ...]:
     unobserved = [(np.zeros((0, len(labels.columns))),) * 2 for labels in frame.labels.terms]
-    if any(group.relatives is not None and len(group.relatives) for group in frame.labels.groups.values()):
+    if any(group.unobserved is not None and len(group.unobserved) for group in frame.labels.groups.values()):
         assert frame.y is not None
         marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
         unobserved = effects_of_unobserved(

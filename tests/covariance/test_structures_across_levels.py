@@ -131,7 +131,7 @@ def test_a_kernel_of_ones_own_against_an_optimum_by_scipy(plane):
 
 def test_ids_without_a_row_have_the_conditional_mean(plane):
     sd, _, log_range, sigma = plane.variance()["estimate"]
-    rows, new = DATA["site"], plane.estimates.labels.groups["site"].relatives
+    rows, new = DATA["site"], plane.estimates.labels.groups["site"].unobserved
     assert set(new) == {f"s{number:02d}" for number in range(SITES, SITES + ELSEWHERE)}
     v = sd**2 * np.exp(-distances(PLACES, rows, rows) / np.exp(log_range)) + sigma**2 * np.eye(len(DATA))
     everybody = list(plane.ranef("site").index)

@@ -221,7 +221,7 @@ def test_options_name_columns_in_either_form(plain):
     frame = frame_of("y ~ z + (1 | famîlle)", data, weights="é", offset="é", kinship={"famîlle": known})
     np.testing.assert_allclose(frame.weights, np.arange(ROWS) + 1)
     np.testing.assert_array_equal(frame.offset, np.arange(ROWS) + 1)
-    assert list(frame.known) == ["fami\u0302lle"]
+    assert list(frame.level_covariances) == ["fami\u0302lle"]
     structure = {"famîlle": lmm.covariance.Diagonal()}
     assert frame_of("y ~ (z | famîlle)", data, covariance=structure).labels.terms[0].group == "fami\u0302lle"
 

@@ -16,7 +16,7 @@ from scipy import sparse
 import jaxlmm as lmm
 from jaxlmm.formula import ModelOptions, build_frame, parse, read_responses
 from jaxlmm.formula.columns import numeric
-from jaxlmm.formula.newdata.newdata import places_on
+from jaxlmm.formula.newdata.newdata import levels_on
 
 N = 60
 GROUP = np.repeat(np.arange(12), 5)
@@ -134,7 +134,7 @@ def test_what_is_wrong_with_a_sparse_matrix_is_said(monkeypatch):
         read(people(), sparse.csr_array(COUNTS.T))
     with pytest.raises(lmm.DataError, match="expected real numbers, got complex128"):
         read(people(), sparse.csr_array(COUNTS + 1j))
-    monkeypatch.setattr(numeric, "DENSE_BYTES", 3 * 8 * N)
+    monkeypatch.setattr(numeric, "MAX_DENSE_BYTES", 3 * 8 * N)
     with pytest.raises(lmm.DataError, match=r"of shape \(60, 4\).*some columns at a time: X.tocsc\(\)\[:, :3\]"):
         read(people(), sparse.csr_array(COUNTS))
     read(people(), sparse.csr_array(COUNTS)[:, :3])
@@ -255,8 +255,8 @@ def test_levels_are_what_they_were(formula, kind):
         assert found.labels.equals(group.labels)
         assert [part.dtype for part in found.parts] == [part.dtype for part in group.parts]
         codes = frame.levels[name].codes[::-7]
-        np.testing.assert_array_equal(places_on(found, new).codes, codes)
-        np.testing.assert_array_equal(places_on(found, new.iloc[:1]).codes, codes[:1])
+        np.testing.assert_array_equal(levels_on(found, new).codes, codes)
+        np.testing.assert_array_equal(levels_on(found, new.iloc[:1]).codes, codes[:1])
 
 
 def test_a_fit_with_such_levels_predicts_after_load(tmp_path):

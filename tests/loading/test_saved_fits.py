@@ -149,7 +149,7 @@ def test_it_predicts_as_the_fit(kind, tmp_path):
         assert mine["estimate"].notna().sum() > len(data) - 10
         same(mine, theirs)
     if kind == "relatives":
-        assert not set(fit.estimates.labels.groups["g"].relatives).isdisjoint(data["g"])
+        assert not set(fit.estimates.labels.groups["g"].unobserved).isdisjoint(data["g"])
         some = data[data["g"] == "g01"]
         assert (back.predict(some, re_form="~ (1 | g)") != back.predict(some, re_form="~0")).all(axis=None)
 

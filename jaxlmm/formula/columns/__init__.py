@@ -1,4 +1,4 @@
-"""The columns of a model matrix, and how they are made again for other data."""
+"""Model matrices from formulas and data, and their encodings, which compute the same columns on other data."""
 
 from jaxlmm.formula.columns.checks import (
     check_grouping,

@@ -1,4 +1,4 @@
-"""What data must satisfy before anything is computed."""
+"""Checks of data before anything is computed: variables, weights, responses, names, grouping factors."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import DataError, nearest
 from jaxlmm.formula.functions import as_numbers
 from jaxlmm.formula.tokens import column_called
 
-RESERVED = {"Residual": "residual variance", "fixed": "share of the fixed effects"}
-"""Names that tables have for parts of the variance that belong to no group."""
+RESERVED_GROUP_NAMES = {"Residual": "residual variance", "fixed": "share of the fixed effects"}
+"""Names under which tables list variance that belongs to no grouping factor, each with a description."""
 
 
 def variables_of(data: Any, names: Sequence[str]) -> pd.DataFrame:
-    """Return the variables ``names`` of other data than a fit's, as a pandas frame with the index of the data.
+    """Return the variables ``names`` of new data as a pandas frame with the index of the data.
 
     Raises
     ------
     DataError
-        If one is not there, or there twice.
+        If a variable is absent, or several columns could be it.
     """
     table = as_table(data)
     columns = list(table.columns)
-    called = {name: column_called(name, columns) for name in names}
-    taken = list(called.values())
-    absent = [name for name, column in called.items() if column is None or (column != name and taken.count(column) > 1)]
+    column_of_name = {name: column_called(name, columns) for name in names}
+    used = list(column_of_name.values())
+    absent = [
+        name for name, column in column_of_name.items() if column is None or (column != name and used.count(column) > 1)
+    ]
     if absent:
         raise DataError(
             f"data: expected the variables {', '.join(names)}, got no {', '.join(absent)}; there are: "
             f"{', '.join(str(name) for name in table.columns)}."
         )
-    chosen = [str(column) for column in called.values()]
-    check_unique(chosen, columns)
-    return as_frame(table, chosen).set_axis(list(called), axis=1)
+    columns_used = [str(column) for column in used]
+    check_unique(columns_used, columns)
+    return as_frame(table, columns_used).set_axis(list(column_of_name), axis=1)
 
 
 def check_unique(names: Iterable[str], columns: Iterable[object]) -> None:
-    """Raise if a variable of the model names more than one column."""
+    """Raise if a variable of the model is the name of more than one column."""
     columns = list(columns)
     for name in names:
         if columns.count(name) > 1:
@@ -53,10 +56,10 @@ def column_or_array(option: str, value: Any, data: pd.DataFrame, columns: Iterab
     if value is None:
         return None
     if isinstance(value, str):
-        found = column_called(value, list(data.columns))
-        if found is None:
+        column = column_called(value, list(data.columns))
+        if column is None:
             raise DataError(f"{option}: {value!r} is no column of the data; {nearest(value, columns)}.")
-        value = data[found]
+        value = data[column]
     if isinstance(value, pd.Series) and not value.index.equals(data.index):
         raise DataError(f"{option}: expected the index of the data, got another one; reindex it, or pass an array.")
     if np.shape(value) != (len(data),):
@@ -64,8 +67,8 @@ def column_or_array(option: str, value: Any, data: pd.DataFrame, columns: Iterab
     return pd.Series(as_numbers(option, value), index=data.index)
 
 
-def check_weights(weights: pd.Series | None, n: int) -> NumpyArray:
-    """Return weights (n,), all positive and finite."""
+def check_weights(weights: pd.Series | None, n: int) -> Float[NumpyArray, " n"]:
+    """Return the weights, 1 without any; raise unless all are positive and finite."""
     if weights is None:
         return np.ones(n)
     values = np.asarray(weights, float)
@@ -78,7 +81,7 @@ def check_weights(weights: pd.Series | None, n: int) -> NumpyArray:
     return values
 
 
-def finite_or_raise(matrix: NumpyArray, names: Sequence[str]) -> None:
+def finite_or_raise(matrix: Float[NumpyArray, "n p"], names: Sequence[str]) -> None:
     """Raise if a column holds an infinite or undefined value."""
     wrong = ~np.isfinite(matrix)
     if wrong.any():
@@ -90,15 +93,15 @@ def finite_or_raise(matrix: NumpyArray, names: Sequence[str]) -> None:
         )
 
 
-def check_response(name: str, values: NumpyArray, offset: NumpyArray) -> None:
-    """Raise unless the response (n,) is finite and varies once the offset is subtracted."""
+def check_response(name: str, values: Float[NumpyArray, " n"], offset: Float[NumpyArray, " n"]) -> None:
+    """Raise unless the response is finite, and varies once the offset is subtracted."""
     finite_or_raise(values[:, None], (name,))
     if np.ptp(values - offset) == 0:
         raise DataError(f"response {name}: expected values that vary, got {values[0]:g} in all {values.size} rows.")
 
 
 def check_names(columns: Sequence[str], groups: Iterable[tuple[str, ...]]) -> None:
-    """Raise if two columns of the fixed effects have one name, or a group that of another part of the variance.
+    """Raise if two fixed-effect columns share a name, two groups share one, or a group has a reserved name.
 
     ``groups`` are the factors of each grouping factor.
     """
@@ -108,23 +111,23 @@ def check_names(columns: Sequence[str], groups: Iterable[tuple[str, ...]]) -> No
             f"fixed effects: expected different names, got {twice[0]!r} more than once: a variable is called as the "
             "intercept or a level of a factor is. Rename it."
         )
-    called: dict[str, tuple[str, ...]] = {}
+    by_name: dict[str, tuple[str, ...]] = {}
     for factors in groups:
         name = ":".join(factors)
-        if called.setdefault(name, factors) != factors:
+        if by_name.setdefault(name, factors) != factors:
             raise DataError(
-                f"grouping factor {name}: one name for the groups {' and '.join(map(str, (called[name], factors)))}; "
+                f"grouping factor {name}: one name for the groups {' and '.join(map(str, (by_name[name], factors)))}; "
                 "rename the column whose name has a colon."
             )
-    reserved = [group for group in called if group in RESERVED]
+    reserved = [group for group in by_name if group in RESERVED_GROUP_NAMES]
     if reserved:
         raise DataError(
-            f"grouping factor {reserved[0]}: tables call the {RESERVED[reserved[0]]} so; rename the column."
+            f"grouping factor {reserved[0]}: tables call the {RESERVED_GROUP_NAMES[reserved[0]]} so; rename the column."
         )
 
 
 def check_grouping(name: str, levels: int, rows: int, exempt: bool) -> None:
-    """Raise if a grouping factor has one level, or as many as there are rows and nothing else to tell them apart."""
+    """Raise if a grouping factor has one level, or one level per row; ``exempt`` factors are identified otherwise."""
     if levels < 2 and not exempt:
         raise DataError(f"grouping factor {name}: expected at least 2 levels, got {levels}; leave the term out.")
     if levels >= rows and not exempt:

@@ -1,4 +1,4 @@
-"""Responses that stand on their own right side: they would explain themselves."""
+"""Circular formulas: responses whose variable is also a predictor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxlmm.formula.tokens import Token, join
 
 
 def right_variables(parsed: ParsedFormula, bars: Iterable[Bar], columns: Collection[str]) -> set[str]:
-    """Return the ``columns`` of the data that stand right of a formula's ``~``, but for what only ``lag`` takes."""
+    """Return the ``columns`` of the data right of a formula's ``~``, except those that occur only in ``lag()``."""
     bars = [bar._replace(left=tuple(_without_lags(bar.left))) for bar in bars]
     offsets = tuple(tuple(_without_lags(tokens)) for tokens in parsed.offsets)
     right = parsed._replace(response=(), fixed=tuple(_without_lags(parsed.fixed)), offsets=offsets)
@@ -19,16 +19,16 @@ def right_variables(parsed: ParsedFormula, bars: Iterable[Bar], columns: Collect
 
 
 def explains_itself(response: Sequence[Token], right: Collection[str], columns: Collection[str]) -> bool:
-    """Return whether a response is made of one variable that is on the right side too.
+    """Return whether a response is a function of one variable, and that variable is on the right side too.
 
-    One made of several, as ``I(after - before) ~ before``, may be explained by each of them.
+    A response of several variables, as ``I(after - before) ~ before``, may have each of them as a predictor.
     """
     own = set(used_variables(response, columns))
     return len(own) == 1 and own <= set(right)
 
 
 def check_response_apart(parsed: ParsedFormula, bars: Iterable[Bar], columns: Collection[str]) -> None:
-    """Raise if the response of a formula is on its own right side."""
+    """Raise if the response of a formula is circular (:func:`explains_itself`)."""
     if parsed.response and explains_itself(parsed.response, right_variables(parsed, bars, columns), columns):
         (name,) = set(used_variables(parsed.response, columns))
         raise FormulaError(
@@ -39,7 +39,7 @@ def check_response_apart(parsed: ParsedFormula, bars: Iterable[Bar], columns: Co
 
 
 def _without_lags(tokens: Sequence[Token]) -> list[Token]:
-    """Return the words of an expression without those inside ``lag()``: another row's value is another variable."""
+    """Return the tokens of an expression without names inside ``lag()``: another row's value is another variable."""
     kept: list[Token] = []
     depth, inside = 0, 0
     for index, token in enumerate(tokens):

@@ -1,4 +1,4 @@
-"""Columns of a model matrix: formulaic's, with R's spellings of what it lacks."""
+"""Model matrices: formulas in R's notation, evaluated by formulaic."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.formula.columns.encoding import Encoding
@@ -14,25 +15,25 @@ from jaxlmm.formula.tokens import Token, in_python, tokenize
 
 
 class Columns(NamedTuple):
-    """A model matrix (n, p), its columns' names, and how they are computed from data."""
+    """A model matrix, the names of its columns, and the encoding that computes them from data."""
 
-    matrix: NumpyArray
+    matrix: Float[NumpyArray, "n p"]
     names: tuple[str, ...]
     encoding: Encoding
 
 
 def used_variables(tokens: Iterable[Token], columns: Collection[str]) -> list[str]:
-    """Return the ``columns`` of the data that an expression names, and raise for names that are nowhere.
+    """Return the ``columns`` of the data that an expression names.
 
     Raises
     ------
     FormulaError
         With the nearest names, if a name is neither a column nor a known function.
     """
-    found, unknown = sorted_names(tokens, columns)
+    variables, unknown = sorted_names(tokens, columns)
     if unknown:
         raise unknown_names(unknown, columns)
-    return found
+    return variables
 
 
 def model_variables(parsed: ParsedFormula, bars: Iterable[Bar], columns: Collection[str]) -> list[str]:
@@ -40,10 +41,10 @@ def model_variables(parsed: ParsedFormula, bars: Iterable[Bar], columns: Collect
     return list(dict.fromkeys(name for part in parts_of(parsed, bars) for name in used_variables(part, columns)))
 
 
-def model_columns(tokens: Sequence[Token], data: pd.DataFrame, *, again: bool = True) -> Columns:
-    """Evaluate one side of a formula on ``data`` without missing values; ``again`` says that other data follow.
+def model_columns(tokens: Sequence[Token], data: pd.DataFrame, *, for_new_data: bool = True) -> Columns:
+    """Evaluate one side of a formula on complete ``data``; with ``for_new_data`` it will be evaluated on new data too.
 
-    A formula says what it says in R: in a call operators bind as there, and ``^`` is a power; ``TRUE`` is true, an
+    A formula means what it means in R: in a call operators bind as there, and ``^`` is a power; ``TRUE`` is true, an
     ordered factor gets polynomial contrasts and a logical column two levels, levels that do not occur are dropped,
     names with dots are columns when the data have them. Numbers are computed in double precision. Names are those that
     formulaic prints, the factors of an interaction in the order in which the formula names them first: ``Intercept``,
@@ -51,10 +52,10 @@ def model_columns(tokens: Sequence[Token], data: pd.DataFrame, *, again: bool = 
     ``C(f, contr.sum)[S.a]``; variables are called in them as in the data, without backquotes.
     """
     names = used_variables(tokens, data.columns)
-    encoding, matrix = Encoding.learn(in_python(tokens, names), data, again=again)
+    encoding, matrix = Encoding.learn(in_python(tokens, names), data, for_new_data=for_new_data)
     return Columns(matrix, encoding.names, encoding)
 
 
 def as_arithmetic(tokens: Sequence[Token]) -> list[Token]:
-    """Return the formula of one column that is the value of an expression, where ``+ - * / ^`` are arithmetic."""
+    """Return the formula of one column, the value of an expression in which ``+ - * / ^`` are arithmetic."""
     return [*tokenize("0 + number"), Token("operator", "("), *tokens, Token("operator", ")")]

@@ -1,4 +1,4 @@
-"""How columns are computed from data, remembered: a fit's columns again, on other data."""
+"""Encodings: the levels, contrasts and bases learned from the fit's data, with which new data are evaluated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import FormulaError, JaxlmmError
@@ -17,16 +18,16 @@ from jaxlmm.formula.columns.checks import variables_of
 from jaxlmm.formula.functions import StandIns, Variable, plain_dtypes
 from jaxlmm.formula.tokens import Token
 
-_FOREIGN = re.compile(r"\b(lag|np\.[\w.]+)\(")
-"""Calls of which it is not known whether they go row by row."""
+CALLS_TO_CHECK = re.compile(r"\b(lag|np\.[\w.]+)\(")
+"""Function calls whose value in a row may depend on other rows, which is checked on the data."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """One side of a formula as columns of numbers, with the levels, contrasts and bases that the fit's data gave.
+    """One side of a formula with the levels, contrasts and bases learned from the fit's data.
 
-    It holds no data, and is JSON after :meth:`to_plain`. What is taken from all rows is remembered for ``factor``,
-    ``poly``, ``center``, ``scale`` and the splines; a call such as ``np.mean(x)``, of which nothing is, is refused.
+    It holds no data, and is JSON after :meth:`to_plain`. Statistics of all rows are kept for ``factor``, ``poly``,
+    ``center``, ``scale`` and the splines; a call such as ``np.mean(x)``, for which none are, is refused.
 
     Parameters
     ----------
@@ -38,11 +39,11 @@ class Encoding:
         The terms of the formula in the order of their columns, each by the factors that it multiplies, none for the
         intercept, with the number of its columns.
     variables
-        What each column of the data holds.
+        The type of each column of the data that the formula uses, and the levels of factors.
     texts
-        The texts of the formula.
+        The string literals of the formula.
     transforms, codings
-        What formulaic learned of calls and of factors, by how ``text`` spells them.
+        The states that formulaic learned for calls and for factors, by their spelling in ``text``.
     """
 
     text: str
@@ -54,21 +55,24 @@ class Encoding:
     codings: Mapping[str, Any]
 
     @classmethod
-    def learn(cls, tokens: Sequence[Token], data: pd.DataFrame, *, again: bool = True) -> tuple[Encoding, NumpyArray]:
-        """Return the encoding that complete data give, and its matrix (n, p).
+    def learn(
+        cls, tokens: Sequence[Token], data: pd.DataFrame, *, for_new_data: bool = True
+    ) -> tuple[Encoding, Float[NumpyArray, "n p"]]:
+        """Learn an encoding from complete data; return it with its matrix.
 
-        ``tokens`` are one side of a formula in Python's words, variables in backquotes. Where it is used ``again``, a
-        call must not depend on the rows of these data.
+        ``tokens`` are one side of a formula in Python's syntax, variables in backquotes. With ``for_new_data``, no call
+        may depend on which rows these data have.
         """
         stand_ins = StandIns.of(tokens)
         variables = {name: Variable.of(name, data[name]) for name in stand_ins.columns}
         encoding, matrix = cls(stand_ins.put(tokens), (), (), variables, stand_ins.texts, {}, {})._evaluate(data)
-        if again and any(not isinstance(_numpy(call), np.ufunc) for call in _FOREIGN.findall(encoding.text)):
+        calls = CALLS_TO_CHECK.findall(encoding.text)
+        if for_new_data and any(not isinstance(_numpy(call), np.ufunc) for call in calls):
             encoding._check_row_by_row(data, matrix)
         return encoding, matrix
 
-    def columns(self, data: Any) -> NumpyArray:
-        """Return the columns (n, p) of other data; a row in which a variable is missing is NaN.
+    def columns(self, data: Any) -> Float[NumpyArray, "rows p"]:
+        """Return the columns of new data; a row in which a variable is missing is NaN.
 
         Parameters
         ----------
@@ -93,7 +97,7 @@ class Encoding:
         Raises
         ------
         FormulaError
-            If JSON cannot say a level or a state (:mod:`jaxlmm.formula.columns.plain`).
+            If a level or a state has no JSON form (:mod:`jaxlmm.formula.columns.plain`).
         """
         variables = {name: [v.kind, list(v.levels), v.ordered] for name, v in self.variables.items()}
         parts = {"variables": variables, "transforms": self.transforms, "codings": self.codings}
@@ -118,11 +122,11 @@ class Encoding:
 
     @property
     def stand_ins(self) -> StandIns:
-        """What stands for the variables and texts."""
+        """The identifiers that replace variables and string literals in ``text``."""
         return StandIns(tuple(self.variables), self.texts)
 
-    def _evaluate(self, data: pd.DataFrame) -> tuple[Encoding, NumpyArray]:
-        """Return the columns (n, p) of complete data, and the encoding with what they taught, if it was empty."""
+    def _evaluate(self, data: pd.DataFrame) -> tuple[Encoding, Float[NumpyArray, "n p"]]:
+        """Evaluate on complete data; return the columns with the encoding, which an empty one learns from the data."""
         plain_sum = self._as_sum()
         if plain_sum is not None:
             parts = [np.ones(len(data))] if "Intercept" in plain_sum else []
@@ -138,32 +142,34 @@ class Encoding:
             for index, (name, variable) in enumerate(self.variables.items())
         }
         try:
-            with np.errstate(all="ignore"):  # what is undefined is found by the caller, and said in words
+            with np.errstate(all="ignore"):  # the caller looks for undefined values, and raises an error
                 table = pd.DataFrame(read, index=pd.RangeIndex(len(data)))
-                found = evaluate(self.text, table, stand_ins, self.transforms, self.codings)
+                evaluated = evaluate(self.text, table, stand_ins, self.transforms, self.codings)
         except Exception as error:  # of formulaic, or of any function that the formula calls
-            told = error if isinstance(error, JaxlmmError) else error.__cause__
-            if isinstance(told, JaxlmmError):
-                raise type(told)(stand_ins.written(str(told))) from None
+            own_error = error if isinstance(error, JaxlmmError) else error.__cause__
+            if isinstance(own_error, JaxlmmError):
+                raise type(own_error)(stand_ins.written(str(own_error))) from None
             if isinstance(error, MemoryError):
                 raise
-            said = str(error).split("\n\n")[0]  # then formulaic shows the place, in the colors of terminals
+            message = str(error).split("\n\n")[0]  # then formulaic shows the position, in the colors of terminals
             raise FormulaError(
-                f"cannot evaluate {stand_ins.written(self.text)!r}: {stand_ins.written(said)}"
+                f"cannot evaluate {stand_ins.written(self.text)!r}: {stand_ins.written(message)}"
             ) from error
-        if self.names and (found.names != self.names or found.transforms.keys() != self.transforms.keys()):
+        if self.names and (evaluated.names != self.names or evaluated.transforms.keys() != self.transforms.keys()):
             raise FormulaError(
                 f"cannot evaluate {stand_ins.written(self.text)!r} as in the fit: expected columns "
-                f"{', '.join(self.names)}, got {', '.join(found.names)}."
+                f"{', '.join(self.names)}, got {', '.join(evaluated.names)}."
             )
-        terms = tuple((tuple(map(stand_ins.written, factors)), count) for factors, count in found.terms)
-        learned = Encoding(self.text, found.names, terms, self.variables, self.texts, found.transforms, found.codings)
-        return learned, found.matrix
+        terms = tuple((tuple(map(stand_ins.written, factors)), count) for factors, count in evaluated.terms)
+        learned = Encoding(
+            self.text, evaluated.names, terms, self.variables, self.texts, evaluated.transforms, evaluated.codings
+        )
+        return learned, evaluated.matrix
 
-    def _check_row_by_row(self, data: pd.DataFrame, matrix: NumpyArray) -> None:
-        """Raise if the columns of some rows alone are not those (n, p) that they have among all."""
+    def _check_row_by_row(self, data: pd.DataFrame, matrix: Float[NumpyArray, "n p"]) -> None:
+        """Raise if the columns of a subset of the rows, evaluated alone, differ from these rows of ``matrix``."""
         wrong: set[int] = set()
-        # The halves may have the same maximum; no row but the largest is it alone.
+        # Two halves may share a maximum, but of single rows only the largest has it.
         for rows in (slice(0, None, 2), slice(1, None, 2), slice(0, 1), slice(-1, None)):
             if matrix[rows].size:
                 close = np.isclose(self._evaluate(data.iloc[rows])[1], matrix[rows], rtol=1e-9, equal_nan=True)
@@ -193,7 +199,7 @@ class Encoding:
 
 def _numpy(call: str) -> Any:
     """Return the function of NumPy that a formula calls ``np.exp``, or None."""
-    found: Any = np if call.startswith("np.") else None
+    value: Any = np if call.startswith("np.") else None
     for name in call.split(".")[1:]:
-        found = getattr(found, name, None)
-    return found
+        value = getattr(value, name, None)
+    return value

@@ -1,4 +1,4 @@
-"""Responses as arrays of numbers: of frames, arrays and sparse matrices, whatever types their columns have."""
+"""Responses as arrays in double precision, from data frames, arrays and sparse matrices."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.functions import MAX_EXACT_INTEGER, as_numbers, check_exact
 
-DENSE_BYTES = 2**34
-"""A sparse matrix that takes no more than this with its zeros is taken whole."""
+MAX_DENSE_BYTES = 2**34
+"""Size up to which a sparse matrix of responses is made dense, in bytes with its zeros."""
 
 
-def array_numbers(responses: Any, rows: int) -> NumpyArray:
-    """Return an array or a sparse matrix with a response per column as numbers (rows, m).
+def array_numbers(responses: Any, rows: int) -> Float[NumpyArray, "rows m"]:
+    """Return an array or a sparse matrix with a response per column as numbers in double precision.
 
     Raises
     ------
     DataError
-        If its shape is another, it holds no real numbers, or with its zeros it would not fit into memory.
+        If it has another shape or no real numbers, or is too large to be made dense.
     """
     values = _dense(responses)
     values = values[:, None] if values.ndim == 1 else values
@@ -36,56 +37,57 @@ def array_numbers(responses: Any, rows: int) -> NumpyArray:
     return values.astype(float, copy=False)
 
 
-def _dense(responses: Any) -> NumpyArray:
-    """Return an array, a sparse matrix of scipy with its zeros: each response has a number in every row."""
+def _dense(responses: Any) -> Shaped[NumpyArray, "*b"]:
+    """Return a dense array, of a sparse matrix of scipy with its zeros, which are values of the response."""
     from scipy.sparse import issparse
 
     if not issparse(responses):
         return np.asarray(responses)
     size = 8 * int(np.prod(responses.shape))
-    if size > DENSE_BYTES:
-        some = max(DENSE_BYTES // (8 * responses.shape[0]), 1)
+    if size > MAX_DENSE_BYTES:
+        width = max(MAX_DENSE_BYTES // (8 * responses.shape[0]), 1)
         raise DataError(
-            f"responses: expected a sparse matrix of no more than {DENSE_BYTES / 2**30:.0f} GB with its zeros, got "
-            f"{size / 2**30:.1f} GB of shape {responses.shape}. Take some columns at a time: X.tocsc()[:, :{some}], "
+            f"responses: expected a sparse matrix of no more than {MAX_DENSE_BYTES / 2**30:.0f} GB with its zeros, got "
+            f"{size / 2**30:.1f} GB of shape {responses.shape}. Take some columns at a time: X.tocsc()[:, :{width}], "
             "and so on."
         )
     return np.asarray(responses.toarray())
 
 
-def frame_numbers(frame: pd.DataFrame) -> NumpyArray:
-    """Return the numbers (N, m) of a frame, NaN where missing."""
-    unclear = [name for name, kind in frame.dtypes.items() if kind == np.dtype(object)]
-    frame = frame.copy(deep=False) if unclear else frame
-    for name in unclear:  # numbers of several types, which pandas keeps as objects
+def frame_numbers(frame: pd.DataFrame) -> Float[NumpyArray, "rows m"]:
+    """Return the columns of a data frame as numbers in double precision, NaN where missing."""
+    objects = [name for name, dtype in frame.dtypes.items() if dtype == np.dtype(object)]
+    frame = frame.copy(deep=False) if objects else frame
+    for name in objects:  # numbers of several types, which pandas keeps as objects
         frame[name] = _inferred(str(name), frame[name])
-    kinds = frame.dtypes
-    numeric = {
-        kind: pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind) for kind in kinds.unique()
+    dtypes = frame.dtypes
+    is_real = {
+        dtype: pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+        for dtype in dtypes.unique()
     }
-    wrong = kinds[~kinds.map(numeric)]
+    wrong = dtypes[~dtypes.map(is_real)]
     if len(wrong):
         raise DataError(
             f"responses: expected numbers, got {wrong.iloc[0]} in {wrong.index[0]!r} ({len(wrong)} such columns); "
             "convert or leave them out."
         )
-    for kind in filter(_may_round, numeric):
-        whole = frame.loc[:, [own == kind for own in kinds]]
-        if not isinstance(kind, np.dtype) or abs(whole.to_numpy().astype(float)).max() >= MAX_EXACT_INTEGER:
+    for dtype in filter(_may_round, is_real):
+        whole = frame.loc[:, [own == dtype for own in dtypes]]
+        if not isinstance(dtype, np.dtype) or abs(whole.to_numpy().astype(float)).max() >= MAX_EXACT_INTEGER:
             for name, column in whole.items():
                 check_exact(str(name), column.dropna())
-    if all(isinstance(kind, np.dtype) for kind in numeric):
+    if all(isinstance(dtype, np.dtype) for dtype in is_real):
         return frame.to_numpy(float)
     return frame.to_numpy(float, na_value=np.nan)
 
 
 def _inferred(name: str, column: pd.Series) -> pd.Series:
-    """Return a column of objects as numbers, if it holds nothing else; text stays what it is."""
+    """Return a column of objects as numbers; one that holds text is returned as it is."""
     if any(isinstance(value, str) for value in column):
         return column
     return pd.Series(as_numbers(name, column), column.index)
 
 
-def _may_round(kind: Any) -> bool:
-    """Whether double precision may not hold all whole numbers of a type."""
-    return pd.api.types.is_integer_dtype(kind) and "64" in str(kind)
+def _may_round(dtype: Any) -> bool:
+    """Return whether a type has whole numbers that double precision rounds."""
+    return pd.api.types.is_integer_dtype(dtype) and "64" in str(dtype)

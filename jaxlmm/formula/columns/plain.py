@@ -1,4 +1,4 @@
-"""What a fit remembers, in the words of JSON: what formulaic learned, levels of any kind, and arrays of numbers."""
+"""JSON forms of a fit's encodings: formulaic's states, levels of any type, and arrays of numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import FormulaError
@@ -23,11 +24,11 @@ def to_plain(value: Any, where: str) -> Any:
     Raises
     ------
     FormulaError
-        If JSON cannot say it; ``where`` names it.
+        If it has no JSON form; ``where`` names it in the message.
     """
-    kind = next((kind for kind, (types, *_) in LEVELS.items() if isinstance(value, types)), None)
+    kind = next((kind for kind, (types, *_) in LEVEL_TYPES.items() if isinstance(value, types)), None)
     if kind is not None:
-        return {kind: to_plain(LEVELS[kind].parts(value), where)}
+        return {kind: to_plain(LEVEL_TYPES[kind].parts(value), where)}
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
@@ -47,21 +48,21 @@ def to_plain(value: Any, where: str) -> Any:
 
 
 def from_plain(value: Any) -> Any:
-    """Return what :func:`to_plain` was given."""
+    """Return the value that :func:`to_plain` wrote."""
     if isinstance(value, list):
         return [from_plain(item) for item in value]
     if not isinstance(value, dict):
         return value
     (kind, content), *_ = value.items()
-    if kind in LEVELS:
-        return LEVELS[kind].made(*from_plain(content))
+    if kind in LEVEL_TYPES:
+        return LEVEL_TYPES[kind].made(*from_plain(content))
     if kind == "map":
         return {from_plain(key): from_plain(item) for key, item in content}
     return np.array(from_plain(content)) if kind == "array" else float(content)
 
 
 class _Level(NamedTuple):
-    """A kind of level: its ``types``, its ``parts`` as plain values, and how it is ``made`` of them."""
+    """A type of level: its Python ``types``, its ``parts`` as plain values, and how it is ``made`` of them."""
 
     types: type | tuple[type, ...]
     parts: Callable[[Any], list[Any]]
@@ -78,7 +79,7 @@ def _instant(text: str, unit: Any, zone: str | None) -> pd.Timestamp:
     return stamp if zone is None else stamp.tz_convert(zone)
 
 
-LEVELS = {
+LEVEL_TYPES = {
     "interval": _Level(pd.Interval, lambda value: [value.left, value.right, value.closed], pd.Interval),
     "period": _Level(
         pd.Period,
@@ -96,7 +97,7 @@ LEVELS = {
     "tuple": _Level(tuple, list, lambda *parts: parts),
     "decimal": _Level(Decimal, lambda value: [str(value)], Decimal),
 }
-"""What levels can be beside numbers, text and logicals, by what it is called in a file."""
+"""Types of levels beside numbers, text and logicals, by their names in a file."""
 
 
 def numbers_to_plain(array: Any) -> Any:
@@ -110,13 +111,13 @@ def numbers_to_plain(array: Any) -> Any:
     return lists if np.isfinite(array).all() else _without_nan(lists)
 
 
-def numbers_from_plain(value: Any, shape: Sequence[int]) -> NumpyArray:
-    """Return the array (shape) that :func:`numbers_to_plain` was given, in C order.
+def numbers_from_plain(value: Any, shape: Sequence[int]) -> Float[NumpyArray, "*b"]:
+    """Return the array of this shape that :func:`numbers_to_plain` wrote, in C order.
 
     Raises
     ------
     ValueError, TypeError
-        If it is not that many numbers.
+        If the number of values does not fit the shape.
     """
     return np.array(value, float).reshape(shape)
 

@@ -1,9 +1,9 @@
 """Grouping factors: levels, structures, known matrices, labels."""
 
-from jaxlmm.formula.groups.coordinates import Located
+from jaxlmm.formula.groups.coordinates import LevelStructure
 from jaxlmm.formula.groups.copies import notes_of_copies
-from jaxlmm.formula.groups.ids import close, compared, named_like
-from jaxlmm.formula.groups.kinship import Known, known_matrices, not_grouped_by, repeated
+from jaxlmm.formula.groups.ids import comparable, named_like, spelling_hint
+from jaxlmm.formula.groups.kinship import KnownMatrix, group_names, known_matrices, not_grouped_by
 from jaxlmm.formula.groups.labels import GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.groups.levels import Levels, grouping_levels, level_labels, real_factors
 from jaxlmm.formula.groups.structures import structures_of
@@ -11,15 +11,15 @@ from jaxlmm.formula.groups.terms import TermBuilder
 
 __all__ = [
     "GroupLabels",
-    "Known",
+    "KnownMatrix",
+    "LevelStructure",
     "Levels",
-    "Located",
     "ModelLabels",
     "OffsetLabels",
     "TermBuilder",
     "TermLabels",
-    "close",
-    "compared",
+    "comparable",
+    "group_names",
     "grouping_levels",
     "known_matrices",
     "level_labels",
@@ -27,6 +27,6 @@ __all__ = [
     "not_grouped_by",
     "notes_of_copies",
     "real_factors",
-    "repeated",
+    "spelling_hint",
     "structures_of",
 ]

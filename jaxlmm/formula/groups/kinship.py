@@ -1,61 +1,65 @@
-"""Known covariance matrices across the levels of a grouping factor: read, matched by label, checked."""
+"""Known covariance matrices across the levels of a grouping factor: matched by label, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import KinshipError, nearest
-from jaxlmm.formula.groups.coordinates import Located, located
-from jaxlmm.formula.groups.ids import as_text, others_than, places_of
+from jaxlmm.formula.groups.coordinates import LevelStructure, level_structure
+from jaxlmm.formula.groups.ids import as_text, complement, indices_among
 from jaxlmm.formula.groups.levels import Levels
 from jaxlmm.genetics import Relationship
 from jaxlmm.genetics.matrices import check_finite, symmetric
 from jaxlmm.model import Relation
 
-NEGATIVE = 1e-8
-"""A known matrix may have eigenvalues below zero by this much of its largest entry, for each level."""
+NEGATIVE_PER_LEVEL = 1e-8
+"""Negative eigenvalues of a known matrix are rounding up to this times its largest entry times the number of levels."""
 
-ROUNDED = 1e-6
-"""Or by this much, times the root of the number of levels: what entries in single precision, or written with six
-digits, do to the eigenvalues. Solvers take what is below zero to be zero."""
+NEGATIVE_PER_ROOT_LEVEL = 1e-6
+"""Or up to this times its largest entry times the root of the number of levels: the error of the eigenvalues if entries
+are in single precision, or have six digits. Solvers set negative eigenvalues to zero."""
+
+Matrix: TypeAlias = Any
+"""An array of NumPy, or a ``scipy.sparse.csr_array``."""
 
 
-class Known(NamedTuple):
-    """One known matrix of a grouping factor: what the group is called with it, its ids and entries.
+class KnownMatrix(NamedTuple):
+    """A known covariance matrix across the levels of a grouping factor.
 
     ``name`` is that of the group, with the matrix's own in brackets where it has one; ``ids`` (A,) are all ids as
-    text; ``indices`` (G,) are those of the levels among them; ``matrix`` (A, A) is an array, or a
-    ``scipy.sparse.csr_array``; ``relation`` is its part for the levels; ``notes`` are what is to be said of it.
+    text, ``indices`` those of the levels among them; ``relation`` is the part of the ``matrix`` for the levels;
+    ``notes`` are sentences on changes made to the matrix.
     """
 
     name: str
     ids: pd.Index
-    indices: NumpyArray
-    matrix: Any
+    indices: Int[NumpyArray, " L"]
+    matrix: Float[Matrix, "A A"]
     relation: Relation
     notes: tuple[str, ...] = ()
 
-    def between(self, rows: NumpyArray, columns: NumpyArray) -> Any:
-        """Return the part (r, c) of the matrix as a ``scipy.sparse.csr_array``."""
+    def between(self, rows: Int[NumpyArray, " i"], columns: Int[NumpyArray, " j"]) -> Float[Matrix, "i j"]:
+        """Return a submatrix as a ``scipy.sparse.csr_array``."""
         from scipy.sparse import csr_array
 
         return csr_array(_part(self.matrix, rows, columns))
 
     @property
-    def others(self) -> NumpyArray:
-        """Places (R,) of the ids that are no levels and whose entries towards the levels are finite."""
-        rows = others_than(self.indices, len(self.ids))
-        towards = self.between(rows, self.indices)
-        wrong = np.repeat(np.arange(rows.size), np.diff(towards.indptr))[~np.isfinite(towards.data)]
-        good = np.isfinite(self.matrix.diagonal()[rows])
-        good[wrong] = False
-        return rows[good]
+    def unobserved(self) -> Int[NumpyArray, " R"]:
+        """Indices of the ids that are no levels, and whose variance and covariances with the levels are finite."""
+        rows = complement(self.indices, len(self.ids))
+        with_levels = self.between(rows, self.indices)
+        wrong = np.repeat(np.arange(rows.size), np.diff(with_levels.indptr))[~np.isfinite(with_levels.data)]
+        finite = np.isfinite(self.matrix.diagonal()[rows])
+        finite[wrong] = False
+        return rows[finite]
 
     @property
     def mean_diagonal(self) -> float:
@@ -65,8 +69,8 @@ class Known(NamedTuple):
 
 def known_matrices(
     kinship: Mapping[str, Any] | None, levels: Mapping[str, Levels]
-) -> dict[str, tuple[Known | Located, ...]]:
-    """Return what is known across the levels of each group in ``kinship``: matrices, or structures with coordinates.
+) -> dict[str, tuple[KnownMatrix | LevelStructure, ...]]:
+    """Return the known matrices, or structures with coordinates, across the levels of each group in ``kinship``.
 
     Parameters
     ----------
@@ -74,32 +78,32 @@ def known_matrices(
         ``{group: K}``, ``{group: [K1, K2]}`` or ``{group: {"kin": K1, "ibd": K2}}``; ids are compared as text, so that
         12345 is ``"12345"``.
     levels
-        Those of each grouping factor.
+        The levels of each grouping factor.
 
     Raises
     ------
     KinshipError
         If a matrix is not labelled, lacks a level, or is not a covariance matrix.
     """
-    found = {}
+    matrices = {}
     for group, value in (kinship or {}).items():
         if group not in levels:
             raise not_grouped_by(group, levels)
         for part in levels[group].parts:
-            as_text(part, group)  # in an interaction too, each must be exact
+            as_text(part, group)  # each factor of an interaction must be exact
         named = _named(group, value)
-        found[group] = tuple(_known(name, matrix, levels[group].labels) for name, matrix in named.items())
-    return found
+        matrices[group] = tuple(_matched(name, matrix, levels[group].labels) for name, matrix in named.items())
+    return matrices
 
 
 def not_grouped_by(group: str, levels: Iterable[str]) -> KinshipError:
     """Return the error for a matrix of a ``group`` that no random term has."""
-    there = nearest(group, levels)
-    return KinshipError(f"kinship: no random term is grouped by {group!r}; {there}. A term (1 | {group}) has it.")
+    suggestion = nearest(group, levels)
+    return KinshipError(f"kinship: no random term is grouped by {group!r}; {suggestion}. A term (1 | {group}) has it.")
 
 
 def _named(group: str, value: Any) -> dict[str, Any]:
-    """Return the matrices of a group by the group's names with them: ``id``, or ``id[kin]`` and ``id[ibd]``."""
+    """Return the matrices of a group by name: the group's, ``id``, or with their own, ``id[kin]`` and ``id[ibd]``."""
     if isinstance(value, Mapping):
         parts = dict(value)
     elif isinstance(value, list | tuple):
@@ -114,33 +118,32 @@ def _named(group: str, value: Any) -> dict[str, Any]:
     return {f"{group}[{name}]": matrix for name, matrix in parts.items()}
 
 
-def _known(name: str, value: Any, levels: pd.Index) -> Known | Located:
+def _matched(name: str, value: Any, levels: pd.Index) -> KnownMatrix | LevelStructure:
+    """Match a matrix, or a structure with coordinates, to the ``levels`` of a group."""
     if isinstance(value, AbstractCovariance) or (isinstance(value, type) and issubclass(value, AbstractCovariance)):
-        return located(name, value, levels)
-    ids, rows, notes = _labelled(name, value, len(levels))
+        return level_structure(name, value, levels)
+    ids, matrix, notes = _labelled(name, value, len(levels))
     text = as_text(ids, name)
     remedy = (
         "Drop these rows of the data, or add the ids to the matrix (1 on the diagonal and 0 elsewhere for unrelated "
         "ones)."
     )
-    indices = places_of(name, levels, text, "the matrix", remedy)
-    relation, note = _checked(name, _part(rows, indices, indices), levels)
+    indices = indices_among(name, levels, text, "the matrix", remedy)
+    relation, note = _checked(name, _part(matrix, indices, indices), levels)
     notes = (*notes, *([note] if note else []))
-    return Known(name, text, indices, rows, relation, tuple(f"The matrix of {name} was {said}." for said in notes))
+    sentences = tuple(f"The matrix of {name} was {note}." for note in notes)
+    return KnownMatrix(name, text, indices, matrix, relation, sentences)
 
 
-def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any, tuple[str, ...]]:
-    """Return the ids (A,), the matrix (A, A), an array or sparse rows, and the notes on it.
-
-    It is to be matched with ``count`` levels.
-    """
+def _labelled(name: str, matrix: Any, n_levels: int) -> tuple[pd.Index, Float[Matrix, "A A"], tuple[str, ...]]:
+    """Return the ids (A,), the matrix, and the notes on it."""
     if isinstance(matrix, Relationship):
         return matrix.labels, matrix.matrix, matrix.notes
     if not isinstance(matrix, pd.DataFrame):
         shape = f" of shape {matrix.shape}" if hasattr(matrix, "shape") else ""
         raise KinshipError(
             f"kinship of {name!r}: expected a data frame with ids as index and columns, or a Relationship, got "
-            f"{type(matrix).__name__}{shape} for {count} levels. An array does not say whose rows it has: write "
+            f"{type(matrix).__name__}{shape} for {n_levels} levels. An array does not say whose rows it has: write "
             "lmm.genetics.relationship(K, labels=ids); lmm.load reads a file, lmm.genetics.grm genotypes."
         )
     rows, columns = as_text(matrix.index, name), as_text(matrix.columns, name)
@@ -158,13 +161,15 @@ def _labelled(name: str, matrix: Any, count: int) -> tuple[pd.Index, Any, tuple[
     return matrix.index, values, ()
 
 
-def _part(matrix: Any, rows: NumpyArray, columns: NumpyArray) -> Any:
-    """Return the entries of some rows and columns, sparse where the matrix is."""
+def _part(
+    matrix: Float[Matrix, "A A"], rows: Int[NumpyArray, " i"], columns: Int[NumpyArray, " j"]
+) -> Float[Matrix, "i j"]:
+    """Return a submatrix, sparse if the matrix is."""
     return matrix[np.ix_(rows, columns)] if isinstance(matrix, np.ndarray) else matrix[rows][:, columns]
 
 
-def _checked(name: str, matrix: Any, levels: pd.Index) -> tuple[Relation, str]:
-    """Return the matrix of the levels, symmetric to the last digit, with a note; raise if it is no covariance matrix.
+def _checked(name: str, matrix: Float[Matrix, "L L"], levels: pd.Index) -> tuple[Relation, str]:
+    """Return the matrix of the levels made exactly symmetric, with a note; raise if it is no covariance matrix.
 
     Raises
     ------
@@ -178,7 +183,7 @@ def _checked(name: str, matrix: Any, levels: pd.Index) -> tuple[Relation, str]:
         raise KinshipError(f"{what}: expected a covariance matrix, got zeros alone.")
     matrix, note = symmetric(levels, matrix, what)
     relation = Relation.of(matrix)
-    tolerance = largest * max(NEGATIVE * len(levels), ROUNDED * len(levels) ** 0.5)
+    tolerance = largest * max(NEGATIVE_PER_LEVEL * len(levels), NEGATIVE_PER_ROOT_LEVEL * len(levels) ** 0.5)
     for block in relation.blocks():
         try:  # an order of magnitude quicker than eigenvalues, which are needed for the message alone
             np.linalg.cholesky(relation.among(block) + tolerance * np.eye(block.size))
@@ -192,6 +197,6 @@ def _checked(name: str, matrix: Any, levels: pd.Index) -> tuple[Relation, str]:
     return relation, note
 
 
-def repeated(group: str, known: Sequence[Known | Located]) -> tuple[str, ...]:
-    """Return what a group is called, once for each of its known matrices."""
-    return tuple(one.name for one in known) or (group,)
+def group_names(group: str, matrices: Sequence[KnownMatrix | LevelStructure]) -> tuple[str, ...]:
+    """Return the names of a group, one for each of its known matrices: the terms that it stands for."""
+    return tuple(matrix.name for matrix in matrices) or (group,)

@@ -1,4 +1,4 @@
-"""What a model is called, and how it is computed from data: all that names a design, without a row of it."""
+"""Labels: the names of a model, and the encodings that compute its columns on new data; no rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import RESIDUAL_SD, Parameter
@@ -16,10 +17,10 @@ from jaxlmm.formula.groups.levels import level_labels
 
 
 class TermLabels(NamedTuple):
-    """One random term: its group, its columns (or positions), its bar as text, its ``natural`` parameters.
+    """Labels of one random term: its group, its columns (or positions), its bar as text, its ``natural`` parameters.
 
-    ``encoding`` computes its columns, or its positions (n, 1), on other data; None where the order of the rows is the
-    position. ``positions`` (G, Q) are those of each level of a term over positions, NaN where no row has one.
+    ``encoding`` computes its columns, or its positions (n, 1), on new data; None if the order of the rows is the
+    position. ``positions`` are those of each level of a term over positions, NaN where no row has one.
     """
 
     group: str
@@ -27,7 +28,7 @@ class TermLabels(NamedTuple):
     text: str
     natural: tuple[Parameter, ...]
     encoding: Encoding | None
-    positions: NumpyArray | None
+    positions: Float[NumpyArray, "L q"] | None
 
     def to_plain(self) -> dict[str, Any]:
         """Return the labels as JSON types."""
@@ -54,22 +55,22 @@ class TermLabels(NamedTuple):
 
 
 class GroupLabels(NamedTuple):
-    """A grouping factor: the ``factors`` whose interaction it is, their values at each level, the levels' labels (G,).
+    """Labels of a grouping factor, the interaction of ``factors``; ``parts`` are their values at each level.
 
-    ``relatives`` are the ids of a known matrix, or with coordinates, that have no row in the fit; ``diagonal`` is the
-    mean of the matrix's diagonal over the levels. None where the levels are independent, or there is no matrix.
+    ``unobserved`` are the ids of a known matrix, or with coordinates, that have no row in the fit, None if levels are
+    independent; ``diagonal`` is the mean of the matrix's diagonal over the levels, None without a matrix.
     """
 
     factors: tuple[str, ...]
     parts: tuple[pd.Index, ...]
     labels: pd.Index
-    relatives: pd.Index | None
+    unobserved: pd.Index | None
     diagonal: float | None
 
     @property
     def ids(self) -> pd.Index:
-        """The levels, and after them the relatives."""
-        return self.labels if self.relatives is None else self.labels.append(self.relatives)
+        """The labels of the levels, followed by the unobserved ones."""
+        return self.labels if self.unobserved is None else self.labels.append(self.unobserved)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the labels as JSON types.
@@ -77,29 +78,29 @@ class GroupLabels(NamedTuple):
         Raises
         ------
         FormulaError
-            If a level is of a type that JSON cannot say.
+            If a level is of a type without a JSON form.
         """
-        relatives = None if self.relatives is None else plain.to_plain(list(self.relatives), "kinship")
+        unobserved = None if self.unobserved is None else plain.to_plain(list(self.unobserved), "kinship")
         levels = {
             factor: {"dtype": str(part.dtype), "values": plain.to_plain(list(part), factor)}
             for factor, part in zip(self.factors, self.parts, strict=True)
         }
-        return {"factors": levels, "relatives": relatives, "diagonal": self.diagonal}
+        return {"factors": levels, "relatives": unobserved, "diagonal": self.diagonal}
 
     @classmethod
     def from_plain(cls, record: Mapping[str, Any]) -> GroupLabels:
         """Return the labels that :meth:`to_plain` wrote."""
-        levels, relatives = record["factors"], record["relatives"]
+        levels, ids = record["factors"], record["relatives"]
         parts = tuple(
             pd.Index(plain.from_plain(part["values"]), dtype=part["dtype"], tupleize_cols=False)
             for part in levels.values()
         )
-        known = None if relatives is None else pd.Index(plain.from_plain(relatives))
-        return cls(tuple(levels), parts, level_labels(parts), known, record["diagonal"])
+        unobserved = None if ids is None else pd.Index(plain.from_plain(ids))
+        return cls(tuple(levels), parts, level_labels(parts), unobserved, record["diagonal"])
 
 
 class OffsetLabels(NamedTuple):
-    """Where an offset comes from: ``offset()`` in the formula, a ``column`` of the data, an ``array`` by the rows."""
+    """Sources of an offset: ``offset()`` in the formula, a ``column`` of the data, an ``array`` by row."""
 
     encodings: tuple[Encoding, ...]
     column: str | None
@@ -119,16 +120,16 @@ class OffsetLabels(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelLabels:
-    """All that names a design and computes it on other data; it holds no rows, and is JSON after :meth:`to_plain`.
+    """The names of a design, and the encodings that compute it on new data; no rows; JSON after :meth:`to_plain`.
 
-    ``column_names`` are all fixed-effect columns, which ``encoding`` computes; ``kept`` marks those that are not
-    determined by the ones before; ``groups`` are those of the random ``terms``.
+    ``column_names`` are all fixed-effect columns, which ``encoding`` computes; ``kept`` marks those that are linearly
+    independent of the ones before; ``groups`` are those of the random ``terms``.
     """
 
     formula: str
     response: str
     column_names: tuple[str, ...]
-    kept: NumpyArray
+    kept: Bool[NumpyArray, " _"]
     encoding: Encoding
     offset: OffsetLabels
     groups: Mapping[str, GroupLabels]
@@ -141,18 +142,18 @@ class ModelLabels:
         return tuple(name for name, kept in zip(self.column_names, self.kept, strict=True) if kept)
 
     @property
-    def fixed_terms(self) -> list[tuple[str, NumpyArray]]:
-        """Each term of the fixed effects but the intercept, and the indices of its columns among ``fixed_names``.
+    def fixed_terms(self) -> list[tuple[str, Int[NumpyArray, " _"]]]:
+        """The terms of the fixed effects but the intercept, with the indices of their columns in ``fixed_names``.
 
         A term without a column that is kept is left out.
         """
-        indices, found, first = np.cumsum(self.kept) - 1, [], 0
+        indices, terms, first = np.cumsum(self.kept) - 1, [], 0
         for factors, count in self.encoding.terms:
             own = slice(first, first + count)
             if factors and self.kept[own].any():
-                found.append((":".join(factors), indices[own][self.kept[own]]))
+                terms.append((":".join(factors), indices[own][self.kept[own]]))
             first += count
-        return found
+        return terms
 
     @property
     def blocks(self) -> tuple[tuple[Parameter, ...], ...]:
@@ -176,7 +177,7 @@ class ModelLabels:
         Raises
         ------
         FormulaError
-            If a level, or what a function of the formula remembers, is of a type that JSON cannot say.
+            If a level, or the state of a function of the formula, is of a type without a JSON form.
         """
         return {
             "formula": self.formula,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
@@ -15,15 +16,15 @@ from jaxlmm.genetics.ids import exact_up_to, inexact, label_texts
 
 
 class Levels(NamedTuple):
-    """A grouping factor: ``codes`` (n,) int32 into ``labels`` (G,); ``parts`` are the factors' values at the levels."""
+    """A grouping factor: int32 ``codes`` into ``labels`` (L,); ``parts`` are the factors' values at the levels."""
 
-    codes: NumpyArray
+    codes: Int[NumpyArray, " n"]
     labels: pd.Index
     parts: tuple[pd.Index, ...]
 
 
 def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
-    """Return the levels that occur, in the order of the factor (or sorted), the first factor slowest.
+    """Return the levels that occur, sorted or in the order of a categorical column; the first factor varies slowest.
 
     The group ``1`` is one block of all rows.
     """
@@ -47,12 +48,12 @@ def grouping_levels(factors: Sequence[str], data: pd.DataFrame) -> Levels:
 
 
 def check_exact(factor: str, labels: pd.Index) -> None:
-    """Raise if floating point numbers are so large that several levels may have become one.
+    """Raise if a label is a floating point number so large that its type rounds whole numbers.
 
     Raises
     ------
     DataError
-        If a whole number is beyond those that the column's type can tell apart.
+        If a label is too large to be told from the next whole number.
     """
     if pd.api.types.is_float_dtype(labels.dtype):
         values, limit = labels.to_numpy(float), exact_up_to(labels.dtype)
@@ -67,7 +68,7 @@ def real_factors(factors: Sequence[str]) -> tuple[str, ...]:
 
 
 def level_labels(parts: Sequence[pd.Index]) -> pd.Index:
-    """Return the labels of levels from the values of their factors: ``a1:b1`` if there are several.
+    """Return the labels of levels, the values of their factors joined as ``a1:b1``.
 
     >>> level_labels([pd.Index(["a", "a"]), pd.Index([1.0, 2.0])]).tolist()
     ['a:1', 'a:2']
@@ -80,17 +81,17 @@ def level_labels(parts: Sequence[pd.Index]) -> pd.Index:
 
 
 def positions_in_levels(
-    name: str, positions: NumpyArray, levels: Levels, shared: bool
-) -> tuple[NumpyArray, NumpyArray]:
+    name: str, positions: Float[NumpyArray, " n"], levels: Levels, shared: bool
+) -> tuple[Int[NumpyArray, " n"], Float[NumpyArray, "L q 1"]]:
     """Return the index of each row among its level's distinct positions, and the positions.
 
-    Levels that covary (``shared``) have one set of positions between them: those of all rows.
+    Levels that covary have a ``shared`` set of positions, those of all rows.
 
     Returns
     -------
     indices, coords
-        ``(n,)`` int32, and ``(G, Q, 1)``: increasing; short levels go on in steps of one, which adds positions that
-        no row observes.
+        int32, and increasing along q; a level with fewer positions than the longest is extended in steps of one, by
+        positions that no row has.
     """
     finite_or_raise(positions[:, None], (name,))
     if shared:
@@ -100,9 +101,9 @@ def positions_in_levels(
     groups = len(levels.labels)
     order = np.lexsort((positions, levels.codes))
     sorted_codes, sorted_positions = levels.codes[order], positions[order]
-    fresh = np.r_[True, (np.diff(sorted_codes) != 0) | (np.diff(sorted_positions) != 0)]
+    is_new = np.r_[True, (np.diff(sorted_codes) != 0) | (np.diff(sorted_positions) != 0)]
     first = np.r_[True, np.diff(sorted_codes) != 0]
-    rank = np.cumsum(fresh) - 1
+    rank = np.cumsum(is_new) - 1
     index_sorted = rank - rank[np.flatnonzero(first)][np.cumsum(first) - 1]
     longest = int(index_sorted.max()) + 1
     coords = np.full((groups, longest), np.nan)
@@ -115,8 +116,8 @@ def positions_in_levels(
     return indices, coords[..., None]
 
 
-def position_values(matrix: NumpyArray, name: str) -> NumpyArray:
-    """Return the one column (n,) of positions that a structure along a line takes."""
+def position_values(matrix: Float[NumpyArray, "n _"], name: str) -> Float[NumpyArray, " n"]:
+    """Return the single column of a matrix of positions; raise if it has several."""
     if matrix.shape[1] != 1:
         raise DataError(f"{name}: expected one numeric position per row, got {matrix.shape[1]} columns.")
     return matrix[:, 0]

@@ -1,8 +1,10 @@
-"""Which covariance structure each bar has, and whether one keeps its contract."""
+"""Covariance structures of the bars of a formula: from tags or ``covariance=``, and checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import AbstractCovariance
@@ -13,14 +15,14 @@ from jaxlmm.formula.tokens import join, tokenize, word
 
 
 def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovariance] | None) -> list[AbstractCovariance]:
-    """Return the structure of each bar: the tag's, or the object that ``covariance`` gives for its group or text.
+    """Return the structure of each bar: that of its tag, or of ``covariance`` by its group or text.
 
     Raises
     ------
     OptionError
         If a key matches no term, or a group's name matches several, or the value is no covariance structure.
     """
-    found: list[AbstractCovariance] = [TAGS[bar.tag].structure() for bar in bars]
+    structures: list[AbstractCovariance] = [TAGS[bar.tag].structure() for bar in bars]
     for key, structure in (covariance or {}).items():
         if not isinstance(structure, AbstractCovariance):
             raise OptionError(
@@ -44,20 +46,22 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
                 f"covariance of {key!r}: acts within the columns of a term such as '(0 + f | g)', got a term over "
                 f"positions, {bars[indices[0]].text}."
             )
-        found[indices[0]] = structure
-    return found
+        structures[indices[0]] = structure
+    return structures
 
 
 def _spellings(bar: Bar) -> set[str]:
-    """Return how the text of a bar may be written."""
+    """Return the texts by which ``covariance=`` may name a bar."""
     sides = {join(bar.left), f"1 + {join(bar.left)}"}
     return {f"{left} | {group}" for left in sides for group in (bar.group_name, ":".join(map(word, bar.group)))}
 
 
-def check_structure(structure: AbstractCovariance, coords: NumpyArray, what: str, *, across: bool = False) -> None:
-    """Raise unless a structure can be used at ``coords`` (q, d) and, if another author wrote it, is what it says.
+def check_structure(
+    structure: AbstractCovariance, coords: Float[NumpyArray, "q d"], what: str, *, across: bool = False
+) -> None:
+    """Raise unless a structure can be used at ``coords`` and, if a user wrote it, keeps its contract there.
 
-    ``across`` levels or among columns; ``what`` begins the message.
+    It acts ``across`` levels or among columns; ``what`` begins the message.
     """
     structure.check(coords)
     if structure.authored:
@@ -65,7 +69,7 @@ def check_structure(structure: AbstractCovariance, coords: NumpyArray, what: str
 
 
 def _described(value: object) -> str:
-    """What came instead of a structure, and what to do about it."""
+    """Return the type of a value that is no structure, and the remedy."""
     if isinstance(value, type):
         return f"the class {value.__name__}; make an object of it, {value.__name__}()"
     return f"{type(value).__name__}; wrap a function in lmm.covariance.Custom"

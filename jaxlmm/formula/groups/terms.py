@@ -1,4 +1,4 @@
-"""Random terms from bars: columns or positions, structures, and the names of their parameters."""
+"""Random terms from bars: their columns or positions, their structures, and the names of their parameters."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.covariance import AbstractCovariance, Parameter, parameters_of
 from jaxlmm.errors import DataError, FormulaError, KinshipError
 from jaxlmm.formula.columns import Columns, Encoding, as_arithmetic, finite_or_raise, model_columns
-from jaxlmm.formula.groups.coordinates import Located
-from jaxlmm.formula.groups.kinship import Known
+from jaxlmm.formula.groups.coordinates import LevelStructure
+from jaxlmm.formula.groups.kinship import KnownMatrix
 from jaxlmm.formula.groups.labels import TermLabels
 from jaxlmm.formula.groups.levels import Levels, position_values, positions_in_levels
 from jaxlmm.formula.groups.structures import check_structure
@@ -22,12 +23,16 @@ from jaxlmm.model import Term
 
 
 class TermBuilder(NamedTuple):
-    """What all terms of a model share: the data, the rows' root weights, the padded size, the names given so far."""
+    """Builds the random terms of a model.
+
+    The terms share the data, the roots of the rows' weights, the ``padded`` number of rows, and the ``names_in_use`` of
+    columns and parameters.
+    """
 
     data: pd.DataFrame
-    root_weight: NumpyArray
+    root_weight: Float[NumpyArray, " n"]
     padded: int
-    taken: set[str]
+    names_in_use: set[str]
 
     def build(
         self,
@@ -36,25 +41,25 @@ class TermBuilder(NamedTuple):
         levels: Levels,
         group: str,
         grouping: int,
-        known: Known | Located | None,
+        covariance: KnownMatrix | LevelStructure | None,
     ) -> tuple[Term, TermLabels]:
         """Return a term and its labels.
 
-        ``group`` is what its factor is called, ``grouping`` the factor's index, ``known`` what is known across levels.
+        ``group`` is the name of its grouping factor, ``grouping`` its index, ``covariance`` that across its levels.
         """
-        if isinstance(known, Located):
-            return self._across(bar, structure, levels, known, grouping)
-        related = known is not None
+        if isinstance(covariance, LevelStructure):
+            return self._across(bar, structure, levels, covariance, grouping)
+        related = covariance is not None
         if TAGS[bar.tag].left == "positions":
             positions_matrix, encoding = _positions(bar, self.data)
             values = position_values(positions_matrix, bar.text)
             indices, coords = positions_in_levels(bar.text, values, levels, related)
             columns: tuple[str, ...] = tuple(f"position {index + 1}" for index in range(coords.shape[1]))
             z, positions = self.root_weight[:, None], pad(indices, self.padded)
-            seen = coords[..., 0] if related else np.full(coords.shape[:2], np.nan)
-            seen[levels.codes, indices] = values
+            observed = coords[..., 0] if related else np.full(coords.shape[:2], np.nan)
+            observed[levels.codes, indices] = values
         else:
-            seen = None
+            observed = None
             matrix = self._columns(bar)
             encoding = matrix.encoding
             columns = tuple(self._unique(f"{group}: ", name) for name in matrix.names)
@@ -68,61 +73,61 @@ class TermBuilder(NamedTuple):
                 parameter._replace(label="sd", columns=()) if parameter.columns else parameter for parameter in own
             )
         term = Term(structure, coords, pad(z, self.padded), positions, grouping)
-        return term, TermLabels(group, columns, bar.text, self._distinct(own), encoding, seen)
+        return term, TermLabels(group, columns, bar.text, self._distinct(own), encoding, observed)
 
     def _across(
-        self, bar: Bar, structure: AbstractCovariance, levels: Levels, known: Located, grouping: int
+        self, bar: Bar, structure: AbstractCovariance, levels: Levels, across: LevelStructure, grouping: int
     ) -> tuple[Term, TermLabels]:
         """Return the term of a structure across levels: one block, whose positions are the levels.
 
-        To whoever reads the model it is a term of one column on the group; to programs, a term over positions.
+        Its labels are those of a term of one column by group; its arrays, those of a term over positions.
         """
-        own = known.structure
-        inside = TAGS[bar.tag].left == "positions" or type(structure) is not TAGS[bar.tag].structure
-        matrix = None if inside else self._columns(bar)
+        is_structured = TAGS[bar.tag].left == "positions" or type(structure) is not TAGS[bar.tag].structure
+        matrix = None if is_structured else self._columns(bar)
         if matrix is None or len(matrix.names) != 1:
             what = bar.text if matrix is None else f"{len(matrix.names)} in {bar.text} ({', '.join(matrix.names[:4])})"
             raise KinshipError(
-                f"kinship of {known.name!r}: {known.kind} acts across the levels for one column, such as "
+                f"kinship of {across.name!r}: {across.kind} acts across the levels for one column, such as "
                 f"(1 | {bar.group_name}), got {what}. Write a term for each column, as in (x || {bar.group_name}), and "
                 "no structure within."
             )
         (column,) = matrix.names
-        derived = parameters_of(own, known.name, tuple(map(str, levels.labels)))
+        parameters = parameters_of(across.structure, across.name, tuple(map(str, levels.labels)))
         if column != "Intercept":
             about = {"sd": (column,)}
-            derived = tuple(
-                one._replace(label=f"{one.label}({column})", columns=about.get(one.kind, ())) for one in derived
+            parameters = tuple(
+                one._replace(label=f"{one.label}({column})", columns=about.get(one.kind, ())) for one in parameters
             )
-        named = self._distinct(derived)
-        columns = (self._unique(f"{known.name}: ", column),)
-        labels = TermLabels(known.name, columns, bar.text, named, matrix.encoding, None)
+        named = self._distinct(parameters)
+        columns = (self._unique(f"{across.name}: ", column),)
+        labels = TermLabels(across.name, columns, bar.text, named, matrix.encoding, None)
         z = pad(matrix.matrix * self.root_weight[:, None], self.padded)
-        return Term(own, known.block, z, pad(known.positions[levels.codes], self.padded), grouping), labels
+        positions = pad(across.positions[levels.codes], self.padded)
+        return Term(across.structure, across.block, z, positions, grouping), labels
 
     def _columns(self, bar: Bar) -> Columns:
-        """Return the columns of a bar, checked."""
-        found = model_columns(bar.left, self.data)
-        finite_or_raise(found.matrix, found.names)
-        _check_columns(bar, found)
-        return found
+        """Return the columns of a bar; raise unless they are finite, and none is zero in all rows."""
+        columns = model_columns(bar.left, self.data)
+        finite_or_raise(columns.matrix, columns.names)
+        _check_columns(bar, columns)
+        return columns
 
     def _distinct(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
-        """Return parameters by names that no other one has."""
+        """Return parameters with names that are unique in the model."""
         return tuple(one._replace(label=self._unique(f"{one.group}: ", one.label)) for one in parameters)
 
     def _unique(self, prefix: str, name: str) -> str:
         """Return ``name``, numbered if another term of the group has it."""
         base, count = name, 0
-        while prefix + name in self.taken:
+        while prefix + name in self.names_in_use:
             count += 1
             name = f"{base}.{count}"
-        self.taken.add(prefix + name)
+        self.names_in_use.add(prefix + name)
         return name
 
 
-def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | None]:
-    """Positions (n, 1): a number, the level number of a factor, or the order of the rows for ``1`` (no encoding)."""
+def _positions(bar: Bar, data: pd.DataFrame) -> tuple[Float[NumpyArray, "n _"], Encoding | None]:
+    """Return positions: numbers, level numbers of a factor, or, without encoding, the order of the rows for ``1``."""
     left = list(bar.left)
     if [token.text for token in left[:2]] == ["0", "+"]:
         left = left[2:]
@@ -142,7 +147,7 @@ def _positions(bar: Bar, data: pd.DataFrame) -> tuple[NumpyArray, Encoding | Non
 
 
 def _check_columns(bar: Bar, columns: Columns) -> None:
-    """Raise if a term has no column, or one that is zero in all rows."""
+    """Raise if a term has no column, a variable called ``Intercept``, or a column that is zero in all rows."""
     if not columns.names:
         raise FormulaError(f"the left side of {bar.text!r} has no column; write '1' for an intercept.")
     if "Intercept" in columns.encoding.variables:

@@ -1,4 +1,4 @@
-"""A model's columns, offsets, levels and positions on other data than those of the fit."""
+"""A model's offsets, levels and positions on new data."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import DataError
 from jaxlmm.formula.columns import column_or_array, variables_of
 from jaxlmm.formula.functions import listed, plain_dtypes
-from jaxlmm.formula.groups import GroupLabels, OffsetLabels, TermLabels, compared, level_labels
+from jaxlmm.formula.groups import GroupLabels, OffsetLabels, TermLabels, comparable, level_labels
 from jaxlmm.formula.tokens import column_called
 from jaxlmm.genetics.ids import label_texts
 
-UNSEEN, MISSING = -1, -2
-"""In place of a level: one that the fit does not know, and none."""
+UNSEEN_LEVEL, MISSING_CODE = -1, -2
+"""Codes of a level that the fit has not seen, and of a missing level or position."""
 
 
-class Places(NamedTuple):
-    """The level of each row: ``codes`` (n,), below G a level of the fit, from G on a relative, ``UNSEEN``, ``MISSING``.
+class RowLevels(NamedTuple):
+    """The level of each row of new data.
 
-    ``unseen`` are the labels of the levels that are not known, each once.
+    ``codes`` are indices into the L levels of the fit, from L on into the unobserved ones, or ``UNSEEN_LEVEL`` or
+    ``MISSING_CODE``; ``unseen`` are the labels of unseen levels, each once.
     """
 
-    codes: NumpyArray
+    codes: Int[NumpyArray, " n"]
     unseen: pd.Index
 
 
@@ -34,13 +36,13 @@ def row_labels(data: Any) -> pd.Index:
     return as_frame(as_table(data), []).index
 
 
-def offset_on(offset: OffsetLabels, data: Any) -> NumpyArray:
-    """Return the offset (n,) of other data; NaN where a variable is missing.
+def offset_on(offset: OffsetLabels, data: Any) -> Float[NumpyArray, " n"]:
+    """Return the offset of new data, NaN where a variable is missing.
 
     Raises
     ------
     DataError
-        If the fit's was an array by its rows, or a variable is not there.
+        If the fit's offset was an array, one number per row, or a variable is absent.
     """
     if offset.array:
         raise DataError(
@@ -53,66 +55,68 @@ def offset_on(offset: OffsetLabels, data: Any) -> NumpyArray:
     for encoding in offset.encodings:
         total = total + encoding.columns(data)[:, 0]
     if offset.column is not None:
-        found = column_called(offset.column, list(table.columns))
-        present = [] if found is None else [found]
+        name = column_called(offset.column, list(table.columns))
+        present = [] if name is None else [name]
         column = column_or_array("offset", offset.column, as_frame(table, present), table.columns)
         assert column is not None
         total = total + column.to_numpy()
     return total
 
 
-def places_on(group: GroupLabels, data: Any) -> Places:
-    """Return the level of each row of other data, by the values of the group's factors.
+def levels_on(group: GroupLabels, data: Any) -> RowLevels:
+    """Return the level of each row of new data, by the values of the group's factors.
 
     Raises
     ------
     DataError
-        If a factor is not there.
+        If a factor is absent.
     """
     used = variables_of(data, group.factors)
     complete = used.notna().all(axis=1).to_numpy()
-    given = plain_dtypes(used[complete])
-    parts = [pd.Index(np.asarray(given[factor], object)).infer_objects() for factor in group.factors]
-    known, codes = np.zeros(len(group.labels), np.int64), np.zeros(len(given), np.int64)
-    for theirs, ours in zip(group.parts, parts, strict=True):
-        theirs, ours = _comparable(theirs), _comparable(ours)
-        values = theirs.unique()
-        if group.relatives is not None:  # ids of something known are matched as text
-            values, ours = compared(values, ours)
-        found = values.get_indexer(ours)
-        known = known * len(values) + theirs.unique().get_indexer(theirs)
-        codes = np.where((codes < 0) | (found < 0), UNSEEN, codes * len(values) + found)
-    codes = pd.Index(known).get_indexer(pd.Index(codes))
-    new = codes == UNSEEN
+    factors = plain_dtypes(used[complete])
+    parts = [pd.Index(np.asarray(factors[factor], object)).infer_objects() for factor in group.factors]
+    # Each combination of values of the factors is one number: of the levels of the fit, and of the rows.
+    fit_numbers, row_numbers = np.zeros(len(group.labels), np.int64), np.zeros(len(factors), np.int64)
+    for fit_values, row_values in zip(map(_by_value, group.parts), map(_by_value, parts), strict=True):
+        values = fit_values.unique()
+        fit_numbers = fit_numbers * len(values) + values.get_indexer(fit_values)
+        if group.unobserved is not None:  # ids of matrices and coordinates are compared as text
+            values, row_values = comparable(values, row_values)
+        codes = values.get_indexer(row_values)
+        row_numbers = np.where((row_numbers < 0) | (codes < 0), UNSEEN_LEVEL, row_numbers * len(values) + codes)
+    codes = pd.Index(fit_numbers).get_indexer(pd.Index(row_numbers))
+    new = codes == UNSEEN_LEVEL
     labels = level_labels([part[new] for part in parts])
-    if group.relatives is not None:
-        related = pd.Index(label_texts(group.relatives)).get_indexer(pd.Index(label_texts(labels)))
-        codes[new] = np.where(related < 0, UNSEEN, related + len(group.labels))
-        labels = labels[related < 0]
-    indices = np.full(len(used), MISSING)
-    indices[complete] = codes
-    return Places(indices, labels.unique() if new.any() else labels[:0])
+    if group.unobserved is not None:
+        unobserved = pd.Index(label_texts(group.unobserved)).get_indexer(pd.Index(label_texts(labels)))
+        codes[new] = np.where(unobserved < 0, UNSEEN_LEVEL, unobserved + len(group.labels))
+        labels = labels[unobserved < 0]
+    all_codes = np.full(len(used), MISSING_CODE)
+    all_codes[complete] = codes
+    return RowLevels(all_codes, labels.unique() if new.any() else labels[:0])
 
 
-def _comparable(values: pd.Index) -> pd.Index:
-    """Return levels as they are compared: numbers by value, anything else as objects, whatever column they come from.
+def _by_value(levels: pd.Index) -> pd.Index:
+    """Return levels that are not numbers as objects, so that levels are equal only if their values are.
 
-    Intervals would find the numbers within them, and raise where they overlap.
+    An index of intervals would find the numbers within them, and raise where they overlap.
     """
-    return values if pd.api.types.is_numeric_dtype(values.dtype) else values.astype(object)
+    return levels if pd.api.types.is_numeric_dtype(levels.dtype) else levels.astype(object)
 
 
-def positions_on(labels: TermLabels, group: GroupLabels, indices: NumpyArray, data: Any) -> NumpyArray:
-    """Return the column (n,) of each row's position in a term over positions, ``MISSING`` where it has none.
+def positions_on(
+    labels: TermLabels, group: GroupLabels, codes: Int[NumpyArray, " n"], data: Any
+) -> Int[NumpyArray, " n"]:
+    """Return the index of each row's position in a term over positions, ``MISSING_CODE`` if its position is missing.
 
-    The column of a row without a known level is 0.
+    The index is 0 for a row whose level is unseen or missing.
 
     Parameters
     ----------
     labels, group
         The term and its grouping factor.
-    indices
-        The level of each row (n,), as :func:`places_on` gives it.
+    codes
+        The level of each row, as :func:`levels_on` returns it.
     data
         The rows.
 
@@ -128,22 +132,22 @@ def positions_on(labels: TermLabels, group: GroupLabels, indices: NumpyArray, da
             "Leave the term out with re_form=, or fit with a column of positions."
         )
     values = labels.encoding.columns(data)[:, 0]
-    asked = np.flatnonzero((indices >= 0) & ~np.isnan(values))
-    # Relatives have the positions of all levels, as levels that covary do.
-    rows = np.where(indices[asked] < len(group.labels), indices[asked], 0)
-    same = labels.positions[rows] == values[asked, None]
-    strange = asked[~same.any(axis=1)]
-    if strange.size:
-        row = int(strange[0])
-        seen = labels.positions[indices[row] if indices[row] < len(group.labels) else 0]
+    rows = np.flatnonzero((codes >= 0) & ~np.isnan(values))
+    # Unobserved levels have the positions of all levels, as levels that covary do.
+    levels = np.where(codes < len(group.labels), codes, 0)
+    same = labels.positions[levels[rows]] == values[rows, None]
+    new = rows[~same.any(axis=1)]
+    if new.size:
+        row = int(new[0])
+        seen = labels.positions[levels[row]]
         raise DataError(
             f"predict: expected positions that the fit has seen in {labels.text}, got {values[row]:g} for level "
-            f"{_label(group, int(indices[row]))}, which has {listed(f'{value:g}' for value in seen[~np.isnan(seen)])}"
-            f" ({strange.size} such rows). Leave the term out with re_form=."
+            f"{_label(group, int(codes[row]))}, which has {listed(f'{value:g}' for value in seen[~np.isnan(seen)])} "
+            f"({new.size} such rows). Leave the term out with re_form=."
         )
-    columns = np.where(np.isnan(values), MISSING, 0)
-    columns[asked] = same.argmax(axis=1)
-    return columns
+    indices = np.where(np.isnan(values), MISSING_CODE, 0)
+    indices[rows] = same.argmax(axis=1)
+    return indices
 
 
 def _label(group: GroupLabels, index: int) -> str:

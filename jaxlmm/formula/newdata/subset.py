@@ -1,4 +1,4 @@
-"""Which random effects a prediction takes: ``"~ (1 | g)"`` as a part of a model's random terms."""
+"""Random effects of a prediction: ``re_form``, as ``"~ (1 | g)"``, matched to a model's random terms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxlmm.formula.tokens import Token, is_bar, join, split, tokenize
 
 
 def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int, ...], ...]:
-    """Return the numbers of the columns that ``re_form`` names, term by term.
+    """Return the indices of the columns that ``re_form`` names, for each term.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int,
     Raises
     ------
     OptionError
-        If it is no such formula, or names what the model does not have.
+        If it is no such formula, or a term or column of it is not in the model.
     FormulaError
         If it cannot be read.
     """
@@ -34,24 +34,24 @@ def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int,
         return tuple(tuple(range(len(term.columns))) for term in labels.terms)
     if not isinstance(re_form, str) or "~" not in re_form:
         raise OptionError(
-            f"re_form: expected None, '~0' or random terms such as '~ (1 | g)', got {re_form!r}; {_meant(re_form)}."
+            f"re_form: expected None, '~0' or random terms such as '~ (1 | g)', got {re_form!r}; {_advice(re_form)}."
         )
-    known = _variables(labels)
-    parsed = renamed(parse(re_form, known), known)
+    variables = _variables(labels)
+    parsed = renamed(parse(re_form, variables), variables)
     fixed = join(parsed.fixed)
     if parsed.response or parsed.offsets or fixed not in (("0", "1") if parsed.bars else ("0",)):
         raise OptionError(
-            f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}; {_meant(fixed)}."
+            f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}; {_advice(fixed)}."
         )
-    found = {index for bar in parsed.bars for index in _places(labels, bar, known)}
+    chosen = {pair for bar in parsed.bars for pair in _columns_of_bar(labels, bar, variables)}
     return tuple(
-        tuple(column for column in range(len(term.columns)) if (number, column) in found)
+        tuple(column for column in range(len(term.columns)) if (number, column) in chosen)
         for number, term in enumerate(labels.terms)
     )
 
 
-def _meant(re_form: Any) -> str:
-    """Return what to write for what lme4 takes, and for random terms without a tilde."""
+def _advice(re_form: Any) -> str:
+    """Return the spelling to use instead of a value of lme4, or of random terms without a tilde."""
     if isinstance(re_form, str) and "|" in re_form:
         return f"write '~ {re_form.strip() if is_bar(tokenize(re_form)) else f'({re_form.strip()})'}'"
     if (isinstance(re_form, str) and re_form.strip().upper() in ("NULL", "ALL")) or re_form is True:
@@ -66,8 +66,8 @@ def _variables(labels: ModelLabels) -> list[str]:
     return list(dict.fromkeys([*names, *(name for group in labels.groups.values() for name in group.factors)]))
 
 
-def _places(labels: ModelLabels, bar: Bar, known: Sequence[str]) -> set[tuple[int, int]]:
-    """Return (term, column) numbers: those of the same term, or of the group's columns of these names.
+def _columns_of_bar(labels: ModelLabels, bar: Bar, variables: Sequence[str]) -> set[tuple[int, int]]:
+    """Return the pairs of indices (term, column) of a bar: all columns of the same term, or the group's by name.
 
     ``a:b`` and ``b:a`` are the same group.
     """
@@ -75,7 +75,7 @@ def _places(labels: ModelLabels, bar: Bar, known: Sequence[str]) -> set[tuple[in
     same = [
         number
         for number, term in enumerate(labels.terms)
-        if _meaning(parse_tag(term.text, "re_form"), known) == _meaning(bar, known)
+        if _term_key(parse_tag(term.text, "re_form"), variables) == _term_key(bar, variables)
     ]
     if same:
         return {(number, column) for number in same for column in range(len(labels.terms[number].columns))}
@@ -86,7 +86,7 @@ def _places(labels: ModelLabels, bar: Bar, known: Sequence[str]) -> set[tuple[in
             for index, name in enumerate(term.columns):
                 if owners.setdefault(name, term.text) == term.text:
                     columns.setdefault(name, set()).add((number, index))
-    names = _names(bar.left, known) if TAGS[bar.tag].left == "columns" else ()
+    names = _names(bar.left, variables) if TAGS[bar.tag].left == "columns" else ()
     if not names or not columns.keys() >= set(names):
         terms = "; ".join(f"{term.text} with columns {', '.join(term.columns[:8])}" for term in labels.terms)
         raise OptionError(
@@ -96,13 +96,13 @@ def _places(labels: ModelLabels, bar: Bar, known: Sequence[str]) -> set[tuple[in
     return set().union(*(columns[name] for name in names))
 
 
-def _meaning(bar: Bar, known: Sequence[str]) -> tuple[str, frozenset[str], tuple[str, ...]]:
-    """Return what makes two bars the same term, however they are spelled."""
-    return bar.tag, frozenset(real_factors(bar.group)), _names(bar.left, known) or (join(bar.left),)
+def _term_key(bar: Bar, variables: Sequence[str]) -> tuple[str, frozenset[str], tuple[str, ...]]:
+    """Return the tag, factors and columns of a bar, which are equal for two spellings of one term."""
+    return bar.tag, frozenset(real_factors(bar.group)), _names(bar.left, variables) or (join(bar.left),)
 
 
-def _names(left: Sequence[Token], known: Sequence[str]) -> tuple[str, ...]:
-    """Return the summands of the left side of a bar, the intercept first; none if something else is subtracted."""
+def _names(left: Sequence[Token], variables: Sequence[str]) -> tuple[str, ...]:
+    """Return the summands of the left side of a bar, the intercept first; none if another summand is subtracted."""
     names, intercept = [], True
     for sign, part in split(left, ("+", "-")):
         text = join(part)
@@ -111,5 +111,5 @@ def _names(left: Sequence[Token], known: Sequence[str]) -> tuple[str, ...]:
         elif sign == "-" and text:
             return ()
         elif text:
-            names.append(column_name(part, known))
+            names.append(column_name(part, variables))
     return (*(["Intercept"] if intercept else []), *names)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance import AbstractCovariance, increasing
 from jaxlmm.formula import ModelFrame
-from jaxlmm.formula.groups import Known, Located
+from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.model import Layout
 from jaxlmm.results.levels.covariances import factors_at, row_covariance, row_roots, unweighted
 from jaxlmm.solvers import clusters_of
@@ -55,8 +55,8 @@ def effects_of_unobserved(
     terms = []
     for number, (factor, own) in enumerate(zip(factors.terms, layout.slices(), strict=False)):
         group = frame.labels.terms[number].group
-        known, levels = frame.known.get(group), frame.levels[group].codes
-        if isinstance(known, Located):
+        known, levels = frame.level_covariances.get(group), frame.levels[group].codes
+        if isinstance(known, LevelStructure):
             terms.append(_of_field(known, layout.structures[number], theta[own], unit, levels))
         else:
             terms.append(_of_matrix(known, np.asarray(factor), levels))
@@ -88,8 +88,8 @@ class _Term(NamedTuple):
     levels: Int[NumpyArray, " n"]
 
 
-def _of_matrix(known: Known | None, factor: Float[NumpyArray, "*L q q"], levels: Int[NumpyArray, " n"]) -> _Term:
-    others = np.zeros(0, int) if known is None else known.others
+def _of_matrix(known: KnownMatrix | None, factor: Float[NumpyArray, "*L q q"], levels: Int[NumpyArray, " n"]) -> _Term:
+    others = np.zeros(0, int) if known is None else known.unobserved
     root = factor if factor.ndim == 2 else factor[0]  # levels that covary have one set of positions
     own = np.zeros(0) if known is None else known.matrix.diagonal()[others]
     cross = None if known is None or not others.size else known.between(known.indices, others)
@@ -97,13 +97,13 @@ def _of_matrix(known: Known | None, factor: Float[NumpyArray, "*L q q"], levels:
 
 
 def _of_field(
-    known: Located,
+    known: LevelStructure,
     structure: AbstractCovariance,
     theta: Float[NumpyArray, " k"],
     unit: float,
     levels: Int[NumpyArray, " n"],
 ) -> _Term:
-    others, count = known.others, known.indices.size
+    others, count = known.unobserved, known.indices.size
     cross, own = np.zeros((count, others.size)), np.zeros((others.size, 1))
     for some, coords in _by_part(known, others):
         order = increasing(coords)
@@ -115,7 +115,7 @@ def _of_field(
 
 
 def _by_part(
-    known: Located, others: Int[NumpyArray, " R"]
+    known: LevelStructure, others: Int[NumpyArray, " R"]
 ) -> Iterator[tuple[Int[NumpyArray, " _"], Float[NumpyArray, "_ d"]]]:
     """Yield some of the ``others`` by number, and the coordinates of the levels and of these."""
     for first in range(0, others.size, IDS_PER_MATRIX):

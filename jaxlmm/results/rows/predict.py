@@ -11,7 +11,15 @@ from jaxtyping import Float
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, choose
 from jaxlmm.formula.functions import listed
-from jaxlmm.formula.newdata import MISSING, UNSEEN, chosen_columns, offset_on, places_on, positions_on, row_labels
+from jaxlmm.formula.newdata import (
+    MISSING_CODE,
+    UNSEEN_LEVEL,
+    chosen_columns,
+    levels_on,
+    offset_on,
+    positions_on,
+    row_labels,
+)
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import unweighted
 from jaxlmm.results.rows.fitted import fitted
@@ -91,7 +99,7 @@ def _other_rows(
         if not columns:
             continue
         group = labels.groups[term.group]
-        levels = places_on(group, newdata)
+        levels = levels_on(group, newdata)
         if new_levels == "error" and len(levels.unseen):
             raise DataError(
                 f"predict: expected levels of {term.group} that the fit has seen, such as {listed(group.labels[:3])}; "
@@ -99,17 +107,19 @@ def _other_rows(
                 "term out."
             )
         if new_levels == "zero":
-            levels = levels._replace(codes=np.where(levels.codes == MISSING, UNSEEN, levels.codes))
+            levels = levels._replace(codes=np.where(levels.codes == MISSING_CODE, UNSEEN_LEVEL, levels.codes))
         # The last row is that of an unseen level: its number is -1.
         table = np.vstack([modes.values, np.zeros((1, len(term.columns)))])
-        effects = table[np.where(levels.codes == MISSING, 0, levels.codes)]
+        effects = table[np.where(levels.codes == MISSING_CODE, 0, levels.codes)]
         if term.positions is not None:
             position = positions_on(term, group, levels.codes, newdata)
-            part = np.where(position == MISSING, np.nan, effects[np.arange(len(position)), np.maximum(position, 0)])
+            part = np.where(
+                position == MISSING_CODE, np.nan, effects[np.arange(len(position)), np.maximum(position, 0)]
+            )
         else:
             assert term.encoding is not None
             part = _products(term.encoding.columns(newdata), effects, columns)
-        total = total + np.where(levels.codes == MISSING, np.nan, part)
+        total = total + np.where(levels.codes == MISSING_CODE, np.nan, part)
     return total
 
 

@@ -79,7 +79,7 @@ def _options(fit: Fitted) -> list[tuple[str, str]]:
         facts.append(("Offset", f"from {ranges.offset[0]:.4g} to {ranges.offset[1]:.4g}"))
     if labels.residual is not None:
         facts.append(("Residual", labels.residual.text))
-    across = [name for name, group in labels.groups.items() if group.relatives is not None]
+    across = [name for name, group in labels.groups.items() if group.unobserved is not None]
     for what, is_matrix in (("Known matrix across", True), ("Coordinates across", False)):
         names = [name for name in across if (labels.groups[name].diagonal is not None) == is_matrix]
         facts += [(what, ", ".join(names))] if names else []

@@ -20,7 +20,7 @@ INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
     STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
 )
 
-MIN_SHARE_UNEXPLAINED = 1e-12
+MIN_SHARE_LEFT_BY_MARKER = 1e-12
 """A marker that leaves no larger share of the response explains all of it."""
 
 
@@ -65,7 +65,7 @@ def judged(optimum: Optimum, related: bool) -> Int[NumpyArray, " s"]:
     status = np.where(optimum.flat, NOT_IDENTIFIED, status)
     a, b, squares = (np.asarray(part) for part in optimum.sums)
     if a.size:  # beside a marker
-        status = np.where(solved(a, b)[2] > (1.0 - MIN_SHARE_UNEXPLAINED) * squares, BOUNDARY, status)
+        status = np.where(solved(a, b)[2] > (1.0 - MIN_SHARE_LEFT_BY_MARKER) * squares, BOUNDARY, status)
     return np.where(optimum.falls, NOT_CONVERGED if related else BOUNDARY, status).astype(np.int8)
 
 

@@ -188,7 +188,7 @@ class SolverScanner:
         self,
         likelihood: Likelihood,
         orthonormal: Float[NumpyArray, "c N S"],
-        triangle: Float[NumpyArray, "P c S"],
+        triangle: Float[NumpyArray, "p_all c S"],
         s: int,
     ) -> MarkerFits:
         """Fit the response with each of the first s markers."""

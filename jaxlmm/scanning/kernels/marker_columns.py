@@ -20,7 +20,7 @@ from jaxlmm.linalg import normal_equations
 @program()
 def orthonormalized(
     likelihood: Likelihood, columns: Float[Array, "c N s"]
-) -> tuple[Float[jax.Array, "c N s"], Float[jax.Array, "P c s"], Float[jax.Array, " s"]]:
+) -> tuple[Float[jax.Array, "c N s"], Float[jax.Array, "p_all c s"], Float[jax.Array, " s"]]:
     """Orthonormalize the columns of each of s markers against the fixed effects and each other, by Gram-Schmidt.
 
     Returns these, the triangle of ``columns = [basis, orthonormal] triangle``, and the least share of a column's square
@@ -73,7 +73,7 @@ def sums_at(
     def sums_of(g: Float[jax.Array, "N s"]) -> tuple[Float[jax.Array, " s"], Float[jax.Array, " s"]]:
         augmented = solver.augmented(augmented_basis, g)
 
-        def one(augmented: Any) -> tuple[Float[jax.Array, " q"], Float[jax.Array, ""]]:
+        def one(augmented: Any) -> tuple[Float[jax.Array, " _"], Float[jax.Array, ""]]:
             return solver.quadratic_forms(factor, products, augmented)[1:]
 
         cross, square = jax.lax.map(one, augmented) if solver.sequential else jax.vmap(one)(augmented)
@@ -96,7 +96,7 @@ def prepare_with(
     units: Units,
     y: Float[Array, " N"],
     orthonormal: Float[Array, "c N s"],
-    triangle: Float[Array, "P c s"],
+    triangle: Float[Array, "p_all c s"],
 ) -> tuple[Response, RowsByResponse]:
     """Prepare the response ``y`` with the columns of each of s markers among its fixed effects.
 
@@ -113,8 +113,8 @@ def prepare_with(
     log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
 
     def one(
-        marker_basis: Float[jax.Array, "c N"], corner: Float[jax.Array, "P c"]
-    ) -> tuple[Response, Any, Float[jax.Array, "P P"]]:
+        marker_basis: Float[jax.Array, "c N"], corner: Float[jax.Array, "p_all c"]
+    ) -> tuple[Response, Any, Float[jax.Array, "p_all p_all"]]:
         marker_basis = marker_basis.T
         columns = jnp.concatenate([basis, marker_basis], axis=1)
         on_marker = marker_basis.T @ residual

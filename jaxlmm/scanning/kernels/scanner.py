@@ -215,7 +215,7 @@ class EigenScanner:
     def _null(self, *, ml: bool) -> Null:
         return self.models.ml_null if ml else self.models.null
 
-    def _score(self, explained: Float[NumpyArray, " k"], squares: Float[Array, " ..."]) -> Float[NumpyArray, " k"]:
+    def _score(self, explained: Float[NumpyArray, " k"], squares: Float[Array, "*k"]) -> Float[NumpyArray, " k"]:
         """F form of the score test at the ML null (GEMMA's: n yᵀPg(gᵀPg)⁻¹gᵀPy / (c yᵀPy) on n − p − c)."""
         return self.n * explained / (self.columns * squares)
 

@@ -42,7 +42,7 @@ UNFINISHED = "unfinished"
 """The folder of the records of finished parts, inside the scan's; removed when all are finished."""
 
 PART_ROWS = 2**20
-"""The most rows of a file of pairs that were kept out of all."""
+"""The most rows of a file where only some pairs are kept."""
 
 DIGEST_BYTES = 16
 """Length of the digest at the end of a part's record."""
@@ -80,9 +80,8 @@ class Folder:
             raise OptionError(f"out: expected a folder, got {path}, which is a file.")
         if path.is_dir():
             check_free(path)
-            if _check_content(path, resume) and not os.access(
-                path, os.W_OK
-            ):  # if nothing is damaged, nothing is written
+            finished = _check_content(path, resume)
+            if finished and not os.access(path, os.W_OK):  # if nothing is damaged, nothing is written
                 yield cls(path)
                 return
         with writing(path):
@@ -121,10 +120,8 @@ class Folder:
                 (self.path / UNFINISHED).mkdir(exist_ok=True)
         else:
             self._remove_records()
-        scan = hashlib.blake2b(
-            json.dumps([digests, n_parts], sort_keys=True).encode(), digest_size=DIGEST_BYTES
-        ).hexdigest()
-        return dataclasses.replace(self, scan=scan), record
+        scan = _digest(json.dumps([digests, n_parts], sort_keys=True).encode())
+        return dataclasses.replace(self, scan=scan.hex()), record
 
     def start(self, digests: dict[str, str], n_parts: int) -> None:
         """Write the manifest of a scan without finished parts."""

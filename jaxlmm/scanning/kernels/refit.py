@@ -95,6 +95,7 @@ def minimized(
     vertex = here - jnp.where(bend > 0, (after - before) ** 2 / (8.0 * jnp.where(bend > 0, bend, 1.0)), 0.0)
     node, n_start = jnp.arange(here.shape[0])[:, None], criterion.n_start_nodes
     is_start = node < n_start
+    # a criterion that still falls at the last start node is minimized over the nodes beyond
     top = jnp.max(jnp.where(node == n_start - 1, here, -jnp.inf), axis=0)
     at_top = jnp.any(lowest & (node == n_start - 1), axis=0)
     onwards = (top <= jnp.min(jnp.where(is_start, here, jnp.inf), axis=0)) & ~at_top & (n_start < here.shape[0])

@@ -26,7 +26,7 @@ def additive_constant(method: str, log_weight: Array, log_basis: Array, count: A
     """Return the part of the deviance that theta does not change: of weights, change of basis, and response scale.
 
     ``−2 Σ log √w + 2 count log(scale)``, and for REML ``2 log|T|`` of the triangle T with X = basis · T; ``log_weight``
-    is the sum, ``log_basis`` the log-determinant. Arrays of either library.
+    is the sum, ``log_basis`` the log-determinant. Arrays of NumPy or JAX.
     """
     constant = -2.0 * log_weight + 2.0 * count * log_scale
     return constant + 2.0 * log_basis if method == "REML" else constant
@@ -40,7 +40,7 @@ class Response(Struct):
     ``least_squares`` are coefficients on the design's basis; ``scale`` is the residual standard deviation of that fit,
     by which the response was divided; ``count`` the number of independent observations of the criterion, n, or n − p
     for REML; ``constant`` the additive constant of the deviance from weights, change of basis and response scale;
-    ``added`` a sum of squares that is added to yᵀPy: of a residual that the rows do not have
+    ``added`` a sum of squares that is added to yᵀPy where the deviance has no lower bound because no residual is left
     (:mod:`jaxlmm.engine.vanishing`), else 0. Many responses have a first axis over them.
     """
 
@@ -56,7 +56,7 @@ class Response(Struct):
 class Point(NamedTuple):
     """The likelihood's ingredients at one theta, in units of the response's scale.
 
-    ``logdet`` log|H|; ``information`` log|XᵀH⁻¹X| and ``vcov`` its inverse, on the basis; ``shift`` GLS minus
+    ``logdet`` log|H|; ``information`` log|XᵀH⁻¹X| and ``vcov`` (XᵀH⁻¹X)⁻¹, both on the basis of X; ``shift`` GLS minus
     least-squares coefficients; ``r2`` the residual quadratic form yᵀPy; ``factor`` the solver's work at this theta.
     """
 
@@ -71,7 +71,8 @@ class Point(NamedTuple):
 class Likelihood(Struct):
     """A design with a solver and a criterion; pure functions of theta and a prepared response.
 
-    ``related`` says that a known matrix or a structure relates the levels of a group, or the residuals.
+    ``related`` says that a known matrix or a structure relates the levels of a group, or the residuals: then a residual
+    of zero is no limit. Known matrices are in the solver, and no longer in the design.
     """
 
     solver: AbstractSolver
@@ -101,18 +102,20 @@ class Likelihood(Struct):
     def residuals(
         self, y: Float[jax.Array, "N m"]
     ) -> tuple[Float[jax.Array, "p m"], Float[jax.Array, " m"], Float[jax.Array, "N m"]]:
-        """Return least-squares coefficients on the basis, scales, and scaled residuals in weighted rows.
+        """Return least-squares coefficients on the basis, scales, and scaled residuals in rows multiplied by √w.
 
         ``y`` are responses in their own units, padded with zeros.
         """
         design, basis = self.design, jnp.asarray(self.design.basis)
         weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None])
-        once = basis.T @ weighted
-        again = basis.T @ (weighted - basis @ once)
-        rest = weighted - basis @ (once + again)
-        free = jnp.maximum(jnp.asarray(design.n, rest.dtype) - design.n_fixed, 1.0)
-        scale = jnp.sqrt(jnp.sum(rest**2, axis=0) / free)
-        return once + again, scale, rest / scale[None, :]
+        coefficients = basis.T @ weighted
+        coefficients = coefficients + basis.T @ (
+            weighted - basis @ coefficients
+        )  # the rounding of the first projection
+        residual = weighted - basis @ coefficients
+        degrees = jnp.maximum(jnp.asarray(design.n, residual.dtype) - design.n_fixed, 1.0)
+        scale = jnp.sqrt(jnp.sum(residual**2, axis=0) / degrees)
+        return coefficients, scale, residual / scale[None, :]
 
     def observe_all(self, fixed: Any, y: Float[jax.Array, "N m"]) -> Response:
         """Prepare responses ``y``; every leaf but those of ``fixed`` has a first axis over them."""

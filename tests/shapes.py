@@ -16,6 +16,7 @@ DOORS = {
     "jaxlmm.api.likelihood.loglik.<locals>.f",
     "jaxlmm.api.options.FitOptions.__init__",
     "jaxlmm.covariance.custom.Custom.__init__",
+    "jaxlmm.formula.newdata.subset.chosen_columns",
     "jaxlmm.formula.syntax.options.ModelOptions.__init__",
     "jaxlmm.results.rows.predict.predict",
     "jaxlmm.results.summary.summary.summary",

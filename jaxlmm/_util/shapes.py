@@ -6,17 +6,19 @@ import numpy as np
 
 from jaxlmm._util.typing import NumpyArray
 
-LARGE = 16_384
-"""Beyond this size, padding costs more than compiling now and then."""
+MAX_COARSE_SIZE = 16_384
+"""Above this size, padding to powers of four costs more than compiling more often."""
 
 
 def bucket(size: int, smallest: int = 1) -> int:
-    """Return the padded size: ``smallest`` times a power of four up to 16,384, then four sizes per doubling.
+    """Return the padded size of ``size``.
+
+    Up to 16,384 it is ``smallest`` times a power of four; above, one of four sizes per doubling.
 
     >>> [bucket(n, 64) for n in (1, 64, 65, 300, 40_000, 50_000)]
     [64, 64, 256, 1024, 40960, 57344]
     """
-    if size > LARGE:
+    if size > MAX_COARSE_SIZE:
         step = 1 << (size.bit_length() - 3)
         return -(-size // step) * step
     padded = smallest

@@ -41,7 +41,7 @@ class SingleCalls:
         while name in frame and not _holds(frame[name], y):
             name += " (response)"
         frame[name] = y
-        formula = f"{quoted(name).text} {parse(self.call.formula).without_response().text}"
+        formula = f"{quoted(name).text} ~ {parse(self.call.formula).right}"
         return dataclasses.replace(self.call, formula=formula, data=frame).run()
 
 

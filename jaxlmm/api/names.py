@@ -27,11 +27,11 @@ FOREIGN_OPTIONS = {
     "covariates": "write them into the formula",
     "groups": "write the grouping factor into the formula, as in '(1 | g)'",
 }
-"""Options of lme4, nlme and statsmodels, and what to write here."""
+"""Options of other packages (lme4, nlme, statsmodels, PLINK, GEMMA), and what to write here."""
 
 
 def check_names(verb: str, names: Iterable[str], accepted: Iterable[str]) -> None:
-    """Raise if an option has a name that the verb does not know.
+    """Raise if an option has a name that a public function, here called ``verb``, does not know.
 
     >>> check_names("fit", ["REML"], ["method"])
     Traceback (most recent call last):
@@ -42,7 +42,7 @@ def check_names(verb: str, names: Iterable[str], accepted: Iterable[str]) -> Non
 
 
 def named_options(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a verb answer an unknown option with the one to write here, not with a bare ``TypeError``."""
+    """Let a public function answer an unknown option with the one to write here, not with a bare ``TypeError``."""
     return foreign.named_options(function, FOREIGN_OPTIONS)
 
 

@@ -1,4 +1,7 @@
-"""Lists of samples in files, as PLINK and people write them: ``--keep`` and ``--remove``."""
+"""Lists of samples in files, as PLINK and people write them: ``--keep`` and ``--remove``.
+
+DATA is the table of the command, its first argument.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,27 @@ SAMPLE_HEADER, FAMILY_HEADER = "iid", "fid"
 
 
 class Lines(NamedTuple):
-    """The ``rows`` of a list, in words, and its ``header`` in small letters, if it has one."""
+    """The ``rows`` of a list, split into fields, and the ``header`` in small letters, if there is one."""
 
     header: tuple[str, ...] | None
     rows: list[list[str]]
 
 
 class Listed(NamedTuple):
-    """The distinct ``ids`` of a list, as DATA writes them, and the number of them in DATA."""
+    """The distinct ``ids`` of a list, in the form that has most ids in DATA, and the number of them in DATA."""
 
     ids: frozenset[str]
     n_found: int
 
 
 def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed:
-    """Return the ids that a list names, among ``ours``, those of a ``column`` of DATA.
+    """Return all ids of a list, and how many of them are ``ours``, the ids in a ``column`` of DATA.
 
     A header says which column holds the ids: ``#IID``, ``IID`` or the name that DATA has for them, in any case.
-    Without one there is an id in each line, or the family and the id, as in PLINK. Where no plain id is in DATA, ids
-    may be there as ``FID_IID``.
+    Without one there is an id in each line, or the family and the id, as in PLINK. The ids may be the IID, ``FID_IID``
+    or the whole line: the reading with most ids in DATA is used, the first of them where several have as many.
+
+    Stops where ids look like those of DATA in another spelling, and for ``--keep`` where none is in DATA.
     """
     if not path.is_file():
         stop(f"{option}: {path} does not exist.", DATA_ERROR)
@@ -68,8 +73,15 @@ def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
         if not line.lstrip().startswith("#"):
             break
         words = _words(_split([line.lstrip().lstrip("#")]))
-        fits = len(words) == (len(rows[0]) if rows else 1) or not line.lstrip().lstrip("#").startswith((" ", "\t"))
-        if words and words[0] in (SAMPLE_HEADER, FAMILY_HEADER, column) and {SAMPLE_HEADER, column} & {*words} and fits:
+        may_be_header = len(words) == (len(rows[0]) if rows else 1) or not line.lstrip().lstrip("#").startswith(
+            (" ", "\t")
+        )
+        if (
+            words
+            and words[0] in (SAMPLE_HEADER, FAMILY_HEADER, column)
+            and {SAMPLE_HEADER, column} & {*words}
+            and may_be_header
+        ):
             header = words
     first, rest = rows[:1], rows[1:]
     if header is None and rest and {len(row) - 1 for row in rest} == {len(first[0])} and not ours & {*first[0]}:
@@ -90,18 +102,19 @@ def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
 
 
 def _split(lines: Sequence[str]) -> list[list[str]]:
-    """Return the words of lines: between commas, semicolons or tabs if there are any, else between spaces."""
-    sign = next((sign for sign in ",;" if lines and sign in lines[0]), None)
-    if sign is None and lines and all("\t" in line for line in lines):
-        sign = "\t"
-    parts = csv.reader(lines, delimiter=sign) if sign else (line.split() for line in lines)
+    """Return the fields of lines, between commas or semicolons if the first line has any, tabs if all do, or spaces."""
+    delimiter = next((mark for mark in ",;" if lines and mark in lines[0]), None)
+    if delimiter is None and lines and all("\t" in line for line in lines):
+        delimiter = "\t"
+    parts = csv.reader(lines, delimiter=delimiter) if delimiter else (line.split() for line in lines)
     rows = [[word.strip().strip('"') for word in row] for row in parts]
     while rows and all(len(row) > 1 and not row[-1] for row in rows):
-        rows = [row[:-1] for row in rows]  # a sign ends each line
+        rows = [row[:-1] for row in rows]  # a delimiter ends each line
     return rows
 
 
 def _words(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the fields of the first row in small letters."""
     return tuple(word.casefold() for word in rows[0]) if rows else ()
 
 

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAIR_COLUMNS = ("id1", "id2", "value")
-"""The columns of a table of pairs."""
+"""Names of the columns of a table of pairs; three columns without these names are taken in this order."""
 
 
 def read_matrix(path: Path) -> Any:
     """Return a known matrix; ids are text, as they stand in the file.
 
     A table is a square if its columns are called as the ids of its first column, whatever these are and in whatever
-    order; the name of that column may be missing, as R writes it. Else it is a table of pairs.
+    order; the name of that column may be missing, as R writes it. Else it is a table of pairs, unless it has as many
+    rows as columns and no one is paired with itself: then it is a square whose labels differ, which is an error. Files
+    of other formats, as GCTA's, are those that :func:`jaxlmm.load` reads.
     """
     import jaxlmm as lmm
 
@@ -74,12 +76,14 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
     if square:
         # what might have been ids was read as text
         numbers = [pd.to_numeric(values[name], errors="coerce") for name in values]
-        real = all(number.notna().equals(values[name].notna()) for name, number in zip(values, numbers, strict=True))
-        if set(label_texts(rows)) == set(label_texts(columns)) and real:
+        all_numeric = all(
+            number.notna().equals(values[name].notna()) for name, number in zip(values, numbers, strict=True)
+        )
+        if set(label_texts(rows)) == set(label_texts(columns)) and all_numeric:
             return pd.DataFrame(np.column_stack(numbers), index=rows, columns=columns)
     named = set(PAIR_COLUMNS) <= set(header)
-    with_oneself = label_texts(rows) == label_texts(body.iloc[:, min(1, body.shape[1] - 1)])
-    if square and not named and not (body.shape[1] == len(PAIR_COLUMNS) and with_oneself.any()):
+    is_self_pair = label_texts(rows) == label_texts(body.iloc[:, min(1, body.shape[1] - 1)])
+    if square and not named and not (body.shape[1] == len(PAIR_COLUMNS) and is_self_pair.any()):
         return pd.DataFrame(values.to_numpy(), index=rows, columns=columns)
     if len(header) != body.shape[1]:
         stop(
@@ -98,7 +102,7 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
 
 
 def _with_first_line(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
-    """Return a table of pairs without a header with its first line, which was taken for one."""
+    """Return the rows of a table of pairs with its first line among them, if that is no header but a pair."""
     import pandas as pd
 
     value = pd.to_numeric(pd.Series([header[2]]), errors="coerce")

@@ -20,7 +20,8 @@ from jaxlmm.covariance.reports import report_sd_corr
 from jaxlmm.linalg import singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
-"""Relative standard deviations tried as a start; never 0, where the gradient vanishes for any data."""
+"""Relative standard deviations tried as a start; never 0, where the gradient vanishes for any data: the deviance is an
+even function of a standard deviation."""
 
 NEARLY_ZERO = 0.05
 """Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
@@ -36,7 +37,7 @@ SearchAxes: TypeAlias = tuple[tuple[int, Float[NumpyArray, " _"]], ...]
 
 
 class BoundaryCandidates(NamedTuple):
-    """Ways of writing one point of the parameter space, the most simplified first and the point itself last.
+    """Simpler points near a point of the parameter space, the simplest first, and the point itself last.
 
     ``theta`` is written in ``basis``; ``active_set`` is 0 where a parameter is free and other than 0 where it is kept
     at a boundary. Parameters that share a positive number form a block whose part of the Hessian, halved, is the
@@ -65,11 +66,11 @@ class AbstractCovariance(Struct, abc.ABC):
     """A covariance structure for a block of q columns, or of q positions.
 
     A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put decides what it acts on; the
-    class does not know. ``covariance=`` puts it within the columns of a random term; a tag puts a built-in one
-    there, along positions, or (``residual=``) among the residuals; ``kinship=`` puts one with ``coords`` across the
-    levels of a group. Hyper-parameters are plain annotated fields, numbers and arrays; what sets a shape, a branch or a
-    function is part of the program and declared as ``order: int = lmm.covariance.static()``, and must be hashable.
-    Objects are frozen. Before the first fit a structure is tried out
+    class does not know. ``covariance=`` puts it within the columns of a random term; a tag of the formula, as in
+    ``ou(time | g)``, puts a built-in one there, along positions, or (``residual=``) among the residuals; ``kinship=``
+    puts one with ``coords`` across the levels of a group. Hyper-parameters are plain annotated fields, numbers and
+    arrays; what sets a shape, a branch or a function is part of the program and declared as ``order: int =
+    lmm.covariance.static()``, and must be hashable. Objects are frozen. Before the first fit a structure is tried out
     (:func:`jaxlmm.testing.check_covariance`, for authors too).
 
     Parameters
@@ -144,7 +145,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
 
     def stated(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"] | None:
-        """Return the covariance (q, q) that :meth:`cholesky` factorizes, if its author wrote that; None otherwise."""
+        """Return the covariance (q, q) that :meth:`cholesky` factorizes, if its author wrote that, not a factor."""
         return None
 
     def check(self, coords: Float[NumpyArray, "q d"]) -> None:
@@ -160,7 +161,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return None
 
     def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
-        """Return pairs (index in theta, values) along which a better start is looked for, one axis at a time."""
+        """Return pairs (index in theta, values) at which a better start is searched, coordinate by coordinate."""
         return ()
 
     def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
@@ -185,12 +186,12 @@ class AbstractCovariance(Struct, abc.ABC):
         root: Float[jax.Array, "q q"],
         coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
-        """Return other ways of writing the point ``theta``, the most simplified first, the point itself last.
+        """Return simpler points near ``theta``, the simplest first, and the point itself last.
 
-        Each simplification sets something that is nearly zero to exactly zero; the caller judges it by the deviance.
-        Here: a parameter at which zero makes the covariance singular, where something small does not; if it vanishes
-        altogether, all are in the active set. First all such together. ``coords`` (q, d) are those of the columns, or
-        of a few positions.
+        Each sets parameters that are nearly zero to exactly zero; the caller judges it by the deviance. Here, in order:
+        one parameter at zero where that makes the covariance zero, so that all others drop out; all parameters whose
+        zero makes it singular, together; each of these alone; theta itself. ``coords`` (q, d) are those of the columns,
+        or of a few positions.
         """
         number = np.arange(theta.size)
         small = jnp.abs(theta) < NEARLY_ZERO  # a search may have come so near to zero that the matrix is singular there
@@ -214,7 +215,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return BoundaryCandidates.of([*vanishing, together, *singular, itself])
 
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
-        """Return the parameter with the sign convention of the structure, in the identity basis; in NumPy or JAX."""
+        """Return theta in the identity basis, with the sign convention of the structure; in NumPy or JAX."""
         return theta
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
@@ -228,8 +229,9 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return the kind of each of :meth:`param_names`.
 
         ``"sd"`` (in response units), ``"corr"``, ``"rho"`` (between 0 and 1), ``"theta"`` (an entry of theta as it is)
-        or ``"number"``: the range of ``fixed=`` and ``start=``, the scale of intervals, what becomes a variance. A
-        class with names or a report of its own has numbers until it has this method too.
+        or ``"number"``. The kind determines the values that ``fixed=`` and ``start=`` may have, the scale of intervals,
+        and whether tables square it for variances. A class with names or a report of its own has numbers until it has
+        this method too.
         """
         return (SD,) * len(columns) + (CORR,) * len(pairs(columns))
 
@@ -248,10 +250,11 @@ class AbstractCovariance(Struct, abc.ABC):
     def from_natural(
         self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
     ) -> Float[Array, " k"]:
-        """Return the parameter (k,) in the identity basis at which :meth:`report` gives ``natural`` (r,).
+        """Return theta (k,) in the identity basis at which :meth:`report` gives ``natural`` (r,), NaN where any will
+        do.
 
-        On the host; NaN where nothing is asked for. If the structure cannot have these values, the result reports
-        others.
+        On the host. If the structure cannot have these values, ``report`` of the result differs from them, which the
+        caller checks.
         """
         block = np.asarray(coords)[0] if np.ndim(coords) == 3 else np.asarray(coords)
 
@@ -262,7 +265,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return inverted(report, np.asarray(natural), start * np.array([1.0, 0.1, 10.0])[:, None])[0]
 
     def to_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
-        """Return the parameter in a ``basis`` (q, q) of :meth:`basis`, given ``theta`` (k,) in the identity basis."""
+        """Return theta (k,) in a ``basis`` (q, q) of :meth:`basis`, from ``theta`` in the identity basis."""
         return theta
 
     def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:

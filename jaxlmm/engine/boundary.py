@@ -1,6 +1,6 @@
 """The boundary of the parameter space: parameters are snapped to it where the deviance does not increase, and leave it.
 
-The rules of leaving are for arrays of either library. The batched search (:mod:`jaxlmm.engine.minimum`) and the search
+The rules of leaving are for arrays of NumPy or JAX. The batched search (:mod:`jaxlmm.engine.minimum`) and the search
 inside one traced function (:mod:`jaxlmm.engine.traced`) differ in how they go through many responses; what they decide
 is written here, once.
 """
@@ -27,8 +27,8 @@ POSITIONS_TRIED = 4
 """Positions at which a structure is asked whether a parameter at zero makes it vanish, or singular."""
 
 
-WEAK_MULTIPLIER = 1e-6
-"""A multiplier this small proves nothing: the deviance may be as low away from the boundary."""
+WEAK_CURVATURE = 1e-6
+"""A curvature at the boundary this small proves nothing: the deviance may be as low away from it."""
 
 STEP_OFF_BOUNDARY = 0.3
 """Length, in theta, of the step off a weakly active boundary from which another optimum is looked for."""
@@ -57,16 +57,16 @@ def snapped(
 ) -> Snapped:
     """Snap ``theta`` to the simplest boundary candidate at which its deviance ``value`` does not rise, term by term."""
     layout, active_set = problem.likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
-    allowed = value + MAX_RISE_AT_ZERO + 1e-12 * (jnp.abs(value) + problem.response.count)
+    max_deviance = value + MAX_RISE_AT_ZERO + 1e-12 * (jnp.abs(value) + problem.response.count)
     for t, (structure, own) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
         coords = jnp.asarray(layout.coords[t])
         few = coords[0, :POSITIONS_TRIED] if coords.ndim == 3 else coords
         candidates = structure.boundary_candidates(theta[own], bases[t], jnp.asarray(layout.roots[t]), few)
         trials = _Trials(theta, bases, candidates, t, own)
-        choice = _first_allowed(problem, trials, allowed)
+        choice = _first_allowed(problem, trials, max_deviance)
         theta, bases = trials.at(choice)
-        blocks = candidates.active_set[choice]
-        active_set = active_set.at[own].set(jnp.where(blocks > 0, blocks + own.start, blocks))
+        chosen = candidates.active_set[choice]
+        active_set = active_set.at[own].set(jnp.where(chosen > 0, chosen + own.start, chosen))
     return Snapped(theta, bases, active_set)
 
 
@@ -97,8 +97,8 @@ class _Trials(NamedTuple):
         return self.theta.at[self.own].set(self.candidates.theta[choice]), bases
 
 
-def _first_allowed(problem: Problem, trials: _Trials, allowed: Float[jax.Array, ""]) -> Int[jax.Array, ""]:
-    """Return the number of the first valid candidate whose deviance is ``allowed``, or else of the last."""
+def _first_allowed(problem: Problem, trials: _Trials, max_deviance: Float[jax.Array, ""]) -> Int[jax.Array, ""]:
+    """Return the number of the first valid candidate whose deviance is at most ``max_deviance``, or of the last."""
     valid = trials.candidates.valid
     number = np.arange(valid.shape[0])
 
@@ -109,7 +109,7 @@ def _first_allowed(problem: Problem, trials: _Trials, allowed: Float[jax.Array, 
         state: tuple[Int[jax.Array, ""], Bool[jax.Array, ""]],
     ) -> tuple[Int[jax.Array, ""], Bool[jax.Array, ""]]:
         choice, _ = state
-        good = problem.deviance(*trials.at(choice)) <= allowed
+        good = problem.deviance(*trials.at(choice)) <= max_deviance
         after = jnp.argmax(valid & (number > choice))
         return jnp.where(good, choice, after), good | (after == number[-1])
 
@@ -134,7 +134,7 @@ def boundary_curvature(
 ) -> tuple[Float[Array, "*b"], Float[Array, "*b k"]]:
     """Return the smallest eigenvalue of the Hessian's blocks at the boundary, infinite without any, and its vector.
 
-    Halved it is the smallest multiplier: the rate at which the deviance rises with the variance let in. A block of
+    Halved it is the smallest multiplier, the derivative of the deviance in a variance at zero. A block of
     zeros, of parameters without any effect on the deviance, counts as none.
     """
     xp = hessian.__array_namespace__()
@@ -151,13 +151,13 @@ def boundary_curvature(
 
 def is_weak(curvature: Float[Array, "*b"]) -> Bool[Array, "*b"]:
     """Whether another optimum may be as low away from a boundary with this smallest curvature."""
-    weak: Any = curvature <= WEAK_MULTIPLIER
+    weak: Any = curvature <= WEAK_CURVATURE
     return weak
 
 
 def descends(curvature: Float[Array, "*b"]) -> Bool[Array, "*b"]:
     """Whether the deviance falls from a boundary with this smallest curvature."""
-    falls: Any = curvature < -WEAK_MULTIPLIER
+    falls: Any = curvature < -WEAK_CURVATURE
     return falls
 
 
@@ -166,7 +166,7 @@ def off_boundary(theta: Float[Array, "*b k"], direction: Float[Array, "*b k"]) -
     return theta + STEP_OFF_BOUNDARY * direction
 
 
-def is_left(
+def leaves_boundary(
     curvature: Float[Array, "*b"],
     direction: Float[Array, "*b k"],
     at_boundary: tuple[Float[Array, "*b k"], Float[Array, "*b"]],
@@ -174,7 +174,8 @@ def is_left(
 ) -> Bool[Array, "*b"]:
     """Whether an optimum off the boundary, theta and its deviance, takes the place of the one at the boundary.
 
-    It does where the deviance falls from the boundary, and where the boundary is the end of a ridge.
+    It does where the deviance falls from the boundary, and where it is no higher at an optimum at least half a step
+    away.
     """
     (theta, value), (theta_off, value_off) = at_boundary, off_boundary
     away = ((theta_off - theta) * direction).sum(-1) > 0.5 * STEP_OFF_BOUNDARY

@@ -18,11 +18,11 @@ Bases: TypeAlias = tuple[Float[NumpyArray, "b _ _"], ...]
 """One basis (q, q) per term and problem."""
 
 EVALUATIONS_PER_ROUND = (5, 8, 17, 64, 106)
-"""Evaluations after which converged problems leave the batch and the rest are re-batched: from a guessed start most
-need four."""
+"""Evaluations in each round, after which converged problems leave the batch and the rest are re-batched; in all
+``MAX_EVALUATIONS``. From a start guessed by second moments most need four."""
 
 EVALUATIONS_PER_ROUND_FROM_NODES = (8, 8, 17, 64, 103)
-"""The same where a start is looked for among nodes alone: most need seven."""
+"""The same where the start is the best of the plan's nodes: most need seven."""
 
 EVALUATIONS_PER_ROUND_OF_ONE = (20, 40, 140)
 """The same for a single problem, and where a Hessian is expensive."""
@@ -38,14 +38,20 @@ WALK_LENGTH = 0.7
 
 NEGLIGIBLE_GAIN = 3e-4
 """A valley has been walked to its end when a step lowers the deviance by no more than this, and by clearly less than
-the one before: further away, the parameters' size costs more digits than there are to be won."""
+the one before: further away, the rounding of the deviance, which grows with the parameters, is larger than what is left
+to fall."""
 
 FADING_GAIN = 0.7
 """The ratio of one gain to the one before below which it is clearly less."""
 
 
 class Descent:
-    """The minimizer at work on some problems: which method, and how many evaluations were spent on each."""
+    """The minimizer at work on some problems: Newton's method, or where a Hessian is expensive a learned one, which
+    starts from the expected curvature; and the evaluations spent on each problem. The last step is not evaluated by
+    either.
+
+    ``first_order`` is another minimizer, with which callers find the optima first.
+    """
 
     def __init__(self, problems: Problems, first_order: AbstractMinimizer | None = None) -> None:
         likelihood = problems.likelihood
@@ -75,10 +81,11 @@ class Descent:
     ) -> tuple[Reached, Bases]:
         """Minimize the problems ``index`` from ``theta`` in at most ``max_steps`` evaluations.
 
-        With ``search`` the start is looked for first; with ``snaps`` small parameters are snapped to the boundary.
-        ``in_rounds`` re-batches problems that need more than a round, so that slow problems do not stall fast ones;
-        they go on in bases rotated to where they are, unless something is in the ``active_set``, which belongs to its
-        bases. Returns the points reached, and the bases in which the minimum is written.
+        With ``search`` the start is found by the plan first; with ``snaps`` the same point is also returned ``snapped``
+        to the boundary. ``in_rounds`` re-batches problems that need more than a round, so that slow problems do not
+        stall fast ones; they go on in bases rotated to where they are, unless something is in the ``active_set``: its
+        gradient and mixed derivatives are exactly zero in its own bases, which keeps it there. Returns the points
+        reached, and the bases in which the minimum is written.
         """
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
         method, plan = self.method if method is None else method, self.plan
@@ -109,17 +116,22 @@ class Descent:
         return EVALUATIONS_PER_ROUND if solver.guesses else EVALUATIONS_PER_ROUND_FROM_NODES
 
     def walk(
-        self, lost: Int[NumpyArray, " b"], start: Float[NumpyArray, "b k"], bases: Bases, *, search: bool
+        self, unconverged: Int[NumpyArray, " b"], start: Float[NumpyArray, "b k"], bases: Bases, *, search: bool
     ) -> tuple[Reached, Bool[NumpyArray, " b"]]:
-        """Look for the limit of structures where the minimizer gave up; return the points reached, and which are one.
+        """Walk to the limit of structures where the minimizer gave up; return the points reached, and which are at a
+        limit.
 
         On the way to a limit (a range that grows without end, with the standard deviation) the deviance falls ever more
         slowly along a curved valley, in which the minimizer's steps are short. A long step along the direction of the
-        smallest curvature, from which it falls back into the valley, is many of them. All begin at ``start`` again, so
-        that the point at which a walk ends does not depend on what is fitted beside.
+        smallest curvature, from which it falls back into the valley, replaces many of them. Every walk begins at
+        ``start`` again, so that its end does not depend on the other responses of the batch.
         """
-        reached, _ = self.minimize(lost, start, bases, EVALUATIONS_BEFORE_WALK, search=search, snaps=True)
-        limit, walking, gains = np.zeros(lost.size, bool), np.arange(lost.size), np.full(lost.size, np.nan)
+        reached, _ = self.minimize(unconverged, start, bases, EVALUATIONS_BEFORE_WALK, search=search, snaps=True)
+        limit, walking, gains = (
+            np.zeros(unconverged.size, bool),
+            np.arange(unconverged.size),
+            np.full(unconverged.size, np.nan),
+        )
         for _ in range(MAX_WALKS):
             walking = walking[np.isfinite(reached.minimum.hessian[walking]).all(axis=(1, 2))]
             if not walking.size:
@@ -129,7 +141,9 @@ class Descent:
             along = np.linalg.eigh(minimum.hessian * size[:, :, None] * size[:, None, :])[1][:, :, 0]
             along = along * np.where(np.sum(along * size * minimum.gradient, axis=1) > 0, -1.0, 1.0)[:, None]
             beyond = minimum.x + WALK_LENGTH * size * along / np.abs(along).max(axis=1, keepdims=True)
-            further, _ = self.minimize(lost[walking], beyond, take(bases, walking), EVALUATIONS_PER_WALK, snaps=True)
+            further, _ = self.minimize(
+                unconverged[walking], beyond, take(bases, walking), EVALUATIONS_PER_WALK, snaps=True
+            )
             gain = np.asarray(minimum.value - further.minimum.value)
             lower = gain > 0
             reached = put(reached, walking[lower], take(further, lower))

@@ -10,7 +10,15 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.boundary import Snapped, boundary_curvature, descends, has_changed, is_left, is_weak, off_boundary
+from jaxlmm.engine.boundary import (
+    Snapped,
+    boundary_curvature,
+    descends,
+    has_changed,
+    is_weak,
+    leaves_boundary,
+    off_boundary,
+)
 from jaxlmm.engine.compiled import values
 from jaxlmm.engine.descent import MAX_EVALUATIONS, MAX_EVALUATIONS_FIRST_ORDER, Bases, Descent
 from jaxlmm.engine.problems import Problems, in_batches, put, take
@@ -114,7 +122,7 @@ def _at_boundary(
             break
         here = minimum.x[doubted], minimum.value[doubted]
         beyond, _ = descent.minimize(doubted, off_boundary(here[0], direction), take(bases, doubted), snaps=True)
-        left = is_left(curvature, direction, here, (beyond.minimum.x, beyond.minimum.value))
+        left = leaves_boundary(curvature, direction, here, (beyond.minimum.x, beyond.minimum.value))
         minimum = put(minimum, doubted[left], take(beyond.minimum, left))
         active_set[doubted[left]] = 0
         falls = descends(curvature)

@@ -15,8 +15,8 @@ from jaxlmm.engine.boundary import (
     boundary_curvature,
     descends,
     has_changed,
-    is_left,
     is_weak,
+    leaves_boundary,
     off_boundary,
     snapped,
 )
@@ -172,7 +172,7 @@ def _searched(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -
         reached = _Optimum(run.x, bases, active_set, run.value, run.hessian, run.gradient, run.converged)
 
         here, there = (search.best.theta, search.best.value), (run.x, run.value)
-        better = (stage != OFF_BOUNDARY) | is_left(search.curvature, search.direction, here, there)
+        better = (stage != OFF_BOUNDARY) | leaves_boundary(search.curvature, search.direction, here, there)
         best = _choose(better, reached, search.best)
 
         new = snapped(problem, best.theta, best.bases, best.value)

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.engine.compiled import prepare_around
@@ -32,7 +32,7 @@ SMALL_RESIDUAL = 1e-5
 """Below this residual standard deviation, relative to that of least squares, a response is prepared more closely."""
 
 
-def varies(responses: Response, degrees: Float[Array, "*b"] | int) -> Bool[Array, "*b"]:
+def varies(responses: Response, degrees: Real[Array, "*b"] | int) -> Bool[Array, "*b"]:
     """Whether the fixed effects leave something of each response; ``degrees`` are rows less columns."""
     residual, explained = degrees * responses.scale**2, (responses.least_squares**2).sum(-1)
     left: Any = residual > NO_RESIDUAL_SHARE**2 * (residual + explained)

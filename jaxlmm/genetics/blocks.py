@@ -1,4 +1,4 @@
-"""Prepare a block of markers: code and filter it in the analyzed samples, impute missing calls by the mean."""
+"""Prepare a block of markers: code it, filter it, and impute missing calls by the mean."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATUSES = {
     "monomorphic": "all calls are the same, as coded",
     "filtered_maf": "the minor allele is rarer than `maf`",
 }
-"""Statuses of a marker and their meaning; all but the first exclude it from an analysis."""
+"""Statuses of a marker and their meaning, the first that applies; all but the first exclude it from an analysis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Preparation:
     """Coding and filters of markers.
 
     ``coding`` of counts g of the effect allele: additive g, dominant min(g, 1), recessive max(g − 1, 0), so that
-    dosages between whole counts have a coding too. ``standardize``: mean 0 and standard deviation 1. ``maf`` is the
+    dosages between whole counts have a coding too. ``standardize``: mean 0 and sample standard deviation 1 over
+    all rows, after coding and imputation. ``maf`` is the
     smallest minor allele frequency, ``missing`` the largest share of missing calls.
 
     Raises
@@ -71,9 +72,9 @@ class Block:
         Float64, column-major: as coded, missing calls at the mean of the marker's other calls; 0 where the
         marker is not kept.
     frequency
-        Of the effect allele in the judged samples; NaN where the values are not counts.
+        Of the effect allele in the rows of the filters; NaN where the values are not counts.
     n_called
-        Calls in the judged samples.
+        Calls in the rows of the filters.
     status
         A word of :data:`STATUSES`, empty where the marker is usable.
     """
@@ -101,10 +102,10 @@ def prepare(
     Parameters
     ----------
     calls
-        Counts of the effect allele, NaN where there is no call.
+        Counts (or dosages) of the effect allele, or other numbers; NaN where there is no call.
     judged
-        Indices of the rows in which frequency, missing calls and polymorphism are judged; None: all. The mean that
-        replaces missing calls is that of all rows.
+        Indices of the rows by which markers are filtered, of the samples that are analyzed: of them are frequency,
+        number of calls and polymorphism. None: all. The mean that replaces missing calls is that of all rows.
     """
     summary = _summary(calls if judged is None else calls[judged])
     n = max(len(calls) if judged is None else len(judged), 1)

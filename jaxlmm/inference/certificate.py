@@ -1,4 +1,4 @@
-"""The certificate of an optimum: not a warning but a proof, or the reason why there is none."""
+"""The certificate of an optimum: a numerical check of its first- and second-order (Karush-Kuhn-Tucker) conditions."""
 
 from __future__ import annotations
 
@@ -26,31 +26,34 @@ MIN_MULTIPLIER = -1e-5
 """A multiplier above this is not negative, but for rounding."""
 
 LIMIT_RATIO = 1e4
-"""Ratio of a parameter to its start above which it is on its way to a limit, not on a ridge, if it moves at no cost."""
+"""Ratio of a parameter to max(|start|, 1) above which a direction of constant deviance in which it moves leads to a
+limit, and is no ridge."""
 
 SATURATED_SHARE = 0.5
-"""Share of a natural parameter's derivative along the way to a limit above which it is at its own limit there; the
-derivative itself vanishes where the parameter has an end, as a correlation has."""
+"""Share of the norm of a natural parameter's gradient that lies in the flat directions, above which it is reported at
+its boundary; the size of the gradient is no guide, since it goes to 0 at the end of a bounded range, as of a
+correlation."""
 
 MIN_RESIDUAL_SHARE = 1e-12
-"""Residual standard deviation, relative to the response, below which it is rounding: the deviance has no bound."""
+"""Residual standard deviation, relative to the response, below which it is rounding: no lower bound."""
 
 LOST_RESIDUAL_SHARE = 1e-7
-"""The same where no optimum is found."""
+"""The same below which a response without a proven optimum is said to have no residual."""
 
 VANISHING_SIGMA = 1e-3
 """Where a ridge moves nothing but a residual standard deviation smaller than this, relative to that of least squares,
-it is the way to a residual variance of zero: with a known matrix of full rank the deviance has a limit there."""
+it is the way to a residual variance of zero: with a known matrix of full rank the deviance has a limit there. The same
+bound says what moves, as a relative change of natural parameters."""
 
 MAX_RIDGE_CURVATURE = 1e-4
 """Only directions of a smaller curvature than this, per relative change of the parameters, are tried as ridges."""
 
 
-class Group(NamedTuple):
+class SameActiveSet(NamedTuple):
     """The optima of c responses with the same active set, ``pattern``; ``indices`` are those of the responses.
 
     The other fields are as in :class:`~jaxlmm.inference.derivatives.OptimumDerivatives`, ``theta`` and ``gradient``
-    without log sigma, and as in :func:`certify`.
+    with the entries of theta alone, and as in :func:`certify`.
     """
 
     indices: Int[NumpyArray, " c"]
@@ -117,7 +120,7 @@ def certify(
     active_set
         0 for a free parameter; parameters of the same positive number are a block kept at zero.
     parameters, fixed
-        The natural parameters, and which of them are fixed: these are nowhere at a boundary.
+        The natural parameters, and which of them are fixed: these are never reported at a boundary.
     converged
         Whether the minimizer converged; the certificate does not rely on it alone.
     residual_share
@@ -137,7 +140,7 @@ def certify(
         indices = same[finite[same]]
         if not indices.size:
             continue
-        group = Group(
+        group = SameActiveSet(
             indices,
             pattern,
             optimum.psi[indices, :k],
@@ -157,7 +160,7 @@ def certify(
 
 
 def _judge(
-    group: Group,
+    group: SameActiveSet,
     parameters: Sequence[Parameter],
     fixed: Bool[NumpyArray, " r"],
     start: Float[NumpyArray, " k"],
@@ -167,18 +170,18 @@ def _judge(
     curvature = _curvature(group)
     sides = _sides(group, curvature, start, descend)
     flat = _flat_directions(group, curvature, sides, parameters, fixed)
-    ridged = np.any(sides > 0, axis=1)
+    has_flat_direction = np.any(sides > 0, axis=1)
     multipliers = _multipliers(group, curvature, descend)
     at_optimum = _is_stationary(group, curvature, sides)
     for number in duals(group.pattern):
         at_optimum &= multipliers[:, number - 1] > MIN_MULTIPLIER
 
-    proven = at_optimum & (group.residual_share > MIN_RESIDUAL_SHARE) & (group.converged | ridged)
-    singular = not group.free.all()
-    word = np.where(singular | flat.at_limit, STATUS.index("boundary"), STATUS.index("interior"))
-    word = np.where(ridged & ~flat.at_limit, STATUS.index("not_identified"), word)
+    proven = at_optimum & (group.residual_share > MIN_RESIDUAL_SHARE) & (group.converged | has_flat_direction)
+    any_active = not group.free.all()
+    code = np.where(any_active | flat.at_limit, STATUS.index("boundary"), STATUS.index("interior"))
+    code = np.where(has_flat_direction & ~flat.at_limit, STATUS.index("not_identified"), code)
     return Verdicts(
-        status=np.where(proven, word, STATUS.index("not_converged")),
+        status=np.where(proven, code, STATUS.index("not_converged")),
         gradient=np.abs(group.gradient).max(axis=1, initial=0.0),
         min_eigenvalue=curvature.values[:, 0] if group.free.any() else np.full(len(proven), np.inf),
         multipliers=multipliers,
@@ -190,7 +193,7 @@ def _judge(
     )
 
 
-def _curvature(group: Group) -> Curvature:
+def _curvature(group: SameActiveSet) -> Curvature:
     k, free, hessian = group.pattern.size, group.free, group.hessian
     profile = hessian[:, :k, :k]
     if group.profiled:
@@ -200,14 +203,14 @@ def _curvature(group: Group) -> Curvature:
 
 
 def _sides(
-    group: Group, curvature: Curvature, start: Float[NumpyArray, " k"], descend: Descend
+    group: SameActiveSet, curvature: Curvature, start: Float[NumpyArray, " k"], descend: Descend
 ) -> Int[NumpyArray, "c free"]:
     """Return on how many sides the deviance is flat along each eigenvector: 2 on a ridge, 1 on the way to a limit."""
     _, size, values, vectors = curvature
     free = group.free
     sides = np.zeros(values.shape, int)
-    ends = group.walked[:, None] & (np.arange(values.shape[1]) == 0)
-    response, direction = np.nonzero((values < MAX_RIDGE_CURVATURE) & ~ends)
+    walked_direction = group.walked[:, None] & (np.arange(values.shape[1]) == 0)
+    response, direction = np.nonzero((values < MAX_RIDGE_CURVATURE) & ~walked_direction)
     if response.size:
         steps, along = np.zeros((response.size, free.size)), vectors[response, :, direction]
         steps[:, free] = RIDGE_STEP * size[response] * along / np.abs(along).max(axis=1, keepdims=True)
@@ -216,10 +219,12 @@ def _sides(
         )
     escaped = np.abs(group.theta[:, free]) > LIMIT_RATIO * np.maximum(np.abs(start[free]), 1.0)
     runs_off = np.any(escaped[:, :, None] & (np.abs(vectors) > 0.1), axis=1)
-    return np.where(ends | ((sides == 2) & runs_off), 1, sides)
+    return np.where(walked_direction | ((sides == 2) & runs_off), 1, sides)
 
 
-def _is_stationary(group: Group, curvature: Curvature, sides: Int[NumpyArray, "c free"]) -> Bool[NumpyArray, " c"]:
+def _is_stationary(
+    group: SameActiveSet, curvature: Curvature, sides: Int[NumpyArray, "c free"]
+) -> Bool[NumpyArray, " c"]:
     """Return where the curvature is positive and the Newton decrement small, off the flat directions."""
     _, size, values, vectors = curvature
     flat = sides > 0
@@ -229,12 +234,14 @@ def _is_stationary(group: Group, curvature: Curvature, sides: Int[NumpyArray, "c
     return curved & (0.5 * decrease.sum(axis=1) < np.where(group.walked, MAX_DECREMENT_AT_LIMIT, MAX_DECREMENT))
 
 
-def _multipliers(group: Group, curvature: Curvature, descend: Descend) -> Float[NumpyArray, "c k"]:
+def _multipliers(group: SameActiveSet, curvature: Curvature, descend: Descend) -> Float[NumpyArray, "c k"]:
     """Return the multiplier of the block of number j in column j − 1, NaN elsewhere."""
     multipliers = np.full(group.theta.shape, np.nan)
     for number, dual in duals(group.pattern).items():
         multiplier = np.linalg.eigvalsh(0.5 * curvature.profile[:, dual][:, :, dual])[:, 0]
-        for i in np.flatnonzero(multiplier == 0.0):  # a factor that has no second derivative at zero
+        for i in np.flatnonzero(
+            multiplier == 0.0
+        ):  # no second derivative at zero: the forward difference in the variance, (1e-3)²
             aside = group.theta[i] + 1e-3 * (group.pattern == number)
             multiplier[i] = (descend(group.indices[[i]], aside[None], 1)[1][0] - group.deviance[i]) / 1e-6
         multipliers[:, number - 1] = multiplier
@@ -242,9 +249,9 @@ def _multipliers(group: Group, curvature: Curvature, descend: Descend) -> Float[
 
 
 def _at_extremes(
-    group: Group, parameters: Sequence[Parameter], fixed: Bool[NumpyArray, " r"]
+    group: SameActiveSet, parameters: Sequence[Parameter], fixed: Bool[NumpyArray, " r"]
 ) -> Bool[NumpyArray, "c r"]:
-    """Return which natural parameters have a value at the end of their range, or none."""
+    """Return which natural parameters are at the end of their range, or undefined, as a correlation beside zero."""
     correlation = np.array([parameter.kind == "corr" for parameter in parameters])
     perfect = (not group.free.all()) & (np.abs(group.report) >= 1.0 - 1e-9)
     extreme = np.where(correlation, perfect, group.report == 0.0)
@@ -252,21 +259,21 @@ def _at_extremes(
 
 
 def _flat_directions(
-    group: Group,
+    group: SameActiveSet,
     curvature: Curvature,
     sides: Int[NumpyArray, "c free"],
     parameters: Sequence[Parameter],
     fixed: Bool[NumpyArray, " r"],
 ) -> Flat:
-    """Return what moves along flat directions, and whether they lead to a limit."""
+    """Return the flat directions, the natural parameters that they change, and whether they lead to a limit."""
     k, free, hessian, report = group.pattern.size, group.free, group.hessian, group.report
     residual = np.array([parameter.is_residual_sd for parameter in parameters])
     flat = sides > 0
-    ridged = flat.any(axis=1)
-    at_limit = ridged & np.all((sides == 1) | ~flat, axis=1)
+    has_flat_direction = flat.any(axis=1)
+    at_limit = has_flat_direction & np.all((sides == 1) | ~flat, axis=1)
     null_directions = np.zeros((len(report), k, hessian.shape[1]))
     ridge, at_boundary, on_ridge = np.zeros(report.shape), np.zeros(report.shape, bool), np.zeros(report.shape, bool)
-    for i in np.flatnonzero(ridged):
+    for i in np.flatnonzero(has_flat_direction):
         null = np.zeros((int(flat[i].sum()), len(hessian[i])))
         null[:, :k][:, free] = (curvature.size[i, :, None] * curvature.vectors[i][:, flat[i]]).T
         if group.profiled:

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from jaxlmm._util import NumpyArray
 
 MIN_SHARE_FOR_CHOLESKY = 1e-3
-"""Share of each column's length left after projection above which two rounds of Cholesky are orthonormal enough."""
+"""Share of each column's length orthogonal to the columns before it, above which two rounds of Cholesky decompositions
+give a basis orthonormal to rounding."""
 
 
 class Basis(NamedTuple):
@@ -46,8 +47,8 @@ def independent_basis(
 def _by_cholesky(x: Float[NumpyArray, "n p"], lengths: Float[NumpyArray, " p"]) -> Basis | None:
     """Return a basis of columns that are far from dependent, None for others.
 
-    Cholesky factors of the products, twice, are as orthogonal as Householder's reflections there, in a few matrix
-    products (Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm").
+    Cholesky factors of the Gram matrix XᵀX, twice, are as orthogonal as Householder's reflections there, in a few
+    matrix products (Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm").
     """
     triangle = np.diag(lengths)
     if not np.all(lengths > 0):

@@ -31,8 +31,9 @@ SIGMA_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.7
 class Factors(NamedTuple):
     """Covariance factors at one theta, relative to sigma.
 
-    ``terms``: per term (q, q), or (L, q, q) over positions; ``residual``: None without a structure; ``sigma``, in units
-    of the response's scale, is None where it is profiled out.
+    ``terms``: per term (q, q), or (L, q, q), one for each level, where the structure runs along q positions;
+    ``residual``: None without a structure; ``sigma``, in units of the response's scale, is None where it is profiled
+    out.
     """
 
     terms: tuple[Float[jax.Array, "... _ _"], ...]

@@ -20,30 +20,34 @@ from jaxlmm.linalg import inverse_logdet, shifted_solutions
 from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, second_order
 
 SHIFT_LADDER = np.concatenate([[0.0], 10.0 ** np.arange(-6.0, 3.5, 0.5)])
-"""Shifts of the Hessian that are tried at once, relative to its largest scaled diagonal entry."""
+"""Values of μ in H + μD that are tried at once, relative to the largest ``|H_ii| / D_ii``."""
 
 NEARLY_UNSHIFTED_RUNG = 3
-"""Rungs of the ladder below this one (shifts under 1e-5) only steady a Hessian that is singular."""
+"""Rungs of the ladder below this one (shifts under 1e-5) regularize a singular Hessian and count as no shift."""
 
 OBJECTIVE_ROUNDING = 1e-13
-"""Relative rounding error of the objective."""
+"""Rounding error of the objective f, relative to |f| + size."""
+
+ROUNDINGS_PER_DIFFERENCE = 100.0
+"""Differences of the objective below so many rounding errors mean nothing."""
 
 LAST_STEP_MAX_RISE = 1e-7
-"""A step that promises less than the tolerance is taken unless the objective rises by more than this: that would not be
-rounding, which near a residual variance of zero is far above ``OBJECTIVE_ROUNDING``."""
+"""A last step, of a predicted decrease below the tolerance, is rejected if the objective rises by more than this, which
+even rounding near a residual variance of zero, far above ``OBJECTIVE_ROUNDING``, does not explain."""
 
 MAX_SHORT_STEP = 1e-3
-"""A step of less than this, as a relative change, errs in what it promises by as small a share of it."""
+"""The predicted decrease of a step shorter than this, as a relative change, has a relative error of the same order."""
 
 NEGLIGIBLE_DECREASE = 1e-6
-"""Where a short step on an exact Hessian promises no more than this and the objective rises, that is rounding, however
-far above ``OBJECTIVE_ROUNDING``: variances that are a million times the residual's lose as many digits."""
+"""A rejected full step that is short, on an exact Hessian, with a predicted decrease below this, ends the search as
+converged: variances a million times the residual's lose six digits of the objective."""
 
 
 class NewtonState(NamedTuple):
     """``x`` with ``value``, ``gradient``, ``hessian`` there, and the next ``step`` with its ``predicted`` decrease.
 
-    The step is ``sound`` if it is a whole Newton step, and the ``last`` if its predicted decrease is negligible too.
+    The step is ``sound`` if it is a full Newton step (μ below 1e-5 relative, not shortened to the radius), and the
+    ``last`` if its predicted decrease is below the tolerance besides.
     """
 
     x: Float[jax.Array, " k"]
@@ -60,28 +64,30 @@ class NewtonState(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """The objective at a trial point, and ``learned``, the Hessian at the old point if the trial is rejected."""
+    """The objective at a trial point, and ``if_rejected``, the Hessian at the old point if the trial is rejected."""
 
     value: Float[jax.Array, ""]
     gradient: Float[jax.Array, " k"]
     hessian: Float[jax.Array, "k k"]
-    learned: Float[jax.Array, "k k"]
+    if_rejected: Float[jax.Array, "k k"]
 
 
 class TrustRegion(AbstractMinimizer):
     """Steps on a quadratic model of the objective; its Hessian is the subclass's.
 
-    A step solves ``(H + μD) s = -g`` for a ladder of μ at once and takes the smallest that is positive definite and
-    stays inside the radius (or the rung below, scaled to the radius). ``D`` measures each parameter by the root mean
-    square of its block, so a step is a relative change. It stops when the unshifted step would win less than
-    ``tolerance``, or less than rounding: that step is taken and evaluated, and becomes the answer. A gradient norm is
-    no criterion: rounding keeps it up. At a stationary point with negative curvature it steps along that curvature.
+    A step solves ``(H + μD) s = -g`` for a ladder of μ at once. It is that of the smallest μ for which H + μD is
+    positive definite, if it stays inside the radius; else that of the rung before the first whose step does, shortened
+    to the radius. ``D_ii = 1 / max(mean square of the parameter's block, 0.01)``, so a step is a relative change. It
+    stops when the full step has a predicted decrease below ``tolerance``, or below rounding: that step is taken and
+    evaluated, and becomes the answer. A gradient norm is no criterion: rounding keeps it up. At a stationary point with
+    negative curvature it steps along that curvature.
 
-    Where ``evaluates_last`` is False that step is not evaluated if it is short besides: then gradient and Hessian are
-    those before it, and the value is less the predicted decrease; whoever needs derivatives there evaluates them.
+    Where ``evaluates_last`` is False that step is not evaluated if it is shorter than ``MAX_SHORT_STEP``: then gradient
+    and Hessian are those before it, and the value is that before it minus the predicted decrease; who needs derivatives
+    there evaluates them.
 
-    ``blocks`` numbers the block of each parameter. Differences of the objective f below
-    ``OBJECTIVE_ROUNDING * (|f| + size)`` mean nothing; for a deviance ``size`` is the number of observations.
+    ``blocks`` numbers the block of each parameter, here the term that it belongs to. ``size`` is the scale of the
+    objective by which rounding is judged; for a deviance the number of observations.
     """
 
     blocks: Int[Array, "*b k"]
@@ -109,12 +115,13 @@ class TrustRegion(AbstractMinimizer):
 
     def step(self, objective: Objective, state: NewtonState) -> NewtonState:
         trial = state.x + state.step
-        value, gradient, hessian, learned = self.evaluate(objective, state, trial)
-        first = jnp.isinf(state.value)
+        value, gradient, hessian, hessian_if_rejected = self.evaluate(objective, state, trial)
+        first = jnp.isinf(state.value)  # this evaluates the starting point
         noise = OBJECTIVE_ROUNDING * (self.size + jnp.abs(value))
+        unclear = ROUNDINGS_PER_DIFFERENCE * noise
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
         ratio = jnp.where(first, 1.0, (state.value - value) / jnp.maximum(state.predicted, 1e-300))
-        within_noise = (state.predicted < 100.0 * noise) & (value - state.value < 100.0 * noise)
+        within_noise = (state.predicted < unclear) & (value - state.value < unclear)
         last = state.last & (value - state.value < LAST_STEP_MAX_RISE)
         accepted = finite & (first | (ratio > 1e-3) | within_noise | last)
 
@@ -127,16 +134,16 @@ class TrustRegion(AbstractMinimizer):
         x = jnp.where(accepted, trial, state.x)
         value = jnp.where(accepted, value, state.value)
         gradient = jnp.where(accepted, gradient, state.gradient)
-        hessian = jnp.where(accepted, hessian, learned)
+        hessian = jnp.where(accepted, hessian, hessian_if_rejected)
         step, predicted, sound = self._propose(x, gradient, hessian, radius, noise)
-        hopeless = (state.predicted < 100.0 * noise) | (
+        negligible = (state.predicted < unclear) | (
             self.exact & (length < MAX_SHORT_STEP) & (state.predicted < NEGLIGIBLE_DECREASE)
         )
-        refused = finite & ~accepted & state.sound & hopeless  # nothing more can be won
+        stalled = finite & ~accepted & state.sound & negligible  # a full step failed by rounding: converged
         last = sound & (predicted < jnp.maximum(self.tolerance, noise))
         return NewtonState(
             x, value, gradient, hessian, radius, step, predicted,
-            sound, last, (state.last & accepted) | refused, first & ~finite,
+            sound, last, (state.last & accepted) | stalled, first & ~finite,
         )  # fmt: skip
 
     def done(self, state: NewtonState) -> Bool[jax.Array, ""]:
@@ -171,9 +178,9 @@ class TrustRegion(AbstractMinimizer):
         radius: Float[jax.Array, ""],
         noise: Float[jax.Array, ""],
     ) -> tuple[Float[jax.Array, " k"], Float[jax.Array, ""], Bool[jax.Array, ""]]:
-        """Return a step, its predicted decrease, and whether the Hessian needed no shift.
+        """Return a step, its predicted decrease, and whether it is a full Newton step.
 
-        A curvature below the objective's rounding ``noise`` counts as zero: along a ridge no step is taken.
+        Every shift has the objective's rounding ``noise`` added, so that a curvature below it does not make the step.
         """
         metric = self._metric(x)
         scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hessian)) / metric), 1e-4)
@@ -195,6 +202,7 @@ class TrustRegion(AbstractMinimizer):
         least = shifts[jnp.minimum(lowest, last)]
         inverse, _ = inverse_logdet(hessian + least * jnp.diag(metric))
         inverse = jnp.where(any_definite, inverse, jnp.eye(x.shape[0], dtype=x.dtype))
+        # The direction of the smallest curvature: three steps of inverse iteration from some vector.
         along = inverse @ (inverse @ (inverse @ (1.0 + 0.1 * jnp.arange(x.shape[0], dtype=x.dtype))))
         along = along * jnp.where(gradient @ along > 0, -1.0, 1.0)
         along = along * 0.5 * radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * along**2)), 1e-300)
@@ -224,9 +232,9 @@ class Newton(TrustRegion):
 class QuasiNewton(TrustRegion):
     """Steps on a Hessian that is learned from the gradients by the symmetric rank-one update.
 
-    Without positive definiteness imposed, the update learns saddles too (Conn, Gould and Toint 1991). It starts from
-    the Hessian's diagonal in relative changes of the parameters, which ``curvature`` returns from their mean squares
-    over their blocks. The Hessian of the result is the learned one.
+    The update is not kept positive definite, so that it represents negative curvature too (Conn, Gould and Toint 1991).
+    It starts from ``diag(curvature(s) / s)``, s the mean squares of the parameters' blocks: ``curvature`` returns
+    roughly the second derivatives in relative changes of the parameters. The Hessian of the result is the learned one.
     """
 
     curvature: Callable[[Float[jax.Array, " k"]], Float[jax.Array, " k"]] = dataclasses.field(kw_only=True)
@@ -238,10 +246,10 @@ class QuasiNewton(TrustRegion):
         first = jnp.isinf(state.value)
         step = jnp.where(first, 0.0, state.step)
         error = gradient - state.gradient - state.hessian @ step
-        along = error @ step
+        denominator = error @ step
         lengths = jnp.sqrt((error @ error) * (step @ step))
-        safe = jnp.isfinite(along) & (jnp.abs(along) > 1e-8 * lengths)
-        update = jnp.where(safe, jnp.outer(error, error) / jnp.where(safe, along, 1.0), 0.0)
+        safe = jnp.isfinite(denominator) & (jnp.abs(denominator) > 1e-8 * lengths)
+        update = jnp.where(safe, jnp.outer(error, error) / jnp.where(safe, denominator, 1.0), 0.0)
         metric = self._metric(trial)
         start = jnp.diag(self.curvature(1.0 / metric) * metric)
         learned = jnp.where(first, start, state.hessian + update)

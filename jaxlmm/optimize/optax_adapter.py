@@ -13,7 +13,7 @@ from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, second_o
 
 
 class OptaxState(NamedTuple):
-    """``x`` and the transformation's own state; ``gradient`` at the point before ``x``."""
+    """``x`` and the transformation's own state; ``gradient`` at the last point evaluated, the one before ``x``."""
 
     x: Float[jax.Array, " k"]
     inner: Any

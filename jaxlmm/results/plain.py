@@ -2,7 +2,8 @@
 
 Arrays of floats stand in one section, named by the class's ``ARRAYS``, all else at the top; :func:`saved_at` names
 other keys. A letter of a shape is one size within a file: those of the labels are given (:func:`sizes_of`), another is
-that of the first array that has it. An axis ``_`` may have any length; ``*b`` is m, or no axis.
+that of the first array that has it. An axis ``_`` may have any length; ``*b`` is the axis of responses if the file is
+of many, else none. NaN and infinities are written as null and as text, which NumPy reads again as floats.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DTYPES: dict[str, Any] = {"Float": np.float64, "Bool": np.bool_, "Int": np.int64
 """The type of an array's elements, by the annotation."""
 
 UNKNOWN: dict[str, Any] = {"Float": np.nan, "Bool": False, "Int": 0, "Int8": 0, "Shaped": ""}
-"""The value of an array's elements before any is computed, by the annotation."""
+"""The value of an array's elements for a response that has not been fitted, by the annotation."""
 
 
 def saved_at(*keys: str, words: Sequence[str] = ()) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def merge(record: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def unknown_arrays(cls: type, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Return an array of unknown values, of the annotated shape, for each field that is one or has several."""
+    """Return an array of unknown values for each field annotated as an array or as a NamedTuple of arrays."""
     return {
         field.name: _unknown(field.annotation, dict(sizes))
         for field in _saved_fields(cls)

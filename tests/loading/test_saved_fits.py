@@ -27,6 +27,7 @@ OTHERS = {
     "everything in the formula": lambda: lmm.fit(
         "log(y + 20) ~ poly(x, 2) * f + scale(z):f + C(h, contr.sum) + offset(log(w)) + (1 + poly(z, 2) | g)", DATA
     ),
+    "all fixed": lambda: lmm.fit("y ~ x + (1 | g)", DATA, fixed={"g: sd(Intercept)": 1.0, "Residual: sd": 2.0}),
     "offset by rows": lambda: lmm.fit("y ~ x + (1 | g)", DATA, offset=DATA["o"].to_numpy(), weights="w"),
     "relatives": lambda: lmm.fit(
         "y ~ x + (1 + z | g) + (1 | h)", DATA[DATA["g"] > "g01"], kinship={"g": models.kinship(DATA)}

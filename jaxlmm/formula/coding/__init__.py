@@ -1,4 +1,4 @@
-"""Factors as columns, coded as R codes them. Imports formulaic: imported where it is used."""
+"""Model matrices by formulaic, with R's coding of factors. Slow to import: imported where it is used."""
 
 from jaxlmm.formula.coding.coding import evaluate
 

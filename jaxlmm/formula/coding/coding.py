@@ -1,4 +1,4 @@
-"""Factors as columns, coded as R codes them. Imports formulaic: imported where it is used."""
+"""Model matrices by formulaic, with R's coding of factors. Slow to import: imported where it is used."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from formulaic.transforms import encode_contrasts, stateful_transform
 from formulaic.transforms import poly as formulaic_poly
 from formulaic.transforms.contrasts import PolyContrasts, TreatmentContrasts
 from formulaic.utils.cast import as_columns
+from jaxtyping import Float
 from pandas.api.types import is_bool_dtype
 
 from jaxlmm._util import NumpyArray
@@ -23,27 +24,27 @@ from jaxlmm.errors import DataError, FormulaError
 from jaxlmm.formula.coding.contrasts import CONTR, contrasts_of
 from jaxlmm.formula.functions import (
     FUNCTIONS,
-    NUMBERS,
+    LOGICAL_AS_NUMBERS,
     StandIns,
     arithmetic,
     bs,
     check_levels,
     dummy,
     factor,
+    listed,
     logical_as_numbers,
     ns,
     ordered,
-    said,
 )
 
 
 class Evaluated(NamedTuple):
-    """A model matrix (n, p), its columns' names, its terms, and what formulaic learned: of transforms and of factors.
+    """A model matrix, its columns' names, its terms, and formulaic's states of transforms and of codings of factors.
 
-    ``terms`` are the factors of each, none for the intercept, with the number of its columns; they stand in order.
+    ``terms`` are in the order of the columns: the factors of each, none for the intercept, and its number of columns.
     """
 
-    matrix: NumpyArray
+    matrix: Float[NumpyArray, "n p"]
     names: tuple[str, ...]
     terms: tuple[tuple[tuple[str, ...], int], ...]
     transforms: dict[str, Any]
@@ -53,9 +54,9 @@ class Evaluated(NamedTuple):
 def evaluate(
     text: str, data: pd.DataFrame, stand_ins: StandIns, transforms: Mapping[str, Any], codings: Mapping[str, Any]
 ) -> Evaluated:
-    """Evaluate the right side of a formula with the states given; empty ones are learned from the data.
+    """Evaluate the right side of a formula with states of ``transforms`` and ``codings``; empty ones are learned.
 
-    ``text`` and the columns of ``data`` are called by ``stand_ins``, the columns of the result as they are written.
+    ``text`` and ``data`` have ``stand_ins`` in place of columns' names; the result has the columns' own names.
     """
     spec = ModelSpec(
         formula=Formula(text),
@@ -74,29 +75,29 @@ def evaluate(
         "poly": poly,
         "C": as_factor,
         "contr": CONTR,
-        NUMBERS: logical_as_numbers,
+        LOGICAL_AS_NUMBERS: logical_as_numbers,
         **{stand_ins.text(index): value for index, value in enumerate(stand_ins.texts)},
     }
     matrix = Materializer(data, context=context, written=stand_ins.written).get_model_matrix(spec)
-    learned = matrix.model_spec
-    kept = {
+    learned_spec = matrix.model_spec
+    learned_codings = {
         name: {"categories": list(state["categories"]), "ordered": state["ordered"]}
-        for name, (kind, state) in learned.encoder_state.items()
+        for name, (kind, state) in learned_spec.encoder_state.items()
         if kind is Factor.Kind.CATEGORICAL
     }
     terms = [
-        (tuple(part.factor.expr for scoped in one.scoped_terms[:1] for part in scoped.factors), len(one.columns))
-        for one in learned.structure
+        (tuple(part.factor.expr for scoped in term.scoped_terms[:1] for part in scoped.factors), len(term.columns))
+        for term in learned_spec.structure
     ]
-    names, state = tuple(learned.column_names), dict(learned.transform_state)
-    return Evaluated(np.asarray(matrix, float), names, tuple(terms), state, kept)
+    names, state = tuple(learned_spec.column_names), dict(learned_spec.transform_state)
+    return Evaluated(np.asarray(matrix, float), names, tuple(terms), state, learned_codings)
 
 
 class Materializer(PandasMaterializer):
-    """formulaic's, but for R's rules: which factors of a term are coded in full, and by what contrasts.
+    """formulaic's materializer with R's rules: which factors of a term are coded in full, and by what contrasts.
 
-    formulaic looks for a basis of full rank, R for the margin of each term, which may leave columns that depend on
-    others; the fit drops those. An ordered factor gets polynomial contrasts, a logical value is a factor.
+    formulaic finds a basis of full rank. R looks at the margin of each term, which may leave linearly dependent
+    columns; the fit drops those. An ordered factor gets polynomial contrasts, a logical value is a factor.
     """
 
     REGISTER_NAME = "jaxlmm"
@@ -110,7 +111,7 @@ class Materializer(PandasMaterializer):
     def _get_scoped_terms(
         self, terms: Iterable[Term], ensure_full_rank: bool = True
     ) -> Iterator[tuple[Term, list[ScopedTerm]]]:
-        """Code a factor by contrasts if what is left of its term without it lies within an earlier term, else in full.
+        """Code a factor by contrasts if the margin, its term without it, lies within an earlier term, else in full.
 
         That is R's ``terms.formula``; ``model.matrix`` adds that without an intercept the first factor is in full.
         The factors of a term stand in the order in which the formula names them first.
@@ -129,32 +130,34 @@ class Materializer(PandasMaterializer):
                 if evaluated.metadata.kind is Factor.Kind.CONSTANT:
                     scale = scale * evaluated.values
                     continue
-                rest = self._variables(term) - {part.expr}
+                margin = self._variables(term) - {part.expr}
                 reduced = evaluated.metadata.kind is Factor.Kind.CATEGORICAL
                 if reduced:
-                    reduced = not full_next and (not rest or any(rest <= other for other in earlier))
+                    reduced = not full_next and (not margin or any(margin <= other for other in earlier))
                     full_next = False
                 scoped.append(ScopedFactor(evaluated, reduced=reduced))
             earlier.append(self._variables(term))
             yield term, [ScopedTerm(scoped, scale=scale)]
 
     def _variables(self, term: Term) -> set[str]:
+        """Return the factors of a term that are no constants."""
         kinds = {part.expr: self.factor_cache[part.expr].metadata.kind for part in term.factors}
         return {name for name, kind in kinds.items() if kind is not Factor.Kind.CONSTANT}
 
     @PandasMaterializer.override
     def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
         try:
-            found = super()._evaluate(arithmetic(expr), metadata, spec)
+            evaluated = super()._evaluate(arithmetic(expr), metadata, spec)
         except DataError as error:
             raise DataError(f"{expr}: {error}") from error
-        if np.isscalar(found[0]) or (isinstance(found[0], (np.ndarray, pd.Series)) and len(found[0]) != self.nrows):
-            raise DataError(f"{expr}: expected a value in each of {self.nrows} rows, got {np.size(found[0])} in all.")
-        return found
+        values = evaluated[0]
+        if np.isscalar(values) or (isinstance(values, (np.ndarray, pd.Series)) and len(values) != self.nrows):
+            raise DataError(f"{expr}: expected a value in each of {self.nrows} rows, got {np.size(values)} in all.")
+        return evaluated
 
     @PandasMaterializer.override
     def _flatten_encoded_evaled_factor(self, name: str, values: Any) -> dict[str, Any]:
-        """Name a factor's columns after it as it is written; levels stay what they are, whatever they look like."""
+        """Name a factor's columns by its own spelling; stand-ins in the names of levels are left as they are."""
         written = self.params["written"](name) if name in self.factor_cache else name
         return super()._flatten_encoded_evaled_factor(written, values)
 
@@ -190,11 +193,11 @@ def as_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValue
     def encoder(values: Any, reduced_rank: bool, drop_rows: Any, encoder_state: dict, model_spec: ModelSpec) -> Any:
         column = factor(getattr(values, "__wrapped__", values))
         coded = coded_by(column.array, encoder_state)
-        usual = PolyContrasts if encoder_state["ordered"] else TreatmentContrasts
+        default = PolyContrasts if encoder_state["ordered"] else TreatmentContrasts
         levels = list(coded.categories)
         return encode_contrasts(
             pd.Series(coded),
-            contrasts=contrasts_of(usual if contrasts is None else contrasts, options, levels),
+            contrasts=contrasts_of(default if contrasts is None else contrasts, options, levels),
             levels=levels,
             reduced_rank=reduced_rank,
             _state=encoder_state,
@@ -205,7 +208,7 @@ def as_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValue
 
 
 def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:
-    """Return a factor with the levels of ``state``; an empty one learns those that occur and whether they are ordered.
+    """Return a factor with the levels of ``state``, which is filled with those that occur, and their order, if empty.
 
     Raises
     ------
@@ -218,7 +221,7 @@ def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:
     if "categories" not in state:
         if len(occurring.categories) < 2:
             raise DataError(
-                f"expected a factor with at least 2 levels, got {said(occurring.categories)}; leave it out."
+                f"expected a factor with at least 2 levels, got {listed(occurring.categories)}; leave it out."
             )
         state.update(categories=list(occurring.categories), ordered=bool(column.ordered))
         return occurring
@@ -228,6 +231,6 @@ def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:
 
 @stateful_transform
 def poly(x: Any, degree: int = 1, raw: bool = False, _state: Any = None) -> FactorValues:
-    """Return formulaic's polynomials, whose columns are counted from 1 whether raw or orthogonal."""
+    """Return formulaic's polynomials, raw or orthogonal, as columns that are counted from 1."""
     columns = formulaic_poly(x, degree, raw=raw, _state=_state)
     return FactorValues(np.asarray(columns), column_names=tuple(str(power + 1) for power in range(degree)))

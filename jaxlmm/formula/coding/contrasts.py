@@ -1,4 +1,4 @@
-"""R's names of contrasts. Imports formulaic: import this module where it is used."""
+"""Contrasts by R's names. Imports formulaic, which is slow: imported where it is used."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from formulaic.transforms.contrasts import (
 )
 
 from jaxlmm.errors import DataError, FormulaError
-from jaxlmm.formula.functions import level_among, said
+from jaxlmm.formula.functions import level_among, listed
 
 
 class NamedContrasts(NamedTuple):
-    """Contrasts by R's name: ``contr.sum``, or called with the number of levels, ``contr.treatment(3, base=2)``.
+    """Contrasts by R's name: ``contr.sum``, or called with the number ``n`` of levels, ``contr.treatment(3, base=2)``.
 
     Called without that number, they take formulaic's arguments: ``contr.treatment("b")``.
     """
@@ -35,15 +35,15 @@ class NamedContrasts(NamedTuple):
     n: int | None = None
     options: Mapping[str, Any] = {}
 
-    def __call__(self, *given: Any, **options: Any) -> NamedContrasts | Contrasts:
+    def __call__(self, *arguments: Any, **options: Any) -> NamedContrasts | Contrasts:
         """Return the contrasts with R's arguments, or formulaic's."""
-        levels: Any = given[0] if given else None
+        levels: Any = arguments[0] if arguments else None
         counted = isinstance(levels, (int, float)) and not isinstance(levels, bool)
         if counted or (isinstance(levels, (list, tuple)) and self.kind is not PolyContrasts):
-            if len(given) > 1:
-                options = {"base": given[1], **options}
+            if len(arguments) > 1:
+                options = {"base": arguments[1], **options}
             return self._replace(n=levels if counted else len(levels), options=options)
-        return self.kind(*given, **options)
+        return self.kind(*arguments, **options)
 
     def of(self, levels: Sequence[Hashable]) -> Contrasts:
         """Return the contrasts of these levels.
@@ -55,7 +55,7 @@ class NamedContrasts(NamedTuple):
         """
         if self.n is not None and self.n != len(levels):
             raise DataError(
-                f"expected contrasts for the {len(levels)} levels {said(levels)}, got {self.name}({self.n})."
+                f"expected contrasts for the {len(levels)} levels {listed(levels)}, got {self.name}({self.n})."
             )
         options = dict(self.options)
         if "base" in options:
@@ -69,11 +69,11 @@ class NamedContrasts(NamedTuple):
         try:
             return self.kind(**options)
         except TypeError:
-            listed = ", ".join(f"{option}=" for option in options)
-            raise DataError(f"{self.name} does not take {listed}.") from None
+            names = ", ".join(f"{option}=" for option in options)
+            raise DataError(f"{self.name} does not take {names}.") from None
 
 
-BY_NAME = {
+CONTRASTS_BY_NAME = {
     f"contr.{name}": NamedContrasts(f"contr.{name}", kind)
     for name, kind in {
         "treatment": TreatmentContrasts,
@@ -84,16 +84,16 @@ BY_NAME = {
         "diff": DiffContrasts,
     }.items()
 }
-"""As R's ``C(f, "contr.sum")`` names them; ``diff`` is formulaic's."""
+"""Contrasts by their names in R's ``C(f, "contr.sum")``; ``diff`` is formulaic's."""
 
 CONTR = SimpleNamespace(
-    **{name.removeprefix("contr."): contrasts for name, contrasts in BY_NAME.items()}, custom=CustomContrasts
+    **{name.removeprefix("contr."): contrasts for name, contrasts in CONTRASTS_BY_NAME.items()}, custom=CustomContrasts
 )
-"""What ``contr`` is in a formula."""
+"""The namespace ``contr`` of formulas, as in ``contr.sum``."""
 
 
-def contrasts_of(given: Any, options: Mapping[str, Any], levels: Sequence[Hashable]) -> Any:
-    """Return what ``C(f, given, **options)`` asks for as formulaic takes it.
+def contrasts_of(spec: Any, options: Mapping[str, Any], levels: Sequence[Hashable]) -> Any:
+    """Return the contrasts of ``C(f, spec, **options)``, for a factor with these levels, as formulaic takes them.
 
     Raises
     ------
@@ -102,16 +102,16 @@ def contrasts_of(given: Any, options: Mapping[str, Any], levels: Sequence[Hashab
     FormulaError
         If the reference is no level.
     """
-    found = BY_NAME.get(given, given) if isinstance(given, str) else given
-    if isinstance(found, NamedContrasts):
-        return (found._replace(n=len(levels), options=options) if options else found).of(levels)
-    if isinstance(found, TreatmentContrasts | SASContrasts) and found.base is not UNSET:
+    contrasts = CONTRASTS_BY_NAME.get(spec, spec) if isinstance(spec, str) else spec
+    if isinstance(contrasts, NamedContrasts):
+        return (contrasts._replace(n=len(levels), options=options) if options else contrasts).of(levels)
+    if isinstance(contrasts, TreatmentContrasts | SASContrasts) and contrasts.base is not UNSET:
         try:
-            found = dataclasses.replace(found, base=level_among(levels, found.base))
+            contrasts = dataclasses.replace(contrasts, base=level_among(levels, contrasts.base))
         except DataError as error:
             raise FormulaError(str(error)) from error
-    is_kind = isinstance(found, type) and issubclass(found, Contrasts)
-    if options or not (is_kind or isinstance(found, (Contrasts, dict, list, tuple, np.ndarray))):
-        what = f"the arguments {', '.join(options)}" if options else repr(given)
-        raise DataError(f"expected {', '.join(BY_NAME)}, Treatment({levels[0]!r}), or a matrix as rows; got {what}.")
-    return found
+    is_kind = isinstance(contrasts, type) and issubclass(contrasts, Contrasts)
+    if options or not (is_kind or isinstance(contrasts, (Contrasts, dict, list, tuple, np.ndarray))):
+        names, got = ", ".join(CONTRASTS_BY_NAME), f"the arguments {', '.join(options)}" if options else repr(spec)
+        raise DataError(f"expected {names}, Treatment({levels[0]!r}), or a matrix as rows; got {got}.")
+    return contrasts

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.formula.functions import EXACT, as_numbers, check_exact
+from jaxlmm.formula.functions import MAX_EXACT_INTEGER, as_numbers, check_exact
 
 DENSE_BYTES = 2**34
 """A sparse matrix that takes no more than this with its zeros is taken whole."""
@@ -71,7 +71,7 @@ def frame_numbers(frame: pd.DataFrame) -> NumpyArray:
         )
     for kind in filter(_may_round, numeric):
         whole = frame.loc[:, [own == kind for own in kinds]]
-        if not isinstance(kind, np.dtype) or abs(whole.to_numpy().astype(float)).max() >= EXACT:
+        if not isinstance(kind, np.dtype) or abs(whole.to_numpy().astype(float)).max() >= MAX_EXACT_INTEGER:
             for name, column in whole.items():
                 check_exact(str(name), column.dropna())
     if all(isinstance(kind, np.dtype) for kind in numeric):

@@ -1,4 +1,4 @@
-"""Arithmetic on logical values, which are numbers to R and which NumPy joins by or."""
+"""Arithmetic on logical values: they are 0 and 1 in R, where NumPy's ``+`` is a logical or."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pandas.api.types import is_bool_dtype
 
 from jaxlmm.formula.functions.functions import FUNCTIONS
 
-NUMBERS = "__numbers__"
-"""What ``logical_as_numbers`` is called in the expressions of :func:`arithmetic`."""
+LOGICAL_AS_NUMBERS = "__numbers__"
+"""The name of ``logical_as_numbers`` in the expressions of :func:`arithmetic`."""
 
 
 def logical_as_numbers(value: Any) -> Any:
@@ -29,6 +29,8 @@ def arithmetic(expr: str) -> str:
 
 
 class _LogicalAsNumbers(ast.NodeTransformer):
+    """Wraps the operands of arithmetic, and the arguments of NumPy's functions, in ``LOGICAL_AS_NUMBERS``."""
+
     def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
         self.generic_visit(node)
         if not isinstance(node.op, (ast.BitAnd, ast.BitOr)):
@@ -52,8 +54,8 @@ class _LogicalAsNumbers(ast.NodeTransformer):
 
 
 def _number(node: ast.expr) -> ast.expr:
-    """Return a call that makes numbers of a logical value, where one can be."""
+    """Return an operand wrapped in ``LOGICAL_AS_NUMBERS``, if its value may be logical."""
     logical = isinstance(node, (ast.Name, ast.Compare, ast.Call)) or (
         isinstance(node, (ast.BinOp, ast.UnaryOp)) and isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.Invert))
     )
-    return ast.Call(ast.Name(NUMBERS), [node], []) if logical else node
+    return ast.Call(ast.Name(LOGICAL_AS_NUMBERS), [node], []) if logical else node

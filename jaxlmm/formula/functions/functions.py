@@ -1,4 +1,4 @@
-"""What a formula may call: R's functions where formulaic has none, or another one."""
+"""R's functions for formulas, where formulaic has none or another one; all names that a formula may call."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, FormulaError
-from jaxlmm.formula.functions.variables import check_levels, said
+from jaxlmm.formula.functions.variables import check_levels, listed
 from jaxlmm.formula.tokens import CONSTANTS, word
 
 
@@ -30,30 +31,30 @@ def factor(
     levels
         The levels in their order; by default those of the factor, or the sorted values.
     ordered
-        Whether the factor gets polynomial contrasts; by default it stays what it is.
+        Whether the factor gets polynomial contrasts; by default that of ``values``.
     _state
-        What the first call learned, and later ones use: the levels, and whether they are ordered.
+        The levels of the fit and whether they are ordered: empty at the first call, which fills it.
     """
     state = {} if _state is None else _state
     column = pd.Series(values)
     if pd.api.types.is_float_dtype(column) and (column == np.floor(column)).all():
         column = column.astype(np.int64)
-    made: pd.Categorical[Any] = pd.Categorical(column)
-    occurring = list(made.remove_unused_categories().categories)
+    categorical: pd.Categorical[Any] = pd.Categorical(column)
+    occurring = list(categorical.remove_unused_categories().categories)
     if "levels" in state:
         check_levels(occurring, state["levels"])
-        made = pd.Categorical(np.asarray(column, object), state["levels"], state["ordered"])
-        return pd.Series(made, index=column.index)
+        categorical = pd.Categorical(np.asarray(column, object), state["levels"], state["ordered"])
+        return pd.Series(categorical, index=column.index)
     if levels is not None:
-        chosen = [level_among(list(made.categories), level) for level in levels]
+        chosen = [level_among(list(categorical.categories), level) for level in levels]
         left_out = [level for level in occurring if level not in chosen]
         if left_out:
-            raise DataError(f"levels= does not list {said(left_out)}, which is in the data.")
-        made = made.set_categories(chosen)
+            raise DataError(f"levels= does not list {listed(left_out)}, which is in the data.")
+        categorical = categorical.set_categories(chosen)
     if ordered is not None:
-        made = made.as_ordered() if ordered else made.as_unordered()
-    state.update(levels=list(made.categories), ordered=bool(made.ordered))
-    return pd.Series(made, index=column.index)
+        categorical = categorical.as_ordered() if ordered else categorical.as_unordered()
+    state.update(levels=list(categorical.categories), ordered=bool(categorical.ordered))
+    return pd.Series(categorical, index=column.index)
 
 
 def ordered(values: Any, levels: Sequence[object] | None = None, _state: dict[str, Any] | None = None) -> pd.Series:
@@ -70,31 +71,33 @@ def relevel(values: Any, ref: object) -> pd.Series:
     return values.cat.reorder_categories([first, *(level for level in levels if level != first)])
 
 
-def dummy(values: Any, level: object = None, _state: dict[str, Any] | None = None) -> NumpyArray | pd.DataFrame:
-    """Return the indicator (n,) of a level, or of several a frame (n, levels): lme4's ``dummy``.
+def dummy(
+    values: Any, level: object = None, _state: dict[str, Any] | None = None
+) -> Float[NumpyArray, " n"] | pd.DataFrame:
+    """Return the indicator column of a level, or a frame with one for each of several: lme4's ``dummy``.
 
     Parameters
     ----------
     values
-        A factor, or what ``factor`` makes one of.
+        A factor, or values for :func:`factor`.
     level
         A level or a list of them; by default all but the first.
     _state
-        What the first call learned, and later ones use: the levels.
+        The levels of the fit: empty at the first call, which fills it.
     """
     state = {} if _state is None else _state
     column = factor(values, _state=state)
     levels = list(state["levels"])
-    wanted = level if isinstance(level, (list, tuple)) else [level]
-    chosen = levels[1:] if level is None else [level_among(levels, one) for one in wanted]
+    requested = level if isinstance(level, (list, tuple)) else [level]
+    chosen = levels[1:] if level is None else [level_among(levels, value) for value in requested]
     if not chosen:
-        raise DataError(f"expected a level whose rows are marked, got none; there are {said(levels)}.")
-    indicators = {str(one): np.asarray(column == one, float) for one in chosen}
+        raise DataError(f"expected a level whose rows are marked, got none; there are {listed(levels)}.")
+    indicators = {str(value): np.asarray(column == value, float) for value in chosen}
     return pd.DataFrame(indicators) if len(indicators) != 1 else indicators[str(chosen[0])]
 
 
-def number(values: Any) -> NumpyArray:
-    """Return values (n,) as numbers; a logical is 0 or 1."""
+def number(values: Any) -> Float[NumpyArray, "*n"]:
+    """Return values as numbers; a logical is 0 or 1."""
     if isinstance(values, str):
         raise FormulaError(f"{values!r} is text, and no variable; write {word(values)} for a column of this name.")
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
@@ -102,8 +105,8 @@ def number(values: Any) -> NumpyArray:
     return np.asarray(values, float)
 
 
-def level_number(values: pd.Series) -> NumpyArray:
-    """Return the index (n,) of each value among the levels; levels that do not occur count."""
+def level_number(values: pd.Series) -> Float[NumpyArray, " n"]:
+    """Return the index of each value among the levels; levels that do not occur count."""
     return values.cat.codes.to_numpy(float)
 
 
@@ -112,15 +115,15 @@ def log(values: Any, base: float | None = None) -> Any:
     return np.log(values) if base is None else np.log(values) / np.log(base)
 
 
-def level_among(levels: Sequence[object], wanted: object) -> object:
-    """Find a level by its text: in R all levels are text, and those of logical values are TRUE and FALSE."""
-    number = isinstance(wanted, Real) and not isinstance(wanted, bool)
+def level_among(levels: Sequence[object], value: object) -> object:
+    """Return the level whose text is that of ``value``; levels of logical values are TRUE and FALSE, as in R."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
     for level in levels:
-        if str(level) == str(wanted) or (isinstance(level, bool) and str(level).upper() == wanted):
+        if str(level) == str(value) or (isinstance(level, bool) and str(level).upper() == value):
             return level
-        if number and not isinstance(level, bool) and level == wanted:  # 2.0 is the level 2
+        if number and not isinstance(level, bool) and level == value:  # 2.0 is the level 2
             return level
-    raise DataError(f"expected one of the levels {said(levels)}, got {wanted!r}.")
+    raise DataError(f"expected one of the levels {listed(levels)}, got {value!r}.")
 
 
 FUNCTIONS: dict[str, Any] = {
@@ -130,16 +133,16 @@ FUNCTIONS: dict[str, Any] = {
     "c": lambda *values: list(values),
     "pi": np.pi,
 }
-"""By the name that a formula uses."""
+"""Functions and values by their names in a formula."""
 
-KNOWN = {
+BUILTIN_NAMES = {
     *FUNCTIONS, "I", "C", "contr", "Treatment", "poly", "center", "scale", "bs", "ns", "cs", "cc", "cr", "lag", "np",
     *CONSTANTS,
 }  # fmt: skip
-"""All names that are no columns, formulaic's own transforms included."""
+"""Names of functions and values in formulas, formulaic's own transforms included."""
 
 _BEFOREHAND = "compute it as a column of the data beforehand"
-INSTEAD = {
+REPLACEMENTS = {
     "mean": f"to subtract the mean, write center(x) or scale(x, scale=FALSE), or {_BEFOREHAND}",
     **dict.fromkeys(("as.factor", "as.ordered"), "write factor(x), or factor(x, ordered=TRUE)"),
     **dict.fromkeys(
@@ -164,4 +167,4 @@ INSTEAD = {
     **dict.fromkeys(("as.numeric", "as.integer"), f"a logical column is a number in I(1 * b); otherwise {_BEFOREHAND}"),
     **dict.fromkeys(("median", "sd", "var", "sum", "cumsum", "rank", "is.na"), _BEFOREHAND),
 }
-"""What to write for functions of R that a formula cannot call here."""
+"""What to write for functions of R that a formula cannot call, as the end of an error's text."""

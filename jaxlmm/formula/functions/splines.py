@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from scipy.interpolate import BSpline
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, choose
 
-OUTSIDE = ("extend", "clip", "na", "zero", "raise")
-"""What happens beyond the boundary knots: the polynomials go on, as in R, or otherwise."""
+EXTRAPOLATIONS = ("extend", "clip", "na", "zero", "raise")
+"""Values beyond the boundary knots: of the same polynomials, as in R; of the nearest knot; NaN; 0; or an error."""
 
 
 def bs(
     x: Any,
     df: int | None = None,
-    knots: Iterable[float] | None = None,
+    knots: float | Iterable[float] | None = None,
     degree: int = 3,
     intercept: bool = False,
     Boundary_knots: Iterable[float] | None = None,
@@ -30,14 +31,14 @@ def bs(
     extrapolation: str = "extend",
     _state: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Return a basis (n, df) of polynomial splines, R's ``bs``: B-splines on quantiles of ``x``.
+    """Return a basis (n, df) of polynomial splines, R's ``bs``: B-splines with knots at quantiles of ``x``.
 
     Parameters
     ----------
     x
         Numbers (n,).
     df
-        The number of columns, from which that of the interior knots follows.
+        The number of columns, which gives the number of interior knots.
     knots
         The interior knots, in place of ``df``; by default none.
     degree, intercept
@@ -45,36 +46,36 @@ def bs(
     Boundary_knots
         The boundary knots; by default the range of ``x``. ``lower_bound`` and ``upper_bound`` give one of them.
     extrapolation
-        One of ``OUTSIDE``.
+        The values beyond the boundary knots: one of ``EXTRAPOLATIONS``.
     _state
-        What the first call learned, and later ones use: all knots.
+        The knots of the fit: empty at the first call, which fills it.
 
     Raises
     ------
     DataError
         If ``df`` is too small, or a knot of ``x`` is not within the boundary.
     """
-    keep = intercept if include_intercept is None else include_intercept
+    with_intercept = intercept if include_intercept is None else include_intercept
     values = _numbers(x)
-    fewest = degree + (1 if keep else 0)
+    min_df = degree + (1 if with_intercept else 0)
     bounds = (lower_bound, upper_bound) if Boundary_knots is None else Boundary_knots
-    inner, low, high = _knots(values, df, fewest, knots, bounds, _state)
+    interior, low, high = _knots(values, df, min_df, knots, bounds, _state)
     outside = (values < low) | (values > high)
-    if choose("extrapolation", extrapolation, OUTSIDE) == "raise" and outside.any():
+    if choose("extrapolation", extrapolation, EXTRAPOLATIONS) == "raise" and outside.any():
         raise DataError(
             f"expected values from {low:g} to {high:g}, got {values[outside][0]:g}; extrapolation='extend' goes on."
         )
-    spline = _b_splines(inner, low, high, degree)
+    spline = _b_splines(interior, low, high, degree)
     basis = spline(np.clip(values, low, high) if extrapolation == "clip" else values)
     if extrapolation in ("na", "zero"):
         basis[outside] = np.nan if extrapolation == "na" else 0.0
-    return _columns(basis[:, 0 if keep else 1 :])
+    return _columns(basis[:, 0 if with_intercept else 1 :])
 
 
 def ns(
     x: Any,
     df: int | None = None,
-    knots: Iterable[float] | None = None,
+    knots: float | Iterable[float] | None = None,
     intercept: bool = False,
     Boundary_knots: Iterable[float] | None = None,
     *,
@@ -96,67 +97,68 @@ def ns(
     """
     values = _numbers(x)
     bounds = (None, None) if Boundary_knots is None else Boundary_knots
-    inner, low, high = _knots(values, df, 1 + intercept, knots, bounds, _state)
-    spline, ends = _b_splines(inner, low, high, 3), np.array([low, high])
+    interior, low, high = _knots(values, df, 1 + intercept, knots, bounds, _state)
+    spline, ends = _b_splines(interior, low, high, 3), np.array([low, high])
     within = np.clip(values, low, high)
     basis = spline(within) + (values - within)[:, None] * spline(within, 1)
     first = 0 if intercept else 1
-    # The second derivatives vanish at both ends: what is orthogonal to them, in R's basis, that of Householder's QR.
+    # A basis of the coefficients for which the second derivatives at both ends vanish, by Householder's QR as in R.
     orthogonal = np.linalg.qr(spline(ends, 2)[:, first:].T, mode="complete")[0]
     return _columns(basis[:, first:] @ orthogonal[:, 2:])
 
 
-def _numbers(x: Any) -> NumpyArray:
+def _numbers(x: Any) -> Float[NumpyArray, " n"]:
     if isinstance(getattr(x, "dtype", None), pd.CategoricalDtype):
         raise DataError("expected numbers, got a factor.")
     return np.asarray(x, float).reshape(-1)
 
 
 def _knots(
-    values: NumpyArray,
+    values: Float[NumpyArray, " n"],
     df: int | None,
-    fewest: int,
-    knots: Iterable[float] | None,
+    min_df: int,
+    knots: float | Iterable[float] | None,
     bounds: Iterable[float | None],
     state: dict[str, Any] | None,
 ) -> tuple[list[float], float, float]:
-    """Return the interior knots and the two at the boundary: those of the state, which learns them at first."""
+    """Return the interior knots and the two boundary knots: those in ``state``, which is filled if it is empty."""
     if state:
         return state["knots"], *state["boundary"]
-    given = list(bounds)
-    if len(given) != 2:
-        raise DataError(f"expected two boundary knots, got {len(given)}.")
+    boundary = list(bounds)
+    if len(boundary) != 2:
+        raise DataError(f"expected two boundary knots, got {len(boundary)}.")
     low, high = (
-        float(edge(values) if bound is None else bound) for edge, bound in zip((np.min, np.max), given, strict=True)
+        float(edge(values) if bound is None else bound) for edge, bound in zip((np.min, np.max), boundary, strict=True)
     )
     low, high = min(low, high), max(low, high)
     if not low < high:
         raise DataError(f"expected values that vary, got {low:g} in all rows.")
-    if df is not None and df < fewest:
-        raise DataError(f"expected df of at least {fewest}, got {df}.")
+    if df is not None and df < min_df:
+        raise DataError(f"expected df of at least {min_df}, got {df}.")
     if knots is not None:
-        inner = sorted(float(knot) for knot in np.atleast_1d(np.asarray(knots, float)))
-        if df is not None and df != fewest + len(inner):
-            raise DataError(f"expected df or knots, got both, and {len(inner)} knots make {fewest + len(inner)}.")
+        interior = sorted(float(knot) for knot in np.atleast_1d(np.asarray(knots, float)))
+        if df is not None and df != min_df + len(interior):
+            raise DataError(f"expected df or knots, got both, and {len(interior)} knots make {min_df + len(interior)}.")
     else:
-        share = np.linspace(0, 1, 2 + (0 if df is None else int(df) - fewest))[1:-1]
-        inner = np.quantile(values[(values >= low) & (values <= high)], share).tolist()
-    outside = [knot for knot in inner if not low < knot < high]
+        probabilities = np.linspace(0, 1, 2 + (0 if df is None else int(df) - min_df))[1:-1]
+        interior = np.quantile(values[(values >= low) & (values <= high)], probabilities).tolist()
+    outside = [knot for knot in interior if not low < knot < high]
     if outside:
         raise DataError(
             f"expected knots between {low:g} and {high:g}, got {outside[0]:g}"
             + ("; give those inside." if knots is not None else ", as many values are equal; give knots=, or less df.")
         )
     if state is not None:
-        state.update(knots=inner, boundary=[low, high])
-    return inner, low, high
+        state.update(knots=interior, boundary=[low, high])
+    return interior, low, high
 
 
-def _b_splines(inner: list[float], low: float, high: float, degree: int) -> BSpline:
-    """Return all B-splines on these knots as one function of values (n,), with a column for each."""
-    indices = np.array([*[low] * (degree + 1), *inner, *[high] * (degree + 1)])
-    return BSpline(indices, np.eye(len(indices) - degree - 1), degree)
+def _b_splines(interior: list[float], low: float, high: float, degree: int) -> BSpline:
+    """Return all B-splines with these knots as one function of values, with a column for each."""
+    knots = np.array([*[low] * (degree + 1), *interior, *[high] * (degree + 1)])
+    return BSpline(knots, np.eye(len(knots) - degree - 1), degree)
 
 
-def _columns(basis: NumpyArray) -> pd.DataFrame:
+def _columns(basis: Float[NumpyArray, "n df"]) -> pd.DataFrame:
+    """Return a basis as columns that are counted from 1, as in R."""
     return pd.DataFrame(basis, columns=[str(index + 1) for index in range(basis.shape[1])])

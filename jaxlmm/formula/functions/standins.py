@@ -14,24 +14,24 @@ from typing import NamedTuple
 
 from jaxlmm.formula.tokens import Token, in_python, join, split
 
-_ONE = re.compile(r"\b_([xt])([0-9]+)_\b")
+_STAND_IN = re.compile(r"\b_([xt])([0-9]+)_\b")
 
 
 class StandIns(NamedTuple):
-    """The ``columns`` ``_x0_``, ``_x1_``, … stand for, and the ``texts`` ``_t0_``, …"""
+    """Identifiers ``_x0_``, ``_x1_``, … for the ``columns`` of an expression, and ``_t0_``, … for its ``texts``."""
 
     columns: tuple[str, ...]
     texts: tuple[str, ...]
 
     @classmethod
     def of(cls, tokens: Sequence[Token]) -> StandIns:
-        """Return stand-ins for all columns, which are in backquotes, and texts of an expression, each once."""
+        """Return stand-ins for the columns, which are in backquotes, and the texts of an expression, each once."""
         columns = dict.fromkeys(token.name for token in tokens if token.kind == "quoted")
         texts = dict.fromkeys(token.value for token in tokens if token.kind == "string")
         return cls(tuple(columns), tuple(texts))
 
     def put(self, tokens: Sequence[Token]) -> str:
-        """Return the expression with the stand-ins.
+        """Return the text of an expression with stand-ins for its columns and texts.
 
         >>> from jaxlmm.formula.tokens.tokens import tokenize
         >>> tokens = tokenize("relevel(`µg`, 'f') + `a b`")
@@ -54,22 +54,22 @@ class StandIns(NamedTuple):
         return f"_t{index}_"
 
     def written(self, expression: str) -> str:
-        r"""Return an expression, or what is said of it, with the columns' own names and the texts.
+        r"""Return an expression, or an error's text, with columns' own names and texts in place of the stand-ins.
 
         >>> StandIns(("µg", "_x0_"), ("f's",)).written("C(_x0_, _t0_) + _x1_")
         'C(µg, "f\'s") + _x0_'
         """
-        return _ONE.sub(self._written, expression)
+        return _STAND_IN.sub(self._written, expression)
 
-    def _written(self, found: re.Match[str]) -> str:
-        known, index = self.columns if found[1] == "x" else self.texts, int(found[2])
-        if index >= len(known):
-            return found[0]
-        return known[index] if found[1] == "x" else repr(known[index])
+    def _written(self, match: re.Match[str]) -> str:
+        originals, index = self.columns if match[1] == "x" else self.texts, int(match[2])
+        if index >= len(originals):
+            return match[0]
+        return originals[index] if match[1] == "x" else repr(originals[index])
 
 
 def column_name(tokens: Sequence[Token], columns: Sequence[str]) -> str:
-    """Return what the column of a term is called: the term in formulaic's spelling, with its ``columns``' own names.
+    """Return the name of a term's column: the term in formulaic's spelling, with its ``columns``' own names.
 
     >>> from jaxlmm.formula.tokens.tokens import tokenize
     >>> column_name(tokenize("I(`a b`^2):x"), ["a b", "x"])

@@ -1,4 +1,4 @@
-"""The variables of a model: what their columns hold, and how new columns are read as the same."""
+"""The variables of a model: the types of their columns, and new columns read as the same types."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
 
-EXACT = 2**53
-"""From here on, whole numbers become the same as floating point numbers."""
+MAX_EXACT_INTEGER = 2**53
+"""The largest whole number up to which float64 represents every whole number exactly."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """What a column holds: ``kind`` is ``"number"``, ``"logical"`` or ``"factor"``, the last with its levels."""
+    """The type of a column: ``kind`` is ``"number"``, ``"logical"`` or ``"factor"``, the last with its levels."""
 
     kind: str
     levels: tuple[Any, ...] = ()
@@ -28,7 +29,7 @@ class Variable:
 
     @classmethod
     def of(cls, name: str, column: pd.Series) -> Variable:
-        """Find out what a complete column holds; a factor keeps the levels that do not occur."""
+        """Return the variable of a complete column; a factor keeps the levels that do not occur."""
         if isinstance(column.dtype, pd.CategoricalDtype):
             return cls("factor", tuple(column.cat.categories), bool(column.cat.ordered))
         if column.dtype == bool:
@@ -43,13 +44,13 @@ class Variable:
             f"convert {name!r} first, a date for example to days since the first, or to a factor by astype('category')."
         )
 
-    def read(self, name: str, column: pd.Series) -> Any:
-        """Return a complete column (n,) as numbers, logicals or a factor with these levels.
+    def read(self, name: str, column: pd.Series) -> Float[NumpyArray, " n"] | Bool[NumpyArray, " n"] | pd.Categorical:
+        """Return a complete column as numbers, logicals or a factor with these levels.
 
         Raises
         ------
         DataError
-            If it holds something else, or a level that is not one of these.
+            If its type is another, or a level is not one of these.
         """
         if self.kind == "factor":
             values = np.asarray(column, object)
@@ -65,47 +66,48 @@ class Variable:
         return np.asarray(column, bool) if self.kind == "logical" else as_floats(name, column)
 
 
-def as_numbers(name: str, value: Any) -> NumpyArray:
-    """Return a column or an array (n,) as numbers in double precision, NaN where missing.
+def as_numbers(name: str, value: Any) -> Float[NumpyArray, " n"]:
+    """Return a column or an array as numbers in double precision, NaN where missing.
 
     Raises
     ------
     DataError
-        If it holds something else: text, dates and factors are no numbers, even where they could be made some.
+        For text, dates and factors, even where they could be converted to numbers.
     """
     column = value if isinstance(value, pd.Series) else pd.Series(np.asarray(value))
     present = column.notna().to_numpy()
-    given = _plain(name, column[present])
-    check_exact(name, given)
-    if not pd.api.types.is_numeric_dtype(given) and len(given):
+    values = _plain(name, column[present])
+    check_exact(name, values)
+    if not pd.api.types.is_numeric_dtype(values) and len(values):
         raise DataError(
-            f"{name}: expected numbers, got {given.dtype} such as {said([given.iloc[0]])}; convert it first, text for "
-            "example by pd.to_numeric, dates to days since the first."
+            f"{name}: expected numbers, got {values.dtype} such as {listed([values.iloc[0]])}; convert it first, "
+            "text for example by pd.to_numeric, dates to days since the first."
         )
     numbers = np.full(len(column), np.nan)
-    numbers[present] = np.asarray(given, float)
+    numbers[present] = np.asarray(values, float)
     return numbers
 
 
-def as_floats(name: str, column: Any) -> NumpyArray:
+def as_floats(name: str, column: Any) -> Float[NumpyArray, " n"]:
     """Return numbers in double precision.
 
     Raises
     ------
     DataError
-        If they are whole numbers that double precision cannot tell from others.
+        If double precision rounds some whole numbers to others.
     """
     check_exact(name, column)
     return np.asarray(column, float)
 
 
 def check_exact(name: str, column: Any) -> None:
-    """Raise if whole numbers, of whatever type, do not fit into double precision."""
+    """Raise if double precision rounds whole numbers, of any type, to others."""
     values = np.asarray(column)
-    if values.dtype.kind in "iu":
-        large = values[(values > EXACT) | (values < -EXACT)].tolist() if values.dtype.itemsize == 8 else []
-    else:
-        large = values[[_is_whole(value) for value in values.flat]] if values.dtype == object else []
+    large: Iterable[Any] = ()
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        large = values[(values > MAX_EXACT_INTEGER) | (values < -MAX_EXACT_INTEGER)].tolist()
+    elif values.dtype == object:
+        large = values[[_is_whole(value) for value in values.flat]]
     inexact = [value for value in large if int(float(value)) != int(value)]
     if inexact:
         raise DataError(
@@ -120,27 +122,27 @@ def _is_whole(value: Any) -> bool:
     whole = isinstance(value, Integral) or (
         isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
     )
-    return whole and abs(value) > EXACT
+    return whole and abs(value) > MAX_EXACT_INTEGER
 
 
-def check_levels(given: Iterable[object], known: Sequence[object]) -> None:
-    """Raise if a level is new."""
-    seen = set(known)
-    new = [level for level in given if level not in seen]
+def check_levels(levels: Iterable[object], levels_of_fit: Sequence[object]) -> None:
+    """Raise if one of the levels is not among those of the fit."""
+    seen = set(levels_of_fit)
+    new = [level for level in levels if level not in seen]
     if new:
         raise DataError(
-            f"expected one of the levels of the fit, {said(known)}; got {said(new)}, which it has not seen."
+            f"expected one of the levels of the fit, {listed(levels_of_fit)}; got {listed(new)}, which it has not seen."
         )
 
 
-def said(levels: Iterable[object]) -> str:
-    """Return levels as a list in words, the first of many."""
+def listed(levels: Iterable[object]) -> str:
+    """Return levels as text, of more than twelve the first twelve."""
     words = [repr(level) if isinstance(level, str) else str(level) for level in levels]
     return ", ".join(words[:12]) + (f", … ({len(words)} levels)" if len(words) > 12 else "")
 
 
 def is_text(column: pd.Series) -> bool:
-    """Return whether every value of an object column is text."""
+    """Whether every value of an object column is text."""
     return column.dtype == object and all(isinstance(value, str) for value in column)
 
 
@@ -160,6 +162,7 @@ def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain(name: str, column: pd.Series) -> pd.Series:
+    """Return one complete column as :func:`plain_dtypes` does."""
     if pd.api.types.is_object_dtype(column.dtype):
         column = _without_objects(name, check_single(name, column))
     dtype = column.dtype
@@ -179,7 +182,7 @@ def _plain(name: str, column: pd.Series) -> pd.Series:
 
 
 def check_single(name: str, column: pd.Series) -> pd.Series:
-    """Return a column of objects, each of which can be a level; raise for lists, sets, arrays and the like."""
+    """Return a column of objects; raise for lists, sets, arrays and the like, which cannot be levels."""
     for kind in {type(value) for value in column}:
         if kind.__hash__ is None:
             first = next(value for value in column if type(value) is kind)
@@ -191,7 +194,7 @@ def check_single(name: str, column: pd.Series) -> pd.Series:
 
 
 def _without_objects(name: str, column: pd.Series) -> pd.Series:
-    """Return a column of objects as what they are, if that is one thing: numbers, logicals, text."""
+    """Return a column of objects with the dtype that all of them have: numbers, logicals, text."""
     column = column.infer_objects()
     if not pd.api.types.is_object_dtype(column.dtype):
         return column
@@ -206,10 +209,10 @@ def _without_objects(name: str, column: pd.Series) -> pd.Series:
 def _without_loss(column: pd.Series) -> pd.Series:
     """Return a column of Python's numbers as int64 or uint64 if they are large whole ones, as ids may be, else float.
 
-    Those that are larger still remain what they are: levels of a grouping factor, but nothing to compute with.
+    Larger ones still remain objects: levels of a grouping factor, but nothing to compute with.
     """
     numbers = column.astype(float)
-    if not (abs(numbers) >= EXACT).any() or any(not np.isfinite(float(v)) or v != int(v) for v in column):
+    if not (abs(numbers) >= MAX_EXACT_INTEGER).any() or any(not np.isfinite(float(v)) or v != int(v) for v in column):
         return numbers
     whole = [int(value) for value in column]
     for kind in (np.int64, np.uint64):

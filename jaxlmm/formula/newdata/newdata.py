@@ -10,7 +10,7 @@ import pandas as pd
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import DataError
 from jaxlmm.formula.columns import column_or_array, variables_of
-from jaxlmm.formula.functions import plain_dtypes, said
+from jaxlmm.formula.functions import listed, plain_dtypes
 from jaxlmm.formula.groups import GroupLabels, OffsetLabels, TermLabels, compared, level_labels
 from jaxlmm.formula.tokens import column_called
 from jaxlmm.genetics.ids import label_texts
@@ -138,8 +138,8 @@ def positions_on(labels: TermLabels, group: GroupLabels, indices: NumpyArray, da
         seen = labels.positions[indices[row] if indices[row] < len(group.labels) else 0]
         raise DataError(
             f"predict: expected positions that the fit has seen in {labels.text}, got {values[row]:g} for level "
-            f"{_label(group, int(indices[row]))}, which has {said(f'{value:g}' for value in seen[~np.isnan(seen)])} "
-            f"({strange.size} such rows). Leave the term out with re_form=."
+            f"{_label(group, int(indices[row]))}, which has {listed(f'{value:g}' for value in seen[~np.isnan(seen)])}"
+            f" ({strange.size} such rows). Leave the term out with re_form=."
         )
     columns = np.where(np.isnan(values), MISSING, 0)
     columns[asked] = same.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""What a model takes beside its formula, as one frozen object."""
+"""The options of a model beside its formula, in one frozen record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxlmm.formula.syntax.parse import Bar, residual_bar
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelOptions:
-    """Weights, offset, known matrices and structures of a model; what needs no data is checked here.
+    """Weights, offset, known matrices and structures of a model, checked as far as that needs no data.
 
     Parameters
     ----------
@@ -58,5 +58,5 @@ class ModelOptions:
 
     @property
     def residual_bar(self) -> Bar | None:
-        """The residual structure, read."""
+        """The residual structure, parsed."""
         return None if self.residual is None else residual_bar(self.residual)

@@ -1,4 +1,4 @@
-"""Finding the bars of a formula. The fixed part and the left side of each bar are left to formulaic."""
+"""The parser of formulas: response, fixed effects, bars and offsets. Fixed effects and left sides are for formulaic."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
 from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula.syntax.products import expand
-from jaxlmm.formula.syntax.unknown import said_of, unquoted_columns
+from jaxlmm.formula.syntax.unknown import backquotes_message, unquoted_columns
 from jaxlmm.formula.tokens import Token, is_bar, join, quoted, split, tokenize, word
 
 
 class Tag(NamedTuple):
-    """A covariance structure that a formula can name; ``left``: what stands left of the bar, columns or positions."""
+    """A covariance structure that a formula can name; ``left``: whether columns or positions stand left of the bar."""
 
     structure: type[AbstractCovariance]
     left: Literal["columns", "positions"]
@@ -38,9 +38,13 @@ class Bar(NamedTuple):
 
 
 class ParsedFormula(NamedTuple):
-    """A formula taken apart. ``response`` is empty for a one-sided one; ``fixed`` holds no bars and no offsets."""
+    """The parts of a formula: ``response`` is empty for a one-sided one; ``fixed`` holds no bars and no offsets.
+
+    ``text`` is the formula as written, ``right`` the text of its right side.
+    """
 
     text: str
+    right: str
     response: tuple[Token, ...]
     fixed: tuple[Token, ...]
     bars: tuple[Bar, ...]
@@ -52,7 +56,7 @@ class ParsedFormula(NamedTuple):
         >>> parse("cbind(`a ~ b`, c) ~ x + 1").without_response().text
         '~ x + 1'
         """
-        return self._replace(text=f"~ {join(split(tokenize(self.text), ('~',))[-1][1])}", response=())
+        return self._replace(text=f"~ {self.right}", response=())
 
 
 def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]]:
@@ -63,7 +67,7 @@ def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]
 
 
 def parse(formula: str, columns: Iterable[object] = ()) -> ParsedFormula:
-    """Take a formula apart.
+    """Parse a formula into response, fixed effects, bars and offsets.
 
     Parameters
     ----------
@@ -71,7 +75,7 @@ def parse(formula: str, columns: Iterable[object] = ()) -> ParsedFormula:
         In lme4's spelling: ``response ~ fixed + (left | group) + (left || group) + tag(left | group)``. A name that is
         no plain word stands in backquotes; a backquote within it is written twice.
     columns
-        The names of the data, to say which of them lacks its backquotes.
+        The names of the data, so that an error can say which of them lacks its backquotes.
 
     Raises
     ------
@@ -89,17 +93,18 @@ def parse(formula: str, columns: Iterable[object] = ()) -> ParsedFormula:
     try:
         return _parsed(formula)
     except FormulaError as error:
-        bare = unquoted_columns(formula, columns)
-        if not bare:
+        unquoted = unquoted_columns(formula, columns)
+        if not unquoted:
             raise
-        raise FormulaError(f"{error} Perhaps {said_of(bare)}") from error
+        raise FormulaError(f"{error} Perhaps {backquotes_message(unquoted)}") from error
 
 
 def _parsed(formula: str) -> ParsedFormula:
+    """Parse a formula; errors do not know the columns of the data."""
     sides = split(tokenize(formula), ("~",))
     if len(sides) != 2:
-        found = "no" if len(sides) == 1 else str(len(sides) - 1)
-        raise FormulaError(f"formula {formula!r}: expected one '~' between response and predictors, got {found}.")
+        count = "no" if len(sides) == 1 else str(len(sides) - 1)
+        raise FormulaError(f"formula {formula!r}: expected one '~' between response and predictors, got {count}.")
     right = sides[1][1]
     if not right:
         raise FormulaError(f"formula {formula!r}: nothing stands right of '~'; write 'y ~ 1' for an intercept alone.")
@@ -107,13 +112,12 @@ def _parsed(formula: str) -> ParsedFormula:
     bars: list[Bar] = []
     offsets: list[tuple[Token, ...]] = []
     _collect(formula, right, fixed, bars, offsets)
-    return ParsedFormula(
-        formula, tuple(sides[0][1]), tuple(fixed) or (Token("number", "1"),), tuple(bars), tuple(offsets)
-    )
+    response, intercept = tuple(sides[0][1]), (Token("number", "1"),)
+    return ParsedFormula(formula, join(right), response, tuple(fixed) or intercept, tuple(bars), tuple(offsets))
 
 
 def parse_tag(text: str, option: str) -> Bar:
-    """Read one ``tag(left | group)``, as ``residual=`` takes it."""
+    """Parse one ``tag(left | group)``, the value of an option such as ``residual``."""
     bars: list[Bar] = []
     if not isinstance(text, str):
         raise OptionError(f"{option}: expected text such as 'ou(time | subject)', got {type(text).__name__}.")
@@ -127,7 +131,7 @@ def parse_tag(text: str, option: str) -> Bar:
 
 
 def residual_bar(text: str) -> Bar:
-    """Read the structure that ``residual=`` takes.
+    """Parse a residual structure, which is one over positions.
 
     >>> residual_bar("ou(time | subject)").tag
     'ou'
@@ -145,6 +149,7 @@ def _collect(
     bars: list[Bar],
     offsets: list[tuple[Token, ...]],
 ) -> None:
+    """Sort the terms of a sum into ``fixed`` effects, ``bars`` and ``offsets``."""
     for sign, term in split(tokens, ("+", "-")):
         if not term:
             if not sign and tokens:  # a leading sign
@@ -172,7 +177,7 @@ def _collect(
 
 
 def _has_bar(term: Sequence[Token]) -> bool:
-    """Whether a bar stands outside ``I()``, where it says or."""
+    """Whether a bar stands outside ``I()``, in which it is a logical or."""
     depth, inside = 0, 0
     for index, token in enumerate(term):
         if token.text == "(":
@@ -188,12 +193,13 @@ def _has_bar(term: Sequence[Token]) -> bool:
 
 
 def bar_of(tag: str, left: tuple[Token, ...], group: tuple[str, ...]) -> Bar:
-    """Return a random term by its parts."""
+    """Return the random term of these parts."""
     factors = ":".join(name if name == "1" else word(name) for name in group)
     return Bar(left, group, tag, f"{tag}({join(left)} | {factors})")
 
 
 def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
+    """Parse a random term into ``bars``: several if its groups are nested, or its bar is a double one."""
     tag = term[0].text if term[0].kind == "name" else "us"
     text = join(term)
     if tag not in TAGS:
@@ -234,6 +240,7 @@ def _uncorrelated(left: Sequence[Token]) -> list[tuple[Token, ...]]:
 
 
 def _groups(formula: str, text: str, right: Sequence[Token]) -> list[tuple[str, ...]]:
+    """Return the factors of each group right of a bar; ``a/b`` are the groups ``a`` and ``a:b``."""
     nested: list[tuple[str, ...]] = []
     for _, part in split(right, ("/",)):
         names = []

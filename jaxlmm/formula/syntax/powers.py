@@ -1,4 +1,4 @@
-"""Powers of terms: ``(a + b)^2`` crosses terms, and ``x^2`` is ``x``, which is not what most who write it mean."""
+"""Notes of powers: ``(a + b)^2`` crosses terms, and ``x^2`` is ``x``, where most who write it mean ``I(x^2)``."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ def notes_of_powers(formula: str) -> tuple[str, ...]:
     'Days^2 is Days in a formula, as in R, where a power crosses terms'
     """
     (_, right) = split(tokenize(formula), ("~",))[-1]
-    found = dict.fromkeys(_powers(right))
+    powers = dict.fromkeys(_powers(right))
     return tuple(
         f"{base}{sign}{power} is {base} in a formula, as in R, where a power crosses terms: for that of the numbers "
         f"write I({_product(base)}**{power})."
-        for base, sign, power in found
+        for base, sign, power in powers
     )
 
 
 def _product(base: str) -> str:
-    """Return the numbers that a term stands for: those of an interaction are a product."""
+    """Return a term as an expression of numbers: an interaction is a product."""
     factors = [join(factor) for _, factor in split(tokenize(base), (":",))]
     return f"({' * '.join(factors)})" if factors[1:] else base
 
 
 def _powers(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
-    """Return base, sign and exponent of the powers that are one term, outside calls and inside bars and brackets."""
-    found: list[tuple[str, str, str]] = []
+    """Return base, operator and exponent of powers of a single term, outside calls, inside bars and brackets."""
+    powers: list[tuple[str, str, str]] = []
     index = 0
     while index < len(tokens):
         end = _end(tokens, index)
         part = tokens[index:end]
         is_group = part[0].text == "(" or (part[0].text in TAGS and _is_column_tag(part))
         if is_group:
-            found += _powers(part[part.index(Token("operator", "(")) + 1 : -1])
+            powers += _powers(part[part.index(Token("operator", "(")) + 1 : -1])
         following = tokens[end].text if end < len(tokens) else ""
         if following in ("^", "**") and end + 1 < len(tokens) and tokens[end + 1].text != "1":
             base, power = _unwrapped(part), tokens[end + 1 : _end(tokens, end + 1)]
             end += 1 + len(power)
             if len(split(base, ("+", "-", "*", "/", "|", "||", "%in%", "^", "**"))) == 1 and base:
-                found.append((join(base), following, join(power)))
+                powers.append((join(base), following, join(power)))
         index = end
-    return found
+    return powers
 
 
 def _end(tokens: Sequence[Token], index: int) -> int:
-    """Return where a word ends that begins at an index, with the brackets and calls that follow it."""
+    """Return the index after a word that begins at ``index``, and the brackets and calls that follow it."""
     word = tokens[index]
     end = index if word.text in _OPENING else index + 1
     while end < len(tokens) and tokens[end].text in ("(", "[") and (end == index or word.kind in ("name", "quoted")):

@@ -1,4 +1,4 @@
-"""The algebra of ``* : / ^``, by formulaic, which sees a plain name in place of each variable, call and random term."""
+"""The algebra of ``* : / ^``, by formulaic, on plain names in place of variables, calls and random terms."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from jaxlmm.formula.tokens import Token, closing, is_bar, join
 
 
 def expand(
-    tokens: Sequence[Token], same: Callable[[str], str] = str, *, intercept: bool = True
+    tokens: Sequence[Token], canonical: Callable[[str], str] = str, *, intercept: bool = True
 ) -> tuple[tuple[str, ...], ...]:
     """Return the terms of an expression as the texts of their factors; the intercept is ``("1",)``.
 
-    ``same`` gives one spelling to texts that are the same factor.
+    ``canonical`` returns the same spelling for texts that are the same factor.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def expand(
     >>> expand(tokenize("log(a) * `b c`"), intercept=False)
     (('log(a)',), ('`b c`',), ('log(a)', '`b c`'))
     """
-    atoms, pattern = atoms_of(tokens, same)
+    atoms, pattern = atoms_of(tokens, canonical)
     if pattern == "v0" and not intercept:
         return ((atoms[0],),)
     from formulaic import Formula
@@ -41,7 +41,7 @@ def expand(
         raise ValueError(f"cannot read {join(tokens)!r}") from error
 
 
-def atoms_of(tokens: Sequence[Token], same: Callable[[str], str] = str) -> tuple[list[str], str]:
+def atoms_of(tokens: Sequence[Token], canonical: Callable[[str], str] = str) -> tuple[list[str], str]:
     """Return the variables, calls and random terms as texts, and the pattern of operators around ``v0 v1 …``."""
     atoms: list[str] = []
     pattern, index = "", 0
@@ -58,8 +58,8 @@ def atoms_of(tokens: Sequence[Token], same: Callable[[str], str] = str) -> tuple
             index = end
             continue
         text = join(tokens[index:end])
-        known = {same(atom): number for number, atom in enumerate(atoms)}
-        number = known.setdefault(same(text), len(atoms))
+        numbers = {canonical(atom): number for number, atom in enumerate(atoms)}
+        number = numbers.setdefault(canonical(text), len(atoms))
         if number == len(atoms):
             atoms.append(text)
         pattern += f"v{number}"

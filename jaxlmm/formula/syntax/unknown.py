@@ -1,8 +1,9 @@
-"""Names of a formula that the data do not have: which they are, and what may be meant."""
+"""Unknown names of a formula, and the error that suggests columns and functions for them."""
 
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
@@ -10,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlmm.errors import FormulaError, nearest, spelled_like
-from jaxlmm.formula.functions import INSTEAD, KNOWN
+from jaxlmm.formula.functions import BUILTIN_NAMES, REPLACEMENTS
 from jaxlmm.formula.tokens import CONSTANTS, Token, look_alikes, oddities, word
 
-POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+SUPERSCRIPT_DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 class Unknown(NamedTuple):
@@ -28,14 +29,15 @@ class Unknown(NamedTuple):
 
 
 def _with_oddities(name: str) -> str:
+    """Return the misleading characters of a name, as an addition to it in a message."""
     odd = oddities(name)
     return f" (with {odd})" if odd else ""
 
 
 def sorted_names(tokens: Iterable[Token], columns: Collection[object]) -> tuple[list[str], list[Unknown]]:
-    """Return the columns that an expression names, in their order, and the names that are nowhere, each once."""
+    """Return the columns that an expression names, in their order, and its unknown names, each once."""
     tokens, columns = list(tokens), set(columns)
-    found: list[str] = []
+    known: list[str] = []
     unknown: list[Unknown] = []
     for index, token in enumerate(tokens):
         following = tokens[index + 1].text if index + 1 < len(tokens) else ""
@@ -43,62 +45,61 @@ def sorted_names(tokens: Iterable[Token], columns: Collection[object]) -> tuple[
             continue
         name, called = token.name, following == "("
         if name in columns and not called and not (token.kind == "name" and name in CONSTANTS):
-            found.append(name)
-        elif token.kind == "quoted" or name.split(".")[0] not in KNOWN:
+            known.append(name)
+        elif token.kind == "quoted" or name.split(".")[0] not in BUILTIN_NAMES:
             unknown.append(Unknown(name, called))
-    return found, list(dict.fromkeys(unknown))
+    return known, list(dict.fromkeys(unknown))
 
 
 def unknown_names(unknown: Sequence[Unknown], columns: Collection[object], text: str = "") -> FormulaError:
-    """Return the error that says which names are nowhere, all at once, and what may be meant.
+    """Return the error that lists all unknown names, with suggestions.
 
-    ``text`` is the formula, of which ``unknown`` are; a column whose name stands in it without backquotes is found.
+    ``text`` is their formula, in which columns that lack their backquotes are looked for.
     """
     texts = [str(column) for column in columns]
-    bare = [name for name in unquoted_columns(text, columns) if any(one.name in name for one in unknown)]
-    parts = [one for one in unknown if any(one.name in name for name in bare)]
-    said = [f"formula {text!r}: {_one_or_more(parts)}: {said_of(bare)}"] if bare else []
-    said += [_function(one.name, texts) for one in unknown if one.called and one not in parts]
+    unquoted = [name for name in unquoted_columns(text, columns) if any(one.name in name for one in unknown)]
+    parts = [one for one in unknown if any(one.name in name for name in unquoted)]
+    messages = [f"formula {text!r}: {_one_or_more(parts)}: {backquotes_message(unquoted)}"] if unquoted else []
+    messages += [_unknown_function(one.name, texts) for one in unknown if one.called and one not in parts]
     variables = [one for one in unknown if not one.called and one not in parts]
     if variables:
-        said.append(_variables(variables, columns, texts))
-    return FormulaError(" Also ".join(said))
+        messages.append(_unknown_variables(variables, columns, texts))
+    return FormulaError(" Also ".join(messages))
 
 
 def unquoted_columns(text: str, columns: Iterable[object]) -> list[str]:
-    """Return the columns that are no plain words and stand in a formula without backquotes.
+    """Return the columns in a formula whose names are no plain words but lack their backquotes.
 
     >>> unquoted_columns("y ~ Days (d) + `my x`", ["Days (d)", "my x", "y"])
     ['Days (d)']
     """
-    rest = re.sub("`(?:[^`]|``)*`", "`", text)
-    found = [
-        column
-        for column in columns
-        if isinstance(column, str) and column.strip() and word(column) != column and re.search(_loosely(column), rest)
-    ]
-    return [one for one in found if not any(one != other and re.search(_loosely(one), other) for other in found)]
+    bare = re.sub("`(?:[^`]|``)*`", "`", text)
+    special = [one for one in columns if isinstance(one, str) and one.strip() and word(one) != one]
+    matching = [name for name in special if re.search(_name_pattern(name), bare)]
+    within = {one for one in matching for other in matching if one != other and re.search(_name_pattern(one), other)}
+    return [name for name in matching if name not in within]
 
 
-def said_of(bare: Sequence[str]) -> str:
-    """Return what to do about columns that stand in a formula without backquotes."""
-    names = ", ".join(f"{name!r}{_with_oddities(name)}" for name in bare)
-    written = ", ".join(word(name) for name in bare)
-    if len(bare) == 1:
+def backquotes_message(unquoted: Sequence[str]) -> str:
+    """Return the part of a message on columns that lack their backquotes in a formula."""
+    names = ", ".join(f"{name!r}{_with_oddities(name)}" for name in unquoted)
+    written = ", ".join(word(name) for name in unquoted)
+    if len(unquoted) == 1:
         return f"the column {names} needs backquotes in a formula, as its name is no plain word; write {written}."
     return f"the columns {names} need backquotes in a formula, as their names are no plain words; write {written}."
 
 
-def _loosely(name: str) -> str:
-    """Return a pattern of a name with spaces as they come, that does not begin or end within another word."""
+def _name_pattern(name: str) -> str:
+    """Return a pattern of a name with any spaces between its parts, which begins and ends at borders of words."""
     pattern = r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", name)))
     before = r"(?<![\w.])" if re.match(r"[\w.]", name.strip()) else ""
     return before + pattern + (r"(?![\w.])" if re.search(r"[\w.]$", name.strip()) else "")
 
 
-def _function(name: str, columns: Sequence[str]) -> str:
-    if name in INSTEAD:
-        return f"{name!r} is no function of formulas; {INSTEAD[name]}."
+def _unknown_function(name: str, columns: Sequence[str]) -> str:
+    """Return the part of a message on a name that is called and no function of formulas."""
+    if name in REPLACEMENTS:
+        return f"{name!r} is no function of formulas; {REPLACEMENTS[name]}."
     if isinstance(getattr(np, name, None), np.ufunc):
         return f"{name!r} is no function of formulas; write np.{name}(x), which is NumPy's."
     if name in columns:
@@ -106,14 +107,15 @@ def _function(name: str, columns: Sequence[str]) -> str:
             f"unknown function {name!r}: it is a column of the data, and a formula calls what stands before "
             f"parentheses; write an operator after it, as in {word(name)} + ( or {word(name)}:(."
         )
-    functions = sorted(KNOWN - CONSTANTS - {"np", "contr", "pi"}, key=str.lower)
+    functions = sorted(BUILTIN_NAMES - CONSTANTS - {"np", "contr", "pi"}, key=str.lower)
     return (
         f"unknown function {name!r}: it is no function of formulas; {nearest(name, functions)}. np.{name}(x) calls "
         "one of NumPy's; anything else is computed as a column of the data beforehand."
     )
 
 
-def _variables(unknown: Sequence[Unknown], columns: Collection[object], texts: Sequence[str]) -> str:
+def _unknown_variables(unknown: Sequence[Unknown], columns: Collection[object], texts: Sequence[str]) -> str:
+    """Return the part of a message on variables that are no columns; ``texts`` are the names of all columns."""
     if len(unknown) == 1:
         (one,) = unknown
         kinds = [type(column).__name__ for column in columns if not isinstance(column, str) and str(column) == one.name]
@@ -122,19 +124,21 @@ def _variables(unknown: Sequence[Unknown], columns: Collection[object], texts: S
                 f"unknown variable {one}: there is a column {one.name} whose name is no text but {kinds[0]}; make the "
                 "names text, as in data.columns = data.columns.astype(str)."
             )
-        return f"unknown variable {one}: it is no column of the data; {_meant(one.name, texts)}."
-    hints = [f"{hint} for {one.name!r}" for one in unknown if (hint := _close(one.name, texts))]
+        return f"unknown variable {one}: it is no column of the data; {_suggestion(one.name, texts)}."
+    hints = [f"{hint} for {one.name!r}" for one in unknown if (hint := _similar_columns(one.name, texts))]
     meant = f"did you mean {', '.join(hints)}? " if hints else ""
     there = nearest("", texts)
     return f"{_one_or_more(unknown)}: they are no columns of the data; {meant}{there}."
 
 
 def _one_or_more(unknown: Sequence[Unknown]) -> str:
+    """Return unknown variables as the subject of a sentence."""
     *first, last = map(str, unknown)
     return f"unknown variables {', '.join(first)} and {last}" if first else f"unknown variable {last}"
 
 
-def _meant(name: str, columns: Sequence[str]) -> str:
+def _suggestion(name: str, columns: Sequence[str]) -> str:
+    """Return what to write in place of an unknown variable."""
     alike = look_alikes(name, columns)
     if alike:
         return (
@@ -145,12 +149,13 @@ def _meant(name: str, columns: Sequence[str]) -> str:
         return "remove it"
     if plain != name and plain.isdecimal():
         return f"write {plain}"
-    base = name.rstrip("⁰¹²³⁴⁵⁶⁷⁸⁹")
+    base = name.rstrip(SUPERSCRIPT_DIGITS)
     if base and base != name and base in columns:
-        return f"for a power write I({word(base)}^{name[len(base) :].translate(POWERS)})"
+        to_digits = str.maketrans(SUPERSCRIPT_DIGITS, string.digits)
+        return f"for a power write I({word(base)}^{name[len(base) :].translate(to_digits)})"
     return nearest(name, columns)
 
 
-def _close(name: str, columns: Sequence[str]) -> str:
-    """Return the columns that may be meant by a name, if any is near."""
+def _similar_columns(name: str, columns: Sequence[str]) -> str:
+    """Return the columns that look like a name or have a similar spelling, joined by or; empty if there are none."""
     return " or ".join(look_alikes(name, columns) or spelled_like(name, columns, 2))

@@ -1,4 +1,4 @@
-"""The algebra of ``". ~ . - x"``: R's ``update.formula``, on the words of a formula."""
+"""R's ``update.formula`` on the tokens of a formula: the algebra of ``". ~ . - x"``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class _Sum(NamedTuple):
 
 
 def updated(old: str, new: str) -> str:
-    """Return the formula ``new`` in which each ``.`` stands for what ``old`` has on that side.
+    """Return the formula ``new``, in which ``.`` stands for the same side of the formula ``old``.
 
     The right side is expanded, its terms are sorted by degree and offsets come last, as R's ``update.formula`` does.
     A random term counts as one variable, and ``(1 + x | g)`` is ``(x | g)``. Other than in R, an offset can be
-    subtracted, and subtracting what is not there is an error.
+    subtracted, and subtracting a term that is not there is an error.
 
     Raises
     ------
@@ -52,6 +52,7 @@ def updated(old: str, new: str) -> str:
 
 
 def _sides(formula: str) -> tuple[list[Token], list[Token]]:
+    """Return the words on both sides of ``~``."""
     if not isinstance(formula, str):
         raise FormulaError(f"formula: expected text such as '. ~ . - x', got {type(formula).__name__}.")
     sides = split(tokenize(formula), ("~",))
@@ -61,22 +62,22 @@ def _sides(formula: str) -> tuple[list[Token], list[Token]]:
 
 
 def _substituted(tokens: Sequence[Token], old: Sequence[Token]) -> list[Token]:
-    """Put ``old`` for each dot, in parentheses where an operator beside it would tear it apart."""
+    """Return words with ``old`` in place of each dot, in parentheses where an operator beside it binds tighter."""
     single = len(atoms_of(old)[0]) == 1
-    found: list[Token] = []
+    substituted: list[Token] = []
     for index, token in enumerate(tokens):
         if token != _DOT:
-            found.append(token)
+            substituted.append(token)
             continue
         before = tokens[index - 1].text if index else "("
         after = tokens[index + 1].text if index + 1 < len(tokens) else ")"
         alone = single or (before in "(," and after in "),")
-        found += old if alone else [_OPEN, *old, _CLOSE]
-    return found
+        substituted += old if alone else [_OPEN, *old, _CLOSE]
+    return substituted
 
 
 def _expand(formula: str, tokens: Sequence[Token], old: _Sum | None) -> _Sum:
-    """Add and subtract the terms of one side, from left to right."""
+    """Expand one side: add and subtract its terms, from left to right."""
     terms: list[tuple[str, ...]] = []
     intercept = True
     for sign, part in split(tokens, ("+", "-")):
@@ -108,7 +109,7 @@ def _expand(formula: str, tokens: Sequence[Token], old: _Sum | None) -> _Sum:
 
 
 def _operand(formula: str, part: Sequence[Token], old: _Sum | None) -> _Sum:
-    """Expand what stands between two signs: a dot, a sum in parentheses, or a product."""
+    """Expand an operand of ``+`` or ``-``: a dot, a sum in parentheses, or a product."""
     if list(part) == [_DOT]:
         if old is None:
             raise FormulaError(f"formula {formula!r}: '.' for all other columns is not understood; name the columns.")
@@ -125,23 +126,24 @@ def _operand(formula: str, part: Sequence[Token], old: _Sum | None) -> _Sum:
 def _product(formula: str, tokens: Sequence[Token]) -> tuple[tuple[str, ...], ...]:
     """Expand ``* : / ^``; a random term stands alone."""
     try:
-        found = expand(tokens, _canonical, intercept=False)
+        terms = expand(tokens, _canonical, intercept=False)
     except ValueError as error:
         raise FormulaError(f"formula {formula!r}: cannot read {join(tokens)!r}.") from error
-    for term in found:
+    for term in terms:
         if len(term) > 1 and any(is_bar(tokenize(factor)) for factor in term):
             raise FormulaError(
                 f"formula {formula!r}: {':'.join(term)!r} multiplies a random term; add and subtract those."
             )
-    return found
+    return terms
 
 
 def _canonical(atom: str) -> str:
-    """Return one spelling for ``(1 + x | g)`` and ``(x | g)``."""
+    """Return a factor, ``(1 + x | g)`` as ``(x | g)``."""
     return atom.replace("(1 + ", "(", 1) if is_bar(tokenize(atom)) else atom
 
 
 def _key(term: Sequence[str]) -> frozenset[str]:
+    """Return the factors of a term without their order: equal terms have equal keys."""
     return frozenset(_canonical(factor) for factor in term)
 
 
@@ -150,6 +152,7 @@ def _is_offset(term: Sequence[str]) -> bool:
 
 
 def _written(side: _Sum) -> str:
+    """Return one side of a formula as text."""
     text = " + ".join(":".join(term) for term in side.terms)
     if not side.intercept:
         return f"{text} - 1" if text else "0"

@@ -1,11 +1,12 @@
-"""Characters that look like others: what to type instead of a sign, and which names only look the same."""
+"""Unicode look-alikes: of the signs of formulas, and of the names of columns."""
 
 from __future__ import annotations
 
+import string
 import unicodedata
 from collections.abc import Collection, Iterable
 
-SIGNS = {
+SIGN_LOOK_ALIKES = {
     "-": "−–—‐‑‒―﹣⁻₋➖",
     "+": "﹢⁺₊➕",
     "~": "∼˜˷⁓〜∽≁",
@@ -26,26 +27,26 @@ SIGNS = {
     "'": "‘’‛′ʹ‹›",
     "`": "´ˋ‵",
 }
-"""What is typed, and what word processors, slides and web pages make of it; the wide forms of ASCII are added."""
+"""ASCII signs, and the characters that word processors, slides and web pages put in their place."""
 
-MISTAKEN = {sign: typed for typed, signs in SIGNS.items() for sign in signs}
-MISTAKEN |= {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F) if not chr(code).isalnum() and code != 0x5F}
-"""Signs that no name outside backquotes can hold, and what to type for them."""
+ASCII_SIGN_OF = {sign: typed for typed, signs in SIGN_LOOK_ALIKES.items() for sign in signs}
+ASCII_SIGN_OF |= {chr(ord(sign) + 0xFEE0): sign for sign in string.punctuation if sign != "_"}
+"""The ASCII sign to type for each look-alike, wide forms included; no name outside backquotes can hold one."""
 
 
-def described(character: str) -> str:
-    """Return a character by its number and name.
+def unicode_name(character: str) -> str:
+    """Return the code point and Unicode name of a character.
 
-    >>> described("−")
+    >>> unicode_name("−")
     'U+2212 MINUS SIGN'
     """
     return f"U+{ord(character):04X} {unicodedata.name(character, 'without a name')}"
 
 
 def oddities(name: str) -> str:
-    """Return the characters of a name that are not what they seem, in words; empty if there are none.
+    """Return the code points of misleading characters in a name, as text; empty if there are none.
 
-    These are characters that are not seen, spaces other than the usual one, and those that have a compatible form.
+    These are characters without width, spaces other than U+0020, and those that have a compatible form (NFKC).
 
     >>> oddities("µg"), oddities("Größe")
     ('U+00B5 MICRO SIGN', '')
@@ -57,14 +58,14 @@ def oddities(name: str) -> str:
         and (
             unicodedata.category(character) in ("Cf", "Mn", "Zs", "Cc")
             or unicodedata.normalize("NFKC", character) != unicodedata.normalize("NFC", character)
-            or not (character.isalnum() or character in MISTAKEN)
+            or not (character.isalnum() or character in ASCII_SIGN_OF)
         )
     ]
-    return ", ".join(map(described, odd))
+    return ", ".join(map(unicode_name, odd))
 
 
 def canonical(name: str) -> str:
-    r"""Return one spelling of names that are the same text: composed accents, and the Greek letter for the micro sign.
+    r"""Return a name with composed accents (NFC), and the Greek letter for the micro sign.
 
     >>> canonical("e\u0301") == canonical("\u00e9"), canonical("x²") == canonical("x2")
     (True, False)
@@ -73,9 +74,9 @@ def canonical(name: str) -> str:
 
 
 def column_called(name: str, columns: Collection[object]) -> str | None:
-    r"""Return the column of this name, or the only one whose name is the same text in other code points.
+    r"""Return the column of this name, or the only one whose name is canonically equivalent to it.
 
-    macOS writes é as e and an accent; what is typed is one character. Names that only look alike (``x²`` and ``x2``)
+    macOS writes é as e and an accent; a keyboard gives one character. Names that only look alike (``x²`` and ``x2``)
     are different.
 
     >>> column_called("e\u0301", ["\u00e9", "e"]) == "\u00e9", column_called("x2", ["x²"])
@@ -85,21 +86,22 @@ def column_called(name: str, columns: Collection[object]) -> str | None:
         return name
     if name.isascii():
         return None
-    same = [column for column in columns if isinstance(column, str) and canonical(column) == canonical(name)]
-    return same[0] if len(same) == 1 else None
+    equivalent = [column for column in columns if isinstance(column, str) and canonical(column) == canonical(name)]
+    return equivalent[0] if len(equivalent) == 1 else None
 
 
 def look_alikes(name: str, columns: Iterable[object]) -> list[str]:
-    r"""Return the columns whose names differ from this one in nothing that is seen at a glance.
+    r"""Return the columns whose names look the same as this one.
 
     >>> look_alikes("x2", ["x²", "x3", "x2\u200b"])
     ['x²', 'x2\u200b']
     """
-    wanted = _seen(name)
-    return [column for column in columns if isinstance(column, str) and column != name and _seen(column) == wanted]
+    own = _appearance(name)
+    return [column for column in columns if isinstance(column, str) and column != name and _appearance(column) == own]
 
 
-def _seen(name: str) -> str:
-    """Return what is seen of a name: without characters that have no width, one space for all, no font."""
-    kept = (character for character in unicodedata.normalize("NFKC", name) if unicodedata.category(character) != "Cf")
-    return " ".join("".join(kept).split())
+def _appearance(name: str) -> str:
+    """Return a name without characters of no width, its spaces alike, in compatible form (NFKC)."""
+    characters = unicodedata.normalize("NFKC", name)
+    visible = (character for character in characters if unicodedata.category(character) != "Cf")
+    return " ".join("".join(visible).split())

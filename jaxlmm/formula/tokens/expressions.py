@@ -1,4 +1,4 @@
-"""What a formula's calls mean in R, spelled so that Python evaluates them so."""
+"""Expressions within calls, from R's syntax and operator precedence to Python's."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from jaxlmm.errors import FormulaError
 from jaxlmm.formula.tokens.tokens import CONSTANTS, Token, join, quoted, split, word
 
 COMPARISONS = {"==", "!=", "<", ">", "<=", ">="}
-# How tightly operators bind, in R and in Python: the larger binds first.
-_R = {"|": 1, "&": 2, **dict.fromkeys(COMPARISONS, 4), "+": 5, "-": 5, "*": 6, "/": 6, "@": 6, "%": 6}
-_R |= {"%%": 7, "%/%": 7, "^": 9, "**": 9}
+_R_PRECEDENCE = {"|": 1, "&": 2, **dict.fromkeys(COMPARISONS, 4), "+": 5, "-": 5, "*": 6, "/": 6, "@": 6, "%": 6}
+_R_PRECEDENCE |= {"%%": 7, "%/%": 7, "^": 9, "**": 9}
+"""R's precedence of binary operators: the larger binds first."""
 _R_NOT, _R_SIGN = 3, 8
-_PYTHON = {**dict.fromkeys(COMPARISONS, 1), "|": 2, "&": 3, "+": 4, "-": 4}
-_PYTHON |= {**dict.fromkeys(("*", "/", "@", "%", "//"), 5), "**": 7}
-_PYTHON_SIGN, _ATOM = 6, 8
-_SPELLED = {"^": "**", "%%": "%", "%/%": "//"}
-_VALUES = {*COMPARISONS, "&", "!", "%", "%%", "%/%", "@", "="}
+"""R's precedence of ``!``, and of a sign."""
+
+_PYTHON_PRECEDENCE = {**dict.fromkeys(COMPARISONS, 1), "|": 2, "&": 3, "+": 4, "-": 4}
+_PYTHON_PRECEDENCE |= {**dict.fromkeys(("*", "/", "@", "%", "//"), 5), "**": 7}
+"""Python's precedence of binary operators."""
+_PYTHON_SIGN, _PYTHON_ATOM = 6, 8
+"""Python's precedence of a sign, and of names, calls and brackets."""
+
+_PYTHON_SPELLING = {"^": "**", "%%": "%", "%/%": "//"}
+_VALUE_OPERATORS = {*COMPARISONS, "&", "!", "%", "%%", "%/%", "@", "="}
+"""Operators of values, which have no meaning between the terms of a formula."""
 
 
 def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
-    """Return one side of a formula in the words of formulaic, its calls by R's rules of precedence.
+    """Return one side of a formula in formulaic's syntax, its calls by R's rules of precedence.
 
-    Each of the ``columns`` that it names comes in backquotes, whatever its name is.
+    Each name of one of the ``columns`` is put in backquotes.
 
     Raises
     ------
@@ -36,18 +42,18 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
     while index < len(tokens):
         token, following = tokens[index], tokens[index + 1].text if index + 1 < len(tokens) else ""
         if token.text == "{" or (token.kind in ("name", "quoted") and following in ("(", "[")):
-            reader = _Reader(tokens, columns, index)
-            written += reader.primary().tokens
-            index = reader.index
+            parser = _Parser(tokens, columns, index)
+            written += parser.primary().tokens
+            index = parser.index
             continue
-        if token.kind == "operator" and token.text in _VALUES:
+        if token.kind == "operator" and token.text in _VALUE_OPERATORS:
             term = _term(tokens, index)
-            raise FormulaError(f"{join(term)!r}: {token.text!r} is no operator of formulas; write {_valued(term)}.")
+            raise FormulaError(f"{join(term)!r}: {token.text!r} is no operator of formulas; write {_as_value(term)}.")
         if token.text == "/" and (following[:1].isdigit() or tokens[max(index - 1, 0)].kind == "number"):
             term = _term(tokens, index)
             raise FormulaError(
-                f"{join(term)!r}: '/' nests factors in a formula, and a number is none; write {_valued(term)} for the "
-                "quotient."
+                f"{join(term)!r}: '/' nests factors in a formula, and a number is none; write {_as_value(term)} for "
+                "the quotient."
             )
         if token.kind != "operator" and written and written[-1].kind != "operator":
             raise FormulaError(f"{join(tokens)!r}: expected an operator before {token.text!r}.")
@@ -60,7 +66,7 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
             term = [*_term(tokens, index), *signed]
             raise FormulaError(
                 f"{join(term)!r}: {token.text!r} crosses terms up to a whole number in a formula; write "
-                f"{_valued(term)} for the power."
+                f"{_as_value(term)} for the power."
             )
         if token.kind == "name" and token.text in CONSTANTS:
             raise FormulaError(f"{token.text!r} is a value; write `{token.text}` for a column of this name.")
@@ -79,8 +85,8 @@ def _term(tokens: Sequence[Token], index: int) -> Sequence[Token]:
     return tokens
 
 
-def _valued(term: Sequence[Token]) -> str:
-    """Return the spelling by which a formula takes the value of a term."""
+def _as_value(term: Sequence[Token]) -> str:
+    """Return ``I(term)``, by which a formula takes the value of a term."""
     wrapped = term[0].text == "(" and term[-1].text == ")" and len(split(term, (")",))) == 2
     inside = term[1:-1] if wrapped else term
     return f"I({join([Token('operator', '==') if token.text == '=' else token for token in inside])})"
@@ -95,61 +101,62 @@ def _word(token: Token, columns: Collection[str]) -> Token:
     return token
 
 
-class _Part(NamedTuple):
-    """A piece of Python, and how tightly its outermost operator binds."""
+class _Expression(NamedTuple):
+    """An expression of Python, and the precedence of its outermost operator."""
 
     tokens: list[Token]
-    binds: int
+    precedence: int
 
-    def within(self, binds: int) -> list[Token]:
-        """Return the piece as an operand, in parentheses if its operator binds less than ``binds``."""
-        if self.binds >= binds:
+    def within(self, precedence: int) -> list[Token]:
+        """Return the expression as an operand, in parentheses if its own precedence is lower than this."""
+        if self.precedence >= precedence:
             return self.tokens
         return [Token("operator", "("), *self.tokens, Token("operator", ")")]
 
 
-class _Reader:
-    """Reads one expression from an index on, by precedence climbing."""
+class _Parser:
+    """Parser of one expression that begins at an index, by precedence climbing."""
 
     def __init__(self, tokens: Sequence[Token], columns: Collection[str], index: int) -> None:
         self.tokens, self.columns, self.index = tokens, columns, index
 
-    def expression(self, binds: int = 0) -> _Part:
-        """Read operators that bind at least as tightly as ``binds``."""
+    def expression(self, precedence: int = 0) -> _Expression:
+        """Read operators of at least this precedence, with their operands."""
         left = self._prefix()
         compared = False
-        while (operator := self._text()) in _R and _R[operator] >= binds:
+        while (operator := self._text()) in _R_PRECEDENCE and _R_PRECEDENCE[operator] >= precedence:
             if operator in COMPARISONS and compared:
                 raise self._error("comparisons do not chain; join them by '&', as in '0 < x & x < 1'")
             compared = operator in COMPARISONS
             self.index += 1
             power = operator in ("^", "**")
-            right = self.expression(_R[operator] + (0 if power else 1))
-            spelled = _SPELLED.get(operator, operator)
-            own = _PYTHON[spelled]
-            before = left.within(_ATOM if power else own + (operator in COMPARISONS))
-            after = right.within(_PYTHON_SIGN if power else own + 1)
-            left = _Part([*before, Token("operator", spelled), *after], own)
+            right = self.expression(_R_PRECEDENCE[operator] + (0 if power else 1))
+            spelled = _PYTHON_SPELLING.get(operator, operator)
+            python_precedence = _PYTHON_PRECEDENCE[spelled]
+            before = left.within(_PYTHON_ATOM if power else python_precedence + (operator in COMPARISONS))
+            after = right.within(_PYTHON_SIGN if power else python_precedence + 1)
+            left = _Expression([*before, Token("operator", spelled), *after], python_precedence)
         if self._text() == "%in%":
             raise self._error("'%in%' joins factors, and stands in no call")
         return left
 
-    def _prefix(self) -> _Part:
+    def _prefix(self) -> _Expression:
+        """Read an operand with the signs before it, or a negation."""
         sign = self._text()
         if sign in ("-", "+", "~"):
             self.index += 1
             operand = self.expression(_R_SIGN)
-            return _Part([Token("operator", sign), *operand.within(_PYTHON_SIGN)], _PYTHON_SIGN)
+            return _Expression([Token("operator", sign), *operand.within(_PYTHON_SIGN)], _PYTHON_SIGN)
         if sign == "!":
             self.index += 1
             operand = self.expression(_R_NOT)
             if not any(token.kind in ("name", "quoted") and token.text not in CONSTANTS for token in operand.tokens):
                 raise self._error("'!' needs a column; write FALSE or TRUE")
-            return _Part([Token("operator", "~"), *operand.within(_ATOM)], _PYTHON_SIGN)
+            return _Expression([Token("operator", "~"), *operand.within(_PYTHON_ATOM)], _PYTHON_SIGN)
         return self.primary()
 
-    def primary(self) -> _Part:
-        """Read a word or what stands in brackets, with its calls and indices."""
+    def primary(self) -> _Expression:
+        """Read a word or a bracket, with the calls and indices that follow it."""
         token = self.tokens[self.index] if self.index < len(self.tokens) else Token("operator", "the end")
         if token.text in ("(", "[", "{"):
             written = self._brackets()
@@ -164,7 +171,7 @@ class _Reader:
             written += self._brackets()
         if self._text() == "||":
             raise self._error("'||' joins no columns; write '|'")
-        return _Part(written, _ATOM)
+        return _Expression(written, _PYTHON_ATOM)
 
     def _brackets(self) -> list[Token]:
         """Read a bracket to its end: expressions between commas, colons, and the signs of named arguments."""
@@ -191,6 +198,7 @@ class _Reader:
         return written
 
     def _text(self, ahead: int = 0) -> str:
+        """Return the text of the word here, or of one ``ahead``; empty at the end."""
         index = self.index + ahead
         return self.tokens[index].text if index < len(self.tokens) else ""
 

@@ -1,4 +1,4 @@
-"""Words of a formula, and how they are put together again."""
+"""The tokens of a formula, and its text from them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from jaxlmm.errors import FormulaError
-from jaxlmm.formula.tokens.characters import MISTAKEN, described
+from jaxlmm.formula.tokens.characters import ASCII_SIGN_OF, unicode_name
 
 CONSTANTS = {"TRUE", "FALSE", "True", "False", "None"}
-"""Words that are values, as in R and Python: a column of such a name needs backquotes."""
+"""Words for values in R and Python: a column of such a name needs backquotes."""
 
-_FOREIGN = rf"[^\x00-\x7f\s{re.escape(''.join(MISTAKEN))}]"
-"""A character beyond ASCII that a name may hold: any letter, accent or symbol that is not taken for a sign."""
+_NON_ASCII = rf"[^\x00-\x7f\s{re.escape(''.join(ASCII_SIGN_OF))}]"
+"""A character beyond ASCII that a name may hold: a letter, accent or symbol, but no look-alike of a sign."""
 
-_PATTERN = re.compile(
+_TOKEN_PATTERN = re.compile(
     rf"""\s*(?:
         (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
       | (?P<quoted>`(?:[^`]|``)*`)
       | (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
-      | (?P<name>(?:[a-zA-Z_]|{_FOREIGN}|\.(?=[a-zA-Z_]|{_FOREIGN}))(?:[a-zA-Z0-9_.]|{_FOREIGN})*)
+      | (?P<name>(?:[a-zA-Z_]|{_NON_ASCII}|\.(?=[a-zA-Z_]|{_NON_ASCII}))(?:[a-zA-Z0-9_.]|{_NON_ASCII})*)
       | (?P<operator>%in%|%%|%/%|\|\||\*\*|==|!=|<=|>=|[-+*/:|()\[\]{{}},~=<>^%@&!.])
     )""",
     re.VERBOSE | re.DOTALL,
 )
 
-_UNREADABLE = {
+_HINTS_FOR_UNREADABLE = {
     "$": "write the column's name alone, as in 'x' for 'data$x'",
     "#": "a formula has no comments",
     "\\": "a name with a backslash stands in backquotes",
@@ -39,14 +39,14 @@ _UNREADABLE = {
 
 
 class Token(NamedTuple):
-    """A word: ``kind`` is string, quoted, number, name or operator."""
+    """A word of a formula: ``kind`` is string, quoted, number, name or operator."""
 
     kind: str
     text: str
 
     @property
     def name(self) -> str:
-        """What a column is called that this word names: without backquotes."""
+        """The name of the column that the word spells: without backquotes."""
         return self.text[1:-1].replace("``", "`") if self.kind == "quoted" else self.text
 
     @property
@@ -58,7 +58,7 @@ class Token(NamedTuple):
 
 
 def quoted(name: str) -> Token:
-    """Return the word in backquotes that names a column.
+    """Return a column's name as a word in backquotes.
 
     >>> quoted("my `days`").text
     '`my ``days```'
@@ -67,13 +67,13 @@ def quoted(name: str) -> Token:
 
 
 def word(name: str) -> str:
-    """Return a column's name as a formula has to spell it: in backquotes unless it is a plain word.
+    """Return the spelling of a column's name in a formula: in backquotes unless it is a plain word.
 
     >>> word("Days"), word("my days")
     ('Days', '`my days`')
     """
-    found = _PATTERN.fullmatch(name)
-    plain = found is not None and found.lastgroup == "name" and not name[0].isspace() and name not in CONSTANTS
+    match = _TOKEN_PATTERN.fullmatch(name)
+    plain = match is not None and match.lastgroup == "name" and not name[0].isspace() and name not in CONSTANTS
     return name if plain else quoted(name).text
 
 
@@ -87,7 +87,7 @@ def tokenize(text: str) -> list[Token]:
     index = 0
     stripped = text.rstrip()
     while index < len(stripped):
-        match = _PATTERN.match(stripped, index)
+        match = _TOKEN_PATTERN.match(stripped, index)
         if match is None or match.lastgroup is None:
             raise _unreadable(text, stripped[index:].strip())
         tokens.append(Token(match.lastgroup, match.group(match.lastgroup)))
@@ -99,23 +99,24 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def _unreadable(text: str, rest: str) -> FormulaError:
-    """Say what is wrong with the character at which reading stopped."""
-    first = rest[0]
-    if first in MISTAKEN:
-        typed = MISTAKEN[first]
+def _unreadable(text: str, unread: str) -> FormulaError:
+    """Return the error about the first character of ``unread``, at which reading stopped."""
+    first = unread[0]
+    if first in ASCII_SIGN_OF:
+        typed = ASCII_SIGN_OF[first]
         return FormulaError(
-            f"formula {text!r}: {first!r} is {described(first)}, which no formula has; write {typed!r}"
+            f"formula {text!r}: {first!r} is {unicode_name(first)}, which no formula has; write {typed!r}"
             f"{' around text' if typed in _QUOTES else ''}, or a name that holds it in backquotes."
         )
-    hint = f": {_UNREADABLE[first]}" if first in _UNREADABLE else ""
-    return FormulaError(f"formula {text!r}: cannot read {rest[:20]!r}{hint}.")
+    hint = f": {_HINTS_FOR_UNREADABLE[first]}" if first in _HINTS_FOR_UNREADABLE else ""
+    return FormulaError(f"formula {text!r}: cannot read {unread[:20]!r}{hint}.")
 
 
 _QUOTES = ("'", '"')
 
 
 def _check_brackets(text: str, tokens: Iterable[Token]) -> None:
+    """Raise unless each bracket is closed by one of its kind."""
     closing, open_brackets = {"(": ")", "[": "]", "{": "}"}, []
     for token in tokens:
         if token.kind != "operator":
@@ -133,7 +134,7 @@ def _check_brackets(text: str, tokens: Iterable[Token]) -> None:
 
 
 def split(tokens: Sequence[Token], operators: Collection[str]) -> list[tuple[str, list[Token]]]:
-    """Split at operators outside brackets; each part comes with the operator before it ('' for the first)."""
+    """Split words at operators outside brackets; each part comes with the operator before it ('' for the first)."""
     parts: list[tuple[str, list[Token]]] = [("", [])]
     depth = 0
     for token in tokens:
@@ -148,7 +149,7 @@ def split(tokens: Sequence[Token], operators: Collection[str]) -> list[tuple[str
 
 
 def join(tokens: Sequence[Token]) -> str:
-    """Write words as a formula again, with one spelling of the spaces.
+    """Return the text of words, with one spelling of the spaces.
 
     >>> join(tokenize("a*b+poly( x,2 )-1"))
     'a * b + poly(x, 2) - 1'
@@ -170,7 +171,7 @@ def join(tokens: Sequence[Token]) -> str:
 def is_bar(term: Sequence[Token]) -> bool:
     """Whether a term is ``(left | group)`` or ``tag(left | group)``."""
     start = 1 if term[0].kind == "name" else 0
-    if term[0].text == "I":  # whose bar says or
+    if term[0].text == "I":  # its bar is a logical or
         return False
     if len(term) < start + 2 or term[start].text != "(" or term[-1].text != ")":
         return False

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, choose
-from jaxlmm.formula.functions import said
+from jaxlmm.formula.functions import listed
 from jaxlmm.formula.newdata import MISSING, UNSEEN, chosen_columns, offset_on, places_on, positions_on, row_labels
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import unweighted
@@ -94,8 +94,8 @@ def _other_rows(
         levels = places_on(group, newdata)
         if new_levels == "error" and len(levels.unseen):
             raise DataError(
-                f"predict: expected levels of {term.group} that the fit has seen, such as {said(group.labels[:3])}; "
-                f"got {said(levels.unseen)}. With new_levels='zero' their random effects are zero; re_form= leaves a "
+                f"predict: expected levels of {term.group} that the fit has seen, such as {listed(group.labels[:3])}; "
+                f"got {listed(levels.unseen)}. With new_levels='zero' their random effects are zero; re_form= leaves a "
                 "term out."
             )
         if new_levels == "zero":

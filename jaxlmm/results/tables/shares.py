@@ -56,29 +56,31 @@ def ratio_of(
     share = np.asarray(variances[..., index] / total)
     gradient = (np.eye(variances.shape[-1])[index] - share[..., None]) / total[..., None]
     std_error = delta_method((gradient @ jacobian)[..., None, :], estimates.uncertainty.component_cov)
-    limits = _limits(estimates, variances)
-    return share, _inside(limits[..., index] / limits.sum(axis=-1), std_error[..., 0])
+    in_limit = _in_limit(estimates, variances)
+    return share, _nan_at_boundary(in_limit[..., index] / in_limit.sum(axis=-1), std_error[..., 0])
 
 
 def pve_of(estimates: Estimates | ManyEstimates) -> tuple[Float[NumpyArray, "*b c"], Float[NumpyArray, "*b c"]]:
     """Return the shares of all components and their standard errors."""
     variances, jacobian = _by_group(estimates)
-    left_out = np.isnan(estimates.beta)  # columns that the others determine on a response's rows
-    beta = np.where(left_out, 0.0, estimates.beta)
-    column_cov = np.where(left_out[..., :, None] | left_out[..., None, :], 0.0, estimates.column_cov)
+    aliased = np.isnan(estimates.beta)  # linearly dependent on the others on a response's rows
+    beta = np.where(aliased, 0.0, estimates.beta)
+    column_cov = np.where(aliased[..., :, None] | aliased[..., None, :], 0.0, estimates.column_cov)
     slope = 2.0 * np.einsum("...ij,...j->...i", column_cov, beta)
     fixed = 0.5 * np.sum(beta * slope, axis=-1, keepdims=True)
     values = np.concatenate([fixed, variances], axis=-1)
     total = values.sum(axis=-1)[..., None]
     shares, p, t = values / total, slope.shape[-1], jacobian.shape[1]
     gradient = (np.eye(values.shape[-1]) - shares[..., :, None]) / total[..., None]
-    wide = np.zeros((*values.shape, p + t))
-    wide[..., 0, :p], wide[..., 1:, p:] = slope, jacobian
+    both = np.zeros((*values.shape, p + t))
+    both[..., 0, :p], both[..., 1:, p:] = slope, jacobian
     covariance = np.zeros((*values.shape[:-1], p + t, p + t))
     covariance[..., :p, :p] = estimates.uncertainty.vcov
     covariance[..., p:, p:] = estimates.uncertainty.component_cov
-    limits = _limits(estimates, values)
-    return shares, _inside(limits / limits.sum(axis=-1, keepdims=True), delta_method(gradient @ wide, covariance))
+    in_limit = _in_limit(estimates, values)
+    return shares, _nan_at_boundary(
+        in_limit / in_limit.sum(axis=-1, keepdims=True), delta_method(gradient @ both, covariance)
+    )
 
 
 @in_double_precision
@@ -153,18 +155,18 @@ def _share_frame(names: list[str], shares: Float[NumpyArray, " c"], std_error: F
     return estimate_frame(names, shares, std_error, "rho")
 
 
-def _inside(shares: Float[Array, "*b"], std_error: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:
+def _nan_at_boundary(shares: Float[Array, "*b"], std_error: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:
     """Return the standard errors of shares; NaN where a share is 0 or 1, at the boundary."""
     return np.where(np.abs(shares - 0.5) < 0.5 - BOUNDARY_SHARE, std_error, np.nan)
 
 
-def _limits(estimates: Estimates | ManyEstimates, values: Float[NumpyArray, "*b c"]) -> Float[NumpyArray, "*b c"]:
-    """Return variances, the last that of the residual, which is zero where the optimum is the limit of no residual."""
+def _in_limit(estimates: Estimates | ManyEstimates, values: Float[NumpyArray, "*b c"]) -> Float[NumpyArray, "*b c"]:
+    """Return the variances in the limit: the residual's, the last, is zero where its standard error is unknown."""
     residual = np.array([parameter.is_residual_sd for parameter in estimates.labels.natural])
     unknown = np.isnan(np.diagonal(estimates.uncertainty.report_cov, axis1=-2, axis2=-1)[..., residual]).any(axis=-1)
-    limits = values.copy()
-    limits[..., -1] = np.where(unknown, 0.0, limits[..., -1])
-    return limits
+    variances = values.copy()
+    variances[..., -1] = np.where(unknown, 0.0, variances[..., -1])
+    return variances
 
 
 def _by_group(estimates: Estimates | ManyEstimates) -> tuple[Float[NumpyArray, "*b g"], Float[NumpyArray, "g t"]]:

@@ -1,4 +1,8 @@
-"""Rows split into their projections on the eliminated levels and on the other factors' columns, and the remainder."""
+"""Rows as sums of projections: on the eliminated grouping factor's levels, on the other grouping factors, and the rest.
+
+Z is here that of the grouping factors that are not eliminated, the rest; its products are in groups of components that
+are padded to one size (:mod:`jaxlmm.solvers.blocked.rest`).
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,17 @@ from jaxlmm.solvers.blocked.coupling import add_up, take
 from jaxlmm.solvers.blocked.rest import Rest
 
 PROJECTION_ROUNDS = 2
-"""Rounds in which rows are projected on the rest's columns; each takes off all but the rounding of the products C."""
+"""Rounds of projection on Z; each leaves the rounding of the products ZᵀZ of the one before."""
 
 REFINEMENTS_PER_ROUND = 4
-"""Solves with the near inverse in each round; each takes two to four digits off the remainder."""
+"""Solves with an approximate inverse of Zᵀ(I − QQᵀ)Z in each round: iterative refinement, two to four digits each."""
 
 
 class Side(NamedTuple):
-    """One argument A of a product: ``projected`` = QᵀA on the eliminated levels' bases.
+    """An argument A of AᵀH⁻¹B in coordinates: ``projected`` = QᵀA on the eliminated levels' bases.
 
-    Per batch of components, ``coefficients`` are those of least squares on the rest's columns outside the bases, and
-    ``remainders`` the products of these columns with the residual, which would be zero without rounding.
+    Per group of components, ``coefficients`` are those of least squares on (I − QQᵀ)Z, and ``remainders`` the products
+    of these columns with the residual, which would be zero without rounding.
     """
 
     projected: Float[jax.Array, "*b L q c"]
@@ -34,8 +38,8 @@ class Side(NamedTuple):
 class Rows(Struct):
     """The columns of all random effects, row by row.
 
-    ``bases`` has rows of Q_j, with ``codes`` the eliminated level j; per grouping of the rest ``columns``, orthogonal,
-    and ``first_columns``, the index of the first column of the row's level among the rest's columns.
+    ``bases`` has rows of Q_j, with ``codes`` the eliminated level j; per grouping factor of the rest ``columns``,
+    orthogonal within a level, and ``first_columns``, the index of the first column of the row's level in Z.
     """
 
     bases: Float[Array, "N q"]
@@ -53,11 +57,11 @@ class Rows(Struct):
         for _ in range(PROJECTION_ROUNDS):
             change = [
                 zero if block.outside is None else block.outside.solve(part, REFINEMENTS_PER_ROUND)
-                for block, part, zero in zip(rest.blocks, self._down(rest, a), zeros, strict=True)
+                for block, part, zero in zip(rest.blocks, self._transposed_product(rest, a), zeros, strict=True)
             ]
-            a = self._off_levels(rest, a - self._up(rest, change))[1]
+            a = self._off_levels(rest, a - self._product(rest, change))[1]
             total = [one + more for one, more in zip(total, change, strict=True)]
-        return a, Side(projected, total, self._down(rest, a))
+        return a, Side(projected, total, self._transposed_product(rest, a))
 
     def _off_levels(
         self, rest: Rest, a: Float[jax.Array, "N c"]
@@ -71,16 +75,16 @@ class Rows(Struct):
             total = total + projected
         return total, a
 
-    def _down(self, rest: Rest, a: Float[jax.Array, "N c"]) -> list[Float[jax.Array, "_B _m c"]]:
-        """Return ``Zᵀ a`` in batches."""
+    def _transposed_product(self, rest: Rest, a: Float[jax.Array, "N c"]) -> list[Float[jax.Array, "_B _m c"]]:
+        """Return ``Zᵀ a`` in groups of components."""
         total = jnp.zeros((rest.coupling.n_columns, a.shape[1]), a.dtype)
         for z, first in zip(self.columns, self.first_columns, strict=True):
             for c in range(z.shape[1]):
                 total = total + add_up(jnp.asarray(z)[:, c, None] * a, first + c, total.shape[0])
         return rest.split(total)
 
-    def _up(self, rest: Rest, b: list[Float[jax.Array, "_B _m c"]]) -> Float[jax.Array, "N c"]:
-        """Return ``Z b`` for batches ``b``."""
+    def _product(self, rest: Rest, b: list[Float[jax.Array, "_B _m c"]]) -> Float[jax.Array, "N c"]:
+        """Return ``Z b``, ``b`` in groups of components."""
         joined = rest.join(b)
         total = jnp.zeros((self.codes.shape[0], joined.shape[1]), joined.dtype)
         for z, first in zip(self.columns, self.first_columns, strict=True):

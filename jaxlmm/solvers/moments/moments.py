@@ -86,10 +86,10 @@ class Moments(AbstractSolver):
         ``log|H| = Σ_c m_c log|I + R_c Λ Λᵀ R_cᵀ|``
 
     Every term is positive, so nothing cancels between them at any variance ratio; but where one direction of a level's
-    effects varies v times as much as the rest of them and the residual, the inverse loses the digits of v. The cost of
+    effects varies v times as much as the rest of them and the residual, the inverse loses log10(v) digits. The cost of
     one theta does not depend on the number of rows, nor, where classes are pooled, on the number of levels: products of
-    ``Q_jᵀA`` are added up by class, for each entry k ≤ j of the inverse (both of the two that are equal), and of all
-    classes those from the first to the last in which neither effect vanishes: E sums.
+    ``Q_jᵀA`` are added up by class, for each pair of columns k ≤ l, with (l, k) added to (k, l), over the range of
+    classes in which both columns are nonzero: E sums in all. m_c is the number of levels in class c.
     """
 
     name: ClassVar[str] = "moments"
@@ -132,7 +132,7 @@ class Moments(AbstractSolver):
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
         levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
         q = self.rows.shape[1]
-        nonzero = np.zeros((classes, q), bool)  # by rows: a triangle may be rounding where an effect has rows
+        nonzero = np.zeros((classes, q), bool)  # by rows of Q: a triangle may be rounding where a column has rows
         if self.pooled:
             np.logical_or.at(nonzero, self.level_class[self.codes], self.rows != 0)
         spans = [span_of(nonzero[:, k] & nonzero[:, j]) for k, j in entries_of(q)]
@@ -198,7 +198,9 @@ class Moments(AbstractSolver):
         return int(np.shape(self.triangles)[1]) > 0
 
     def guess(self, augmented: MomentsAugmented, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
-        """Match second moments: with ``A_j = Z_jᵀZ_j``, ``E Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``."""
+        """Match second moments: with ``A_j = Z_jᵀZ_j``, G = ΛΛᵀ, the expectation of ``Σ Z_jᵀ e eᵀ Z_j`` is ``σ² Σ (A_j
+        + A_j G A_j)``.
+        """
         triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
         q = triangles.shape[1]
         if not self.guesses:
@@ -215,8 +217,8 @@ class Moments(AbstractSolver):
         free = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
         excess = moments * free / jnp.maximum(augmented.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
         system = jnp.einsum("c,cij,ckl->ikjl", weight, squares, squares).reshape(q * q, q * q)
-        ridge = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
-        inverse, _ = inverse_logdet(0.5 * (system + system.T) + ridge)
+        regularization = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
+        inverse, _ = inverse_logdet(0.5 * (system + system.T) + regularization)
         covariance = (inverse @ excess.reshape(-1)).reshape(q, q)
         return 0.5 * (covariance + covariance.T)
 
@@ -273,11 +275,11 @@ class Moments(AbstractSolver):
         triangles = jnp.asarray(self.triangles)
         root = triangles @ lam
         inverse = factor.matrices
-        score = jnp.einsum("cki,ckl->cil", root, inverse)[self.level_class]
-        modes = jnp.einsum("lik,lk->li", score, self.project(residual[:, None])[..., 0]) @ lam.T
+        gain = jnp.einsum("cki,ckl->cil", root, inverse)[self.level_class]
+        modes = jnp.einsum("lik,lk->li", gain, self.project(residual[:, None])[..., 0]) @ lam.T
         conditional, _ = inverse_logdet(jnp.eye(lam.shape[1], dtype=lam.dtype)[None] + root.swapaxes(-1, -2) @ root)
         variance = jnp.einsum("ai,cij,aj->ca", lam, conditional, lam)[self.level_class]
-        ends = np.cumsum([factor.shape[0] for factor in factors.terms])[:-1]
+        ends = np.cumsum([term.shape[0] for term in factors.terms])[:-1]
         return Effects(tuple(jnp.split(modes, ends, axis=1)), tuple(jnp.split(jnp.sqrt(variance), ends, axis=1)))
 
 

@@ -11,7 +11,7 @@ N_CODES = 128
 """The codes that fit into a signed byte; statuses have far fewer."""
 
 CODE_UNSEEN = N_CODES - 1
-"""The code of a marker that was tested, or not, for no response."""
+"""The code of a marker that is in no pair so far."""
 
 
 class PairCounts:

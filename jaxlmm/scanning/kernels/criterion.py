@@ -13,7 +13,7 @@ from jaxlmm._util import Array, Struct
 from jaxlmm.scanning.kernels.eigenbasis import NODES_PER_SIDE, ScanBasis
 
 REACHED_SHARE = 1e-20
-"""A marker is zero where M is if no larger share of its square is there: what is there is rounding."""
+"""A marker is zero where M is if its square there is no larger share of the whole: it is rounding."""
 
 
 class Criterion(Struct):

@@ -43,7 +43,7 @@ class Pairs(NamedTuple):
         cls, response: Int[NumpyArray, " k"], marker: Int[NumpyArray, " k"], status: Int[NumpyArray, " k"],
         frequency: Float[NumpyArray, " k"], columns: int,
     ) -> Self:  # fmt: skip
-        """Return pairs without numbers, and why."""
+        """Return pairs without tests, with the status that says why."""
         none = np.full(marker.size, np.nan)
         each = np.full((columns, marker.size), np.nan)
         return cls(
@@ -135,7 +135,7 @@ class PairFilter:
             self._prune()
 
     def finish(self) -> Pairs | None:
-        """Return what is kept, by response and marker; None if there is nothing."""
+        """Return the pairs that are kept, sorted by response and marker; None if none were added."""
         if not self.parts:
             return None
         self._prune()
@@ -173,7 +173,7 @@ def _gather(values: Float[Array, "*c m S"], pair: Int[Array, "2 k"]) -> Float[ja
 
 
 class Rule(Struct):
-    """How pairs are judged on the device: by which test, and whether only a response's best is kept."""
+    """The filter on the device: by which ``test`` pairs are judged, and whether only a response's ``best`` is kept."""
 
     test: str = static()
     best: bool = static()

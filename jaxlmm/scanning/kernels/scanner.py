@@ -117,7 +117,9 @@ class EigenScanner:
         else:
             self._scan_at_null(blocks, keep)
 
-    def _blocks(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray) -> Iterator[Block]:
+    def _blocks(
+        self, values: Shaped[NumpyArray, "q s"], markers: Int[NumpyArray, " s"], frequency: Float[NumpyArray, " s"]
+    ) -> Iterator[Block]:
         for start in range(0, markers.size, self.size):
             chosen = slice(start, start + self.size)
             g = values[:, chosen].T  # as blocks are read, without a copy
@@ -205,7 +207,9 @@ class EigenScanner:
         if pending is not None:
             self._collect_tests(pending, keep)
 
-    def _sums(self, chosen: NumpyArray, block: Block, *, ml: bool) -> tuple[jax.Array, jax.Array]:
+    def _sums(
+        self, chosen: Int[NumpyArray, " m"], block: Block, *, ml: bool
+    ) -> tuple[Float[jax.Array, "c m S"], Float[jax.Array, "c c m S"]]:
         key = ml, int(chosen[0])
         if key not in self._null_numerators:
             self._null_numerators[key] = jnp.asarray(self.models.only(chosen).null_numerators(ml=ml))

@@ -16,9 +16,9 @@ from jaxlmm.api import Call, progress_bar
 from jaxlmm.errors import OptionError
 from jaxlmm.inference import PROVEN
 from jaxlmm.results import FitMany
-from jaxlmm.scanning.checkpoint import AT_ONCE, PART_PAIRS, Cost, Folder, digests, planned
+from jaxlmm.scanning.checkpoint import MARKERS_PER_STEP, PART_PAIRS, Cost, Folder, digests, planned
 from jaxlmm.scanning.data import ScanData, lay_out
-from jaxlmm.scanning.kernels import UNSEEN, PairCounts, PairFilter, Pairs, block_size
+from jaxlmm.scanning.kernels import CODE_UNSEEN, PairCounts, PairFilter, Pairs, block_size
 from jaxlmm.scanning.loco import marker_groups
 from jaxlmm.scanning.null_fits import NullFits
 from jaxlmm.scanning.options import ScanOptions
@@ -158,8 +158,8 @@ class Work:
         names = laid.read.names
         n_markers = len(laid.genotypes.variants)
         tested = counts.lowest <= max(PROVEN)
-        reasons = np.bincount(counts.lowest[~tested], minlength=UNSEEN + 1)
-        markers = {"tested": int(tested.sum())} | dict(counted(reasons[:UNSEEN], WORDS))
+        reasons = np.bincount(counts.lowest[~tested], minlength=CODE_UNSEEN + 1)
+        markers = {"tested": int(tested.sum())} | dict(counted(reasons[:CODE_UNSEEN], WORDS))
         unseen = n_markers - sum(markers.values())
         pairs = dict(counted(counts.counts, WORDS))
         beyond = n_markers * len(names) - sum(pairs.values())
@@ -234,7 +234,7 @@ def _into(folder: Folder, work: Work, progress: bool | None, started: float) -> 
     """Scan part by part, as far as parts are not finished yet, into a folder."""
     wanted, laid, kind = work.wanted, work.laid, work.engine.kind(work.wanted.variances)
     cost = Cost.of(kind, len(laid.y), work.engine.solver.name, PART_PAIRS[kind])
-    parts = planned(work.chunks(), cost, min(work.size, AT_ONCE.get(kind, work.size)))
+    parts = planned(work.chunks(), cost, min(work.size, MARKERS_PER_STEP.get(kind, work.size)))
     own = digests(laid, wanted, work.given)
     folder, record = folder.begin(own, len(parts))
     if record["finished"]:

@@ -118,12 +118,12 @@ def test_a_lock_for_which_there_is_no_room_is_not_left(tmp_path):
         import resource, signal, sys
         from pathlib import Path
         from jaxlmm import OutputError
-        from jaxlmm.scanning.checkpoint.lock import held
+        from jaxlmm.scanning.checkpoint.lock import locked
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         try:
-            with held(Path(sys.argv[1])):
+            with locked(Path(sys.argv[1])):
                 pass
         except OutputError:
             sys.exit(4)
@@ -202,7 +202,7 @@ def test_places_where_no_folder_can_be(study, tmp_path, below):
 def test_parts_are_a_few_minutes_at_most(kind, n, responses, markers):
     """One response × 200,000 markers is several parts; the work of each is that of a minute or so, and all is done."""
     cost = scan_parts.Cost.of(kind, n, "blocked", scan_parts.PART_PAIRS[kind])
-    size = scan_parts.AT_ONCE.get(kind, 1024)
+    size = scan_parts.MARKERS_PER_STEP.get(kind, 1024)
     parts = scan_parts.planned([Chunk(0, 0, 0, responses, 0, markers)], cost, size)
     assert len(parts) >= 4
     ends = [(piece.start, piece.stop) for part in parts for piece in part]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from jaxlmm.scanning.kernels.eigenbasis import SIDE, ScanBasis
+from jaxlmm.scanning.kernels.eigenbasis import NODES_PER_SIDE, ScanBasis
 from jaxlmm.scanning.kernels.statistics import f_beyond, log10_tail_chi2, log10_tail_f
 
 from scans import engine_scan, mouse
@@ -61,7 +61,7 @@ def test_few_weights_span_all_ratios():
     basis = ScanBasis.of(np.full((n, 1), n**-0.5), K)
     assert basis.kept.shape[1] <= 50
     square = (basis.rotation @ G[:, ::90]) ** 2
-    inner = basis.nodes[SIDE : -SIDE - 1]
+    inner = basis.nodes[NODES_PER_SIDE : -NODES_PER_SIDE - 1]
     ratios = np.exp(inner + np.random.default_rng(0).uniform(0, 0.2, inner.size))
     for ratio in (0.0, *ratios, np.inf):
         if np.isinf(ratio):

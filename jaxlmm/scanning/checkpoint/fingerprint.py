@@ -1,4 +1,4 @@
-"""Whether two scans are the same: a digest of each thing that a scan is made of."""
+"""The fingerprint of a scan: a digest of each of its inputs, by which a folder recognizes the same scan."""
 
 from __future__ import annotations
 
@@ -10,79 +10,84 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import Num
 
 from jaxlmm._util import NumpyArray
 from jaxlmm._version import __version__
 from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.genetics import Genotypes
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.options import ScanOptions
 
-PROBED = 2**22
-"""Calls that are read of genotypes, of markers here and there among all: 32 MB."""
+PROBED_CALLS = 2**22
+"""Genotype calls that are digested, of markers evenly spaced among all: 32 MB."""
 
-MARKERS = 8, 256
-"""The fewest and the most markers of which these are."""
+MIN_PROBED_MARKERS, MAX_PROBED_MARKERS = 8, 256
+"""The fewest and the most markers of which calls are digested."""
 
 
-def digests(laid: ScanData, wanted: ScanOptions, null: dict[str | None, FitMany]) -> dict[str, str]:
-    """Return a digest of each thing by what it is called in an error.
+def digests(data: ScanData, scan_options: ScanOptions, null: dict[str | None, FitMany]) -> dict[str, str]:
+    """Return a digest of each input of a scan, by its name in errors.
 
-    Of genotypes: the variants, the samples, what is asked of them, and the calls of some markers.
+    That of genotypes is of the variants, the samples, coding and filters, and the calls of some markers.
     """
-    call, options, design = laid.call, laid.call.options, laid.frame.design
+    call, options, design = data.call, data.call.options, data.frame.design
     terms = [*design.terms, *([] if design.residual is None else [design.residual])]
     structures = [_structure(term.structure, np.asarray(term.coords)) for term in terms]
     relations = [grouping.relation for grouping in design.groupings]
     return {
         "the version of jaxlmm": __version__,
-        "the formula": _of(call.formula, laid.frame.labels.parameters, structures),
+        "the formula": _of(call.formula, data.frame.labels.parameters, structures),
         "the options": _of(
-            repr(wanted), options.method, options.solver, _optimizer(options.optimizer), repr(options.start),
+            repr(scan_options), options.method, options.solver, _optimizer(options.optimizer), repr(options.start),
             repr(options.fixed)
         ),
-        "the rows or predictors": _of(design.without_relations(), laid.persons, laid.moderator),
+        "the rows or predictors": _of(design.without_relations(), data.persons, data.moderator),
         "kinship": _of(relations),
-        "the responses": _of(laid.read.names, laid.y),
+        "the responses": _of(data.read.names, data.y),
         "the genotypes": _of(
-            laid.sample_ids.tolist(), pd.util.hash_pandas_object(laid.genotypes.variants).to_numpy(),
-            repr(laid.genotypes.preparation), _probe(laid),
+            data.sample_ids.tolist(), pd.util.hash_pandas_object(data.genotypes.variants).to_numpy(),
+            repr(data.genotypes.preparation), _probe(data.genotypes),
         ),
         "null": _of([(name, many.estimates.theta, many.estimates.bases) for name, many in null.items()]),
     }  # fmt: skip
 
 
 def _structure(structure: AbstractCovariance, coords: NumpyArray) -> list[Any]:
-    """Return what a structure computes, by whatever function."""
-    block = coords[0] if coords.ndim == 3 else coords
-    theta = np.zeros(structure.n_params(len(block)))
-    return [type(structure).__name__, *_computed(structure.cholesky, theta, block)]
+    """Return the traced factor of a structure, with its name, so that structures of users are compared too."""
+    own_coords = coords[0] if coords.ndim == 3 else coords
+    theta = np.zeros(structure.n_params(len(own_coords)))
+    return [type(structure).__name__, *_traced(structure.cholesky, theta, own_coords)]
 
 
 def _optimizer(optimizer: Any) -> list[Any]:
+    """Return the name of an optimizer, or its traced functions."""
     if isinstance(optimizer, str):
         return [optimizer]
     theta = np.zeros(2)
     state = optimizer.init(theta)
-    return [*_computed(optimizer.init, theta), *_computed(optimizer.update, theta, state, theta)]
+    return [*_traced(optimizer.init, theta), *_traced(optimizer.update, theta, state, theta)]
 
 
-def _computed(function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Return the traced program of a function, without addresses in memory, and its constants."""
+def _traced(function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Return a function as JAX traces it, without addresses in memory, and its constants."""
     traced = jax.make_jaxpr(function)(*arguments)
     return [re.sub("0x[0-9a-f]+", "", str(traced)), *(np.asarray(constant) for constant in traced.consts)]
 
 
-def _probe(laid: ScanData) -> NumpyArray:
-    genotypes, (fewest, most) = laid.genotypes, MARKERS
+def _probe(genotypes: Genotypes) -> Num[NumpyArray, "q s"]:
+    """Return the calls of markers evenly spaced among all."""
     total = len(genotypes.variants)
-    count = min(max(PROBED // len(genotypes.sample_ids), fewest), most, total)
+    count = max(PROBED_CALLS // len(genotypes.sample_ids), MIN_PROBED_MARKERS)
+    count = min(count, MAX_PROBED_MARKERS, total)
     return genotypes.read(np.unique(np.linspace(0, total - 1, count).astype(int)))
 
 
-def _of(*things: Any) -> str:
+def _of(*inputs: Any) -> str:
+    """Return the digest of all texts and arrays in pytrees."""
     digest = hashlib.blake2b(digest_size=16)
-    for leaf in jax.tree.leaves(things):
+    for leaf in jax.tree.leaves(inputs):
         if isinstance(leaf, str):
             digest.update(leaf.encode())
         else:

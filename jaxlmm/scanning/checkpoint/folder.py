@@ -1,4 +1,4 @@
-"""Writing a scan's folder, part by part, so that an interrupted scan goes on from the parts that are finished."""
+"""The folder of a scan, written part by part, so that an interrupted scan is resumed from its finished parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import numpy as np
 from jaxlmm._util import PARTIAL, NumpyArray, write_text, write_whole, writing
 from jaxlmm.errors import DataError, OptionError, ResumeError
 from jaxlmm.results import FitMany
-from jaxlmm.scanning.checkpoint.lock import LOCK, check_free, held
+from jaxlmm.scanning.checkpoint.lock import LOCK, check_free, locked
 from jaxlmm.scanning.kernels import PairFilter, Pairs
 from jaxlmm.scanning.output import (
     KIND,
@@ -39,21 +39,21 @@ from jaxlmm.scanning.output import (
 )
 
 UNFINISHED = "unfinished"
-"""The folder within, of what is known of finished parts; gone when all are."""
+"""The folder of the records of finished parts, inside the scan's; removed when all are finished."""
 
 PART_ROWS = 2**20
-"""The most rows of a file."""
+"""The most rows of a file where only some pairs are kept."""
 
-DIGEST = 16
-"""Bytes of the digest at the end of what is known of a part."""
+DIGEST_BYTES = 16
+"""Length of the digest at the end of a part's record."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Folder:
-    """The folder of one scan, which ``scan`` tells from others once it has :meth:`begun <begin>`.
+    """The folder of one scan; ``scan`` is the digest of its inputs, once it has :meth:`begun <begin>`.
 
-    Files ``part-*.parquet`` hold the table. Where some pairs are kept out of all, they are written at the end, and
-    each part's own are among what is unfinished.
+    Files ``part-*.parquet`` hold the table. If only some pairs are kept, they are written at the end, and until then
+    the record of each part holds its own.
     """
 
     path: Path
@@ -62,12 +62,12 @@ class Folder:
     @classmethod
     @contextlib.contextmanager
     def claimed(cls, out: Any, resume: bool) -> Iterator[Folder]:
-        """Hold a folder for this process, before anything is computed; a new one without a scan is taken away again.
+        """Lock a folder for this process, before anything is computed; a new one is removed if it stays empty.
 
         Raises
         ------
         OptionError
-            If there is something else, or a scan that is not to be gone on with.
+            If it holds something else, or a scan while ``resume`` is False.
         DataError
             If its scan is of another version of the layout, or its manifest is damaged.
         ResumeError
@@ -80,14 +80,15 @@ class Folder:
             raise OptionError(f"out: expected a folder, got {path}, which is a file.")
         if path.is_dir():
             check_free(path)
-            if _check_there(path, resume) and not os.access(path, os.W_OK):  # if nothing is damaged, nothing is written
+            finished = _check_content(path, resume)
+            if finished and not os.access(path, os.W_OK):  # if nothing is damaged, nothing is written
                 yield cls(path)
                 return
         with writing(path):
             new = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
         try:
-            with held(path):
+            with locked(path):
                 yield cls(path)
         finally:
             with contextlib.suppress(OSError):  # that are not empty
@@ -95,17 +96,17 @@ class Folder:
                     folder.rmdir()
 
     def begin(self, digests: dict[str, str], n_parts: int) -> tuple[Folder, dict[str, Any]]:
-        """Write down which scan it is, or check that it is the one that is there; return the manifest.
+        """Write the manifest of a new scan, or check that it is that of this scan; return the folder and the manifest.
 
         Raises
         ------
         ResumeError
-            If it is another one.
+            If it is that of another scan.
         """
         with writing(self.path):
-            for left in (*self.path.glob(f"{PARTIAL}*"), *self.path.glob(f"{UNFINISHED}/{PARTIAL}*")):
-                left.unlink()
-        if not (self.path / MANIFEST).exists():  # the first file, so that whatever stops it, the folder is known again
+            for leftover in (*self.path.glob(f"{PARTIAL}*"), *self.path.glob(f"{UNFINISHED}/{PARTIAL}*")):
+                leftover.unlink()
+        if not (self.path / MANIFEST).exists():  # the first file: the folder is recognized wherever the scan stops
             self.start(digests, n_parts)
         record = read_manifest(self.path)
         other = [name for name, digest in digests.items() if record["digests"].get(name) != digest]
@@ -118,65 +119,65 @@ class Folder:
             with writing(self.path):
                 (self.path / UNFINISHED).mkdir(exist_ok=True)
         else:
-            self._let_go()
-        scan = hashlib.blake2b(json.dumps([digests, n_parts], sort_keys=True).encode(), digest_size=DIGEST).hexdigest()
-        return dataclasses.replace(self, scan=scan), record
+            self._remove_records()
+        scan = _digest(json.dumps([digests, n_parts], sort_keys=True).encode())
+        return dataclasses.replace(self, scan=scan.hex()), record
 
     def start(self, digests: dict[str, str], n_parts: int) -> None:
-        """Write down that a scan is begun."""
+        """Write the manifest of a scan without finished parts."""
         self._write({"finished": False, "digests": digests, "n_parts": n_parts})
 
     def done(self, n_parts: int) -> set[int]:
-        """Return the numbers of the parts that are finished, and whose files are what was written."""
-        return {number for number in range(n_parts) if self._known(number) is not None}
+        """Return the numbers of the finished parts whose files are unchanged."""
+        return {number for number in range(n_parts) if self._record(number) is not None}
 
     def put(self, number: int, keep: PairFilter, untested: dict[int, str], table: Callable[[Pairs], Any]) -> None:
-        """Write a part: its rows if all pairs are kept, and what is known of it, last."""
+        """Write a part: its rows if all pairs are kept, then its record."""
         pairs, n_rows = keep.finish(), 0
         seal: list[Any] = [0, ""]
         if keep.everything and pairs is not None:
             n_rows, seal = pairs.marker.size, self.put_file(number, pairs, table)
         kept = {} if pairs is None or keep.everything else pairs._asdict()
-        known: dict[str, Any] = {
+        record: dict[str, Any] = {
             "scan": np.array(self.scan), "part": np.int64(number), "counts": keep.counts.counts,
             "lowest": keep.counts.lowest, "n_rows": np.int64(n_rows), "size": np.int64(seal[0]),
             "checksum": np.array(seal[1]),
-            "untested": np.array(json.dumps({str(place): reason for place, reason in untested.items()})),
+            "untested": np.array(json.dumps({str(response): reason for response, reason in untested.items()})),
         }  # fmt: skip
-        held = io.BytesIO()
-        np.savez_compressed(held, **known, **kept)
-        content = held.getvalue()
-        write_whole(self._part(number), lambda path: path.write_bytes(content + _digest(content)))
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **record, **kept)
+        content = buffer.getvalue()
+        write_whole(self._record_path(number), lambda path: path.write_bytes(content + _digest(content)))
 
     def put_file(self, number: int, pairs: Pairs, table: Callable[[Pairs], Any]) -> list[Any]:
-        """Write rows to a file of their own; return its seal."""
+        """Write the rows of pairs to the file of a part; return its seal, size and checksum."""
         path, rows = self.path / part_name(number), table(pairs)
         write_whole(path, lambda aside: aside.write_bytes(rows.to_parquet(index=False)))
         return sealed(path)
 
     def take(self, number: int, keep: PairFilter) -> tuple[dict[int, str], int, list[Any]]:
-        """Hand what a finished part kept to a filter.
+        """Add the pairs and counts of a finished part's record to a filter.
 
-        Returns the untested responses, and the rows of its file with its seal.
+        Returns the untested responses, and the number of rows of its file with its seal.
         """
-        known = self._known(number)
-        if known is None:
+        record = self._record(number)
+        if record is None:
             raise DataError(
                 f"{self.path}: part {number} was finished, and has been changed since; go on with the same call and "
                 "resume=True."
             )
-        keep.counts.merge(known["counts"], known["lowest"])
-        if "marker" in known:
-            keep.add(Pairs(*(known[name] for name in Pairs._fields)))
-        untested = {int(place): reason for place, reason in json.loads(str(known["untested"])).items()}
-        return untested, int(known["n_rows"]), _seal_of(known)
+        keep.counts.merge(record["counts"], record["lowest"])
+        if "marker" in record:
+            keep.add(Pairs(*(record[name] for name in Pairs._fields)))
+        untested = {int(response): reason for response, reason in json.loads(str(record["untested"])).items()}
+        return untested, int(record["n_rows"]), _seal_of(record)
 
     def put_rows(self, pairs: Pairs, table: Callable[[Pairs], Any]) -> dict[str, tuple[int, list[Any]]]:
-        """Write rows in files of a size that fits into memory; return their numbers of rows and seals by name."""
+        """Write rows to files that fit into memory each; return the numbers of rows and seals of files by name."""
         files = {}
         for number, first in enumerate(range(0, max(pairs.marker.size, 1), PART_ROWS)):
-            some = pairs.at(np.arange(first, min(first + PART_ROWS, pairs.marker.size)))
-            files[part_name(number)] = some.marker.size, self.put_file(number, some, table)
+            batch = pairs.at(np.arange(first, min(first + PART_ROWS, pairs.marker.size)))
+            files[part_name(number)] = batch.marker.size, self.put_file(number, batch, table)
         return files
 
     def finish(
@@ -187,7 +188,7 @@ class Folder:
         digests: dict[str, str],
         n_parts: int,
     ) -> Scan:
-        """Write the fits without a marker and, when all else is on the disk, that the scan is finished."""
+        """Write the fits without a marker and, when all else is on the disk, the manifest of a finished scan."""
         record = {
             "digests": digests,
             "n_parts": n_parts,
@@ -203,7 +204,7 @@ class Folder:
         return sealed(self.path / NULL)
 
     def write_finished(self, record: dict[str, Any]) -> Scan:
-        """Write the manifest of a finished scan, and let go of what was unfinished.
+        """Write the manifest of a finished scan, and remove the records of its parts.
 
         Raises
         ------
@@ -217,11 +218,11 @@ class Folder:
                 "same call and resume=True."
             )
         self._write({**record, "finished": True})
-        self._let_go()
+        self._remove_records()
         return scan_of(self.path, read_manifest(self.path))
 
     def without_copies(self, record: dict[str, Any], wrong: dict[str, str]) -> dict[str, str]:
-        """Take away copies of files under names that the manifest does not list; return what else is wrong.
+        """Remove copies of files under names that the manifest does not list; return the other damages by file.
 
         Raises
         ------
@@ -234,27 +235,27 @@ class Folder:
                 raise DataError(f"{self.path}: expected the files of its manifest, got {wrong[name]}.")
             with writing(self.path):
                 (self.path / name).unlink()
-        return {name: what for name, what in wrong.items() if name in listed}
+        return {name: damage for name, damage in wrong.items() if name in listed}
 
-    def _known(self, number: int) -> dict[str, NumpyArray] | None:
-        """Return what is known of a part; None if it is not finished, or not what was written."""
+    def _record(self, number: int) -> dict[str, NumpyArray] | None:
+        """Return the record of a part; None if the part is not finished, or its files are not what was written."""
         try:
-            content = self._part(number).read_bytes()
+            content = self._record_path(number).read_bytes()
         except OSError:
             return None
-        if content[-DIGEST:] != _digest(content[:-DIGEST]):
+        if content[-DIGEST_BYTES:] != _digest(content[:-DIGEST_BYTES]):
             return None
         try:
-            with np.load(io.BytesIO(content[:-DIGEST]), allow_pickle=False) as file:
-                known = dict(file)
-            if str(known["scan"]) != self.scan or int(known["part"]) != number:
+            with np.load(io.BytesIO(content[:-DIGEST_BYTES]), allow_pickle=False) as file:
+                record = dict(file)
+            if str(record["scan"]) != self.scan or int(record["part"]) != number:
                 return None
-            rows, path = int(known["n_rows"]), self.path / part_name(number)
-            return None if rows and broken(path, _seal_of(known)) else known
+            rows, path = int(record["n_rows"]), self.path / part_name(number)
+            return None if rows and broken(path, _seal_of(record)) else record
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
 
-    def _let_go(self) -> None:
+    def _remove_records(self) -> None:
         with writing(self.path):
             if (self.path / UNFINISHED).exists():
                 shutil.rmtree(self.path / UNFINISHED)
@@ -263,12 +264,12 @@ class Folder:
         text = json.dumps({"kind": KIND, "version": VERSION, **record}, indent=1, allow_nan=False)
         write_text(self.path / MANIFEST, text + "\n")
 
-    def _part(self, number: int) -> Path:
+    def _record_path(self, number: int) -> Path:
         return self.path / UNFINISHED / f"part-{number:05d}.npz"
 
 
-def _check_there(path: Path, resume: bool) -> bool:
-    """Raise if what a folder holds is not to be gone on with; return whether that is finished."""
+def _check_content(path: Path, resume: bool) -> bool:
+    """Raise unless a folder is new, or holds a scan to resume; return whether that scan is finished."""
     names = {file.name for file in path.iterdir() if not file.name.startswith(PARTIAL)} - {LOCK}
     begun = MANIFEST in names or (names == {UNFINISHED} and any((path / UNFINISHED).glob("part-*.npz")))
     if names - {UNFINISHED} and MANIFEST not in names:
@@ -282,8 +283,8 @@ def _check_there(path: Path, resume: bool) -> bool:
 
 
 def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=DIGEST).digest()
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
 
-def _seal_of(known: dict[str, NumpyArray]) -> list[Any]:
-    return [int(known["size"]), str(known["checksum"])]
+def _seal_of(record: dict[str, NumpyArray]) -> list[Any]:
+    return [int(record["size"]), str(record["checksum"])]

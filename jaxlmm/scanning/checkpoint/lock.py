@@ -1,4 +1,4 @@
-"""One process at a time in a scan's folder: a file names the one that is at work, and a dead one holds nothing."""
+"""The lock of a scan's folder: a file that names the one process at work; that of an ended process is removed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from jaxlmm._util import PARTIAL, writing
 from jaxlmm.errors import ResumeError
 
 LOCK = "scan.lock"
-"""The file that says who is at work."""
+"""The file that names the process at work."""
 
-DEAD = "ZX"
-"""States of a process that has ended and is still listed."""
+ENDED_STATES = "ZX"
+"""States, in /proc, of a process that has ended and is still listed."""
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process.
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process.
 
     Raises
     ------
@@ -33,29 +33,29 @@ def held(folder: Path) -> Iterator[None]:
         If nothing can be written there.
     """
     path, process = folder / LOCK, os.getpid()
-    mine = json.dumps(
+    text = json.dumps(
         {"host": platform.node(), "process": process, "started": started(process), "token": uuid.uuid4().hex}
     )
     with writing(folder):
-        while not _made(path, mine):
-            _taken_away(path, check_free(folder))
+        while not _created(path, text):
+            _remove(path, check_free(folder))
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            if path.read_text(encoding="utf-8") == mine:
+            if path.read_text(encoding="utf-8") == text:
                 path.unlink()
 
 
 def check_free(folder: Path) -> str:
-    """Raise if a process is at work in a folder; return what one that has ended left there.
+    """Raise if a process is at work in a folder; return the text of a lock that an ended one left, else nothing.
 
     Raises
     ------
     ResumeError
-        If it runs, on this machine or, for all that is known, on another one.
+        If it runs, or may still run, on this machine or another one.
     OutputError
-        If the file that says so cannot be read.
+        If the lock cannot be read.
     """
     path = folder / LOCK
     with writing(path):
@@ -85,7 +85,7 @@ def check_free(folder: Path) -> str:
 
 
 def started(process: int) -> str | None:
-    """Return when a process of this machine began, in some unit, so that another one of its number is told apart.
+    """Return the start time of a process of this machine, in some unit: another process of its number has another one.
 
     Nothing (``""``) where there is no such process, None where the system does not tell.
 
@@ -97,7 +97,7 @@ def started(process: int) -> str | None:
             state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return ""
-        return "" if state in DEAD else rest[18]  # fields 3 and 22 of proc(5)
+        return "" if state in ENDED_STATES else rest[18]  # fields 3 and 22 of proc(5)
     try:
         listed = subprocess.run(
             ["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True, check=False, timeout=10
@@ -107,8 +107,8 @@ def started(process: int) -> str | None:
     return listed.stdout.strip()
 
 
-def _made(path: Path, text: str) -> bool:
-    """Make the file, unless it is there; as a whole or not at all."""
+def _created(path: Path, text: str) -> bool:
+    """Create the file, as a whole or not at all, and return whether it was; not if there is one."""
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
@@ -123,8 +123,8 @@ def _made(path: Path, text: str) -> bool:
     return True
 
 
-def _taken_away(path: Path, text: str) -> None:
-    """Take away the file of a process that has ended, but not one that somebody else has put there meanwhile."""
+def _remove(path: Path, text: str) -> None:
+    """Remove the lock of an ended process, but not one that another process has written meanwhile."""
     if not text:
         return
     aside = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")

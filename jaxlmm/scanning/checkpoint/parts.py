@@ -1,4 +1,4 @@
-"""How a scan is divided into parts: each is written as a whole, and takes a minute or so."""
+"""Division of a scan into parts of about half a minute of work, each of which is written as a whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jaxlmm.scanning.task import Chunk
 
 PART_PAIRS = {"one ratio": 2**20, "null": 2**16, "refit": 2**11}
-"""The most pairs of a part, by how they are tested."""
+"""The most pairs of a part, by how pairs are tested."""
 
 PART_MARKERS = 2**15
 """The most markers of a part for one response."""
@@ -16,12 +16,12 @@ PART_MARKERS = 2**15
 PART_WORK = 2e12
 """The most multiplications and additions of a part, by a rough count: half a minute on two cores."""
 
-AT_ONCE = {"null": 64, "refit": 64}
-"""Markers that are worked on at once, where these are fewer than there are in a block."""
+MARKERS_PER_STEP = {"null": 64, "refit": 64}
+"""The number of markers of a part is a multiple of this, by how pairs are tested; else of the markers of a block."""
 
 
 class Cost(NamedTuple):
-    """What is added to a part, as a share of what it may hold: to begin with a matrix, by a marker, by a pair."""
+    """Shares of a part that are used by a new matrix or pattern (``beginning``), by a marker and by a pair."""
 
     beginning: float
     marker: float
@@ -29,7 +29,7 @@ class Cost(NamedTuple):
 
     @classmethod
     def of(cls, kind: str, n: int, solver: str, pairs: int) -> Cost:
-        """Count the work on n rows by how pairs are tested, a key of :data:`PART_PAIRS`.
+        """Estimate the work on n rows by how pairs are tested, a key of :data:`PART_PAIRS`; at most ``pairs`` of them.
 
         With one variance ratio a matrix is decomposed for each pattern of rows, a marker is a product with all of it,
         and a pair takes sums at some fifty nodes. A solver works on all rows at once, or level by level; a marker that
@@ -45,7 +45,7 @@ class Cost(NamedTuple):
 
 
 def planned(chunks: Sequence[Chunk], cost: Cost, size: int) -> list[list[Chunk]]:
-    """Return chunks in parts, larger ones divided at multiples of ``size`` markers.
+    """Return chunks grouped into parts, larger ones divided at multiples of ``size`` markers.
 
     >>> cost = Cost(0.0, 0.0, 1 / 150)
     >>> parts = planned([Chunk(0, 0, 0, 2, 0, 100), Chunk(0, 1, 0, 1, 0, 100)], cost, size=64)
@@ -53,17 +53,17 @@ def planned(chunks: Sequence[Chunk], cost: Cost, size: int) -> list[list[Chunk]]
     [[(0, 0, 64)], [(0, 64, 100)], [(1, 0, 100)]]
     """
     parts: list[list[Chunk]] = [[]]
-    used, before = 0.0, (-1, -1)
+    used, previous = 0.0, (-1, -1)
     for chunk in chunks:
-        each = cost.marker + cost.pair * (chunk.last - chunk.first)
-        step = max(int(1.0 / (size * each) + 1e-9), 1) * size
+        share = cost.marker + cost.pair * (chunk.last - chunk.first)
+        step = max(int(1.0 / (size * share) + 1e-9), 1) * size
         for start in range(chunk.start, chunk.stop, step):
             piece = chunk._replace(start=start, stop=min(start + step, chunk.stop))
-            more = each * (piece.stop - piece.start)
-            more += cost.beginning if (chunk.marker_group, chunk.pattern) != before else 0.0
-            if parts[-1] and used + more > 1.0 + 1e-9:
+            added = share * (piece.stop - piece.start)
+            added += cost.beginning if (chunk.marker_group, chunk.pattern) != previous else 0.0
+            if parts[-1] and used + added > 1.0 + 1e-9:
                 parts.append([])
                 used = 0.0
             parts[-1].append(piece)
-            used, before = used + more, (chunk.marker_group, chunk.pattern)
+            used, previous = used + added, (chunk.marker_group, chunk.pattern)
     return parts

@@ -1,20 +1,21 @@
-"""How many pairs of a response and a marker ended with which status, and what became of each marker."""
+"""Numbers of pairs of a response and a marker by status code, and the lowest code of each marker."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray
 
-CODES = 128
-"""More than there are status codes, which fit into a signed byte."""
+N_CODES = 128
+"""The codes that fit into a signed byte; statuses have far fewer."""
 
-UNSEEN = CODES - 1
-"""The code of a marker that no response met."""
+CODE_UNSEEN = N_CODES - 1
+"""The code of a marker that is in no pair so far."""
 
 
 class PairCounts:
-    """Counts pairs by status code: ``counts`` (CODES,), and ``lowest`` (M,), the lowest code of each marker.
+    """Numbers of pairs by status code, ``counts``, and the lowest code of each marker, ``lowest``.
 
     Codes of pairs that were tested are below those of pairs that were not, so that the lowest says whether a marker was
     tested for any response.
@@ -27,24 +28,24 @@ class PairCounts:
     """
 
     def __init__(self, markers: int = 0) -> None:
-        self.counts = np.zeros(CODES, np.int64)
-        self.lowest = np.full(markers, UNSEEN, np.int8)
+        self.counts: Int[NumpyArray, " codes"] = np.zeros(N_CODES, np.int64)
+        self.lowest: Int[NumpyArray, " M"] = np.full(markers, CODE_UNSEEN, np.int8)
 
-    def add(self, markers: NumpyArray, status: NumpyArray, times: int = 1) -> None:
-        """Count pairs of different ``markers`` (k,) with ``status`` (k,), for so many responses each."""
+    def add(self, markers: Int[NumpyArray, " k"], status: Int[NumpyArray, " k"], times: int = 1) -> None:
+        """Count pairs of different ``markers`` with their ``status``, each ``times``, for as many responses."""
         if not markers.size or not times:
             return
-        self._reach(int(markers.max()) + 1)
-        self.counts += times * np.bincount(status, minlength=CODES)
+        self._extend(int(markers.max()) + 1)
+        self.counts += times * np.bincount(status, minlength=N_CODES)
         self.lowest[markers] = np.minimum(self.lowest[markers], status.astype(np.int8))
 
-    def merge(self, counts: NumpyArray, lowest: NumpyArray) -> None:
-        """Add what another counted."""
-        self._reach(lowest.size)
+    def merge(self, counts: Int[NumpyArray, " codes"], lowest: Int[NumpyArray, " M"]) -> None:
+        """Add the ``counts`` and ``lowest`` of another record."""
+        self._extend(lowest.size)
         self.counts += counts
         self.lowest[: lowest.size] = np.minimum(self.lowest[: lowest.size], lowest)
 
-    def _reach(self, markers: int) -> None:
+    def _extend(self, markers: int) -> None:
         if markers > self.lowest.size:
-            more = np.full(markers - self.lowest.size, UNSEEN, np.int8)
+            more = np.full(markers - self.lowest.size, CODE_UNSEEN, np.int8)
             self.lowest = np.concatenate([self.lowest, more])

@@ -1,4 +1,4 @@
-"""The criterion of a variance ratio as numbers at nodes, and its value from a marker's sums."""
+"""The profiled criterion (ML or REML) of a variance ratio λ at nodes, from gᵀPy, gᵀPg and yᵀPy."""
 
 from __future__ import annotations
 
@@ -7,53 +7,54 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, Struct
-from jaxlmm.scanning.kernels.eigenbasis import SIDE, ScanBasis
+from jaxlmm.scanning.kernels.eigenbasis import NODES_PER_SIDE, ScanBasis
 
-REACHED = 1e-20
-"""The square of what a marker has where M is zero is rounding below this share of the whole."""
+REACHED_SHARE = 1e-20
+"""A marker is zero where M is if its square there is no larger share of the whole: it is rounding."""
 
 
 class Criterion(Struct):
-    """One criterion of one response on the nodes of a basis.
+    """The criterion of one response, ML or REML, on the nodes of a basis.
 
-    ``squares`` (k,) are yᵀPy, ``logdets`` (k,) the sums of logarithms, both scaled, at the nodes; ``end_squares`` and
-    ``end_logdets`` (2,) at the ends; ``nodes`` (k,) log λ and ``ends`` (2,) λ; ``mixing`` (r, k) and
-    ``end_mixing`` (r, 2) are those of the basis; ``polynomial`` (2 SIDE + 1, 2 SIDE + 1)
-    takes values at a window's nodes to coefficients. ``count`` () is n − p or n; ``reml`` () is 1 or 0.
+    ``squares`` are yᵀPy, ``logdets`` the sums of logarithms, both scaled, at the nodes; ``end_squares`` and
+    ``end_logdets`` at the ends; ``nodes`` log λ and ``ends`` λ; ``mixing`` and ``end_mixing`` are those of the basis;
+    ``polynomial`` takes values at the w = 2 NODES_PER_SIDE + 1 nodes of a window to coefficients. ``count`` is n − p or
+    n; ``reml`` is 1 or 0.
 
-    ``zero`` (r,) are the combination of kept weights that is 1 where M is zero and ``plain`` (r,) that at λ = 0;
-    ``n_zero`` () is the number of directions in which it is, and ``vanishes`` () whether all of the response does there
-    (or, by ML, would as soon as it does off the fixed effects). A search begins at the first ``usual`` () nodes;
-    ``ends_count`` (2,) says which ends are points like others.
+    ``zero`` is the combination of kept weights that is 1 where M is zero and ``plain`` that at λ = 0; ``n_zero`` is the
+    number of directions in which M is zero, and ``vanishes`` whether all of the response is zero there (or, by ML,
+    would be as soon as it is off the fixed effects). A search begins at the first ``n_start_nodes`` nodes;
+    ``end_is_point`` says which ends are candidates for the optimum, not limits.
     """
 
-    squares: Array
-    logdets: Array
-    end_squares: Array
-    end_logdets: Array
-    nodes: Array
-    ends: Array
-    mixing: Array
-    end_mixing: Array
-    polynomial: Array
-    count: Array
-    reml: Array
-    zero: Array
-    plain: Array
-    n_zero: Array
-    vanishes: Array
-    usual: Array
-    ends_count: Array
+    squares: Float[Array, " k"]
+    logdets: Float[Array, " k"]
+    end_squares: Float[Array, " 2"]
+    end_logdets: Float[Array, " 2"]
+    nodes: Float[Array, " k"]
+    ends: Float[Array, " 2"]
+    mixing: Float[Array, "r k"]
+    end_mixing: Float[Array, "r 2"]
+    polynomial: Float[Array, "w w"]
+    count: Float[Array, ""]
+    reml: Float[Array, ""]
+    zero: Float[Array, " r"]
+    plain: Float[Array, " r"]
+    n_zero: Float[Array, ""]
+    vanishes: Bool[Array, ""]
+    n_start_nodes: Int[Array, ""]
+    end_is_point: Bool[Array, " 2"]
 
     @classmethod
     def of(cls, basis: ScanBasis, *, reml: bool) -> Criterion:
-        """Evaluate what all responses share; their squares are put in their place by ``replace``."""
+        """Evaluate the parts that all responses share; the squares of one are set by ``replace``."""
         nodes, ends, mixing, end_mixing = basis.nodes, basis.ends, basis.mixing, basis.end_mixing
         n_zero = 0 if basis.bounded else basis.n_zero(reml=reml)
         logdets = basis.logdets(np.concatenate([np.exp(nodes), ends]), reml=reml)
-        places = np.arange(-SIDE, SIDE + 1) / SIDE
+        window = np.arange(-NODES_PER_SIDE, NODES_PER_SIDE + 1) / NODES_PER_SIDE
         return cls(
             np.zeros(nodes.size),
             logdets[:-2],
@@ -63,28 +64,28 @@ class Criterion(Struct):
             ends,
             mixing,
             end_mixing,
-            np.linalg.inv(np.vander(places, increasing=True)),
+            np.linalg.inv(np.vander(window, increasing=True)),
             np.float64(basis.degrees if reml else basis.n),
             np.float64(reml),
             basis.zero,
             basis.mixing_at(np.zeros(1))[:, 0],
             np.float64(n_zero),
             np.False_,
-            np.int64(basis.usual if n_zero else nodes.size - 2 * SIDE),
+            np.int64(basis.n_start_nodes if n_zero else nodes.size - 2 * NODES_PER_SIDE),
             np.array([True, n_zero == 0]),
         )
 
 
 class Sums(NamedTuple):
-    """``a`` (c, ..., s) and ``b`` (c, c, ..., s) of s markers, ``squares`` (..., s) or (...) of the response."""
+    """``a`` gᵀPy and ``b`` gᵀPg of markers of c columns each, and ``squares`` yᵀPy of the response."""
 
-    a: jax.Array
-    b: jax.Array
-    squares: jax.Array
+    a: Float[Array, " c *b"]
+    b: Float[Array, "c c *b"]
+    squares: Float[Array, "*b"]
 
 
-def explained(sums: Sums) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return ``b⁻¹a`` (c, ...), ``aᵀb⁻¹a`` (...) and ``log|b|`` (...), by elimination."""
+def eliminated(sums: Sums) -> tuple[Float[jax.Array, " c *b"], Float[jax.Array, "*b"], Float[jax.Array, "*b"]]:
+    """Return the effects ``b⁻¹a``, the explained square ``aᵀb⁻¹a`` and ``log|b|``, by Gaussian elimination."""
     a, b, c = list(sums.a), [list(row) for row in sums.b], sums.a.shape[0]
     square = logdet = jnp.zeros_like(sums.squares)
     for i in range(c):
@@ -103,26 +104,28 @@ def explained(sums: Sums) -> tuple[jax.Array, jax.Array, jax.Array]:
     return (jnp.stack(effects) if c else jnp.zeros_like(sums.a)), square, logdet
 
 
-def value_of(criterion: Criterion, sums: Sums, logdets: jax.Array) -> jax.Array:
+def value_of(criterion: Criterion, sums: Sums, logdets: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
     """Return the criterion, up to a constant, from its sums."""
-    _, square, logdet = explained(sums)
+    _, square, logdet = eliminated(sums)
     count = criterion.count - criterion.reml * sums.a.shape[0]
     return logdets + jnp.where(criterion.reml > 0, logdet, 0.0) + count * jnp.log(sums.squares - square)
 
 
-def reaching(criterion: Criterion, b_zero: jax.Array, b_plain: jax.Array) -> jax.Array:
-    """Return in how many directions (s,) markers with products ``b_zero`` (c, c, s) where M is zero are not zero there.
+def rank_where_zero(
+    criterion: Criterion, b_zero: Float[jax.Array, "c c s"], b_plain: Float[jax.Array, "c c s"]
+) -> Float[jax.Array, " s"]:
+    """Return the rank of each marker's c columns in the directions in which M is zero.
 
-    ``b_plain`` (c, c, s) are their products everywhere.
+    ``b_zero`` are the cross-products of its columns in these directions, ``b_plain`` those in all.
     """
     c = b_zero.shape[0]
     rows = [[b_zero[i, j] for j in range(c)] for i in range(c)]
     count = jnp.zeros(b_zero.shape[-1:])
     for i in range(c):
-        there = rows[i][i] > REACHED * b_plain[i, i]
-        count = count + jnp.where(there, 1.0, 0.0)
+        independent = rows[i][i] > REACHED_SHARE * b_plain[i, i]
+        count = count + jnp.where(independent, 1.0, 0.0)
         for j in range(i + 1, c):
-            share = jnp.where(there, rows[i][j] / jnp.where(there, rows[i][i], 1.0), 0.0)
+            share = jnp.where(independent, rows[i][j] / jnp.where(independent, rows[i][i], 1.0), 0.0)
             for k in range(j, c):
                 rows[j][k] = rows[j][k] - share * rows[i][k]
     return jnp.minimum(count, criterion.n_zero)

@@ -1,4 +1,4 @@
-"""The basis of a scan: in it, one variance ratio is a diagonal matrix, and covariates are gone.
+"""The eigenbasis of a scan: in it Var(y) is diagonal for every variance ratio, and fixed effects are projected out.
 
 With ``S = I − X(XᵀX)⁻¹Xᵀ`` and ``Var(y) = σ² (λM + I)``, let U (n, n − p) be eigenvectors of ``S M S`` orthogonal to X
 with eigenvalues ξ. Then ``P(λ) = U diag(1 / (λξ + 1)) Uᵀ`` for every λ, where P is the projection of the REML
@@ -13,134 +13,135 @@ import functools
 from typing import NamedTuple, Self
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy import linalg
 
 from jaxlmm._util import NumpyArray
 
-SPACING = 0.23
+NODE_SPACING = 0.23
 """The distance of nodes in log λ; seven on either side carry a polynomial whose error at the center is below 1e-12."""
 
-SIDE = 7
-"""Nodes on either side of the one on which a window is centered."""
+NODES_PER_SIDE = 7
+"""Nodes on either side of the one on which the window of a polynomial is centered."""
 
-REACH = 1e8
-"""λ is looked for between its two ends, or where λ times the mean eigenvalue is between 1 / REACH and REACH."""
+MAX_SCALED_RATIO = 1e8
+"""The largest λ times the mean eigenvalue, and the inverse of the smallest, at which an optimum inside is sought."""
 
-FAR = 1e24
-"""The same, upwards, where M is zero in some direction: how small a residual is there is seen in that alone, down to
+MAX_SCALED_RATIO_SINGULAR = 1e24
+"""The largest λ times the mean eigenvalue where M is singular: how small a residual is shows there alone, down to
 1e-12 of the response."""
 
-USUAL = 40.0**2
-"""Where M is zero in some direction a search begins at ratios up to this, relative to the mean diagonal of M,
-as that of a fit does, and goes on from there downhill: the likelihood may have two optima, or none and rise without
-bound."""
+MAX_START_RATIO = 40.0**2
+"""The largest λ, relative to the mean diagonal of M, at which a search begins where M is singular, as that of a fit
+does; it continues from there downhill. The likelihood may have two optima, or none and rise without bound."""
 
-RANK = 1e-13
-"""What is left of a node after projection on those kept, relative to it, is rounding."""
+MIN_INDEPENDENT_SHARE = 1e-13
+"""A weight vector of which no larger share is off those that are kept is a combination of them, but for rounding."""
 
-
-TOGETHER = 8
-"""The number of kept columns is a multiple of this, the last ones zero, so that matrices share compiled programs."""
+KEPT_MULTIPLE = 8
+"""The number of kept weights is a multiple of this, the last ones zero, so that matrices share compiled functions."""
 
 
 class Skeleton(NamedTuple):
-    """Columns ``kept`` (n, r) that span many others: an interpolative decomposition by a rank-revealing QR.
+    """Interpolative decomposition: the columns ``kept`` of a matrix, of which all others are combinations.
 
-    Cheng et al. 2005, doi:10.1137/030602678. Those that are not zero are ``orthonormal triangle / lengths``, apart from
-    one for the rows ``left_out`` (n,) of it, which ``zero`` (r,) marks; it has none where no row is.
+    By a rank-revealing QR (Cheng et al. 2005, doi:10.1137/030602678) on the rows that are not ``left_out``:
+    ``orthonormal triangle / lengths`` are the kept columns that are not zero. One more column is the indicator of the
+    rows left out, if there are any, and ``zero`` is 1 for that column.
     """
 
-    kept: NumpyArray
-    orthonormal: NumpyArray
-    triangle: NumpyArray
-    lengths: NumpyArray
-    left_out: NumpyArray
-    zero: NumpyArray
+    kept: Float[NumpyArray, "d r"]
+    orthonormal: Float[NumpyArray, "d rank"]
+    triangle: Float[NumpyArray, "rank rank"]
+    lengths: Float[NumpyArray, " rank"]
+    left_out: Bool[NumpyArray, " d"]
+    zero: Float[NumpyArray, " r"]
 
     @classmethod
-    def of(cls, every: NumpyArray, left_out: NumpyArray) -> Self:
-        """Choose among columns ``every`` (n, k) on those rows that are not ``left_out`` (n,)."""
-        every = np.where(left_out[:, None], 0.0, every)
-        length = np.linalg.norm(every, axis=0)
+    def of(cls, columns: Float[NumpyArray, "d k"], left_out: Bool[NumpyArray, " d"]) -> Self:
+        """Choose among columns by their rows that are not left out."""
+        columns = np.where(left_out[:, None], 0.0, columns)
+        length = np.linalg.norm(columns, axis=0)
         length = np.where(length > 0.0, length, 1.0)
-        q, triangle, order = linalg.qr(every / length, mode="economic", pivoting=True, check_finite=False)
-        rank = max(int(np.sum(np.abs(np.diagonal(triangle)) > RANK * abs(triangle[0, 0]))), 1)
-        places = order[:rank]
-        alone = np.ones((len(every), 1)) * left_out[:, None] if left_out.any() else np.zeros((len(every), 0))
-        kept = np.concatenate([every[:, places], alone], axis=1)
-        kept = np.pad(kept, ((0, 0), (0, -kept.shape[1] % TOGETHER)))
+        q, triangle, order = linalg.qr(columns / length, mode="economic", pivoting=True, check_finite=False)
+        pivots = np.abs(np.diagonal(triangle))
+        rank = max(int(np.sum(pivots > MIN_INDEPENDENT_SHARE * pivots[0])), 1)
+        chosen = order[:rank]
+        indicator = np.ones((len(columns), int(left_out.any()))) * left_out[:, None]
+        kept = np.concatenate([columns[:, chosen], indicator], axis=1)
+        kept = np.pad(kept, ((0, 0), (0, -kept.shape[1] % KEPT_MULTIPLE)))
         zero = np.zeros(kept.shape[1])
-        zero[rank : rank + alone.shape[1]] = 1.0
-        return cls(kept, q[:, :rank], triangle[:rank, :rank], length[places], left_out, zero)
+        zero[rank : rank + indicator.shape[1]] = 1.0
+        return cls(kept, q[:, :rank], triangle[:rank, :rank], length[chosen], left_out, zero)
 
-    def solve(self, columns: NumpyArray) -> NumpyArray:
-        """Return the combinations (r, m) of what is kept that are ``columns`` (n, m) on rows that are not left out."""
+    def solve(self, columns: Float[NumpyArray, "d m"]) -> Float[NumpyArray, "r m"]:
+        """Return the combinations of kept columns that are equal to ``columns`` on the rows that are not left out."""
         columns = np.where(self.left_out[:, None], 0.0, columns)
         if self.left_out.all():
             return np.zeros((self.kept.shape[1], columns.shape[1]))
-        found = linalg.solve_triangular(self.triangle, self.orthonormal.T @ columns, check_finite=False)
-        return np.pad(found / self.lengths[:, None], ((0, self.kept.shape[1] - self.lengths.size), (0, 0)))
+        solution = linalg.solve_triangular(self.triangle, self.orthonormal.T @ columns, check_finite=False)
+        return np.pad(solution / self.lengths[:, None], ((0, self.kept.shape[1] - self.lengths.size), (0, 0)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScanBasis:
-    """One pattern of rows, rotated once.
+    """Eigenbasis of M off the fixed effects, on one pattern of rows; d = n − p.
 
-    ``rotation`` (n − p, n) is Uᵀ; ``values`` (n − p,) are ξ with mean ``mean``; those below ``floor`` are rounding
-    and zero. Weights of the n − p squares at a ratio λ are
+    ``rotation`` is Uᵀ; ``values`` are the eigenvalues ξ with mean ``mean``; those below ``floor`` are rounding and
+    zero. Weights of the d squares at a ratio λ are
 
         φ(λ) = (1 + λ mean) / (1 + λ ξ),
 
-    bounded at both ends, except where ξ is zero. ``nodes`` (k,) are log λ, evenly spaced, SIDE of them beyond each end;
-    the first ``usual`` of those within are where a search begins. All φ are combinations of few: ``kept`` (n − p, r) of
-    them, and ``mixing`` (r, k) of these at the nodes, ``end_mixing`` (r, 2) at the ``ends`` (2,), which are 0 and ∞
-    unless λ is bounded. Where ξ is zero, φ is a row of its own, ``zero`` (r,) says which, so that what is small there
-    has all its digits at any λ; for λ of ∞ it is left out.
+    bounded at both ends, except where ξ is zero. ``nodes`` are log λ, evenly spaced, NODES_PER_SIDE of them beyond each
+    end; a search begins at the first ``n_start_nodes`` of those within. All φ are combinations of the few that are
+    ``kept``: ``mixing`` at the nodes, ``end_mixing`` at the ``ends``, which are 0 and ∞ unless λ is ``bounded``. Where
+    ξ is zero, φ has a kept column of its own, which ``zero`` marks, so that what is small there has all its digits at
+    any λ; for λ of ∞ it is left out.
     """
 
-    rotation: NumpyArray
-    values: NumpyArray
+    rotation: Float[NumpyArray, "d n"]
+    values: Float[NumpyArray, " d"]
     mean: float
-    ends: NumpyArray
-    nodes: NumpyArray
-    kept: NumpyArray
-    mixing: NumpyArray
-    end_mixing: NumpyArray
+    ends: Float[NumpyArray, " 2"]
+    nodes: Float[NumpyArray, " k"]
+    kept: Float[NumpyArray, "d r"]
+    mixing: Float[NumpyArray, "r k"]
+    end_mixing: Float[NumpyArray, "r 2"]
     floor: float
-    covariance: NumpyArray
-    zero: NumpyArray
-    usual: int
+    covariance: Float[NumpyArray, "n n"]
+    zero: Float[NumpyArray, " r"]
+    n_start_nodes: int
     bounded: bool
     _skeleton: Skeleton
 
     @classmethod
     def of(
         cls,
-        basis: NumpyArray,
-        covariance: NumpyArray,
+        basis: Float[NumpyArray, "n p"],
+        covariance: Float[NumpyArray, "n n"],
         bounds: tuple[float, float] = (0.0, np.inf),
-        unreached: NumpyArray | None = None,
+        unreached: Float[NumpyArray, "n u"] | None = None,
         *,
-        usual: float = np.inf,
+        max_start_ratio: float = np.inf,
         far: bool = True,
     ) -> Self:
-        """Decompose.
+        """Decompose M on the orthogonal complement of the fixed effects.
 
         Parameters
         ----------
         basis
-            ``(n, p)`` an orthonormal basis of the fixed effects.
+            An orthonormal basis of the fixed effects.
         covariance
-            ``(n, n)`` the matrix M, symmetric and positive semidefinite.
+            The matrix M, symmetric and positive semidefinite.
         bounds
-            Between which λ is looked for.
+            The smallest and the largest λ.
         unreached
-            ``(n, w)`` orthonormal directions off the basis in which M is known to be exactly zero, of
+            Orthonormal directions off the basis in which M is known to be exactly zero, of
             :mod:`jaxlmm.scanning.kernels.unreached`.
-        usual
-            Up to which λ a search begins, where M is zero in some direction.
+        max_start_ratio
+            The largest λ at which a search begins, where M is singular.
         far
-            Whether λ is looked for up to :data:`FAR` there.
+            Whether the nodes reach up to :data:`MAX_SCALED_RATIO_SINGULAR` there.
         """
         n = len(basis)
         outside = np.zeros((n, 0)) if unreached is None else unreached
@@ -150,22 +151,20 @@ class ScanBasis:
         values = np.concatenate([np.where(values > floor, values, 0.0), np.zeros(outside.shape[1])])
         mean = float(values.mean()) if values.any() else 1.0
         singular = bool((values == 0.0).any())
-        reach = FAR if singular and far else REACH
-        low, high = max(bounds[0], 1.0 / (REACH * mean)), min(bounds[1], reach / mean)
-        count = int(np.ceil(np.log(high / low) / SPACING)) + 1
-        nodes = np.log(low) + np.linspace(0.0, np.log(high / low), count)
-        step = nodes[1] - nodes[0]
-        beyond = step * np.arange(1, SIDE + 1)
-        nodes = np.concatenate([nodes[0] - beyond[::-1], nodes, nodes[-1] + beyond])
+        reach = MAX_SCALED_RATIO_SINGULAR if singular and far else MAX_SCALED_RATIO
+        low, high = max(bounds[0], 1.0 / (MAX_SCALED_RATIO * mean)), min(bounds[1], reach / mean)
+        count = int(np.ceil(np.log(high / low) / NODE_SPACING)) + 1
+        within = np.log(low) + np.linspace(0.0, np.log(high / low), count)
+        beyond = (within[1] - within[0]) * np.arange(1, NODES_PER_SIDE + 1)
+        nodes = np.concatenate([within[0] - beyond[::-1], within, within[-1] + beyond])
         ends = np.asarray(bounds, float)
         skeleton = Skeleton.of(_weights(values, mean, np.concatenate([np.exp(nodes), ends])), values == 0.0)
-        within = int(np.searchsorted(nodes[SIDE : SIDE + count], np.log(usual), side="right"))
-        found = cls(
-            rotation, values, mean, ends, nodes, skeleton.kept, np.zeros(0), np.zeros(0), floor, covariance,
-            skeleton.zero, min(max(within, 2), count), bool(np.isfinite(bounds[1])), skeleton,
+        n_start_nodes = int(np.searchsorted(within, np.log(max_start_ratio), side="right"))
+        mixing, end_mixing = (_mixing(skeleton, values, mean, ratios) for ratios in (np.exp(nodes), ends))
+        return cls(
+            rotation, values, mean, ends, nodes, skeleton.kept, mixing, end_mixing, floor, covariance, skeleton.zero,
+            min(max(n_start_nodes, 2), count), bool(np.isfinite(bounds[1])), skeleton,
         )  # fmt: skip
-        mixing, end_mixing = found.mixing_at(np.exp(nodes)), found.mixing_at(ends)
-        return dataclasses.replace(found, mixing=mixing, end_mixing=end_mixing)
 
     @property
     def n(self) -> int:
@@ -173,13 +172,13 @@ class ScanBasis:
         return int(self.rotation.shape[1])
 
     @functools.cached_property
-    def totals(self) -> NumpyArray:
-        """The eigenvalues (n,) of M itself, which ML needs."""
+    def totals(self) -> Float[NumpyArray, " n"]:
+        """The eigenvalues of M itself, which ML needs."""
         totals = np.linalg.eigvalsh(self.covariance)
         return np.where(totals > self.floor, totals, 0.0)
 
     def n_zero(self, *, reml: bool) -> int:
-        """Return in how many directions M is zero: off the fixed effects for REML, or at all."""
+        """Return the dimension of M's null space: off the fixed effects for REML, among all rows for ML."""
         return int(np.sum((self.values if reml else self.totals) == 0.0))
 
     @property
@@ -187,21 +186,26 @@ class ScanBasis:
         """Rows less fixed effects, n − p."""
         return self.values.size
 
-    def mixing_at(self, ratios: NumpyArray) -> NumpyArray:
-        """Return the combinations (r, m) of what is kept that are φ at variance ratios λ (m,)."""
-        ratios = np.asarray(ratios, float)
-        found = self._skeleton.solve(_weights(self.values, self.mean, ratios))
-        alone = np.where(np.isinf(ratios), 0.0, 1.0 + np.where(np.isinf(ratios), 0.0, ratios) * self.mean)
-        return found + self.zero[:, None] * alone
+    def mixing_at(self, ratios: Float[NumpyArray, " m"]) -> Float[NumpyArray, "r m"]:
+        """Return the combinations of kept weights that are φ at variance ratios λ."""
+        return _mixing(self._skeleton, self.values, self.mean, ratios)
 
-    def logdets(self, ratios: NumpyArray, *, reml: bool) -> NumpyArray:
-        """Return Σ log((1 + λ x) / (1 + λ mean)) at ratios (m,), over ξ for REML and over M's eigenvalues for ML."""
-        values, ratios = (self.values if reml else self.totals), np.asarray(ratios, float)
-        return -np.sum(np.log(_weights(values, self.mean, ratios)), axis=0)
+    def logdets(self, ratios: Float[NumpyArray, " m"], *, reml: bool) -> Float[NumpyArray, " m"]:
+        """Return Σ log((1 + λ x) / (1 + λ mean)) at ratios λ, over ξ for REML and over M's eigenvalues for ML."""
+        return -np.sum(np.log(_weights(self.values if reml else self.totals, self.mean, ratios)), axis=0)
 
 
-def _weights(values: NumpyArray, mean: float, ratios: NumpyArray) -> NumpyArray:
-    """Return φ (n − p, m) at ratios (m,), ∞ among them."""
+def _mixing(
+    skeleton: Skeleton, values: Float[NumpyArray, " d"], mean: float, ratios: Float[NumpyArray, " m"]
+) -> Float[NumpyArray, "r m"]:
+    """Return the combinations of kept weights that are φ at variance ratios λ; at ∞ without the one where ξ is zero."""
+    where_reached = skeleton.solve(_weights(values, mean, ratios))
+    where_zero = np.where(np.isinf(ratios), 0.0, 1.0 + np.where(np.isinf(ratios), 0.0, ratios) * mean)
+    return where_reached + skeleton.zero[:, None] * where_zero
+
+
+def _weights(values: Float[NumpyArray, " d"], mean: float, ratios: Float[NumpyArray, " m"]) -> Float[NumpyArray, "d m"]:
+    """Return φ at ratios λ, ∞ among them."""
     large = ratios > 1.0 / mean
     inverse = 1.0 / np.where(large, ratios, 1.0)
     small = np.where(large, 0.0, ratios)
@@ -213,15 +217,17 @@ def _weights(values: NumpyArray, mean: float, ratios: NumpyArray) -> NumpyArray:
         )
 
 
-def _complement(basis: NumpyArray, covariance: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-    """Return eigenvectors (n − p, n), as rows, and eigenvalues (n − p,) of a matrix off an orthonormal basis (n, p)."""
+def _complement(
+    basis: Float[NumpyArray, "n p"], covariance: Float[NumpyArray, "n n"]
+) -> tuple[Float[NumpyArray, "d n"], Float[NumpyArray, " d"]]:
+    """Return eigenvectors, as rows, and eigenvalues of a matrix on the orthogonal complement of a basis."""
     n, p = basis.shape
     if p == 0:
         values, vectors = np.linalg.eigh(covariance)
         return np.ascontiguousarray(vectors.T), values
     (reflectors, tau), _ = linalg.qr(basis, mode="raw", check_finite=False)
 
-    def apply(side: str, trans: str, matrix: NumpyArray) -> NumpyArray:
+    def apply(side: str, trans: str, matrix: Float[NumpyArray, "i j"]) -> Float[NumpyArray, "i j"]:
         work = linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, -1)[1]
         return np.asarray(linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, int(work[0]))[0])
 

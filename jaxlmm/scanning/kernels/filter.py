@@ -1,4 +1,4 @@
-"""What is kept of all pairs of a response and a marker: everything, or what passes, leads, or is a response's best."""
+"""Selection of pairs of a response and a marker: all, or by p-value, by rank, or the best marker of a response."""
 
 from __future__ import annotations
 
@@ -11,67 +11,69 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket, program, static
 from jaxlmm.scanning.kernels.counts import PairCounts
-from jaxlmm.scanning.kernels.rotate import COLLINEAR
-from jaxlmm.scanning.kernels.statistics import LEAST, f_beyond, log10_tail_chi2, log10_tail_f
+from jaxlmm.scanning.kernels.rotate import COLLINEAR_SHARE
+from jaxlmm.scanning.kernels.statistics import RESIDUAL_FLOOR, f_beyond, log10_tail_chi2, log10_tail_f
 
 
 class Pairs(NamedTuple):
     """Tests of k pairs of a response and a marker; the last axis of every array is over the pairs.
 
-    ``response`` and ``marker`` their numbers; ``status`` a place in ``STATUS``, or ``COLLINEAR``; ``degrees`` of the
-    residual; ``frequency`` of the marker's effect allele; ``ratio`` λ and ``share`` of the variance that it is;
-    ``estimate std_error wald`` (c, k); ``joint``, ``lrt`` and ``score`` (k,) of all c columns.
+    ``response`` and ``marker`` are their numbers; ``status`` an index in ``STATUS``, or of a status after these
+    (``NOT_TESTED``); ``degrees`` of the residual; ``frequency`` of the marker's effect allele; ``ratio`` λ and
+    ``share`` of the variance that it is; ``estimate``, ``std_error`` and ``wald`` of each of c columns; ``joint``,
+    ``lrt`` and ``score`` of all.
     """
 
-    response: NumpyArray
-    marker: NumpyArray
-    status: NumpyArray
-    degrees: NumpyArray
-    frequency: NumpyArray
-    ratio: NumpyArray
-    share: NumpyArray
-    estimate: NumpyArray
-    std_error: NumpyArray
-    wald: NumpyArray
-    joint: NumpyArray
-    lrt: NumpyArray
-    score: NumpyArray
+    response: Int[NumpyArray, " k"]
+    marker: Int[NumpyArray, " k"]
+    status: Int[NumpyArray, " k"]
+    degrees: Float[NumpyArray, " k"]
+    frequency: Float[NumpyArray, " k"]
+    ratio: Float[NumpyArray, " k"]
+    share: Float[NumpyArray, " k"]
+    estimate: Float[NumpyArray, "c k"]
+    std_error: Float[NumpyArray, "c k"]
+    wald: Float[NumpyArray, "c k"]
+    joint: Float[NumpyArray, " k"]
+    lrt: Float[NumpyArray, " k"]
+    score: Float[NumpyArray, " k"]
 
     @classmethod
     def untested(
-        cls, response: NumpyArray, marker: NumpyArray, status: NumpyArray, frequency: NumpyArray, columns: int
-    ) -> Self:
-        """Return pairs without numbers, and why."""
+        cls, response: Int[NumpyArray, " k"], marker: Int[NumpyArray, " k"], status: Int[NumpyArray, " k"],
+        frequency: Float[NumpyArray, " k"], columns: int,
+    ) -> Self:  # fmt: skip
+        """Return pairs without tests, with the status that says why."""
         none = np.full(marker.size, np.nan)
         each = np.full((columns, marker.size), np.nan)
         return cls(
             response, marker, status.astype(np.int8), none, frequency, none, none, each, each, each, none, none, none
         )
 
-    def blanked(self, which: NumpyArray) -> Self:
-        """Return the same without the numbers of some pairs (k,)."""
+    def blanked(self, which: Bool[NumpyArray, " k"]) -> Self:
+        """Return the pairs with NaN for the numbers of some."""
         if not which.any():
             return self
         names = ("ratio", "share", "estimate", "std_error", "wald", "joint", "lrt", "score")
         return self._replace(**{name: np.where(which, np.nan, getattr(self, name)) for name in names})
 
-    def without_tests(self, which: NumpyArray) -> Self:
-        """Return the same without what some pairs (k,) that have no optimum do not have: all but the estimate."""
+    def without_tests(self, which: Bool[NumpyArray, " k"]) -> Self:
+        """Return the pairs with NaN for all numbers but the estimate of some, which have no optimum."""
         if not which.any():
             return self
         names = ("degrees", "ratio", "share", "std_error", "wald", "joint", "lrt", "score")
         return self._replace(**{name: np.where(which, np.nan, getattr(self, name)) for name in names})
 
-    def at(self, chosen: NumpyArray) -> Pairs:
+    def at(self, chosen: Int[NumpyArray, " chosen"]) -> Pairs:
         """Return some of the pairs."""
         return Pairs(*(values[..., chosen] for values in self))
 
-    def column_height(self, column: int) -> NumpyArray:
-        """Return −log10 p (k,) of one column alone by its Wald test."""
+    def column_height(self, column: int) -> Float[NumpyArray, " k"]:
+        """Return −log10 p of one column alone by its Wald test."""
         return log10_tail_f(self.wald[column], 1, self.degrees)
 
-    def height(self, test: str) -> NumpyArray:
-        """Return −log10 p (k,) of all columns by ``"wald"``, ``"lrt"`` or ``"score"``."""
+    def height(self, test: str) -> Float[NumpyArray, " k"]:
+        """Return −log10 p of all columns by ``"wald"``, ``"lrt"`` or ``"score"``."""
         if test == "lrt":
             return log10_tail_chi2(self.lrt, len(self.estimate))
         return log10_tail_f(self.joint if test == "wald" else self.score, len(self.estimate), self.degrees)
@@ -83,7 +85,7 @@ def joined(parts: list[Pairs]) -> Pairs:
 
 
 class PairFilter:
-    """Takes pairs block by block and keeps what is asked for.
+    """A filter of pairs by p-value, by rank, or by best marker of a response, block by block.
 
     Parameters
     ----------
@@ -109,8 +111,8 @@ class PairFilter:
         """Whether nothing is left out."""
         return not self.best and self.top is None and bool(self.lowest == -np.inf)
 
-    def limits(self, columns: int, degrees: NumpyArray) -> NumpyArray:
-        """Return the least statistic (m,) that can be kept, by the residual degrees of freedom (m,)."""
+    def limits(self, columns: int, degrees: Float[NumpyArray, " m"]) -> Float[NumpyArray, " m"]:
+        """Return the least statistic that can be kept, for residual degrees of freedom."""
         if self.lowest == -np.inf:
             return np.full(degrees.shape, -np.inf)
         p = 10.0**-self.lowest
@@ -121,7 +123,7 @@ class PairFilter:
         return f_beyond(p, columns, degrees) * (1.0 - 1e-9)
 
     def add(self, pairs: Pairs) -> None:
-        """Take pairs, judge them, and let go of what cannot be kept any more."""
+        """Add the pairs that pass, and drop those that cannot be kept any more."""
         if not self.everything:
             height = pairs.height(self.test)
             pairs = pairs.at(np.flatnonzero(height >= self.lowest))  # not those without a test
@@ -130,17 +132,17 @@ class PairFilter:
         if self.parts and (
             self.best or (self.top is not None and sum(p.marker.size for p in self.parts) > 2 * self.top)
         ):
-            self._settle()
+            self._prune()
 
     def finish(self) -> Pairs | None:
-        """Return what is kept, by response and marker; None if there is nothing."""
+        """Return the pairs that are kept, sorted by response and marker; None if none were added."""
         if not self.parts:
             return None
-        self._settle()
+        self._prune()
         pairs = self.parts[0]
         return pairs.at(np.lexsort((pairs.marker, pairs.response)))
 
-    def _settle(self) -> None:
+    def _prune(self) -> None:
         pairs = joined(self.parts)
         if self.best:
             order = np.lexsort((-pairs.height(self.test), pairs.response))
@@ -166,12 +168,12 @@ def gathered(values: Float[jax.Array, "*c m S"], pair: Int[NumpyArray, "2 k"]) -
 
 
 @program()
-def _gather(values: Array, pair: Array) -> jax.Array:
+def _gather(values: Float[Array, "*c m S"], pair: Int[Array, "2 k"]) -> Float[jax.Array, "*c k"]:
     return jnp.asarray(values)[..., pair[0], pair[1]]
 
 
 class Rule(Struct):
-    """How pairs are judged on the device: by which test, and whether only a response's best is kept."""
+    """The filter on the device: by which ``test`` pairs are judged, and whether only a response's ``best`` is kept."""
 
     test: str = static()
     best: bool = static()
@@ -193,12 +195,12 @@ def passing_pairs(
             b[0, 0] * b[1, 1] - b[0, 1] ** 2
         )
     if rule.test == "wald":
-        statistic = count / c * explained / jnp.maximum(squares - explained, LEAST * squares)
+        statistic = count / c * explained / jnp.maximum(squares - explained, RESIDUAL_FLOOR * squares)
     elif rule.test == "score":
         statistic = n / c * explained / squares
     else:
-        statistic = -n * jnp.log1p(-jnp.minimum(explained / squares, 1.0 - LEAST))
-    usable = (jnp.asarray(left) > COLLINEAR) & (jnp.arange(statistic.shape[1]) < s)
+        statistic = -n * jnp.log1p(-jnp.minimum(explained / squares, 1.0 - RESIDUAL_FLOOR))
+    usable = (jnp.asarray(left) > COLLINEAR_SHARE) & (jnp.arange(statistic.shape[1]) < s)
     good = usable[None, :] & jnp.isfinite(statistic)
     reached = good & (statistic >= jnp.asarray(limits)[:, None])
     if rule.best:

@@ -20,7 +20,7 @@ INTERIOR, BOUNDARY, NOT_IDENTIFIED, NOT_CONVERGED = (
     STATUS.index(word) for word in ("interior", "boundary", "not_identified", "not_converged")
 )
 
-MIN_SHARE_UNEXPLAINED = 1e-12
+MIN_SHARE_LEFT_BY_MARKER = 1e-12
 """A marker that leaves no larger share of the response explains all of it."""
 
 
@@ -57,15 +57,15 @@ def has_optimum(status: Int[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
 def judged(optimum: Optimum, related: bool) -> Int[NumpyArray, " s"]:
     """Return the status codes of optima for s markers, arrays of the host.
 
-    On the way to no residual there is a limit where levels are independent, with what is known between them. Where a
-    matrix relates them, copies of a person would settle the heritability of all: that is no optimum. A marker that
-    explains all of the response is at the boundary of no residual, whatever the ratio.
+    Where the criterion falls without bound as the residual vanishes, independent levels have a limit, the estimate
+    between levels. Levels that a matrix relates have none: copies of one person would determine the heritability of
+    all. A marker that explains all of the response is at the boundary of no residual, at any ratio.
     """
     status = np.where(optimum.converged, np.where(optimum.at_end, BOUNDARY, INTERIOR), NOT_CONVERGED)
     status = np.where(optimum.flat, NOT_IDENTIFIED, status)
     a, b, squares = (np.asarray(part) for part in optimum.sums)
     if a.size:  # beside a marker
-        status = np.where(solved(a, b)[2] > (1.0 - MIN_SHARE_UNEXPLAINED) * squares, BOUNDARY, status)
+        status = np.where(solved(a, b)[2] > (1.0 - MIN_SHARE_LEFT_BY_MARKER) * squares, BOUNDARY, status)
     return np.where(optimum.falls, NOT_CONVERGED if related else BOUNDARY, status).astype(np.int8)
 
 

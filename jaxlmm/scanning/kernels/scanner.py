@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import Array, NumpyArray, bucket, pad
 from jaxlmm.inference import STATUS
-from jaxlmm.scanning.kernels.criterion import REACHED
+from jaxlmm.scanning.kernels.criterion import REACHED_SHARE
 from jaxlmm.scanning.kernels.filter import PairFilter, Pairs, Rule, gathered, passing_pairs
 from jaxlmm.scanning.kernels.null_models import Null, NullModels, has_optimum, judged
 from jaxlmm.scanning.kernels.refit import Optimum
-from jaxlmm.scanning.kernels.rotate import COLLINEAR, fixed_sums, products, refitted
+from jaxlmm.scanning.kernels.rotate import COLLINEAR_SHARE, refitted, rotate_markers, sums_at_ratios
 from jaxlmm.scanning.kernels.statistics import log_likelihood_ratio, solved, wald
 
 NOT_TESTED = len(STATUS)
@@ -27,7 +27,7 @@ PAIRS_PER_BATCH = 2**22
 
 
 class Block(NamedTuple):
-    """Numbers and frequencies of s markers, and what :func:`products` returned of them, padded to S markers."""
+    """Indices and frequencies of s markers, and the arrays of :func:`rotate_markers`, padded to S markers."""
 
     markers: Int[NumpyArray, " s"]
     frequency: Float[NumpyArray, " s"]
@@ -40,12 +40,12 @@ class Block(NamedTuple):
         c = self.kept.shape[0]
         own = np.array([zero @ np.asarray(self.kept[i, i]) for i in range(c)])[:, : self.markers.size]
         whole = np.array([np.sum(np.asarray(self.rotated[i]) ** 2, axis=0) for i in range(c)])[:, : self.markers.size]
-        return np.asarray((own > REACHED * whole).any(axis=0))
+        return np.asarray((own > REACHED_SHARE * whole).any(axis=0))
 
     @property
     def collinear(self) -> Bool[NumpyArray, " s"]:
         """Whether the fixed effects determine each marker."""
-        return np.logical_not(np.asarray(self.left)[: self.markers.size] > COLLINEAR)
+        return np.logical_not(np.asarray(self.left)[: self.markers.size] > COLLINEAR_SHARE)
 
 
 class LaunchedRefit(NamedTuple):
@@ -117,13 +117,15 @@ class EigenScanner:
         else:
             self._scan_at_null(blocks, keep)
 
-    def _blocks(self, values: NumpyArray, markers: NumpyArray, frequency: NumpyArray) -> Iterator[Block]:
+    def _blocks(
+        self, values: Shaped[NumpyArray, "q s"], markers: Int[NumpyArray, " s"], frequency: Float[NumpyArray, " s"]
+    ) -> Iterator[Block]:
         for start in range(0, markers.size, self.size):
             chosen = slice(start, start + self.size)
             g = values[:, chosen].T  # as blocks are read, without a copy
             if g.shape[0] < self.size:
                 g = pad(np.asarray(g), self.size)
-            yield Block(markers[chosen], frequency[chosen], *products(self.rotation, g))
+            yield Block(markers[chosen], frequency[chosen], *rotate_markers(self.rotation, g))
 
     # ---- refitted for every marker ---------------------------------------------------------------------------
 
@@ -205,12 +207,14 @@ class EigenScanner:
         if pending is not None:
             self._collect_tests(pending, keep)
 
-    def _sums(self, chosen: NumpyArray, block: Block, *, ml: bool) -> tuple[jax.Array, jax.Array]:
+    def _sums(
+        self, chosen: Int[NumpyArray, " m"], block: Block, *, ml: bool
+    ) -> tuple[Float[jax.Array, "c m S"], Float[jax.Array, "c c m S"]]:
         key = ml, int(chosen[0])
         if key not in self._null_numerators:
             self._null_numerators[key] = jnp.asarray(self.models.only(chosen).null_numerators(ml=ml))
         mixing = self._null(ml=ml).mixing[:, chosen]
-        return fixed_sums(mixing, self._null_numerators[key], block.rotated, block.kept)
+        return sums_at_ratios(mixing, self._null_numerators[key], block.rotated, block.kept)
 
     def _null(self, *, ml: bool) -> Null:
         return self.models.ml_null if ml else self.models.null

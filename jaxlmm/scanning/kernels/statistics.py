@@ -1,33 +1,35 @@
-"""Estimates and test statistics of markers from their sums, on the host, and tails of their distributions."""
+"""Wald, likelihood-ratio and score statistics of markers from gᵀPy, gᵀPg and yᵀPy, on the host; their p-values."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy import special
 
 from jaxlmm._util import NumpyArray
 
-SMALLEST = 1e-290
-"""Below this a tail probability is worked out as its logarithm."""
+MIN_PLAIN_TAIL = 1e-290
+"""A smaller tail probability is computed as its logarithm."""
 
-
-LEAST = 2.0**-52
-"""Of a response's square, what a marker that explains all of it leaves to rounding: tests are then finite, and huge."""
+RESIDUAL_FLOOR = 2.0**-52
+"""The least share of yᵀPy that a marker leaves: rounding, so that tests are finite, and huge."""
 
 
 class Wald(NamedTuple):
-    """``estimate``, ``std_error`` and ``statistic`` (c, ...), F of each column alone; ``joint`` (...), F of all."""
+    """``estimate``, ``std_error`` and ``statistic``, F, of each of c columns alone; ``joint``, the F of all."""
 
-    estimate: NumpyArray
-    std_error: NumpyArray
-    statistic: NumpyArray
-    joint: NumpyArray
+    estimate: Float[NumpyArray, " c *b"]
+    std_error: Float[NumpyArray, " c *b"]
+    statistic: Float[NumpyArray, " c *b"]
+    joint: Float[NumpyArray, "*b"]
 
 
-def solved(a: NumpyArray, b: NumpyArray) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
-    """Return ``b⁻¹a`` (c, ...), the diagonal of b⁻¹ (c, ...) and ``aᵀb⁻¹a`` (...) for c of 1 or 2."""
+def solved(
+    a: Float[NumpyArray, " c *b"], b: Float[NumpyArray, "c c *b"]
+) -> tuple[Float[NumpyArray, " c *b"], Float[NumpyArray, " c *b"], Float[NumpyArray, "*b"]]:
+    """Return the effects ``b⁻¹a``, the diagonal of ``b⁻¹`` and the explained square ``aᵀb⁻¹a`` for c of 1 or 2."""
     if len(a) == 1:
         return a / b[0], 1.0 / b[0], a[0] ** 2 / b[0, 0]
     determinant = b[0, 0] * b[1, 1] - b[0, 1] ** 2
@@ -36,25 +38,33 @@ def solved(a: NumpyArray, b: NumpyArray) -> tuple[NumpyArray, NumpyArray, NumpyA
 
 
 def wald(
-    a: NumpyArray, b: NumpyArray, squares: NumpyArray, count: NumpyArray | float, variance: float | None = None
+    a: Float[NumpyArray, " c *b"],
+    b: Float[NumpyArray, "c c *b"],
+    squares: Float[NumpyArray, "*#b"],
+    count: Float[NumpyArray, "*#b"] | float,
+    variance: float | None = None,
 ) -> Wald:
-    """Return Wald tests of c columns: sums ``a`` (c, ...), ``b`` (c, c, ...), ``squares`` (...) at the variance ratio.
+    """Return Wald tests of c columns from ``a`` gᵀPy, ``b`` gᵀPg and ``squares`` yᵀPy at the variance ratio.
 
-    ``count`` is the number of observations that the residual variance is divided by: n − p − c, or n for ML; unless the
-    ``variance`` is given.
+    ``count`` is the number of observations by which the residual square is divided, n − p − c, or n for ML; with the
+    residual ``variance`` given it has no effect.
     """
     effect, inverse, explained = solved(a, b)
-    spread = np.maximum(squares - explained, LEAST * squares) / count if variance is None else variance
+    spread = np.maximum(squares - explained, RESIDUAL_FLOOR * squares) / count if variance is None else variance
     std_error = np.sqrt(spread * inverse)
     return Wald(effect, std_error, (effect / std_error) ** 2, explained / (len(a) * spread))
 
 
-def log_likelihood_ratio(explained: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
-    """Return twice the logarithm of the ratio of the likelihoods with and without markers that explain so much."""
-    return n * -np.log1p(-np.minimum(explained / squares, 1.0 - LEAST))
+def log_likelihood_ratio(
+    explained: Float[NumpyArray, "*b"], squares: Float[NumpyArray, "*#b"], n: float
+) -> Float[NumpyArray, "*b"]:
+    """Return the likelihood-ratio statistic −n log(1 − aᵀb⁻¹a / yᵀPy) of markers at the ratio without them."""
+    return n * -np.log1p(-np.minimum(explained / squares, 1.0 - RESIDUAL_FLOOR))
 
 
-def log10_tail_f(statistic: NumpyArray, numerator: int, denominator: NumpyArray | float) -> NumpyArray:
+def log10_tail_f(
+    statistic: Float[NumpyArray, "*b"], numerator: int, denominator: Float[NumpyArray, "*#b"] | float
+) -> Float[NumpyArray, "*b"]:
     """Return −log10 P(F > statistic) of an F distribution, without underflow.
 
     ``P = I_x(d/2, k/2)`` with ``x = d / (d + k F)``; where that underflows, its continued fraction in logarithms
@@ -69,19 +79,19 @@ def log10_tail_f(statistic: NumpyArray, numerator: int, denominator: NumpyArray 
     """
     statistic, d = np.broadcast_arrays(np.asarray(statistic, float), np.asarray(denominator, float))
     odds = numerator * statistic / d
-    x, rest = 1.0 / (1.0 + odds), odds / (1.0 + odds)  # the smaller of both keeps its digits
+    x, complement = 1.0 / (1.0 + odds), odds / (1.0 + odds)  # the smaller of both keeps its digits
     a, b = d / 2, numerator / 2
-    p = np.where(odds < 1.0, special.betaincc(b, a, rest), special.betainc(a, b, x))
-    below = np.where(p > 0.5, special.betainc(b, a, rest), 0.0)
-    found = np.where(p > 0.5, -np.log1p(-below) / np.log(10.0), -np.log10(np.maximum(p, np.finfo(float).tiny)))
-    tiny = p < SMALLEST
+    p = np.where(odds < 1.0, special.betaincc(b, a, complement), special.betainc(a, b, x))
+    below = np.where(p > 0.5, special.betainc(b, a, complement), 0.0)
+    height = np.where(p > 0.5, -np.log1p(-below) / np.log(10.0), -np.log10(np.maximum(p, np.finfo(float).tiny)))
+    tiny = p < MIN_PLAIN_TAIL
     if tiny.any():
-        found = np.array(found)
-        found[tiny] = -_log_betainc(a[tiny], b, odds[tiny]) / np.log(10.0)
-    return np.where(np.isfinite(statistic), found, np.where(statistic == np.inf, np.inf, np.nan))
+        height = np.array(height)
+        height[tiny] = -_log_betainc(a[tiny], b, odds[tiny]) / np.log(10.0)
+    return np.where(np.isfinite(statistic), height, np.where(statistic == np.inf, np.inf, np.nan))
 
 
-def log10_tail_chi2(statistic: NumpyArray, degrees: int) -> NumpyArray:
+def log10_tail_chi2(statistic: Float[NumpyArray, "*b"], degrees: int) -> Float[NumpyArray, "*b"]:
     """Return −log10 of the upper tail of a χ² distribution with one or two degrees of freedom, without underflow.
 
     >>> log10_tail_chi2(np.array([3.841458820694124, 4000.0]), 1).round(4).tolist()
@@ -93,18 +103,16 @@ def log10_tail_chi2(statistic: NumpyArray, degrees: int) -> NumpyArray:
     return statistic / 2.0 / np.log(10.0)
 
 
-def f_beyond(p: float, numerator: int, denominator: NumpyArray) -> NumpyArray:
-    """Return the F statistics whose tail probability is ``p``."""
-    return np.asarray(special.fdtri(numerator, denominator, 1.0 - p)) if p > 1e-8 else _f_far(p, numerator, denominator)
-
-
-def _f_far(p: float, numerator: int, denominator: NumpyArray) -> NumpyArray:
+def f_beyond(p: float, numerator: int, denominator: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
+    """Return the F statistics whose upper tail probability is ``p``."""
+    if p > 1e-8:  # else 1 − p has lost digits
+        return np.asarray(special.fdtri(numerator, denominator, 1.0 - p))
     x = special.betaincinv(denominator / 2, numerator / 2, p)
     return np.asarray(denominator / numerator * (1.0 - x) / x)
 
 
-def _log_betainc(a: NumpyArray, b: float, odds: NumpyArray) -> NumpyArray:
-    """Return log I_x(a, b) at ``x = 1 / (1 + odds)`` in the lower tail, by Lentz's method."""
+def _log_betainc(a: Float[NumpyArray, " k"], b: float, odds: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
+    """Return log I_x(a, b) at ``x = 1 / (1 + odds)`` in the lower tail, its continued fraction by Lentz's method."""
     log_x, x = -np.log1p(odds), 1.0 / (1.0 + odds)
     c = np.ones_like(a)
     d = 1.0 / (1.0 - (a + b) * x / (a + 1.0))

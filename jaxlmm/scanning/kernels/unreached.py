@@ -1,30 +1,33 @@
-"""Directions of the rows that neither fixed effects nor the random effects of one term reach: differences in a level.
+"""Orthogonal complement of fixed and random effects in the space of rows: differences between rows of a level.
 
-There only the residual is seen. They are found exactly, from the rows of each level, not as eigenvectors of a matrix:
-what is the same in all rows of a level, a marker or a response that stands twice, is zero in them but for the last
-digit, and such digits are multiplied by any variance ratio.
+Only the residual has variance there. It is computed exactly, from the rows of each level, not from eigenvectors of a
+matrix: a marker or a response that is constant in a level would be zero in these but for the last digit, and such
+digits are multiplied by any variance ratio.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Int
 from scipy import linalg, sparse
 
 from jaxlmm._util import NumpyArray
 
-IN_LEVELS = 1e-12
-"""A fixed effect that varies by no more than this in levels, relative to its length, is constant in them."""
+CONSTANT_IN_LEVELS = 1e-12
+"""A fixed effect that varies in levels by no larger share of its length is constant in them."""
 
 
-def unreached(fixed: NumpyArray, codes: NumpyArray, z: NumpyArray) -> NumpyArray:
-    """Return an orthonormal basis (n, w) of what neither columns nor levels reach.
+def unreached(
+    fixed: Float[NumpyArray, "n p"], codes: Int[NumpyArray, " n"], z: Float[NumpyArray, " n"]
+) -> Float[NumpyArray, "n u"]:
+    """Return an orthonormal basis of the orthogonal complement of the fixed effects and of a term's columns.
 
     Parameters
     ----------
     fixed
-        ``(n, p)`` an orthonormal basis of the fixed effects.
+        An orthonormal basis of the fixed effects.
     codes, z
-        ``(n,)`` the level of each row, and the random effect's column.
+        The level of each row, and the random effect's column.
 
     Examples
     --------
@@ -36,26 +39,25 @@ def unreached(fixed: NumpyArray, codes: NumpyArray, z: NumpyArray) -> NumpyArray
     """
     n = len(fixed)
     _, levels, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    rows, columns, values, w = [], [], [], 0
+    rows, columns, values, count = [], [], [], 0
     for level in np.flatnonzero((counts > 1) | (np.bincount(levels, z**2) == 0.0)):
         own = np.flatnonzero(levels == level)
         inside = _orthogonal_to(z[own])
         rows.append(np.repeat(own, inside.shape[1]))
-        columns.append(w + np.tile(np.arange(inside.shape[1]), own.size))
+        columns.append(count + np.tile(np.arange(inside.shape[1]), own.size))
         values.append(inside.ravel())
-        w += inside.shape[1]
-    if not w:
+        count += inside.shape[1]
+    if not count:
         return np.zeros((n, 0))
-    places = np.concatenate(rows), np.concatenate(columns)
-    differences = sparse.csr_array((np.concatenate(values), places), shape=(n, w))
-    seen = differences.T @ fixed
-    orthonormal, triangle, _ = linalg.qr(seen, pivoting=True, check_finite=False)
-    rank = int(np.sum(np.abs(np.diagonal(triangle)) > IN_LEVELS))
+    indices = np.concatenate(rows), np.concatenate(columns)
+    differences = sparse.csr_array((np.concatenate(values), indices), shape=(n, count))
+    orthonormal, triangle, _ = linalg.qr(differences.T @ fixed, pivoting=True, check_finite=False)
+    rank = int(np.sum(np.abs(np.diagonal(triangle)) > CONSTANT_IN_LEVELS))
     return np.asarray(differences @ orthonormal[:, rank:])
 
 
-def _orthogonal_to(z: NumpyArray) -> NumpyArray:
-    """Return an orthonormal basis (r, ·) of what is orthogonal to a vector (r,), which may be zero."""
+def _orthogonal_to(z: Float[NumpyArray, " l"]) -> Float[NumpyArray, "l _"]:
+    """Return an orthonormal basis of the orthogonal complement of a vector, which may be zero, by a reflection."""
     length = np.linalg.norm(z)
     if length == 0.0:
         return np.eye(z.size)

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array, Struct, static
 from jaxlmm.covariance import Field
 from jaxlmm.linalg import normal_equations
-from jaxlmm.model import Design, Factors, Layout, Natural
+from jaxlmm.model import Design, Factors, Layout, Natural, least_squares
 from jaxlmm.solvers import AbstractSolver
 
 
@@ -108,11 +108,7 @@ class Likelihood(Struct):
         """
         design, basis = self.design, jnp.asarray(self.design.basis)
         weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None])
-        coefficients = basis.T @ weighted
-        coefficients = coefficients + basis.T @ (
-            weighted - basis @ coefficients
-        )  # the rounding of the first projection
-        residual = weighted - basis @ coefficients
+        coefficients, residual = least_squares(basis, weighted)
         degrees = jnp.maximum(jnp.asarray(design.n, residual.dtype) - design.n_fixed, 1.0)
         scale = jnp.sqrt(jnp.sum(residual**2, axis=0) / degrees)
         return coefficients, scale, residual / scale[None, :]
@@ -120,15 +116,15 @@ class Likelihood(Struct):
     def observe_all(self, fixed: Any, y: Float[jax.Array, "N m"]) -> Response:
         """Prepare responses ``y``; every leaf but those of ``fixed`` has a first axis over them."""
         design = self.design
-        least_squares, scale, rest = self.residuals(y)
-        count = jnp.asarray(design.n, rest.dtype) - (design.n_fixed if self.method == "REML" else 0)
+        coefficients, scale, residual = self.residuals(y)
+        count = jnp.asarray(design.n, residual.dtype) - (design.n_fixed if self.method == "REML" else 0)
         weight = jnp.asarray(design.root_weight)
         log_weight = jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
         log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
         return Response(
             fixed,
-            self.solver.augmented(design.basis, rest),
-            least_squares.T,
+            self.solver.augmented(design.basis, residual),
+            coefficients.T,
             scale,
             jnp.broadcast_to(count, scale.shape),
             additive_constant(self.method, log_weight, log_basis, count, jnp.log(scale)),

@@ -44,7 +44,7 @@ from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
 from jaxlmm.formula.rows import Rows, complete_rows, offset_of, response_of
 from jaxlmm.formula.syntax import TAGS, Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
-from jaxlmm.model import Design, Grouping, Term, independent_basis
+from jaxlmm.model import Design, Grouping, Term, independent_basis, least_squares
 
 MIN_PADDED_ROWS = 256
 """Number of rows to which smaller data sets are padded, so that they share their compiled functions."""
@@ -267,8 +267,7 @@ def _group_labels(bar: Bar, levels: Levels, covariance: KnownMatrix | LevelStruc
 
 def check_not_perfect(name: str, y: Float[NumpyArray, " n"], basis: Float[NumpyArray, "n p"]) -> None:
     """Raise if a weighted response lies in the span of the fixed effects' orthonormal ``basis``, but for rounding."""
-    residual = y - basis @ (basis.T @ y)
-    residual = residual - basis @ (basis.T @ residual)
+    _, residual = least_squares(basis, y[:, None])
     if np.linalg.norm(residual) <= MAX_PERFECT_RESIDUAL * np.linalg.norm(y):
         raise DataError(f"response {name}: the fixed effects fit it perfectly, so there is no variance to estimate.")
 

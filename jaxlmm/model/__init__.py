@@ -1,6 +1,6 @@
 """The model as data: terms, designs and the layout of theta."""
 
-from jaxlmm.model.basis import independent_basis
+from jaxlmm.model.basis import independent_basis, least_squares
 from jaxlmm.model.design import Design, Grouping, Term, mean_products
 from jaxlmm.model.graph import connected, linked
 from jaxlmm.model.layout import Factors, Layout
@@ -17,6 +17,7 @@ __all__ = [
     "Term",
     "connected",
     "independent_basis",
+    "least_squares",
     "linked",
     "mean_products",
 ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import Array, NumpyArray
 
 MIN_SHARE_FOR_CHOLESKY = 1e-3
 """Share of each column's length orthogonal to the columns before it, above which two rounds of Cholesky decompositions
@@ -23,6 +23,21 @@ class Basis(NamedTuple):
     kept: Bool[NumpyArray, " columns"]
     basis: Float[NumpyArray, "n p"]
     triangle: Float[NumpyArray, "p p"]
+
+
+def least_squares(
+    basis: Float[Array, "n p"], y: Float[Array, "n m"]
+) -> tuple[Float[Array, "p m"], Float[Array, "n m"]]:
+    """Return coefficients on an orthonormal basis, and residuals; a second projection takes off the first's rounding.
+
+    Arrays of NumPy or JAX.
+
+    >>> least_squares(np.array([[0.6], [0.8]]), np.array([[5.0], [0.0]]))[1].round(3).tolist()
+    [[3.2], [-2.4]]
+    """
+    coefficients = basis.T @ y
+    coefficients = coefficients + basis.T @ (y - basis @ coefficients)
+    return coefficients, y - basis @ coefficients
 
 
 def independent_basis(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, pad
-from jaxlmm.model import Design
+from jaxlmm.model import Design, least_squares
 from jaxlmm.solvers.spectral.spectral import Spectral, SpectralAugmented, SpectralProducts
 from jaxlmm.solvers.spectral.weighted import Columns
 
@@ -37,9 +37,7 @@ def eigen_by_response(design: Design, y: Float[NumpyArray, "n m"], size: int) ->
     solver, m = Spectral.build(design).exact(), y.shape[1]
     basis, weight = np.asarray(design.basis)[: len(y)], np.asarray(design.root_weight)[: len(y), None]
     weighted = weight * (y - np.asarray(design.offset)[: len(y), None])
-    coefficients = basis.T @ weighted
-    coefficients = coefficients + basis.T @ (weighted - basis @ coefficients)
-    residual = weighted - basis @ coefficients
+    coefficients, residual = least_squares(basis, weighted)
     scale = np.sqrt(np.sum(residual**2, axis=0) / max(len(y) - basis.shape[1], 1))
     (left, outside_x), (right, outside_e) = (_split(solver, part) for part in (basis, residual / scale))
 

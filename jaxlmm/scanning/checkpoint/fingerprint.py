@@ -41,9 +41,9 @@ def digests(laid: ScanData, wanted: ScanOptions, null: dict[str | None, FitMany]
             repr(wanted), options.method, options.solver, _optimizer(options.optimizer), repr(options.start),
             repr(options.fixed)
         ),
-        "the rows or predictors": _of(design.without_relations(), laid.persons, laid.moderator),
+        "the rows or predictors": _of(design.without_relations(), laid.sample_of_row, laid.moderator),
         "kinship": _of(relations),
-        "the responses": _of(laid.read.names, laid.y),
+        "the responses": _of(laid.responses.names, laid.y),
         "the genotypes": _of(
             laid.sample_ids.tolist(), pd.util.hash_pandas_object(laid.genotypes.variants).to_numpy(),
             repr(laid.genotypes.preparation), _probe(laid),

@@ -37,8 +37,8 @@ class NullFits:
     _by_method: dict[str, FitMany]
 
     @classmethod
-    def of(cls, data: ScanData, given: FitMany | None) -> Self:
-        """Take fits that were given, once they are checked; those by another criterion are made on first use."""
+    def of(cls, data: ScanData, given: Any) -> Self:
+        """Take fits that were given, once they are checked, or None; fits by other criteria are made on first use."""
         if given is None:
             return cls(data, None, np.arange(len(data.responses.names)), {})
         return cls(data, given, checked(given, data), {data.call.options.method: given})
@@ -66,7 +66,7 @@ class NullFits:
             self.by("ML")
 
     def point(self, response: int, method: str) -> NullPoint | None:
-        """Return the optimum of one response by a criterion; None if its fits were not made."""
+        """Return the null optimum of one response by a criterion; None if no fits by it were made."""
         if method not in self._by_method:
             return None
         estimates, index = self._by_method[method].estimates, self._index(response, method)

@@ -65,8 +65,8 @@ class ScanRun:
         self.block_size = block_size(len(data.genotypes.variants))
         self._cache = LoopCache()
 
-    def _by_chromosome(self, null: Any) -> dict[str | None, FitMany]:
-        """Return the fits without a marker that the user gave, by chromosome; none if ``null`` is None."""
+    def _by_chromosome(self, null: Any) -> dict[str | None, Any]:
+        """Return the fits without a marker that the user gave, unchecked, by chromosome; none if ``null`` is None."""
         if null is None:
             return {}
         chromosomes = [group.chromosome for group in self.marker_groups]

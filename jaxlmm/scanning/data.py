@@ -1,4 +1,4 @@
-"""What a scan is asked for, laid out: which rows belong to which sample, and which responses on which rows."""
+"""The data of a scan: rows that have genotypes and predictors, their samples, and the responses on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.api import Call, natural
@@ -21,53 +22,53 @@ from jaxlmm.genetics.ids import Matched, hint, label_texts, match_samples
 from jaxlmm.model import Natural
 from jaxlmm.scanning.loco import MarkerGroup, OwnKinship, marker_groups
 
-IN_SPAN = 1e-8
-"""A column is a combination of the fixed effects if no larger share of its length is left off them."""
+MAX_RELATIVE_RESIDUAL_IN_SPAN = 1e-8
+"""The length of a column's residual from the fixed effects, relative to its own, up to which it is in their span."""
 
 
 class ScanData(NamedTuple):
-    """Rows, responses and markers of a scan.
+    """Rows, responses and markers of a scan, or of one marker group.
 
-    ``call`` has no response in its formula, and ``parsed`` is that formula; ``frame`` are the rows that have genotypes
-    and all predictors, ``y`` (n, m) the responses on them; ``sample_ids`` (q,) those that are analyzed and ``persons``
-    (n,) which each row is of; ``moderator`` (n,) or None; ``matched`` and ``read`` say how rows were found. ``own`` are
-    the matrices of the markers themselves, where these were asked for, and ``numbers`` (M,) those of the markers among
-    all.
+    ``call`` has no response in its formula, and ``parsed`` is that formula. ``frame`` has the rows with genotypes and
+    all predictors, ``y`` the ``responses`` on them, NaN where missing. ``sample_ids`` are the analyzed samples, and
+    ``sample_of_row`` the index among them of each row's sample; ``matched`` is the match of ids. An interaction is with
+    the ``moderator``. ``own_kinship`` has the relationship matrices of the markers themselves, with ``kinship="auto"``;
+    ``markers`` are the indices of the markers among all of the scan.
     """
 
     call: Call
     parsed: ParsedFormula
     frame: ModelFrame
-    y: NumpyArray
+    y: Float[NumpyArray, "n m"]
     genotypes: Genotypes
-    sample_ids: NumpyArray
-    persons: NumpyArray
-    moderator: NumpyArray | None
+    sample_ids: Shaped[NumpyArray, " q"]
+    sample_of_row: Int[NumpyArray, " n"]
+    moderator: Float[NumpyArray, " n"] | None
     matched: Matched
-    read: Responses
-    own: OwnKinship | None
-    numbers: NumpyArray
+    responses: Responses
+    own_kinship: OwnKinship | None
+    markers: Int[NumpyArray, " M"]
 
     @property
     def fixed(self) -> Natural | None:
-        """The parameters that are fixed."""
+        """The natural parameters that are fixed, NaN elsewhere; None if none is."""
         return natural("fixed", self.call.options.fixed, self.frame.labels, self.frame.design)
 
     def on(self, marker_group: MarkerGroup) -> ScanData:
-        """Return the same for some of the markers; those of one chromosome with the matrix of the others."""
+        """Return the data of a marker group: those of one chromosome have the relationship matrix of the others."""
         if marker_group.chromosome is None:
             return self
-        assert self.own is not None
-        call = self.own.added(self.call, without=marker_group.chromosome)
-        chosen = np.zeros(len(self.genotypes.variants), bool)
-        chosen[marker_group.numbers] = True
+        assert self.own_kinship is not None
+        call = self.own_kinship.added(self.call, without=marker_group.chromosome)
+        in_group = np.zeros(len(self.genotypes.variants), bool)
+        in_group[marker_group.markers] = True
         frame = build_frame(self.parsed, call.data, call.options, known_residual=call.options.known_residual)
         return self._replace(
-            call=call, frame=frame, genotypes=self.genotypes.select(chosen), numbers=marker_group.numbers
+            call=call, frame=frame, genotypes=self.genotypes.select(in_group), markers=marker_group.markers
         )
 
 
-def lay_out(
+def prepare_data(
     call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, interaction: str | None, loco: bool = False
 ) -> ScanData:
     """Match samples, build the design on the rows that have genotypes, and read the responses.
@@ -81,61 +82,62 @@ def lay_out(
     parsed = known_names(parse(call.formula, table.columns), table.columns, call.options, several=True)
     marker_groups(opened.variants, loco, opened.source.name)
     read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
-    named = None if id is None else column_of("id", id, table.columns)
-    beside = [*read.names, *([] if named is None else [named])]
-    parsed = resolved(parsed, table.columns, call.options, beside, several=True)
+    id_column = None if id is None else column_of("id", id, table.columns)
+    not_predictors = [*read.names, *([] if id_column is None else [id_column])]
+    parsed = resolved(parsed, table.columns, call.options, not_predictors, several=True)
     call = dataclasses.replace(call, options=resolved_options(call.options, parsed, table.columns))
     groups = tuple(dict.fromkeys(bar.group_name for bar in parsed.bars))
     for group in call.options.kinship or {}:
         if group not in groups:
             raise not_grouped_by(group, groups)
     if isinstance(genotypes, np.ndarray):
-        opened = _by_row(genotypes, table, named or _group_of_rows(groups, call.options.kinship, table, auto))
-    column = named if named is not None else _known_group(parsed, call.options.kinship, table, opened, auto)
-    matched = match_samples(_ids(table, column, genotypes, opened), opened.sample_ids)
+        opened = _by_row(genotypes, table, id_column or _group_of_array(groups, call.options.kinship, table, auto))
+    if id_column is None:
+        id_column = _group_of_samples(parsed, call.options.kinship, table, opened, auto)
+    matched = match_samples(_ids(table, id_column, genotypes, opened), opened.sample_ids)
     parsed = parsed.without_response()
     call = dataclasses.replace(call, formula=parsed.text)
     if not matched.kept.all():
         call = _on_rows(call, table, matched.kept)
-    own = None
+    own_kinship = None
     if auto:
-        own = OwnKinship.of(call, str(column), opened, loco)
-        call = own.added(call)
+        own_kinship = OwnKinship.of(call, str(id_column), opened, loco)
+        call = own_kinship.added(call)
     frame = build_frame(parsed, call.data, call.options, known_residual=call.options.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
-    samples, persons = np.unique(matched.rows[used], return_inverse=True)
+    samples, sample_of_row = np.unique(matched.rows[used], return_inverse=True)
     moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))
     return ScanData(
-        call, parsed, frame, read.values[used], opened, opened.sample_ids[samples], persons, moderator, matched,
-        read, own, np.arange(len(opened.variants)),
+        call, parsed, frame, read.values[used], opened, opened.sample_ids[samples], sample_of_row, moderator,
+        matched, read, own_kinship, np.arange(len(opened.variants)),
     )  # fmt: skip
 
 
-def _known_group(
+def _group_of_samples(
     parsed: ParsedFormula, kinship: Mapping[str, Any] | None, table: Any, opened: Genotypes, auto: bool
 ) -> str | None:
-    """Return the column that names the samples, as far as the model says it."""
+    """Return the grouping column whose levels are samples, by the kinship matrices; None if they do not tell it."""
     if auto:
         groups = [name for name in dict.fromkeys(bar.group_name for bar in parsed.bars) if name in table.columns]
-        fitting = [
+        of_samples = [
             name
             for name in groups
             if np.isin(label_texts(as_frame(table, [name])[name].dropna()), opened.sample_ids).any()
         ]
-        if len(fitting) != 1:
-            close = [] if fitting else [_close(as_frame(table, [name])[name], opened) for name in groups]
+        if len(of_samples) != 1:
+            hints = [] if of_samples else [_hint(as_frame(table, [name])[name], opened) for name in groups]
             raise OptionError(
                 f"kinship='auto': expected one bar whose levels are the ids of the genotypes, such as "
-                f"{opened.sample_ids[0]!r}; got {len(fitting)} of the groups {', '.join(groups) or 'none'}."
-                f"{next(filter(None, close), '')}"
+                f"{opened.sample_ids[0]!r}; got {len(of_samples)} of the groups {', '.join(groups) or 'none'}."
+                f"{next(filter(None, hints), '')}"
             )
-        return fitting[0]
-    known = [name for name in kinship or {} if name in table.columns]
-    return known[0] if len(known) == 1 else None
+        return of_samples[0]
+    with_matrix = [name for name in kinship or {} if name in table.columns]
+    return with_matrix[0] if len(with_matrix) == 1 else None
 
 
-def _close(column: pd.Series, opened: Genotypes) -> str:
-    """Return in which form the values of a column would be ids of the genotypes; nothing if in no form."""
+def _hint(column: pd.Series, opened: Genotypes) -> str:
+    """Return the change of form by which values of a column would be ids of the genotypes; "" if there is none."""
     return hint(label_texts(column.dropna()), opened.sample_ids, "the data", "the genotypes")
 
 
@@ -150,10 +152,10 @@ def _ids(table: Any, column: str | None, genotypes: Any, opened: Genotypes) -> A
     return table.index if isinstance(table, pd.DataFrame) else range(len(table))
 
 
-def _group_of_rows(groups: Sequence[str], kinship: Any, table: Any, auto: bool) -> str | None:
-    """Return the one group that names the samples, where genotypes are an array and have no ids of their own."""
-    known = [name for name in (groups if auto else kinship or {}) if name in table.columns]
-    return known[0] if len(known) == 1 else None
+def _group_of_array(groups: Sequence[str], kinship: Any, table: Any, auto: bool) -> str | None:
+    """Return the one group that can name the samples of genotypes in an array, which has no ids of its own."""
+    candidates = [name for name in (groups if auto else kinship or {}) if name in table.columns]
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def _by_row(genotypes: NumpyArray, table: Any, column: str | None) -> Genotypes:
@@ -174,7 +176,7 @@ def _by_row(genotypes: NumpyArray, table: Any, column: str | None) -> Genotypes:
     return as_genotypes(ArraySource(genotypes, list(ids)))
 
 
-def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:
+def _on_rows(call: Call, table: Any, kept: Bool[NumpyArray, " N"]) -> Call:
     """Return the call on some rows of its data."""
     frame = as_frame(table, list(table.columns))[kept]
     changes: dict[str, Any] = {}
@@ -185,12 +187,12 @@ def _on_rows(call: Call, table: Any, kept: NumpyArray) -> Call:
     return dataclasses.replace(call, data=frame, options=dataclasses.replace(call.options, **changes))
 
 
-def _moderator(name: str, frame: ModelFrame, table: Any) -> NumpyArray:
-    """Return the column that markers interact with, on the rows of the frame (n,)."""
-    found = column_called(name, list(table.columns))
-    if found is None:
+def _moderator(name: str, frame: ModelFrame, table: Any) -> Float[NumpyArray, " n"]:
+    """Return the column that markers interact with, on the rows of the frame."""
+    column_name = column_called(name, list(table.columns))
+    if column_name is None:
         raise OptionError(f"interaction: {name!r} is no column of the data; {nearest(name, table.columns)}.")
-    column = as_frame(table, [found])[found]
+    column = as_frame(table, [column_name])[column_name]
     if not pd.api.types.is_numeric_dtype(column):
         raise OptionError(
             f"interaction: expected a column of numbers, got {name!r} of type {column.dtype}; code a factor as 0 and 1."
@@ -198,8 +200,8 @@ def _moderator(name: str, frame: ModelFrame, table: Any) -> NumpyArray:
     values = column.to_numpy(float)[frame.used]
     basis = np.asarray(frame.design.basis)[: len(values)]
     weighted = values * np.sqrt(frame.weights)
-    rest = weighted - basis @ (basis.T @ weighted)
-    if not np.linalg.norm(rest) <= IN_SPAN * np.linalg.norm(weighted):
+    residual = weighted - basis @ (basis.T @ weighted)
+    if not np.linalg.norm(residual) <= MAX_RELATIVE_RESIDUAL_IN_SPAN * np.linalg.norm(weighted):
         raise OptionError(
             f"interaction: expected {name!r} among the fixed effects too, or the interaction would hold its effect; "
             f"write '~ {name} + ...'."

@@ -1,4 +1,4 @@
-"""``kinship="auto"`` of a scan: the relationship matrix of its own markers, also without each chromosome in turn."""
+"""The relationship matrix of a scan's own markers (``kinship="auto"``), leaving one chromosome out (LOCO) or not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.api import Call
@@ -15,35 +16,39 @@ from jaxlmm.genetics import Genotypes, Relationship
 from jaxlmm.genetics.ids import match_samples
 from jaxlmm.genetics.matrices import MarkerSums, marker_sums
 
-UNKNOWN = "0"
-"""How sources write a chromosome that is not known."""
+UNKNOWN_CHROMOSOME = "0"
+"""The name of an unknown chromosome in genotype sources."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OwnKinship:
-    """Relationship matrices of a scan's own markers for a ``group``, whose ``levels`` have ``places`` among samples."""
+    """Relationship matrices of a scan's own markers across the ``levels`` of a grouping factor, ``group``.
+
+    ``sample_of_level`` is the index of each level among the samples of the genotypes.
+    """
 
     sums: MarkerSums
     group: str
     levels: pd.Index
-    places: NumpyArray
+    sample_of_level: Int[NumpyArray, " L"]
 
     @classmethod
-    def of(cls, call: Call, group: str, opened: Genotypes, loco: bool) -> OwnKinship:
-        """Sum products of markers once.
+    def of(cls, call: Call, group: str, genotypes: Genotypes, loco: bool) -> OwnKinship:
+        """Sum the products of markers once, by chromosome with ``loco``.
 
-        They are judged in all samples of the genotypes, so that the matrix depends neither on the other responses of a
-        call nor on which rows have one.
+        Markers are filtered by their frequencies and missing calls in all samples of the genotypes, so that the matrix
+        depends neither on the other responses of a call nor on which rows have one.
         """
-        sums = marker_sums(opened, by_chromosome=loco)
+        sums = marker_sums(genotypes, by_chromosome=loco)
         levels = pd.Index(as_frame(as_table(call.data), [group])[group].dropna().unique())
-        return cls(sums, group, levels, match_samples(levels, opened.sample_ids).rows)
+        return cls(sums, group, levels, match_samples(levels, genotypes.sample_ids).rows)
 
     def added(self, call: Call, without: str | None = None) -> Call:
-        """Return a call with the matrix of all markers, or of those on other chromosomes than one."""
-        everyone = self.sums.relationship() if without is None else self.sums.without(without)
-        known: Any = {self.group: Relationship(self.levels, everyone.matrix[np.ix_(self.places, self.places)])}
-        return dataclasses.replace(call, options=dataclasses.replace(call.options, kinship=known))
+        """Return a call with the relationship matrix of all markers, or of those ``without`` one chromosome."""
+        of_samples = self.sums.relationship() if without is None else self.sums.without(without)
+        of_levels = of_samples.matrix[np.ix_(self.sample_of_level, self.sample_of_level)]
+        kinship: Any = {self.group: Relationship(self.levels, of_levels)}
+        return dataclasses.replace(call, options=dataclasses.replace(call.options, kinship=kinship))
 
     def __str__(self) -> str:
         filters, samples = self.sums.genotypes.preparation, len(self.sums.genotypes.sample_ids)
@@ -54,14 +59,14 @@ class OwnKinship:
 
 
 class MarkerGroup(NamedTuple):
-    """Markers of a scan that share a matrix: their ``numbers`` (s,) among all; a ``chromosome``, or None for all."""
+    """Indices among all of the markers tested with one relationship matrix: those of a ``chromosome``, or None: all."""
 
     chromosome: str | None
-    numbers: NumpyArray
+    markers: Int[NumpyArray, " M"]
 
 
 def marker_groups(variants: pd.DataFrame, loco: bool, source: str) -> list[MarkerGroup]:
-    """Return all markers together, or chromosome by chromosome; ``source`` is where they are from.
+    """Return one group of all markers, or with ``loco`` one for each chromosome; errors name the ``source``.
 
     Raises
     ------
@@ -71,7 +76,7 @@ def marker_groups(variants: pd.DataFrame, loco: bool, source: str) -> list[Marke
     if not loco:
         return [MarkerGroup(None, np.arange(len(variants)))]
     chromosomes = variants["chromosome"].to_numpy()
-    known = [name for name in dict.fromkeys(chromosomes) if name != UNKNOWN]
+    known = [name for name in dict.fromkeys(chromosomes) if name != UNKNOWN_CHROMOSOME]
     if not known:
         raise GenotypeError(
             f"loco=True: expected the chromosome of each marker, got none in {source}: frames and arrays have none. "

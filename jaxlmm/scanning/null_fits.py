@@ -1,4 +1,4 @@
-"""Fits of a scan's responses without a marker: made when they are needed, or taken from earlier ones."""
+"""Null fits of a scan: its responses without a marker, fitted on first use or given by the user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.api import run_many
@@ -19,103 +20,102 @@ from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.kernels import Given, NullPoint
 from jaxlmm.scanning.options import ScanOptions
 
-SIGMA = 1e-4
-"""Relative, of the residual's standard deviation that fits say and the scan's rows have at their variances."""
+SIGMA_TOLERANCE = 1e-4
+"""Largest relative difference of the residual standard deviation of a given fit from that of the scan's rows."""
 
 
 @dataclasses.dataclass(eq=False)
 class NullFits:
-    """Fits of all responses without a marker by the criterion asked for, and by ML.
+    """Fits of all responses without a marker, by the criterion of the scan and by ML.
 
-    ``given`` are fits that were handed to the scan, and ``places`` (m,) where in them its responses stand.
+    ``given`` are fits that the user handed to the scan; ``index_in_given`` is the index in them of each response.
     """
 
-    laid: ScanData
+    data: ScanData
     given: FitMany | None
-    places: NumpyArray
-    _made: dict[str, FitMany]
+    index_in_given: Int[NumpyArray, " m"]
+    _by_method: dict[str, FitMany]
 
     @classmethod
-    def of(cls, laid: ScanData, given: FitMany | None) -> Self:
-        """Take fits that were given, once they are checked, or none."""
-        places = np.arange(len(laid.read.names))
-        made = {}
-        if given is not None:
-            places, made[laid.call.options.method] = checked(given, laid), given
-        return cls(laid, given, places, made)
+    def of(cls, data: ScanData, given: Any) -> Self:
+        """Take fits that were given, once they are checked, or None; fits by other criteria are made on first use."""
+        if given is None:
+            return cls(data, None, np.arange(len(data.responses.names)), {})
+        return cls(data, given, checked(given, data), {data.call.options.method: given})
 
     def by(self, method: str) -> FitMany:
         """Return the fits by a criterion."""
-        if method not in self._made:
-            laid = self.laid
-            data = laid.call.data
-            rows = data.reset_index(drop=True) if isinstance(data, pd.DataFrame) else data
-            frame = pd.DataFrame(laid.read.values[laid.matched.kept], columns=list(laid.read.names))
-            call = dataclasses.replace(laid.call, data=rows).with_options(method=method)
-            self._made[method] = run_many(call, frame, None, False)
-        return self._made[method]
+        if method not in self._by_method:
+            data = self.data
+            table = data.call.data
+            rows = table.reset_index(drop=True) if isinstance(table, pd.DataFrame) else table
+            responses = pd.DataFrame(data.responses.values[data.matched.kept], columns=list(data.responses.names))
+            call = dataclasses.replace(data.call, data=rows).with_options(method=method)
+            self._by_method[method] = run_many(call, responses, None, False)
+        return self._by_method[method]
 
-    def wanted(self) -> FitMany:
-        """Return the fits by the criterion that was asked for."""
-        return self.by(self.laid.call.options.method)
+    def requested(self) -> FitMany:
+        """Return the fits by the criterion of the scan."""
+        return self.by(self.data.call.options.method)
 
-    def make(self, wanted: ScanOptions) -> None:
-        """Fit what a scan by a solver needs."""
-        if wanted.variances != "refit":
-            self.by(self.laid.call.options.method)
-        if wanted.by_likelihood:
+    def make(self, options: ScanOptions) -> None:
+        """Make the fits that a scan by a solver needs."""
+        if options.variances != "refit":
+            self.requested()
+        if options.by_likelihood:
             self.by("ML")
 
-    def point(self, place: int, method: str) -> NullPoint | None:
-        """Return the optimum of one response, if it was made."""
-        if method not in self._made:
+    def point(self, response: int, method: str) -> NullPoint | None:
+        """Return the null optimum of one response by a criterion; None if no fits by it were made."""
+        if method not in self._by_method:
             return None
-        found, place = self._made[method].estimates, self._place(place, method)
-        bases = tuple(basis[place] for basis in found.bases)
-        return NullPoint(found.theta[place], bases, float(found.deviance[place]), int(found.status[place]))
+        estimates, index = self._by_method[method].estimates, self._index(response, method)
+        bases = tuple(basis[index] for basis in estimates.bases)
+        return NullPoint(estimates.theta[index], bases, float(estimates.deviance[index]), int(estimates.status[index]))
 
-    def start(self, place: int) -> Natural | None:
-        """Return where fits with a marker begin: at the optimum of a response without one, where it is in the interior.
+    def start(self, response: int) -> Natural | None:
+        """Return the start of fits with a marker: the optimum of a response without one, where it is in the interior.
 
-        At a boundary a search finds better places, since the gradient vanishes there.
+        At a boundary the gradient vanishes, and a search finds better starts.
         """
-        laid, method = self.laid, self.laid.call.options.method
-        found = self.by(method).estimates
-        place = self._place(place, method)
-        if found.words[place] != "interior" or laid.call.options.fixed is not None:
+        data, method = self.data, self.data.call.options.method
+        estimates, index = self.by(method).estimates, self._index(response, method)
+        if estimates.words[index] != "interior" or data.call.options.fixed is not None:
             return None
-        return Natural.split(laid.frame.labels.blocks, found.report[place])
+        return Natural.split(data.frame.labels.blocks, estimates.report[index])
 
-    def ratios(self, places: NumpyArray) -> Given | None:
-        """Return the variance ratios of some responses, if fits were given."""
-        if self.given is None or not self.laid.frame.design.terms:
+    def ratios(self, responses: Int[NumpyArray, " m"]) -> Given | None:
+        """Return the variance ratios of some responses by the fits that were given, if any were."""
+        if self.given is None or not self.data.frame.design.terms:
             return None
-        found, mine = self.given.estimates, self.places[places]
-        own, rest = found.report[mine].T
+        estimates, index = self.given.estimates, self.index_in_given[responses]
+        term_sd, residual_sd = estimates.report[index].T
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Given((own / rest) ** 2, found.status[mine].astype(np.int8))
+            return Given((term_sd / residual_sd) ** 2, estimates.status[index].astype(np.int8))
 
-    def check_sigma(self, place: int, sigma: float) -> None:
+    def check_sigma(self, response: int, sigma: float) -> None:
         """Raise if a given fit has another residual standard deviation than the scan's rows at its variances."""
-        if self.given is None or self.laid.call.options.fixed is not None:
+        if self.given is None or self.data.call.options.fixed is not None:
             return
-        number = self.places[place]
-        if self.given.estimates.status[number] not in PROVEN:
+        index = self.index_in_given[response]
+        if self.given.estimates.status[index] not in PROVEN:
             return
-        found = float(self.given.estimates.sigma[number])
-        if not np.isclose(sigma, found, rtol=SIGMA, atol=0.0) and found > 0.0:
+        given_sigma = float(self.given.estimates.sigma[index])
+        if not np.isclose(sigma, given_sigma, rtol=SIGMA_TOLERANCE, atol=0.0) and given_sigma > 0.0:
+            name = self.data.responses.names[response]
             raise OptionError(
-                f"null: the fit of {self.laid.read.names[place]!r} has a residual standard deviation of {found:.6g}, "
+                f"null: the fit of {name!r} has a residual standard deviation of {given_sigma:.6g}, "
                 f"and its variances give {sigma:.6g} on the rows of this scan: it is of other data, weights or "
                 "matrices. Leave null= out."
             )
 
-    def _place(self, place: int, method: str) -> int:
-        return int(self.places[place]) if self._made[method] is self.given else place
+    def _index(self, response: int, method: str) -> int:
+        """Return the index of a response in the fits by a criterion."""
+        return int(self.index_in_given[response]) if self._by_method[method] is self.given else response
 
 
-def checked(null: Any, laid: ScanData) -> NumpyArray:
-    """Return where the responses of a scan (m,) stand in fits that were given, if these are fits of them.
+def checked(null: Any, data: ScanData) -> Int[NumpyArray, " m"]:
+    """Return the index of each response of a scan in given fits, if these are fits of its model, rows and responses.
 
     Raises
     ------
@@ -126,46 +126,46 @@ def checked(null: Any, laid: ScanData) -> NumpyArray:
         raise OptionError(
             f"null: expected what fit_many returned, or hits.null of an earlier scan, got {type(null).__name__}."
         )
-    found, labels = null.estimates, laid.frame.labels
-    if found.method != laid.call.options.method:
-        method = laid.call.options.method
-        raise OptionError(f"null: expected fits by {method}, as the scan is, got fits by {found.method}.")
-    theirs, ours = found.labels, labels
-    if set(theirs.fixed_names) != set(ours.fixed_names) or theirs.parameters != ours.parameters:
+    given, labels, method = null.estimates, data.frame.labels, data.call.options.method
+    if given.method != method:
+        raise OptionError(f"null: expected fits by {method}, as the scan is, got fits by {given.method}.")
+    if set(given.labels.fixed_names) != set(labels.fixed_names) or given.labels.parameters != labels.parameters:
         raise OptionError(
-            f"null: expected fits of '{laid.call.formula}' with parameters {_listed(ours.parameters)} and fixed "
-            f"effects {_listed(ours.fixed_names)}, got '{theirs.formula}' with {_listed(theirs.parameters)} and "
-            f"{_listed(theirs.fixed_names)}."
+            f"null: expected fits of '{data.call.formula}' with parameters {_listed(labels.parameters)} and fixed "
+            f"effects {_listed(labels.fixed_names)}, got '{given.labels.formula}' with "
+            f"{_listed(given.labels.parameters)} and {_listed(given.labels.fixed_names)}."
         )
-    fixed = laid.fixed
-    if not np.array_equal(found.given, np.full(len(ours.parameters), np.nan) if fixed is None else fixed.flat, True):
+    fixed = data.fixed
+    fixed_values = np.full(len(labels.parameters), np.nan) if fixed is None else fixed.flat
+    if not np.array_equal(given.given, fixed_values, True):
         raise OptionError(
-            f"null: expected fits with the same parameters fixed, {laid.call.options.fixed or 'none'}, got others."
+            f"null: expected fits with the same parameters fixed, {data.call.options.fixed or 'none'}, got others."
         )
-    places = pd.Index(found.names).get_indexer(pd.Index(laid.read.names))
-    if (places < 0).any():
-        absent = [name for name, place in zip(laid.read.names, places, strict=True) if place < 0]
+    names = data.responses.names
+    index = pd.Index(given.names).get_indexer(pd.Index(names))
+    if (index < 0).any():
+        absent = [name for name, at in zip(names, index, strict=True) if at < 0]
         raise OptionError(
             f"null: expected a fit of every response of the scan, got none of {_listed(absent)}; it has "
-            f"{_listed(found.names)}."
+            f"{_listed(given.names)}."
         )
-    n = np.isfinite(laid.y).sum(axis=0)
-    other = np.flatnonzero(found.n[places] != n)
-    if other.size:
-        first = other[0]
+    n = np.isfinite(data.y).sum(axis=0)
+    other_n = np.flatnonzero(given.n[index] != n)
+    if other_n.size:
+        first = other_n[0]
         raise OptionError(
-            f"null: expected a fit of {laid.read.names[first]!r} on the {n[first]} rows that have genotypes, got one "
-            f"on {found.n[places[first]]}; fit those rows, or take hits.null of an earlier scan."
+            f"null: expected a fit of {names[first]!r} on the {n[first]} rows that have genotypes, got one "
+            f"on {given.n[index[first]]}; fit those rows, or take hits.null of an earlier scan."
         )
-    if null.origin is not None and null.origin.frame.used.sum() == len(laid.y):
-        theirs_y = null.origin.y[null.origin.frame.used][:, places]
-        unlike = np.flatnonzero(~((theirs_y == laid.y) | (np.isnan(theirs_y) & np.isnan(laid.y))).all(axis=0))
+    if null.origin is not None and null.origin.frame.used.sum() == len(data.y):
+        given_y = null.origin.y[null.origin.frame.used][:, index]
+        unlike = np.flatnonzero(~((given_y == data.y) | (np.isnan(given_y) & np.isnan(data.y))).all(axis=0))
         if unlike.size:
             raise OptionError(
                 f"null: expected fits of the same responses on the same rows, got other values of "
-                f"{_listed([laid.read.names[place] for place in unlike])}."
+                f"{_listed([names[response] for response in unlike])}."
             )
-    return np.asarray(places)
+    return np.asarray(index)
 
 
 def _listed(names: Sequence[object]) -> str:

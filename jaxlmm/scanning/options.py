@@ -1,4 +1,4 @@
-"""The options of a scan beside those of its model, checked when they are made."""
+"""The options of a scan other than those of its model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jaxlmm.scanning.kernels import PairFilter
 
 @dataclasses.dataclass(frozen=True)
 class ScanOptions:
-    """The choice of tests, and of pairs that are kept, as :func:`jaxlmm.scan` takes them.
+    """Options of :func:`jaxlmm.scan` alone, checked when the record is made.
 
-    A field is an option of ``scan`` alone; those of the model are in :class:`jaxlmm.api.FitOptions`.
+    Options of the model are in :class:`jaxlmm.api.FitOptions`.
     """
 
     variances: str
@@ -29,7 +29,7 @@ class ScanOptions:
 
     @classmethod
     def of(cls, tests: Any, **options: Any) -> Self:
-        """Make a record of options by name; one test may be its name alone."""
+        """Return the record of options by name; ``tests`` may be the name of one."""
         if not isinstance(tests, Iterable):
             raise OptionError(f"tests: expected some of 'wald', 'lrt', 'score', got {tests!r}.")
         return cls(tests=(tests,) if isinstance(tests, str) else tuple(tests), **options)
@@ -54,12 +54,12 @@ class ScanOptions:
             raise OptionError("variances='kept': expected p_max=, top= or best=True to say what is kept, got none.")
 
     def pair_filter(self) -> PairFilter:
-        """Return the filter of the pairs that are asked for."""
+        """Return a new filter that keeps the pairs that the options ask for."""
         return PairFilter(self.tests[0], self.p_max, self.top, self.best)
 
     @property
     def by_likelihood(self) -> bool:
-        """Whether a test needs the optimum by ML without a marker."""
+        """Whether a test (likelihood-ratio or score) needs the ML optimum without a marker."""
         return bool({"lrt", "score"} & set(self.tests))
 
     @property

@@ -27,7 +27,7 @@ ROOMS = [
     "results.fit", "results.many", "results",
     "api",
     "scanning.kernels", "scanning.output", "scanning.options", "scanning.loco", "scanning.data", "scanning.null_fits",
-    "scanning.task", "scanning.checkpoint", "scanning",
+    "scanning.patterns", "scanning.group_scan", "scanning.checkpoint", "scanning",
     "loading", "plot", "", "cli",
 ]  # fmt: skip
 """From the ground up. A room is a package or a file, and a package whose parts are listed is its remaining files; the

@@ -231,7 +231,7 @@ def test_parts_of_another_scan_are_not_taken(study, whole, folder):
 def test_finished_is_written_last(study, whole, folder, monkeypatch):
     """A part that is damaged while the others are made does not become part of a finished scan."""
     out = folder / "interrupted"
-    monkeypatch.setattr(scan_run.Work, "null", lambda work: zeroed(out / "part-00001.parquet") or 1 / 0)
+    monkeypatch.setattr(scan_run.ScanRun, "null", lambda work: zeroed(out / "part-00001.parquet") or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scanned(study, out, resume=True)
     assert json.loads((out / "manifest.json").read_text())["finished"] is False

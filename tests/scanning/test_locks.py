@@ -19,7 +19,7 @@ import jaxlmm as lmm
 from jaxlmm.cli import scanning
 from jaxlmm.scanning.checkpoint import lock as scan_lock
 from jaxlmm.scanning.checkpoint import parts as scan_parts
-from jaxlmm.scanning.task import Chunk
+from jaxlmm.scanning.patterns import Chunk
 
 from folders import cut, same, scanned
 

@@ -241,7 +241,7 @@ def test_nothing_to_test_is_a_table_without_rows(study, tmp_path):
 
 
 def test_a_table_that_is_too_large_goes_to_a_folder(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan_run, "TABLE_BYTES", 100)
+    monkeypatch.setattr(scan_run, "MAX_TABLE_BYTES", 100)
     small = (study[0], study[1][["a"]], study[2].iloc[:, :5], study[3])
     with pytest.raises(lmm.OptionError, match="a folder that it is written to by out="):
         scanned(small)

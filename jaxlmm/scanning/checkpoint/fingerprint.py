@@ -43,9 +43,9 @@ def digests(data: ScanData, scan_options: ScanOptions, null: dict[str | None, Fi
             repr(scan_options), options.method, options.solver, _optimizer(options.optimizer), repr(options.start),
             repr(options.fixed)
         ),
-        "the rows or predictors": _of(design.without_relations(), data.persons, data.moderator),
+        "the rows or predictors": _of(design.without_relations(), data.sample_of_row, data.moderator),
         "kinship": _of(relations),
-        "the responses": _of(data.read.names, data.y),
+        "the responses": _of(data.responses.names, data.y),
         "the genotypes": _of(
             data.sample_ids.tolist(), pd.util.hash_pandas_object(data.genotypes.variants).to_numpy(),
             repr(data.genotypes.preparation), _probe(data.genotypes),

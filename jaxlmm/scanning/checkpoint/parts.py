@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxlmm.scanning.task import Chunk
+from jaxlmm.scanning.patterns import Chunk
 
 PART_PAIRS = {"one ratio": 2**20, "null": 2**16, "refit": 2**11}
 """The most pairs of a part, by how pairs are tested."""

@@ -1,4 +1,4 @@
-"""A scan's folder: its table in parts, what was scanned, and the fits without a marker."""
+"""Reading a scan's folder: its table in files of rows, its header, and the fits without a marker."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from jaxlmm.results.many import serialize as many_record
 from jaxlmm.scanning.output.manifest import NULL, damaged, header_of, read_manifest
 from jaxlmm.scanning.output.result import Scan
 
-RECORD = b"jaxlmm.fit_many"
-"""Where in the metadata of ``null.parquet`` the fits stand as :meth:`jaxlmm.FitMany.save` writes them."""
+NULL_FITS_KEY = b"jaxlmm.fit_many"
+"""The key, in the metadata of ``null.parquet``, of the fits as :meth:`jaxlmm.FitMany.save` writes them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FolderTable:
-    """The rows of a scan in the files of a folder, by name with their numbers of rows; read when asked for."""
+    """The table of a scan in a folder, read at each call; ``files`` has the number of rows by file."""
 
     folder: Path
     files: Mapping[str, int]
@@ -36,14 +36,14 @@ class FolderTable:
     def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return all rows, with some of the columns, or all, by response.
 
-        Those of a response stand as they were scanned, by chromosome where one was left out at a time.
+        Those of one response keep the order in which they were scanned: by chromosome with ``loco=True``.
         """
-        wanted = None if columns is None else list(dict.fromkeys(["response", *columns]))
-        whole = pd.concat(list(self.parts(wanted)), ignore_index=True)
+        with_response = None if columns is None else list(dict.fromkeys(["response", *columns]))
+        table = pd.concat(list(self.parts(with_response)), ignore_index=True)
         if len(self.responses) > 1:
-            order = pd.Index(self.responses).get_indexer(pd.Index(whole["response"]))
-            whole = whole.iloc[order.argsort(kind="stable")].reset_index(drop=True)
-        return whole if columns is None else whole[list(columns)]
+            response = pd.Index(self.responses).get_indexer(pd.Index(table["response"]))
+            table = table.iloc[response.argsort(kind="stable")].reset_index(drop=True)
+        return table if columns is None else table[list(columns)]
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield the rows of one file after the other.
@@ -83,28 +83,29 @@ def load_scan(folder: Path) -> Scan:
 
 
 def scan_of(folder: Path, record: Mapping[str, Any]) -> Scan:
-    """Return the finished scan of a manifest, whose files are known to be what was written."""
-    header, place = header_of(folder, record), folder.absolute()
-    return Scan(header, FolderTable(place, record["files"], header.responses), functools.partial(read_null, place))
+    """Return the finished scan of a manifest, whose files were checked."""
+    header, path = header_of(folder, record), folder.absolute()
+    return Scan(header, FolderTable(path, record["files"], header.responses), functools.partial(read_null, path))
 
 
 def write_null(null: FitMany | dict[str, FitMany], path: Path) -> None:
-    """Write fits without a marker as a table with a row for each, and whole in the file's metadata."""
+    """Write fits without a marker as a table with a row for each response, and completely in the file's metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    several = null if isinstance(null, dict) else {"": null}
+    by_chromosome = null if isinstance(null, dict) else {"": null}
     tables = []
-    for chromosome, many in several.items():
-        own = many.glance()
-        for name, values in zip(many.estimates.labels.parameters, many.estimates.report.T, strict=True):
-            own[name] = values
+    for chromosome, fits in by_chromosome.items():
+        rows = fits.glance()
+        for name, values in zip(fits.estimates.labels.parameters, fits.estimates.report.T, strict=True):
+            rows[name] = values
         if chromosome:
-            own.insert(0, "chromosome", chromosome)
-        tables.append(own)
+            rows.insert(0, "chromosome", chromosome)
+        tables.append(rows)
     table = pa.Table.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
-    record = json.dumps({chromosome: many_record.text_of(many) for chromosome, many in several.items()})
-    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD: record.encode()}), path)
+    record = json.dumps({chromosome: many_record.text_of(fits) for chromosome, fits in by_chromosome.items()})
+    metadata = {**(table.schema.metadata or {}), NULL_FITS_KEY: record.encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
 
 
 def read_null(folder: Path) -> FitMany | dict[str, FitMany]:
@@ -118,14 +119,14 @@ def read_null(folder: Path) -> FitMany | dict[str, FitMany]:
     import pyarrow.parquet as pq
 
     with _reading(folder / NULL):
-        texts = json.loads(pq.read_schema(folder / NULL).metadata[RECORD])
-    found = {name: FitMany(many_record.estimates_of(json.loads(text)), None) for name, text in texts.items()}
-    return found[""] if set(found) == {""} else found
+        texts = json.loads(pq.read_schema(folder / NULL).metadata[NULL_FITS_KEY])
+    fits = {name: FitMany(many_record.estimates_of(json.loads(text)), None) for name, text in texts.items()}
+    return fits[""] if set(fits) == {""} else fits
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Say of a file that cannot be read which scan it belongs to."""
+    """Turn errors of reading a file into one that tells how to make it again."""
     import pyarrow as pa
 
     try:

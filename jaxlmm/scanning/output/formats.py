@@ -8,7 +8,7 @@ from jaxlmm.errors import OptionError
 
 STYLES = ("tidy", "gwas-ssf", "regenie")
 
-GWAS_SSF = {
+GWAS_SSF_COLUMNS = {
     "chromosome": "chromosome",
     "base_pair_location": "position",
     "effect_allele": "effect_allele",
@@ -20,9 +20,9 @@ GWAS_SSF = {
     "variant_id": "variant",
     "n": "n",
 }
-"""Columns of the standard, in its order; None is that of the test of the marker's own effect."""
+"""Columns of the standard, in its order, with those of the table; None is the p-value of the marker's own effect."""
 
-REGENIE = {
+REGENIE_COLUMNS = {
     "CHROM": "chromosome",
     "GENPOS": "position",
     "ID": "variant",
@@ -31,11 +31,11 @@ REGENIE = {
     "A1FREQ": "frequency",
     "N": "n",
 }
-"""The columns of regenie that say which marker it is; those of the test follow."""
+"""Columns of regenie that identify the marker, with those of the table; those of the test follow."""
 
 
 def check_style(style: str, n_responses: int, tests: tuple[str, ...], interaction: str | None) -> None:
-    """Raise if a format has no place for what was scanned."""
+    """Raise if a format has no columns for such a scan."""
     if style != "gwas-ssf":
         return
     if n_responses > 1:
@@ -72,9 +72,9 @@ def _suffix(test: str) -> str:
 
 
 def _gwas_ssf(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | None) -> pd.DataFrame:
-    """Return the standard's columns, and behind them those that it has no name for."""
+    """Return the columns of GWAS-SSF, then those of further tests, which the standard does not name."""
     first = tests[0] if interaction is None else "wald"  # the others are tests of both effects
-    names = {name: column or f"neg_log10_p{_suffix(first)}" for name, column in GWAS_SSF.items()}
+    names = {name: column or f"neg_log10_p{_suffix(first)}" for name, column in GWAS_SSF_COLUMNS.items()}
     names |= {f"neg_log_10_p_value_{test}": f"neg_log10_p{_suffix(test)}" for test in tests if test != first}
     if interaction is not None:
         names |= {
@@ -92,8 +92,8 @@ def _regenie(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | Non
     rows: list[tuple[str, pd.Series, pd.Series, pd.Series, pd.Series]] = []
 
     def add(word: str, statistic: pd.Series, suffix: str, effect: str | None) -> None:
-        own = (nothing, nothing) if effect is None else (table[f"estimate{effect}"], table[f"std_error{effect}"])
-        rows.append((word, *own, statistic, table[f"neg_log10_p{suffix}"]))
+        estimates = (nothing, nothing) if effect is None else (table[f"estimate{effect}"], table[f"std_error{effect}"])
+        rows.append((word, *estimates, statistic, table[f"neg_log10_p{suffix}"]))
 
     if interaction is None:
         for number, test in enumerate(tests):
@@ -108,7 +108,7 @@ def _regenie(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | Non
             if test != "wald":
                 times = 1.0 if test == "lrt" else 2.0
                 add(f"ADD-INT_2DF-{test.upper()}", times * table[f"statistic_{test}"], f"_{test}", None)
-    marker = table[list(REGENIE.values())].set_axis(list(REGENIE), axis=1)
+    marker = table[list(REGENIE_COLUMNS.values())].set_axis(list(REGENIE_COLUMNS), axis=1)
     extra = table["response"] if several else pd.Series("NA", index=table.index)
     parts = [
         marker.assign(TEST=word, BETA=beta, SE=error, CHISQ=statistic, LOG10P=height, EXTRA=extra)

@@ -1,4 +1,4 @@
-"""What a scan's folder says of itself, and whether its files are what was written."""
+"""The manifest of a scan's folder, and the check of its files against it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from jaxlmm.errors import DataError
 from jaxlmm.scanning.output.result import ScanHeader
 
 KIND, VERSION = "jaxlmm.scan", 1
-"""What the folder is, and the version of its layout."""
+"""The kind of folder in the manifest, and the version of its layout."""
 
 MANIFEST, NULL = "manifest.json", "null.parquet"
+"""Names of the manifest, and of the file with the fits without a marker."""
 
-FIELDS = {"kind": str, "version": int, "digests": dict, "n_parts": int, "finished": bool}
+MANIFEST_FIELDS = {"kind": str, "version": int, "digests": dict, "n_parts": int, "finished": bool}
 """Fields of every manifest, with their types."""
 
-WHEN_FINISHED = {"files": dict, "checksums": dict, "header": dict}
-"""Further fields of a finished scan's: rows by file, what :func:`sealed` says of each file, what was scanned.
+FINISHED_MANIFEST_FIELDS = {"files": dict, "checksums": dict, "header": dict}
+"""Further fields of a finished scan, with their types: numbers of rows by file, :func:`sealed` by file, the header.
 
-Folders that were written before there were checksums have none.
+Folders written before there were checksums have no ``checksums``.
 """
 
-PART = re.compile(r"part-\d{5,}\.parquet")
+PART_NAME = re.compile(r"part-\d{5,}\.parquet")
 """Names of files with rows."""
 
 
@@ -52,7 +53,7 @@ def sealed(path: Path) -> list[Any]:
 
 
 def broken(path: Path, seal: list[Any] | None, rows: int | None = None) -> str:
-    """Say what is wrong with a file that was written with a seal and so many rows; nothing if nothing is."""
+    """Return in words how a file differs from its seal and number of rows when written; "" if it does not."""
     if not path.is_file():
         return f"no {path.name}"
     if seal is not None and path.stat().st_size != seal[0]:
@@ -65,31 +66,31 @@ def broken(path: Path, seal: list[Any] | None, rows: int | None = None) -> str:
     import pyarrow.parquet as pq
 
     try:
-        found = pq.read_metadata(path).num_rows
+        n_rows = pq.read_metadata(path).num_rows
     except (OSError, pa.ArrowException):
         return f"{path.name} that cannot be read"
-    return "" if found == rows else f"{path.name} with {found:,} rows instead of {rows:,}"
+    return "" if n_rows == rows else f"{path.name} with {n_rows:,} rows instead of {rows:,}"
 
 
 def damaged(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong, by file, with the files that the manifest of a finished scan lists.
+    """Return, by file, how files of a finished scan differ from its manifest, in words.
 
-    Files of rows that it does not list are wrong too: those who read all of them would read these.
+    Files of rows that it does not list are damage too: programs that read all parts would read these.
     """
     listed = {**record["files"], NULL: None}
     seals = record.get("checksums")
-    said = {}
+    damage = {}
     for name, rows in listed.items():
         seal = None if seals is None else seals.get(name, [-1, ""])
-        said[name] = broken(folder / name, seal, rows)
+        damage[name] = broken(folder / name, seal, rows)
     for name in sorted(path.name for path in folder.iterdir()):
-        if PART.fullmatch(name) and name not in listed:
-            said[name] = f"{name}, which {MANIFEST} does not list (if it is no copy, move it elsewhere)"
-    return {name: what for name, what in said.items() if what}
+        if PART_NAME.fullmatch(name) and name not in listed:
+            damage[name] = f"{name}, which {MANIFEST} does not list (if it is no copy, move it elsewhere)"
+    return {name: words for name, words in damage.items() if words}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what the manifest of a scan's folder says.
+    """Return the manifest of a scan's folder, once it is checked.
 
     Raises
     ------
@@ -118,12 +119,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def header_of(folder: Path, record: Mapping[str, Any]) -> ScanHeader:
-    """Return what was scanned into a folder.
+    """Return the header of the scan in a folder.
 
     Raises
     ------
     DataError
-        If the manifest does not say it.
+        If the manifest has it not, or with other fields or types.
     """
     fields: dict[str, Any] = record["header"]
     written = {field.name: field.type for field in dataclasses.fields(ScanHeader)}
@@ -140,8 +141,9 @@ def header_of(folder: Path, record: Mapping[str, Any]) -> ScanHeader:
 
 
 def _check(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise if a manifest has not just the fields that it should have."""
-    expected: dict[str, type] = {**FIELDS, **(WHEN_FINISHED if record.get("finished") is True else {})}
+    """Raise if a manifest has other fields or types than it should have."""
+    further = FINISHED_MANIFEST_FIELDS if record.get("finished") is True else {}
+    expected: dict[str, type] = {**MANIFEST_FIELDS, **further}
     optional = set() if "checksums" in record else {"checksums"}
     _compare(path, set(record), set(expected) - optional, "manifest")
     wrong = [name for name, kind in expected.items() if name in record and type(record[name]) is not kind]
@@ -153,7 +155,7 @@ def _check(path: Path, record: Mapping[str, Any]) -> None:
         )
     files, seals = record.get("files", {}), record.get("checksums", {})
     for name, rows in files.items():
-        if not PART.fullmatch(name) or type(rows) is not int or rows < 0:
+        if not PART_NAME.fullmatch(name) or type(rows) is not int or rows < 0:
             raise DataError(f"{path}: expected files such as {part_name(0)} with their rows, got {name!r}: {rows!r}.")
     unlisted = sorted(name for name in seals if name not in files and name != NULL)
     if unlisted:
@@ -182,8 +184,9 @@ def _is_of(kind: Any, value: Any) -> bool:
     return type(value) is kind or (kind is float and type(value) is int)
 
 
-def _compare(path: Path, found: set[str], expected: set[str], what: str) -> None:
-    unknown, missing = sorted(found - expected), sorted(expected - found)
+def _compare(path: Path, fields: set[str], expected: set[str], what: str) -> None:
+    """Raise if the fields of a record, ``what`` of a scan, are not the expected ones."""
+    unknown, missing = sorted(fields - expected), sorted(expected - fields)
     said = [f"no {', '.join(missing)}"] if missing else []
     said += [f"also {', '.join(unknown)}, which this version does not know"] if unknown else []
     if said:

@@ -20,17 +20,18 @@ from jaxlmm.results.tables import by_reason
 from jaxlmm.scanning.output.formats import STYLES, check_style, written
 from jaxlmm.scanning.output.table import ScanTable
 
-COLLINEAR = "collinear"
-"""The status of a marker that the fixed effects determine."""
+COLLINEAR_STATUS = "collinear"
+"""The status of a marker in the span of the fixed effects."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScanHeader:
-    """What was scanned, in words and counts.
+    """A scan in words and counts: model, data, tests, and the fate of markers and pairs.
 
     ``markers`` counts the markers, those that were tested for any response (``"tested"``) and the others by reason;
     ``pairs`` counts all pairs of a response and a marker by status, those of an untested response too;
-    ``untested`` says why by response; ``kept`` which pairs are in the table, and ``complete`` whether these are all.
+    ``untested`` has reasons by response; ``kept`` is the rule for pairs of the table in words, ``complete`` whether it
+    keeps all.
     """
 
     formula: str
@@ -66,7 +67,7 @@ class ScanHeader:
 
     @property
     def lines(self) -> list[str]:
-        """What was scanned, and what became of it."""
+        """The lines of the print: model, data, tests, counts of markers and pairs."""
         ratios = {
             "refit": "refitted for every marker",
             "null": "those of each response without a marker",
@@ -263,8 +264,8 @@ class Scan:
 
         def write(aside: Path) -> None:
             for number, part in enumerate(self.table.parts()):
-                found = written(part, style, head.tests, head.interaction, several)
-                found.to_csv(
+                rows = written(part, style, head.tests, head.interaction, several)
+                rows.to_csv(
                     aside, sep="\t", index=False, na_rep="#NA" if style == "gwas-ssf" else "NA",
                     mode="a" if number else "w", header=not number,
                 )  # fmt: skip
@@ -273,5 +274,5 @@ class Scan:
 
 
 def words_of(markers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words of all status codes of a scan: those of fits, of collinear markers, of unusable ones."""
-    return (*STATUS, COLLINEAR, *markers)
+    """Return the words of a scan's status codes: of fits, of collinear markers, of unusable ``markers``."""
+    return (*STATUS, COLLINEAR_STATUS, *markers)

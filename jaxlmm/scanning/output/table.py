@@ -1,4 +1,4 @@
-"""The rows of a scan's table: what holds them, in memory here, and how pairs become rows."""
+"""The table of a scan: its columns from tested pairs, and the table held in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.scanning.kernels import Pairs
@@ -16,7 +17,7 @@ from jaxlmm.scanning.kernels import Pairs
 
 @runtime_checkable
 class ScanTable(Protocol):
-    """Rows by response and marker, wherever they are."""
+    """The rows of a scan by response and marker, in memory or in files."""
 
     def __len__(self) -> int: ...
 
@@ -24,22 +25,22 @@ class ScanTable(Protocol):
         """Return all rows, with some of the columns, or all."""
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Yield the same in parts that fit into memory, in no order."""
+        """Yield all rows in parts that fit into memory, in no order."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Names:
-    """What numbers of a scan stand for: ``responses`` (m,) with their ``sizes`` (m,), ``variants`` and ``words``."""
+    """Names by index: ``responses``, with their numbers of rows ``n``; ``variants``; ``words`` of status codes."""
 
     responses: tuple[str, ...]
-    sizes: NumpyArray
+    n: Int[NumpyArray, " m"]
     variants: pd.DataFrame
     words: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldTable:
-    """Pairs in memory, tabulated when they are asked for."""
+    """Pairs in memory, as a table once it is read."""
 
     pairs: Pairs
     names: Names
@@ -63,12 +64,12 @@ class HeldTable:
 
 
 def tabulated(pairs: Pairs, names: Names, tests: tuple[str, ...], interaction: str | None) -> pd.DataFrame:
-    """Return a table with the columns of :meth:`jaxlmm.Scan.tidy`."""
+    """Return the table of some pairs, with the columns of :meth:`jaxlmm.Scan.tidy`."""
     variants = names.variants.iloc[pairs.marker].reset_index(drop=True)
     columns: dict[str, object] = {
         "response": np.array(names.responses, dtype=object)[pairs.response],
         **{name: variants[name] for name in ("chromosome", "position", "variant", "effect_allele", "other_allele")},
-        "n": names.sizes[pairs.response],
+        "n": names.n[pairs.response],
         "frequency": pairs.frequency,
         "estimate": pairs.estimate[0],
         "std_error": pairs.std_error[0],
@@ -77,28 +78,29 @@ def tabulated(pairs: Pairs, names: Names, tests: tuple[str, ...], interaction: s
         columns["statistic"] = pairs.wald[0]
     columns["df"] = pairs.degrees
     if "wald" in tests:
-        columns |= _tail("", pairs.column_height(0))
+        columns |= _p_values("", pairs.column_height(0))
     for test in ("lrt", "score"):
         if test in tests:
             columns[f"statistic_{test}"] = getattr(pairs, test)
-            columns |= _tail(f"_{test}", pairs.height(test))
+            columns |= _p_values(f"_{test}", pairs.height(test))
     if interaction is not None:
         columns |= {"estimate_interaction": pairs.estimate[1], "std_error_interaction": pairs.std_error[1]}
         columns["statistic_interaction"] = pairs.wald[1]
-        columns |= _tail("_interaction", pairs.column_height(1))
+        columns |= _p_values("_interaction", pairs.column_height(1))
         columns["statistic_joint"] = pairs.joint
-        columns |= _tail("_joint", pairs.height("wald"))
+        columns |= _p_values("_joint", pairs.height("wald"))
     columns |= {"h2": pairs.share, "variance_ratio": pairs.ratio}
     columns["status"] = np.array(names.words, dtype=object)[pairs.status]
     return pd.DataFrame(columns)
 
 
-def counted(counts: NumpyArray, words: Sequence[str]) -> Mapping[str, int]:
-    """Return how often each status code (k,) occurs, by its word, the most frequent first."""
-    found = {word: int(count) for word, count in zip(words, counts, strict=False) if count}
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+def counted(counts: Int[NumpyArray, " k"], words: Sequence[str]) -> Mapping[str, int]:
+    """Return the counts of status codes by word, without zeros, the most frequent first."""
+    by_word = {word: int(count) for word, count in zip(words, counts, strict=False) if count}
+    return dict(sorted(by_word.items(), key=lambda item: -item[1]))
 
 
-def _tail(suffix: str, height: NumpyArray) -> dict[str, NumpyArray]:
+def _p_values(suffix: str, height: Float[NumpyArray, " k"]) -> dict[str, Float[NumpyArray, " k"]]:
+    """Return the columns of p-values whose −log10 is ``height``."""
     with np.errstate(under="ignore"):
         return {f"neg_log10_p{suffix}": height, f"p_value{suffix}": 10.0**-height}

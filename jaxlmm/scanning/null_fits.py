@@ -37,7 +37,7 @@ class NullFits:
     _by_method: dict[str, FitMany]
 
     @classmethod
-    def of(cls, data: ScanData, given: Any) -> Self:
+    def of(cls, data: ScanData, given: FitMany | None) -> Self:
         """Take fits that were given, once they are checked, or None; fits by other criteria are made on first use."""
         if given is None:
             return cls(data, None, np.arange(len(data.responses.names)), {})
@@ -114,7 +114,22 @@ class NullFits:
         return int(self.index_in_given[response]) if self._by_method[method] is self.given else response
 
 
-def checked(null: Any, data: ScanData) -> Int[NumpyArray, " m"]:
+def are_fits(null: Any) -> FitMany:
+    """Return what a user gave as fits without a marker.
+
+    Raises
+    ------
+    OptionError
+        If it is something else.
+    """
+    if isinstance(null, FitMany):
+        return null
+    raise OptionError(
+        f"null: expected what fit_many returned, or hits.null of an earlier scan, got {type(null).__name__}."
+    )
+
+
+def checked(null: FitMany, data: ScanData) -> Int[NumpyArray, " m"]:
     """Return the index of each response of a scan in given fits, if these are fits of its model, rows and responses.
 
     Raises
@@ -122,10 +137,6 @@ def checked(null: Any, data: ScanData) -> Int[NumpyArray, " m"]:
     OptionError
         If they are of another model, criterion, rows or responses.
     """
-    if not isinstance(null, FitMany):
-        raise OptionError(
-            f"null: expected what fit_many returned, or hits.null of an earlier scan, got {type(null).__name__}."
-        )
     given, labels, method = null.estimates, data.frame.labels, data.call.options.method
     if given.method != method:
         raise OptionError(f"null: expected fits by {method}, as the scan is, got fits by {given.method}.")

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.engine import patterns_of
-from jaxlmm.model import Design
+from jaxlmm.model import Design, least_squares
 from jaxlmm.results import CIRCULAR
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.kernels import has_one_ratio
@@ -117,7 +117,6 @@ def _varying(design: Design, y: Float[NumpyArray, "n m"]) -> Bool[NumpyArray, " 
     n = len(y)
     basis = np.asarray(design.basis)[:n]
     weighted = np.asarray(design.root_weight)[:n, None] * (y - np.asarray(design.offset)[:n, None])
-    residual = weighted - basis @ (basis.T @ weighted)
-    residual -= basis @ (basis.T @ residual)  # a second time, against rounding
+    _, residual = least_squares(basis, weighted)
     limit = MIN_RELATIVE_RESIDUAL**2 * np.sum(weighted**2, axis=0)
     return np.asarray(np.sum(residual**2, axis=0) > limit)

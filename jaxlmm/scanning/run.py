@@ -21,7 +21,7 @@ from jaxlmm.scanning.data import ScanData, prepare_data
 from jaxlmm.scanning.group_scan import GROUP_LOOP, STATUS_WORDS, LoopCache, MarkerGroupScan
 from jaxlmm.scanning.kernels import CODE_UNSEEN, PairCounts, PairFilter, Pairs, block_size
 from jaxlmm.scanning.loco import marker_groups
-from jaxlmm.scanning.null_fits import NullFits
+from jaxlmm.scanning.null_fits import NullFits, are_fits
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import (
     NULL,
@@ -65,19 +65,19 @@ class ScanRun:
         self.block_size = block_size(len(data.genotypes.variants))
         self._cache = LoopCache()
 
-    def _by_chromosome(self, null: Any) -> dict[str | None, Any]:
-        """Return the fits without a marker that the user gave, unchecked, by chromosome; none if ``null`` is None."""
+    def _by_chromosome(self, null: Any) -> dict[str | None, FitMany]:
+        """Return the fits without a marker that the user gave, by chromosome; none if ``null`` is None."""
         if null is None:
             return {}
         chromosomes = [group.chromosome for group in self.marker_groups]
         if chromosomes == [None]:
-            return {None: null}
+            return {None: are_fits(null)}
         if not isinstance(null, dict) or set(null) != set(chromosomes):
             raise OptionError(
                 "null: expected a dict with the fits of each chromosome, as hits.null of a scan with loco=True is, got "
                 f"{', '.join(map(repr, null)) if isinstance(null, dict) else type(null).__name__}."
             )
-        return dict(null)
+        return {chromosome: are_fits(fits) for chromosome, fits in null.items()}
 
     def chunks(self) -> list[Chunk]:
         """Return all chunks, ordered so that those of one pattern and one marker group follow each other."""

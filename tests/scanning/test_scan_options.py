@@ -109,11 +109,12 @@ def test_null_fits_of_any_structure(study, tmp_path, monkeypatch):
             lmm.scan("~ x + (1 | family)", moved, solver=solver, null=expected.null, **some)
 
 
-def test_null_fits_of_something_else(study):
+def test_null_fits_of_something_else(study, tmp_path):
     data, Y, _, kinship = study
     good = lmm.fit_many("~ x + (1 | id)", data, responses=Y, kinship=kinship)
     cases = [
         ({"null": "null.json"}, "expected what fit_many returned"),
+        ({"null": "null.json", "out": tmp_path / "scan"}, "expected what fit_many returned"),
         ({"null": good, "method": "ML"}, "expected fits by ML"),
         ({"null": good, "formula": "~ (1 | id)"}, "fixed effects 'Intercept', got"),
         ({"null": good, "responses": Y.rename(columns={"y1": "z1"})}, "none of 'z1'"),

@@ -16,16 +16,29 @@ DOORS = {
     "jaxlmm.api.likelihood.loglik.<locals>.f",
     "jaxlmm.api.options.FitOptions.__init__",
     "jaxlmm.covariance.custom.Custom.__init__",
+    "jaxlmm.formula.columns.encoding.Encoding.from_plain",
+    "jaxlmm.formula.groups.structures.structures_of",
     "jaxlmm.formula.newdata.subset.chosen_columns",
     "jaxlmm.formula.syntax.options.ModelOptions.__init__",
+    "jaxlmm.formula.syntax.parse.parse",
+    "jaxlmm.formula.syntax.parse.residual_bar",
+    "jaxlmm.formula.syntax.update.updated",
     "jaxlmm.results.rows.predict.predict",
     "jaxlmm.results.summary.summary.summary",
     "jaxlmm.results.tables.shares.delta",
     "jaxlmm.scanning.options.ScanOptions.__init__",
+    "jaxlmm.scanning.output.result.Scan.__init__",
     "jaxlmm.scanning.scan.scan",
     "jaxlmm.testing.check_covariance",
 }
 """Functions that check their own input, which tests give them wrong on purpose: only their results are checked."""
+
+CALL_USERS = {
+    "jaxlmm.covariance.custom.Custom.cholesky",
+    "jaxlmm.covariance.custom.Custom.n_params",
+    "jaxlmm.covariance.custom.Custom.stated",
+}
+"""Functions that return what a user's function returns, which tests make wrong on purpose: they are not checked."""
 
 _beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
@@ -43,7 +56,9 @@ def checked(function):
     key = name, str(inspect.signature(function))
     if key not in _checked_signatures:
         hints = function.__annotations__
-        if name in DOORS:
+        if name in CALL_USERS:
+            hints = {}
+        elif name in DOORS:
             hints = {"return": hints.get("return", object)}
         function.__annotations__ = {name: object if "Self" in str(hint) else hint for name, hint in hints.items()}
         _checked_signatures[key] = _beartype(function)

@@ -19,7 +19,7 @@ MIN_CORRELATION_EIGENVALUE = -1e-10
 """The smallest eigenvalue that a matrix of correlations may have, below zero by rounding alone."""
 
 
-def as_mapping(option: str, values: Any) -> dict[str, float] | None:
+def as_mapping(option: str, values: Any) -> dict[str, Any] | None:
     """Return a copy of a mapping as a dict, None if it is empty; raise if it is no mapping."""
     if values is None:
         return None

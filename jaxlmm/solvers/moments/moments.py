@@ -234,7 +234,7 @@ class Moments(AbstractSolver):
         """Return the entries of the inverses by which pooled products are multiplied."""
         return jnp.concatenate([factor.entry(k, j)[a:b] for (k, j), (a, b) in self._entries()])
 
-    def _split(self, a: Float[Array, "N i"]) -> tuple[Float[jax.Array, "L q i"], Float[jax.Array, "N i"]]:
+    def _split(self, a: Float[Array, "N i"]) -> tuple[Float[Array, "L q i"], Float[Array, "N i"]]:
         """Return ``Q_jᵀ A`` and ``A − QQᵀA``."""
         rows, projected = jnp.asarray(self.rows), self.project(a)
         inside = sum(rows[:, k, None] * projected[self.codes, k, :] for k in range(rows.shape[1]))

@@ -25,7 +25,8 @@ from jaxlmm.results import CIRCULAR, Collector, Fit, FitMany, ManyOrigin
 from jaxlmm.solvers import select
 
 MIN_SHARE_COMPLETE = 0.75
-"""Share of complete responses above which all responses form the batch: a copy of the complete ones would cost more."""
+"""Share of complete responses above which all responses go through the complete batch: a copy of the complete ones
+would cost more. Results of the others there are replaced when these are fitted by their patterns of rows."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -59,8 +60,11 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     options, table = call.options, as_table(call.data)
     parsed = known_names(parse(call.formula, table.columns), table.columns, options, several=True)
     read = read_responses(parsed, table, responses, id)
-    beside = [*read.names, *([] if id is None else [column_of("id", id, table.columns)])]
-    parsed = resolved(parsed, table.columns, options, beside, several=True)._replace(response=())
+    not_predictors = [
+        *read.names,  # '.' does not stand for them
+        *([] if id is None else [column_of("id", id, table.columns)]),
+    ]
+    parsed = resolved(parsed, table.columns, options, not_predictors, several=True)._replace(response=())
     call = dataclasses.replace(call, formula=parsed.text)
     frame = build_frame(parsed, table, options, known_residual=options.known_residual)
     choice = select(frame.design, options.solver)
@@ -68,7 +72,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
     n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
     notes, circular = frame.notes_on(read.names, y), read.is_circular
-    if circular.any():
+    if circular.any():  # a response that is a predictor too: it is left out as if it had no values
         y, complete = np.where(circular, np.nan, y), complete & ~circular
     start = natural("start", options.start, frame.labels, frame.design)
     fixed = natural("fixed", options.fixed, frame.labels, frame.design)
@@ -136,7 +140,7 @@ class _Responses:
             together, covariances = np.concatenate(small), _ColumnCovariances(self.frame.x)
             for part, found in solve_by_response(design.exact(), y[:, together], done=self.done, **self.options):
                 batch = together[part]
-                if found is None:
+                if found is None:  # not to be solved in one batch, or a perfect fit: its own design tells which
                     large += patterns_of(y, batch)
                 else:
                     self.collector.add(batch, found, covariances.by_response(np.isfinite(y[:, batch])))

@@ -52,6 +52,7 @@ def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed
     n_found = len(ids & ours)
     if lines.header is None and lines.rows:
         _check_columns(lines.rows, ours, ids, f"{option}: {path}", column)
+    # Some are in DATA: are others, but for their spelling? None is: are all, but for theirs?
     close = nearly(ids, ours, "the list", "DATA") if n_found else ""
     if not n_found:
         close = next((text for reading in readings if (text := hint(reading, ours, "the list", "DATA"))), "")
@@ -73,6 +74,7 @@ def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
         if not line.lstrip().startswith("#"):
             break
         words = _words(_split([line.lstrip().lstrip("#")]))
+        # A comment in prose may begin with the same word, as in "# iid of those who left".
         may_be_header = len(words) == (len(rows[0]) if rows else 1) or not line.lstrip().lstrip("#").startswith(
             (" ", "\t")
         )
@@ -85,7 +87,7 @@ def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
             header = words
     first, rest = rows[:1], rows[1:]
     if header is None and rest and {len(row) - 1 for row in rest} == {len(first[0])} and not ours & {*first[0]}:
-        first = [["", *first[0]]]  # R writes names of rows, and no name of their column
+        first = [["", *first[0]]]  # R writes names of rows, which are read as families, and no name of their column
         rows = rest if not {SAMPLE_HEADER, FAMILY_HEADER, column} & {*_words(first)} else [*first, *rest]
     if header is None and rows and {SAMPLE_HEADER, FAMILY_HEADER, column} & {*_words(rows[:1])}:
         header, rows = _words(rows[:1]), rows[1:]

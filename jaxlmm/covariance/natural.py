@@ -48,7 +48,7 @@ def inverted(
     for start in starts:
         theta, error, damping = start.astype(float), errors(start), 1e-3
         for _ in range(MAX_LEVENBERG_STEPS):
-            if np.abs(error).max(initial=0.0) < MAX_RELATIVE_ERROR**2:
+            if np.abs(error).max(initial=0.0) < MAX_RELATIVE_ERROR**2:  # on to rounding; its root is accepted
                 break
             jacobian = np.nan_to_num(np.asarray(slope(jnp.asarray(theta)))[closed] / size[:, None])
             product = jacobian.T @ jacobian

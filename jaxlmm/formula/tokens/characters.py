@@ -46,7 +46,8 @@ def unicode_name(character: str) -> str:
 def oddities(name: str) -> str:
     """Return the code points of misleading characters in a name, as text; empty if there are none.
 
-    These are characters without width, spaces other than U+0020, and those that have a compatible form (NFKC).
+    These are characters without width, spaces other than U+0020, those that have a compatible form (NFKC), and signs
+    that are no letter or digit; signs that look like ASCII ones have messages of their own.
 
     >>> oddities("µg"), oddities("Größe")
     ('U+00B5 MICRO SIGN', '')

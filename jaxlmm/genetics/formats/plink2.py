@@ -104,7 +104,7 @@ def _has(path: Path, ending: str, other: str) -> bool:
 
 
 def read_psam(path: Path) -> Shaped[NumpyArray, " N"]:
-    """Return the ids of a ``.psam`` file: the IID, or ``FID_IID`` when an IID is there twice."""
+    """Return the ids of a ``.psam`` file: the IID, or ``FID_IID`` for all when an IID is there twice."""
     header, skipped = _header(path, ("#FID", "#IID"))
     if header is None:
         table = read_text(path, skiprows=skipped, names="FID IID ...")

@@ -33,9 +33,10 @@ class BatchTerm(Struct):
     """One term in a batch of clusters.
 
     ``columns`` maps the term's independent effects to the cluster's basis; ``levels`` are their levels, past the last
-    where padded; ``root`` is the root of a known matrix across them, or None. ``products`` are the derivatives of the
-    covariance on the basis in the q (q + 1) / 2 entries of the upper triangle of the term's covariance, where that is
-    less work than ``columns``; else None.
+    where padded; ``root`` is a matrix with ``root rootᵀ`` the known matrix across them, or None. ``products`` are the
+    derivatives of the covariance on the basis in the q (q + 1) / 2 entries of the upper triangle of the term's
+    covariance: q (q + 1) / 2 m² operations, less than with ``columns`` where q is 1, or where a known matrix joins many
+    levels; else None.
     """
 
     columns: Float[Array, "B m L q"]
@@ -116,7 +117,8 @@ class Dense(AbstractSolver):
 
     @property
     def hessian_is_expensive(self) -> bool:
-        # The expected curvature that steps would be learned from is known of variances alone.
+        # Where it is expensive it is learned, from an expected curvature that is known only for covariances of columns;
+        # along positions the exact Hessian is used at any cost.
         return self.by_levels and max((size for _, size in self._sizes), default=0) > MAX_CLUSTER_FOR_EXACT_HESSIAN
 
     @property
@@ -189,10 +191,10 @@ class Dense(AbstractSolver):
         size = batch.basis.shape[-1]
         total = jnp.broadcast_to(jnp.eye(size), (batch.basis.shape[0], size, size))
         if batch.levels is not None and factors.residual is not None:
-            root = factors.residual[batch.levels, batch.positions]
+            own = factors.residual[batch.levels, batch.positions]
             real = (batch.basis.sum(axis=1) > 0)[:, None, :]
             together = (batch.levels[:, :, None] == batch.levels[:, None, :]) & real
-            total = jnp.where(together & together.swapaxes(-1, -2), root @ root.swapaxes(-1, -2), total)
+            total = jnp.where(together & together.swapaxes(-1, -2), own @ own.swapaxes(-1, -2), total)
         for term, factor in zip(batch.terms, factors.terms, strict=True):
             total = total + term.covariance(factor)
         return total
@@ -263,7 +265,7 @@ def _products(columns: Float[NumpyArray, "B m L q"]) -> Float[NumpyArray, "_e B 
 def _batch(design: Design, clusters: list[Cluster]) -> Batch:
     """Pad clusters to one size and stack them."""
     n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
-    if design.residual is None:
+    if design.residual is None:  # small clusters share one shape; with a residual structure m is n, at a cost of n³
         n = max(n, MAX_SIZE_SWEPT)
     count = padded_count(len(clusters), m)
     index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))

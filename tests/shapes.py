@@ -1,6 +1,7 @@
 """The type checker of every call in tests: beartype, which jaxtyping's import hook puts on each function.
 
-pytest turns it on with ``--jaxtyping-packages=jaxlmm,shapes.checked`` (see ``pyproject.toml``).
+pytest turns it on for the rooms of arrays (see ``pyproject.toml``), and for all of the package with
+``--jaxtyping-packages=jaxlmm,shapes.checked``.
 """
 
 import inspect

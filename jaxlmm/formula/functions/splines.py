@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.interpolate import BSpline
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, choose
@@ -153,9 +152,11 @@ def _knots(
     return interior, low, high
 
 
-def _b_splines(interior: list[float], low: float, high: float, degree: int) -> BSpline:
+def _b_splines(interior: list[float], low: float, high: float, degree: int) -> Any:
     """Return all B-splines with these knots as one function of values, with a column for each."""
     knots = np.array([*[low] * (degree + 1), *interior, *[high] * (degree + 1)])
+    from scipy.interpolate import BSpline  # slow to import, and only splines need it
+
     return BSpline(knots, np.eye(len(knots) - degree - 1), degree)
 
 

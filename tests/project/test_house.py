@@ -1,6 +1,7 @@
 """The house: rooms in one order, imports only down and through a room's ``__init__``, nothing slow imported early."""
 
 import ast
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import jaxlmm
+
+import shapes
 
 ROOT = Path(jaxlmm.__file__).parent
 ROOMS = [
@@ -159,3 +162,9 @@ def test_import_leaves_jax_flags_alone():
     code = "import jax; before = jax.config.values.copy(); import jaxlmm; print(before == jax.config.values)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("name", sorted(shapes.DOORS | shapes.CALL_USERS))
+def test_functions_without_full_checks_exist(name):
+    """A name in ``tests/shapes.py`` that nothing has would leave a new function unchecked one day, unseen."""
+    assert pkgutil.resolve_name(name.split(".<locals>")[0])

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array, Struct, static
 from jaxlmm.covariance import Field
 from jaxlmm.linalg import normal_equations
-from jaxlmm.model import Design, Factors, Layout, Natural, least_squares
+from jaxlmm.model import Design, Factors, Layout, Natural, held_layout, least_squares
 from jaxlmm.solvers import AbstractSolver
 
 
@@ -84,7 +84,7 @@ class Likelihood(Struct):
     @classmethod
     def of(cls, design: Design, solver: AbstractSolver, method: str, fixed: Natural | None = None) -> Likelihood:
         """Join a design, a solver built for it, a criterion, and the parameters that are ``fixed``."""
-        layout = Layout.of(design, fixed)
+        layout = held_layout(design, fixed)
         matrices = any(grouping.relation is not None for grouping in design.groupings)
         across = any(isinstance(structure, Field) for structure in layout.structures)
         related = matrices or across or design.residual is not None

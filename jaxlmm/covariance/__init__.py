@@ -1,6 +1,7 @@
 """Covariance structures: those of the tags in formulas, and the base class of users' own."""
 
 from jaxlmm._util import static
+from jaxlmm.covariance.base import NEARLY_ZERO as NEARLY_ZERO
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.base import BoundaryCandidates as BoundaryCandidates
 from jaxlmm.covariance.custom import Custom
@@ -10,7 +11,7 @@ from jaxlmm.covariance.field import as_field as as_field
 from jaxlmm.covariance.field import increasing as increasing
 from jaxlmm.covariance.ou import OU
 from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
-from jaxlmm.covariance.partly_fixed import PartlyFixed
+from jaxlmm.covariance.scaled import ScaledRows as ScaledRows
 from jaxlmm.covariance.unstructured import Unstructured
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "Field",
     "Kind",
     "Parameter",
-    "PartlyFixed",
     "Unstructured",
     "parameters_of",
     "static",

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance.frozen import refuse_to_set
-from jaxlmm.covariance.natural import inverted
 from jaxlmm.covariance.parameters import CORR, SD, Kind, pairs
 from jaxlmm.covariance.reports import report_sd_corr
 from jaxlmm.linalg import singular_vectors
@@ -164,6 +163,12 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return pairs (index in theta, values) at which a better start is searched, coordinate by coordinate."""
         return ()
 
+    def in_basis(
+        self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"], basis: Float[Array, "q q"]
+    ) -> Float[jax.Array, "q q"]:
+        """Return the factor (q, q) at ``theta`` (k,) written in a ``basis`` (q, q)."""
+        return jnp.asarray(basis) @ self.cholesky(theta, coords)
+
     def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
         """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimized.
 
@@ -246,40 +251,3 @@ class AbstractCovariance(Struct, abc.ABC):
             ``(k,)``; ``(q, q)``, the factor of the block (its basis included); the residual standard deviation.
         """
         return report_sd_corr(jnp.asarray(factor), jnp.asarray(sigma))
-
-    def from_natural(
-        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
-    ) -> Float[Array, " k"]:
-        """Return theta (k,) in the identity basis at which :meth:`report` gives ``natural`` (r,), NaN where any will
-        do.
-
-        On the host. If the structure cannot have these values, ``report`` of the result differs from them, which the
-        caller checks.
-        """
-        block = np.asarray(coords)[0] if np.ndim(coords) == 3 else np.asarray(coords)
-
-        def report(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " r"]:
-            return self.report(theta, self.cholesky(theta, jnp.asarray(block)), jnp.asarray(sigma))
-
-        start = self.start(np.asarray(coords))
-        return inverted(report, np.asarray(natural), start * np.array([1.0, 0.1, 10.0])[:, None])[0]
-
-    def to_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
-        """Return theta (k,) in a ``basis`` (q, q) of :meth:`basis`, from ``theta`` in the identity basis."""
-        return theta
-
-    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
-        """Return a start (k,) without the zeros at which the gradient vanishes whatever the data."""
-        return np.where(theta == 0.0, NEARLY_ZERO, theta)
-
-    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
-        """Return the structure in parameters with which some of the ``natural`` ones (r,) can be fixed.
-
-        ``natural`` is NaN for free parameters. A fixed natural parameter determines, by :meth:`from_natural`, the
-        parameter of the same index. None without such parameters: then all can be fixed together, but not some of them.
-        """
-        return None
-
-    def completed(self, natural: Float[NumpyArray, " r"]) -> Float[NumpyArray, " r"]:
-        """Return ``natural`` (r,) with a value for each NaN that the fixed ones leave undefined, as a correlation."""
-        return natural

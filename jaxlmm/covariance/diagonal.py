@@ -66,17 +66,6 @@ class Diagonal(AbstractCovariance):
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return abs(basis.diagonal() * theta)
 
-    def from_natural(
-        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
-    ) -> Float[Array, " k"]:
-        return natural / sigma
-
-    def to_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
-        return theta / basis.diagonal()
-
-    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
-        return self
-
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"sd({column})" for column in columns)
 

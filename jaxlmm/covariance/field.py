@@ -55,9 +55,6 @@ class Field(AbstractCovariance):
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return self.structure.from_basis(theta, basis)
 
-    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
-        return self.structure.away_from_zero(theta)
-
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ("sd", *(f"theta[{k + 1}]" for k in range(self.n_params(len(columns)))))
 

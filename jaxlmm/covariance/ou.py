@@ -73,21 +73,6 @@ class OU(AbstractCovariance):
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])
 
-    def from_natural(
-        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
-    ) -> Float[Array, " k"]:
-        return jnp.stack([natural[0] / sigma, jnp.log(-jnp.log(natural[1]))])
-
-    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
-        return np.where(np.array([theta[0] == 0.0, False]), NEARLY_ZERO, theta)
-
-    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
-        return self
-
-    def completed(self, natural: Float[NumpyArray, " r"]) -> Float[NumpyArray, " r"]:
-        undefined = (natural[0] == 0.0) & np.isnan(natural[1])
-        return np.where([False, undefined], 0.5, natural)
-
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ("sd", "rho")
 

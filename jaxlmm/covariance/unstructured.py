@@ -17,8 +17,6 @@ from jaxlmm.covariance.base import (
     Candidate,
     SearchAxes,
 )
-from jaxlmm.covariance.diagonal import Diagonal
-from jaxlmm.covariance.reparameterized import Angle, Correlated, Pivoted
 from jaxlmm.covariance.reports import lower_factor
 from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
@@ -113,52 +111,3 @@ class Unstructured(AbstractCovariance):
         entry[np.arange(theta.size), rows, columns] = 1.0
         lower = (theta @ entry.reshape(theta.size, -1)).reshape(basis.shape)
         return lower_factor(basis @ lower)[rows, columns]
-
-    def from_natural(
-        self, natural: Float[Array, " r"], sigma: Float[Array, ""], coords: Float[Array, "*L q d"]
-    ) -> Float[Array, " k"]:
-        rows, columns = lower_indices(np.shape(coords)[-2])
-        sd, correlation = sd_and_correlation(np.asarray(natural), np.shape(coords)[-2])
-        values, vectors = np.linalg.eigh(correlation)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return lower_factor((sd / sigma)[:, None] * root)[rows, columns]
-
-    def to_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
-        rows, columns = lower_indices(basis.shape[0])
-        lower = np.zeros(basis.shape)
-        lower[rows, columns] = theta
-        return lower_factor(np.linalg.solve(basis, lower))[rows, columns]
-
-    def away_from_zero(self, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
-        q = int(np.sqrt(2 * theta.size))
-        rows, columns = lower_indices(q)
-        return np.where((rows == columns) & (theta == 0.0), NEARLY_ZERO, theta)
-
-    def reparameterized(self, natural: Float[NumpyArray, " r"]) -> AbstractCovariance | None:
-        fixed = np.isfinite(natural)
-        if fixed.size == 1:
-            return Diagonal()
-        if fixed.size != 3:
-            return None
-        if fixed[2]:
-            return Correlated(1 if natural[2] == 0.0 else 2)
-        return Angle() if fixed[0] and fixed[1] else Pivoted(0 if fixed[0] else 1)
-
-    def completed(self, natural: Float[NumpyArray, " r"]) -> Float[NumpyArray, " r"]:
-        q = int(np.sqrt(2 * natural.size))
-        columns, rows = np.triu_indices(q, 1)
-        undefined = (natural[rows] == 0.0) | (natural[columns] == 0.0)
-        return np.where(np.append(np.zeros(q, bool), undefined) & np.isnan(natural), 0.0, natural)
-
-
-def sd_and_correlation(
-    natural: Float[NumpyArray, " r"], q: int
-) -> tuple[Float[NumpyArray, " q"], Float[NumpyArray, "q q"]]:
-    """Return standard deviations and the correlation matrix from natural parameters.
-
-    A correlation that is NaN, beside a standard deviation of 0, becomes 0.
-    """
-    columns, rows = np.triu_indices(q, 1)
-    correlation = np.eye(q)
-    correlation[rows, columns] = correlation[columns, rows] = np.nan_to_num(natural[q:])
-    return natural[:q], correlation

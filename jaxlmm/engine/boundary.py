@@ -55,16 +55,19 @@ def snapped(
     bases: tuple[Float[jax.Array, "_ _"], ...],
     value: Float[jax.Array, ""],
 ) -> Snapped:
-    """Snap ``theta`` to the simplest boundary candidate at which its deviance ``value`` does not rise, term by term."""
+    """Snap ``theta`` to the simplest boundary candidate at which its deviance ``value`` does not rise, term by term.
+
+    What is held stays: a candidate that has it otherwise is moved, its zeros kept, to where it is held.
+    """
     layout, active_set = problem.likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
     max_deviance = value + MAX_RISE_AT_ZERO + 1e-12 * (jnp.abs(value) + problem.response.count)
     for t, (structure, own) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
         coords = jnp.asarray(layout.coords[t])
         few = coords[0, :POSITIONS_TRIED] if coords.ndim == 3 else coords
         candidates = structure.boundary_candidates(theta[own], bases[t], jnp.asarray(layout.roots[t]), few)
-        trials = _Trials(theta, bases, candidates, t, own)
+        trials = _Trials(problem, theta, bases, candidates, t, own)
         choice = _first_allowed(problem, trials, max_deviance)
-        theta, bases = trials.at(choice)
+        theta, bases, _ = trials.at(choice)
         chosen = candidates.active_set[choice]
         active_set = active_set.at[own].set(jnp.where(chosen > 0, chosen + own.start, chosen))
     return Snapped(theta, bases, active_set)
@@ -84,17 +87,22 @@ def rotated(
 class _Trials(NamedTuple):
     """Boundary candidates of term ``t``, whose parameters are ``own`` in ``theta``."""
 
+    problem: Problem
     theta: Float[jax.Array, " k"]
     bases: tuple[jax.Array, ...]
     candidates: BoundaryCandidates
     t: int
     own: slice
 
-    def at(self, choice: Int[jax.Array, ""]) -> tuple[Float[jax.Array, " k"], tuple[jax.Array, ...]]:
-        """Return theta and bases with one of them."""
+    def at(
+        self, choice: Int[jax.Array, ""]
+    ) -> tuple[Float[jax.Array, " k"], tuple[jax.Array, ...], Bool[jax.Array, ""]]:
+        """Return theta and bases with one of them, and whether what is held can be."""
         basis = self.candidates.basis[choice]
         bases = (*self.bases[: self.t], basis, *self.bases[self.t + 1 :])
-        return self.theta.at[self.own].set(self.candidates.theta[choice]), bases
+        theta = self.theta.at[self.own].set(self.candidates.theta[choice])
+        theta, holds = self.problem.objective(bases).feasible(theta, jnp.ones_like(theta))
+        return theta, bases, holds
 
 
 def _first_allowed(problem: Problem, trials: _Trials, max_deviance: Float[jax.Array, ""]) -> Int[jax.Array, ""]:
@@ -109,7 +117,8 @@ def _first_allowed(problem: Problem, trials: _Trials, max_deviance: Float[jax.Ar
         state: tuple[Int[jax.Array, ""], Bool[jax.Array, ""]],
     ) -> tuple[Int[jax.Array, ""], Bool[jax.Array, ""]]:
         choice, _ = state
-        good = problem.deviance(*trials.at(choice)) <= max_deviance
+        theta, bases, holds = trials.at(choice)
+        good = holds & (problem.deviance(theta, bases) <= max_deviance)
         after = jnp.argmax(valid & (number > choice))
         return jnp.where(good, choice, after), good | (after == number[-1])
 

@@ -85,10 +85,7 @@ def run(
     along_axes = plan.nodes.shape[0] == 0 and not (likelihood.solver.hessian_is_expensive and likelihood.solver.guesses)
 
     def minimized(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
-        @jax.jit
-        def objective(theta: jax.Array) -> jax.Array:
-            return problem.deviance(theta, bases)
-
+        objective = problem.objective(bases)
         if along_axes:
             start = plan.searched(objective, start, jnp.where(search, AXIS_SWEEPS, 0), sequential=sequential)
         return minimize(method, objective, start, max_steps)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.optimize import Objective
 from jaxlmm.solvers import AbstractSolver
 
 SMALL_BATCH, LARGE_BATCH = 64, 1024
@@ -33,6 +34,16 @@ class Problem(NamedTuple):
     def deviance(self, theta: Float[jax.Array, " k"], bases: Sequence[Array]) -> Float[jax.Array, ""]:
         """Return the deviance at ``theta``, written in ``bases``, one (q, q) per term."""
         return self.likelihood.deviance(self.likelihood.layout.factors(theta, bases), self.response)
+
+    def objective(self, bases: Sequence[Array]) -> Objective:
+        """Return the deviance as a function of theta in ``bases``, on the surface of what is held."""
+        layout = self.likelihood.layout
+
+        @jax.jit
+        def deviance(theta: Float[jax.Array, " k"]) -> Float[jax.Array, ""]:
+            return self.deviance(theta, bases)
+
+        return Objective(deviance, (lambda theta: layout.errors(theta, bases)) if layout.is_held else None)
 
 
 class RowsByResponse(Struct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import jax
@@ -15,8 +15,8 @@ from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.engine.problems import Problem, Problems
 from jaxlmm.errors import OptionError
 from jaxlmm.likelihood import Likelihood
-from jaxlmm.model import Design, Layout, Natural
-from jaxlmm.optimize import WORTHWHILE, search_axes
+from jaxlmm.model import Design, Layout, Natural, beginning_at, point_at
+from jaxlmm.optimize import WORTHWHILE, Objective, search_axes
 
 VALUES_PER_AXIS = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
 """Values tried along each axis of theta, by the number of axes: at all their combinations, a few hundred at most."""
@@ -26,6 +26,9 @@ VALUES_PER_AXIS_COARSE = {1: 5, 2: 3, 3: 2, 4: 2, 5: 1}
 
 AXIS_SWEEPS = 2
 """Rounds of the search for a start, axis by axis, where combinations are too many."""
+
+MAX_START_ERROR = 1e-4
+"""Relative error of the natural parameters up to which a start has those that were given."""
 
 LEVEL_SIZE_QUANTILES = (np.arange(16) + 0.5) / 16
 """Quantiles of the numbers of rows per level by which the expected curvature is computed."""
@@ -51,7 +54,8 @@ class Plan(Struct):
         index, values = likelihood.layout.search_axes()
         points = np.zeros((0, index.size))
         counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
-        if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
+        layout = likelihood.layout
+        if index.size in counts and not (layout.absolute or layout.is_held):  # nodes, which responses share
             last = values.shape[1] - 1
             within = (0.25, 0.75) if likelihood.solver.coarse_start else (0.0, 1.0)
             some = np.linspace(within[0] * last, within[1] * last, counts[index.size]).round().astype(int)
@@ -62,10 +66,10 @@ class Plan(Struct):
         return cls(nodes, (index, values), tuple(np.linalg.inv(basis) for basis in likelihood.layout.bases()))
 
     def searched(
-        self, objective: Callable[[jax.Array], jax.Array], start: Float[Array, " k"], sweeps: Array, *, sequential: bool
+        self, objective: Objective, start: Float[Array, " k"], sweeps: Array, *, sequential: bool
     ) -> Float[jax.Array, " k"]:
         """Return the best start along the plan's axes, looked for in ``sweeps`` rounds."""
-        return search_axes(objective, jnp.asarray(start), *self.axes, sweeps, sequential=sequential)
+        return search_axes(objective.nearest, jnp.asarray(start), *self.axes, sweeps, sequential=sequential)
 
 
 def best_of_nodes(
@@ -84,10 +88,7 @@ def start_of(problem: Problem, plan: Plan) -> Float[jax.Array, " k"]:
     """Return the start of one problem: the best of the plan's nodes, or of values along its axes."""
     likelihood = problem.likelihood
     bases, start = likelihood.layout.bases(), jnp.asarray(likelihood.layout.start())
-
-    def objective(theta: jax.Array) -> jax.Array:
-        return problem.deviance(theta, bases)
-
+    objective = problem.objective(bases)
     sequential, nodes = likelihood.solver.sequential, jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
         return plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
@@ -143,58 +144,29 @@ def _guess(problem: Problem, plan: Plan, start: Float[jax.Array, " k"]) -> Float
 def starts_at(layout: Layout, given: Natural, scales: Float[NumpyArray, " m"]) -> Float[NumpyArray, "m k"]:
     """Return starts of responses with residual standard deviations ``scales``, as :func:`start_at`."""
     different, same = np.unique(scales, return_inverse=True)
-    found = [start_at(layout, given, float(scale), check=number == 0) for number, scale in enumerate(different)]
-    return np.stack(found)[same.reshape(-1)]
+    return np.stack([start_at(layout, given, float(scale)) for scale in different])[same.reshape(-1)]
 
 
-def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True) -> Float[NumpyArray, " k"]:
+def start_at(layout: Layout, given: Natural, scale: float) -> Float[NumpyArray, " k"]:
     """Return a start at which the natural parameters are those ``given``, and the others as usual.
 
     ``scale`` is the residual standard deviation of least squares, which sigma is taken to be where it is neither given
-    nor fixed. A standard deviation of 0 becomes a small one: at 0 the gradient vanishes whatever the data. ``check``
-    says whether the structures are asked what they have become.
+    nor fixed.
 
     Raises
     ------
     OptionError
         If a structure cannot have these values.
     """
-    own, bases = layout.in_unit(np.float64(scale)), layout.bases()
-    start, slices, residual = own.start(), own.slices(), given.values[-1]
+    own, residual = layout.in_unit(np.float64(scale)), given.values[-1]
     sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
-    unit = np.float64(scale if own.absolute else sigma)
-
-    def natural() -> list[NumpyArray]:
-        theta = jnp.asarray(start)
-        found = np.asarray(own.report(theta, own.factors(theta, bases), unit))
-        return np.split(found, np.cumsum([values.size for values in given.values])[:-1])
-
-    partial = any(np.isfinite(values).any() and np.isnan(values).any() for values in given.values)
-    usual = natural() if partial else given.values
-    for t, (structure, coords) in enumerate(zip(own.structures, own.coords, strict=True)):
-        values = given.values[t]
-        if not np.isfinite(values).any():
-            continue
-        plain = np.asarray(structure.from_natural(values, unit, np.asarray(coords)))
-        if not np.isfinite(plain).all():  # a value for each is needed
-            wanted = np.where(np.isnan(values), usual[t], values)
-            plain = structure.from_natural(wanted, unit, np.asarray(coords))
-        start[slices[t]] = structure.to_basis(np.asarray(plain), bases[t])
-        reached = natural()[t] if check else values
-        sds = np.array([parameter.kind == "sd" for parameter in given.parameters[t]])
-        asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
-        start[slices[t]] = structure.away_from_zero(start[slices[t]])
-        if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):
-            pairs = zip(given.parameters[t], values, strict=True)
-            named = {parameter.name: float(value) for parameter, value in pairs if np.isfinite(value)}
-            raise OptionError(
-                f"start: {type(structure).__name__} cannot begin at {named}: no covariance has these values, or the "
-                "search for its parameters found none."
-            )
-    if own.residual is not None and np.isfinite(residual[1:]).any():
-        wanted = np.where(np.isnan(residual), usual[-1], residual)
-        theta = own.residual.from_natural(wanted, np.float64(sigma), np.asarray(own.residual_coords))
-        start[slices[-1]] = np.asarray(theta)[1:]
+    beginning = beginning_at(own, given, np.float64(scale if own.absolute else sigma))
+    start, error = point_at(beginning, own.start()) if beginning.is_held else (own.start(), 0.0)
+    if not error < MAX_START_ERROR:
+        named = {name: value for block in range(len(given.values)) for name, value in given.named(block).items()}
+        raise OptionError(
+            f"start: the search cannot begin at {named}: no covariance has these values, or none was found."
+        )
     if own.sigma_is_free and np.isfinite(residual[0]):
         start[-1] = np.log(sigma / scale)
     return start

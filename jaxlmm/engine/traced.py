@@ -168,7 +168,7 @@ def _searched(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -
     def advance(carry: tuple[jax.Array, _Search]) -> tuple[jax.Array, _Search]:
         count, search = carry
         (start, bases, active_set), stage = search.start, search.stage
-        run = minimize(method, lambda theta: problem.deviance(theta, bases), start, jnp.int32(MAX_EVALUATIONS))
+        run = minimize(method, problem.objective(bases), start, jnp.int32(MAX_EVALUATIONS))
         reached = _Optimum(run.x, bases, active_set, run.value, run.hessian, run.gradient, run.converged)
 
         here, there = (search.best.theta, search.best.value), (run.x, run.value)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.inference.active_set import duals, patterns
-from jaxlmm.inference.derivatives import OptimumDerivatives
+from jaxlmm.inference.derivatives import MIN_SIZE, OptimumDerivatives
 from jaxlmm.inference.ridges import RIDGE_STEP, Descend, flat_sides
 from jaxlmm.inference.status import STATUS
 from jaxlmm.inference.verdict import Verdicts
@@ -198,7 +198,7 @@ def _curvature(group: SameActiveSet) -> Curvature:
     profile = hessian[:, :k, :k]
     if group.profiled:
         profile = profile - hessian[:, :k, k, None] * hessian[:, None, k, :k] / hessian[:, k, k, None, None]
-    size = np.maximum(np.abs(group.theta), 0.1)[:, free]
+    size = np.maximum(np.abs(group.theta), MIN_SIZE)[:, free]
     return Curvature(profile, size, *np.linalg.eigh(profile[:, free][:, :, free] * size[:, :, None] * size[:, None, :]))
 
 

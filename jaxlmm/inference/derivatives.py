@@ -12,10 +12,13 @@ from jaxtyping import Float
 from jaxlmm._util import Array, Struct
 from jaxlmm.likelihood import Likelihood, Point, Response
 from jaxlmm.model import Factors
-from jaxlmm.optimize import each_direction
+from jaxlmm.optimize import Tangent, along_surface, each_direction
 
 Bases: TypeAlias = Sequence[Float[Array, "_ _"]]
 """The basis (q, q) of each term."""
+
+MIN_SIZE = 0.1
+"""Parameters are compared with their size, or with this where they are smaller."""
 
 Scalar: TypeAlias = Float[jax.Array, ""]
 Theta: TypeAlias = Float[jax.Array, " k"]
@@ -49,6 +52,8 @@ class OptimumDerivatives(NamedTuple):
 
     ``psi`` is theta (in its bases), followed by log sigma where that is profiled out, s = k + 1; in an absolute layout
     theta has log sigma, or sigma is fixed, and s = k. The ``deviance``, and its ``gradient`` and ``hessian`` in psi;
+    where parameters are held, along the surface on which they are, as in :class:`~jaxlmm.optimize.Tangent`, to which
+    ``projection`` (s, s) takes a direction, else None;
     ``values`` and ``derivatives`` of the :class:`Quantities`; ``relative_sigma`` is in units of the residual standard
     deviation of least squares.
     """
@@ -57,6 +62,7 @@ class OptimumDerivatives(NamedTuple):
     deviance: Float[Array, "*b"]
     gradient: Float[Array, "*b s"]
     hessian: Float[Array, "*b s s"]
+    projection: Float[Array, "*b s s"] | None
     values: Quantities
     derivatives: Quantities
     beta: Float[Array, "*b p"]
@@ -89,6 +95,12 @@ def examine(
     theta = jnp.asarray(theta)
     evaluate = _given_sigma if likelihood.layout.absolute else _profiled
     psi, gradient, hessian, (vcov, d_vcov), point = evaluate(likelihood, response, bases, theta)
+    tangent = Tangent(gradient, hessian, None)
+    if likelihood.layout.is_held:
+        size = jnp.maximum(jnp.abs(psi.at[theta.size :].set(1.0)), MIN_SIZE)
+        tangent = along_surface(
+            lambda theta: likelihood.layout.errors(theta, bases), theta, gradient, hessian, 1.0 / size**2
+        )
 
     def quantities(psi: Float[jax.Array, " s"]) -> tuple[ReportAndComponents, ReportAndComponents]:
         layout, theta = likelihood.layout, psi[: likelihood.layout.n_theta]
@@ -108,7 +120,7 @@ def examine(
     fixed_sigma = likelihood.layout.factors(theta, bases).sigma
     sigma = likelihood.sigma(point, fixed_sigma, response)
     optimum = OptimumDerivatives(
-        psi, likelihood.criterion(point, fixed_sigma, response), gradient, hessian,
+        psi, likelihood.criterion(point, fixed_sigma, response), *tangent,
         Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
         inverse_triangle @ (response.least_squares + point.shift * response.scale),
         sigma, sigma / response.scale,

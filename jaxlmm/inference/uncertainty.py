@@ -115,6 +115,9 @@ def uncertainty(optimum: OptimumDerivatives, active_set: Int[NumpyArray, "b k"],
             inverse = _inverse_off(optimum.hessian[i][np.ix_(free, free)], null[null.any(axis=1)])
             psi_cov[np.ix_([i], free, free)] = 2.0 * inverse
 
+    if optimum.projection is not None:
+        psi_cov = _propagated(np.asarray(optimum.projection), psi_cov)
+
     report_cov = _propagated(optimum.derivatives.report, psi_cov)
     _blank(report_cov, verdicts.at_boundary | verdicts.on_ridge)
     component_cov = _propagated(optimum.derivatives.components, psi_cov)

@@ -3,6 +3,7 @@
 from jaxlmm.model.basis import independent_basis, least_squares
 from jaxlmm.model.design import Design, Grouping, Term, mean_products
 from jaxlmm.model.graph import connected, linked
+from jaxlmm.model.holding import beginning_at, held_layout, point_at, relative_to
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
@@ -15,9 +16,13 @@ __all__ = [
     "Natural",
     "Relation",
     "Term",
+    "beginning_at",
     "connected",
+    "held_layout",
     "independent_basis",
     "least_squares",
     "linked",
     "mean_products",
+    "point_at",
+    "relative_to",
 ]

@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
-from jaxlmm.covariance import AbstractCovariance, Field, Parameter, PartlyFixed
-from jaxlmm.errors import OptionError
-from jaxlmm.model.design import Design, Term
-from jaxlmm.model.natural import Natural
+from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.model.design import Design
+from jaxlmm.model.held import Held
 
 LARGEST_GUESSED_SD = 40.0
 """Largest relative standard deviation of a start guessed from the data: where rows leave next to no residual, the guess
@@ -48,8 +47,9 @@ class Layout(Struct):
     first, the scale, which is fixed at 1 because sigma is the scale of the residual.
 
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
-    response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too.
-    Structures with fixed parameters are :class:`~jaxlmm.covariance.PartlyFixed`: theta has the free ones.
+    response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too. The
+    parameters of a term, and last of the residual structure, that are ``held`` remain in theta, which :meth:`errors`
+    keep on a surface of ``n_held`` fewer dimensions.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -57,47 +57,45 @@ class Layout(Struct):
     roots: tuple[Float[Array, "_ _"], ...]
     residual: AbstractCovariance | None
     residual_coords: Float[Array, "L q d"] | None
-    sigma: Float[Array, "*b"] | None
-    absolute: bool = static()
+    sigma: Float[Array, "*b"] | None = None
+    held: tuple[Held, ...] = ()
+    absolute: bool = static(default=False)
+    n_held: int = static(default=0)
 
     @classmethod
-    def of(cls, design: Design, fixed: Natural | None = None) -> Layout:
-        """Return the layout of a design, some natural parameters ``fixed``.
-
-        Raises
-        ------
-        OptionError
-            If a structure cannot have these parameters fixed, or not at these values.
-        """
-        structures, roots = [term.structure for term in design.terms], design.roots()
-        residual, sigma = design.residual.structure if design.residual else None, None
-        if fixed is not None:
-            if fixed.absolute and any(isinstance(structure, Field) for structure in structures):
-                raise OptionError(
-                    "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
-                    "across levels are; write a class with param_names, report and from_natural."
-                )
-            structures = [_partly_fixed(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
-            own = fixed.values[-1]
-            if design.residual is not None:
-                residual = _partly_fixed(design.residual, np.eye(1), fixed.parameters[-1], np.append(np.nan, own[1:]))
-            sigma = own[0] if np.isfinite(own[0]) else None
+    def of(cls, design: Design) -> Layout:
+        """Return the layout of a design."""
         return cls(
-            tuple(structures),
+            tuple(term.structure for term in design.terms),
             tuple(term.coords for term in design.terms),
-            roots,
-            residual,
+            design.roots(),
+            design.residual.structure if design.residual else None,
             design.residual.coords if design.residual else None,
-            sigma,
-            fixed is not None and fixed.absolute,
         )
 
     def in_unit(self, unit: Float[Array, ""] | float) -> Self:
         """Return the layout for a response of scale ``unit``, with fixed parameters relative to it."""
         if not self.absolute:
             return self
-        structures = tuple(s.in_unit(unit) if isinstance(s, PartlyFixed) else s for s in self.structures)
-        return self.replace(structures=structures, sigma=None if self.sigma is None else self.sigma / unit)
+        held = tuple(one.replace(unit=unit) for one in self.held)
+        return self.replace(held=held, sigma=None if self.sigma is None else self.sigma / unit)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether theta is kept on a surface."""
+        return any(one.equations for one in self.held)
+
+    def errors(self, theta: Float[jax.Array, " k"], bases: Sequence[Float[Array, "_ _"]]) -> Float[jax.Array, " m"]:
+        """Return what is zero where the held parameters have their values, relative to these."""
+        slices, parts = self.slices(), []
+        for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
+            if self.held[t].equations:
+                own = theta[slices[t]]
+                parts += self.held[t].errors(structure, own, _first(_factor(structure, own, coords, bases[t])))
+        if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
+            own = self.residual_theta(theta)
+            parts += self.held[-1].errors(self.residual, own, _first(_factor(self.residual, own, self.residual_coords)))
+        return jnp.concatenate(parts)
 
     @property
     def sigma_is_free(self) -> bool:
@@ -119,8 +117,13 @@ class Layout(Struct):
 
     @property
     def n_psi(self) -> int:
-        """The number of all variance parameters that are estimated, sigma included: the length of psi."""
+        """The length of psi: all variance parameters, sigma included unless it is fixed."""
         return self.n_theta + (self.sigma is None and not self.absolute)
+
+    @property
+    def n_estimated(self) -> int:
+        """The number of variance parameters that are estimated, sigma included."""
+        return self.n_psi - self.n_held
 
     def slices(self) -> tuple[slice, ...]:
         """Return the slice of theta of each term, and last of the residual structure."""
@@ -132,8 +135,7 @@ class Layout(Struct):
         slices = self.slices()
         terms = []
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
-            factor = _factor(structure, theta[slices[t]], coords)
-            terms.append(factor if bases is None or factor.ndim == 3 else jnp.asarray(bases[t]) @ factor)
+            terms.append(_factor(structure, theta[slices[t]], coords, None if bases is None else bases[t]))
         residual = None
         if self.residual is not None and self.residual_coords is not None:
             residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords)
@@ -150,7 +152,7 @@ class Layout(Struct):
         parts = []
         sigma = jnp.asarray(scale) if factors.sigma is None else factors.sigma * scale
         for structure, factor, where in zip(self.structures, factors.terms, self.slices(), strict=False):
-            one = factor[0] if factor.ndim == 3 else factor
+            one = _first(factor)
             one = one if factors.sigma is None else one * factors.sigma
             parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
         if self.residual is None or factors.residual is None:
@@ -215,14 +217,6 @@ class Layout(Struct):
             first = columns.stop
         return start
 
-    def own_number(self, k: int) -> int:
-        """Return the number of entry ``k`` of theta among all parameters of its structure, fixed ones included."""
-        for structure, where in zip(self.structures, self.slices(), strict=False):
-            if where.start <= k < where.stop:
-                own = k - where.start
-                return structure.free[own] if isinstance(structure, PartlyFixed) else own
-        raise IndexError(k)
-
     def blocks(self) -> Int[NumpyArray, " k"]:
         """Return the index of the term of each entry of theta."""
         counts = (*self.counts, 1) if self.sigma_is_free else self.counts
@@ -230,27 +224,17 @@ class Layout(Struct):
 
 
 def _factor(
-    structure: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[Array, "*L q d"]
+    structure: AbstractCovariance,
+    theta: Float[jax.Array, " k"],
+    coords: Float[Array, "*L q d"],
+    basis: Float[Array, "_ _"] | None = None,
 ) -> Float[jax.Array, "*L q q"]:
     coords = jnp.asarray(coords)
     if coords.ndim == 3:
         return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
-    return structure.cholesky(theta, coords)
+    return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
 
 
-def _partly_fixed(
-    term: Term, root: Float[NumpyArray, "q q"], parameters: Sequence[Parameter], values: Float[NumpyArray, " r"]
-) -> AbstractCovariance:
-    """Return the structure of a term, its natural parameters fixed at those ``values`` that are not NaN."""
-    if np.isnan(values).all():
-        return term.structure
-    structure = PartlyFixed.of(term.structure, values, np.asarray(term.coords), root)
-    if structure is None:
-        names = [parameter.name for parameter in parameters]
-        fixed = {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
-        raise OptionError(
-            f"fixed: {type(term.structure).__name__} cannot be held at {fixed}. Some of its parameters can be fixed "
-            "where a term has one column, is uncorrelated ('||', 'diag'), unstructured with two columns, or 'ou'; of "
-            f"other terms fix all, at values that a covariance has: {', '.join(names)}."
-        )
-    return structure
+def _first(factor: Float[jax.Array, "*L q q"]) -> Float[jax.Array, "q q"]:
+    """Return the factor of the first level where each has its own."""
+    return factor[0] if factor.ndim == 3 else factor

@@ -1,6 +1,7 @@
 """Minimizers: a method is ``init / step / done``; the loop is written once."""
 
-from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, each_direction, minimize
+from jaxlmm.optimize.constraint import Constraint, Tangent, along_surface, feasible
+from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, each_direction, minimize
 from jaxlmm.optimize.newton import Newton, QuasiNewton
 from jaxlmm.optimize.optax_adapter import Optax
 from jaxlmm.optimize.search import WORTHWHILE, search_axes
@@ -8,11 +9,16 @@ from jaxlmm.optimize.search import WORTHWHILE, search_axes
 __all__ = [
     "WORTHWHILE",
     "AbstractMinimizer",
+    "Constraint",
     "Minimum",
     "Newton",
+    "Objective",
     "Optax",
     "QuasiNewton",
+    "Tangent",
+    "along_surface",
     "each_direction",
+    "feasible",
     "minimize",
     "search_axes",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,15 +12,52 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, Struct
-
-Objective = Callable[[Float[jax.Array, " k"]], Float[jax.Array, ""]]
-"""A traced function of the parameters."""
+from jaxlmm.optimize.constraint import Constraint, Tangent, along_surface, feasible
 
 Tangents = TypeVar("Tangents")
 
 
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A traced ``function`` of the parameters, minimized where a ``constraint`` holds, if there is one."""
+
+    function: Callable[[Float[jax.Array, " k"]], Float[jax.Array, ""]]
+    constraint: Constraint | None = None
+
+    def __call__(self, x: Float[jax.Array, " k"]) -> Float[jax.Array, ""]:
+        return self.function(x)
+
+    def feasible(
+        self, x: Float[jax.Array, " k"], metric: Float[jax.Array, " k"]
+    ) -> tuple[Float[jax.Array, " k"], Bool[jax.Array, ""]]:
+        """Return the point near ``x`` at which the constraint holds, and whether it does."""
+        return (x, jnp.ones((), bool)) if self.constraint is None else feasible(self.constraint, x, metric)
+
+    def nearest(self, x: Float[jax.Array, " k"]) -> Float[jax.Array, ""]:
+        """Return the value at the point near ``x`` at which the constraint holds, infinite where there is none."""
+        if self.constraint is None:
+            return self.function(x)
+        point, holds = self.feasible(x, jnp.ones_like(x))
+        return jnp.where(holds, self.function(point), jnp.inf)
+
+    def along(
+        self,
+        x: Float[jax.Array, " k"],
+        gradient: Float[jax.Array, " k"],
+        hessian: Float[jax.Array, "k k"],
+        metric: Float[jax.Array, " k"],
+    ) -> Tangent:
+        """Return gradient and Hessian at ``x`` along the surface on which the constraint holds."""
+        if self.constraint is None:
+            return Tangent(gradient, hessian, None)
+        return along_surface(self.constraint, x, gradient, hessian, metric)
+
+
 class Minimum(NamedTuple):
-    """The point ``x`` at which a minimizer stopped, with ``value``, ``gradient`` and ``hessian`` there."""
+    """The point ``x`` at which a minimizer stopped, with ``value``, ``gradient`` and ``hessian`` there.
+
+    Under a constraint the derivatives are those along its surface, as in :class:`~jaxlmm.optimize.constraint.Tangent`.
+    """
 
     x: Float[Array, "*b k"]
     value: Float[Array, "*b"]

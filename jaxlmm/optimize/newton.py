@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, static
 from jaxlmm.linalg import inverse_logdet, shifted_solutions
+from jaxlmm.optimize.constraint import Tangent
 from jaxlmm.optimize.loop import AbstractMinimizer, Minimum, Objective, second_order
 
 SHIFT_LADDER = np.concatenate([[0.0], 10.0 ** np.arange(-6.0, 3.5, 0.5)])
@@ -46,7 +47,7 @@ converged: variances a million times the residual's lose six digits of the objec
 class NewtonState(NamedTuple):
     """``x`` with ``value``, ``gradient``, ``hessian`` there, and the next ``step`` with its ``predicted`` decrease.
 
-    The step is ``sound`` if it is a full Newton step (μ below 1e-5 relative, not shortened to the radius), and the
+    ``tangent`` has the derivatives along the surface of a constraint, if there is one. The step is ``sound`` if it is a full Newton step (μ below 1e-5 relative, not shortened to the radius), and the
     ``last`` if its predicted decrease is below the tolerance besides.
     """
 
@@ -54,6 +55,7 @@ class NewtonState(NamedTuple):
     value: Float[jax.Array, ""]
     gradient: Float[jax.Array, " k"]
     hessian: Float[jax.Array, "k k"]
+    tangent: Tangent
     radius: Float[jax.Array, ""]
     step: Float[jax.Array, " k"]
     predicted: Float[jax.Array, ""]
@@ -108,18 +110,20 @@ class TrustRegion(AbstractMinimizer):
         false = jnp.zeros((), bool)
         radius = zero + self.first_radius
         infinite = zero + jnp.inf
+        gradient, hessian = jnp.zeros(k, x.dtype), jnp.eye(k, dtype=x.dtype)
+        tangent = Tangent(gradient, hessian, None if objective.constraint is None else hessian)
         return NewtonState(
-            x, infinite, jnp.zeros(k, x.dtype), jnp.eye(k, dtype=x.dtype), radius, jnp.zeros(k, x.dtype),
+            x, infinite, gradient, hessian, tangent, radius, jnp.zeros(k, x.dtype),
             infinite, false, false, false, false,
         )  # fmt: skip
 
     def step(self, objective: Objective, state: NewtonState) -> NewtonState:
-        trial = state.x + state.step
+        trial, holds = objective.feasible(state.x + state.step, self._metric(state.x))
         value, gradient, hessian, hessian_if_rejected = self.evaluate(objective, state, trial)
         first = jnp.isinf(state.value)  # this evaluates the starting point
         noise = OBJECTIVE_ROUNDING * (self.size + jnp.abs(value))
         unclear = ROUNDINGS_PER_DIFFERENCE * noise
-        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
+        finite = holds & jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
         ratio = jnp.where(first, 1.0, (state.value - value) / jnp.maximum(state.predicted, 1e-300))
         within_noise = (state.predicted < unclear) & (value - state.value < unclear)
         last = state.last & (value - state.value < LAST_STEP_MAX_RISE)
@@ -135,14 +139,15 @@ class TrustRegion(AbstractMinimizer):
         value = jnp.where(accepted, value, state.value)
         gradient = jnp.where(accepted, gradient, state.gradient)
         hessian = jnp.where(accepted, hessian, hessian_if_rejected)
-        step, predicted, sound = self._propose(x, gradient, hessian, radius, noise)
+        tangent = objective.along(x, gradient, hessian, self._metric(x))
+        step, predicted, sound = self._propose(x, tangent, radius, noise)
         negligible = (state.predicted < unclear) | (
             self.exact & (length < MAX_SHORT_STEP) & (state.predicted < NEGLIGIBLE_DECREASE)
         )
         stalled = finite & ~accepted & state.sound & negligible  # a full step failed by rounding: converged
         last = sound & (predicted < jnp.maximum(self.tolerance, noise))
         return NewtonState(
-            x, value, gradient, hessian, radius, step, predicted,
+            x, value, gradient, hessian, tangent, radius, step, predicted,
             sound, last, (state.last & accepted) | stalled, first & ~finite,
         )  # fmt: skip
 
@@ -150,10 +155,10 @@ class TrustRegion(AbstractMinimizer):
         return state.converged | state.failed | self._certain(state)
 
     def result(self, objective: Objective, state: NewtonState, n_steps: Int[jax.Array, ""]) -> Minimum:
-        certain = self._certain(state)
-        x = state.x + jnp.where(certain, state.step, 0.0)
+        certain, (gradient, hessian, _) = self._certain(state), state.tangent
+        x, _ = objective.feasible(state.x + jnp.where(certain, state.step, 0.0), self._metric(state.x))
         value = state.value - jnp.where(certain, state.predicted, 0.0)
-        return Minimum(x, value, state.gradient, state.hessian, state.converged | certain, n_steps)
+        return Minimum(x, value, gradient, hessian, state.converged | certain, n_steps)
 
     def _certain(self, state: NewtonState) -> Bool[jax.Array, ""]:
         """Return whether the next step need not be evaluated."""
@@ -173,8 +178,7 @@ class TrustRegion(AbstractMinimizer):
     def _propose(
         self,
         x: Float[jax.Array, " k"],
-        gradient: Float[jax.Array, " k"],
-        hessian: Float[jax.Array, "k k"],
+        tangent: Tangent,
         radius: Float[jax.Array, ""],
         noise: Float[jax.Array, ""],
     ) -> tuple[Float[jax.Array, " k"], Float[jax.Array, ""], Bool[jax.Array, ""]]:
@@ -182,6 +186,7 @@ class TrustRegion(AbstractMinimizer):
 
         Every shift has the objective's rounding ``noise`` added, so that a curvature below it does not make the step.
         """
+        gradient, hessian, projection = tangent
         metric = self._metric(x)
         scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hessian)) / metric), 1e-4)
         shifts = jnp.asarray(SHIFT_LADDER, x.dtype) * scale + noise
@@ -204,6 +209,7 @@ class TrustRegion(AbstractMinimizer):
         inverse = jnp.where(any_definite, inverse, jnp.eye(x.shape[0], dtype=x.dtype))
         # The direction of the smallest curvature: three steps of inverse iteration from some vector.
         along = inverse @ (inverse @ (inverse @ (1.0 + 0.1 * jnp.arange(x.shape[0], dtype=x.dtype))))
+        along = along if projection is None else projection @ along
         along = along * jnp.where(gradient @ along > 0, -1.0, 1.0)
         along = along * 0.5 * radius / jnp.maximum(jnp.sqrt(jnp.sum(metric * along**2)), 1e-300)
         saddle = ~unshifted & (predicted < self.tolerance)
@@ -244,7 +250,7 @@ class QuasiNewton(TrustRegion):
     def evaluate(self, objective: Objective, state: NewtonState, trial: Float[jax.Array, " k"]) -> _Evaluation:
         value, gradient = jax.value_and_grad(objective)(trial)
         first = jnp.isinf(state.value)
-        step = jnp.where(first, 0.0, state.step)
+        step = jnp.where(first, 0.0, trial - state.x)
         error = gradient - state.gradient - state.hessian @ step
         denominator = error @ step
         lengths = jnp.sqrt((error @ error) * (step @ step))

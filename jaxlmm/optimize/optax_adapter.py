@@ -35,21 +35,25 @@ class Optax(AbstractMinimizer):
     def step(self, objective: Objective, state: OptaxState) -> OptaxState:
         import optax
 
-        value, gradient = jax.value_and_grad(objective)(state.x)
+        x, _ = objective.feasible(state.x, jnp.ones_like(state.x))
+        value, gradient = jax.value_and_grad(objective)(x)
+        gradient = objective.along(x, gradient, jnp.zeros((x.size, x.size), x.dtype), jnp.ones_like(x)).gradient
         transformation = optax.with_extra_args_support(self.transformation)
         # optax counts its steps in 32 bits and relies on promotion, which the caller may have forbidden.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             updates, inner = transformation.update(
-                gradient, state.inner, state.x, value=value, grad=gradient, value_fn=objective
+                gradient, state.inner, x, value=value, grad=gradient, value_fn=objective
             )
         converged = jnp.all(jnp.abs(gradient) < self.tolerance)
-        x = jnp.where(converged, state.x, optax.apply_updates(state.x, updates))
+        x = jnp.where(converged, x, optax.apply_updates(x, updates))
         return OptaxState(x, inner, gradient)
 
     def done(self, state: OptaxState) -> Bool[jax.Array, ""]:
         return jnp.all(jnp.abs(state.gradient) < self.tolerance) | ~jnp.all(jnp.isfinite(state.x))
 
     def result(self, objective: Objective, state: OptaxState, n_steps: Int[jax.Array, ""]) -> Minimum:
-        value, gradient, hessian = second_order(objective, state.x)
+        x, _ = objective.feasible(state.x, jnp.ones_like(state.x))
+        value, gradient, hessian = second_order(objective, x)
+        gradient, hessian, _ = objective.along(x, gradient, hessian, jnp.ones_like(x))
         converged = jnp.all(jnp.abs(state.gradient) < self.tolerance)
-        return Minimum(state.x, value, gradient, hessian, converged, n_steps)
+        return Minimum(x, value, gradient, hessian, converged, n_steps)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array
-from jaxlmm.optimize.loop import Objective
 
 WORTHWHILE = 1e-6
 """The start moves only for a gain above this, so that on a flat objective rounding does not choose it."""
 
 
 def search_axes(
-    objective: Objective,
+    objective: Callable[[Float[jax.Array, " k"]], Float[jax.Array, ""]],
     x: Float[jax.Array, " k"],
     index: Int[Array, " a"],
     values: Float[Array, "a v"],

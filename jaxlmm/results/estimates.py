@@ -16,7 +16,7 @@ from jaxlmm._util import Array, NumpyArray
 from jaxlmm.engine import Found, Solution
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
-from jaxlmm.model import Natural
+from jaxlmm.model import Natural, relative_to
 from jaxlmm.results.levels import effects_of_unobserved
 from jaxlmm.results.plain import saved_at
 from jaxlmm.solvers import Choice
@@ -65,6 +65,7 @@ class Estimates:
     sigma: float
     is_singular: bool
     fixed: Bool[NumpyArray, " r"] = field(metadata=saved_at("variance", "fixed"))
+    n_variance_params: int
     notes: tuple[str, ...]
     verdict: Verdict = field(metadata=saved_at("certificate"))
     modes: tuple[Modes, ...] = field(metadata=saved_at())
@@ -109,11 +110,12 @@ class Estimates:
             deviance=float(examination.deviance[0]),
             sigma=float(examination.sigma[0]),
             is_singular=bool(np.any(solution.active_set)),
-            theta=_theta(frame, solution) if fixed is None else _own(_whole_theta(frame, values.report[0], fixed)),
+            theta=_own(_theta(frame, solution)),
             beta=_own(examination.beta[0]),
             column_cov=_own(centered.T @ centered / (len(centered) - 1)),
-            report=_own(values.report[0]),
+            report=_own(values.report[0] if fixed is None else fixed.put_into(values.report[0])),
             fixed=np.zeros(values.report[0].size, bool) if fixed is None else np.isfinite(fixed.flat),
+            n_variance_params=solution.layout.n_estimated,
             components=_own(values.components[0]),
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
@@ -143,25 +145,17 @@ def _own(array: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:
 
 
 def _theta(frame: ModelFrame, solution: Solution) -> Float[NumpyArray, " k"]:
-    """Return the covariance parameters, written without the bases in which they were optimized."""
-    slices, parts = solution.likelihood.layout.slices(), []
-    for term, basis, own in zip(frame.design.terms, solution.bases, slices, strict=False):
-        parts.append(term.structure.from_basis(solution.theta[own], basis))
+    """Return the covariance parameters relative to sigma, written without the bases in which they were optimized."""
+    layout, parts = solution.layout, []
+    sigma = None if not layout.absolute else layout.sigma
+    if layout.sigma_is_free:
+        sigma = np.exp(solution.theta[-1])
+    whole = zip(frame.design.terms, layout.structures, solution.bases, layout.slices(), strict=False)
+    for term, structure, basis, own in whole:
+        theta = np.asarray(structure.from_basis(solution.theta[own], basis))
+        parts.append(theta if sigma is None else relative_to(float(sigma), term, theta))
     if frame.design.residual is not None:
-        parts.append(solution.theta[slices[-1]])
-    return np.concatenate([np.zeros(0), *parts])
-
-
-def _whole_theta(frame: ModelFrame, report: Float[NumpyArray, " r"], fixed: Natural) -> Float[NumpyArray, " k"]:
-    """Return the covariance parameters, fixed ones included, from the natural ones."""
-    by_term = np.split(report, np.cumsum([values.size for values in fixed.values])[:-1])
-    sigma, parts = by_term[-1][0], []
-    for term, natural in zip(frame.design.terms, by_term, strict=False):
-        completed = term.structure.completed(natural)
-        parts.append(np.asarray(term.structure.from_natural(completed, sigma, np.asarray(term.coords))))
-    if frame.design.residual is not None:
-        structure, coords = frame.design.residual.structure, np.asarray(frame.design.residual.coords)
-        parts.append(np.asarray(structure.from_natural(by_term[-1], sigma, coords))[1:])
+        parts.append(solution.theta[layout.slices()[-1]])
     return np.concatenate([np.zeros(0), *parts])
 
 

@@ -63,7 +63,7 @@ class Fitted:
     @property
     def n_params(self) -> int:
         """The number of parameters that are estimated: fixed effects, theta and sigma but for what is fixed."""
-        return self.estimates.beta.size + len(self.estimates.uncertainty.psi_cov)
+        return self.estimates.beta.size + self.estimates.n_variance_params
 
     @property
     def df_residual(self) -> int:

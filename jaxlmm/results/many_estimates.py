@@ -66,6 +66,7 @@ class ManyEstimates:
     report: Float[NumpyArray, "m r"]
     components: Float[NumpyArray, "m t"]
     given: Float[NumpyArray, " r"]
+    n_variance_params: int
     uncertainty: Uncertainty
 
     @property
@@ -94,7 +95,7 @@ class Collector:
 
     def __init__(self, frame: ModelFrame, n: Int[NumpyArray, " m"], layout: Layout, fixed: Natural | None) -> None:
         sizes = {"m": n.size, **sizes_of(frame.labels), "k": layout.n_theta, "s": layout.n_psi}
-        self.frame, self.fixed = frame, fixed
+        self.frame, self.fixed, self.n_variance_params = frame, fixed, layout.n_estimated
         self.arrays = unknown_arrays(ManyEstimates, sizes)
         self.arrays["n"] = n
         self.arrays["status"][:] = FAILED
@@ -119,7 +120,8 @@ class Collector:
         arrays["deviance"][index], arrays["sigma"][index] = examination.deviance, examination.sigma
         arrays["status"][index], arrays["theta"][index] = found.verdicts.status, optima.theta
         arrays["is_singular"][index] = np.any(optima.active_set != 0, axis=1)
-        arrays["report"][index] = examination.values.report
+        report = examination.values.report
+        arrays["report"][index] = report if self.fixed is None else self.fixed.put_into(report)
         arrays["components"][index] = examination.values.components
         arrays["at_boundary"][index] = found.verdicts.at_boundary
         for all_bases, bases in zip(self.bases, optima.bases, strict=True):
@@ -155,6 +157,7 @@ class Collector:
             device=device,
             seconds=seconds,
             bases=self.bases,
+            n_variance_params=self.n_variance_params,
             notes=(*notes, *frame.notes),
             **self.arrays,
         )

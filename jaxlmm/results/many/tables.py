@@ -89,7 +89,7 @@ def glance(many: FittedMany) -> pd.DataFrame:
     estimates = many.estimates
     n, deviance, beta = estimates.n, estimates.deviance, estimates.beta
     n_estimated = np.where(estimates.status == FAILED, beta.shape[1], np.isfinite(beta).sum(axis=1))
-    params = n_estimated + estimates.uncertainty.psi_cov.shape[-1]
+    params = n_estimated + estimates.n_variance_params
     columns = {
         "n": n, "n_params": params, "loglik": -0.5 * deviance, "deviance": deviance, "aic": deviance + 2.0 * params,
         "bic": deviance + np.log(np.maximum(n, 1)) * params, "sigma": estimates.residual_sd, "df_residual": n - params,

@@ -1,0 +1,178 @@
+"""Natural parameters that are held at given values: equations in theta, which the minimizer keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm.covariance import AbstractCovariance, Parameter, ScaledRows
+
+Form = Literal["value", "entry", "row", "correlation", "parallel", "length"]
+
+GENERIC_ENTRY = 0.3
+"""A value of an entry of theta at which nothing is special, in place of a start of zero."""
+
+
+class Equation(NamedTuple):
+    """One equation: its ``form``, its ``target``, and the indices of what it is ``about``.
+
+    ``value``: a natural parameter, by its number among those of the term. Where it is zero, or a correlation of two
+    columns, another form takes its place, because at the end of its range its derivatives vanish or are not defined:
+    an ``entry`` of theta; ``row``, a row of the factor is zero; ``correlation`` of two rows of the factor;
+    ``parallel`` rows, for a correlation of 1 or −1. ``length``: of a row of the factor of
+    :class:`~jaxlmm.covariance.ScaledRows`, without its standard deviation.
+    """
+
+    form: Form
+    about: tuple[int, ...]
+
+
+class Held(Struct):
+    """The parameters of one term that are held: ``equations`` with their ``targets`` (h,), in units of the response.
+
+    ``unit`` is that in which the layout's factors are written, in units of the response.
+    """
+
+    targets: Float[Array, " h"]
+    unit: Float[Array, "*b"]
+    equations: tuple[Equation, ...] = static()
+
+    @classmethod
+    def of(
+        cls,
+        structure: AbstractCovariance,
+        coords: Float[NumpyArray, "*L q d"],
+        root: Float[NumpyArray, "_ _"],
+        parameters: Sequence[Parameter],
+        values: Float[NumpyArray, " r"],
+    ) -> Self:
+        """Return how the ``values`` (r,) that are not NaN are held; ``root`` as in :meth:`AbstractCovariance.basis`."""
+        sds = np.array([parameter.kind == "sd" for parameter in parameters])
+        if sds.any() and np.all(values[sds] == 0.0):
+            entries = _without_covariance(structure, coords)
+            if entries is not None:
+                return cls(entries, np.float64(1.0), tuple(Equation("entry", (k,)) for k in range(entries.size)))
+        equations, targets = [], []
+        for number in np.flatnonzero(np.isfinite(values)):
+            equation = _equation(structure, coords, parameters, values, int(number))
+            if equation is not None:
+                equations.append(equation)
+                targets.append(float(values[number]))
+        if isinstance(structure, ScaledRows):
+            lengths = np.linalg.norm(structure.basis(root), axis=1)
+            equations += [Equation("length", (row,)) for row in range(len(lengths))]
+            targets += lengths.tolist()
+        return cls(np.array(targets, float), np.float64(1.0), tuple(equations))
+
+    def beside(self, other: Self) -> Self:
+        """Return both sets of equations, in the unit of the ``other``."""
+        targets = np.concatenate([self.targets, other.targets])
+        return self.replace(targets=targets, unit=other.unit, equations=self.equations + other.equations)
+
+    def errors(
+        self, structure: AbstractCovariance, theta: Float[jax.Array, " k"], factor: Float[jax.Array, "q r"]
+    ) -> list[Float[jax.Array, " _"]]:
+        """Return what is zero where the equations hold, relative to the targets."""
+        report, errors = structure.report(theta, factor, jnp.asarray(self.unit)), []
+        for (form, about), target in zip(self.equations, jnp.asarray(self.targets), strict=True):
+            if form == "value":
+                size = jnp.where(target == 0.0, 1.0, jnp.abs(target))
+                errors.append(((report[about[0]] - target) / size)[None])
+            elif form == "entry":
+                errors.append((theta[about[0]] - target)[None])
+            elif form == "row":
+                errors.append(factor[about[0]])
+            elif form == "length":
+                errors.append(_length_error(factor[about[0]], theta[about[0]], target))
+            else:
+                errors.append(_correlation_error(factor[about[0]], factor[about[1]], target, form))
+        return errors
+
+
+def _length_error(
+    row: Float[jax.Array, " r"], root_sd: Float[jax.Array, ""], length: Float[jax.Array, ""]
+) -> Float[jax.Array, " 1"]:
+    """Return the error of the length of a row without its standard deviation; of no row, 0."""
+    exists = root_sd != 0.0
+    square = row @ row / jnp.where(exists, root_sd, 1.0) ** 4
+    return jnp.where(exists, square / length**2 - 1.0, 0.0)[None]
+
+
+def _correlation_error(
+    one: Float[jax.Array, " r"], other: Float[jax.Array, " r"], correlation: Float[jax.Array, ""], form: Form
+) -> Float[jax.Array, " _"]:
+    """Return the error of the correlation of two rows; of a row of zeros, 0."""
+    lengths = jnp.stack([one @ one, other @ other])
+    exist = jnp.all(lengths > 0.0)
+    first, second = jnp.sqrt(jnp.where(exist, lengths, 1.0))
+    if form == "parallel":
+        return jnp.where(exist, one / first - jnp.sign(correlation) * other / second, 0.0)
+    product = jax.lax.stop_gradient(first * second)
+    return jnp.where(exist, (one @ other - correlation * first * second) / product, 0.0)[None]
+
+
+def _equation(
+    structure: AbstractCovariance,
+    coords: Float[NumpyArray, "*L q d"],
+    parameters: Sequence[Parameter],
+    values: Float[NumpyArray, " r"],
+    number: int,
+) -> Equation | None:
+    """Return how one parameter is held; None where the others leave it undefined."""
+    parameter, value = parameters[number], values[number]
+    rows = {p.columns[0]: index for index, p in enumerate(parameters) if len(p.columns) == 1}
+    if value == 0.0 and len(parameter.columns) == 1:
+        return Equation("row", (rows[parameter.columns[0]],))
+    if len(parameter.columns) == 2:
+        one, other = (rows[column] for column in parameter.columns)
+        if values[one] == 0.0 or values[other] == 0.0:
+            return None
+        return Equation("parallel" if abs(value) == 1.0 else "correlation", (one, other))
+    entry = _vanishing_entry(structure, coords, number) if value == 0.0 else None
+    return Equation("value", (number,)) if entry is None else Equation("entry", (entry,))
+
+
+def _generic(
+    structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"]
+) -> tuple[Float[jax.Array, "q d"], Float[jax.Array, " k"]]:
+    """Return the coordinates of one block, and a theta at which nothing is special."""
+    start = jnp.asarray(structure.start(np.asarray(coords)))
+    block = jnp.asarray(coords[0] if coords.ndim == 3 else coords)
+    return block, jnp.where(start == 0.0, GENERIC_ENTRY, start)
+
+
+def _vanishing_entry(structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"], number: int) -> int | None:
+    """Return the entry of theta that makes a natural parameter zero by being zero, or None."""
+    block, generic = _generic(structure, coords)
+    for k in range(generic.size):
+        theta = generic.at[k].set(0.0)
+        if structure.report(theta, structure.cholesky(theta, block), jnp.ones(()))[number] == 0.0:
+            return k
+    return None
+
+
+def _without_covariance(
+    structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"]
+) -> Float[NumpyArray, " k"] | None:
+    """Return a theta, most of it zero, at which the covariance is zero, or None."""
+    block, generic = _generic(structure, coords)
+    for point in (jnp.zeros_like(generic), *(generic.at[k].set(0.0) for k in range(generic.size))):
+        if not jnp.any(structure.cholesky(point, block)):
+            return np.asarray(point)
+    return None
+
+
+def depends_on_unit(
+    structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"], values: Float[NumpyArray, " r"]
+) -> bool:
+    """Whether one of the ``values`` (r,) that are held, not NaN and not 0, has the unit of the response."""
+    block, theta = _generic(structure, coords)
+    factor = structure.cholesky(theta, block)
+    one, two = (np.asarray(structure.report(theta, factor, jnp.full((), unit))) for unit in (1.0, 2.0))
+    return bool(np.any((one != two) & np.isfinite(values) & (values != 0.0)))

@@ -1,0 +1,201 @@
+"""Layouts with natural parameters held at given values, and the points of theta that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxlmm._util import Array, NumpyArray, program
+from jaxlmm.covariance import NEARLY_ZERO, AbstractCovariance, Field, Parameter, ScaledRows, Unstructured
+from jaxlmm.errors import OptionError
+from jaxlmm.model.design import Design, Term
+from jaxlmm.model.held import Held, depends_on_unit
+from jaxlmm.model.layout import Layout
+from jaxlmm.model.natural import Natural
+from jaxlmm.optimize import feasible
+
+STARTS = np.array([1.0, 0.1, 10.0])
+"""Multiples of the usual start from which theta with given natural parameters is looked for."""
+
+LARGEST_STARTING_CORRELATION = 0.999
+"""Correlations begin no nearer to 1 and −1 than this."""
+
+MAX_ERROR = 1e-6
+"""Relative error of natural parameters below which theta has them."""
+
+DEPENDENT_SHARE = 1e-7
+"""Share of the largest singular value of the equations' Jacobian below which one is rounding."""
+
+
+def held_layout(design: Design, fixed: Natural | None) -> Layout:
+    """Return the layout of a design in which some natural parameters are ``fixed``.
+
+    Raises
+    ------
+    OptionError
+        If a structure cannot have these values.
+    """
+    layout = Layout.of(design)
+    if fixed is None:
+        return layout
+    terms = [*design.terms, *([design.residual] if design.residual is not None else [])]
+    structures = [_with_scales(term, *parts) for term, parts in zip(design.terms, _by_term(fixed), strict=False)]
+    own = [*structures, *([layout.residual] if layout.residual is not None else [])]
+    values = [np.array(part) for part in fixed.values]
+    sigma, values[-1][0] = values[-1][0], np.nan
+    coords = [np.asarray(term.coords) for term in terms]
+    held = tuple(
+        Held.of(structure, where, root, parameters, some)
+        for structure, where, root, parameters, some in zip(
+            own, coords, [*layout.roots, np.eye(1)], fixed.parameters, values, strict=False
+        )
+    )
+    absolute = np.isfinite(sigma) or any(map(depends_on_unit, own, coords, values))
+    if absolute and any(isinstance(structure, Field) for structure in structures):
+        raise OptionError(
+            "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
+            "across levels are; write a class with parameters and report."
+        )
+    layout = layout.replace(
+        structures=tuple(structures), held=held, sigma=sigma if np.isfinite(sigma) else None, absolute=bool(absolute)
+    )
+    if not layout.is_held:
+        return layout
+    unit = np.nanmax([np.abs(some).max(initial=0.0, where=np.isfinite(some)) for some in fixed.values]) or 1.0
+    theta, error = point_at(layout.in_unit(np.float64(unit)), layout.start())
+    if not error < MAX_ERROR:
+        raise OptionError(_unreachable("fixed", fixed, own))
+    jacobian = np.asarray(_jacobian(layout.in_unit(np.float64(unit)), theta, layout.bases()))
+    size = np.linalg.svd(jacobian / np.maximum(np.abs(jacobian).max(axis=1, keepdims=True), 1e-300), compute_uv=False)
+    return layout.replace(n_held=int(np.sum(size > DEPENDENT_SHARE * size.max(initial=0.0))))
+
+
+def beginning_at(layout: Layout, given: Natural, unit: Float[NumpyArray, ""]) -> Layout:
+    """Return the layout in which the natural parameters ``given`` are held beside those that are fixed.
+
+    ``unit`` is that of the layout's factors. Derivatives vanish at the end of a range whatever the data, so the values
+    are a little inside: a standard deviation of 0, a correlation of 1 or −1.
+    """
+    structures = [*layout.structures, *([layout.residual] if layout.residual is not None else [])]
+    coords = [*layout.coords, *([layout.residual_coords] if layout.residual is not None else [])]
+    values = [_inside(*parts, float(unit)) for parts in zip(given.parameters, given.values, strict=True)]
+    values[-1][0] = np.nan
+    held = tuple(
+        Held.of(structure, np.asarray(where), np.asarray(root), parameters, some).replace(unit=unit)
+        for structure, where, root, parameters, some in zip(
+            structures, coords, [*layout.roots, np.eye(1)], given.parameters, values, strict=False
+        )
+    )
+    if layout.held:
+        held = tuple(map(Held.beside, layout.held, held))
+    return layout.replace(held=held)
+
+
+def point_at(layout: Layout, start: Float[NumpyArray, " k"]) -> tuple[Float[NumpyArray, " k"], float]:
+    """Return theta near ``start`` at which the held parameters have their values, and the largest relative error."""
+    theta, errors = _nearest(layout, STARTS[:, None] * start, layout.bases())
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    best = int(np.argmin(errors)) if errors[0] > MAX_ERROR else 0
+    return np.asarray(theta)[best], float(errors[best])
+
+
+def relative_to(sigma: float, term: Term, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
+    """Return the theta at which the covariance factor of a term is that of ``theta`` divided by ``sigma``.
+
+    Most structures have an entry that is a standard deviation, or its logarithm, or nothing but standard deviations.
+    """
+    coords = np.asarray(term.coords)
+    block = jnp.asarray(coords[0] if coords.ndim == 3 else coords)
+    wanted = np.asarray(term.structure.cholesky(jnp.asarray(theta), block)) / sigma
+    each = np.eye(theta.size)
+    scaled, shifted = (
+        [theta * (1.0 - one + one / sigma) for one in each],
+        [theta - one * np.log(sigma) for one in each],
+    )
+    points = [theta / sigma, *scaled, *shifted]
+    for point in points:
+        if np.allclose(term.structure.cholesky(jnp.asarray(point), block), wanted, rtol=1e-9, atol=0.0):
+            return np.asarray(point)
+    size = np.abs(wanted).max()
+
+    def errors(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " m"]:
+        return ((term.structure.cholesky(theta, block) - wanted) / size).reshape(-1)
+
+    return np.asarray(feasible(errors, jnp.asarray(theta), jnp.ones(theta.size))[0])
+
+
+@program(once=True)
+def _nearest(
+    layout: Layout, starts: Float[Array, "starts k"], bases: Sequence[Float[Array, "_ _"]]
+) -> tuple[Float[jax.Array, "starts k"], Float[jax.Array, " starts"]]:
+    """Return the points near each of ``starts`` at which the held parameters have their values, and their errors."""
+
+    def one(start: Float[jax.Array, " k"]) -> tuple[Float[jax.Array, " k"], Float[jax.Array, ""]]:
+        theta, _ = feasible(lambda theta: layout.errors(theta, bases), start, jnp.ones_like(start))
+        return theta, jnp.max(jnp.abs(layout.errors(theta, bases)))
+
+    return jax.vmap(one)(jnp.asarray(starts))
+
+
+@program(once=True)
+def _jacobian(
+    layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]]
+) -> Float[jax.Array, "m k"]:
+    """Return the derivatives of the errors in theta."""
+    return jax.jacfwd(lambda theta: layout.errors(theta, bases))(jnp.asarray(theta))
+
+
+def _inside(parameters: Sequence[Parameter], values: Float[NumpyArray, " r"], unit: float) -> Float[NumpyArray, " r"]:
+    """Return values that are not at the end of their range."""
+    inside = np.array(values)
+    for index, (parameter, value) in enumerate(zip(parameters, values, strict=True)):
+        if parameter.kind == "sd" and value == 0.0:
+            inside[index] = NEARLY_ZERO * unit
+        elif parameter.kind == "corr":
+            inside[index] = np.clip(value, -LARGEST_STARTING_CORRELATION, LARGEST_STARTING_CORRELATION)
+    return inside
+
+
+def _by_term(fixed: Natural) -> Sequence[tuple[Sequence[Parameter], Float[NumpyArray, " r"]]]:
+    return list(zip(fixed.parameters, fixed.values, strict=True))
+
+
+def _with_scales(term: Term, parameters: Sequence[Parameter], values: Float[NumpyArray, " r"]) -> AbstractCovariance:
+    """Return the structure of a term, in parameters in which a standard deviation may vanish beside its correlation.
+
+    Raises
+    ------
+    OptionError
+        If a column is left out by a standard deviation of 0 beside such a correlation.
+    """
+    if type(term.structure) is not Unstructured or term.over_positions:
+        return term.structure
+    sds = {p.columns[0]: value for p, value in zip(parameters, values, strict=True) if len(p.columns) == 1}
+    pairs = [
+        p.columns
+        for p, value in zip(parameters, values, strict=True)
+        if len(p.columns) == 2 and np.isfinite(value) and value != 0.0
+    ]
+    if not any(np.isnan(sds[column]) for columns in pairs for column in columns):
+        return term.structure
+    vanished = [column for column, value in sds.items() if value == 0.0]
+    if vanished:
+        raise OptionError(
+            f"fixed: a standard deviation of 0 of {vanished[0]!r} cannot stand beside correlations of the same term "
+            "that are fixed; leave the column out of the term."
+        )
+    return ScaledRows()
+
+
+def _unreachable(option: str, given: Natural, structures: Sequence[AbstractCovariance]) -> str:
+    """Return the text of the error for values that a structure cannot have."""
+    blocks = [block for block in range(len(given.values)) if given.named(block)]
+    named = ", ".join(
+        f"{type(structures[block]).__name__ if block < len(structures) else 'the residual'} at {given.named(block)}"
+        for block in blocks
+    )
+    return f"{option}: expected values that a covariance of these structures can have, got {named}: none was found."

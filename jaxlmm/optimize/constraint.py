@@ -1,0 +1,151 @@
+"""Equality constraints: feasible points, and derivatives along the surface on which the constraints hold.
+
+With c(x) = 0 for the m constraints and J their Jacobian, a minimum on the surface is one of the Lagrangian f − λᵀc,
+whose Hessian is taken in the tangent space, the null space of J (Nocedal and Wright 2006, "Numerical optimization",
+sections 12.5 and 18.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from jaxlmm._util import Array
+from jaxlmm.linalg import inverse_logdet
+
+Constraint = Callable[[Float[jax.Array, " k"]], Float[jax.Array, " m"]]
+"""A traced function of the parameters that is zero where the constraints hold; its entries are relative errors."""
+
+MAX_ERROR = 1e-8
+"""The largest entry of c at a point that counts as feasible."""
+
+ROUNDING_ERROR = 1e-14
+"""The largest entry of c below which nothing is gained by another step."""
+
+MAX_STEPS = 60
+"""Steps of Levenberg and Marquardt's method after which constraints are taken to be out of reach."""
+
+DEPENDENT_SHARE = 1e-7
+"""A constraint whose gradient has less than this share off the others' repeats them."""
+
+
+class Tangent(NamedTuple):
+    """Derivatives of an objective along the surface.
+
+    ``gradient`` (k,) has no part across the surface; ``hessian`` (k, k) is that of the Lagrangian along it, and across
+    it positive and larger than along it, so that a minimizer needs to know nothing of the surface. ``projection``
+    (k, k) takes a direction to its part along the surface; None where there is no constraint.
+    """
+
+    gradient: Float[Array, "*b k"]
+    hessian: Float[Array, "*b k k"]
+    projection: Float[Array, "*b k k"] | None
+
+
+class _Projecting(NamedTuple):
+    """A point on the way to the surface, its errors, the damping of the next step, and whether to go on."""
+
+    x: Float[jax.Array, " k"]
+    error: Float[jax.Array, " m"]
+    damping: Float[jax.Array, ""]
+    count: Int[jax.Array, ""]
+
+
+def feasible(
+    constraint: Constraint, x: Float[jax.Array, " k"], metric: Float[jax.Array, " k"]
+) -> tuple[Float[jax.Array, " k"], Bool[jax.Array, ""]]:
+    """Return a point near ``x`` at which the constraints hold, and whether they do.
+
+    By Levenberg and Marquardt's method, each step the shortest in the ``metric`` (k,), the diagonal of a matrix: a
+    step from a point of the surface along its tangent leads back to it with an error of third order.
+
+    >>> metric = jnp.ones(2)
+    >>> x, holds = feasible(lambda x: x @ x / 4.0 - jnp.ones(1), jnp.array([3.0, 4.0]), metric)
+    >>> x.round(6).tolist(), bool(holds)
+    ([1.2, 1.6], True)
+    """
+    jacobian = jax.jacfwd(constraint)
+
+    def unfinished(state: _Projecting) -> Bool[jax.Array, ""]:
+        far = jnp.max(jnp.abs(state.error)) > ROUNDING_ERROR
+        return far & (state.count < MAX_STEPS) & (state.damping < 1e12)
+
+    def advance(state: _Projecting) -> _Projecting:
+        across = jacobian(state.x) / jnp.sqrt(metric)[None, :]
+        gram = across @ across.T
+        size = jnp.trace(gram) + 1e-300
+        shift = state.damping * jnp.minimum(jnp.sum(state.error**2), 1.0) + 1e-14
+        inverse, _ = inverse_logdet(gram / size + shift * jnp.eye(gram.shape[0], dtype=gram.dtype))
+        step = -(across.T @ (inverse @ state.error)) / size / jnp.sqrt(metric)
+        trial = state.x + step
+        error = constraint(trial)
+        better = jnp.all(jnp.isfinite(error)) & (jnp.sum(error**2) < jnp.sum(state.error**2))
+        damping = jnp.where(better, jnp.maximum(0.1 * state.damping, 1e-8), 10.0 * state.damping)
+        return _Projecting(
+            jnp.where(better, trial, state.x), jnp.where(better, error, state.error), damping, state.count + 1
+        )
+
+    start = _Projecting(x, constraint(x), jnp.full((), 1e-4, x.dtype), jnp.zeros((), jnp.int32))
+    end = jax.lax.while_loop(unfinished, advance, start)
+    return end.x, jnp.max(jnp.abs(end.error)) < MAX_ERROR
+
+
+def along_surface(
+    constraint: Constraint,
+    x: Float[jax.Array, " k"],
+    gradient: Float[jax.Array, " s"],
+    hessian: Float[jax.Array, "s s"],
+    metric: Float[jax.Array, " s"],
+) -> Tangent:
+    """Return an objective's derivatives along the surface at a feasible ``x``.
+
+    The objective may have more parameters than ``x``, after them, which no constraint touches. Distances are those of
+    the ``metric`` (s,), the diagonal of a matrix.
+    """
+    root, k = jnp.sqrt(metric), x.shape[0]
+    jacobian = jnp.pad(jax.jacfwd(constraint)(x), ((0, 0), (0, gradient.shape[0] - k))) / root[None, :]
+    slope = gradient / root
+    directions, multipliers = _orthonormal(jacobian, slope)
+    bend = jax.hessian(lambda x: multipliers @ constraint(x))(x)
+    lagrangian = hessian.at[:k, :k].add(-bend) / (root[:, None] * root[None, :])
+    across = directions.T @ directions
+    along = jnp.eye(gradient.shape[0], dtype=x.dtype) - across
+    curvature = along @ lagrangian @ along
+    curvature = curvature + (jnp.sqrt(jnp.sum(curvature**2)) + 1.0) * across
+    return Tangent(
+        root * (along @ slope),
+        root[:, None] * curvature * root[None, :],
+        along * root[None, :] / root[:, None],
+    )
+
+
+def _orthonormal(
+    jacobian: Float[jax.Array, "m k"], slope: Float[jax.Array, " k"]
+) -> tuple[Float[jax.Array, "m k"], Float[jax.Array, " m"]]:
+    """Return orthonormal directions that span the rows of ``jacobian``, and multipliers λ with Jᵀλ nearest ``slope``.
+
+    A row that depends on earlier ones has the direction, and the multiplier, zero.
+    """
+    directions: list[Float[jax.Array, " k"]] = []
+    triangle, independent = [], []
+    for row in jacobian:
+        left, entries = row, [jnp.zeros((), row.dtype)] * len(directions)
+        for _ in range(2):
+            for j, direction in enumerate(directions):
+                part = direction @ left
+                entries[j], left = entries[j] + part, left - part * direction
+        length = jnp.sqrt(left @ left)
+        new = length > DEPENDENT_SHARE * jnp.sqrt(row @ row)
+        directions.append(jnp.where(new, left / jnp.where(new, length, 1.0), 0.0))
+        triangle.append([*entries, jnp.where(new, length, 1.0)])
+        independent.append(new)
+    multipliers: list[Float[jax.Array, ""]] = [jnp.zeros((), slope.dtype)] * len(directions)
+    for i in reversed(range(len(directions))):
+        rest = sum((triangle[j][i] * multipliers[j] for j in range(i + 1, len(directions))), jnp.zeros(()))
+        value = (directions[i] @ slope - rest) / triangle[i][i]
+        multipliers[i] = jnp.where(independent[i], value, 0.0)
+    return jnp.stack(directions), jnp.stack(multipliers)

@@ -20,7 +20,7 @@ from jaxlmm.engine import patterns_of, solve_by_response, solve_many, solves_by_
 from jaxlmm.formula import ModelFrame, build_frame, parse, read_responses
 from jaxlmm.formula.syntax import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted
-from jaxlmm.model import Layout
+from jaxlmm.model import held_layout
 from jaxlmm.results import CIRCULAR, Collector, Fit, FitMany, ManyOrigin
 from jaxlmm.solvers import select
 
@@ -76,7 +76,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
         y, complete = np.where(circular, np.nan, y), complete & ~circular
     start = natural("start", options.start, frame.labels, frame.design)
     fixed = natural("fixed", options.fixed, frame.labels, frame.design)
-    collector = Collector(frame, n, Layout.of(frame.design, fixed), fixed)
+    collector = Collector(frame, n, held_layout(frame.design, fixed), fixed)
     engine_options = {
         "solver": choice.name, "method": options.method, "parameters": frame.labels.natural,
         "first_order": options.first_order, "start": start, "fixed": fixed,

@@ -86,7 +86,7 @@ class ScaledRows(Unstructured):
             )
         return BoundaryCandidates.of(candidates)
 
-    def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
+    def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " _"]:
         """Return theta of the unstructured covariance."""
         q = basis.shape[0]
         factor = self.in_basis(jnp.asarray(theta), jnp.zeros((q, 1)), basis)

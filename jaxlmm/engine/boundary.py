@@ -57,7 +57,8 @@ def snapped(
 ) -> Snapped:
     """Snap ``theta`` to the simplest boundary candidate at which its deviance ``value`` does not rise, term by term.
 
-    What is held stays: a candidate that has it otherwise is moved, its zeros kept, to where it is held.
+    What is held stays: a candidate that has it otherwise is moved, its zeros kept, to where it is held; and what is
+    zero because it is held there is not in the active set.
     """
     layout, active_set = problem.likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
     max_deviance = value + MAX_RISE_AT_ZERO + 1e-12 * (jnp.abs(value) + problem.response.count)
@@ -70,7 +71,8 @@ def snapped(
         theta, bases, _ = trials.at(choice)
         chosen = candidates.active_set[choice]
         active_set = active_set.at[own].set(jnp.where(chosen > 0, chosen + own.start, chosen))
-    return Snapped(theta, bases, active_set)
+    movable = problem.objective(bases).movable(theta)
+    return Snapped(theta, bases, active_set if movable is None else jnp.where(movable, active_set, 0))
 
 
 def rotated(

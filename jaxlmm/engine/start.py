@@ -160,7 +160,7 @@ def start_at(layout: Layout, given: Natural, scale: float) -> Float[NumpyArray, 
     """
     own, residual = layout.in_unit(np.float64(scale)), given.values[-1]
     sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
-    beginning = beginning_at(own, given, np.float64(scale if own.absolute else sigma))
+    beginning = beginning_at(own, given, scale if own.absolute else sigma)
     start, error = point_at(beginning, own.start()) if beginning.is_held else (own.start(), 0.0)
     if not error < MAX_START_ERROR:
         named = {name: value for block in range(len(given.values)) for name, value in given.named(block).items()}

@@ -19,6 +19,10 @@ GENERIC_ENTRY = 0.3
 """A value of an entry of theta at which nothing is special, in place of a start of zero."""
 
 
+MAX_PARAMETERS_AS_DATA = 21
+"""Natural parameters of a term, those of six columns, up to which each has an equation whether it is held or not."""
+
+
 class Equation(NamedTuple):
     """One equation: its ``form``, its ``target``, and the indices of what it is ``about``.
 
@@ -36,12 +40,13 @@ class Equation(NamedTuple):
 class Held(Struct):
     """The parameters of one term that are held: ``equations`` with their ``targets`` (h,), in units of the response.
 
-    ``unit`` is that in which the layout's factors are written, in units of the response.
+    An equation whose target is NaN is that of a parameter that is free: so which parameters are held compiles nothing,
+    where a term has few. ``unit`` is that in which the layout's factors are written, in units of the response.
     """
 
     targets: Float[Array, " h"]
     unit: Float[Array, "*b"]
-    equations: tuple[Equation, ...] = static()
+    equations: tuple[Equation, ...] = static(default=())
 
     @classmethod
     def of(
@@ -53,14 +58,17 @@ class Held(Struct):
         values: Float[NumpyArray, " r"],
     ) -> Self:
         """Return how the ``values`` (r,) that are not NaN are held; ``root`` as in :meth:`AbstractCovariance.basis`."""
+        if not np.isfinite(values).any():
+            return cls(np.zeros(0), np.float64(1.0))
         sds = np.array([parameter.kind == "sd" for parameter in parameters])
         if sds.any() and np.all(values[sds] == 0.0):
             entries = _without_covariance(structure, coords)
             if entries is not None:
                 return cls(entries, np.float64(1.0), tuple(Equation("entry", (k,)) for k in range(entries.size)))
         equations, targets = [], []
-        for number in np.flatnonzero(np.isfinite(values)):
-            equation = _equation(structure, coords, parameters, values, int(number))
+        few = values.size <= MAX_PARAMETERS_AS_DATA
+        for number in range(values.size) if few else np.flatnonzero(np.isfinite(values)).tolist():
+            equation = _equation(structure, coords, parameters, values, number)
             if equation is not None:
                 equations.append(equation)
                 targets.append(float(values[number]))
@@ -80,7 +88,9 @@ class Held(Struct):
     ) -> list[Float[jax.Array, " _"]]:
         """Return what is zero where the equations hold, relative to the targets."""
         report, errors = structure.report(theta, factor, jnp.asarray(self.unit)), []
-        for (form, about), target in zip(self.equations, jnp.asarray(self.targets), strict=True):
+        free = jnp.isnan(jnp.asarray(self.targets))
+        targets = jnp.where(free, 1.0, jnp.asarray(self.targets))
+        for (form, about), target in zip(self.equations, targets, strict=True):
             if form == "value":
                 size = jnp.where(target == 0.0, 1.0, jnp.abs(target))
                 errors.append(((report[about[0]] - target) / size)[None])
@@ -92,7 +102,7 @@ class Held(Struct):
                 errors.append(_length_error(factor[about[0]], theta[about[0]], target))
             else:
                 errors.append(_correlation_error(factor[about[0]], factor[about[1]], target, form))
-        return errors
+        return [jnp.where(is_free, 0.0, error) for is_free, error in zip(free, errors, strict=True)]
 
 
 def _length_error(
@@ -113,8 +123,7 @@ def _correlation_error(
     first, second = jnp.sqrt(jnp.where(exist, lengths, 1.0))
     if form == "parallel":
         return jnp.where(exist, one / first - jnp.sign(correlation) * other / second, 0.0)
-    product = jax.lax.stop_gradient(first * second)
-    return jnp.where(exist, (one @ other - correlation * first * second) / product, 0.0)[None]
+    return jnp.where(exist, one @ other / (first * second) - correlation, 0.0)[None]
 
 
 def _equation(

@@ -74,7 +74,7 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
     return layout.replace(n_held=int(np.sum(size > DEPENDENT_SHARE * size.max(initial=0.0))))
 
 
-def beginning_at(layout: Layout, given: Natural, unit: Float[NumpyArray, ""]) -> Layout:
+def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:
     """Return the layout in which the natural parameters ``given`` are held beside those that are fixed.
 
     ``unit`` is that of the layout's factors. Derivatives vanish at the end of a range whatever the data, so the values
@@ -85,7 +85,7 @@ def beginning_at(layout: Layout, given: Natural, unit: Float[NumpyArray, ""]) ->
     values = [_inside(*parts, float(unit)) for parts in zip(given.parameters, given.values, strict=True)]
     values[-1][0] = np.nan
     held = tuple(
-        Held.of(structure, np.asarray(where), np.asarray(root), parameters, some).replace(unit=unit)
+        Held.of(structure, np.asarray(where), np.asarray(root), parameters, some).replace(unit=np.float64(unit))
         for structure, where, root, parameters, some in zip(
             structures, coords, [*layout.roots, np.eye(1)], given.parameters, values, strict=False
         )

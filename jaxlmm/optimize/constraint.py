@@ -29,6 +29,9 @@ ROUNDING_ERROR = 1e-14
 MAX_STEPS = 60
 """Steps of Levenberg and Marquardt's method after which constraints are taken to be out of reach."""
 
+ROUNDING_SHARE = 1e-9
+"""The part of a parameter along the surface, squared, below which it is rounding."""
+
 DEPENDENT_SHARE = 1e-7
 """A constraint whose gradient has less than this share off the others' repeats them."""
 
@@ -114,6 +117,8 @@ def along_surface(
     lagrangian = hessian.at[:k, :k].add(-bend) / (root[:, None] * root[None, :])
     across = directions.T @ directions
     along = jnp.eye(gradient.shape[0], dtype=x.dtype) - across
+    can_change = jnp.diagonal(along) > ROUNDING_SHARE
+    along = jnp.where(can_change[:, None] & can_change[None, :], along, 0.0)
     curvature = along @ lagrangian @ along
     curvature = curvature + (jnp.sqrt(jnp.sum(curvature**2)) + 1.0) * across
     return Tangent(
@@ -123,6 +128,10 @@ def along_surface(
     )
 
 
+_Rows = tuple[Float[jax.Array, "m k"], Float[jax.Array, "m m"]]
+"""Orthonormal directions, zero for a row that depends on others, and the lower triangle that takes them to the rows."""
+
+
 def _orthonormal(
     jacobian: Float[jax.Array, "m k"], slope: Float[jax.Array, " k"]
 ) -> tuple[Float[jax.Array, "m k"], Float[jax.Array, " m"]]:
@@ -130,22 +139,26 @@ def _orthonormal(
 
     A row that depends on earlier ones has the direction, and the multiplier, zero.
     """
-    directions: list[Float[jax.Array, " k"]] = []
-    triangle, independent = [], []
-    for row in jacobian:
-        left, entries = row, [jnp.zeros((), row.dtype)] * len(directions)
-        for _ in range(2):
-            for j, direction in enumerate(directions):
-                part = direction @ left
-                entries[j], left = entries[j] + part, left - part * direction
+    m = jacobian.shape[0]
+
+    def orthogonalize(i: Int[jax.Array, ""], state: _Rows) -> _Rows:
+        directions, triangle = state
+        row = jacobian[i]
+        first = directions @ row
+        left = row - first @ directions
+        second = directions @ left
+        left = left - second @ directions
         length = jnp.sqrt(left @ left)
         new = length > DEPENDENT_SHARE * jnp.sqrt(row @ row)
-        directions.append(jnp.where(new, left / jnp.where(new, length, 1.0), 0.0))
-        triangle.append([*entries, jnp.where(new, length, 1.0)])
-        independent.append(new)
-    multipliers: list[Float[jax.Array, ""]] = [jnp.zeros((), slope.dtype)] * len(directions)
-    for i in reversed(range(len(directions))):
-        rest = sum((triangle[j][i] * multipliers[j] for j in range(i + 1, len(directions))), jnp.zeros(()))
-        value = (directions[i] @ slope - rest) / triangle[i][i]
-        multipliers[i] = jnp.where(independent[i], value, 0.0)
-    return jnp.stack(directions), jnp.stack(multipliers)
+        length = jnp.where(new, length, 1.0)
+        direction = jnp.where(new, left / length, 0.0)
+        return directions.at[i].set(direction), triangle.at[i].set((first + second).at[i].set(length))
+
+    def substitute(step: Int[jax.Array, ""], multipliers: Float[jax.Array, " m"]) -> Float[jax.Array, " m"]:
+        i = m - 1 - step
+        value = (directions[i] @ slope - triangle[:, i] @ multipliers) / triangle[i, i]
+        return multipliers.at[i].set(value)
+
+    nothing = jnp.zeros_like(jacobian), jnp.zeros((m, m), jacobian.dtype)
+    directions, triangle = jax.lax.fori_loop(0, m, orthogonalize, nothing)
+    return directions, jax.lax.fori_loop(0, m, substitute, jnp.zeros(m, slope.dtype))

@@ -40,6 +40,15 @@ class Objective:
         point, holds = self.feasible(x, jnp.ones_like(x))
         return jnp.where(holds, self.function(point), jnp.inf)
 
+    def movable(self, x: Float[jax.Array, " k"]) -> Bool[jax.Array, " k"] | None:
+        """Return which parameters can change at ``x`` while the constraint holds; None where there is none."""
+        if self.constraint is None:
+            return None
+        nothing, one = jnp.zeros((x.size, x.size), x.dtype), jnp.ones_like(x)
+        projection = along_surface(self.constraint, x, jnp.zeros_like(x), nothing, one).projection
+        assert projection is not None
+        return jnp.diagonal(projection) > 0.0
+
     def along(
         self,
         x: Float[jax.Array, " k"],

@@ -47,8 +47,9 @@ converged: variances a million times the residual's lose six digits of the objec
 class NewtonState(NamedTuple):
     """``x`` with ``value``, ``gradient``, ``hessian`` there, and the next ``step`` with its ``predicted`` decrease.
 
-    ``tangent`` has the derivatives along the surface of a constraint, if there is one. The step is ``sound`` if it is a full Newton step (μ below 1e-5 relative, not shortened to the radius), and the
-    ``last`` if its predicted decrease is below the tolerance besides.
+    ``tangent`` has the derivatives along the surface of a constraint, if there is one. The step is ``sound`` if it is a
+    full Newton step (μ below 1e-5 relative, not shortened to the radius), and the ``last`` if its predicted decrease is
+    below the tolerance besides.
     """
 
     x: Float[jax.Array, " k"]

@@ -1,0 +1,304 @@
+"""Parameters of larger terms, of users' structures and at boundaries that are held: against constrained plain optima.
+
+The plain criterion is a NumPy normal density over lower triangular factors; SciPy's SLSQP minimizes it under the
+equations of what is held, from our optimum and from elsewhere.
+"""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+
+import jaxlmm as lmm
+from jaxlmm.linalg import semidefinite_cholesky
+
+SAME = 1e-8
+"""The same function by other arithmetic: rounding of a deviance of about 700."""
+OPTIMUM = 2e-6
+"""SLSQP with differences for gradients is this far from an optimum at most; ours may be lower, not higher."""
+EXACT = 1e-12
+"""What is held is reported as given."""
+
+NAMES = ("Intercept", "a", "b", "c")
+
+
+def simulated(q, seed=4, levels=24, rows=9):
+    """Rows of groups with q correlated effects."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame(rng.normal(size=(levels * rows, 3)), columns=list("abc"))
+    data["g"] = np.repeat(np.arange(levels), rows).astype(str)
+    z = np.column_stack([np.ones(len(data)), data[list("abc")]])[:, :q]
+    root = np.linalg.cholesky(0.5 * np.eye(q) + 0.5) * np.array([1.2, 0.8, 0.6, 0.9])[:q, None]
+    effects = rng.normal(size=(levels, q)) @ root.T
+    data["y"] = (
+        1.0 + 0.5 * data["a"] + np.sum(z * np.repeat(effects, rows, axis=0), axis=1) + rng.normal(size=len(data))
+    )
+    return data
+
+
+def formula(q):
+    return "y ~ a + (" + " + ".join(("1", "a", "b", "c")[:q]) + " | g)"
+
+
+def parameters(q):
+    names = NAMES[:q]
+    sds = [f"g: sd({name})" for name in names]
+    return sds + [f"g: corr({one}, {other})" for one, other in itertools.combinations(names, 2)]
+
+
+def covariance(theta, q):
+    lower = np.zeros((q, q))
+    lower[np.tril_indices(q)] = theta
+    return lower @ lower.T
+
+
+def natural(v):
+    sd = np.sqrt(np.diag(v))
+    rows, columns = np.triu_indices(len(sd), 1)
+    return np.append(sd, v[rows, columns] / (sd[rows] * sd[columns]))
+
+
+def deviance(data, v, sigma, method="REML"):
+    """The plain criterion at a covariance v of the effects of a group, and a residual standard deviation."""
+    q, levels = len(v), data["g"].nunique()
+    z = np.column_stack([np.ones(len(data)), data[list("abc")]])[:, :q].reshape(levels, -1, q)
+    x = np.column_stack([np.ones(len(data)), data["a"]]).reshape(levels, -1, 2)
+    y = data["y"].to_numpy().reshape(levels, -1, 1)
+    blocks = z @ v @ z.swapaxes(1, 2) + sigma**2 * np.eye(z.shape[1])
+    inverse = np.linalg.inv(blocks)
+    information, score = np.sum(x.swapaxes(1, 2) @ inverse @ x, 0), np.sum(x.swapaxes(1, 2) @ inverse @ y, 0)
+    square = np.sum(y.swapaxes(1, 2) @ inverse @ y) - (score.T @ np.linalg.solve(information, score)).item()
+    n = len(data) - (2 if method == "REML" else 0)
+    extra = np.linalg.slogdet(information)[1] if method == "REML" else 0.0
+    return np.sum(np.linalg.slogdet(blocks)[1]) + extra + square + n * np.log(2.0 * np.pi)
+
+
+def constrained(data, q, fixed, starts, method="REML"):
+    """The lowest plain criterion at which the ``fixed`` parameters have their values, from some covariances."""
+    names = parameters(q)
+    held = [(names.index(name), value) for name, value in fixed.items() if name in names]
+
+    def objective(x):
+        sigma = fixed.get("Residual: sd", np.exp(np.clip(x[-1], -5.0, 5.0)))
+        return deviance(data, covariance(np.clip(x[:-1], -50.0, 50.0), q), sigma, method)
+
+    def errors(x):
+        found = natural(covariance(x[:-1], q))
+        return np.array([found[number] - value for number, value in held])
+
+    ends = []
+    for v, sigma in starts:
+        root = np.linalg.cholesky(v + 1e-10 * np.eye(q))[np.tril_indices(q)]
+        options = {"maxiter": 500, "ftol": 1e-13}
+        found = minimize(
+            objective, np.append(root, np.log(sigma)), method="SLSQP", options=options,
+            constraints=[{"type": "eq", "fun": errors}],
+        )  # fmt: skip
+        if np.abs(errors(found.x)).max() < 1e-7:
+            ends.append(found.fun)
+    return min(ends)
+
+
+def matrix(values, q):
+    """The covariance of the effects from a fit's natural parameters; an undefined correlation is 0."""
+    sd = np.array([values[name] for name in parameters(q)[:q]])
+    corr = np.eye(q)
+    for (i, j), name in zip(itertools.combinations(range(q), 2), parameters(q)[q:], strict=True):
+        corr[i, j] = corr[j, i] = np.nan_to_num(values[name])
+    return corr * np.outer(sd, sd)
+
+
+def check(q, data, fixed, method="REML"):
+    fit = lmm.fit(formula(q), data, fixed=fixed, method=method)
+    values = fit.variance()["estimate"].to_dict()
+    v, sigma = matrix(values, q), values["Residual: sd"]
+    assert fit.deviance == pytest.approx(deviance(data, v, sigma, method), abs=SAME)
+    for name, value in fixed.items():
+        assert values[name] == pytest.approx(value, rel=EXACT, abs=EXACT)
+    spread = np.diag(np.diag(v)) + 0.05 * np.eye(q)
+    lowest = constrained(data, q, fixed, [(v, sigma), (spread, 1.1 * sigma)], method)
+    assert fit.deviance <= lowest + OPTIMUM
+    assert fit.deviance == pytest.approx(lowest, abs=1e-3)
+    assert fit.status in ("interior", "boundary")
+    table = fit.variance()
+    assert table["fixed"].sum() == len(fixed)
+    assert table["std_error"][list(fixed)].isna().all()
+    assert fit.n_params == 2 + len(table) - len(fixed)
+    return fit
+
+
+THREE, FOUR = simulated(3), simulated(4, levels=20)
+VALUES = {"sd": 0.7, "corr": 0.25}
+
+
+def value(name):
+    return VALUES[name.split(": ")[1].split("(")[0]]
+
+
+@pytest.mark.parametrize("name", parameters(3))
+def test_each_parameter_of_three_columns(name):
+    fit = check(3, THREE, {name: value(name)})
+    others = [other for other in parameters(3) if other != name]
+    assert (fit.variance()["std_error"][others] > 0).all()
+
+
+@pytest.mark.parametrize("name", ["g: sd(b)", "g: corr(Intercept, c)"])
+def test_a_parameter_of_four_columns(name):
+    check(4, FOUR, {name: value(name)})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("g: sd(Intercept)", "g: sd(a)", "g: sd(b)"),
+        ("g: corr(Intercept, a)", "g: corr(Intercept, b)", "g: corr(a, b)"),
+        ("g: sd(a)", "g: corr(a, b)", "Residual: sd"),
+        tuple(parameters(3)),
+    ],
+)
+def test_several_together(names):
+    values = {name: 1.1 if name == "Residual: sd" else value(name) for name in names}
+    check(3, THREE, values)
+
+
+def test_all_of_four_columns_and_maximum_likelihood():
+    check(4, FOUR, {name: value(name) for name in parameters(4)})
+    check(3, THREE, {"g: corr(a, b)": -0.4}, method="ML")
+
+
+def test_standard_errors_are_those_of_the_plain_criterion_on_the_surface():
+    """By the profile's own curvature: what is held beside a parameter leaves it the variance of the smaller model."""
+    held = {"g: sd(a)": 0.7}
+    fit = lmm.fit(formula(3), THREE, fixed=held)
+    for name in ("g: sd(b)", "g: corr(Intercept, a)", "Residual: sd"):
+        row = fit.variance().loc[name]
+        step = 0.02 * row["std_error"]
+        sides = [fit.update(fixed=held | {name: row["estimate"] + s}).deviance for s in (-step, step)]
+        curvature = (sum(sides) - 2.0 * fit.deviance) / step**2
+        assert np.sqrt(2.0 / curvature) == pytest.approx(row["std_error"], rel=2e-3)
+
+
+# ---- at boundaries ---------------------------------------------------------------------------------------------------
+
+
+def test_a_standard_deviation_held_at_zero():
+    """As the model without the column; no boundary, because it was asked for."""
+    fit = lmm.fit(formula(3), THREE, fixed={"g: sd(b)": 0.0})
+    without = lmm.fit(formula(2), THREE)
+    assert fit.deviance == pytest.approx(without.deviance, abs=SAME)
+    assert fit.status == without.status == "interior"
+    assert fit.n_params == without.n_params
+    kept = ["g: sd(Intercept)", "g: sd(a)", "g: corr(Intercept, a)", "Residual: sd"]
+    for column in ("estimate", "std_error"):
+        mine, theirs = fit.variance()[column][kept], without.variance()[column][kept]
+        assert mine.to_numpy() == pytest.approx(theirs.to_numpy(), rel=1e-6)
+
+
+@pytest.mark.parametrize("correlation", [1.0, -1.0])
+def test_a_correlation_held_at_its_end(correlation):
+    """As one effect of two columns, b ± its share of a: against the plain optimum over the two lengths."""
+    fit = lmm.fit(formula(2), THREE, fixed={"g: corr(Intercept, a)": correlation})
+    sign = np.sign(correlation)
+
+    def objective(x):
+        root = np.array([x[0], sign * x[1]])
+        return deviance(THREE, np.outer(root, root), np.exp(x[2]))
+
+    starts = [(1.0, 0.5, 0.0), (0.3, 0.0, 0.2), (0.0, 0.8, 0.3)]
+    bounds = [(0, None), (0, None), (None, None)]
+    lowest = min(minimize(objective, start, method="L-BFGS-B", bounds=bounds).fun for start in starts)
+    assert fit.deviance <= lowest + OPTIMUM
+    assert fit.deviance == pytest.approx(lowest, abs=1e-4)
+    assert fit.status in ("interior", "boundary")
+
+
+def test_a_free_standard_deviation_that_vanishes_beside_a_held_correlation():
+    """Its multiplier is the slope of the deviance there, in the standard deviation."""
+    rng = np.random.default_rng(8)
+    data = THREE.assign(y=rng.normal(size=len(THREE)) + np.repeat(rng.normal(size=24), 9))
+    fit = lmm.fit(formula(2), data, fixed={"g: corr(Intercept, a)": 0.6})
+    other = lmm.fit(formula(2), data, fixed={"g: corr(Intercept, a)": -0.6})
+    vanished = [found for found in (fit, other) if found.variance()["estimate"]["g: sd(a)"] == 0.0]
+    assert vanished  # on one side of zero at least
+    for found in vanished:
+        assert found.status == "boundary"
+        alone = lmm.fit("y ~ a + (1 | g)", data)
+        assert found.deviance == pytest.approx(alone.deviance, abs=SAME)
+        (multiplier,) = found.certificate.multipliers.to_numpy()
+        correlation = 0.6 if found is fit else -0.6
+        sd, sigma = found.variance()["estimate"][["g: sd(Intercept)", "Residual: sd"]]
+        step = 1e-5
+        v = np.array([[sd**2, correlation * sd * step], [correlation * sd * step, step**2]])
+        slope = (deviance(data, v, sigma) - deviance(data, np.diag([sd**2, 0.0]), sigma)) / step
+        assert multiplier > 0
+        assert np.sign(slope) == np.sign(multiplier)
+
+
+# ---- structures of one's own -----------------------------------------------------------------------------------------
+
+
+class Exchangeable(lmm.covariance.AbstractCovariance):
+    def n_params(self, q):
+        return 2
+
+    def cholesky(self, theta, coords):
+        q = coords.shape[0]
+        return semidefinite_cholesky(theta[0] ** 2 * jnp.ones((q, q)) + theta[1] ** 2 * jnp.eye(q))
+
+
+def test_a_structure_of_ones_own_by_name():
+    """One standard deviation determines those of all columns, one correlation all correlations."""
+    best = lmm.fit(formula(3), THREE, covariance={"g": Exchangeable()})
+    values = best.variance()["estimate"]
+    for name in ("g: sd(a)", "g: corr(a, b)"):
+        same = best.update(fixed={name: float(values[name])})
+        assert same.deviance == pytest.approx(best.deviance, abs=SAME)
+        assert same.n_params == best.n_params - 1
+        moved = float(values[name]) * 0.8
+        fit = best.update(fixed={name: moved})
+        found = fit.variance()["estimate"]
+        assert found[name] == pytest.approx(moved, rel=EXACT)
+        kind = name.split("(")[0]
+        alike = [other for other in found.index if other.startswith(kind)]
+        assert found[alike].to_numpy() == pytest.approx(moved, rel=1e-8)
+
+        def objective(x, held=moved, kind=kind):
+            sd, corr = (held, np.tanh(x[0])) if kind.endswith("sd") else (np.exp(x[0]), held)
+            return deviance(THREE, sd**2 * (corr + (1.0 - corr) * np.eye(3)), np.exp(x[1]))
+
+        lowest = min(
+            minimize(objective, start, method="Nelder-Mead", tol=1e-10).fun for start in ([0.0, 0.0], [0.5, 0.2])
+        )
+        assert fit.deviance == pytest.approx(lowest, abs=1e-6)
+
+
+def test_values_that_a_structure_cannot_have():
+    with pytest.raises(lmm.OptionError, match="expected values that"):
+        lmm.fit(formula(3), THREE, covariance={"g": Exchangeable()}, fixed={"g: sd(a)": 0.7, "g: sd(b)": 0.9})
+    with pytest.raises(lmm.OptionError, match="expected values that|eigenvalue"):
+        lmm.fit(
+            formula(3), THREE, fixed={"g: corr(a, b)": 0.9, "g: corr(Intercept, a)": 0.9, "g: corr(Intercept, b)": -0.9}
+        )
+
+
+def test_units_of_the_response_and_many_responses():
+    fixed = {"g: sd(a)": 0.7, "g: corr(a, b)": 0.2}
+    fit = lmm.fit(formula(3), THREE, fixed=fixed)
+    small = lmm.fit(formula(3), THREE.assign(y=1e-5 * THREE["y"]), fixed=fixed | {"g: sd(a)": 0.7e-5})
+    count = len(THREE) - 2
+    assert small.deviance - 2.0 * count * np.log(1e-5) == pytest.approx(fit.deviance, abs=1e-7)
+    y = np.column_stack([THREE["y"], THREE["y"] + 0.5 * THREE["b"], 3.0 * THREE["y"]])
+    y[:4, 1] = np.nan
+    many = lmm.fit_many(formula(3).replace("y ~", "~"), THREE, responses=y, fixed=fixed)
+    for column, name in zip(y.T, many.responses, strict=True):
+        alone = lmm.fit(formula(3), THREE.assign(y=column), fixed=fixed)
+        row = many.glance().set_index("response").loc[name]
+        assert row["deviance"] == pytest.approx(alone.deviance, abs=SAME)
+        assert row["n_params"] == alone.n_params
+        table = many.variance().set_index(["response", "parameter"]).loc[name]
+        for column_name in ("estimate", "std_error"):
+            mine, theirs = table[column_name].to_numpy(), alone.variance()[column_name].to_numpy()
+            assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-8, nan_ok=True)

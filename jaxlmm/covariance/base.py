@@ -69,8 +69,8 @@ class AbstractCovariance(Struct, abc.ABC):
     class does not know. ``covariance=`` puts it within the columns of a random term; a tag of the formula, as in
     ``ou(time | g)``, puts a built-in one there, along positions, or (``residual=``) among the residuals; ``kinship=``
     puts one with ``coords`` across the levels of a group. Hyper-parameters are plain annotated fields, numbers and
-    arrays; what sets a shape, a branch or a function is part of the program and declared as ``order: int =
-    lmm.covariance.static()``, and must be hashable. Objects are frozen. Before the first fit a structure is tried out
+    arrays; what sets a shape, a branch or a function is declared as ``order: int = lmm.covariance.static()``, and must
+    be hashable. Objects are frozen. Before the first fit a structure is tried out
     (:func:`jaxlmm.testing.check_covariance`, for authors too).
 
     Parameters
@@ -144,8 +144,10 @@ class AbstractCovariance(Struct, abc.ABC):
         """Whether a user wrote it, so that its contract is checked before it is fitted."""
         return type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
 
-    def stated(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"] | None:
-        """Return the covariance (q, q) that :meth:`cholesky` factorizes, if its author wrote that, not a factor."""
+    def covariance_as_written(
+        self, theta: Float[Array, " k"], coords: Float[Array, "q d"]
+    ) -> Float[jax.Array, "q q"] | None:
+        """Return the covariance (q, q) that :meth:`cholesky` factorizes if its author wrote that; None for a factor."""
         return None
 
     def check(self, coords: Float[NumpyArray, "q d"]) -> None:

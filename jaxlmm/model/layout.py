@@ -215,7 +215,7 @@ class Layout(Struct):
             first = columns.stop
         return start
 
-    def own_number(self, k: int) -> int:
+    def number_in_structure(self, k: int) -> int:
         """Return the number of entry ``k`` of theta among all parameters of its structure, fixed ones included."""
         for structure, where in zip(self.structures, self.slices(), strict=False):
             if where.start <= k < where.stop:

@@ -93,7 +93,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
 class _Responses:
     """Responses ``y`` on the rows of a frame: each ends in the ``collector``, as an optimum or with a reason.
 
-    ``options`` are those of the engine; ``done`` is told how many more responses are finished.
+    ``options`` are those of the engine; ``done`` is called with the number of responses just dealt with.
     """
 
     frame: ModelFrame

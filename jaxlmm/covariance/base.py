@@ -167,7 +167,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return ()
 
     def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
-        """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimized.
+        """Return the ``(q, q)`` matrix by which the factor is multiplied from the left while it is optimized.
 
         ``root`` (q, q) is upper triangular, ``rootᵀ root`` the mean of ``z zᵀ`` over the rows. The identity is right
         for any structure; one that is closed under a change of the columns' basis or units can return a better

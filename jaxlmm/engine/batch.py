@@ -116,7 +116,7 @@ def rows_of(
     fixed: Natural | None = None,
 ) -> Rows:
     """Return modes and fitted values of the responses ``y`` at optima ``theta`` in ``bases``."""
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)  # padded: few programs
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)  # padded: few compiled functions
     sizes = _Sizes.of(likelihood)
     responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), ())  # no mean squares: modes need no variance shares

@@ -72,7 +72,7 @@ def solve_by_response(
     their rows, or fit them perfectly.
     """
     likelihood = Likelihood.of(design, SOLVERS[solver].build(design).unpadded(), method, fixed)
-    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from the basis of X to X
     by_pattern = isinstance(likelihood.solver, Spectral)
     prepared = functools.partial(_decomposed, design) if by_pattern else _problems
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)

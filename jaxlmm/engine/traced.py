@@ -84,7 +84,7 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     in the active set stays there. beta, sigma, and the deviance are functions of theta and y.
     """
     layout, design = likelihood.layout, likelihood.design
-    optimum = _located(likelihood, Units(inverse_triangle, ()), y)
+    optimum = _located(likelihood, Units(inverse_triangle, ()), y)  # no mean squares: no variance shares here
     response = likelihood.observe(y)
     point = likelihood.at(layout.factors(optimum.theta, optimum.bases), response)
     sigma = likelihood.sigma(point, None, response)

@@ -39,7 +39,7 @@ def engine_scan(data, formula, K, G, *, bounds=(0.0, np.inf), method="REML", ref
     design = lmm.design(formula, data, kinship={"id": pd.DataFrame(K, index=labels, columns=labels)})
     y = data["y"].to_numpy()[:, None] if y is None else y
     with jax.enable_x64(True):
-        rows = ScanRows.of(design.exact(), np.arange(len(y)), len(y), bounds=bounds)
+        rows = ScanRows.of(design.unpadded(), np.arange(len(y)), len(y), bounds=bounds)
         traits = NullModels.of(rows, y, reml=method == "REML")
         scanner = EigenScanner(
             traits, np.arange(y.shape[1]), refit=refit, reml=method == "REML",

@@ -41,7 +41,7 @@ DOORS = {
 CALL_USERS = {
     "jaxlmm.covariance.custom.Custom.cholesky",
     "jaxlmm.covariance.custom.Custom.n_params",
-    "jaxlmm.covariance.custom.Custom.stated",
+    "jaxlmm.covariance.custom.Custom.covariance_as_written",
 }
 """Functions that return what a user's function returns, which tests make wrong on purpose: they are not checked."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def static(**kwargs: Any) -> Any:
-    """Declare a field that is part of the program, not of the data (it must be hashable)."""
+    """Declare a field that sets shapes, branches or functions; it must be hashable. Each value is compiled anew."""
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 

@@ -93,7 +93,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
 class _Responses:
     """Responses ``y`` on the rows of a frame: each ends in the ``collector``, as an optimum or with a reason.
 
-    ``options`` are those of the engine; ``done`` is told how many more responses are finished.
+    ``options`` are those of the engine; ``done`` is called with the number of responses just dealt with.
     """
 
     frame: ModelFrame
@@ -119,7 +119,7 @@ class _Responses:
         if not everything:
             index, batch = index[complete], y[:, complete]
         column_cov = _ColumnCovariances(self.frame.x).of_all_rows()
-        for part, found in solve_many(self.frame.design.exact(), batch, done=self.done, **self.options):
+        for part, found in solve_many(self.frame.design.unpadded(), batch, done=self.done, **self.options):
             if found is not None:
                 self.collector.add(index[part], found, column_cov)
                 continue
@@ -138,7 +138,7 @@ class _Responses:
                 large.append((rows, same_rows))
         if small:
             together, covariances = np.concatenate(small), _ColumnCovariances(self.frame.x)
-            for part, found in solve_by_response(design.exact(), y[:, together], done=self.done, **self.options):
+            for part, found in solve_by_response(design.unpadded(), y[:, together], done=self.done, **self.options):
                 batch = together[part]
                 if found is None:  # not to be solved in one batch, or a perfect fit: its own design tells which
                     large += patterns_of(y, batch)

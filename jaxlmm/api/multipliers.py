@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from jaxlmm.engine import Solution
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import duals
+from jaxlmm.inference import blocks_with_multiplier
 
 
 def multiplier_names(frame: ModelFrame, solution: Solution) -> dict[int, str]:
-    """Name the blocks of the active set by number: the standard deviation where each parameter is one, else the term.
+    """Name each block of the active set, by its number: by a standard deviation, or by its term.
 
-    In a block of several parameters the multiplier is that of the term's smallest eigenvalue.
+    By the standard deviation if the block is one parameter, and it and all before it in its structure are of kind
+    ``sd``, so that theta and the natural parameters correspond one to one; else by the term: in a block of several
+    parameters the multiplier is that of the term's smallest eigenvalue.
     """
     names, layout = {}, solution.likelihood.layout
-    for number, block in duals(solution.active_set).items():
+    for number, block in blocks_with_multiplier(solution.active_set).items():
         for labels, in_theta in zip(frame.labels.terms, layout.slices(), strict=False):
             if in_theta.start <= block[0] < in_theta.stop:
                 preceding = labels.natural[: int(block[0]) - in_theta.start + 1]

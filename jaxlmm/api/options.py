@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlmm.api.carried import Carried
+from jaxlmm.api.pickling import Picklable
 from jaxlmm.api.values import as_mapping, check_apart
 from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import OptionError, choose
@@ -34,8 +34,9 @@ class FitOptions(ModelOptions):
     solver: str = "auto"
     optimizer: Any = "newton"
 
+    # Optax transformations hold local functions, which pickle refuses: cloudpickle if installed, else left out.
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "optimizer": Carried(self.optimizer)}
+        return {**self.__dict__, "optimizer": Picklable(self.optimizer)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, optimizer=state["optimizer"].value)

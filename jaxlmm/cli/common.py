@@ -153,6 +153,7 @@ def check_out(out: Path | None, endings: tuple[str, ...] | None, force: bool, op
         stop(f"{option}: expected a file ending in {expected}, got {out}.", USAGE_ERROR)
     if out is not None and out.exists() and not force:
         stop(f"{option}: {out} exists; give --force to overwrite it.", USAGE_ERROR)
+    # Where a file stands in place of one of the folders, check_writable says so below.
     if out is not None and not out.parent.exists() and not any(folder.is_file() for folder in out.parents):
         stop(f"{option}: the folder {out.parent} does not exist.", USAGE_ERROR)
     if out is not None:

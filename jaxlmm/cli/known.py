@@ -14,8 +14,9 @@ from jaxlmm.cli.square import read_matrix
 Kinship = Annotated[
     list[str] | None,
     typer.Option(
-        help="GROUP=FILE, or GROUP=2*FILE: a known matrix (.npz, .grm.bin; .csv, .tsv or .parquet with ids as first "
-        "column, or with columns id1, id2, value). Repeatable; several of a group are named after their files."
+        help="GROUP=FILE, or GROUP=2*FILE: a known matrix (.npz as written by the commands grm and kinship, GCTA's "
+        ".grm.bin; .csv, .tsv or .parquet with ids as first column, or with columns id1, id2, value). Repeatable; "
+        "several of one group each have a variance of their own, called GROUP[FILE] without the ending."
     ),
 ]
 

@@ -49,7 +49,10 @@ class FitArguments:
     residual: Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")] = None
     start: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE, where a variance parameter starts, by its name here. Repeatable."),
+        typer.Option(
+            help="NAME=VALUE, where a variance parameter starts; names as in fit.variance(), e.g. "
+            "'Subject: sd(Intercept)=30'. Repeatable."
+        ),
     ] = None
     fixed: Annotated[
         list[str] | None,
@@ -58,7 +61,11 @@ class FitArguments:
     solver: Annotated[str, typer.Option(help="auto, moments, blocked, spectral or dense.")] = FitOptions.solver
 
     def keywords(self, *, auto: bool = False) -> dict[str, Any]:
-        """Return them as keyword arguments of ``lmm.fit``; where ``auto`` is allowed, ``--kinship auto`` as it is."""
+        """Return them as keyword arguments of ``lmm.fit``.
+
+        For ``scan`` (``auto=True``) ``--kinship auto``, the relationship matrix of the scan's own markers, is passed on
+        and not read as a file.
+        """
         return {
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
             "method": self.method.value,

@@ -68,8 +68,8 @@ class AbstractCovariance(Struct, abc.ABC):
     class does not know. ``covariance=`` puts it within the columns of a random term; a tag of the formula, as in
     ``ou(time | g)``, puts a built-in one there, along positions, or (``residual=``) among the residuals; ``kinship=``
     puts one with ``coords`` across the levels of a group. Hyper-parameters are plain annotated fields, numbers and
-    arrays; what sets a shape, a branch or a function is part of the program and declared as ``order: int =
-    lmm.covariance.static()``, and must be hashable. Objects are frozen. Before the first fit a structure is tried out
+    arrays; what sets a shape, a branch or a function is declared as ``order: int = lmm.covariance.static()``, and must
+    be hashable. Objects are frozen. Before the first fit a structure is tried out
     (:func:`jaxlmm.testing.check_covariance`, for authors too).
 
     Parameters
@@ -143,8 +143,10 @@ class AbstractCovariance(Struct, abc.ABC):
         """Whether a user wrote it, so that its contract is checked before it is fitted."""
         return type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
 
-    def stated(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"] | None:
-        """Return the covariance (q, q) that :meth:`cholesky` factorizes, if its author wrote that, not a factor."""
+    def covariance_as_written(
+        self, theta: Float[Array, " k"], coords: Float[Array, "q d"]
+    ) -> Float[jax.Array, "q q"] | None:
+        """Return the covariance (q, q) that :meth:`cholesky` factorizes if its author wrote that; None for a factor."""
         return None
 
     def check(self, coords: Float[NumpyArray, "q d"]) -> None:
@@ -170,7 +172,7 @@ class AbstractCovariance(Struct, abc.ABC):
         return jnp.asarray(basis) @ self.cholesky(theta, coords)
 
     def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
-        """Return the ``(q, q)`` matrix by which the factor is multiplied while it is optimized.
+        """Return the ``(q, q)`` matrix by which the factor is multiplied from the left while it is optimized.
 
         ``root`` (q, q) is upper triangular, ``rootᵀ root`` the mean of ``z zᵀ`` over the rows. The identity is right
         for any structure; one that is closed under a change of the columns' basis or units can return a better

@@ -59,9 +59,13 @@ class Custom(AbstractCovariance):
 
     @property
     def authored(self) -> bool:
+        """True: a user wrote the function, so its contract is checked before the first fit."""
         return True
 
-    def stated(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"] | None:
+    def covariance_as_written(
+        self, theta: Float[Array, " k"], coords: Float[Array, "q d"]
+    ) -> Float[jax.Array, "q q"] | None:
+        """Return the matrix that the function returned, for the check of the contract; None if it returns a factor."""
         return self.function(theta, coords) if self.returns == "covariance" else None
 
     def n_params(self, q: int) -> int:
@@ -69,4 +73,5 @@ class Custom(AbstractCovariance):
 
     def cholesky(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
         matrix = self.function(theta, coords)
+        # A root by pivoted Cholesky, no triangle: accurate near singularity, and solvers need only L Lᵀ = Σ.
         return matrix if self.returns == "factor" else semidefinite_root(matrix)

@@ -15,9 +15,10 @@ from jaxlmm.covariance.parameters import SD, THETA, Kind
 
 
 class Field(AbstractCovariance):
-    """A ``structure`` whose derived natural parameters would be one for each level and each pair of levels.
+    """A ``structure`` without ``param_names`` of its own, across the levels of a group.
 
-    Instead: ``sd``, the root of the mean variance over the levels, in response units, and the parameters of the
+    The default names, an sd for each column and a corr for each pair, would here be one for each level and each pair of
+    levels. Instead: ``sd``, the root of the mean variance over the levels, in response units, and the parameters of the
     structure as they are, ``theta[1]``, ``theta[2]``, …
 
     Examples
@@ -71,13 +72,15 @@ class Field(AbstractCovariance):
 
 
 def as_field(structure: AbstractCovariance) -> AbstractCovariance:
-    """Return a structure with natural parameters whose number does not grow with the levels."""
+    """Return a structure with natural parameters whose number does not grow with the levels: itself, or a ``Field``."""
     two, three = (len(structure.param_names(tuple("abc")[:q])) for q in (2, 3))
     return structure if two == three else Field(structure)
 
 
 def increasing(coords: Float[NumpyArray, "q d"]) -> Int[NumpyArray, " q"]:
-    """Return the order in which a structure takes ``coords``: increasing where there is one coordinate.
+    """Return the order into which the caller puts ``coords`` before ``cholesky`` sees them.
+
+    Increasing for one coordinate, as the contract of ``cholesky`` says; as given for several.
 
     >>> increasing(np.array([[3.0], [1.0]])).tolist(), increasing(np.array([[3.0, 0.0], [1.0, 0.0]])).tolist()
     ([1, 0], [0, 1])

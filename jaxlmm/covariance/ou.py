@@ -35,8 +35,8 @@ class OU(AbstractCovariance):
     def check(self, coords: Float[NumpyArray, "q d"]) -> None:
         if coords.shape[1] != 1:
             raise OptionError(
-                f"OU: expected one coordinate, got {coords.shape[1]}; one in the plane is a structure of one's own "
-                "(lmm.covariance.Custom)."
+                f"OU: expected one coordinate, got {coords.shape[1]}; for a process in two or more dimensions write "
+                "your own structure with lmm.covariance.Custom."
             )
 
     def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
@@ -67,10 +67,12 @@ class OU(AbstractCovariance):
         root: Float[jax.Array, "q q"],
         coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
+        # theta, basis, active set, and whether the candidate is valid: only a small sd is tried at 0
         zero = (theta.at[0].set(0.0), basis, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
         return BoundaryCandidates.of([zero, (theta, basis, np.zeros(2), np.True_)])
 
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
+        # The basis stays the identity: what is left is the sign convention, sd >= 0, in terms that NumPy and JAX share.
         return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])
 
     def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:

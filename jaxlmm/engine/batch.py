@@ -16,7 +16,7 @@ from jaxlmm.engine.compiled import prepare_fixed, prepare_responses, rows_all
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, Problems, batches, in_batches, take
-from jaxlmm.engine.vanishing import varies
+from jaxlmm.engine.vanishing import has_residual
 from jaxlmm.inference import Rows, Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
@@ -24,7 +24,7 @@ from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import SOLVERS
 
 MIN_BATCH = 8
-"""Fewer responses than this at once save nothing."""
+"""The smallest batch, even where it exceeds the bytes below; one response at a time where not even two keep to them."""
 
 BYTES_AT_ONCE = 2**28
 """Bytes that prepared responses, or one evaluation of a batch of them, may take together."""
@@ -62,41 +62,46 @@ def solve_many(
     parameters
         The natural parameters.
     done
-        Is told how many more responses are finished.
+        Called with the number of responses just solved; those yielded with None are counted by the caller once it has
+        dealt with them.
 
     Yields
     ------
     index, found
         The numbers of some of the responses, and their optima; None for those that the fixed effects fit perfectly.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).unpadded(), method, fixed)
     mesh = mesh_of_devices()
     everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    if y.shape[1] > LARGE_BATCH or likelihood.solver.sequential:  # once, not batch by batch
+    if y.shape[1] > LARGE_BATCH or likelihood.solver.sequential:  # once, not batch by batch or response by response
         likelihood = jax.device_put(likelihood, everywhere)
+    # Takes coefficients on the orthonormal basis of X to those of its columns; mean squares are for variance shares.
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
-    columns = prepare_fixed(likelihood)
+    fixed_products = prepare_fixed(likelihood)
     sizes = _Sizes.of(likelihood)
     first = 0
     while first < y.shape[1]:
         index = np.arange(first, min(first + sizes.in_memory, y.shape[1]))
         try:
-            responses, varying = _prepared(likelihood, columns, y[:, first : first + sizes.in_memory], sizes.prepared)
+            part = y[:, first : first + sizes.in_memory]
+            responses, kept = _prepared(likelihood, fixed_products, part, sizes.prepared)
             found = None
-            if varying.any():
+            if kept.any():
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
-                rows = functools.partial(_rows, y, index[varying], design.n_padded)
-                found = certified(problems, find_optima(problems, first_order, start), parameters, fixed, rows)
+                # Asked only for responses with next to no residual: they are prepared again around their fixed effects.
+                rows_by_number = functools.partial(_padded_responses, y, index[kept], design.n_padded)
+                optima = find_optima(problems, first_order, start)
+                found = certified(problems, optima, parameters, fixed, rows_by_number)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or sizes.in_memory == 1:
                 raise
             sizes = sizes.halved()
             continue
         if found is not None:
-            yield index[varying], found
-        if not varying.all():
-            yield index[~varying], None
-        done(int(varying.sum()))
+            yield index[kept], found
+        if not kept.all():
+            yield index[~kept], None
+        done(int(kept.sum()))
         first += index.size
 
 
@@ -111,16 +116,16 @@ def rows_of(
     fixed: Natural | None = None,
 ) -> Rows:
     """Return modes and fitted values of the responses ``y`` at optima ``theta`` in ``bases``."""
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)  # padded: few programs
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)  # padded: few compiled functions
     sizes = _Sizes.of(likelihood)
     responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
-    units = Units(np.linalg.inv(np.asarray(design.triangle)), ())
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), ())  # no mean squares: modes need no variance shares
     problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
     rows = np.ascontiguousarray(pad(y, design.n_padded).T)
     return in_batches(problems, rows_all, np.arange(y.shape[1]), theta, tuple(bases), rows)
 
 
-def _rows(
+def _padded_responses(
     y: Float[NumpyArray, "n m"], numbers: Int[NumpyArray, " b"], padded: int, index: Int[NumpyArray, " c"]
 ) -> Float[NumpyArray, "N c"]:
     """Return the responses ``numbers[index]`` of ``y``, padded."""
@@ -128,9 +133,12 @@ def _rows(
 
 
 def _prepared(
-    likelihood: Likelihood, fixed: Any, y: Float[NumpyArray, "n m"], largest: int
+    likelihood: Likelihood, fixed_products: Any, y: Float[NumpyArray, "n m"], largest: int
 ) -> tuple[Response, Bool[NumpyArray, " m"]]:
-    """Prepare responses batch by batch; return those that vary, and which do."""
+    """Prepare responses batch by batch; return those that the fixed effects do not fit perfectly, and which these are.
+
+    ``fixed_products`` are the cross-products of X, which the responses share.
+    """
     padded, mesh, parts = likelihood.design.n_padded, mesh_of_devices(), []
     at_work: list[tuple[Response, int]] = []
 
@@ -146,14 +154,15 @@ def _prepared(
     while at_work:
         fetch()
     joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    varying = varies(joined, int(likelihood.design.n) - likelihood.design.n_fixed)
-    if not varying.all():
-        joined = take(joined, varying)
-    return joined.replace(fixed=fixed), varying
+    kept = has_residual(joined, int(likelihood.design.n) - likelihood.design.n_fixed)
+    if not kept.all():
+        joined = take(joined, kept)
+    return joined.replace(fixed=fixed_products), kept
 
 
 @jax.jit
-def _observe(likelihood: Likelihood, y: jax.Array) -> Response:
+def _prepare(likelihood: Likelihood, y: jax.Array) -> Response:
+    # None: the cross-products of X, which responses share, do not count in the memory of each.
     return likelihood.observe_all(None, y)
 
 
@@ -174,12 +183,12 @@ class _Sizes(NamedTuple):
         """Plan the memory of a likelihood."""
         shape = jax.ShapeDtypeStruct((likelihood.design.n_padded, 1), float)
         theta = jax.ShapeDtypeStruct((likelihood.layout.n_theta,), float)
-        own = _bytes(_observe.eval_shape(likelihood, shape))
+        own = _bytes(_prepare.eval_shape(likelihood, shape))
         work = _bytes(_factor.eval_shape(likelihood, theta))
         at_once = BYTES_AT_ONCE // (ARRAYS_PER_EVALUATION * max(work, 1))
         if jax.default_backend() == "cpu":
             at_once = min(at_once, CACHE_BYTES_OF_WORK // max(work, 1))
-        if likelihood.solver.sequential:
+        if likelihood.solver.sequential:  # one response at a time, to save memory
             at_once = 1
         rows = BYTES_AT_ONCE // (8 * ARRAYS_PER_EVALUATION * likelihood.design.n_padded)
         if jax.default_backend() == "cpu":

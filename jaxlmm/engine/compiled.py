@@ -1,4 +1,8 @@
-"""Compiled functions over a batch of problems."""
+"""Compiled functions over a batch of problems.
+
+``program`` is ``jax.jit`` with compiler options for the CPU: ``once``, the function runs once per fit, so its code is
+not optimized; ``scatters``, it mostly sums rows by level, which the code generator that compiles faster does slowly.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, program
 from jaxlmm.engine.boundary import Snapped, rotated, snapped
-from jaxlmm.engine.problems import Problem, Problems, among_devices, spread, take
+from jaxlmm.engine.problems import Problem, Problems, over_devices, run_over_devices, take
 from jaxlmm.engine.start import AXIS_SWEEPS, Plan, starts_of
 from jaxlmm.inference import OptimumDerivatives, Rows, examine, rows_at
 from jaxlmm.likelihood import Likelihood, Response
@@ -20,13 +24,13 @@ from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
 
 @program(once=True)
 def prepare(likelihood: Likelihood, y: Float[Array, "N m"]) -> Response:
-    """Prepare responses and the fixed effects."""
+    """Prepare responses, with the cross-products of X that they share."""
     return likelihood.observe_all(likelihood.fixed_products(), jnp.asarray(y))
 
 
 @program()
 def prepare_fixed(likelihood: Likelihood) -> Any:
-    """Prepare the fixed effects."""
+    """Return the cross-products of the basis of X, which all responses share."""
     return likelihood.fixed_products()
 
 
@@ -34,21 +38,25 @@ def prepare_fixed(likelihood: Likelihood) -> Any:
 def prepare_responses(
     likelihood: Likelihood, y: Float[Array, "N m"], mesh: jax.sharding.Mesh | None = None
 ) -> Response:
-    """Prepare responses without the fixed effects, each device of a ``mesh`` some of them."""
+    """Prepare responses without the cross-products that they share, each device of a ``mesh`` some of them."""
 
     def some(likelihood: Likelihood, y: jax.Array) -> Response:
         return likelihood.observe_all(None, y)
 
     if mesh is None or y.shape[1] % mesh.size != 0:
         return some(likelihood, jnp.asarray(y))
-    return among_devices(mesh, some, likelihood, y, axis=1)
+    return run_over_devices(mesh, some, likelihood, y, axis=1)
 
 
 @program(once=True)
 def prepare_around(
     likelihood: Likelihood, y: Float[Array, "N m"], coefficients: Float[Array, "m p"], scale: Float[Array, " m"]
 ) -> Any:
-    """Prepare responses less ``coefficients`` on the basis, in units of ``scale``."""
+    """Return the augmented columns of responses less ``basis @ coefficients``, in units of ``scale``.
+
+    The basis is the orthonormal one of √w X (``Design.basis``). For responses with almost no residual
+    (:mod:`jaxlmm.engine.vanishing`), where a GLS fit is a closer center than least squares.
+    """
     return likelihood.augmented_around(jnp.asarray(y), jnp.asarray(coefficients), jnp.asarray(scale))
 
 
@@ -56,7 +64,8 @@ class Reached(NamedTuple):
     """The point that a minimization has reached, of each problem along a first axis.
 
     ``minimum`` as the minimizer left it; ``snapped``, the same with small parameters snapped to the boundary; and
-    ``rotated``, its theta and the bases, rotated to principal axes, in which it is best minimized further.
+    ``rotated``, theta of ``minimum`` (not snapped) and the bases, turned to the principal axes of each term's
+    covariance, from which a further minimization starts.
     """
 
     minimum: Minimum
@@ -65,7 +74,7 @@ class Reached(NamedTuple):
 
 
 @program()
-@spread
+@over_devices
 def run(
     problems: Problems,
     start: Float[Array, "b k"],
@@ -82,6 +91,7 @@ def run(
     """
     likelihood, bases = problems.likelihood, tuple(jnp.asarray(basis) for basis in bases)
     sequential = likelihood.solver.sequential
+    # Axis by axis only if starts_of has neither nodes nor, with an expensive Hessian, the solver's guess alone.
     along_axes = plan.nodes.shape[0] == 0 and not (likelihood.solver.hessian_is_expensive and likelihood.solver.guesses)
 
     def minimized(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
@@ -102,7 +112,7 @@ def run(
 
 
 @program(once=True)
-@spread
+@over_devices
 def values(
     problems: Problems, theta: Float[Array, "b k"], bases: Sequence[Float[Array, "b _ _"]]
 ) -> Float[jax.Array, " b"]:
@@ -111,7 +121,7 @@ def values(
 
 
 @program()
-@spread
+@over_devices
 def examine_all(
     problems: Problems, theta: Float[Array, "b k"], bases: Sequence[Float[Array, "b _ _"]]
 ) -> OptimumDerivatives:
@@ -124,7 +134,7 @@ def examine_all(
 
 
 @program()
-@spread
+@over_devices
 def rows_all(
     problems: Problems, theta: Float[Array, "b k"], bases: Sequence[Float[Array, "b _ _"]], y: Float[Array, "b N"]
 ) -> Rows:
@@ -144,8 +154,10 @@ def examine_one(
 ) -> tuple[OptimumDerivatives, Rows]:
     """Return the derivatives at the optimum of a single problem, and its modes and fitted values; no first axis."""
     at_optimum, own_bases = jnp.asarray(theta)[0], [jnp.asarray(basis)[0] for basis in bases]
+    # ``fixed``, the cross-products of X, is shared and has no first axis.
     response = take(problems.responses.replace(fixed=None), 0).replace(fixed=problems.responses.fixed)
     likelihood = problems.likelihood.for_response(response)
+    # ``units`` is the map from the orthonormal basis to the columns of X.
     derivatives, point = examine(likelihood, response, problems.units, own_bases, at_optimum)
     factors = likelihood.layout.factors(at_optimum, own_bases)
     return derivatives, rows_at(likelihood, response, jnp.asarray(y)[:, 0], factors, point)

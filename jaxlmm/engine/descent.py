@@ -1,4 +1,7 @@
-"""The minimizer at work on many problems: rounds of re-batched problems, and walks along valleys to a limit."""
+"""The minimizer at work on many problems: rounds of re-batched problems, and walks along valleys to a limit.
+
+A problem is one response with its likelihood.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,11 @@ EVALUATIONS_PER_ROUND_OF_ONE = (20, 40, 140)
 MAX_EVALUATIONS, MAX_EVALUATIONS_FIRST_ORDER = 200, 100_000
 """Evaluations after which Newton's method, and a first-order method, give up."""
 
-EVALUATIONS_BEFORE_WALK, MAX_WALKS, EVALUATIONS_PER_WALK = 40, 15, 15
-"""Evaluations before a valley is walked along, the most long steps along it, and evaluations after each."""
+EVALUATIONS_BEFORE_WALK, MAX_LONG_STEPS, EVALUATIONS_PER_LONG_STEP = 40, 15, 15
+"""Evaluations before the first long step along a valley, the most long steps, and evaluations after each."""
 
-WALK_LENGTH = 0.7
-"""The length of such a step, relative to the parameters' size."""
+LONG_STEP_LENGTH = 0.7
+"""The length of a long step, relative to the parameters' size."""
 
 NEGLIGIBLE_GAIN = 3e-4
 """A valley has been walked to its end when a step lowers the deviance by no more than this, and by clearly less than
@@ -46,16 +49,20 @@ FADING_GAIN = 0.7
 
 
 class Descent:
-    """The minimizer at work on some problems: Newton's method, or where a Hessian is expensive a learned one, which
-    starts from the expected curvature; and the evaluations spent on each problem. The last step is not evaluated by
-    either.
+    """The minimizer at work on some problems, and the evaluations spent on each.
 
-    ``first_order`` is another minimizer, with which callers find the optima first.
+    Newton's method, or where a Hessian is expensive a quasi-Newton one, whose Hessian starts from a rough expected
+    second derivative (each term as if it were the only one). Both return a last step shorter than 1e-3 (relative)
+    without an evaluation there: the value is the predicted one, gradient and Hessian are those of the point before.
+
+    ``first_order`` is another minimizer, which callers hand to :meth:`minimize` as ``method``; afterwards Newton's, or
+    the quasi-Newton one, only confirms its optima.
     """
 
     def __init__(self, problems: Problems, first_order: AbstractMinimizer | None = None) -> None:
         likelihood = problems.likelihood
         layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
+        # Sequential: one response, and one direction of differentiation, at a time, to save memory.
         sequential, expensive = likelihood.solver.sequential, likelihood.solver.hessian_is_expensive
         self.problems, self.first_order = problems, first_order
         self.plan = Plan.of(likelihood)
@@ -81,11 +88,13 @@ class Descent:
     ) -> tuple[Reached, Bases]:
         """Minimize the problems ``index`` from ``theta`` in at most ``max_steps`` evaluations.
 
-        With ``search`` the start is found by the plan first; with ``snaps`` the same point is also returned ``snapped``
-        to the boundary. ``in_rounds`` re-batches problems that need more than a round, so that slow problems do not
-        stall fast ones; they go on in bases rotated to where they are, unless something is in the ``active_set``: its
-        gradient and mixed derivatives are exactly zero in its own bases, which keeps it there. Returns the points
-        reached, and the bases in which the minimum is written.
+        With ``search`` the minimization begins at the best of the start's nodes, or of values along the axes of theta,
+        or at the solver's guess by moments, not at ``theta``; with ``snaps`` the point reached is also returned
+        ``snapped`` to the boundary. ``in_rounds`` re-batches problems that need more than a round, so that slow
+        problems do not stall fast ones; they go on in bases rotated to the principal axes of each term's present
+        covariance. A problem with parameters in the ``active_set`` keeps its bases: in them the gradient and mixed
+        derivatives of those parameters are exactly zero, which keeps them at the boundary. Returns the points reached,
+        and the bases in which the minimum is written.
         """
         limit = np.broadcast_to(np.asarray(max_steps, np.int32), index.shape)
         method, plan = self.method if method is None else method, self.plan
@@ -123,8 +132,9 @@ class Descent:
 
         On the way to a limit (a range that grows without end, with the standard deviation) the deviance falls ever more
         slowly along a curved valley, in which the minimizer's steps are short. A long step along the direction of the
-        smallest curvature, from which it falls back into the valley, replaces many of them. Every walk begins at
-        ``start`` again, so that its end does not depend on the other responses of the batch.
+        smallest curvature, after which the minimizer falls back into the valley, replaces many of them. The walk begins
+        with a new minimization from ``start``, the original start, not from where the batch's minimizer gave up, so
+        that its end does not depend on the other responses of the batch.
         """
         reached, _ = self.minimize(unconverged, start, bases, EVALUATIONS_BEFORE_WALK, search=search, snaps=True)
         limit, walking, gains = (
@@ -132,7 +142,7 @@ class Descent:
             np.arange(unconverged.size),
             np.full(unconverged.size, np.nan),
         )
-        for _ in range(MAX_WALKS):
+        for _ in range(MAX_LONG_STEPS):
             walking = walking[np.isfinite(reached.minimum.hessian[walking]).all(axis=(1, 2))]
             if not walking.size:
                 break
@@ -140,9 +150,9 @@ class Descent:
             size = np.maximum(np.abs(minimum.x), 0.1)
             along = np.linalg.eigh(minimum.hessian * size[:, :, None] * size[:, None, :])[1][:, :, 0]
             along = along * np.where(np.sum(along * size * minimum.gradient, axis=1) > 0, -1.0, 1.0)[:, None]
-            beyond = minimum.x + WALK_LENGTH * size * along / np.abs(along).max(axis=1, keepdims=True)
+            ahead = minimum.x + LONG_STEP_LENGTH * size * along / np.abs(along).max(axis=1, keepdims=True)
             further, _ = self.minimize(
-                unconverged[walking], beyond, take(bases, walking), EVALUATIONS_PER_WALK, snaps=True
+                unconverged[walking], ahead, take(bases, walking), EVALUATIONS_PER_LONG_STEP, snaps=True
             )
             gain = np.asarray(minimum.value - further.minimum.value)
             lower = gain > 0

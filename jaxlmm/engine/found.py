@@ -40,7 +40,7 @@ def certified(
     """Return the optima of all problems with derivatives, certificates and standard errors.
 
     ``parameters`` and ``fixed`` are those of :func:`jaxlmm.engine.minimum.judged`; ``rows`` returns
-    some of the responses, by number, where they share the rows of the design.
+    some of the responses, by number, padded, where they share the rows of the design.
     """
 
     def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, None]:

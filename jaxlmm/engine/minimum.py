@@ -121,12 +121,12 @@ def _at_boundary(
         if not doubted.size:
             break
         here = minimum.x[doubted], minimum.value[doubted]
-        beyond, _ = descent.minimize(doubted, off_boundary(here[0], direction), take(bases, doubted), snaps=True)
-        left = leaves_boundary(curvature, direction, here, (beyond.minimum.x, beyond.minimum.value))
-        minimum = put(minimum, doubted[left], take(beyond.minimum, left))
+        off, _ = descent.minimize(doubted, off_boundary(here[0], direction), take(bases, doubted), snaps=True)
+        left = leaves_boundary(curvature, direction, here, (off.minimum.x, off.minimum.value))
+        minimum = put(minimum, doubted[left], take(off.minimum, left))
         active_set[doubted[left]] = 0
         falls = descends(curvature)
-        moving, snapped = doubted[falls], take(beyond.snapped, falls)
+        moving, snapped = doubted[falls], take(off.snapped, falls)
     return minimum, bases, active_set
 
 

@@ -16,7 +16,7 @@ from jaxlmm.engine.batch import BYTES_AT_ONCE, mesh_of_devices
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, SMALL_BATCH, Problems, RowsByResponse, batches, take
-from jaxlmm.engine.vanishing import varies
+from jaxlmm.engine.vanishing import has_residual
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response, additive_constant
 from jaxlmm.model import Design, Natural, mean_products
@@ -71,8 +71,8 @@ def solve_by_response(
     Yields the numbers of some responses and their optima; None for those whose fixed effects are nearly dependent on
     their rows, or fit them perfectly.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
-    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).unpadded(), method, fixed)
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from the basis of X to X
     by_pattern = isinstance(likelihood.solver, Spectral)
     prepared = functools.partial(_decomposed, design) if by_pattern else _problems
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
@@ -106,12 +106,12 @@ def _decomposed(
         return None, good
     order = np.argsort(index)
     responses, own = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
-    varying = varies(responses, np.isfinite(y[:, index[order]]).sum(axis=0) - p)
-    good[index[order]] = varying
-    if not varying.any():
+    kept = has_residual(responses, np.isfinite(y[:, index[order]]).sum(axis=0) - p)
+    good[index[order]] = kept
+    if not kept.any():
         return None, good
-    if not varying.all():
-        responses, own = take((responses, own), varying)
+    if not kept.all():
+        responses, own = take((responses, own), kept)
     return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
 
 
@@ -148,7 +148,8 @@ def _problems(
         parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
     responses, own, largest_entry = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     degrees = np.isfinite(y).sum(axis=0) - likelihood.design.n_fixed
-    good = np.isfinite(largest_entry) & (largest_entry < MAX_INVERSE_ENTRY) & (degrees > 0) & varies(responses, degrees)
+    regular = np.isfinite(largest_entry) & (largest_entry < MAX_INVERSE_ENTRY)
+    good = regular & (degrees > 0) & has_residual(responses, degrees)
     if not good.any():
         return None, good
     responses, own = take((responses, own), good)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Problem(NamedTuple):
-    """One response with its likelihood, and the units that turn its result into the data's."""
+    """One response with its likelihood, and ``units``, the map from the orthonormal basis to the columns of X."""
 
     likelihood: Likelihood
     response: Response
@@ -61,9 +61,9 @@ class Problems(Struct):
     """``responses`` of one ``likelihood``: every leaf but those of ``fixed`` has a first axis over them.
 
     They stay on the host, and compiled functions are handed a batch of them, so that their number compiles nothing.
-    ``units`` are those of the design. ``own`` is None where all responses have the rows of the design; otherwise it
-    takes the place of solver, ``fixed`` and ``units``. ``largest`` is the largest batch that fits into memory, and
-    responses are spread over the devices of a ``mesh``, if there is one.
+    ``units`` map the design's orthonormal basis to the columns of X. ``own`` is None where all responses have the rows
+    of the design; otherwise it takes the place of solver, ``fixed`` and ``units``. ``largest`` is the largest batch
+    that fits into memory, and responses are spread over the devices of a ``mesh``, if there is one.
     """
 
     likelihood: Likelihood
@@ -121,8 +121,8 @@ class Problems(Struct):
         return jax.vmap(one)(by_response, arguments)
 
 
-def among_devices(mesh: jax.sharding.Mesh, function: Callable[..., T], whole: Any, *parts: Any, axis: int = 0) -> T:
-    """Return ``function(whole, *parts)``, each device of the mesh doing it for its share of an axis of the parts.
+def run_over_devices(mesh: jax.sharding.Mesh, function: Callable[..., T], whole: Any, *parts: Any, axis: int = 0) -> T:
+    """Return ``function(whole, *parts)``, each device of the mesh doing it for its share of an ``axis`` of the parts.
 
     The result has its first axis over all shares.
     """
@@ -134,7 +134,7 @@ def among_devices(mesh: jax.sharding.Mesh, function: Callable[..., T], whole: An
     return result
 
 
-def spread(function: Callable[P, T]) -> Callable[P, T]:
+def over_devices(function: Callable[P, T]) -> Callable[P, T]:
     """Let each device of the problems' mesh do ``function(problems, *arguments)`` for a part of the problems.
 
     ``arguments`` and the result have a first axis over them. No device waits for another: collective operations of
@@ -160,7 +160,7 @@ def spread(function: Callable[P, T]) -> Callable[P, T]:
 
         whole = problems.likelihood, problems.units, problems.responses.fixed
         by_response = problems.responses.replace(fixed=None), problems.own
-        return among_devices(mesh, part, whole, by_response, arguments)
+        return run_over_devices(mesh, part, whole, by_response, arguments)
 
     return divided  # type: ignore[return-value]
 

@@ -109,6 +109,6 @@ def solve_single(
     if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     padded = pad(y, design.n_padded)[:, None]
-    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from the basis of X to X
     problems = Problems(likelihood, prepare(likelihood, padded), units)
     return Solution(problems, find_optima(problems, first_order, start), padded)

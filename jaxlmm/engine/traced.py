@@ -23,7 +23,7 @@ from jaxlmm.engine.boundary import (
 from jaxlmm.engine.descent import MAX_EVALUATIONS
 from jaxlmm.engine.problems import Problem
 from jaxlmm.engine.start import Plan, start_of
-from jaxlmm.engine.vanishing import residual_share, varies
+from jaxlmm.engine.vanishing import has_residual, residual_share
 from jaxlmm.inference import MAX_DECREMENT, MAX_RIDGE_CURVATURE, MIN_RESIDUAL_SHARE, STATUS, VANISHING_SIGMA, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.linalg import inverse_logdet, singular_vectors
@@ -84,7 +84,7 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     in the active set stays there. beta, sigma, and the deviance are functions of theta and y.
     """
     layout, design = likelihood.layout, likelihood.design
-    optimum = _located(likelihood, Units(inverse_triangle, ()), y)
+    optimum = _located(likelihood, Units(inverse_triangle, ()), y)  # no mean squares: no variance shares here
     response = likelihood.observe(y)
     point = likelihood.at(layout.factors(optimum.theta, optimum.bases), response)
     sigma = likelihood.sigma(point, None, response)
@@ -98,7 +98,7 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     theta = jnp.concatenate([jnp.zeros(0, y.dtype), *parts])
     deviance = likelihood.profiled(point, response)
     degrees = jnp.asarray(design.n, y.dtype) - design.n_fixed
-    usable = varies(response, degrees) & jnp.isfinite(deviance) & jnp.isfinite(sigma)
+    usable = has_residual(response, degrees) & jnp.isfinite(deviance) & jnp.isfinite(sigma)
     relative_sigma = sigma / response.scale
     rounding = residual_share(response, relative_sigma) <= MIN_RESIDUAL_SHARE
     optimum = optimum._replace(converged=optimum.converged & ~rounding)

@@ -32,8 +32,8 @@ SMALL_RESIDUAL = 1e-5
 """Below this residual standard deviation, relative to that of least squares, a response is prepared more closely."""
 
 
-def varies(responses: Response, degrees: Real[Array, "*b"] | int) -> Bool[Array, "*b"]:
-    """Whether the fixed effects leave something of each response; ``degrees`` are rows less columns."""
+def has_residual(responses: Response, degrees: Real[Array, "*b"] | int) -> Bool[Array, "*b"]:
+    """Whether the fixed effects leave a residual of each response; ``degrees`` are rows less columns."""
     residual, explained = degrees * responses.scale**2, (responses.least_squares**2).sum(-1)
     left: Any = residual > NO_RESIDUAL_SHARE**2 * (residual + explained)
     return left

@@ -1,6 +1,6 @@
 """Inference at an optimum: covariances, degrees of freedom, standard errors, and a certificate."""
 
-from jaxlmm.inference.active_set import duals, patterns
+from jaxlmm.inference.active_set import blocks_with_multiplier, patterns
 from jaxlmm.inference.certificate import (
     MAX_DECREMENT,
     MAX_RIDGE_CURVATURE,
@@ -27,9 +27,9 @@ __all__ = [
     "Units",
     "Verdict",
     "Verdicts",
+    "blocks_with_multiplier",
     "certify",
     "delta_method",
-    "duals",
     "examine",
     "patterns",
     "rows_at",

@@ -18,10 +18,12 @@ def patterns(active_set: Int[NumpyArray, "b k"]) -> list[tuple[Int[NumpyArray, "
     return [(np.flatnonzero(which.reshape(-1) == index), row) for index, row in enumerate(distinct)]
 
 
-def duals(pattern: Int[NumpyArray, " k"]) -> dict[int, Int[NumpyArray, " _"]]:
-    """Return the parameters of each block that a ``pattern`` keeps at zero, by the block's number.
+def blocks_with_multiplier(pattern: Int[NumpyArray, " k"]) -> dict[int, Int[NumpyArray, " _"]]:
+    """Return the parameters of each block with a multiplier in one ``pattern`` of the active set, by its number.
 
-    >>> duals(np.array([0, 2, 2, -1]))
+    Parameters with a negative number drop out with such a block, and are left out.
+
+    >>> blocks_with_multiplier(np.array([0, 2, 2, -1]))
     {2: array([1, 2])}
     """
     return {int(number): np.flatnonzero(pattern == number) for number in np.unique(pattern[pattern > 0])}

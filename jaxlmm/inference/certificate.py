@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
-from jaxlmm.inference.active_set import duals, patterns
+from jaxlmm.inference.active_set import blocks_with_multiplier, patterns
 from jaxlmm.inference.derivatives import MIN_SIZE, OptimumDerivatives
 from jaxlmm.inference.ridges import RIDGE_STEP, Descend, flat_sides
 from jaxlmm.inference.status import STATUS
@@ -173,7 +173,7 @@ def _judge(
     has_flat_direction = np.any(sides > 0, axis=1)
     multipliers = _multipliers(group, curvature, descend)
     at_optimum = _is_stationary(group, curvature, sides)
-    for number in duals(group.pattern):
+    for number in blocks_with_multiplier(group.pattern):
         at_optimum &= multipliers[:, number - 1] > MIN_MULTIPLIER
 
     proven = at_optimum & (group.residual_share > MIN_RESIDUAL_SHARE) & (group.converged | has_flat_direction)
@@ -237,7 +237,7 @@ def _is_stationary(
 def _multipliers(group: SameActiveSet, curvature: Curvature, descend: Descend) -> Float[NumpyArray, "c k"]:
     """Return the multiplier of the block of number j in column j − 1, NaN elsewhere."""
     multipliers = np.full(group.theta.shape, np.nan)
-    for number, dual in duals(group.pattern).items():
+    for number, dual in blocks_with_multiplier(group.pattern).items():
         multiplier = np.linalg.eigvalsh(0.5 * curvature.profile[:, dual][:, :, dual])[:, 0]
         for i in np.flatnonzero(
             multiplier == 0.0

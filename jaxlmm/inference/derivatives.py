@@ -26,9 +26,10 @@ ReportAndComponents: TypeAlias = tuple[Float[jax.Array, " r"], Float[jax.Array, 
 
 
 class Units(Struct):
-    """The map from a design's orthonormal basis to the units of the data.
+    """The map from a design's orthonormal basis of X to the units of the data.
 
-    ``inverse_triangle`` takes coefficients on the basis to those of the columns; ``mean_squares`` are the design's.
+    ``inverse_triangle`` takes coefficients on the basis to those of the columns of X; ``mean_squares`` are those of
+    :meth:`jaxlmm.model.Design.mean_squares`, for the variance that each term adds to a row.
     """
 
     inverse_triangle: Float[Array, "*b p p"]
@@ -139,7 +140,7 @@ Evaluated: TypeAlias = tuple[
 
 
 def _given_sigma(likelihood: Likelihood, response: Response, bases: Bases, theta: Theta) -> Evaluated:
-    """Evaluate an absolute layout, psi = theta."""
+    """Evaluate an absolute layout, psi = theta: sigma is fixed, or its logarithm is the last entry of theta."""
 
     def first_order(theta: Theta) -> tuple[tuple[Theta, Float[jax.Array, "p p"]], Point]:
         def objective(theta: Theta) -> tuple[Scalar, tuple[Float[jax.Array, "p p"], Point]]:
@@ -157,12 +158,16 @@ def _given_sigma(likelihood: Likelihood, response: Response, bases: Bases, theta
 
 
 def _profiled(likelihood: Likelihood, response: Response, bases: Bases, theta: Theta) -> Evaluated:
-    """Evaluate a layout in which sigma is profiled out, psi = (theta, log sigma)."""
+    """Evaluate a layout in which sigma is profiled out, psi = (theta, log sigma).
+
+    With f(theta, log sigma) = log-determinants + count log sigma² + r²/sigma², at sigma² = r²/count: the derivative in
+    log sigma is 0, the second one 4 count, the mixed one −2 ∂r²/∂theta / sigma².
+    """
     layout, k, count = likelihood.layout, theta.shape[0], jnp.maximum(response.count, 1.0)
 
     def objective(theta: Theta) -> tuple[Scalar, Point]:
         point = likelihood.at(layout.factors(theta, bases), response)
-        sigma = jax.lax.stop_gradient(jnp.sqrt(point.r2 / count))
+        sigma = jax.lax.stop_gradient(jnp.sqrt(point.r2 / count))  # so that derivatives in theta are at fixed sigma
         return likelihood.deviance_given_sigma(point, sigma, response), point
 
     def first_order(theta: Theta) -> tuple[tuple[Theta, Float[jax.Array, "p p"], Scalar], Point]:

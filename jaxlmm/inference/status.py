@@ -6,14 +6,16 @@ STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 """The status words; their indices are the codes of array-level results."""
 
 PROVEN = (STATUS.index("interior"), STATUS.index("boundary"))
-"""The codes of an optimum that has tests: p-values elsewhere would be of a point that is none, or of one of many."""
+"""The codes of optima that have tests. With the other codes the point is no optimum, or one of many equally good ones,
+and its p-values would mean nothing."""
 
 HELP = {
     "interior": "The optimum is inside the parameter space: the gradient is zero and the Hessian positive definite.",
     "boundary": (
         "A covariance matrix is exactly singular at the optimum (a variance of zero, a correlation of ±1, a rank below "
         "its size), or a parameter of a structure is at its limit. Each multiplier is the rate at which the deviance "
-        "rises off the boundary. Standard errors of such parameters are not given; the others hold them fixed."
+        "rises off the boundary. Such parameters have no standard errors; those of the others hold these "
+        "fixed."
     ),
     "not_identified": (
         "The data do not determine all parameters: the deviance is constant along the ridge. What moves along it has "

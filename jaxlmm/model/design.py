@@ -191,7 +191,7 @@ class Design(Struct):
         groupings = tuple(grouping.replace(relation=None) for grouping in self.groupings)
         return self.replace(groupings=groupings, whole_roots=None)
 
-    def exact(self) -> Self:
+    def unpadded(self) -> Self:
         """Return the same design without padding: for many responses, compiling once more is worth it."""
         return self._with_rows(np.arange(int(self.n)), int(self.n))
 

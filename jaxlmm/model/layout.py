@@ -131,7 +131,7 @@ class Layout(Struct):
         return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
     def factors(self, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]] | None = None) -> Factors:
-        """Return the covariance factors at ``theta``; the basis (q, q) of a term multiplies its factor."""
+        """Return the covariance factors at ``theta``; bases (q, q) multiply the terms' factors from the left."""
         slices = self.slices()
         terms = []
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):

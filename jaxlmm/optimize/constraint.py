@@ -55,7 +55,7 @@ class _Projecting(NamedTuple):
     x: Float[jax.Array, " k"]
     error: Float[jax.Array, " m"]
     damping: Float[jax.Array, ""]
-    count: Int[jax.Array, ""]
+    n_steps: Int[jax.Array, ""]
 
 
 def feasible(
@@ -75,7 +75,7 @@ def feasible(
 
     def unfinished(state: _Projecting) -> Bool[jax.Array, ""]:
         far = jnp.max(jnp.abs(state.error)) > ROUNDING_ERROR
-        return far & (state.count < MAX_STEPS) & (state.damping < 1e12)
+        return far & (state.n_steps < MAX_STEPS) & (state.damping < 1e12)
 
     def advance(state: _Projecting) -> _Projecting:
         across = jacobian(state.x) / jnp.sqrt(metric)[None, :]
@@ -89,7 +89,7 @@ def feasible(
         better = jnp.all(jnp.isfinite(error)) & (jnp.sum(error**2) < jnp.sum(state.error**2))
         damping = jnp.where(better, jnp.maximum(0.1 * state.damping, 1e-8), 10.0 * state.damping)
         return _Projecting(
-            jnp.where(better, trial, state.x), jnp.where(better, error, state.error), damping, state.count + 1
+            jnp.where(better, trial, state.x), jnp.where(better, error, state.error), damping, state.n_steps + 1
         )
 
     start = _Projecting(x, constraint(x), jnp.full((), 1e-4, x.dtype), jnp.zeros((), jnp.int32))

@@ -46,8 +46,8 @@ def _checked(path: str | PathLike[str], content: bytes) -> tuple[dict[str, Any],
         record = json.loads(content)
     except json.JSONDecodeError as error:
         text = error.doc.strip()
-        short = text.startswith("{") and (not text.endswith("}") or error.pos >= len(error.doc.rstrip()))
-        what = "JSON that ends too early (a truncated file)" if short else "no JSON"
+        truncated = text.startswith("{") and (not text.endswith("}") or error.pos >= len(error.doc.rstrip()))
+        what = "JSON that ends too early (a truncated file)" if truncated else "no JSON"
         raise DataError(f"{expected}, got {what}: {error}. Save the fit again.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{expected}, got a binary file; read data with pandas.") from error

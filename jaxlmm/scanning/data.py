@@ -59,7 +59,7 @@ class ScanData(NamedTuple):
         if marker_group.chromosome is None:
             return self
         assert self.own_kinship is not None
-        call = self.own_kinship.added(self.call, without=marker_group.chromosome)
+        call = self.own_kinship.given_to(self.call, without=marker_group.chromosome)
         in_group = np.zeros(len(self.genotypes.variants), bool)
         in_group[marker_group.markers] = True
         frame = build_frame(self.parsed, call.data, call.options, known_residual=call.options.known_residual)
@@ -102,7 +102,7 @@ def prepare_data(
     own_kinship = None
     if auto:
         own_kinship = OwnKinship.of(call, str(id_column), opened, loco)
-        call = own_kinship.added(call)
+        call = own_kinship.given_to(call)
     frame = build_frame(parsed, call.data, call.options, known_residual=call.options.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
     samples, sample_of_row = np.unique(matched.rows[used], return_inverse=True)

@@ -43,8 +43,8 @@ class OwnKinship:
         levels = pd.Index(as_frame(as_table(call.data), [group])[group].dropna().unique())
         return cls(sums, group, levels, match_samples(levels, genotypes.sample_ids).rows)
 
-    def added(self, call: Call, without: str | None = None) -> Call:
-        """Return a call with the relationship matrix of all markers, or of those ``without`` one chromosome."""
+    def given_to(self, call: Call, without: str | None = None) -> Call:
+        """Return ``call`` with the matrix of all markers as its ``kinship``, or of those ``without`` one chromosome."""
         of_samples = self.sums.relationship() if without is None else self.sums.without(without)
         of_levels = of_samples.matrix[np.ix_(self.sample_of_level, self.sample_of_level)]
         kinship: Any = {self.group: Relationship(self.levels, of_levels)}
@@ -59,14 +59,17 @@ class OwnKinship:
 
 
 class MarkerGroup(NamedTuple):
-    """Indices among all of the markers tested with one relationship matrix: those of a ``chromosome``, or None: all."""
+    """The markers tested with one relationship matrix: those of a ``chromosome``, or for None all.
+
+    ``markers`` are their indices among all markers of the scan.
+    """
 
     chromosome: str | None
     markers: Int[NumpyArray, " M"]
 
 
 def marker_groups(variants: pd.DataFrame, loco: bool, source: str) -> list[MarkerGroup]:
-    """Return one group of all markers, or with ``loco`` one for each chromosome; errors name the ``source``.
+    """Return one group of all markers, or with ``loco`` one for each chromosome; ``source`` is named in errors.
 
     Raises
     ------

@@ -40,7 +40,7 @@ class AbstractSolver(Struct, abc.ABC):
     def build(cls, design: Design) -> Self:
         """Do the work that depends on the design alone, on the host."""
 
-    def exact(self) -> Self:
+    def unpadded(self) -> Self:
         """Return the same solver without padding: for many responses, compiling once more is worth it."""
         return self
 
@@ -56,7 +56,7 @@ class AbstractSolver(Struct, abc.ABC):
 
     @property
     def sequential(self) -> bool:
-        """Whether evaluations and directions follow one another, because all at once they would take much memory."""
+        """Whether responses, nodes and directions of differentiation are taken one at a time, to save memory."""
         return False
 
     @property
@@ -94,7 +94,7 @@ class AbstractSolver(Struct, abc.ABC):
     def guess(self, augmented: Any, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
         """Return a rough covariance of all columns of Z, relative to sigma², from one response's augmented columns.
 
-        ``count`` is the number of independent observations. None where there is no quick one.
+        ``count`` is the number of independent observations, n, or n − p for REML. None where there is no quick one.
         """
         return None
 

@@ -139,14 +139,14 @@ def _range(columns: Float[NumpyArray, "N c"]) -> Float[NumpyArray, "N m"]:
     return basis[:, :rank]
 
 
-def batched(clusters: list[Cluster]) -> list[list[Cluster]]:
+def grouped(clusters: list[Cluster]) -> list[list[Cluster]]:
     """Group clusters whose bases are of similar size and whose rows are of comparable number, the largest first."""
     widths = np.array([cluster.basis.shape[1] for cluster in clusters])
     rows = np.array([cluster.rows.size for cluster in clusters])
-    batches = []
+    groups = []
     for group in similar(widths, 0.6, 8):
-        batches += [[clusters[index] for index in group[part]] for part in similar(rows[group], 0.25, MAX_SIZE_SWEPT)]
-    return batches
+        groups += [[clusters[index] for index in group[part]] for part in similar(rows[group], 0.25, MAX_SIZE_SWEPT)]
+    return groups
 
 
 def similar(sizes: Int[NumpyArray, " c"], share: float, small: int) -> list[Int[NumpyArray, " _g"]]:

@@ -328,8 +328,8 @@ def test_twice_the_families_are_twice_the_work():
         blocks = [0.5 * np.eye(size) + 0.5 for size in sizes]
         matrix = lmm.genetics.relationship(sparse.block_diag(blocks, format="csr"), labels=data["id"])
         design = lmm.design("~ 1 + (1 | id) + (1 | house)", data, kinship={"id": matrix})
-        batches = Dense.build(design).batches
-        return sum(batch.basis.shape[0] * batch.basis.shape[2] ** 3 for batch in batches)
+        groups = Dense.build(design).groups
+        return sum(group.basis.shape[0] * group.basis.shape[2] ** 3 for group in groups)
 
     assert work(200) < 2.5 * work(100)
 

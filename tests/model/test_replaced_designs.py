@@ -100,6 +100,6 @@ def test_what_cannot_be_replaced(plain):
     with pytest.raises(lmm.OptionError, match="chosen or traced by JAX"):
         jax.tree.map(lambda leaf: leaf, plain).replace(weights=np.ones(len(Y)))
     with pytest.raises(lmm.OptionError, match="chosen or traced by JAX"):
-        plain.exact().replace(weights=np.ones(len(Y)))
+        plain.unpadded().replace(weights=np.ones(len(Y)))
     with pytest.raises(lmm.OptionError, match="got basis beside it"):
         plain.replace(weights=np.ones(len(Y)), basis=plain.basis)

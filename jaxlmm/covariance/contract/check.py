@@ -32,8 +32,9 @@ DIFFERENCE_STEP = 1e-5
 def check_contract(
     structure: AbstractCovariance, coords: Float[NumpyArray, "q d"], what: str, *, across: bool = False
 ) -> None:
-    """Raise unless a structure keeps its contract at ``coords``: among columns, or ``across`` levels.
+    """Raise unless a structure keeps its contract at ``coords``.
 
+    ``across`` says that the structure acts across the levels of a group (``kinship=``), not among columns or positions.
     It is traced and compiled once for each class (or function), value of its static fields, q and d; then it is tried
     at its start, at random theta, and with parameters at exactly zero. ``what`` begins the message.
 
@@ -49,10 +50,11 @@ def check_contract(
         k = _count(structure, len(coords))
         start = _start(structure, coords, k)
         _check_fields(structure)
-        reported = as_field(structure) if across else structure
+        # Across levels names and report are those of a random field: their number must not grow with the levels.
+        with_report = as_field(structure) if across else structure
         thetas = _thetas(start)
         try:
-            trials = _trials(structure, reported, thetas, coords)
+            trials = _trials(structure, with_report, thetas, coords)
         except (BrokenContractError, OptionError):
             raise
         except Exception as error:
@@ -100,8 +102,8 @@ def _check_fields(structure: AbstractCovariance) -> None:
         if np.asarray(leaf).dtype.kind not in "biuf":
             name = jax.tree_util.keystr(path).lstrip(".")
             raise BrokenContractError(
-                f"has {leaf!r} in the field {name}: expected numbers, or a part of the program, which is declared as "
-                f"'{name}: {type(leaf).__name__} = lmm.covariance.static()'."
+                f"has {leaf!r} in the field {name}: expected numbers; a value that sets a shape, a branch or a "
+                f"function is declared as '{name}: {type(leaf).__name__} = lmm.covariance.static()'."
             )
 
 
@@ -118,24 +120,27 @@ def _thetas(start: Float[NumpyArray, " k"]) -> Float[NumpyArray, "t k"]:
 @program(once=True)
 def _trials(
     structure: AbstractCovariance,
-    reported: AbstractCovariance,
+    with_report: AbstractCovariance,
     thetas: Float[Array, "t k"],
     coords: Float[Array, "q d"],
 ) -> Trials:
-    """Evaluate a structure at ``thetas``. Errors are raised while JAX traces, hence once per program."""
+    """Evaluate a structure at ``thetas``; the names and the report that are checked are those of ``with_report``.
+
+    Errors are raised while JAX traces, hence once per compiled function.
+    """
     thetas, coords = jnp.asarray(thetas), jnp.asarray(coords)
     (_, k), (q, _) = thetas.shape, coords.shape
     _count(structure, q)
     _check_reads(structure, k, thetas[0], coords)
-    matrix = structure.stated(thetas[0], coords)
+    matrix = structure.covariance_as_written(thetas[0], coords)
     _result(structure.cholesky(thetas[0], coords) if matrix is None else matrix, q)
-    stated = jnp.asarray(matrix is not None)
+    is_covariance = jnp.asarray(matrix is not None)
     _check_pure(structure, thetas[0], coords)
     rng = np.random.default_rng(1)
     along, weight = jnp.asarray(rng.normal(size=k) * DIFFERENCE_STEP), jnp.asarray(rng.normal(size=(q, q)))
 
     def both(theta: Float[jax.Array, " k"]) -> tuple[Float[jax.Array, "q q"], Float[jax.Array, "q q"]]:
-        matrix = structure.stated(theta, coords)
+        matrix = structure.covariance_as_written(theta, coords)
         matrix = None if matrix is None else _result(matrix, q)
         factor = _result(structure.cholesky(theta, coords), q)
         return (factor @ factor.T if matrix is None else matrix), factor
@@ -150,10 +155,10 @@ def _trials(
         derivative = jnp.sum(slope * along[:, None, None], axis=0)
         differences = jnp.stack([derivative, 0.5 * (above - below)]) / DIFFERENCE_STEP
         second = jax.jacfwd(jax.grad(weighted_sum))(theta)
-        return Trials(value, factors[0], slope, differences, second, stated)
+        return Trials(value, factors[0], slope, differences, second, is_covariance)
 
     trials = jax.vmap(one)(thetas)
-    _check_names(reported, thetas[0], trials.factor[0])
+    _check_names(with_report, thetas[0], trials.factor[0])
     return trials
 
 
@@ -198,11 +203,11 @@ def _check_reads(
 
 
 def _check_pure(structure: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> None:
-    """Raise if a second call traces another program."""
+    """Raise if a second call traces to another jaxpr, or to other constants."""
 
     def traced() -> tuple[str, list[Any]]:
-        program = jax.make_jaxpr(lambda theta, coords: structure.cholesky(theta, coords))(theta, coords)
-        return re.sub("0x[0-9a-f]+", "", str(program)), program.consts
+        jaxpr = jax.make_jaxpr(lambda theta, coords: structure.cholesky(theta, coords))(theta, coords)
+        return re.sub("0x[0-9a-f]+", "", str(jaxpr)), jaxpr.consts
 
     (first, first_constants), (second, second_constants) = traced(), traced()
     pairs = [

@@ -13,7 +13,7 @@ from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance
 
 DECLARE_STATIC = "declare it in the class as 'name: int = lmm.covariance.static()'"
-"""Advice on a field that is part of the program."""
+"""Advice on a field that sets a shape, a branch or a function."""
 
 CLASS_NAME = "<structure>"
 """Stands for the name of a structure's class where a text does not begin with it."""
@@ -44,7 +44,7 @@ def _stages(
     structure: AbstractCovariance, theta: Float[NumpyArray, " k"], coords: Float[NumpyArray, "q d"]
 ) -> Iterator[tuple[Callable[[Exception], str], Callable[[], Any]]]:
     def both(own: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[Array, "q d"]) -> Any:
-        own.stated(theta, coords)
+        own.covariance_as_written(theta, coords)
         return own.cholesky(theta, coords)
 
     def rebuilt(own: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Any:

@@ -22,7 +22,8 @@ class Trials(NamedTuple):
     """Values and derivatives of a structure at t theta: ``covariance`` as its author wrote it or from the ``factor``.
 
     ``slope`` is the derivative of the covariance, ``differences`` along one direction the derivative and central
-    differences, ``second`` a Hessian through the factor; ``stated`` says that the author wrote the covariance.
+    differences, ``second`` a Hessian through the factor; ``is_covariance`` says that the author wrote the covariance,
+    not the factor.
     """
 
     covariance: Float[Array, "*t q q"]
@@ -30,27 +31,27 @@ class Trials(NamedTuple):
     slope: Float[Array, "*t k q q"]
     differences: Float[Array, "*t 2 q q"]
     second: Float[Array, "*t k k"]
-    stated: Bool[Array, "*t"]
+    is_covariance: Bool[Array, "*t"]
 
 
 def judge(thetas: Float[NumpyArray, "t k"], trials: Trials) -> None:
     """Raise with the first property that does not hold at some theta."""
     usable = np.isfinite(trials.covariance).all(axis=(1, 2)) & np.isfinite(trials.factor).all(axis=(1, 2))
-    stated, ends = bool(trials.stated[0]), _ends(thetas, trials.factor, usable)
+    is_covariance, ends = bool(trials.is_covariance[0]), _ends(thetas, trials.factor, usable)
     for index, theta in enumerate(thetas):
         at = f"at theta = {theta.round(4).tolist()}"
         matrix, factor = trials.covariance[index], trials.factor[index]
-        if stated and np.isfinite(matrix).all():
+        if is_covariance and np.isfinite(matrix).all():
             _check_covariance(matrix, at)
         if index == 0 and not usable[0]:
             raise BrokenContractError(
                 f"is not finite {at}, where the search starts: expected a finite factor or covariance there, got "
-                f"{(matrix if stated else factor).tolist()}. Return another start, or avoid 0/0, logarithms and roots "
-                "of what may be 0 (jnp.where on their argument)."
+                f"{(matrix if is_covariance else factor).tolist()}. Return another start, or avoid 0/0, logarithms "
+                "and roots of what may be 0 (jnp.where on their argument)."
             )
         if not usable[index]:  # a step to there is not taken
             continue
-        if not stated:
+        if not is_covariance:
             _check_factor(trials.factor[usable], factor, at)
         finite = np.isfinite(trials.slope[index]).all() and np.isfinite(trials.second[index]).all()
         if not finite and (index == 0 or np.all(theta != 0.0) or index in ends):

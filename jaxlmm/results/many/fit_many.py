@@ -17,7 +17,7 @@ from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import noted, status_counts
 
 
-@answering("many", FIT_MANY)
+@answering("many", FIT_MANY)  # names of other packages, as many.results, say what to write instead
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FitMany(FittedMany):
     """The same mixed model fitted to many responses. Made by :func:`jaxlmm.fit_many` or
@@ -49,12 +49,12 @@ class FitMany(FittedMany):
         estimates = self.estimates
         groups = "; ".join(f"{name}, {count}" for name, count in estimates.n_groups.items()) or "none"
         dropped = f" ({estimates.n_dropped} dropped: missing values)" if estimates.n_dropped else ""
-        beyond = f"; {estimates.unmatched} rows of theirs are not in the data" if estimates.unmatched else ""
+        not_in_data = f"; {estimates.unmatched} rows of theirs are not in the data" if estimates.unmatched else ""
         lines = [
             f"{len(self)} {'linear mixed' if estimates.labels.terms else 'linear'} models by {estimates.method}",
             f"Formula: {estimates.labels.formula}",
             f"Rows: {estimates.n_rows}{dropped}   Groups: {groups}",
-            f"Responses: {len(self)}, matched {estimates.matched}{beyond}",
+            f"Responses: {len(self)}, matched {estimates.matched}{not_in_data}",
             f"Solver: {estimates.solver} ({estimates.solver_reason})",
             f"Status: {status_counts(estimates.words)}",
             *estimates.notes,

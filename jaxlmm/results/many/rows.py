@@ -77,7 +77,7 @@ def _each_pattern(many: FittedMany) -> Iterator[tuple[Int[NumpyArray, " _"], Int
     estimates, design = many.estimates, many.frame.design
     y, fixed = many.y.to_numpy(), Natural.split(estimates.labels.blocks, estimates.given)
     for rows, index in patterns_of(y, np.flatnonzero(estimates.status != FAILED)):
-        own = design.exact() if rows.size == len(y) else design.at_rows(rows)[0]
+        own = design.unpadded() if rows.size == len(y) else design.at_rows(rows)[0]
         theta, bases = estimates.theta[index], [basis[index] for basis in estimates.bases]
         batch, method = y[np.ix_(rows, index)], estimates.method
         yield rows, index, rows_of(own, batch, theta, bases, solver=estimates.solver, method=method, fixed=fixed)

@@ -85,9 +85,10 @@ def check_free(folder: Path) -> str:
 
 
 def started(process: int) -> str | None:
-    """Return the start time of a process of this machine, in some unit: another process of its number has another one.
+    """Return the start time of a process of this machine, as the system writes it.
 
-    Nothing (``""``) where there is no such process, None where the system does not tell.
+    It tells a process from a later one that was given the same number. Nothing (``""``) where there is no such process,
+    None where the system does not tell.
 
     >>> started(os.getpid()) == started(os.getpid()), started(2**22 + 1)
     (True, '')

@@ -112,7 +112,7 @@ class SolverScanner:
         self.centered = bool(residual @ residual <= CONSTANT_SHARE * (weight @ weight))
         self.degrees = float(n - design.n_fixed - self.columns)
         self.count = self.degrees if method == "REML" else float(n)
-        self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+        self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from basis to X
 
     def scan(
         self, values: Num[NumpyArray, "q s"], markers: Int[NumpyArray, " s"], frequency: Float[NumpyArray, " s"],

@@ -36,7 +36,7 @@ class Block(NamedTuple):
     left: Float[jax.Array, " S"]
 
     def reaches(self, zero: Float[Array, " r"]) -> Bool[NumpyArray, " s"]:
-        """Return whether each marker is not zero where M is, by the combination ``zero`` of kept weights."""
+        """Return whether each marker has a part where M is zero; ``zero`` picks the kept weight of that part."""
         c = self.kept.shape[0]
         own = np.array([zero @ np.asarray(self.kept[i, i]) for i in range(c)])[:, : self.markers.size]
         whole = np.array([np.sum(np.asarray(self.rotated[i]) ** 2, axis=0) for i in range(c)])[:, : self.markers.size]
@@ -155,7 +155,7 @@ class EigenScanner:
         s = block.markers.size
         lrt = score = np.full(s, np.nan)
         optimum = _on_host(launched.optimum, s)
-        degrees, count = self._counts(optimum.falls)
+        degrees, count = self._counts(optimum.falls)  # falls: without bound, to the limit without residual
         tested = wald(optimum.sums.a, optimum.sums.b, optimum.sums.squares, count)
         if "lrt" in self.tests and launched.ml_optimum is not None:
             by_ml = _on_host(launched.ml_optimum, s)
@@ -291,7 +291,7 @@ def block_size(markers: int, largest: int = 1024) -> int:
 
 
 def _without(pairs: Pairs, collinear: Bool[NumpyArray, " k"]) -> Pairs:
-    """Take the numbers of markers that are collinear away, and say why."""
+    """Blank the numbers of collinear markers, and give these the status ``NOT_TESTED``."""
     return pairs.blanked(collinear)._replace(status=np.where(collinear, NOT_TESTED, pairs.status).astype(np.int8))
 
 

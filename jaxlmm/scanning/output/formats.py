@@ -20,7 +20,8 @@ GWAS_SSF_COLUMNS = {
     "variant_id": "variant",
     "n": "n",
 }
-"""Columns of the standard, in its order, with those of the table; None is the p-value of the marker's own effect."""
+"""The standard's columns in its order, each with its column of a scan's table; None stands for the p-value of the
+marker's own effect, whose column depends on the tests."""
 
 REGENIE_COLUMNS = {
     "CHROM": "chromosome",
@@ -31,7 +32,7 @@ REGENIE_COLUMNS = {
     "A1FREQ": "frequency",
     "N": "n",
 }
-"""Columns of regenie that identify the marker, with those of the table; those of the test follow."""
+"""Regenie's columns that identify the marker, each with its column of a scan's table; those of the test follow."""
 
 
 def check_style(style: str, n_responses: int, tests: tuple[str, ...], interaction: str | None) -> None:
@@ -53,7 +54,7 @@ def check_style(style: str, n_responses: int, tests: tuple[str, ...], interactio
 def written(
     table: pd.DataFrame, style: str, tests: tuple[str, ...], interaction: str | None, several: bool
 ) -> pd.DataFrame:
-    """Return a table in the columns of a style, one of :data:`STYLES`.
+    """Return a table in the columns of a style, one of :data:`STYLES`; ``several`` says that it has several responses.
 
     Markers without a test are left out of the formats of other programs, which know no status. Regenie's ``CHISQ`` is
     an F statistic times its degrees of freedom, to which it is equal in large samples; ``LOG10P`` has the F
@@ -101,6 +102,7 @@ def _regenie(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | Non
             add(f"ADD-{test.upper()}" if number else "ADD", table[f"statistic{suffix}"], suffix, "")
     else:
         if "wald" in tests:
+            # CHISQ is F times its degrees of freedom, 2 for both effects; lrt is a chi-square already.
             add("ADD-INT_SNP", table["statistic"], "", "")
         add(f"ADD-INT_SNPx{interaction}", table["statistic_interaction"], "_interaction", "_interaction")
         add("ADD-INT_2DF", 2.0 * table["statistic_joint"], "_joint", None)

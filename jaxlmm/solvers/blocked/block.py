@@ -1,4 +1,4 @@
-"""A batch of connected components of effects: dense matrices, reflections of the levels, and products with Λ."""
+"""A group of connected components of effects: dense matrices, reflections of the levels, and products with Λ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GroupingFactors = Sequence[Float[jax.Array, "_q _s"]]
 
 
 class Outside(Struct):
-    """The part of a batch's columns outside the eliminated levels' bases.
+    """The part of a group's columns outside the eliminated levels' bases.
 
     ``products`` is ``C = Zᵀ(I − QQᵀ)Z``, ``near_inverse`` nearly its inverse. A sum of a factor's columns over all its
     levels often lies in the bases (the constant does): C is singular there, and its rounding, not its zeros, would be
@@ -55,7 +55,7 @@ def apply_reflections(
 
 
 class Block(Struct):
-    """A batch of connected components of the rest: B of them with m columns each.
+    """A group of connected components of the rest: B of them with m columns each.
 
     Columns stand grouping by grouping, level by level: ``counts`` levels of ``widths`` columns. ``outside`` is their
     part outside the eliminated levels' bases, None where that is zero. ``levels`` are those of each grouping, past the
@@ -72,7 +72,7 @@ class Block(Struct):
         return sum(count * width for count, width in zip(self.counts, self.widths, strict=True))
 
     def reflect(self, v: Float[jax.Array, "B m c"]) -> Float[jax.Array, "B m c"]:
-        """Change ``v`` from the levels' columns to reflected ones, or back, where the batch has reflections."""
+        """Change ``v`` from the levels' columns to reflected ones, or back, where the group has reflections."""
         if self.outside is None or self.outside.reflections is None:
             return v
         return apply_reflections(self.outside.reflections, self.widths, v)
@@ -82,7 +82,7 @@ class Block(Struct):
         return self.reflect(self.reflect(matrix).swapaxes(-1, -2))
 
     def trimmed(self) -> tuple[Self, Int[NumpyArray, " m"]]:
-        """Return a batch of one component without its padding, and the indices of the columns that are kept."""
+        """Return a group of one component without its padding, and the indices of the columns that are kept."""
         real = [np.asarray(levels[0]) < NO_LEVEL for levels in self.levels]
         kept = np.concatenate([np.repeat(mask, width) for mask, width in zip(real, self.widths, strict=True)])
         outside = self.outside

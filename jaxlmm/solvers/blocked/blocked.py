@@ -18,7 +18,7 @@ from jaxlmm.solvers.blocked.block import Block
 from jaxlmm.solvers.blocked.components import arrange, components_of, members, outside_of, roles
 from jaxlmm.solvers.blocked.coupling import Coupling, Entries
 from jaxlmm.solvers.blocked.records import BlockedAugmented, BlockedFactor, BlockedProducts, Solved
-from jaxlmm.solvers.blocked.rest import Batches, Rest
+from jaxlmm.solvers.blocked.rest import Rest, VectorsByGroup
 from jaxlmm.solvers.blocked.rows import Rows, Side
 from jaxlmm.solvers.blocked.second_moments import SecondMoments
 from jaxlmm.solvers.level_qr import level_qr
@@ -38,20 +38,19 @@ class Blocked(AbstractSolver):
 
         ``log|H| = Σ_j log|I + R_j Λ Λᵀ R_jᵀ| + log|I + Λᵀ S Λ|``
 
-    S falls into connected components, small ones where factors are nested: they are batched. ``AᵀH⁻¹A`` is evaluated
-    as a penalized sum of squares at the solution of the mixed-model equations (Bates et al. 2015, eq. 14), where every
-    term is positive and an error of the solution counts only by its square. Nothing cancels at any variance ratio,
-    but for correlated slopes on a crossed factor, which lose the digits of the ratio in ``log|I + Λᵀ S Λ|``, and for
-    components of more than 256 effects.
+    S falls into connected components, small ones where factors are nested: those of similar size are padded to one,
+    a group of components. ``AᵀH⁻¹A`` is evaluated as a penalized sum of squares at the solution of the mixed-model
+    equations (Bates et al. 2015, eq. 14), where every term is positive and an error of the solution counts only by its
+    square. Nothing cancels at any variance ratio, but for correlated slopes on a crossed factor, which lose the digits
+    of the ratio in ``log|I + Λᵀ S Λ|``, and for components of more than 256 effects.
     """
 
     name: ClassVar[str] = "blocked"
 
     rows: Rows
     triangles: Float[Array, "L q q"]  # R_j
-    roots: tuple[
-        Float[Array, "_q _q"], ...
-    ]  # per grouping of the rest: its columns are those of ``rows`` times its root
+    # per grouping of the rest: the terms' columns are the orthogonal ones of ``rows`` times its root
+    roots: tuple[Float[Array, "_q _q"], ...]
     rest: Rest
     second_moments: SecondMoments
     eliminated: tuple[int, ...] = static()  # the terms on the eliminated grouping
@@ -106,7 +105,7 @@ class Blocked(AbstractSolver):
             members(design, eliminated), tuple(members(design, g) for g in rest),
         )  # fmt: skip
 
-    def exact(self) -> Self:
+    def unpadded(self) -> Self:
         levels = int(np.max(self.rows.codes, initial=0)) + 1
         coupling = self.rest.coupling
         if isinstance(coupling, Coupling):
@@ -147,6 +146,7 @@ class Blocked(AbstractSolver):
     def quadratic_forms(
         self, factor: BlockedFactor, products: BlockedProducts, augmented: BlockedAugmented
     ) -> QuadraticForms:
+        # e becomes the last column of A: the three forms are blocks of one ``[A e]ᵀ H⁻¹ [A e]``.
         last = augmented.outside.shape[0]
         cross = augmented.outside  # of e with A; below, with the residual of A on the random effects' columns
         for coefficients, remainders in zip(products.a.coefficients, augmented.side.remainders, strict=True):
@@ -205,10 +205,10 @@ class Blocked(AbstractSolver):
             return Solved([], [], [], side.projected)
         inverses = [jax.lax.stop_gradient(inverse) for inverse in factor.inverses]
 
-        def multiply(u: Batches) -> Batches:
+        def multiply(u: VectorsByGroup) -> VectorsByGroup:
             return [matrix @ part for matrix, part in zip(factor.matrices, u, strict=True)]
 
-        def inverse(b: Batches) -> Batches:
+        def inverse(b: VectorsByGroup) -> VectorsByGroup:
             return [matrix @ part for matrix, part in zip(inverses, b, strict=True)]
 
         pulled = self.rest.pull(factor.factors, factor.weight, side.coefficients, side.projected)
@@ -265,16 +265,17 @@ class Blocked(AbstractSolver):
         root = jnp.asarray(self.triangles) @ eliminated
         to_modes = eliminated @ root.swapaxes(-1, -2) @ factor.weight  # per level, from its residual to its modes
         conditional, _ = inverse_logdet(jnp.eye(eliminated.shape[1])[None] + root.swapaxes(-1, -2) @ root)
-        own = jnp.einsum("ai,lij,aj->la", eliminated, conditional, eliminated)
-        shared = to_modes @ self.rest.sandwich(on_columns) @ to_modes.swapaxes(-1, -2) if on_columns else 0.0 * to_modes
-        variance = own + jnp.diagonal(shared, axis1=-2, axis2=-1)
+        # Var(b_j | y): given the rest's coefficients, and what their own uncertainty adds.
+        given_rest = jnp.einsum("ai,lij,aj->la", eliminated, conditional, eliminated)
+        added = to_modes @ self.rest.sandwich(on_columns) @ to_modes.swapaxes(-1, -2) if on_columns else 0.0 * to_modes
+        variance = given_rest + jnp.diagonal(added, axis1=-2, axis2=-1)
         assign(self.eliminated, (to_modes @ solved.projected)[..., 0], variance)
         order = range(len(factors.terms))
         return Effects(tuple(modes[t] for t in order), tuple(jnp.sqrt(jnp.maximum(variances[t], 0.0)) for t in order))
 
 
 def _dot(a: Float[jax.Array, "B m i"], b: Float[jax.Array, "B m j"]) -> Float[jax.Array, "i j"]:
-    """Return ``aᵀ b`` summed over a batch of components."""
+    """Return ``aᵀ b`` summed over a group of components."""
     return jnp.einsum("bmi,bmj->ij", a, b)
 
 

@@ -33,9 +33,9 @@ MAX_LEVELS_UNPADDED = 4
 
 
 class Arrangement(NamedTuple):
-    """The layout of the rest's columns: batches of components, each grouping by grouping, level by level.
+    """The layout of the rest's columns: groups of components, each grouping by grouping, level by level.
 
-    ``first_columns``: per grouping the index of each level's first column; per batch ``shapes`` (count, size),
+    ``first_columns``: per grouping the index of each level's first column; per group ``shapes`` (count, size),
     ``counts`` of levels per grouping and ``tables`` of the levels (past the last where padded); ``n_columns`` in all.
     """
 
@@ -91,7 +91,7 @@ def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> lis
 
 
 def arrange(components: list[Int[NumpyArray, " _L"]], levels: list[int], widths: tuple[int, ...]) -> Arrangement:
-    """Arrange components of similar size in batches; ``levels`` and ``widths`` are those of the groupings."""
+    """Arrange components of similar size in groups; ``levels`` and ``widths`` are those of the groupings."""
     if not components:
         return Arrangement([], [], [], [], 0)
     number = 1 + max(int(labels.max()) for labels in components)
@@ -103,24 +103,24 @@ def arrange(components: list[Int[NumpyArray, " _L"]], levels: list[int], widths:
         counts = tuple(_padded(int(count)) for count in n_levels[chosen].max(axis=0))
         offsets = np.cumsum([0, *(count * width for count, width in zip(counts, widths, strict=True))])
         size = int(offsets[-1])
-        batch = bucket(chosen.size, 16) if size <= MAX_SIZE_SWEPT and chosen.size > 1 else chosen.size
+        n_components = bucket(chosen.size, 16) if size <= MAX_SIZE_SWEPT and chosen.size > 1 else chosen.size
         row = np.full(number, -1)
         row[chosen] = np.arange(chosen.size)
         tables = []
         for g, labels in enumerate(components):
-            in_batch = np.flatnonzero(row[labels] >= 0)
-            in_batch = in_batch[np.argsort(row[labels[in_batch]], kind="stable")]
-            rows = row[labels[in_batch]]
-            before = np.searchsorted(rows, np.arange(batch))
-            local = np.arange(in_batch.size) - before[rows]
-            first_columns[g][in_batch] = start + rows * size + offsets[g] + local * widths[g]
-            table = np.full((batch, counts[g]), NO_LEVEL, np.int32)
-            table[rows, local] = in_batch
+            in_group = np.flatnonzero(row[labels] >= 0)
+            in_group = in_group[np.argsort(row[labels[in_group]], kind="stable")]
+            rows = row[labels[in_group]]
+            before = np.searchsorted(rows, np.arange(n_components))
+            local = np.arange(in_group.size) - before[rows]
+            first_columns[g][in_group] = start + rows * size + offsets[g] + local * widths[g]
+            table = np.full((n_components, counts[g]), NO_LEVEL, np.int32)
+            table[rows, local] = in_group
             tables.append(table)
-        arrangement.shapes.append((batch, size))
+        arrangement.shapes.append((n_components, size))
         arrangement.counts.append(counts)
         arrangement.tables.append(tuple(tables))
-        start += batch * size
+        start += n_components * size
     return arrangement._replace(n_columns=start)
 
 
@@ -135,7 +135,7 @@ def outside_of(
     widths: tuple[int, ...],
     project: Callable[[Float[NumpyArray, " n"]], Float[NumpyArray, " n"]],
 ) -> list[Outside | None]:
-    """Return, per batch, the columns' products outside the eliminated levels' bases; None where they are zero.
+    """Return, per group, the columns' products outside the eliminated levels' bases; None where they are zero.
 
     ``indices`` are those of the column in which each row's value stands. Within a level, columns in the range of the
     level's own are left out, so that what is zero is exactly zero. ``project`` takes a column off those bases.
@@ -161,24 +161,24 @@ def outside_of(
         of_sums = [_products_of_sum(column, entries.outside, indices, total, project) for column in entries.outside]
     outside: list[Outside | None] = []
     for i, part in enumerate(slices([count * width for count, width in shapes])):
-        (count, width), in_batch = shapes[i], (products.row >= part.start) & (products.row < part.stop)
-        row, column = products.row[in_batch] - part.start, products.col[in_batch] - part.start
-        batch = np.zeros((count, width, width))
-        batch[row // width, row % width, column % width] = products.data[in_batch]
-        if not in_batch.any():
+        (count, width), in_group = shapes[i], (products.row >= part.start) & (products.row < part.stop)
+        row, column = products.row[in_group] - part.start, products.col[in_group] - part.start
+        matrices = np.zeros((count, width, width))
+        matrices[row // width, row % width, column % width] = products.data[in_group]
+        if not in_group.any():
             outside.append(None)
             continue
         reflections: tuple[NumpyArray, ...] | None = None
         if width <= MAX_SIZE_REFLECTED:
             reflections, sums, means = _reflections(arrangement.tables[i], widths)
-            half = apply_reflections(reflections, widths, batch)
-            batch = np.array(apply_reflections(reflections, widths, half.swapaxes(-1, -2)))
+            half = apply_reflections(reflections, widths, matrices)
+            matrices = np.array(apply_reflections(reflections, widths, half.swapaxes(-1, -2)))
             for column, mean, total_products in zip(sums.T, means.T, of_sums, strict=True):
                 exact = total_products[part].reshape(count, width, 1)
                 line = np.array(apply_reflections(reflections, widths, exact))[:, :, 0] * mean[:, None]
                 each = np.arange(count)
-                batch[each, column, :] = batch[each, :, column] = line
-        outside.append(Outside(batch, _near_inverse(batch), reflections))
+                matrices[each, column, :] = matrices[each, :, column] = line
+        outside.append(Outside(matrices, _near_inverse(matrices), reflections))
     return outside
 
 
@@ -212,9 +212,9 @@ def _reflections(
     for table, width in zip(tables, widths, strict=True):
         real = table < NO_LEVEL
         number = np.maximum(real.sum(axis=1), 1)
-        batch = np.arange(number.size)
+        each = np.arange(number.size)
         normal = real / np.sqrt(number)[:, None]
-        normal[batch, number - 1] -= 1.0
+        normal[each, number - 1] -= 1.0
         length = np.sum(normal**2, axis=1)
         scaled = normal * np.where(length > 0, 2.0 / np.where(length > 0, length, 1.0), 0.0)[:, None]
         reflections.append(np.eye(table.shape[1]) - normal[:, :, None] * scaled[:, None, :])

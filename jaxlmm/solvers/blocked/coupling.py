@@ -70,7 +70,7 @@ class Entries(NamedTuple):
 
 
 class Gram(Struct):
-    """The products ``Σ_j P_jᵀ W_j P_j`` of one batch of components, from pairs of entries or whole columns.
+    """The products ``Σ_j P_jᵀ W_j P_j`` of one group of components, from pairs of entries or whole columns.
 
     By pairs where few columns meet in a level: ``products`` of two entries of ``level`` are added to the entry
     ``target`` of the flattened upper triangle. By ``columns`` over ``levels`` where most do.
@@ -101,7 +101,7 @@ class Coupling(Struct):
     """``P = Qᵀ Z``, the rest's columns on the bases of the eliminated levels.
 
     ``values``, ``level``, ``column``: the nonzero entries, padded with zeros; ``n_columns`` is the number M of the
-    rest's columns in all batches, padding included, and ``n_levels`` that of eliminated levels. Columns are those
+    rest's columns in all groups, padding included, and ``n_levels`` that of eliminated levels. Columns are those
     before they are ``reflected``.
     """
 
@@ -115,14 +115,14 @@ class Coupling(Struct):
     n_levels: int = static()
 
     @classmethod
-    def of(cls, entries: Entries, batches: list[tuple[int, int]], n_levels: int) -> Self:
-        """Arrange entries for ``batches`` of components, (count, size) each; their columns follow one another."""
+    def of(cls, entries: Entries, groups: list[tuple[int, int]], n_levels: int) -> Self:
+        """Arrange entries for ``groups`` of components, (count, size) each; their columns follow one another."""
         size = bucket(entries.level.size, 64)
         values = pad(entries.values, size)
         level, column = (pad(part.astype(np.int32), size) for part in (entries.level, entries.column))
-        ends = np.cumsum([0, *(count * width for count, width in batches)])
+        ends = np.cumsum([0, *(count * width for count, width in groups)])
         grams = tuple(
-            _gram(entries, int(start), count, width) for start, (count, width) in zip(ends[:-1], batches, strict=True)
+            _gram(entries, int(start), count, width) for start, (count, width) in zip(ends[:-1], groups, strict=True)
         )
         return cls(values, level, column, grams, int(ends[-1]), n_levels)
 
@@ -133,11 +133,11 @@ class Coupling(Struct):
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """The number and the size of the components of each batch."""
+        """The number and the size of the components of each group."""
         return [(gram.count, gram.size) for gram in self.grams]
 
     def gram(self, weight: Float[jax.Array, "L q q"]) -> list[Float[jax.Array, "_B _m _m"]]:
-        """Return ``Pᵀ W P`` for ``weight`` W, per batch."""
+        """Return ``Pᵀ W P`` for ``weight`` W, per group."""
         return [gram(weight) for gram in self.grams]
 
     def down(self, v: Float[jax.Array, "L q c"]) -> Float[jax.Array, "M c"]:
@@ -153,7 +153,7 @@ class Coupling(Struct):
         return add_up(products, self.level, self.n_levels)
 
     def sandwich(self, matrices: list[Float[jax.Array, "_B _m _m"]]) -> Float[jax.Array, "L q q"]:
-        """Return ``P_j K P_jᵀ`` for symmetric K, one matrix per batch."""
+        """Return ``P_j K P_jᵀ`` for symmetric K, one matrix per group."""
         shape = (self.n_levels, self.values.shape[1], self.values.shape[1])
         transpose = jax.linear_transpose(self.gram, jax.ShapeDtypeStruct(shape, self.values.dtype))
         product: jax.Array = transpose(matrices)[0]
@@ -207,7 +207,7 @@ class DenseCoupling(Struct):
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """The number and the size of the components of each batch."""
+        """The number and the size of the components of each group."""
         return [(1, self.n_columns)]
 
     def gram(self, weight: Float[jax.Array, "L q q"]) -> list[Float[jax.Array, "1 M M"]]:
@@ -229,7 +229,7 @@ class DenseCoupling(Struct):
 
 
 def _gram(entries: Entries, start: int, count: int, size: int) -> Gram:
-    """Choose how one batch's products are formed, and prepare it."""
+    """Choose how one group's products are formed, and prepare it."""
     chosen = np.flatnonzero((entries.column >= start) & (entries.column < start + count * size))
     level, local = entries.level[chosen], entries.column[chosen] - start
     levels, run, met = np.unique(level, return_index=True, return_counts=True)

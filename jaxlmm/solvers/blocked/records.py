@@ -31,7 +31,7 @@ class BlockedAugmented(NamedTuple):
 
 
 class BlockedFactor(NamedTuple):
-    """``weight`` is the inverse of I + R Λ Λᵀ Rᵀ per eliminated level; per batch of components ``matrices`` I + Λᵀ S Λ,
+    """``weight`` is the inverse of I + R Λ Λᵀ Rᵀ per eliminated level; per group of components ``matrices`` I + Λᵀ S Λ,
     and ``inverses``; ``factors`` are those of the rest's groupings; ``logdet`` is log|H|.
     """
 
@@ -45,7 +45,7 @@ class BlockedFactor(NamedTuple):
 class Solved(NamedTuple):
     """The solution of the mixed-model equations for one side.
 
-    Per batch of components ``effects`` u of unit variance, ``coefficients`` Λ u, and ``differences``, Λ u less the
+    Per group of components ``effects`` u of unit variance, ``coefficients`` Λ u, and ``differences``, Λ u less the
     side's coefficients; ``projected`` is the side's projection less that of Z Λ u.
     """
 

@@ -1,4 +1,4 @@
-"""The columns of all grouping factors but the eliminated one, in batches of connected components."""
+"""The columns of all grouping factors but the eliminated one, in groups of connected components."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MAX_ENTRIES_WRITTEN_OUT = 2**20
 """Most entries of the products of a component's columns, level by level, for which they are written out."""
 
 
-Batches = list[Float[jax.Array, "_B _m c"]]
-"""A vector over the rest's columns, or c of them, in batches of components."""
+VectorsByGroup = list[Float[jax.Array, "_B _m c"]]
+"""A vector over the rest's columns, or c of them: an array for each group of components."""
 
 
 class Rest(Struct):
-    """The rest's columns Z: their products with the eliminated levels' bases (``coupling``), and a block per batch.
+    """The rest's columns Z: their products with the eliminated levels' bases (``coupling``), and a block per group.
 
-    Vectors over the columns are lists of batches, on the blocks' reflected columns; Λ takes effects of unit variance,
-    r to a component, to coefficients, m to a component.
+    Vectors over the columns are lists with an array for each group, on the blocks' reflected columns; Λ takes effects
+    of unit variance, r to a component, to coefficients, m to a component.
     """
 
     coupling: Coupling | DenseCoupling
@@ -57,29 +57,29 @@ class Rest(Struct):
             coupling = DenseCoupling.of(self.coupling, kept, lambda columns: block.reflect(jnp.asarray(columns)))
         return self.replace(coupling=coupling, blocks=(block,)), np.searchsorted(kept, columns)
 
-    def zeros(self, width: int, dtype: jnp.dtype) -> Batches:
-        """Return batches of ``width`` vectors of zeros."""
+    def zeros(self, width: int, dtype: jnp.dtype) -> VectorsByGroup:
+        """Return ``width`` vectors of zeros."""
         return [jnp.zeros((count, size, width), dtype) for count, size in self.coupling.shapes]
 
-    def split(self, v: Float[jax.Array, "M c"], *, reflected: bool = False) -> Batches:
-        """Cut ``v`` into batches, on reflected columns; ``reflected`` says that it is on them."""
+    def split(self, v: Float[jax.Array, "M c"], *, reflected: bool = False) -> VectorsByGroup:
+        """Cut ``v`` into the parts of the groups, on reflected columns; ``reflected`` says that it is on them."""
         shapes = self.coupling.shapes
         columns = slices([count * size for count, size in shapes])
         parts = [v[part].reshape(*shape, -1) for part, shape in zip(columns, shapes, strict=True)]
         return parts if reflected else [block.reflect(part) for block, part in zip(self.blocks, parts, strict=True)]
 
-    def join(self, parts: Batches, *, reflected: bool = False) -> Float[jax.Array, "M c"]:
+    def join(self, parts: VectorsByGroup, *, reflected: bool = False) -> Float[jax.Array, "M c"]:
         """Undo :meth:`split`."""
         if not reflected:
             parts = [block.reflect(part) for block, part in zip(self.blocks, parts, strict=True)]
         return jnp.concatenate([part.reshape(part.shape[0] * part.shape[1], part.shape[2]) for part in parts])
 
-    def up(self, b: Batches, like: Float[jax.Array, "L q c"]) -> Float[jax.Array, "L q c"]:
-        """Return ``P b`` for batches ``b``; zeros in the shape of ``like`` without any."""
+    def up(self, b: VectorsByGroup, like: Float[jax.Array, "L q c"]) -> Float[jax.Array, "L q c"]:
+        """Return ``P b``; zeros in the shape of ``like`` without a group."""
         return self.coupling.up(self.join(b, reflected=self.coupling.reflected)) if b else jnp.zeros_like(like)
 
     def products(self, weight: Float[jax.Array, "L q q"]) -> list[Float[jax.Array, "_B _m _m"]]:
-        """Return ``S = C + Pᵀ W P`` per batch, W the ``weight``."""
+        """Return ``S = C + Pᵀ W P`` per group, W the ``weight``."""
         products = []
         for block, gram in zip(self.blocks, self.coupling.gram(weight), strict=True):
             inside = gram if self.coupling.reflected else block.reflect_both(gram)
@@ -87,12 +87,12 @@ class Rest(Struct):
         return products
 
     def sandwich(self, matrices: list[Float[jax.Array, "_B _m _m"]]) -> Float[jax.Array, "L q q"]:
-        """Return ``P_j K P_jᵀ`` for symmetric K, one matrix per batch."""
+        """Return ``P_j K P_jᵀ`` for symmetric K, one matrix per group."""
         if not self.coupling.reflected:
             matrices = [block.reflect_both(matrix) for block, matrix in zip(self.blocks, matrices, strict=True)]
         return self.coupling.sandwich(matrices)
 
-    def expand(self, factors: GroupingFactors, u: Batches) -> Batches:
+    def expand(self, factors: GroupingFactors, u: VectorsByGroup) -> VectorsByGroup:
         """Return ``Λ u``."""
         return [block.expand(factors, part) for block, part in zip(self.blocks, u, strict=True)]
 
@@ -100,9 +100,9 @@ class Rest(Struct):
         self,
         factors: GroupingFactors,
         weight: Float[jax.Array, "L q q"],
-        coefficients: Batches,
+        coefficients: VectorsByGroup,
         projected: Float[jax.Array, "L q c"],
-    ) -> Batches:
+    ) -> VectorsByGroup:
         """Return ``Λᵀ (C coefficients + Pᵀ W projected)``, W the ``weight``."""
         parts = self.split(self.coupling.down(weight @ projected), reflected=self.coupling.reflected)
         for i, (block, part) in enumerate(zip(self.blocks, coefficients, strict=True)):

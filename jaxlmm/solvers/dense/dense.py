@@ -1,4 +1,4 @@
-"""The solver for any model: independent clusters of rows, padded and batched, with dense matrices."""
+"""The solver for any model: independent clusters of rows, padded and grouped, with dense matrices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.linalg import MAX_SIZE_SWEPT, apply_inverse, inverse_logdet
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
-from jaxlmm.solvers.clusters import Cluster, batched, clusters_of, describe, padded_count, rounded, stacked
+from jaxlmm.solvers.clusters import Cluster, clusters_of, describe, grouped, padded_count, rounded, stacked
 
 MAX_MULTIPLICATIONS_FOR_MANY_NODES = 10**6
 """Multiplications of the inverses of one evaluation beyond which a start is looked for at few nodes."""
@@ -29,8 +29,8 @@ TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q r"]
 """The factor Λ of a term over columns, or over positions for each of G levels."""
 
 
-class BatchTerm(Struct):
-    """One term in a batch of clusters.
+class GroupTerm(Struct):
+    """One term in a group of clusters.
 
     ``columns`` maps the term's independent effects to the cluster's basis; ``levels`` are their levels, past the last
     where padded; ``root`` is a matrix with ``root rootᵀ`` the known matrix across them, or None. ``products`` are the
@@ -60,8 +60,8 @@ class BatchTerm(Struct):
         return jnp.einsum("bmlq,blqr->bmlr", self.columns, factor.at[self.levels].get(mode="fill", fill_value=0.0))
 
 
-class Batch(Struct):
-    """B clusters of similar size, padded to N rows.
+class ClusterGroup(Struct):
+    """A group of B clusters of similar size, padded to N rows.
 
     ``index`` are row numbers, ``basis`` an orthonormal basis of the range of the random effects' columns (zero on
     padding; the identity under a residual structure), ``levels`` and ``positions`` those of the residual structure.
@@ -69,13 +69,13 @@ class Batch(Struct):
 
     index: Int[Array, "B N"]
     basis: Float[Array, "B N m"]
-    terms: tuple[BatchTerm, ...]
+    terms: tuple[GroupTerm, ...]
     levels: Int[Array, "B N"] | None
     positions: Int[Array, "B N"] | None
 
 
 class DenseProducts(NamedTuple):
-    """Cross-products: ``outside`` the bases U, ``(A − UUᵀA)ᵀ(B − UUᵀB)``; per batch ``left`` = UᵀA, ``right`` = UᵀB."""
+    """Cross-products: ``outside`` the bases U, ``(A − UUᵀA)ᵀ(B − UUᵀB)``; per group ``left`` = UᵀA, ``right`` = UᵀB."""
 
     outside: Float[jax.Array, "*b i j"]
     left: list[Float[jax.Array, "*_b _B _m i"]]
@@ -83,7 +83,7 @@ class DenseProducts(NamedTuple):
 
 
 class DenseAugmented(NamedTuple):
-    """Augmented columns of responses e: ``outside`` the bases U, with A, and ``square`` with themselves; per batch of
+    """Augmented columns of responses e: ``outside`` the bases U, with A, and ``square`` with themselves; per group of
     clusters ``right`` = Uᵀe.
     """
 
@@ -93,7 +93,7 @@ class DenseAugmented(NamedTuple):
 
 
 class DenseFactor(NamedTuple):
-    """Per batch H on the basis, ``matrices``, and ``inverses``; the ``logdet`` over all clusters."""
+    """Per group H on the basis, ``matrices``, and ``inverses``; the ``logdet`` over all clusters."""
 
     matrices: list[Float[jax.Array, "_B _m _m"]]
     inverses: list[Float[jax.Array, "_B _m _m"]]
@@ -111,7 +111,7 @@ class Dense(AbstractSolver):
 
     name: ClassVar[str] = "dense"
 
-    batches: tuple[Batch, ...]
+    groups: tuple[ClusterGroup, ...]
     has_outside: bool = static()  # whether any row may have a part outside the bases
     by_levels: bool = static()  # whether all parameters are of covariances of columns, none along positions
 
@@ -131,14 +131,14 @@ class Dense(AbstractSolver):
 
     @property
     def _sizes(self) -> list[tuple[int, int]]:
-        return [(np.shape(batch.basis)[0], np.shape(batch.basis)[2]) for batch in self.batches]
+        return [(np.shape(group.basis)[0], np.shape(group.basis)[2]) for group in self.groups]
 
     @classmethod
     def build(cls, design: Design) -> Self:
         clusters = [describe(design, rows) for rows in clusters_of(design)]
-        batches = tuple(_batch(design, group) for group in batched(clusters))
+        groups = tuple(_stacked(design, group) for group in grouped(clusters))
         by_levels = design.residual is None and all(not term.over_positions for term in design.terms)
-        return cls(batches, design.residual is None, by_levels)
+        return cls(groups, design.residual is None, by_levels)
 
     def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> DenseProducts:
         a, b = jnp.asarray(a), jnp.asarray(b)
@@ -169,33 +169,33 @@ class Dense(AbstractSolver):
         return self.inner(factor, products), cross, square
 
     def _on_bases(self, a: Float[jax.Array, "N i"]) -> list[Float[jax.Array, "_B _m i"]]:
-        """Return ``UᵀA`` per batch."""
-        return [batch.basis.swapaxes(-1, -2) @ a[batch.index] for batch in self.batches]
+        """Return ``UᵀA`` per group."""
+        return [group.basis.swapaxes(-1, -2) @ a[group.index] for group in self.groups]
 
     def _outside(
         self, a: Float[jax.Array, "N i"], projected: list[Float[jax.Array, "_B _m i"]]
     ) -> Float[jax.Array, "N i"]:
         """Return ``A − UUᵀA`` given UᵀA."""
-        for batch, part in zip(self.batches, projected, strict=True):
-            a = a.at[batch.index].add(-(batch.basis @ part))
+        for group, part in zip(self.groups, projected, strict=True):
+            a = a.at[group.index].add(-(group.basis @ part))
         return a
 
     def factor(self, factors: Factors) -> DenseFactor:
-        matrices = [self._matrix(batch, factors) for batch in self.batches]
+        matrices = [self._matrix(group, factors) for group in self.groups]
         parts = [inverse_logdet(matrix) for matrix in matrices]
         logdet = sum((jnp.sum(d) for _, d in parts), start=jnp.zeros(()))
         return DenseFactor(matrices, [inverse for inverse, _ in parts], logdet)
 
-    def _matrix(self, batch: Batch, factors: Factors) -> Float[jax.Array, "B m m"]:
-        """Return H on the basis of each cluster of a batch."""
-        size = batch.basis.shape[-1]
-        total = jnp.broadcast_to(jnp.eye(size), (batch.basis.shape[0], size, size))
-        if batch.levels is not None and factors.residual is not None:
-            own = factors.residual[batch.levels, batch.positions]
-            real = (batch.basis.sum(axis=1) > 0)[:, None, :]
-            together = (batch.levels[:, :, None] == batch.levels[:, None, :]) & real
+    def _matrix(self, group: ClusterGroup, factors: Factors) -> Float[jax.Array, "B m m"]:
+        """Return H on the basis of each cluster of a group."""
+        size = group.basis.shape[-1]
+        total = jnp.broadcast_to(jnp.eye(size), (group.basis.shape[0], size, size))
+        if group.levels is not None and factors.residual is not None:
+            own = factors.residual[group.levels, group.positions]
+            real = (group.basis.sum(axis=1) > 0)[:, None, :]
+            together = (group.levels[:, :, None] == group.levels[:, None, :]) & real
             total = jnp.where(together & together.swapaxes(-1, -2), own @ own.swapaxes(-1, -2), total)
-        for term, factor in zip(batch.terms, factors.terms, strict=True):
+        for term, factor in zip(group.terms, factors.terms, strict=True):
             total = total + term.covariance(factor)
         return total
 
@@ -218,9 +218,9 @@ class Dense(AbstractSolver):
             root = factors.terms[t]
             size = root.shape[0] if root.ndim == 3 else design.n_padded  # at most as many levels as rows
             mode = variance = jnp.zeros((size, term.size))
-            for batch, inverse in zip(self.batches, factor.inverses, strict=True):
-                local = batch.terms[t]
-                local_mode, local_variance = _modes(batch, local, root, inverse, residual)
+            for group, inverse in zip(self.groups, factor.inverses, strict=True):
+                local = group.terms[t]
+                local_mode, local_variance = _modes(group, local, root, inverse, residual)
                 mode = mode.at[local.levels].add(local_mode, mode="drop")
                 variance = variance.at[local.levels].add(local_variance, mode="drop")
             modes.append(mode)
@@ -229,19 +229,19 @@ class Dense(AbstractSolver):
 
 
 def _modes(
-    batch: Batch,
-    term: BatchTerm,
+    group: ClusterGroup,
+    term: GroupTerm,
     factor: TermFactor,
     inverse: Float[jax.Array, "B m m"],
     residual: Float[jax.Array, " N"],
 ) -> tuple[Float[jax.Array, "B L q"], Float[jax.Array, "B L q"]]:
-    """Return modes and conditional variances of one term in a batch."""
+    """Return modes and conditional variances of one term in a group."""
     spread = term.spread(factor)
     prior = jnp.ones(spread.shape[:1] + spread.shape[2:3])
     if term.root is not None:
         spread = jnp.einsum("bmjr,blj->bmlr", spread, term.root)
         prior = jnp.sum(jnp.asarray(term.root) ** 2, axis=-1)
-    on_basis = jnp.einsum("bnm,bn->bm", batch.basis, residual[batch.index])
+    on_basis = jnp.einsum("bnm,bn->bm", group.basis, residual[group.index])
     weighted = jnp.einsum("bmn,bn->bm", inverse, on_basis)
     score = jnp.einsum("bmlr,bm->blr", spread, weighted)
     flat = spread.reshape(*spread.shape[:2], -1)
@@ -262,7 +262,7 @@ def _products(columns: Float[NumpyArray, "B m L q"]) -> Float[NumpyArray, "_e B 
     return np.stack(products)
 
 
-def _batch(design: Design, clusters: list[Cluster]) -> Batch:
+def _stacked(design: Design, clusters: list[Cluster]) -> ClusterGroup:
     """Pad clusters to one size and stack them."""
     n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
     if design.residual is None:  # small clusters share one shape; with a residual structure m is n, at a cost of n³
@@ -282,11 +282,11 @@ def _batch(design: Design, clusters: list[Cluster]) -> Batch:
         root = stacked(roots, count, (wide, wide)) if roots else None
         padded = stacked(columns, count, (m, wide, term.size))
         products = None if term.over_positions or (term.size > 1 and root is None) else _products(padded)
-        terms.append(BatchTerm(padded, levels, root, products))
+        terms.append(GroupTerm(padded, levels, root, products))
     residual_levels: NumpyArray | None = None
     residual_positions: NumpyArray | None = None
     if design.residual is not None:
         residual_levels = np.asarray(design.groupings[design.residual.grouping].codes)[index]
         residual_positions = np.asarray(design.residual.positions)[index]
     basis = stacked([cluster.basis for cluster in clusters], count, (n, m))
-    return Batch(index, basis, tuple(terms), residual_levels, residual_positions)
+    return ClusterGroup(index, basis, tuple(terms), residual_levels, residual_positions)

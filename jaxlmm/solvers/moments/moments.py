@@ -128,7 +128,7 @@ class Moments(AbstractSolver):
         triangles, multiplicity = pad(triangles, padded_levels), pad(np.ones(levels), padded_levels)
         return cls(rows, codes, level_class, triangles, multiplicity, pooled=False, by_entry=True)
 
-    def exact(self) -> Self:
+    def unpadded(self) -> Self:
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
         levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
         q = self.rows.shape[1]

@@ -19,15 +19,16 @@ MAX_FINELY_PADDED_SIZE = 256
 """Larger clusters are padded to four sizes per doubling."""
 
 
-class EigenBatch(Struct):
-    """B clusters of l levels, padded, whose effects covary among themselves alone.
+class ClusterGroup(Struct):
+    """A group of B clusters of levels, padded to l levels each; the effects of a cluster covary among themselves alone.
 
-    ``levels`` are level numbers, past the last where padded; ``rows`` the one row of each, past the last where padded,
-    or None where a level may have several. With D the lengths of the levels' columns, ``D K D = U S Uᵀ``: ``vectors``
+    ``levels`` are level numbers, ``padding_index`` where padded; ``rows`` the one row of each, likewise padded, or None
+    where a level may have several. With D the lengths of the levels' columns, ``D K D = U S Uᵀ``: ``vectors``
     U, ``values`` S, exactly zero where K has no rank; ``inverse_lengths`` D⁻¹.
 
-    ``others`` are k levels whose effect is known from relatives' rows: with ``loadings`` C it is C times independent
-    effects of unit variance on the eigenvectors, and an independent part of variance ``free``.
+    ``levels_from_relatives`` are k levels without rows, or almost, whose effect is known from relatives' rows: with
+    ``loadings`` C it is C times independent effects of unit variance on the eigenvectors, and an independent part of
+    variance ``free``.
     """
 
     levels: Int[Array, "B l"]
@@ -35,26 +36,26 @@ class EigenBatch(Struct):
     vectors: Float[Array, "B l l"]
     values: Float[Array, "B l"]
     inverse_lengths: Float[Array, "B l"]
-    others: Int[Array, "B k"]
+    levels_from_relatives: Int[Array, "B k"]
     loadings: Float[Array, "B k l"]
     free: Float[Array, "B k"]
 
 
 class _Cluster(NamedTuple):
-    """One cluster, without padding; names as in :class:`EigenBatch`."""
+    """One cluster, without padding; names as in :class:`ClusterGroup`."""
 
     levels: Int[NumpyArray, " l"]
     vectors: Float[NumpyArray, "l l"]
     values: Float[NumpyArray, " l"]
     inverse_lengths: Float[NumpyArray, " l"]
-    others: Int[NumpyArray, " k"]
+    levels_from_relatives: Int[NumpyArray, " k"]
     loadings: Float[NumpyArray, "k l"]
     free: Float[NumpyArray, " k"]
 
 
-def eigen_batches(
+def cluster_groups(
     design: Design, lengths: Float[NumpyArray, " G"], level_rows: Int[NumpyArray, " G"] | None
-) -> tuple[EigenBatch, ...]:
+) -> tuple[ClusterGroup, ...]:
     """Decompose the design's only known matrix, cluster by cluster.
 
     Parameters
@@ -71,12 +72,12 @@ def eigen_batches(
     clusters = [_decomposed(relation, levels, lengths) for levels in relation.blocks()]
     sizes = np.array([cluster.levels.size for cluster in clusters])
     return tuple(
-        _batch([clusters[index] for index in group], design.n_padded, level_rows) for group in similar(sizes, 0.6, 8)
+        _stacked([clusters[index] for index in group], design.n_padded, level_rows) for group in similar(sizes, 0.6, 8)
     )
 
 
 def _decomposed(relation: Relation, levels: Int[NumpyArray, " _l"], lengths: Float[NumpyArray, " G"]) -> _Cluster:
-    """Decompose K of one cluster of levels; those without a row, or nearly, become its ``others``."""
+    """Decompose K of one cluster of levels; those without a row, or nearly, are known from relatives."""
     block = relation.among(levels)
     length = lengths[levels]
     seen = length > 0
@@ -92,10 +93,10 @@ def _decomposed(relation: Relation, levels: Int[NumpyArray, " _l"], lengths: Flo
     return _Cluster(levels[seen], vectors, values, 1.0 / d, levels[faint], loadings, free)
 
 
-def _batch(clusters: list[_Cluster], beyond: int, level_rows: Int[NumpyArray, " G"] | None) -> EigenBatch:
-    """Pad clusters to one size; ``beyond`` is the number of a level or row that does not exist."""
+def _stacked(clusters: list[_Cluster], padding_index: int, level_rows: Int[NumpyArray, " G"] | None) -> ClusterGroup:
+    """Pad clusters to one size and stack them; ``padding_index`` is past every level and row."""
     size = _padded(max(cluster.levels.size for cluster in clusters))
-    k = max(cluster.others.size for cluster in clusters)
+    k = max(cluster.levels_from_relatives.size for cluster in clusters)
     count = bucket(len(clusters), 16) if size <= MAX_SIZE_SWEPT and len(clusters) > 1 else len(clusters)
     k = rounded(k) if k else 0
 
@@ -104,18 +105,18 @@ def _batch(clusters: list[_Cluster], beyond: int, level_rows: Int[NumpyArray, " 
 
     rows = None
     if level_rows is not None:
-        rows = stack([level_rows[c.levels].astype(np.int32) for c in clusters], size, fill=beyond)
+        rows = stack([level_rows[c.levels].astype(np.int32) for c in clusters], size, fill=padding_index)
     if len(clusters) == 1 and clusters[0].levels.size == size:
         vectors = clusters[0].vectors[None]
     else:
         vectors = stack([c.vectors for c in clusters], size, size)
-    return EigenBatch(
-        stack([c.levels.astype(np.int32) for c in clusters], size, fill=beyond),
+    return ClusterGroup(
+        stack([c.levels.astype(np.int32) for c in clusters], size, fill=padding_index),
         rows,
         vectors,
         stack([c.values for c in clusters], size),
         stack([c.inverse_lengths for c in clusters], size),
-        stack([c.others.astype(np.int32) for c in clusters], k, fill=beyond),
+        stack([c.levels_from_relatives.astype(np.int32) for c in clusters], k, fill=padding_index),
         stack([c.loadings for c in clusters], k, size),
         stack([c.free for c in clusters], k),
     )
@@ -128,19 +129,19 @@ def _padded(size: int) -> int:
     return -(-size // step) * step
 
 
-def trimmed(batch: EigenBatch, beyond: int) -> EigenBatch:
-    """Return a batch without padding."""
-    seen, unseen = (np.asarray(levels) < beyond for levels in (batch.levels, batch.others))
-    clusters = seen.any(axis=1) | unseen.any(axis=1)  # one without a seen level may stand before others
+def trimmed(group: ClusterGroup, padding_index: int) -> ClusterGroup:
+    """Return a group without padding."""
+    seen, unseen = (np.asarray(levels) < padding_index for levels in (group.levels, group.levels_from_relatives))
+    clusters = seen.any(axis=1) | unseen.any(axis=1)  # one with no seen level may stand before one with
     b = int(np.flatnonzero(clusters).max(initial=-1)) + 1
     size, k = (int(part.sum(axis=1).max(initial=0)) for part in (seen, unseen))
-    return EigenBatch(
-        batch.levels[:b, :size],
-        None if batch.rows is None else batch.rows[:b, :size],
-        np.ascontiguousarray(batch.vectors[:b, :size, :size]),
-        batch.values[:b, :size],
-        batch.inverse_lengths[:b, :size],
-        batch.others[:b, :k],
-        batch.loadings[:b, :k, :size],
-        batch.free[:b, :k],
+    return ClusterGroup(
+        group.levels[:b, :size],
+        None if group.rows is None else group.rows[:b, :size],
+        np.ascontiguousarray(group.vectors[:b, :size, :size]),
+        group.values[:b, :size],
+        group.inverse_lengths[:b, :size],
+        group.levels_from_relatives[:b, :k],
+        group.loadings[:b, :k, :size],
+        group.free[:b, :k],
     )

@@ -34,7 +34,7 @@ def eigen_by_response(design: Design, y: Float[NumpyArray, "n m"], size: int) ->
     The decomposition costs 9 l³ operations for each cluster of l levels: a fifth of a second for 1,000 on one core.
     ``size`` is the number of eigenvectors that all patterns are padded to.
     """
-    solver, m = Spectral.build(design).exact(), y.shape[1]
+    solver, m = Spectral.build(design).unpadded(), y.shape[1]
     basis, weight = np.asarray(design.basis)[: len(y)], np.asarray(design.root_weight)[: len(y), None]
     weighted = weight * (y - np.asarray(design.offset)[: len(y), None])
     coefficients, residual = least_squares(basis, weighted)
@@ -44,8 +44,8 @@ def eigen_by_response(design: Design, y: Float[NumpyArray, "n m"], size: int) ->
     def repeated(part: Float[NumpyArray, "*b"]) -> Float[NumpyArray, " m *b"]:
         return np.repeat(part[None], m, axis=0)
 
-    # Clusters may be batched otherwise than those of all rows, with more padding.
-    seen = np.concatenate([np.asarray(batch.levels).reshape(-1) < solver.beyond for batch in solver.batches])
+    # Clusters may be grouped otherwise than those of all rows, with more padding.
+    seen = np.concatenate([np.asarray(group.levels).reshape(-1) < solver.padding_index for group in solver.groups])
     left, right, values = (pad(part[seen], size) for part in (left, right, np.asarray(solver.values)))
     columns = Columns(repeated(left), repeated(left), None)
     none = np.zeros((m, 0))
@@ -61,10 +61,10 @@ def eigen_by_response(design: Design, y: Float[NumpyArray, "n m"], size: int) ->
 def _split(solver: Spectral, a: Float[NumpyArray, "n i"]) -> tuple[Float[NumpyArray, "r i"], Float[NumpyArray, "_n i"]]:
     """Return ``UᵀQᵀ A`` and ``A − QQᵀA`` as the solver does, on the host."""
     rows, codes = np.asarray(solver.rows)[: len(a), None], np.asarray(solver.codes)[: len(a)]
-    projected = np.zeros((solver.beyond + 1, a.shape[1]))
+    projected = np.zeros((solver.padding_index + 1, a.shape[1]))
     np.add.at(projected, codes, rows * a)
     parts = []
-    for batch in solver.batches:
-        chosen = projected[np.minimum(batch.levels, solver.beyond)]
-        parts.append((np.swapaxes(batch.vectors, 1, 2) @ chosen).reshape(batch.values.size, a.shape[1]))
+    for group in solver.groups:
+        chosen = projected[np.minimum(group.levels, solver.padding_index)]
+        parts.append((np.swapaxes(group.vectors, 1, 2) @ chosen).reshape(group.values.size, a.shape[1]))
     return np.concatenate(parts), np.zeros((0, a.shape[1])) if solver.alone else a - rows * projected[codes]

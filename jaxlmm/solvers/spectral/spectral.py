@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from jaxlmm._util import Array, static
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
-from jaxlmm.solvers.spectral.eigen import EigenBatch, eigen_batches, trimmed
+from jaxlmm.solvers.spectral.eigen import ClusterGroup, cluster_groups, trimmed
 from jaxlmm.solvers.spectral.weighted import AugmentedColumns, Columns, log_determinant, weighted
 
 RATIO_GRID = np.geomspace(0.05, 40.0, 33) ** 2
@@ -20,7 +20,11 @@ RATIO_GRID = np.geomspace(0.05, 40.0, 33) ** 2
 
 
 class SpectralProducts(NamedTuple):
-    """Cross-products: ``outside`` the effects' columns, ``(A − QQᵀA)ᵀ(B − QQᵀB)``; ``columns`` on the eigenbasis."""
+    """Cross-products: ``outside`` the effects' columns, ``(A − QQᵀA)ᵀ(B − QQᵀB)``, and on the eigenbasis ``columns``.
+
+    These are the rotated UᵀQᵀA and UᵀQᵀB, with their products row by row where they are few, to be summed with the
+    weights of a theta.
+    """
 
     outside: Float[Array, "*b i j"]
     columns: Columns
@@ -62,9 +66,9 @@ class Spectral(AbstractSolver):
 
     rows: Float[Array, "*b N"]  # the one entry of each row of Q that is not zero
     codes: Int[Array, "*b N"]
-    values: Float[Array, "*b r"]  # S of all batches, in their order
-    batches: tuple[EigenBatch, ...]
-    beyond: int = static()  # the number of a level that does not exist
+    values: Float[Array, "*b r"]  # S of all groups, in their order
+    groups: tuple[ClusterGroup, ...]  # clusters of levels padded to one size: eigenvectors, and levels without rows
+    padding_index: int = static()  # N, past every level and row: in padded entries, gathers give 0, scatters drop them
 
     @classmethod
     def build(cls, design: Design) -> Self:
@@ -75,23 +79,23 @@ class Spectral(AbstractSolver):
         rows = np.divide(z, lengths[codes], where=lengths[codes] > 0, out=np.zeros_like(z))
         alone = n == levels and np.count_nonzero(rows) == n and np.bincount(codes[:n], minlength=levels).max() == 1
         level_rows = np.argsort(codes[:n]) if alone else None
-        return cls._of(rows, codes, eigen_batches(design, lengths, level_rows), design.n_padded)
+        return cls._of(rows, codes, cluster_groups(design, lengths, level_rows), design.n_padded)
 
     @classmethod
     def _of(
-        cls, rows: Float[Array, " N"], codes: Int[Array, " N"], batches: tuple[EigenBatch, ...], beyond: int
+        cls, rows: Float[Array, " N"], codes: Int[Array, " N"], groups: tuple[ClusterGroup, ...], padding_index: int
     ) -> Self:
-        values = np.concatenate([np.asarray(batch.values).reshape(-1) for batch in batches])
-        return cls(rows, codes, values, batches, beyond)
+        values = np.concatenate([np.asarray(group.values).reshape(-1) for group in groups])
+        return cls(rows, codes, values, groups, padding_index)
 
-    def exact(self) -> Self:
-        batches = tuple(trimmed(batch, self.beyond) for batch in self.batches)
-        return self._of(self.rows, self.codes, batches, self.beyond)
+    def unpadded(self) -> Self:
+        groups = tuple(trimmed(group, self.padding_index) for group in self.groups)
+        return self._of(self.rows, self.codes, groups, self.padding_index)
 
     @property
     def alone(self) -> bool:
         """Whether every row is the only one of its level, so that no row has a part outside the eigenbasis."""
-        return all(batch.rows is not None for batch in self.batches)
+        return all(group.rows is not None for group in self.groups)
 
     def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> SpectralProducts:
         left, outside_a = self._split(jnp.asarray(a))
@@ -108,17 +112,17 @@ class Spectral(AbstractSolver):
         rows = jnp.asarray(self.rows)
         if self.alone:
             signed = rows[:, None] * a
-            chosen = [signed.at[batch.rows].get(mode="fill", fill_value=0.0) for batch in self.batches]
+            chosen = [signed.at[group.rows].get(mode="fill", fill_value=0.0) for group in self.groups]
             return self._rotated(chosen), jnp.zeros((0, a.shape[1]))
-        projected = jax.ops.segment_sum(rows[:, None] * a, self.codes, self.beyond)
-        chosen = [projected.at[batch.levels].get(mode="fill", fill_value=0.0) for batch in self.batches]
+        projected = jax.ops.segment_sum(rows[:, None] * a, self.codes, self.padding_index)
+        chosen = [projected.at[group.levels].get(mode="fill", fill_value=0.0) for group in self.groups]
         return self._rotated(chosen), a - rows[:, None] * projected[self.codes]
 
     def _rotated(self, chosen: list[Float[jax.Array, "_B _l i"]]) -> Float[jax.Array, "r i"]:
-        """Return ``Uᵀ`` times batches of rows."""
+        """Return ``Uᵀ`` times the rows chosen for each group."""
         parts = [
-            jnp.einsum("blk,bli->bki", batch.vectors, part).reshape(np.size(batch.values), part.shape[-1])
-            for batch, part in zip(self.batches, chosen, strict=True)
+            jnp.einsum("blk,bli->bki", group.vectors, part).reshape(np.size(group.values), part.shape[-1])
+            for group, part in zip(self.groups, chosen, strict=True)
         ]
         return jnp.concatenate(parts)
 
@@ -131,6 +135,7 @@ class Spectral(AbstractSolver):
         return factor.logdet
 
     def inner(self, factor: SpectralFactor, products: SpectralProducts) -> Float[jax.Array, "i j"]:
+        # Sums with the weights 1 / (1 + θ² S); 0: no derivative of them.
         (inside,) = weighted(0, factor.ratio, jnp.asarray(self.values), [products.columns])
         return products.outside + inside
 
@@ -138,6 +143,7 @@ class Spectral(AbstractSolver):
         self, factor: SpectralFactor, products: SpectralProducts, augmented: SpectralAugmented
     ) -> QuadraticForms:
         parts = [products.columns, AugmentedColumns(products.columns.a, augmented.right)]
+        # Sums with the weights 1 / (1 + θ² S), as in ``inner``.
         inside, (cross, square) = weighted(0, factor.ratio, jnp.asarray(self.values), parts)
         return products.outside + inside, augmented.outside + cross, augmented.square + square
 
@@ -146,7 +152,10 @@ class Spectral(AbstractSolver):
         return True
 
     def guess(self, augmented: SpectralAugmented, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
-        """Return the best variance ratio of a grid, refined by a parabola, as if the fixed effects were known."""
+        """Return the best variance ratio of a grid, refined by a parabola, as if the fixed effects were known.
+
+        ``count`` is the number of independent observations, n, or n − p for REML.
+        """
         step = np.log(RATIO_GRID[1] / RATIO_GRID[0])
         inverse = 1.0 / (1.0 + RATIO_GRID[:, None] * jnp.asarray(self.values)[None, :])
         square = augmented.square + inverse @ jnp.square(jnp.asarray(augmented.right))
@@ -165,12 +174,15 @@ class Spectral(AbstractSolver):
         explained = jnp.sqrt(values) * factor.weights * self._split(residual[:, None])[0][:, 0]
         mode = variance = jnp.zeros(design.n_padded)
         first = 0
-        for batch in self.batches:
-            part, shape = slice(first, first + np.size(batch.values)), np.shape(batch.values)
+        # Effects are θ loadings · (independent effects on the eigenvectors) and a part of variance θ² free: D⁻¹ U S^½
+        # and 0 for levels with rows; for those (almost) without, the regression on their relatives.
+        for group in self.groups:
+            part, shape = slice(first, first + np.size(group.values)), np.shape(group.values)
             first = part.stop
             score, weights = explained[part].reshape(shape), factor.weights[part].reshape(shape)
-            own = batch.vectors * jnp.sqrt(batch.values)[:, None, :] * batch.inverse_lengths[:, :, None]
-            for levels, loadings, free in ((batch.levels, own, 0.0), (batch.others, batch.loadings, batch.free)):
+            with_rows = group.vectors * jnp.sqrt(group.values)[:, None, :] * group.inverse_lengths[:, :, None]
+            of_relatives = (group.levels_from_relatives, group.loadings, group.free)
+            for levels, loadings, free in ((group.levels, with_rows, 0.0), of_relatives):
                 mode = mode.at[levels].set(jnp.einsum("blk,bk->bl", loadings, score), mode="drop")
                 spread = free + jnp.einsum("blk,bk->bl", jnp.square(loadings), weights)
                 variance = variance.at[levels].set(spread, mode="drop")

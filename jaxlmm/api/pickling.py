@@ -17,15 +17,15 @@ class Lost:
         )
 
 
-class Carried:
-    """A value that pickles as it is, else by ``cloudpickle``, else as :class:`Lost`.
+class Picklable:
+    """A holder that pickles its ``value`` as it is, else by ``cloudpickle``, else as :class:`Lost`.
 
     A copy in the same process has the value itself.
 
-    >>> pickle.loads(pickle.dumps(Carried("newton"))).value
+    >>> pickle.loads(pickle.dumps(Picklable("newton"))).value
     'newton'
     >>> import copy
-    >>> copy.deepcopy(Carried(local := lambda x: x)).value is local
+    >>> copy.deepcopy(Picklable(local := lambda x: x)).value is local
     True
     """
 
@@ -41,12 +41,12 @@ class Carried:
         except (pickle.PicklingError, AttributeError, TypeError):
             pass
         else:
-            return Carried, (self.value,)
+            return Picklable, (self.value,)
         try:
             return _unpacked, (importlib.import_module("cloudpickle").dumps(self.value),)
         except ImportError:
-            return Carried, (Lost(),)
+            return Picklable, (Lost(),)
 
 
-def _unpacked(content: bytes) -> Carried:
-    return Carried(pickle.loads(content))
+def _unpacked(content: bytes) -> Picklable:
+    return Picklable(pickle.loads(content))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -13,7 +13,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula import ModelLabels
-from jaxlmm.model import Design, Natural
+from jaxlmm.model import Design, Natural, Term
 
 MIN_CORRELATION_EIGENVALUE = -1e-10
 """The smallest eigenvalue that a matrix of correlations may have, below zero by rounding alone."""
@@ -37,7 +37,8 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     Raises
     ------
     OptionError
-        If a name is not one of the model's, or a value is not in its parameter's range.
+        If a name is not one of the model's, a value is not in its parameter's range, or one without a unit is fixed
+        although its structure reports it in units of the response.
     """
     if values is None:
         return None
@@ -49,6 +50,9 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     by_term = Natural.of(design, labels.blocks, values)
     for block, block_values in zip(by_term.parameters, by_term.values, strict=True):
         _check_correlations(option, block, block_values)
+    if option == "fixed":
+        for term, block, block_values in zip(design.terms, by_term.parameters, by_term.values, strict=False):
+            _check_unit(term, block, block_values)
     return by_term
 
 
@@ -61,32 +65,49 @@ def check_apart(start: Mapping[str, float] | None, fixed: Mapping[str, float] | 
 
 def _check(option: str, parameter: Parameter, value: Any) -> None:
     """Raise unless a value is in the range of its parameter."""
-    expected, inside = {
-        "sd": ("a standard deviation of 0 or more, in units of the response", lambda x: x >= 0.0),
-        "corr": ("a correlation from -1 to 1", lambda x: abs(x) <= 1.0),
-        "rho": ("a number between 0 and 1, without these", lambda x: 0.0 < x < 1.0),
-    }.get(parameter.kind, ("a number", lambda x: True))
-    if parameter.is_residual_sd:
-        expected, inside = "a standard deviation above 0, in units of the response", lambda x: x > 0.0
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
-    if not real or not np.isfinite(float(value)) or not inside(float(value)):
-        raise OptionError(f"{option}: expected {expected} for {parameter.name!r}, got {value!r}.")
+    if not parameter.accepts(value):
+        raise OptionError(f"{option}: expected {parameter.expected} for {parameter.name!r}, got {value!r}.")
 
 
 def _check_correlations(option: str, parameters: tuple[Parameter, ...], values: Float[NumpyArray, " r"]) -> None:
     """Raise if all correlations between the columns of a term are given and their matrix is indefinite."""
-    pairs = [parameter for parameter in parameters if parameter.kind == "corr" and parameter.columns]
-    q = len(parameters) - len(pairs)
-    correlations = values[q:]
-    if not pairs or np.isnan(correlations).any():
+    given = {
+        parameter: float(value)
+        for parameter, value in zip(parameters, values, strict=True)
+        if parameter.is_correlation_of_columns
+    }
+    columns = list(dict.fromkeys(column for parameter in given for column in parameter.columns))
+    matrix = np.eye(len(columns)) + np.where(np.eye(len(columns)), 0.0, np.nan)
+    for parameter, value in given.items():
+        first, second = (columns.index(column) for column in parameter.columns)
+        matrix[first, second] = matrix[second, first] = value
+    if not given or np.isnan(matrix).any():
         return
-    columns, rows = np.triu_indices(q, 1)
-    matrix = np.eye(q)
-    matrix[rows, columns] = matrix[columns, rows] = correlations
     smallest = float(np.linalg.eigvalsh(matrix)[0])
     if smallest < MIN_CORRELATION_EIGENVALUE:
         raise OptionError(
-            f"{option}: expected correlations that a covariance can have, got {correlations.tolist()} for "
-            f"{tuple(pair.name for pair in pairs)}: their "
+            f"{option}: expected correlations that a covariance can have, got {list(given.values())} for "
+            f"{tuple(parameter.name for parameter in given)}: their "
             f"matrix has the eigenvalue {smallest:.4g}."
         )
+
+
+def _check_unit(term: Term, parameters: tuple[Parameter, ...], values: Float[NumpyArray, " r"]) -> None:
+    """Raise if a parameter that is declared without a unit is fixed, and changes with the residual's variance."""
+    plain = [k for k, one in enumerate(parameters) if np.isfinite(values[k]) and not one.has_unit]
+    structure = term.structure
+    if not plain or not structure.authored:
+        return
+    coords = np.asarray(term.coords)
+    block = coords[0] if coords.ndim == 3 else coords
+    theta = jnp.asarray(structure.start(coords), float)
+    factor = structure.cholesky(theta, jnp.asarray(block))
+    small, large = (np.asarray(structure.report(theta, factor, jnp.asarray(sigma))) for sigma in (1.0, 2.0))
+    for k in plain:
+        if not np.isclose(small[k], large[k], equal_nan=True):
+            name, label = parameters[k].name, parameters[k].label
+            raise OptionError(
+                f"fixed: expected a parameter that does not change with the residual's standard deviation, as {name!r} "
+                f"has no unit, got one that does; in the parameters of {type(structure).__name__} declare it as "
+                f"Parameter({label!r}, unit='response')."
+            )

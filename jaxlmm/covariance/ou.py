@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates, SearchAxes
-from jaxlmm.covariance.parameters import Kind
+from jaxlmm.covariance.parameters import Parameter
 from jaxlmm.errors import OptionError
 
 
@@ -88,11 +88,8 @@ class OU(AbstractCovariance):
         undefined = (natural[0] == 0.0) & np.isnan(natural[1])
         return np.where([False, undefined], 0.5, natural)
 
-    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
-        return ("sd", "rho")
-
-    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
-        return ("sd", "rho")
+    def parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
+        return Parameter("sd", "sd"), Parameter("rho", "proportion")
 
     def report(
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]

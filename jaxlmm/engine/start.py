@@ -181,7 +181,7 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
             plain = structure.from_natural(wanted, unit, np.asarray(coords))
         start[slices[t]] = structure.to_basis(np.asarray(plain), bases[t])
         reached = natural()[t] if check else values
-        sds = np.array([parameter.kind == "sd" for parameter in given.parameters[t]])
+        sds = np.array([parameter.is_sd for parameter in given.parameters[t]])
         asked = np.isfinite(values) & (sds | np.all(values != 0.0))  # what is zero has no correlation
         start[slices[t]] = structure.away_from_zero(start[slices[t]])
         if not np.allclose(reached[asked], values[asked], rtol=1e-4, atol=1e-8 * unit):

@@ -75,7 +75,7 @@ class Layout(Struct):
             if fixed.absolute and any(isinstance(structure, Field) for structure in structures):
                 raise OptionError(
                     "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
-                    "across levels are; write a class with param_names, report and from_natural."
+                    "across levels are; write a class with parameters, report and from_natural."
                 )
             structures = [_partly_fixed(*parts) for parts in zip(design.terms, roots, *fixed, strict=False)]
             own = fixed.values[-1]

@@ -12,9 +12,6 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.model.design import Design
 
-KINDS_WITHOUT_UNIT = ("corr", "rho", "theta")
-"""Kinds of parameters that stay the same in other units of the response."""
-
 
 class Natural(NamedTuple):
     """Values of the natural parameters, by term and last those of the residual; NaN where none is given."""
@@ -44,5 +41,5 @@ class Natural(NamedTuple):
     @property
     def absolute(self) -> bool:
         """Whether a parameter with a unit is given, other than at 0: theta then is not relative to sigma."""
-        relative = np.array([parameter.kind in KINDS_WITHOUT_UNIT for block in self.parameters for parameter in block])
-        return bool(np.any(np.isfinite(self.flat) & (self.flat != 0.0) & ~relative))
+        has_unit = np.array([parameter.has_unit for block in self.parameters for parameter in block])
+        return bool(np.any(np.isfinite(self.flat) & (self.flat != 0.0) & has_unit))

@@ -95,6 +95,8 @@ class Parameter:
             if not (bound is None or (isinstance(bound, numbers.Real) and not isinstance(bound, bool))):
                 raise OptionError(f"{where}: expected a number as {name} bound, got {bound!r}.")
         columns = (columns,) if isinstance(columns, str) else tuple(columns)
+        if not all(isinstance(column, str) for column in columns):
+            raise OptionError(f"{where}: expected names of columns, got {columns!r}.")
         usual, usual_squared = _named(own.word, columns), _named(own.word_squared or own.word, columns)
         label = usual if label is None else label
         if own.word_squared is None:
@@ -263,8 +265,6 @@ class Parameter:
         """Raise unless the declaration makes sense."""
         if self.unit is not None and self.unit not in get_args(Unit):
             raise OptionError(f"{where}: expected unit='response' or unit=None, got {self.unit!r}.")
-        if not all(isinstance(column, str) for column in self.columns):
-            raise OptionError(f"{where}: expected names of columns, got {self.columns!r}.")
         if len(self.attained) != 2:
             raise OptionError(f"{where}: expected attained=(at lower, at upper), two of True, got {self.attained!r}.")
         if not self.lower < self.upper or (self.is_sd and self.lower < 0.0):

@@ -201,6 +201,11 @@ class Texts(Odd):
         return "sdlog", "corr(a)"
 
 
+class One(Odd):
+    def parameters(self, columns):
+        return Parameter("sdlog")
+
+
 class Numbers(Odd):
     def param_names(self, columns):
         return 1, 2
@@ -237,8 +242,12 @@ def test_structures_say_what_their_parameters_are(structure, kinds, labels):
     ("structure", "message"),
     [
         (Wrong(), "kind: expected one of 'sd', 'correlation', .* got 'variance'"),
-        (Texts(), "Texts: expected lmm.covariance.Parameter from parameters, got 'sdlog'"),
-        (Numbers(), "Numbers: expected texts from param_names, got 1"),
+        (Texts(), "Texts: expected a tuple of lmm.covariance.Parameter from parameters, got 'sdlog'"),
+        (
+            One(),
+            r"expected a tuple of lmm.covariance.Parameter from parameters, got Parameter\('sdlog', 'number'\)",
+        ),
+        (Numbers(), "Numbers: expected a tuple of texts from param_names, got 1"),
     ],
     ids=lambda value: type(value).__name__,
 )

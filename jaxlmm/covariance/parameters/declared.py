@@ -31,16 +31,18 @@ def declared(structure: DeclaresParameters, columns: Sequence[str]) -> tuple[Par
     own: Any = structure
     levels = {method: _level_of(structure, method) for method in ("parameters", "param_names", "report")}
     by_name = levels["param_names"] < levels["parameters"]
-    found: tuple[Any, ...] = tuple((own.param_names if by_name else own.parameters)(columns))
+    found = own.param_names(columns) if by_name else own.parameters(columns)
     kind, word = (str, "texts from param_names") if by_name else (Parameter, "lmm.covariance.Parameter from parameters")
-    wrong = [one for one in found if not isinstance(one, kind) or not one]
+    wrong = (
+        [one for one in found if not isinstance(one, kind) or not one] if isinstance(found, tuple | list) else [found]
+    )
     if wrong:
-        raise OptionError(f"{type(structure).__name__}: expected {word}, got {wrong[0]!r}.")
+        raise OptionError(f"{type(structure).__name__}: expected a tuple of {word}, got {wrong[0]!r}.")
     if by_name:
         return tuple(Parameter(name) for name in found)
     if levels["report"] < levels["parameters"]:
         return tuple(Parameter(parameter.label) for parameter in found)
-    return found
+    return tuple(found)
 
 
 def parameters_of(structure: DeclaresParameters, group: str, columns: Sequence[str]) -> tuple[Parameter, ...]:

@@ -44,6 +44,6 @@ KINDS: dict[Kind, Defaults] = {
     "power": Defaults("power", "a power", -np.inf, np.inf, (False, False), None, "identity"),
     "number": Defaults("number", "a number", -np.inf, np.inf, (False, False), None, "identity"),
 }
-"""The kinds by name; a new kind is one line."""
+"""The kinds by name; a new kind is a line here and a word of ``Kind``."""
 
 assert tuple(KINDS) == get_args(Kind)

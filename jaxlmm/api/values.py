@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.api.units import check_units
 from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula import ModelLabels
-from jaxlmm.model import Design, Natural, Term
+from jaxlmm.model import Design, Natural
 
 MIN_CORRELATION_EIGENVALUE = -1e-10
 """The smallest eigenvalue that a matrix of correlations may have, below zero by rounding alone."""
@@ -37,8 +37,8 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     Raises
     ------
     OptionError
-        If a name is not one of the model's, a value is not in its parameter's range, or one without a unit is fixed
-        although its structure reports it in units of the response.
+        If a name is not one of the model's, a value is not in its parameter's range, or one is fixed in another
+        unit than its structure reports.
     """
     if values is None:
         return None
@@ -51,8 +51,7 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     for block, block_values in zip(by_term.parameters, by_term.values, strict=True):
         _check_correlations(option, block, block_values)
     if option == "fixed":
-        for term, block, block_values in zip(design.terms, by_term.parameters, by_term.values, strict=False):
-            _check_unit(term, block, block_values)
+        check_units(design, by_term)
     return by_term
 
 
@@ -90,24 +89,3 @@ def _check_correlations(option: str, parameters: tuple[Parameter, ...], values: 
             f"{tuple(parameter.name for parameter in given)}: their "
             f"matrix has the eigenvalue {smallest:.4g}."
         )
-
-
-def _check_unit(term: Term, parameters: tuple[Parameter, ...], values: Float[NumpyArray, " r"]) -> None:
-    """Raise if a parameter that is declared without a unit is fixed, and changes with the residual's variance."""
-    plain = [k for k, one in enumerate(parameters) if np.isfinite(values[k]) and not one.has_unit]
-    structure = term.structure
-    if not plain or not structure.authored:
-        return
-    coords = np.asarray(term.coords)
-    block = coords[0] if coords.ndim == 3 else coords
-    theta = jnp.asarray(structure.start(coords), float)
-    factor = structure.cholesky(theta, jnp.asarray(block))
-    small, large = (np.asarray(structure.report(theta, factor, jnp.asarray(sigma))) for sigma in (1.0, 2.0))
-    for k in plain:
-        if not np.isclose(small[k], large[k], equal_nan=True):
-            name, label = parameters[k].name, parameters[k].label
-            raise OptionError(
-                f"fixed: expected a parameter that does not change with the residual's standard deviation, as {name!r} "
-                f"has no unit, got one that does; in the parameters of {type(structure).__name__} declare it as "
-                f"Parameter({label!r}, unit='response')."
-            )

@@ -207,3 +207,20 @@ def test_a_parameter_in_units_of_the_response_is_declared_as_such():
     found = lmm.fit(model, DATA, covariance={"g": Relative(scaled=True, unit="response")}, fixed=fixed)
     same = lmm.fit(model, DATA, fixed={"g: sd(Intercept)": 0.8})
     assert found.deviance == pytest.approx(same.deviance, abs=1e-8)
+
+
+def test_what_is_relative_to_sigma_is_not_held_beside_a_standard_deviation(single):
+    """Beside a fixed residual theta is not relative to sigma; a range, and a plain number times sigma, do not mind."""
+    model, held = "y1 ~ x + (1 | g)", {"Residual: sd": 1.0}
+    with pytest.raises(lmm.OptionError, match=r"cannot be fixed beside 'g: relative', .* times sigma"):
+        lmm.fit(model, DATA, covariance={"g": Relative()}, fixed=held)
+    unscaled = lmm.covariance.Custom(lambda theta, coords: (1.0 + 0.0 * theta[0]) * jnp.eye(len(coords)), 1)
+    with pytest.raises(lmm.OptionError, match=r"beside Custom, whose covariance is a multiple of the residual's"):
+        lmm.fit(model, DATA, covariance={"g": unscaled}, fixed=held)
+    plain = lmm.fit(model, DATA, fixed=held)
+    found = lmm.fit(model, DATA, covariance={"g": Relative(scaled=True)}, fixed=held)
+    assert found.deviance == pytest.approx(plain.deviance, abs=1e-6)
+    np.testing.assert_allclose(found.variance()["estimate"], plain.variance()["estimate"], rtol=1e-4)
+    sigma = {"Residual: sd": single.sigma}
+    same = lmm.fit("y1 " + MODEL, DATA, covariance={"g": Decay()}, fixed=sigma)
+    np.testing.assert_allclose(same.variance()["estimate"], single.variance()["estimate"], rtol=1e-3)

@@ -19,6 +19,7 @@ DOORS = {
     "jaxlmm.api.values.check_apart",
     "jaxlmm.api.values.natural",
     "jaxlmm.covariance.custom.Custom.__init__",
+    "jaxlmm.covariance.parameters.parameter.Parameter.__init__",
     "jaxlmm.formula.columns.encoding.Encoding.from_plain",
     "jaxlmm.formula.groups.structures.structures_of",
     "jaxlmm.formula.newdata.subset.chosen_columns",

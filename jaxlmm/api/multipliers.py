@@ -19,6 +19,6 @@ def multiplier_names(frame: ModelFrame, solution: Solution) -> dict[int, str]:
         for labels, in_theta in zip(frame.labels.terms, layout.slices(), strict=False):
             if in_theta.start <= block[0] < in_theta.stop:
                 preceding = labels.natural[: int(block[0]) - in_theta.start + 1]
-                one_each = block.size == 1 and all(parameter.kind == "sd" for parameter in preceding)
+                one_each = block.size == 1 and all(parameter.is_sd for parameter in preceding)
                 names[number] = preceding[-1].name if one_each else f"{labels.text}: smallest eigenvalue"
     return names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.api.units import check_units
 from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula import ModelLabels
@@ -37,7 +37,8 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     Raises
     ------
     OptionError
-        If a name is not one of the model's, or a value is not in its parameter's range.
+        If a name is not one of the model's, a value is not in its parameter's range, or one is fixed in another
+        unit than its structure reports.
     """
     if values is None:
         return None
@@ -49,6 +50,8 @@ def natural(option: str, values: Mapping[str, float] | None, labels: ModelLabels
     by_term = Natural.of(design, labels.blocks, values)
     for block, block_values in zip(by_term.parameters, by_term.values, strict=True):
         _check_correlations(option, block, block_values)
+    if option == "fixed":
+        check_units(design, by_term)
     return by_term
 
 
@@ -61,32 +64,28 @@ def check_apart(start: Mapping[str, float] | None, fixed: Mapping[str, float] | 
 
 def _check(option: str, parameter: Parameter, value: Any) -> None:
     """Raise unless a value is in the range of its parameter."""
-    expected, inside = {
-        "sd": ("a standard deviation of 0 or more, in units of the response", lambda x: x >= 0.0),
-        "corr": ("a correlation from -1 to 1", lambda x: abs(x) <= 1.0),
-        "rho": ("a number between 0 and 1, without these", lambda x: 0.0 < x < 1.0),
-    }.get(parameter.kind, ("a number", lambda x: True))
-    if parameter.is_residual_sd:
-        expected, inside = "a standard deviation above 0, in units of the response", lambda x: x > 0.0
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
-    if not real or not np.isfinite(float(value)) or not inside(float(value)):
-        raise OptionError(f"{option}: expected {expected} for {parameter.name!r}, got {value!r}.")
+    if not parameter.accepts(value):
+        raise OptionError(f"{option}: expected {parameter.expected} for {parameter.name!r}, got {value!r}.")
 
 
 def _check_correlations(option: str, parameters: tuple[Parameter, ...], values: Float[NumpyArray, " r"]) -> None:
     """Raise if all correlations between the columns of a term are given and their matrix is indefinite."""
-    pairs = [parameter for parameter in parameters if parameter.kind == "corr" and parameter.columns]
-    q = len(parameters) - len(pairs)
-    correlations = values[q:]
-    if not pairs or np.isnan(correlations).any():
+    given = {
+        parameter: float(value)
+        for parameter, value in zip(parameters, values, strict=True)
+        if parameter.is_correlation_of_columns
+    }
+    columns = list(dict.fromkeys(column for parameter in given for column in parameter.columns))
+    matrix = np.eye(len(columns)) + np.where(np.eye(len(columns)), 0.0, np.nan)
+    for parameter, value in given.items():
+        first, second = (columns.index(column) for column in parameter.columns)
+        matrix[first, second] = matrix[second, first] = value
+    if not given or np.isnan(matrix).any():
         return
-    columns, rows = np.triu_indices(q, 1)
-    matrix = np.eye(q)
-    matrix[rows, columns] = matrix[columns, rows] = correlations
     smallest = float(np.linalg.eigvalsh(matrix)[0])
     if smallest < MIN_CORRELATION_EIGENVALUE:
         raise OptionError(
-            f"{option}: expected correlations that a covariance can have, got {correlations.tolist()} for "
-            f"{tuple(pair.name for pair in pairs)}: their "
+            f"{option}: expected correlations that a covariance can have, got {list(given.values())} for "
+            f"{tuple(parameter.name for parameter in given)}: their "
             f"matrix has the eigenvalue {smallest:.4g}."
         )

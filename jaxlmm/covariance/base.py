@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance.frozen import refuse_to_set
-from jaxlmm.covariance.parameters import CORR, SD, Kind, pairs
+from jaxlmm.covariance.parameters import Parameter, correlations_of, sds_of
 from jaxlmm.covariance.reports import report_sd_corr
 from jaxlmm.linalg import singular_vectors
 
@@ -225,27 +225,20 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return theta in the identity basis, with the sign convention of the structure; in NumPy or JAX."""
         return theta
 
-    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
-        """Return the names of what :meth:`report` returns, e.g. ``sd(x)``, ``corr(x, z)``, ``rho``."""
-        return (
-            *(f"sd({column})" for column in columns),
-            *(f"corr({first}, {second})" for first, second in pairs(columns)),
-        )
+    def parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
+        """Return what :meth:`report` returns: name, kind, bounds, unit and scale of the interval of each number.
 
-    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
-        """Return the kind of each of :meth:`param_names`.
-
-        ``"sd"`` (in response units), ``"corr"``, ``"rho"`` (between 0 and 1), ``"theta"`` (an entry of theta as it is)
-        or ``"number"``. The kind determines the values that ``fixed=`` and ``start=`` may have, the scale of intervals,
-        and whether tables square it for variances. A class with names or a report of its own has numbers until it has
-        this method too.
+        Here the standard deviations of the ``columns`` (or positions), then their correlations. A class with a
+        :meth:`report` of its own says here what it reports, as ``(Parameter("sd", "sd"), Parameter("range", "rate"))``
+        with ``lmm.covariance.Parameter``; one that defines ``param_names(columns)`` in its place, which returns texts,
+        has plain numbers: no bounds, no unit.
         """
-        return (SD,) * len(columns) + (CORR,) * len(pairs(columns))
+        return sds_of(columns) + correlations_of(columns)
 
     def report(
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
     ) -> Float[jax.Array, " r"]:
-        """Return the natural parameters in response units, in the order of :meth:`param_names`.
+        """Return the natural parameters in response units, in the order of :meth:`parameters`.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ from jaxlmm.covariance.base import (
     BoundaryCandidates,
     SearchAxes,
 )
-from jaxlmm.covariance.parameters import SD, Kind
+from jaxlmm.covariance.parameters import Parameter, sds_of
 from jaxlmm.covariance.reports import report_sd
 
 
@@ -66,11 +66,8 @@ class Diagonal(AbstractCovariance):
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return abs(basis.diagonal() * theta)
 
-    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
-        return tuple(f"sd({column})" for column in columns)
-
-    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
-        return (SD,) * len(columns)
+    def parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
+        return sds_of(columns)
 
     def report(
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance, BoundaryCandidates, SearchAxes
-from jaxlmm.covariance.parameters import SD, THETA, Kind
+from jaxlmm.covariance.parameters import Parameter, declared
 
 
 class Field(AbstractCovariance):
-    """A ``structure`` without ``param_names`` of its own, across the levels of a group.
+    """A ``structure`` without ``parameters`` of its own, across the levels of a group.
 
     The default names, an sd for each column and a corr for each pair, would here be one for each level and each pair of
     levels. Instead: ``sd``, the root of the mean variance over the levels, in response units, and the parameters of the
@@ -26,8 +26,10 @@ class Field(AbstractCovariance):
     >>> from jaxlmm.covariance.custom import Custom
     >>> walk = Custom(lambda theta, coords: theta[0] ** 2 * jnp.minimum(coords, coords.T), 1)
     >>> field = as_field(walk)
-    >>> field.param_names(["a", "b"]), field.report(jnp.ones(1), jnp.eye(2), jnp.array(3.0)).tolist()
-    (('sd', 'theta[1]'), [3.0, 1.0])
+    >>> [parameter.label for parameter in field.parameters(["a", "b"])]
+    ['sd', 'theta[1]']
+    >>> field.report(jnp.ones(1), jnp.eye(2), jnp.array(3.0)).tolist()
+    [3.0, 1.0]
     """
 
     structure: AbstractCovariance
@@ -56,11 +58,9 @@ class Field(AbstractCovariance):
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         return self.structure.from_basis(theta, basis)
 
-    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
-        return ("sd", *(f"theta[{k + 1}]" for k in range(self.n_params(len(columns)))))
-
-    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
-        return (SD,) + (THETA,) * self.n_params(len(columns))
+    def parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
+        count = self.n_params(len(columns))
+        return Parameter("sd", "sd"), *(Parameter(f"theta[{k + 1}]") for k in range(count))
 
     def report(
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
@@ -73,7 +73,7 @@ class Field(AbstractCovariance):
 
 def as_field(structure: AbstractCovariance) -> AbstractCovariance:
     """Return a structure with natural parameters whose number does not grow with the levels: itself, or a ``Field``."""
-    two, three = (len(structure.param_names(tuple("abc")[:q])) for q in (2, 3))
+    two, three = (len(declared(structure, tuple("abc")[:q])) for q in (2, 3))
     return structure if two == three else Field(structure)
 
 

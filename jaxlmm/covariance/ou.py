@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates, SearchAxes
-from jaxlmm.covariance.parameters import Kind
+from jaxlmm.covariance.parameters import Parameter
 from jaxlmm.errors import OptionError
 
 
@@ -75,11 +75,8 @@ class OU(AbstractCovariance):
         # The basis stays the identity: what is left is the sign convention, sd >= 0, in terms that NumPy and JAX share.
         return abs(theta) * np.array([1.0, 0.0]) + theta * np.array([0.0, 1.0])
 
-    def param_names(self, columns: Sequence[str]) -> tuple[str, ...]:
-        return ("sd", "rho")
-
-    def param_kinds(self, columns: Sequence[str]) -> tuple[Kind, ...]:
-        return ("sd", "rho")
+    def parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
+        return Parameter("sd", "sd"), Parameter("rho", "proportion")
 
     def report(
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]

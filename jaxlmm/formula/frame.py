@@ -280,6 +280,5 @@ def _as_residual(term: Term, labels: TermLabels, levels: Levels) -> tuple[Term, 
             f"residual {labels.text}: expected one row per position within a level, got "
             f"{cells.size - np.unique(cells).size} repeated positions; a residual cannot be shared by two rows."
         )
-    group = RESIDUAL_SD.group
-    named = tuple(parameter._replace(group=group) for parameter in labels.natural)
-    return term, labels._replace(group=group, natural=named, positions=None)
+    named = tuple(parameter.of_residual() for parameter in labels.natural)
+    return term, labels._replace(group=RESIDUAL_SD.group, natural=named, positions=None)

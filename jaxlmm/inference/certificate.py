@@ -12,6 +12,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.inference.active_set import blocks_with_multiplier, patterns
 from jaxlmm.inference.derivatives import MIN_SIZE, OptimumDerivatives
+from jaxlmm.inference.extremes import at_extremes
 from jaxlmm.inference.ridges import RIDGE_STEP, Descend, flat_sides
 from jaxlmm.inference.status import STATUS
 from jaxlmm.inference.verdict import Verdicts
@@ -180,6 +181,7 @@ def _judge(
     any_active = not group.free.all()
     code = np.where(any_active | flat.at_limit, STATUS.index("boundary"), STATUS.index("interior"))
     code = np.where(has_flat_direction & ~flat.at_limit, STATUS.index("not_identified"), code)
+    extreme = at_extremes(group.report, group.report_derivative, group.free, parameters) & ~fixed
     return Verdicts(
         status=np.where(proven, code, STATUS.index("not_converged")),
         gradient=np.abs(group.gradient).max(axis=1, initial=0.0),
@@ -187,7 +189,7 @@ def _judge(
         multipliers=multipliers,
         ridge=flat.ridge,
         null_directions=flat.null_directions,
-        at_boundary=_at_extremes(group, parameters, fixed) | flat.at_boundary,
+        at_boundary=extreme | flat.at_boundary,
         on_ridge=flat.on_ridge,
         no_residual=~proven & (group.residual_share < LOST_RESIDUAL_SHARE),
     )
@@ -246,16 +248,6 @@ def _multipliers(group: SameActiveSet, curvature: Curvature, descend: Descend) -
             multiplier[i] = (descend(group.indices[[i]], aside[None], 1)[1][0] - group.deviance[i]) / 1e-6
         multipliers[:, number - 1] = multiplier
     return multipliers
-
-
-def _at_extremes(
-    group: SameActiveSet, parameters: Sequence[Parameter], fixed: Bool[NumpyArray, " r"]
-) -> Bool[NumpyArray, "c r"]:
-    """Return which natural parameters are at the end of their range, or undefined, as a correlation beside zero."""
-    correlation = np.array([parameter.kind == "corr" for parameter in parameters])
-    perfect = (not group.free.all()) & (np.abs(group.report) >= 1.0 - 1e-9)
-    extreme = np.where(correlation, perfect, group.report == 0.0)
-    return np.asarray((extreme | np.isnan(group.report)) & ~fixed)
 
 
 def _flat_directions(

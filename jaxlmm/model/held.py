@@ -60,7 +60,7 @@ class Held(Struct):
         """Return how the ``values`` (r,) that are not NaN are held; ``root`` as in :meth:`AbstractCovariance.basis`."""
         if not np.isfinite(values).any():
             return cls(np.zeros(0), np.float64(1.0))
-        sds = np.array([parameter.kind == "sd" for parameter in parameters])
+        sds = np.array([parameter.is_sd for parameter in parameters])
         if sds.any() and np.all(values[sds] == 0.0):
             entries = _without_covariance(structure, coords)
             if entries is not None:
@@ -175,13 +175,3 @@ def _without_covariance(
         if not jnp.any(structure.cholesky(point, block)):
             return np.asarray(point)
     return None
-
-
-def depends_on_unit(
-    structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"], values: Float[NumpyArray, " r"]
-) -> bool:
-    """Whether one of the ``values`` (r,) that are held, not NaN and not 0, has the unit of the response."""
-    block, theta = _generic(structure, coords)
-    factor = structure.cholesky(theta, block)
-    one, two = (np.asarray(structure.report(theta, factor, jnp.full((), unit))) for unit in (1.0, 2.0))
-    return bool(np.any((one != two) & np.isfinite(values) & (values != 0.0)))

@@ -13,7 +13,7 @@ from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance import NEARLY_ZERO, AbstractCovariance, Field, Parameter, ScaledRows, Unstructured
 from jaxlmm.errors import OptionError
 from jaxlmm.model.design import Design, Term
-from jaxlmm.model.held import Held, depends_on_unit
+from jaxlmm.model.held import Held
 from jaxlmm.model.layout import Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.optimize import feasible
@@ -54,14 +54,13 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
             own, coords, [*layout.roots, np.eye(1)], fixed.parameters, values, strict=False
         )
     )
-    absolute = np.isfinite(sigma) or any(map(depends_on_unit, own, coords, values))
-    if absolute and any(isinstance(structure, Field) for structure in structures):
+    if fixed.absolute and any(isinstance(structure, Field) for structure in structures):
         raise OptionError(
             "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
             "across levels are; write a class with parameters and report."
         )
     layout = layout.replace(
-        structures=tuple(structures), held=held, sigma=sigma if np.isfinite(sigma) else None, absolute=bool(absolute)
+        structures=tuple(structures), held=held, sigma=sigma if np.isfinite(sigma) else None, absolute=fixed.absolute
     )
     if not layout.is_held:
         return layout
@@ -97,10 +96,10 @@ def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:
 
 def point_at(layout: Layout, start: Float[NumpyArray, " k"]) -> tuple[Float[NumpyArray, " k"], float]:
     """Return theta near ``start`` at which the held parameters have their values, and the largest relative error."""
-    theta, errors = _nearest(layout, STARTS[:, None] * start, layout.bases())
-    errors = np.where(np.isfinite(errors), errors, np.inf)
+    theta, found = _nearest(layout, STARTS[:, None] * start, layout.bases())
+    errors = np.where(np.isfinite(found), found, np.inf)
     best = int(np.argmin(errors)) if errors[0] > MAX_ERROR else 0
-    return np.asarray(theta)[best], float(errors[best])
+    return np.array(theta[best]), float(errors[best])
 
 
 def relative_to(sigma: float, term: Term, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
@@ -153,9 +152,9 @@ def _inside(parameters: Sequence[Parameter], values: Float[NumpyArray, " r"], un
     """Return values that are not at the end of their range."""
     inside = np.array(values)
     for index, (parameter, value) in enumerate(zip(parameters, values, strict=True)):
-        if parameter.kind == "sd" and value == 0.0:
+        if parameter.is_sd and value == 0.0:
             inside[index] = NEARLY_ZERO * unit
-        elif parameter.kind == "corr":
+        elif parameter.is_correlation_of_columns:
             inside[index] = np.clip(value, -LARGEST_STARTING_CORRELATION, LARGEST_STARTING_CORRELATION)
     return inside
 

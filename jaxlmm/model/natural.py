@@ -42,6 +42,12 @@ class Natural(NamedTuple):
         """The values of all parameters."""
         return np.concatenate(self.values)
 
+    @property
+    def absolute(self) -> bool:
+        """Whether a parameter with a unit is given, other than at 0: theta then is not relative to sigma."""
+        has_unit = np.array([parameter.has_unit for block in self.parameters for parameter in block])
+        return bool(np.any(np.isfinite(self.flat) & (self.flat != 0.0) & has_unit))
+
     def put_into(self, report: Float[NumpyArray, "*b r"]) -> Float[NumpyArray, "*b r"]:
         """Return reported parameters with those that are given at exactly these values, where they are defined."""
         return np.where(np.isfinite(self.flat) & np.isfinite(report), self.flat, report)
@@ -55,7 +61,7 @@ class Natural(NamedTuple):
 def _complete(term: Term, parameters: Sequence[Parameter], values: Float[NumpyArray, " r"]) -> None:
     """Give a value to what standard deviations of 0 leave undefined, in place."""
     zero = {parameter.columns for parameter, value in zip(parameters, values, strict=True) if value == 0.0}
-    sds = np.array([parameter.kind == "sd" for parameter in parameters])
+    sds = np.array([parameter.is_sd for parameter in parameters])
     nothing = sds.any() and bool(np.all(values[sds] == 0.0))
     structure, coords = term.structure, np.asarray(term.coords)
     block = coords[0] if coords.ndim == 3 else coords

@@ -278,7 +278,7 @@ def test_a_structure_of_ones_own_by_name():
 def test_values_that_a_structure_cannot_have():
     with pytest.raises(lmm.OptionError, match="expected values that"):
         lmm.fit(formula(3), THREE, covariance={"g": Exchangeable()}, fixed={"g: sd(a)": 0.7, "g: sd(b)": 0.9})
-    with pytest.raises(lmm.OptionError, match="expected values that|eigenvalue"):
+    with pytest.raises(lmm.OptionError, match="eigenvalue"):
         lmm.fit(
             formula(3), THREE, fixed={"g: corr(a, b)": 0.9, "g: corr(Intercept, a)": 0.9, "g: corr(Intercept, b)": -0.9}
         )

@@ -151,9 +151,9 @@ WRONG = {
     "a bug": (of(lambda t, c: lower(t, c) @ undefined), "cannot be evaluated: NameError: name 'undefined'"),  # noqa: F821
     # names
     "names without a report": (
-        of(lower, param_names=lambda self, columns: ("sd", "rho")), r"has 2 names from param_names.*shape \(6,\)",
+        of(lower, param_names=lambda self, columns: ("sd", "rho")), r"has 2 parameters.*shape \(6,\)",
     ),
-    "a report without names": (of(lower, report=lambda self, theta, factor, sigma: theta), r"has 6 names.*\(2,\)"),
+    "a report without names": (of(lower, report=lambda self, theta, factor, sigma: theta), r"has 6 parameters.*\(2,\)"),
     "a name twice": (
         of(lower, param_names=lambda self, columns: ("sd", "sd"), report=lambda self, theta, factor, sigma: theta),
         "gives a name twice",

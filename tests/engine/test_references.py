@@ -92,9 +92,9 @@ def our_variances(fit, data):
     for term in fit.frame.labels.terms:
         columns = [r_term(column, data) for column in term.columns]
         for place, parameter in enumerate(term.natural):
-            if parameter.kind == "sd":
+            if parameter.is_sd:
                 names = frozenset(columns[place])
-            elif parameter.kind == "corr":
+            elif parameter.is_correlation_of_columns:
                 pairs = [(i, j) for j in range(len(columns)) for i in range(j + 1, len(columns))]
                 names = frozenset().union(*(columns[k] for k in pairs[place - len(columns)]))
             else:

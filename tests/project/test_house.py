@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import jaxlmm
+from jaxlmm.covariance.parameters import KINDS
 
 import shapes
 
@@ -145,6 +146,19 @@ def test_tests_are_short_and_stand_in_the_folders_of_rooms():
 def test_pandas_stays_in_the_labelled_rooms(name):
     if name.split(".")[0] not in LABELLED or room_of(name) in UNLABELLED:
         assert "pandas" not in {found.split(".")[0] for found in imports(name)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_a_parameter_knows_what_its_kind_means(name):
+    """Others ask it for bounds, unit, scale and square. Tokens and columns of formulas have a kind "number" too."""
+    if name.startswith("covariance.parameters"):
+        return
+    words = KINDS.keys() - ({"number"} if name.startswith("formula.") else set())
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        parts = [*ast.walk(node)] if isinstance(node, ast.Compare | ast.Call | ast.Subscript | ast.Match) else []
+        texts = {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+        asked = any(isinstance(part, ast.Attribute) and part.attr == "kind" for part in parts)
+        assert not (asked and texts & words), f"{name}, line {node.lineno}"
 
 
 def test_import_loads_nothing_slow():

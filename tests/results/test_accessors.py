@@ -284,11 +284,8 @@ def test_every_parameter_of_a_structure_is_printed():
         def n_params(self, q):
             return 3
 
-        def param_names(self, columns):
-            return ("sd", "corr", "slope")
-
-        def param_kinds(self, columns):
-            return ("sd", "number", "number")
+        def parameters(self, columns):
+            return tuple(lmm.covariance.Parameter(*words) for words in [("sd", "sd"), ("corr",), ("slope",)])
 
     fit = lmm.fit("y ~ x + (0 + f | g)", DATA, covariance={"g": Odd()})
     text = str(fit.summary())

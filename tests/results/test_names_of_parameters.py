@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.covariance import parameters_of
+from jaxlmm.covariance import Parameter, parameters_of
 from jaxlmm.formula.columns.columns import model_columns
 from jaxlmm.formula.functions.variables import plain_dtypes
 from jaxlmm.formula.tokens.tokens import tokenize
@@ -173,8 +173,8 @@ class Odd(lmm.covariance.AbstractCovariance):
 class Declared(Odd):
     """The same, which says what its parameters are."""
 
-    def param_kinds(self, columns):
-        return ("sd", "number")
+    def parameters(self, columns):
+        return Parameter("sdlog", "sd"), Parameter("corr(a)")
 
 
 class Again(Declared):
@@ -192,41 +192,70 @@ class Names(lmm.covariance.OU):
 
 
 class Wrong(Odd):
-    def param_kinds(self, columns):
-        return ("sd", "variance")
+    def parameters(self, columns):
+        return Parameter("sdlog", "variance"), Parameter("corr(a)")
 
 
-class Short(Odd):
-    def param_kinds(self, columns):
-        return ("sd",)
+class Texts(Odd):
+    def parameters(self, columns):
+        return "sdlog", "corr(a)"
+
+
+class One(Odd):
+    def parameters(self, columns):
+        return Parameter("sdlog")
+
+
+class Numbers(Odd):
+    def param_names(self, columns):
+        return 1, 2
+
+
+COLUMNS_OF_TERM = ["sd(a: sd(b))", "sd(rho)", "corr(a: sd(b), rho)"]
 
 
 @pytest.mark.parametrize(
-    ("structure", "kinds"),
+    ("structure", "kinds", "labels"),
     [
-        (lmm.covariance.Unstructured(), ["sd", "sd", "corr"]),
-        (lmm.covariance.Diagonal(), ["sd", "sd"]),
-        (lmm.covariance.OU(), ["sd", "rho"]),
-        (lmm.covariance.Custom(lambda theta, coords: jnp.eye(2), 1), ["sd", "sd", "corr"]),
-        (Odd(), ["number", "number"]),
-        (Declared(), ["sd", "number"]),
-        (Again(), ["number", "number"]),
-        (Names(), ["number", "number"]),
+        (lmm.covariance.Unstructured(), ["sd", "sd", "correlation"], COLUMNS_OF_TERM),
+        (lmm.covariance.Diagonal(), ["sd", "sd"], COLUMNS_OF_TERM[:2]),
+        (lmm.covariance.OU(), ["sd", "proportion"], ["sd", "rho"]),
+        (
+            lmm.covariance.Custom(lambda theta, coords: jnp.eye(2), 1),
+            ["sd", "sd", "correlation"],
+            COLUMNS_OF_TERM,
+        ),
+        (Odd(), ["number", "number"], ["sdlog", "corr(a)"]),
+        (Declared(), ["sd", "number"], ["sdlog", "corr(a)"]),
+        (Again(), ["number", "number"], ["sdlog", "corr(a)"]),
+        (Names(), ["number", "number"], ["range", "rho2"]),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_structures_say_what_their_parameters_are(structure, kinds):
+def test_structures_say_what_their_parameters_are(structure, kinds, labels):
     found = parameters_of(structure, "g: sd", ["a: sd(b)", "rho"])
     assert [parameter.kind for parameter in found] == kinds
-    assert [parameter.name for parameter in found] == [
-        f"g: sd: {name}" for name in structure.param_names(["a: sd(b)", "rho"])
-    ]
+    assert [parameter.name for parameter in found] == [f"g: sd: {label}" for label in labels]
 
 
-@pytest.mark.parametrize("structure", [Wrong(), Short()], ids=["no such kind", "one is missing"])
-def test_a_declaration_that_does_not_hold(structure):
-    with pytest.raises(lmm.OptionError, match="expected param_kinds to give one of sd, corr, rho, theta, number for"):
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (Wrong(), "kind: expected one of 'sd', 'correlation', .* got 'variance'"),
+        (Texts(), "Texts: expected a tuple of lmm.covariance.Parameter from parameters, got 'sdlog'"),
+        (
+            One(),
+            r"expected a tuple of lmm.covariance.Parameter from parameters, got Parameter\('sdlog', 'number'\)",
+        ),
+        (Numbers(), "Numbers: expected a tuple of texts from param_names, got 1"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_declaration_that_does_not_hold(structure, message):
+    with pytest.raises(lmm.OptionError, match=message):
         parameters_of(structure, "g", ["a", "b"])
+    with pytest.raises(lmm.OptionError, match=message):
+        lmm.testing.check_covariance(structure, q=2)
 
 
 def test_numbers_of_a_users_structure_are_numbers(tmp_path):

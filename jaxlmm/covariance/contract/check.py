@@ -17,6 +17,7 @@ from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.contract.explain import CLASS_NAME, BrokenContractError, explained
 from jaxlmm.covariance.contract.verdict import Trials, judge
 from jaxlmm.covariance.field import as_field
+from jaxlmm.covariance.parameters import declared
 from jaxlmm.errors import OptionError
 
 THETA_SDS = (0.5, 1.0, 1.5, 2.0)
@@ -224,15 +225,15 @@ def _check_pure(structure: AbstractCovariance, theta: Float[jax.Array, " k"], co
 
 def _check_names(structure: AbstractCovariance, theta: Float[jax.Array, " k"], factor: Float[jax.Array, "q q"]) -> None:
     columns = tuple(f"column{number}" for number in range(factor.shape[0]))
-    names = tuple(structure.param_names(columns))
+    names = [parameter.label for parameter in declared(structure, columns)]
     report = jnp.asarray(structure.report(theta, factor, jnp.ones(())))
-    if report.shape != (len(names),) or not all(isinstance(name, str) for name in names):
+    if report.shape != (len(names),):
         raise BrokenContractError(
-            f"has {len(names)} names from param_names, {list(names)[:6]}, and report of shape {report.shape}: expected "
-            "a text for each natural parameter; write both methods, or neither."
+            f"has {len(names)} parameters, {names[:6]}, and a report of shape {report.shape}: expected a parameter for "
+            "each number; write both methods, parameters and report, or neither."
         )
     if len(set(names)) < len(names):
-        raise BrokenContractError(f"gives a name twice in param_names, {list(names)[:6]}: expected different ones.")
+        raise BrokenContractError(f"gives a name twice in parameters, {names[:6]}: expected different ones.")
     from_basis = jnp.asarray(structure.from_basis(theta, jnp.eye(factor.shape[0])))
     if from_basis.shape != theta.shape:
         raise BrokenContractError(

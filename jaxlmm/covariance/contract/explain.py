@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import AbstractCovariance
+from jaxlmm.covariance.parameters import declared
 
 DECLARE_STATIC = "declare it in the class as 'name: int = lmm.covariance.static()'"
 """Advice on a field that sets a shape, a branch or a function."""
@@ -50,7 +51,7 @@ def _stages(
     def rebuilt(own: AbstractCovariance, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Any:
         own.n_params(coords.shape[0])
         factor = both(own, theta, coords)
-        own.param_names(tuple(f"column{number}" for number in range(coords.shape[0])))
+        declared(own, tuple(f"column{number}" for number in range(coords.shape[0])))
         own.from_basis(theta, jnp.eye(coords.shape[0]))
         return own.report(theta, factor, jnp.ones(()))
 

@@ -36,7 +36,7 @@ class TermLabels(NamedTuple):
             "group": self.group,
             "columns": list(self.columns),
             "text": self.text,
-            "parameters": [[label, kind, list(columns)] for _, label, kind, columns in self.natural],
+            "parameters": [_parameter_to_plain(parameter) for parameter in self.natural],
             "encoding": None if self.encoding is None else self.encoding.to_plain(),
             "positions": None if self.positions is None else plain.numbers_to_plain(self.positions),
         }
@@ -48,10 +48,22 @@ class TermLabels(NamedTuple):
         group, parameters = record["group"], record["parameters"]
         return cls(
             group, columns, record["text"],
-            tuple(Parameter(group, label, kind, tuple(about)) for label, kind, about in parameters),
+            tuple(_parameter_from_plain(parameter, group) for parameter in parameters),
             None if encoding is None else Encoding.from_plain(encoding),
             None if positions is None else plain.numbers_from_plain(positions, (-1, len(columns))),
         )  # fmt: skip
+
+
+def _parameter_to_plain(parameter: Parameter) -> dict[str, Any]:
+    """Return all that a parameter declares; the group is that of its term."""
+    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(parameter).items()}
+    bounds = {key: plain.numbers_to_plain(np.array(fields[key])) for key in ("lower", "upper")}
+    return {key: value for key, value in (fields | bounds).items() if key != "group"}
+
+
+def _parameter_from_plain(record: Mapping[str, Any], group: str) -> Parameter:
+    bounds = {key: float(plain.numbers_from_plain(record[key], ())) for key in ("lower", "upper")}
+    return Parameter(**{**record, **bounds, "group": group})
 
 
 class GroupLabels(NamedTuple):

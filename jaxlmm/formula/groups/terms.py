@@ -69,9 +69,7 @@ class TermBuilder(NamedTuple):
             z = matrix.matrix * self.root_weight[:, None]
         own = parameters_of(structure, group, columns)
         if group != bar.group_name and columns == ("Intercept",):  # one matrix of several: the sd of its effects
-            own = tuple(
-                parameter._replace(label="sd", columns=()) if parameter.columns else parameter for parameter in own
-            )
+            own = tuple(parameter.about(()) for parameter in own)
         term = Term(structure, coords, pad(z, self.padded), positions, grouping)
         return term, TermLabels(group, columns, bar.text, self._distinct(own), encoding, observed)
 
@@ -94,10 +92,7 @@ class TermBuilder(NamedTuple):
         (column,) = matrix.names
         parameters = parameters_of(across.structure, across.name, tuple(map(str, levels.labels)))
         if column != "Intercept":
-            about = {"sd": (column,)}
-            parameters = tuple(
-                one._replace(label=f"{one.label}({column})", columns=about.get(one.kind, ())) for one in parameters
-            )
+            parameters = tuple(one.of_column(column) for one in parameters)
         named = self._distinct(parameters)
         columns = (self._unique(f"{across.name}: ", column),)
         labels = TermLabels(across.name, columns, bar.text, named, matrix.encoding, None)
@@ -114,16 +109,21 @@ class TermBuilder(NamedTuple):
 
     def _distinct(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
         """Return parameters with names that are unique in the model."""
-        return tuple(one._replace(label=self._unique(f"{one.group}: ", one.label)) for one in parameters)
+        suffixes = [self._suffix(f"{one.group}: ", one.label) for one in parameters]
+        return tuple(one.suffixed(suffix) for one, suffix in zip(parameters, suffixes, strict=True))
 
     def _unique(self, prefix: str, name: str) -> str:
         """Return ``name``, numbered if another term of the group has it."""
-        base, count = name, 0
-        while prefix + name in self.names_in_use:
+        return name + self._suffix(prefix, name)
+
+    def _suffix(self, prefix: str, name: str) -> str:
+        """Return what makes ``name`` unique after the ``prefix``: nothing, or a number; it is then in use."""
+        suffix, count = "", 0
+        while prefix + name + suffix in self.names_in_use:
             count += 1
-            name = f"{base}.{count}"
-        self.names_in_use.add(prefix + name)
-        return name
+            suffix = f".{count}"
+        self.names_in_use.add(prefix + name + suffix)
+        return suffix
 
 
 def _positions(bar: Bar, data: pd.DataFrame) -> tuple[Float[NumpyArray, "n _"], Encoding | None]:

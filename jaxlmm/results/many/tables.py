@@ -15,6 +15,7 @@ from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import (
     COEF_COLUMNS,
     GLANCE,
+    SHARE,
     check_group,
     choose_df,
     components_of,
@@ -74,9 +75,9 @@ def variance(many: FittedMany, scale: str = "sd") -> pd.DataFrame:
     ``scale`` is ``"sd"`` or ``"variance"``, and stands in ``attrs["scale"]``, as in :meth:`jaxlmm.Fit.variance`.
     """
     estimates = many.estimates
-    parameters = estimates.labels.natural
-    names, estimate, std_error = on_scale(estimates, scale)
-    low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
+    parameters, estimate, std_error = on_scale(estimates, scale)
+    low, high = intervals(parameters, estimate, std_error)
+    names = [parameter.name for parameter in parameters]
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     frame = _long(many, "parameter", names, {**table, "at_boundary": estimates.at_boundary}, with_n=True)
     frame.insert(3, "group", np.tile(np.array([parameter.group for parameter in parameters], object), len(many)))
@@ -209,7 +210,7 @@ def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyA
 def _shares(
     many: FittedMany, names: Sequence[str], share: Float[NumpyArray, "m c"], std_error: Float[NumpyArray, "m c"]
 ) -> pd.DataFrame:
-    low, high = intervals(["rho"] * len(names), share, std_error)
+    low, high = intervals([SHARE] * len(names), share, std_error)
     table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
     return _long(many, "component", names, table, with_n=True)
 

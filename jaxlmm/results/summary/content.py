@@ -96,12 +96,12 @@ def _random(fit: Fitted) -> Table:
     table = variance(fit).to_dict(orient="index")
     rows = []
     for term in _terms(fit):
-        sds = [parameter for parameter in term.natural if parameter.kind == "sd"]
-        correlations = {one.columns: table[one.name]["estimate"] for one in term.natural if _is_column_corr(one)}
+        sds = [parameter for parameter in term.natural if parameter.is_sd]
+        correlations = _between_sds(term)
         for number, parameter in enumerate(sds):
             row = table[parameter.name]
-            pairs = [(*other.columns, *parameter.columns) for other in sds[:number]]
-            with_previous = [correlations[pair] for pair in pairs if pair in correlations]
+            pairs = [frozenset((*other.columns, *parameter.columns)) for other in sds[:number]]
+            with_previous = [table[correlations[pair].name]["estimate"] for pair in pairs if pair in correlations]
             rows.append(
                 [term.group if number == 0 else "", _of_column(parameter, len(sds)), _number(row["estimate"] ** 2)]
                 + [_number(row["estimate"]), _error(row), _mark(row)]
@@ -121,7 +121,8 @@ def _parameters(fit: Fitted) -> Table:
     table = variance(fit).to_dict(orient="index")
     rows = []
     for term in _terms(fit):
-        others = [parameter for parameter in term.natural if parameter.kind != "sd" and not _is_column_corr(parameter)]
+        shown = _between_sds(term).values()
+        others = [parameter for parameter in term.natural if not parameter.is_sd and parameter not in shown]
         for number, parameter in enumerate(others):
             row, group = table[parameter.name], term.group if number == 0 else ""
             rows.append([group, parameter.label, _number(row["estimate"]), _error(row), _mark(row)])
@@ -134,14 +135,16 @@ def _terms(fit: Fitted) -> list[TermLabels]:
     return [*labels.terms, *([labels.residual] if labels.residual else [])]
 
 
+def _between_sds(term: TermLabels) -> dict[frozenset[str], Parameter]:
+    """Return, by their two columns, the correlations between columns whose standard deviations are in the table."""
+    with_sd = {column for parameter in term.natural if parameter.is_sd for column in parameter.columns}
+    correlations = [parameter for parameter in term.natural if parameter.is_correlation_of_columns]
+    return {frozenset(one.columns): one for one in correlations if with_sd.issuperset(one.columns)}
+
+
 def _of_column(parameter: Parameter, count: int) -> str:
     """Return the column of a standard deviation, one of ``count`` of its term; the only one of a term needs no name."""
     return parameter.columns[0] if parameter.columns else parameter.label if count > 1 else ""
-
-
-def _is_column_corr(parameter: Parameter) -> bool:
-    """Whether a parameter is a correlation between two columns whose standard deviations are in the table."""
-    return parameter.kind == "corr" and len(parameter.columns) == 2
 
 
 def _without_marks(table: Table, width: int) -> Table:

@@ -4,12 +4,13 @@ from jaxlmm.results.tables.columns import COEF_COLUMNS, by_reason, intervals, no
 from jaxlmm.results.tables.contrasts import hypothesis, in_words
 from jaxlmm.results.tables.fixed import choose_df, coef, fixef, vcov
 from jaxlmm.results.tables.random import check_group, coef_by, on_scale, ranef, ranef_sd, variance, with_scale
-from jaxlmm.results.tables.shares import components_of, delta, pve, pve_of, ratio, ratio_of
+from jaxlmm.results.tables.shares import SHARE, components_of, delta, pve, pve_of, ratio, ratio_of
 from jaxlmm.results.tables.tidy import GLANCE, glance, tidy
 
 __all__ = [
     "COEF_COLUMNS",
     "GLANCE",
+    "SHARE",
     "by_reason",
     "check_group",
     "choose_df",

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.covariance import Kind
+from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError
 
 MAX_NAMES_PER_REASON = 3
@@ -59,35 +59,18 @@ def t_columns(
 
 
 def intervals(
-    kinds: Sequence[Kind],
+    parameters: Sequence[Parameter],
     estimate: Float[NumpyArray, "*b c"],
     std_error: Float[NumpyArray, "*b c"],
     level: float = 0.95,
 ) -> tuple[Float[NumpyArray, "*b c"], Float[NumpyArray, "*b c"]]:
-    """Return Wald limits on the scale that keeps each of c parameters of these kinds in its range.
-
-    Standard deviations and variances on the log scale, correlations on Fisher's z scale, ``rho`` and shares on the
-    logit scale, anything else as it is.
-    """
-    from scipy.special import ndtri
-
+    """Return Wald limits of each of c parameters, on its own scale and within its bounds."""
     check_level(level)
-    half = float(ndtri(0.5 + 0.5 * level)) * std_error
-    low, high = estimate - half, estimate + half
-    with np.errstate(all="ignore"):
-        for column, kind in enumerate(kinds):
-            i = (..., column)
-            value, width = estimate[i], half[i]
-            if kind == "sd":
-                low[i], high[i] = value * np.exp(-width / value), value * np.exp(width / value)
-            elif kind == "corr":
-                width = width / (1.0 - value**2)
-                low[i], high[i] = np.tanh(np.arctanh(value) - width), np.tanh(np.arctanh(value) + width)
-            elif kind == "rho":
-                center, width = np.log(value / (1.0 - value)), width / (value * (1.0 - value))
-                low[i], high[i] = 1.0 / (1.0 + np.exp(width - center)), 1.0 / (1.0 + np.exp(-width - center))
-    unknown = np.isnan(std_error)
-    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+    low, high = np.empty(estimate.shape), np.empty(estimate.shape)
+    for column, parameter in enumerate(parameters):
+        i = (..., column)
+        low[i], high[i] = parameter.interval(estimate[i], std_error[i], level)
+    return low, high
 
 
 def check_level(level: float) -> None:
@@ -97,10 +80,10 @@ def check_level(level: float) -> None:
 
 
 def estimate_frame(
-    names: list[str], estimate: Float[NumpyArray, " c"], std_error: Float[NumpyArray, " c"], kind: Kind
+    names: list[str], estimate: Float[NumpyArray, " c"], std_error: Float[NumpyArray, " c"], parameter: Parameter
 ) -> pd.DataFrame:
-    """Return ``estimate std_error conf_low conf_high`` by name; ``kind`` names the scale of the intervals."""
-    low, high = intervals([kind] * len(names), estimate.astype(float), std_error.astype(float))
+    """Return ``estimate std_error conf_low conf_high`` by name; each is a ``parameter`` of this declaration."""
+    low, high = intervals([parameter] * len(names), estimate.astype(float), std_error.astype(float))
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
     return pd.DataFrame(table, index=pd.Index(names))
 

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, choose, nearest
 from jaxlmm.formula import ModelLabels
 from jaxlmm.results.estimates import Estimates
@@ -35,9 +36,8 @@ def variance(fit: Fitted, scale: str = "sd") -> pd.DataFrame:
         ``attrs["scale"]``.
     """
     estimates = fit.estimates
-    parameters = estimates.labels.natural
-    names, estimate, std_error = on_scale(estimates, scale)
-    low, high = intervals([parameter.kind for parameter in parameters], estimate, std_error)
+    parameters, estimate, std_error = on_scale(estimates, scale)
+    low, high = intervals(parameters, estimate, std_error)
     table = {
         "group": [parameter.group for parameter in parameters],
         "estimate": estimate,
@@ -47,7 +47,8 @@ def variance(fit: Fitted, scale: str = "sd") -> pd.DataFrame:
         "at_boundary": estimates.verdict.at_boundary,
         "fixed": estimates.fixed,
     }
-    return with_scale(pd.DataFrame(table, index=pd.Index(names, name="parameter")), scale)
+    index = pd.Index([parameter.name for parameter in parameters], name="parameter")
+    return with_scale(pd.DataFrame(table, index=index), scale)
 
 
 def with_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
@@ -59,19 +60,19 @@ def with_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
 
 def on_scale(
     estimates: Estimates | ManyEstimates, scale: str
-) -> tuple[list[str], Float[NumpyArray, "*b r"], Float[NumpyArray, "*b r"]]:
-    """Return names, estimates and standard errors of the variance parameters on a ``scale``."""
+) -> tuple[tuple[Parameter, ...], Float[NumpyArray, "*b r"], Float[NumpyArray, "*b r"]]:
+    """Return the variance parameters on a ``scale``, their estimates and standard errors."""
     choose("scale", scale, ("sd", "variance"))
     parameters, estimate = estimates.labels.natural, estimates.report.copy()
     with np.errstate(invalid="ignore"):
         std_error = np.sqrt(np.diagonal(estimates.uncertainty.report_cov, axis1=-2, axis2=-1))
     std_error = np.where(estimates.fixed, np.nan, std_error)
     if scale == "sd":
-        return [parameter.name for parameter in parameters], estimate, std_error
-    is_sd = np.array([parameter.kind == "sd" for parameter in parameters])
+        return parameters, estimate, std_error
+    is_sd = np.array([parameter.is_sd for parameter in parameters])
     std_error = np.where(is_sd, 2.0 * estimate * std_error, std_error)
     estimate = np.where(is_sd, estimate**2, estimate)
-    return [parameter.name_of_square for parameter in parameters], estimate, std_error
+    return tuple(parameter.squared for parameter in parameters), estimate, std_error
 
 
 def ranef(fit: Fitted, group: str | None = None) -> pd.DataFrame | dict[str, pd.DataFrame]:

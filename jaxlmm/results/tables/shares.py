@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, in_double_precision
+from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.inference import delta_method
 from jaxlmm.results.estimates import Estimates
@@ -18,6 +19,9 @@ from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.many_estimates import ManyEstimates
 from jaxlmm.results.tables.columns import estimate_frame
 from jaxlmm.results.tables.random import check_group
+
+SHARE = Parameter("share", "proportion")
+"""A share of variance, as far as its interval is concerned."""
 
 BOUNDARY_SHARE = 1e-12
 """Shares this close to 0 or 1 are at the boundary."""
@@ -148,11 +152,11 @@ def delta(fit: Fitted, f: Callable[[Mapping[str, float]], float]) -> pd.Series:
     covariance = np.zeros((values.size,) * 2)
     covariance[:r, :r], covariance[r:, r:] = estimates.uncertainty.report_cov, estimates.uncertainty.vcov
     std_error = delta_method(jacobian[None], covariance)
-    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, "number").iloc[0].rename(None)
+    return estimate_frame(["value"], np.asarray(estimate)[None], std_error, Parameter("value")).iloc[0].rename(None)
 
 
 def _share_frame(names: list[str], shares: Float[NumpyArray, " c"], std_error: Float[NumpyArray, " c"]) -> pd.DataFrame:
-    return estimate_frame(names, shares, std_error, "rho")
+    return estimate_frame(names, shares, std_error, SHARE)
 
 
 def _nan_at_boundary(shares: Float[Array, "*b"], std_error: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:

@@ -13,6 +13,7 @@ from jaxlmm.results import FitMany
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import Scan
 from jaxlmm.scanning.run import ScanRequest, run_scan
+from jaxlmm.solvers import AbstractSolver
 
 
 @named_options
@@ -43,7 +44,7 @@ def scan(
     residual: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
-    solver: str = "auto",
+    solver: str | type[AbstractSolver] = "auto",
     optimizer: Any = "newton",
 ) -> Scan:
     """Test every marker for every response, each marker as one more fixed effect of a mixed model.

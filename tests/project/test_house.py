@@ -15,14 +15,14 @@ import shapes
 ROOT = Path(jaxlmm.__file__).parent
 ROOMS = [
     "errors", "datasets", "_version", "_util", "linalg", "optimize",
-    "covariance", "covariance.contract", "testing",
+    "covariance", "covariance.contract",
     "model",
     "genetics.ids", "genetics.formats", "genetics.blocks", "genetics.genotypes", "genetics.matrices",
     "genetics.pedigrees", "genetics",
     "formula.tokens", "formula.functions", "formula.coding", "formula.syntax", "formula.columns", "formula.groups",
     "formula.newdata", "formula",
-    "solvers.base", "solvers.level_qr", "solvers.clusters", "solvers.moments", "solvers.blocked", "solvers.spectral",
-    "solvers.dense", "solvers",
+    "solvers.base", "solvers.kinds", "solvers.level_qr", "solvers.clusters", "solvers.moments", "solvers.blocked",
+    "solvers.spectral", "solvers.dense", "solvers", "solvers.contract", "testing",
     "likelihood", "inference", "engine",
     "results.foreign", "results.levels", "results.certificate", "results.plain", "results.estimates",
     "results.many_estimates",

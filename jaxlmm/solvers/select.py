@@ -52,10 +52,10 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     if asked is None:
         asked = next(one for one in SOLVERS.values() if not one.unsuitable(design))
     elif why := asked.unsuitable(design):
-        able = ["auto", *(name for name, one in SOLVERS.items() if not one.unsuitable(design))]
+        *others, last = (repr(name) for name, one in SOLVERS.items() if not one.unsuitable(design))
         shown = repr(asked.name) if asked in SOLVERS.values() else asked.__name__
         raise OptionError(
-            f"solver={shown} cannot do this model: {why}. Use solver={' or '.join(repr(name) for name in able)}."
+            f"solver={shown} cannot do this model: {why}. Use solver={', '.join([repr('auto'), *others])} or {last}."
         )
     return Choice(asked, asked.reason(design))
 

@@ -102,9 +102,9 @@ def scan(
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, covariance, residual, start, fixed, solver, optimizer
-        As in :func:`jaxlmm.fit`. With something ``fixed``, or another solver than ``"spectral"`` or an optimizer that
-        is asked for, the model's own solver tests the markers, more slowly where there is one variance ratio. Fits
-        without a marker begin at ``start``.
+        As in :func:`jaxlmm.fit`. With something ``fixed``, or an optimizer or a solver that is asked for and does not
+        diagonalize (as ``"spectral"`` does), the model's own solver tests the markers, more slowly where there is one
+        variance ratio. Fits without a marker begin at ``start``.
 
     Returns
     -------

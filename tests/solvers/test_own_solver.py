@@ -71,6 +71,26 @@ def test_many_fits_equal_ours():
     assert mine["y1"].solver == "plain"
 
 
+def test_a_route_is_the_class_not_its_name():
+    """A class that is ours but for its name solves responses with missing values in one batch, as ours does."""
+    y = DATA[["y"]].to_numpy() + np.random.default_rng(4).normal(size=(len(DATA), 2))
+    y[3, 0], y[[7, 8], 1] = np.nan, np.nan
+    taken = []
+
+    class Renamed(lmm.solvers.Moments):
+        name = "renamed"
+
+        def by_response(self, design, y, present):
+            taken.append(y.shape)
+            return super().by_response(design, y, present)
+
+    many, expected = (lmm.fit_many("~ x + (1 | g)", DATA, responses=y, solver=s) for s in (Renamed, "moments"))
+    assert len(taken) == 1
+    assert many.estimates.solver == "renamed"
+    assert many.estimates.solver_reason == expected.estimates.solver_reason
+    np.testing.assert_allclose(many.glance()["deviance"], expected.glance()["deviance"], rtol=0, atol=DEVIANCE)
+
+
 def test_a_fit_stays_with_its_solver(tmp_path):
     ours, mine = both("crossed")
     y = mine.frame.y[::-1].copy()

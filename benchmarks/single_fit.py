@@ -148,9 +148,9 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
 
     def to_optimum():
         frame = build_frame(parse(formula), data, ModelOptions())
-        return single.solve_single(frame.design, frame.y, solver=select(frame.design).name, method=method)
+        return single.solve_single(frame.design, frame.y, solver=select(frame.design).solver, method=method)
 
-    name = fit.solver
+    solver = select(fit.design).solver
     with jax.enable_x64(True):
         seen = []
         original = descent.run
@@ -167,13 +167,13 @@ def ours(spec: dict, repeats: int) -> dict[str, dict]:
             "formula to Fit": clock(lambda: lmm.fit(formula, data, method=method), repeats),
             "formula to optimum": clock(to_optimum, repeats),
             "design to optimum": clock(
-                lambda: single.solve_single(fit.design, fit.frame.y, solver=name, method=method), repeats
+                lambda: single.solve_single(fit.design, fit.frame.y, solver=solver, method=method), repeats
             ),
             "arrays to optimum": clock(lambda: jax.block_until_ready(original(*arguments, **options)), repeats),
         }
     return {
         "jaxlmm": {
-            **found, "loglik": fit.loglik, "solver": name, "evaluations": fit.solution.n_evaluations,
+            **found, "loglik": fit.loglik, "solver": fit.solver, "evaluations": fit.solution.n_evaluations,
             "status": fit.status,
         }
     }  # fmt: skip

@@ -49,7 +49,8 @@ class Docstrings(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
         """Tell functions from modules of the same name, and methods from attributes such as ``coef = coef``."""
-        for path, module in (("", jaxlmm), ("genetics", jaxlmm.genetics), ("covariance", jaxlmm.covariance)):
+        packages = {name: getattr(jaxlmm, name) for name in ("genetics", "covariance", "solvers")}
+        for path, module in {"": jaxlmm, **packages}.items():
             home = pkg[path] if path else pkg
             found = {name: target for name in module.__all__ if (target := _target(home.members.get(name))) is not None}
             for name, target in found.items():

@@ -8,7 +8,7 @@
 
 from typing import NoReturn
 
-from jaxlmm import covariance, datasets, genetics, plot, testing
+from jaxlmm import covariance, datasets, genetics, plot, solvers, testing
 from jaxlmm._version import __version__
 from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik, no_attribute
 from jaxlmm.errors import (
@@ -58,6 +58,7 @@ __all__ = [
     "loglik",
     "plot",
     "scan",
+    "solvers",
     "testing",
 ]
 

@@ -1,4 +1,4 @@
-"""Tests for authors of covariance structures."""
+"""Tests for authors of covariance structures and of solvers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from jaxlmm._util import Array, in_double_precision
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.covariance.contract import check_contract
 from jaxlmm.errors import OptionError
+from jaxlmm.model import Design
+from jaxlmm.solvers import AbstractSolver, as_solver
+from jaxlmm.solvers import contract as solver_contract
 
 
 @in_double_precision
@@ -52,3 +55,46 @@ def check_covariance(cov: AbstractCovariance, q: int = 4, *, coords: Float[Array
         raise OptionError(f"check_covariance: expected coords of shape (q, d), got {positions.shape}.")
     cov.check(positions)
     check_contract(cov.without_coords(), positions, "check_covariance")
+
+
+@in_double_precision
+@np.errstate(all="ignore")
+def check_solver(solver: str | type[AbstractSolver], design: Design) -> None:
+    """Raise unless a solver agrees on a design with plain dense algebra.
+
+    Parameters
+    ----------
+    solver
+        A class of one's own, a subclass of :class:`jaxlmm.solvers.AbstractSolver`; or one of ours.
+    design
+        From :func:`jaxlmm.design`, of at most 400 rows. Give several: with weights, levels of different sizes, and each
+        kind of term that the solver takes.
+
+    Raises
+    ------
+    OptionError
+        With the method that is wrong, and how: what is declared; a pytree of numbers; ``log|H|``, ``AᵀH⁻¹B`` and the
+        quadratic forms of augmented columns at four theta, one with variances of zero; modes and their conditional
+        standard deviations; the same with padded rows and under ``vmap``; first and second derivatives in theta,
+        forward and in reverse, that are finite and those of the values; derivatives in a response; a route for
+        responses with missing values.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> design = lmm.design("~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> lmm.testing.check_solver(lmm.solvers.Moments, design)
+    >>> class Doubled(lmm.solvers.Moments):
+    ...     name = "doubled"
+    ...     def logdet(self, factor):
+    ...         return 2.0 * factor.logdet
+    >>> try:
+    ...     lmm.testing.check_solver(Doubled, design)
+    ... except lmm.OptionError as error:
+    ...     print(str(error).split(" = ")[0])
+    check_solver: Doubled.logdet: expected log|H|
+    """
+    asked = as_solver(solver)
+    if asked is None or not isinstance(design, Design):
+        raise OptionError(f"check_solver: expected a solver and a design, got {solver!r} and {type(design).__name__}.")
+    solver_contract.check_contract(asked, design, "check_solver")

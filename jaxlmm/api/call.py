@@ -48,7 +48,7 @@ class Call:
             design, labels, choice = frame.design, frame.labels, choice or select(frame.design, options.solver)
             start, fixed = (natural(name, getattr(options, name), labels, design) for name in ("start", "fixed"))
             minimized = solve_single(
-                design, frame.y, solver=choice.name, method=options.method,
+                design, frame.y, solver=choice.solver, method=options.method,
                 first_order=options.first_order, start=start, fixed=fixed,
             )  # fmt: skip
             solution, found, rows = minimized.certified(labels.natural, fixed)
@@ -74,7 +74,7 @@ class Call:
     def refit(self, fit: Fit, y: Any) -> Fit:
         """Fit the model of ``fit`` to another response on its design."""
         call = dataclasses.replace(self, replaced=True)
-        return call.run(with_response(fit.frame, y), Choice(fit.solver, fit.solver_reason))
+        return call.run(with_response(fit.frame, y), Choice(type(fit.solution.likelihood.solver), fit.solver_reason))
 
     def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
         """Fit a changed call; the design of ``fit`` serves again where only the way of fitting changes."""

@@ -17,6 +17,7 @@ from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.model import Design
 from jaxlmm.results import Fit, FitMany
+from jaxlmm.solvers import AbstractSolver
 
 
 @named_options
@@ -32,7 +33,7 @@ def fit(
     residual: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
-    solver: str = "auto",
+    solver: str | type[AbstractSolver] = "auto",
     optimizer: Any = "newton",
 ) -> Fit:
     """Fit a linear mixed model.
@@ -72,7 +73,8 @@ def fit(
         is profiled out, at its ratios to the residual's, taken to be that of least squares if it is not named. Terms
         without a start begin as usual. 0 is taken to be something small: there the gradient vanishes.
     solver
-        ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"`` or ``"dense"``.
+        ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"`` or ``"dense"``, or a class of one's own, a subclass of
+        :class:`jaxlmm.solvers.AbstractSolver`.
     optimizer
         ``"newton"``, or an optax gradient transformation; the certificate judges both alike.
 
@@ -139,7 +141,7 @@ def fit_many(
     residual: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
-    solver: str = "auto",
+    solver: str | type[AbstractSolver] = "auto",
     optimizer: Any = "newton",
 ) -> FitMany:
     """Fit a linear mixed model to many responses, each at its own exact optimum.

@@ -17,10 +17,12 @@ from jaxlmm.engine import estimate as _estimate
 from jaxlmm.errors import DataError, PrecisionError
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design
-from jaxlmm.solvers import SOLVERS, select
+from jaxlmm.solvers import AbstractSolver, select
 
 
-def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.Array], jax.Array]:
+def deviance(
+    design: Design, method: str = "REML", *, solver: str | type[AbstractSolver] = "auto"
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Return the profiled deviance as a pure function ``f(theta, y)``.
 
     Parameters
@@ -29,6 +31,8 @@ def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.A
         From :func:`design`, or ``fit.design``.
     method
         ``"REML"`` or ``"ML"``.
+    solver
+        As in :func:`jaxlmm.fit`.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.A
     (3, 3)
     (2,)
     """
-    likelihood = _likelihood(design, criterion(method))
+    likelihood = _likelihood(design, criterion(method), solver)
     n, k = int(design.n), likelihood.layout.n_theta
 
     def f(theta: Float[Array, " k"], y: Float[Array, " n"]) -> Float[Array, ""]:
@@ -67,10 +71,13 @@ def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.A
     return f
 
 
-def loglik(design: Design) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
+def loglik(
+    design: Design, *, solver: str | type[AbstractSolver] = "auto"
+) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
     """Return the unprofiled log-likelihood as a pure function ``f(beta, theta, sigma, y)``, for samplers and penalties.
 
-    ``beta`` (p,) on the columns of the formula, ``theta`` (k,) relative to ``sigma`` (), ``y`` (n,).
+    ``beta`` (p,) on the columns of the formula, ``theta`` (k,) relative to ``sigma`` (), ``y`` (n,). The ``solver`` is
+    as in :func:`jaxlmm.fit`.
 
     Examples
     --------
@@ -85,7 +92,7 @@ def loglik(design: Design) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Arr
     ...     print(round(float(value), 4) == round(fit.loglik, 4), bool(jnp.all(jnp.abs(slope) < 1e-6)))
     True True
     """
-    likelihood = _likelihood(design, "ML")
+    likelihood = _likelihood(design, "ML", solver)
     n, k, p = int(design.n), likelihood.layout.n_theta, design.n_fixed
 
     def f(
@@ -100,7 +107,7 @@ def loglik(design: Design) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Arr
     return f
 
 
-def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
+def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type[AbstractSolver] = "auto") -> Estimate:
     """Return the optimum for a response as a pure function of it: for ``jit``, ``vmap`` and derivatives.
 
     Parameters
@@ -111,6 +118,8 @@ def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
         A response (n,), complete, in double precision.
     method
         ``"REML"`` or ``"ML"``.
+    solver
+        As in :func:`jaxlmm.fit`.
 
     Returns
     -------
@@ -145,12 +154,12 @@ def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
             "make the array there."
         )
     _check_shape("y", y, (int(design.n),))
-    likelihood = _likelihood(design, criterion(method))
+    likelihood = _likelihood(design, criterion(method), solver)
     return _estimate(likelihood, np.linalg.inv(np.asarray(design.triangle)), likelihood.padded(y))
 
 
-def _likelihood(design: Design, method: str) -> Likelihood:
-    return Likelihood.of(design, SOLVERS[select(design).name].build(design), method)
+def _likelihood(design: Design, method: str, solver: str | type[AbstractSolver]) -> Likelihood:
+    return Likelihood.of(design, select(design, solver).solver.build(design), method)
 
 
 def _check_shape(name: str, value: jax.Array, expected: tuple[int, ...]) -> None:

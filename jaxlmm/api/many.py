@@ -16,13 +16,13 @@ from jaxlmm._util import NumpyArray, as_frame, as_table, in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
-from jaxlmm.engine import patterns_of, solve_by_response, solve_many, solves_by_response
+from jaxlmm.engine import patterns_of, solve_by_response, solve_many
 from jaxlmm.formula import ModelFrame, build_frame, parse, read_responses
 from jaxlmm.formula.syntax import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted
 from jaxlmm.model import held_layout
 from jaxlmm.results import CIRCULAR, Collector, Fit, FitMany, ManyOrigin
-from jaxlmm.solvers import select
+from jaxlmm.solvers import Route, select
 
 MIN_SHARE_COMPLETE = 0.75
 """Share of complete responses above which all responses go through the complete batch: a copy of the complete ones
@@ -78,7 +78,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     fixed = natural("fixed", options.fixed, frame.labels, frame.design)
     collector = Collector(frame, n, held_layout(frame.design, fixed), fixed)
     engine_options = {
-        "solver": choice.name, "method": options.method, "parameters": frame.labels.natural,
+        "solver": choice.solver, "method": options.method, "parameters": frame.labels.natural,
         "first_order": options.first_order, "start": start, "fixed": fixed,
     }  # fmt: skip
     with progress_bar(y.shape[1], progress, "responses") as done:
@@ -86,7 +86,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     collector.fail(np.flatnonzero(circular), CIRCULAR)
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
     estimates = collector.finish(read, notes, choice, options.method, device, seconds)
-    return FitMany(estimates, ManyOrigin(frame, read.values, SingleCalls(call)))
+    return FitMany(estimates, ManyOrigin(frame, read.values, choice.solver, SingleCalls(call)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -127,18 +127,21 @@ class _Responses:
             self._explain(failed, np.arange(len(y)))
 
     def _fit_by_pattern(self, index: Int[NumpyArray, " b"]) -> None:
-        """Fit responses with missing values: small patterns of rows in one batch, large ones each on its own design."""
-        design, y = self.frame.design, self.y
-        small: list[NumpyArray] = []
+        """Fit responses with missing values: in one batch by a route of the solver, else by designs of their own."""
+        design, y, solver = self.frame.design, self.y, self.options["solver"]
+        small: dict[Route, list[NumpyArray]] = {}
         large: list[tuple[NumpyArray, NumpyArray]] = []
         for rows, same_rows in patterns_of(y, index):
-            if solves_by_response(design, self.options["solver"], same_rows.size):
-                small.append(same_rows)
-            else:
+            route = solver.route(design, same_rows.size)
+            if route is Route.DESIGN:
                 large.append((rows, same_rows))
-        if small:
-            together, covariances = np.concatenate(small), _ColumnCovariances(self.frame.x)
-            for part, found in solve_by_response(design.unpadded(), y[:, together], done=self.done, **self.options):
+            else:
+                small.setdefault(route, []).append(same_rows)
+        for route, batches in small.items():
+            together, covariances = np.concatenate(batches), _ColumnCovariances(self.frame.x)
+            for part, found in solve_by_response(
+                design.unpadded(), y[:, together], route=route, done=self.done, **self.options
+            ):
                 batch = together[part]
                 if found is None:  # not to be solved in one batch, or a perfect fit: its own design tells which
                     large += patterns_of(y, batch)

@@ -9,10 +9,10 @@ from typing import Any
 from jaxlmm.api.pickling import Picklable
 from jaxlmm.api.values import as_mapping, check_apart
 from jaxlmm.covariance import RESIDUAL_SD
-from jaxlmm.errors import OptionError, choose
+from jaxlmm.errors import OptionError
 from jaxlmm.formula import ModelOptions
 from jaxlmm.optimize import AbstractMinimizer, Optax
-from jaxlmm.solvers import SOLVERS
+from jaxlmm.solvers import AbstractSolver, as_solver
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class FitOptions(ModelOptions):
     method: str = "REML"
     start: Mapping[str, float] | None = None
     fixed: Mapping[str, float] | None = None
-    solver: str = "auto"
+    solver: str | type[AbstractSolver] = "auto"
     optimizer: Any = "newton"
 
     # Optax transformations hold local functions, which pickle refuses: cloudpickle if installed, else left out.
@@ -44,7 +44,7 @@ class FitOptions(ModelOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "method", criterion(self.method))
-        choose("solver", self.solver, ("auto", *SOLVERS))
+        as_solver(self.solver)
         for name in ("start", "fixed"):  # so that a dict that is changed later changes nothing here
             object.__setattr__(self, name, as_mapping(name, getattr(self, name)))
         check_apart(self.start, self.fixed)

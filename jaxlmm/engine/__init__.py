@@ -3,7 +3,7 @@
 from jaxlmm.engine.batch import rows_of, solve_many
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.minimum import Optima, find_optima
-from jaxlmm.engine.missing import patterns_of, solve_by_response, solves_by_response
+from jaxlmm.engine.missing import patterns_of, solve_by_response
 from jaxlmm.engine.problems import Problems, RowsByResponse
 from jaxlmm.engine.single import Solution, solve_single
 from jaxlmm.engine.traced import Estimate, estimate
@@ -23,5 +23,4 @@ __all__ = [
     "solve_by_response",
     "solve_many",
     "solve_single",
-    "solves_by_response",
 ]

@@ -21,7 +21,7 @@ from jaxlmm.inference import Rows, Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimize import AbstractMinimizer
-from jaxlmm.solvers import SOLVERS
+from jaxlmm.solvers import AbstractSolver
 
 MIN_BATCH = 8
 """The smallest batch, even where it exceeds the bytes below; one response at a time where not even two keep to them."""
@@ -43,7 +43,7 @@ def solve_many(
     design: Design,
     y: Float[NumpyArray, "n m"],
     *,
-    solver: str,
+    solver: type[AbstractSolver],
     method: str,
     parameters: Sequence[Parameter],
     first_order: AbstractMinimizer | None = None,
@@ -70,7 +70,7 @@ def solve_many(
     index, found
         The numbers of some of the responses, and their optima; None for those that the fixed effects fit perfectly.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).unpadded(), method, fixed)
+    likelihood = Likelihood.of(design, solver.build(design).unpadded(), method, fixed)
     mesh = mesh_of_devices()
     everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     if y.shape[1] > LARGE_BATCH or likelihood.solver.sequential:  # once, not batch by batch or response by response
@@ -111,12 +111,12 @@ def rows_of(
     theta: Float[NumpyArray, "m k"],
     bases: Sequence[Float[NumpyArray, "m _ _"]],
     *,
-    solver: str,
+    solver: type[AbstractSolver],
     method: str,
     fixed: Natural | None = None,
 ) -> Rows:
     """Return modes and fitted values of the responses ``y`` at optima ``theta`` in ``bases``."""
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)  # padded: few compiled functions
+    likelihood = Likelihood.of(design, solver.build(design), method, fixed)  # padded: few programs
     sizes = _Sizes.of(likelihood)
     responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), ())  # no mean squares: modes need no variance shares

@@ -21,10 +21,7 @@ from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response, additive_constant
 from jaxlmm.model import Design, Natural, mean_products
 from jaxlmm.optimize import AbstractMinimizer
-from jaxlmm.solvers import SOLVERS, Moments, Spectral, eigen_by_response, moments_by_response
-
-MIN_SHARING_A_PATTERN = 32
-"""With at least this many responses, a pattern of missing values is worth a design of its own."""
+from jaxlmm.solvers import AbstractSolver, Route
 
 MAX_INVERSE_ENTRY = 1e8
 """Where the inverse of the fixed effects' products on the observed rows has a larger entry, some may be determined by
@@ -47,18 +44,12 @@ def patterns_of(
     return [(np.flatnonzero(~np.isnan(y[:, having[0]])), np.array(having)) for having in groups.values()]
 
 
-def solves_by_response(design: Design, solver: str, sharing: int) -> bool:
-    """Whether responses of this design of which ``sharing`` have the same rows are solved in one batch with others."""
-    if solver == Spectral.name:  # a pattern is decomposed either way; a design of its own is compiled besides
-        return sharing < LARGE_BATCH
-    return solver == Moments.name and len(design.terms) > 0 and design.n_fixed > 0 and sharing < MIN_SHARING_A_PATTERN
-
-
 def solve_by_response(
     design: Design,
     y: Float[NumpyArray, "n m"],
     *,
-    solver: str,
+    solver: type[AbstractSolver],
+    route: Route,
     method: str,
     parameters: Sequence[Parameter],
     first_order: AbstractMinimizer | None = None,
@@ -66,15 +57,14 @@ def solve_by_response(
     fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[Int[NumpyArray, " b"], Found | None]]:
-    """Minimize the deviance of responses ``y`` with missing values; ``solver`` is moments or spectral.
+    """Minimize the deviance of responses ``y`` with missing values, by a ``route`` of the solver other than a design.
 
     Yields the numbers of some responses and their optima; None for those whose fixed effects are nearly dependent on
     their rows, or fit them perfectly.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).unpadded(), method, fixed)
-    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from the basis of X to X
-    by_pattern = isinstance(likelihood.solver, Spectral)
-    prepared = functools.partial(_decomposed, design) if by_pattern else _problems
+    likelihood = Likelihood.of(design, solver.build(design).unpadded(), method, fixed)
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    prepared = functools.partial(_on_host, design) if route is Route.PATTERN else _compiled
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
     fitting = max(BYTES_AT_ONCE // per_response, 1)
     size = min(SMALL_BATCH, fitting)  # one size, and so few compiled functions, whatever the number of responses
@@ -89,17 +79,15 @@ def solve_by_response(
         done(int(good.sum()))
 
 
-def _decomposed(
+def _on_host(
     design: Design, likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest: int
 ) -> tuple[Problems | None, Bool[NumpyArray, " m"]]:
-    """Prepare responses for the spectral solver, pattern by pattern; return problems of the good ones, and which."""
-    assert isinstance(likelihood.solver, Spectral)
-    p, size = design.n_fixed, np.size(likelihood.solver.values)
-    columns, parts = [np.zeros(0, int)], []
+    """Prepare responses pattern by pattern; return problems of the good ones, and which."""
+    p, columns, parts = design.n_fixed, [np.zeros(0, int)], []
     for rows, having in patterns_of(y, np.arange(y.shape[1])):
         some, kept = design.at_rows(rows)
         if kept.all() and rows.size > p:
-            parts.append(_of_pattern(some, y[np.ix_(rows, having)], likelihood.method, size))
+            parts.append(_of_pattern(likelihood, some, y[np.ix_(rows, having)]))
             columns.append(having)
     good, index = np.zeros(y.shape[1], bool), np.concatenate(columns)
     if not index.size:
@@ -115,13 +103,10 @@ def _decomposed(
     return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
 
 
-def _of_pattern(some: Design, y: Float[NumpyArray, "l m"], method: str, size: int) -> tuple[Response, RowsByResponse]:
-    """Prepare the responses ``y`` on the rows of a design, with the part of the likelihood that is theirs alone.
-
-    ``size`` is the number of eigenvectors that all patterns are padded to.
-    """
-    n, m = y.shape
-    own = eigen_by_response(some, y, size)
+def _of_pattern(likelihood: Likelihood, some: Design, y: Float[NumpyArray, "l m"]) -> tuple[Response, RowsByResponse]:
+    """Prepare the responses ``y`` on the rows of a design, with the part of the likelihood that is theirs alone."""
+    (n, m), method = y.shape, likelihood.method
+    own = likelihood.solver.by_pattern(some, y)
     count = np.full(m, float(n - some.n_fixed if method == "REML" else n))
     log_weight = np.sum(np.log(np.asarray(some.root_weight)[:n]))
     log_basis = np.sum(np.log(np.abs(np.diagonal(np.asarray(some.triangle)))))
@@ -136,10 +121,10 @@ def _of_pattern(some: Design, y: Float[NumpyArray, "l m"], method: str, size: in
     return response, RowsByResponse(own.solver, own.fixed, units)
 
 
-def _problems(
+def _compiled(
     likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest: int
 ) -> tuple[Problems | None, Bool[NumpyArray, " m"]]:
-    """Prepare responses for the moments solver; return the problems of the good ones, and which."""
+    """Prepare responses in compiled functions; return the problems of the good ones, and which."""
     parts = []
     for index, count in batches(y.shape[1], largest):
         batch = pad(y[:, index], likelihood.design.n_padded)
@@ -160,24 +145,23 @@ def _problems(
 def _prepare_by_response(
     likelihood: Likelihood, units: Units, y: Float[Array, "N b"], present: Float[Array, "N b"]
 ) -> tuple[Response, RowsByResponse, Float[jax.Array, " b"]]:
-    """Prepare responses on the rows where they are ``present``, one or zero, for the moments solver.
+    """Prepare responses on the rows where they are ``present``, one or zero.
 
     Last the largest entry of the inverse of the fixed effects' products on these rows.
     """
     design, p, present = likelihood.design, likelihood.design.n_fixed, jnp.asarray(present)
-    assert isinstance(likelihood.solver, Moments)
-    own = moments_by_response(design, likelihood.solver, y, present)
+    own, to_basis, logdet = likelihood.solver.by_response(design, y, present)
     n = jnp.sum(present, axis=0)
     count = n - p if likelihood.method == "REML" else n
     weight = jnp.asarray(design.root_weight)
     log_weight = present.T @ jnp.log(jnp.where(weight > 0, weight, 1.0))
-    log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle))))) + 0.5 * own.logdet
+    log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle))))) + 0.5 * logdet
     constant = additive_constant(likelihood.method, log_weight, log_basis, count, jnp.log(own.scale))
     added = jnp.zeros_like(own.scale)
     response = Response(None, own.augmented, own.least_squares, own.scale, count, constant, added)
-    inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ own.to_basis
+    inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ to_basis
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]
     squares = tuple(mean_products(jnp.asarray(term.z) * unweighted, present) for term in design.terms)
     # Rounding may turn a pivot of zero negative: then there is no log-determinant, and no entry of the root is large.
-    entries = jnp.where(jnp.isfinite(own.logdet), jnp.max(own.to_basis**2, axis=(1, 2)), jnp.inf)
+    entries = jnp.where(jnp.isfinite(logdet), jnp.max(to_basis**2, axis=(1, 2)), jnp.inf)
     return response, RowsByResponse(own.solver, own.fixed, Units(inverse_triangle, squares)), entries

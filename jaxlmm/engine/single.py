@@ -19,7 +19,7 @@ from jaxlmm.inference import OptimumDerivatives, Rows, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.model import Design, Layout, Natural
 from jaxlmm.optimize import AbstractMinimizer
-from jaxlmm.solvers import SOLVERS
+from jaxlmm.solvers import AbstractSolver
 
 
 class Solution(NamedTuple):
@@ -86,7 +86,7 @@ def solve_single(
     design: Design,
     y: Float[NumpyArray, " n"],
     *,
-    solver: str,
+    solver: type[AbstractSolver],
     method: str,
     first_order: AbstractMinimizer | None = None,
     start: Natural | None = None,
@@ -99,13 +99,13 @@ def solve_single(
     design, y
         The design and a response ``(n,)`` in its own units.
     solver, method
-        A solver's name and ``"REML"`` or ``"ML"``.
+        A solver's class, and ``"REML"`` or ``"ML"``.
     first_order
         Another minimizer to find the optimum with; Newton's method then only confirms it.
     start, fixed
         Natural parameters to begin at, and to hold.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)
+    likelihood = Likelihood.of(design, solver.build(design), method, fixed)
     if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     padded = pad(y, design.n_padded)[:, None]

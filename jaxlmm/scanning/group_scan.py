@@ -185,7 +185,7 @@ class MarkerGroupScan:
             self.untested[response] = "no optimum without a marker"
             return None
         scanner = SolverScanner(
-            rows.design, rows.y[:, column], solver=self.scan_method.solver.name, method=method,
+            rows.design, rows.y[:, column], solver=self.scan_method.choice.solver, method=method,
             parameters=data.frame.labels.natural, samples=rows.sample_of_row, moderator=rows.moderator,
             number=response, null=null, ml_null=ml_null if options.by_likelihood else None, refit=refit,
             tests=options.tests, given=data.fixed, first_order=data.call.options.first_order,

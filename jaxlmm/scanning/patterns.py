@@ -14,7 +14,7 @@ from jaxlmm.model import Design, least_squares
 from jaxlmm.results import CIRCULAR
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.kernels import has_one_ratio
-from jaxlmm.solvers import Choice, select
+from jaxlmm.solvers import Choice, as_solver, select
 
 MIN_RELATIVE_RESIDUAL = 1e-12
 """The length of a response's residual from the fixed effects, relative to its own, above which it can be tested."""
@@ -47,13 +47,17 @@ class ScanMethod(NamedTuple):
     """How markers are tested: in one eigenbasis where a model has ``one_ratio`` of variances, otherwise by a solver."""
 
     one_ratio: bool
-    solver: Choice
+    choice: Choice
 
     @classmethod
     def of(cls, data: ScanData) -> ScanMethod:
-        """Choose the method; a solver, an optimizer or fixed parameters in the options rule the eigenbasis out."""
+        """Choose the method.
+
+        The eigenbasis is ruled out by options: a solver that does not diagonalize, an optimizer, fixed parameters.
+        """
         options, design = data.call.options, data.frame.design
-        as_usual = options.solver in ("auto", "spectral") and options.first_order is None and options.fixed is None
+        asked = as_solver(options.solver)
+        as_usual = (asked is None or asked.diagonalizes) and options.first_order is None and options.fixed is None
         one = has_one_ratio(design) and as_usual
         return cls(one, select(design, options.solver))
 
@@ -70,7 +74,7 @@ class ScanMethod(NamedTuple):
             "null": "products with the inverse of the covariance",
             "kept": "products with the inverse of the covariance; refitted markers are fits of their own",
         }[variances]
-        return f"{self.solver.name} ({self.solver.reason}); {how}"
+        return f"{self.choice.name} ({self.choice.reason}); {how}"
 
 
 def testable_patterns(data: ScanData) -> tuple[list[Pattern], dict[int, str]]:

@@ -228,7 +228,7 @@ def _scan_into_memory(run: ScanRun, progress: bool | None, started: float) -> Sc
 def _scan_into_folder(folder: Folder, run: ScanRun, progress: bool | None, started: float) -> Scan:
     """Scan the parts that a folder does not have yet, and write the result there."""
     options, data, kind = run.options, run.data, run.scan_method.kind(run.options.variances)
-    cost = Cost.of(kind, len(data.y), run.scan_method.solver.name, PART_PAIRS[kind])
+    cost = Cost.of(kind, len(data.y), run.scan_method.choice.solver, PART_PAIRS[kind])
     parts = planned(run.chunks(), cost, min(run.block_size, MARKERS_PER_STEP.get(kind, run.block_size)))
     fingerprint = digests(data, options, run.given_null)
     folder, record = folder.begin(fingerprint, len(parts))

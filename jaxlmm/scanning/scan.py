@@ -13,6 +13,7 @@ from jaxlmm.results import FitMany
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import Scan
 from jaxlmm.scanning.run import ScanRequest, run_scan
+from jaxlmm.solvers import AbstractSolver
 
 
 @named_options
@@ -43,7 +44,7 @@ def scan(
     residual: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
-    solver: str = "auto",
+    solver: str | type[AbstractSolver] = "auto",
     optimizer: Any = "newton",
 ) -> Scan:
     """Test every marker for every response, each marker as one more fixed effect of a mixed model.
@@ -101,9 +102,9 @@ def scan(
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, covariance, residual, start, fixed, solver, optimizer
-        As in :func:`jaxlmm.fit`. With something ``fixed``, or another solver than ``"spectral"`` or an optimizer that
-        is asked for, the model's own solver tests the markers, more slowly where there is one variance ratio. Fits
-        without a marker begin at ``start``.
+        As in :func:`jaxlmm.fit`. With something ``fixed``, or an optimizer or a solver that is asked for and does not
+        diagonalize (as ``"spectral"`` does), the model's own solver tests the markers, more slowly where there is one
+        variance ratio. Fits without a marker begin at ``start``.
 
     Returns
     -------

@@ -1,20 +1,28 @@
-"""Exact products with the inverse covariance of the data, one solver per shape of model."""
+"""Exact products with the inverse covariance of the data, one solver per shape of model, and the base of users' own."""
 
-from jaxlmm.solvers.base import AbstractSolver, Effects
-from jaxlmm.solvers.clusters import clusters_of
-from jaxlmm.solvers.moments import Moments, moments_by_response
-from jaxlmm.solvers.select import SOLVERS, Choice, select
-from jaxlmm.solvers.spectral import Spectral, eigen_by_response
+from jaxlmm._util import static
+from jaxlmm.model import Factors
+from jaxlmm.solvers.base import AbstractSolver, ByResponse, Effects, Route
+from jaxlmm.solvers.blocked import Blocked
+from jaxlmm.solvers.clusters import clusters_of as clusters_of
+from jaxlmm.solvers.dense import Dense
+from jaxlmm.solvers.moments import Moments
+from jaxlmm.solvers.select import SOLVERS as SOLVERS
+from jaxlmm.solvers.select import Choice as Choice
+from jaxlmm.solvers.select import as_solver as as_solver
+from jaxlmm.solvers.select import identity as identity
+from jaxlmm.solvers.select import select as select
+from jaxlmm.solvers.spectral import Spectral
 
 __all__ = [
-    "SOLVERS",
     "AbstractSolver",
-    "Choice",
+    "Blocked",
+    "ByResponse",
+    "Dense",
     "Effects",
+    "Factors",
     "Moments",
+    "Route",
     "Spectral",
-    "clusters_of",
-    "eigen_by_response",
-    "moments_by_response",
-    "select",
+    "static",
 ]

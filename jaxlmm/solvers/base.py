@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
+import enum
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 from jaxtyping import Float
 
-from jaxlmm._util import Array, Struct
+from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.model import Design, Factors
 
 QuadraticForms = tuple[Float[jax.Array, "i i"], Float[jax.Array, " i"], Float[jax.Array, ""]]
@@ -18,11 +19,40 @@ QuadraticForms = tuple[Float[jax.Array, "i i"], Float[jax.Array, " i"], Float[ja
 class Effects(NamedTuple):
     """Conditional modes and their conditional standard deviations, per term, levels × columns (or positions).
 
-    ``modes`` are in response units; ``sds`` are relative to sigma.
+    ``modes`` are in response units; ``sds`` are relative to sigma. There may be more rows than levels: at most as many
+    as there are padded rows of the data.
     """
 
     modes: tuple[Float[jax.Array, "_L _q"], ...]
     sds: tuple[Float[jax.Array, "_L _q"], ...]
+
+
+class Route(enum.Enum):
+    """How responses with missing values are prepared.
+
+    ``DESIGN``: responses on the same rows get a design and a solver of their own. Otherwise responses on different rows
+    share a batch: ``RESPONSE``, prepared in compiled functions by :meth:`AbstractSolver.by_response`; ``PATTERN``, on
+    the host by :meth:`AbstractSolver.by_pattern`.
+    """
+
+    DESIGN = "design"
+    RESPONSE = "response"
+    PATTERN = "pattern"
+
+
+class ByResponse(NamedTuple):
+    """Responses prepared on rows of their own; every leaf has a first axis over the m responses.
+
+    ``solver`` is that of a response's rows; ``fixed`` are the cross-products of an orthonormal basis of the fixed
+    effects there, ``augmented`` the columns that the response adds, less its fit by least squares, which has the
+    coefficients ``least_squares`` on that basis, and over the residual standard deviation ``scale`` of that fit.
+    """
+
+    solver: AbstractSolver
+    fixed: Any
+    augmented: Any
+    least_squares: Float[Array, "m p"]
+    scale: Float[Array, " m"]
 
 
 class AbstractSolver(Struct, abc.ABC):
@@ -30,10 +60,52 @@ class AbstractSolver(Struct, abc.ABC):
 
     Work that does not depend on theta is done once (``build``, ``cross_products``, ``augmented``), the remainder per
     theta (``factor``). The likelihood needs nothing else. Rows are padded to N; padded rows are zero in every argument.
-    A solver is a pytree, so that one compiled function serves every data set of the same shapes.
+    A solver is a pytree, so that one compiled function serves every data set of the same shapes: its fields are
+    annotated, arrays or, declared by ``lmm.solvers.static()``, hashable parts of the program.
+
+    ``solver=`` takes a subclass. Abstract methods are all to write; class methods run on the host, as does ``unpadded``,
+    and all others are traced by JAX, mapped (``vmap``) over theta and responses, and differentiated twice, forward and
+    reverse. There, functions of LAPACK (``jnp.linalg``) are to be avoided, which in batches can deadlock on CPUs with
+    few cores: ``jaxlmm.linalg.inverse_logdet`` inverts. :func:`jaxlmm.testing.check_solver` tries a solver out.
+
+    What a solver costs and can do besides is declared, and the engine reads nothing else of it:
+
+    - ``hessian_is_expensive``: steps are quasi-Newton, from the curvature that is expected where all parameters are of
+      covariances of columns; the exact Hessian is taken at the optimum. The search begins at the guess alone if there
+      is one, and does not walk to the limits of structures.
+    - ``coarse_start``: a start is looked for at a few nodes in the middle of the range of theta.
+    - ``sequential``: responses, nodes and directions of derivatives follow one another in place of ``vmap``, and the
+      solver is put on the device once.
+    - ``guesses``: the covariance of :meth:`guess` is tried as a start beside the nodes.
+    - :meth:`route`: whether responses with missing values share a batch.
+    - ``diagonalizes``: it works in the eigenbasis of one matrix. A scan of a model with one variance ratio does so too,
+      and goes on so where such a solver is asked for; any other that is asked for tests the markers itself.
+    - :meth:`operations`: the work by which the parts of a scan are planned.
+
+    ``name`` is what ``fit.solver`` says.
     """
 
     name: ClassVar[str]
+    diagonalizes: ClassVar[bool] = False
+
+    @classmethod
+    @abc.abstractmethod
+    def unsuitable(cls, design: Design) -> str:
+        """Return why it cannot do the model of a design, in a few words, or ``""`` if it can.
+
+        What is cheap to see comes first. A model that is merely too large is refused by :meth:`reason`.
+        """
+
+    @classmethod
+    def reason(cls, design: Design) -> str:
+        """Return what it is chosen for, in a few words; the design is one that it can do.
+
+        Raises
+        ------
+        OptionError
+            If the model is larger than what it takes.
+        """
+        return "asked for"
 
     @classmethod
     @abc.abstractmethod
@@ -43,6 +115,35 @@ class AbstractSolver(Struct, abc.ABC):
     def unpadded(self) -> Self:
         """Return the same solver without padding: for many responses, compiling once more is worth it."""
         return self
+
+    @classmethod
+    def operations(cls, n: int) -> float:
+        """Return roughly how many multiplications one evaluation takes on n rows."""
+        return 4.0 * n**2
+
+    @classmethod
+    def route(cls, design: Design, sharing: int) -> Route:
+        """Return how responses with missing values are prepared of which ``sharing`` have the same rows."""
+        return Route.DESIGN
+
+    def by_response(
+        self, design: Design, y: Float[Array, "N m"], present: Float[Array, "N m"]
+    ) -> tuple[ByResponse, Float[jax.Array, "m p p"], Float[jax.Array, " m"]]:
+        """Prepare responses ``y``, zero where missing, on the rows that are ``present``, one or zero; traced.
+
+        The solver is that of all rows of the ``design``, without padding. Also returns the matrices that take
+        coefficients on the orthonormal basis of each response's rows to the design's basis, and the log-determinants of
+        the products of the design's basis on these rows.
+        """
+        raise NotImplementedError(f"{type(self).__name__} prepares nothing by response")
+
+    def by_pattern(self, design: Design, y: Float[NumpyArray, "n m"]) -> ByResponse:
+        """Prepare responses ``y`` that are observed on the rows of a ``design`` taken from all rows; on the host.
+
+        The solver is that of all rows, without padding, from which the sizes are taken that all patterns are padded to.
+        The basis is the design's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} prepares nothing by pattern")
 
     @property
     def hessian_is_expensive(self) -> bool:
@@ -89,7 +190,10 @@ class AbstractSolver(Struct, abc.ABC):
 
     @abc.abstractmethod
     def quadratic_forms(self, factor: Any, products: Any, augmented: Any) -> QuadraticForms:
-        """Return ``Aᵀ H⁻¹ A``, ``Aᵀ H⁻¹ e`` and ``eᵀ H⁻¹ e`` from the augmented columns of one response e."""
+        """Return ``Aᵀ H⁻¹ A``, ``Aᵀ H⁻¹ e`` and ``eᵀ H⁻¹ e`` from the augmented columns of one response e.
+
+        ``products`` are the cross-products of A with itself.
+        """
 
     def guess(self, augmented: Any, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
         """Return a rough covariance of all columns of Z, relative to sigma², from one response's augmented columns.
@@ -102,5 +206,6 @@ class AbstractSolver(Struct, abc.ABC):
     def effects(self, design: Design, factors: Factors, factor: Any, residual: Float[jax.Array, " N"]) -> Effects:
         """Return the modes of the random effects given the marginal ``residual`` y − Xβ in weighted rows.
 
-        ``factor`` is what :meth:`factor` returned for the ``factors``.
+        ``factor`` is what :meth:`factor` returned for the ``factors``. Known matrices are not in the ``design``: a
+        solver keeps what it needs of them from ``build``.
         """

@@ -56,7 +56,7 @@ def test_a_fit_at_other_weights_compiles_nothing():
     with jax.enable_x64(True):
         for weight in weights:
             LOWERED.clear()
-            found = solve_single(fit.design.replace(weights=weight), Y, solver="moments", method="REML")
+            found = solve_single(fit.design.replace(weights=weight), Y, solver=lmm.solvers.Moments, method="REML")
         assert not LOWERED
         estimate = lmm.estimate(fit.design.replace(weights=weights[1]), jnp.asarray(Y))
     anew = lmm.fit("y ~ x + (1 | g)", USED, weights=weights[1])

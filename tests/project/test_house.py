@@ -10,20 +10,21 @@ import pytest
 
 import jaxlmm
 from jaxlmm.covariance.parameters import KINDS
+from jaxlmm.solvers import SOLVERS
 
 import shapes
 
 ROOT = Path(jaxlmm.__file__).parent
 ROOMS = [
     "errors", "datasets", "_version", "_util", "linalg", "optimize",
-    "covariance", "covariance.contract", "testing",
+    "covariance", "covariance.contract",
     "model",
     "genetics.ids", "genetics.formats", "genetics.blocks", "genetics.genotypes", "genetics.matrices",
     "genetics.pedigrees", "genetics",
     "formula.tokens", "formula.functions", "formula.coding", "formula.syntax", "formula.columns", "formula.groups",
     "formula.newdata", "formula",
-    "solvers.base", "solvers.level_qr", "solvers.clusters", "solvers.moments", "solvers.blocked", "solvers.spectral",
-    "solvers.dense", "solvers",
+    "solvers.base", "solvers.kinds", "solvers.level_qr", "solvers.clusters", "solvers.moments", "solvers.blocked",
+    "solvers.spectral", "solvers.dense", "solvers", "solvers.contract", "testing",
     "likelihood", "inference", "engine",
     "results.foreign", "results.levels", "results.certificate", "results.plain", "results.estimates",
     "results.many_estimates",
@@ -140,6 +141,22 @@ def test_tests_are_short_and_stand_in_the_folders_of_rooms():
     assert len({path.name for path in files}) == len(files)
     long = {path.name: lines for path in files if (lines := len(path.read_text().splitlines())) > MOST_TEST_LINES}
     assert not long
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rooms_above_solvers_know_none_by_name(name):
+    """Neither a class, by whatever way it is imported, nor a name as a text: what a solver can do it says itself."""
+    if ROOMS.index(room_of(name)) <= ROOMS.index("testing"):
+        return
+    classes = {solver.__name__ for solver in SOLVERS.values()}
+    packages = {solver.__module__.removeprefix("jaxlmm.").rpartition(".")[0] for solver in SOLVERS.values()}
+    assert not {found for found in ours(name) for package in packages if f"{found}.".startswith(f"{package}.")}
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        named = [getattr(node, field, None) for field in ("id", "attr", "name")]  # names, attributes, imported names
+        assert not classes & {word for word in named if isinstance(word, str)}, f"line {node.lineno}"
+        assert not isinstance(node, ast.Constant) or node.value not in SOLVERS, f"line {node.lineno}: {node.value!r}"
+        asks = isinstance(node, ast.Name) and node.id == "SOLVERS"
+        assert not asks, f"line {node.lineno}: which solvers there are is for select to know"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -31,7 +31,7 @@ def site(tmp_path_factory):
 def public_names():
     names = (name for name in lmm.__all__ if name[0] != "_" and not hasattr(getattr(lmm, name), "__path__"))
     yield from (f"jaxlmm.{name}" for name in names)
-    for module in (lmm.covariance, lmm.genetics):
+    for module in (lmm.covariance, lmm.genetics, lmm.solvers):
         yield from (f"{module.__name__}.{name}" for name in module.__all__)
     for module in (lmm.plot, lmm.datasets, lmm.testing):
         own = (name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__)

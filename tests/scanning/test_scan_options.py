@@ -7,6 +7,8 @@ import pytest
 
 import jaxlmm as lmm
 
+from own_solver import Plain
+
 SAME = 1e-6
 """Relative, of effects at null variances that two solvers found: λ has half the digits of the criterion."""
 
@@ -145,6 +147,22 @@ def test_a_solver_and_an_optimiser_that_are_asked_for(study, everything):
         scanned(study, solver="moments")
     with pytest.raises(lmm.OptionError, match="optimizer: expected"):
         scanned(study, optimizer="adam")
+
+
+def test_a_solver_of_ones_own(study, tmp_path):
+    """Its folder goes on with the same class alone."""
+    data, Y, genotypes, _ = study
+    people = data.assign(family=np.arange(100) // 5)
+    some = {"genotypes": genotypes.iloc[:, :4], "responses": Y[["y0"]], "id": "id", "variances": "null"}
+    expected = lmm.scan("~ x + (1 | family)", people, **some).tidy()
+    hits = lmm.scan("~ x + (1 | family)", people, solver=Plain, out=tmp_path / "hits", **some)
+    assert "Engine: plain (asked for)" in str(hits)
+    assert hits.null.estimates.solver == "plain"
+    np.testing.assert_allclose(hits.tidy()["estimate"], expected["estimate"], rtol=SAME, atol=1e-9)
+    again = lmm.scan("~ x + (1 | family)", people, solver=Plain, out=tmp_path / "hits", resume=True, **some)
+    pd.testing.assert_frame_equal(again.tidy(), hits.tidy())
+    with pytest.raises(lmm.ResumeError, match="the options"):
+        lmm.scan("~ x + (1 | family)", people, solver="dense", out=tmp_path / "hits", resume=True, **some)
 
 
 @pytest.mark.parametrize("variances", ["refit", "null"])

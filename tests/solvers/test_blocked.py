@@ -203,7 +203,7 @@ def test_what_blocked_cannot_do_is_said():
 
 
 def test_a_component_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("jaxlmm.solvers.select"), "MAX_EFFECTS_OF_COMPONENT", 3)
+    monkeypatch.setattr(importlib.import_module("jaxlmm.solvers.blocked.components"), "MAX_EFFECTS_OF_COMPONENT", 3)
     with pytest.raises(lmm.OptionError, match="takes up to 3 connected random effects"):
         lmm.fit("y ~ x + (1 | g) + (1 | h)", DATA)
 

@@ -169,7 +169,7 @@ def test_chosen_where_it_can_be():
 
 
 def test_too_large_a_matrix_is_an_error(monkeypatch):
-    monkeypatch.setattr(sys.modules["jaxlmm.solvers.select"], "MAX_LEVELS_DECOMPOSED", 10)
+    monkeypatch.setattr(sys.modules["jaxlmm.solvers.spectral.spectral"], "MAX_LEVELS_DECOMPOSED", 10)
     data, matrix = people(12)
     with pytest.raises(lmm.OptionError, match="up to 10 levels that covary; this model's has 12"):
         lmm.fit("x ~ 1 + (1 | id)", data, kinship={"id": matrix})

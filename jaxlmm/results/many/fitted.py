@@ -13,6 +13,7 @@ from jaxlmm.errors import DataError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.many_estimates import ManyEstimates
+from jaxlmm.solvers import AbstractSolver
 
 
 @runtime_checkable
@@ -24,10 +25,11 @@ class ManyCall(Protocol):
 
 
 class ManyOrigin(NamedTuple):
-    """The rows that are used, the responses ``y`` on all rows of the data, and the call; no file holds them."""
+    """The rows that are used, the responses ``y`` on all rows of the data, solver and call; no file holds them."""
 
     frame: ModelFrame
     y: Float[NumpyArray, "_ m"]
+    solver: type[AbstractSolver]
     call: ManyCall
 
 

@@ -74,10 +74,11 @@ def _by_pattern(many: FittedMany) -> list[tuple[Int[NumpyArray, " _"], Int[Numpy
 
 def _each_pattern(many: FittedMany) -> Iterator[tuple[Int[NumpyArray, " _"], Int[NumpyArray, " _"], Rows]]:
     """Yield the rows and responses of each pattern of missing values, with their modes and fitted values."""
-    estimates, design = many.estimates, many.frame.design
+    estimates, design, origin = many.estimates, many.frame.design, many.origin
+    assert origin is not None
     y, fixed = many.y.to_numpy(), Natural.split(estimates.labels.blocks, estimates.given)
     for rows, index in patterns_of(y, np.flatnonzero(estimates.status != FAILED)):
         own = design.unpadded() if rows.size == len(y) else design.at_rows(rows)[0]
         theta, bases = estimates.theta[index], [basis[index] for basis in estimates.bases]
         batch, method = y[np.ix_(rows, index)], estimates.method
-        yield rows, index, rows_of(own, batch, theta, bases, solver=estimates.solver, method=method, fixed=fixed)
+        yield rows, index, rows_of(own, batch, theta, bases, solver=origin.solver, method=method, fixed=fixed)

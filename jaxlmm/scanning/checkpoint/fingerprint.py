@@ -19,6 +19,7 @@ from jaxlmm.genetics import Genotypes
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.options import ScanOptions
+from jaxlmm.solvers import identity
 
 PROBED_CALLS = 2**22
 """Genotype calls that are digested, of markers evenly spaced among all: 32 MB."""
@@ -40,8 +41,8 @@ def digests(data: ScanData, scan_options: ScanOptions, null: dict[str | None, Fi
         "the version of jaxlmm": __version__,
         "the formula": _of(call.formula, data.frame.labels.parameters, structures),
         "the options": _of(
-            repr(scan_options), options.method, options.solver, _optimizer(options.optimizer), repr(options.start),
-            repr(options.fixed)
+            repr(scan_options), options.method, identity(options.solver), _optimizer(options.optimizer),
+            repr(options.start), repr(options.fixed)
         ),
         "the rows or predictors": _of(design.without_relations(), data.sample_of_row, data.moderator),
         "kinship": _of(relations),

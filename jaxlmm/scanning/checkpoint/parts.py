@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxlmm.scanning.patterns import Chunk
+from jaxlmm.solvers import AbstractSolver
 
 PART_PAIRS = {"one ratio": 2**20, "null": 2**16, "refit": 2**11}
 """The most pairs of a part, by how pairs are tested."""
@@ -28,20 +29,19 @@ class Cost(NamedTuple):
     pair: float
 
     @classmethod
-    def of(cls, kind: str, n: int, solver: str, pairs: int) -> Cost:
+    def of(cls, kind: str, n: int, solver: type[AbstractSolver], pairs: int) -> Cost:
         """Estimate the work on n rows by how pairs are tested, a key of :data:`PART_PAIRS`; at most ``pairs`` of them.
 
         With one variance ratio a matrix is decomposed for each pattern of rows, a marker is a product with all of it,
-        and a pair takes sums at some fifty nodes. A solver works on all rows at once, or level by level; a marker that
-        is refitted is some sixty evaluations.
+        and a pair takes sums at some fifty nodes. A solver says what an evaluation takes; a marker that is refitted
+        is some sixty of them.
         """
         if kind == "one ratio":
             return cls(
                 20.0 * n**3 / PART_WORK, 1 / PART_MARKERS + 2.0 * n**2 / PART_WORK, 1 / pairs + 300.0 * n / PART_WORK
             )
-        evaluation = 4.0 * n**2 if solver in ("dense", "spectral") else 1e3 * n
         times = 60.0 if kind == "refit" else 1.0
-        return cls(0.0, 1 / PART_MARKERS, 1 / pairs + times * evaluation / PART_WORK)
+        return cls(0.0, 1 / PART_MARKERS, 1 / pairs + times * solver.operations(n) / PART_WORK)
 
 
 def planned(chunks: Sequence[Chunk], cost: Cost, size: int) -> list[list[Chunk]]:

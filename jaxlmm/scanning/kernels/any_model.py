@@ -22,7 +22,7 @@ from jaxlmm.scanning.kernels.null_models import has_optimum
 from jaxlmm.scanning.kernels.rotate import COLLINEAR_SHARE, CONSTANT_SHARE
 from jaxlmm.scanning.kernels.scanner import NOT_TESTED
 from jaxlmm.scanning.kernels.statistics import log_likelihood_ratio, solved, wald
-from jaxlmm.solvers import SOLVERS
+from jaxlmm.solvers import AbstractSolver
 
 MARKERS_PER_BATCH = 64
 """Markers whose columns a compiled function takes at once."""
@@ -81,7 +81,7 @@ class SolverScanner:
         design: Design,
         y: Float[NumpyArray, " n"],
         *,
-        solver: str,
+        solver: type[AbstractSolver],
         method: str,
         parameters: Sequence[Parameter],
         samples: Int[NumpyArray, " n"],
@@ -99,7 +99,7 @@ class SolverScanner:
         self.parameters, self.samples, self.number = parameters, samples, number
         self.refit, self.tests = refit, tuple(tests)
         self.null, self.ml_null = null, ml_null
-        built = SOLVERS[solver].build(design)
+        built = solver.build(design)
         self.likelihood = jax.device_put(Likelihood.of(design, built, method, given))
         self.by_ml = self.likelihood.replace(method="ML")
         n = self.n = int(design.n)

@@ -15,12 +15,13 @@ from jaxlmm.linalg import inverse_logdet, solve
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.blocked.block import Block
-from jaxlmm.solvers.blocked.components import arrange, components_of, members, outside_of, roles
+from jaxlmm.solvers.blocked.components import arrange, chosen_for, components_of, members, outside_of, roles
 from jaxlmm.solvers.blocked.coupling import Coupling, Entries
 from jaxlmm.solvers.blocked.records import BlockedAugmented, BlockedFactor, BlockedProducts, Solved
 from jaxlmm.solvers.blocked.rest import Rest, VectorsByGroup
 from jaxlmm.solvers.blocked.rows import Rows, Side
 from jaxlmm.solvers.blocked.second_moments import SecondMoments
+from jaxlmm.solvers.kinds import beyond_columns
 from jaxlmm.solvers.level_qr import level_qr
 
 MAX_EFFECTS_FOR_EXACT_HESSIAN = 256
@@ -55,6 +56,18 @@ class Blocked(AbstractSolver):
     second_moments: SecondMoments
     eliminated: tuple[int, ...] = static()  # the terms on the eliminated grouping
     others: tuple[tuple[int, ...], ...] = static()  # the terms on each grouping of the rest
+
+    @classmethod
+    def unsuitable(cls, design: Design) -> str:
+        return beyond_columns(design) or ("" if design.terms else "no random effects")
+
+    @classmethod
+    def reason(cls, design: Design) -> str:
+        return chosen_for(design)
+
+    @classmethod
+    def operations(cls, n: int) -> float:
+        return 1e3 * n
 
     @classmethod
     def build(cls, design: Design) -> Self:

@@ -12,11 +12,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, bucket, pad, program
+from jaxlmm.errors import OptionError
 from jaxlmm.linalg import MAX_SIZE_SWEPT, inverse_logdet
 from jaxlmm.model import Design, linked
 from jaxlmm.solvers.blocked.block import NO_LEVEL, Outside, apply_reflections
 from jaxlmm.solvers.blocked.coupling import Entries, slices
 from jaxlmm.solvers.clusters import rounded, similar
+from jaxlmm.solvers.kinds import n_factors
+
+MAX_EFFECTS_OF_COMPONENT = 6_000
+"""The most connected effects: one matrix of them is 288 MB; a Hessian needs several."""
 
 RELATIVE_RIDGE = 1e-4
 """Added to the diagonal, relative to it, to invert products of columns that need not be independent: so much that
@@ -71,6 +76,27 @@ def largest_component(design: Design) -> int:
         effects = np.bincount(labels) * sum(design.terms[t].size for t in members(design, g))
         sizes = pad(sizes, max(sizes.size, effects.size)) + pad(effects, max(sizes.size, effects.size))
     return int(sizes.max())
+
+
+def chosen_for(design: Design) -> str:
+    """Say what the blocked solver is chosen for.
+
+    Raises
+    ------
+    OptionError
+        If its largest component is too large.
+    """
+    largest = largest_component(design)
+    if largest > MAX_EFFECTS_OF_COMPONENT:
+        raise OptionError(
+            f"solver='blocked' takes up to {MAX_EFFECTS_OF_COMPONENT:,} connected random effects beside those of the "
+            f"largest grouping factor; this model has {largest:,}. Leave one of the crossed factors out, or enter it "
+            "as a fixed effect."
+        )
+    count = n_factors(design)
+    if count == 1:
+        return "one grouping factor, independent residuals"
+    return f"{count} grouping factors; {largest} connected effects once the largest is eliminated"
 
 
 def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> list[Int[NumpyArray, " _L"]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm.errors import OptionError
 from jaxlmm.linalg import MAX_SIZE_SWEPT, apply_inverse, inverse_logdet
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.clusters import Cluster, clusters_of, describe, grouped, padded_count, rounded, stacked
+from jaxlmm.solvers.dense.records import DenseAugmented, DenseFactor, DenseProducts
+from jaxlmm.solvers.kinds import beyond_columns, beyond_one_factor
+
+MAX_ROWS_OF_CLUSTER = 3_000
+"""The most rows of one cluster: its inverse costs 2 × 3000³ operations per evaluation."""
 
 MAX_MULTIPLICATIONS_FOR_MANY_NODES = 10**6
 """Multiplications of the inverses of one evaluation beyond which a start is looked for at few nodes."""
@@ -74,32 +80,6 @@ class ClusterGroup(Struct):
     positions: Int[Array, "B N"] | None
 
 
-class DenseProducts(NamedTuple):
-    """Cross-products: ``outside`` the bases U, ``(A − UUᵀA)ᵀ(B − UUᵀB)``; per group ``left`` = UᵀA, ``right`` = UᵀB."""
-
-    outside: Float[jax.Array, "*b i j"]
-    left: list[Float[jax.Array, "*_b _B _m i"]]
-    right: list[Float[jax.Array, "*_b _B _m j"]]
-
-
-class DenseAugmented(NamedTuple):
-    """Augmented columns of responses e: ``outside`` the bases U, with A, and ``square`` with themselves; per group of
-    clusters ``right`` = Uᵀe.
-    """
-
-    outside: Float[jax.Array, "*b i"]
-    square: Float[jax.Array, "*b"]
-    right: list[Float[jax.Array, "*_b _B _m"]]
-
-
-class DenseFactor(NamedTuple):
-    """Per group H on the basis, ``matrices``, and ``inverses``; the ``logdet`` over all clusters."""
-
-    matrices: list[Float[jax.Array, "_B _m _m"]]
-    inverses: list[Float[jax.Array, "_B _m _m"]]
-    logdet: Float[jax.Array, ""]
-
-
 class Dense(AbstractSolver):
     """Any model. Clusters are the connected components of the covariance.
 
@@ -132,6 +112,22 @@ class Dense(AbstractSolver):
     @property
     def _sizes(self) -> list[tuple[int, int]]:
         return [(np.shape(group.basis)[0], np.shape(group.basis)[2]) for group in self.groups]
+
+    @classmethod
+    def unsuitable(cls, design: Design) -> str:
+        return ""
+
+    @classmethod
+    def reason(cls, design: Design) -> str:
+        why = beyond_columns(design) or beyond_one_factor(design) or "asked for"
+        largest = max(cluster.size for cluster in clusters_of(design))
+        if largest > MAX_ROWS_OF_CLUSTER:
+            raise OptionError(
+                f"solver='dense' takes clusters of up to {MAX_ROWS_OF_CLUSTER:,} dependent rows; the largest cluster "
+                f"of this model has {largest:,} of {int(design.n):,} rows ({why}). Use fewer crossed factors, or a "
+                "sparser known matrix."
+            )
+        return f"{why}; largest cluster {largest} rows"
 
     @classmethod
     def build(cls, design: Design) -> Self:

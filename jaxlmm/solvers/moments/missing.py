@@ -9,27 +9,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, Struct
+from jaxlmm._util import Array
 from jaxlmm.linalg import inverse_logdet, semidefinite_cholesky
 from jaxlmm.model import Design
 from jaxlmm.solvers.level_qr import DEPENDENT_SHARE_OF_LENGTH
-from jaxlmm.solvers.moments.moments import Moments, MomentsAugmented, MomentsProducts
+from jaxlmm.solvers.moments.records import MomentsAugmented, MomentsProducts
+
+MIN_SHARING_A_PATTERN = 32
+"""With at least this many responses, a pattern of missing values is worth a design of its own."""
 
 
-class MomentsByResponse(Struct):
-    """Solver, cross-products and least-squares fit of m responses; every leaf has a first axis over them.
+class MomentsByResponse(NamedTuple):
+    """Level by level triangles, cross-products and least-squares fits of m responses, on their own rows."""
 
-    ``solver`` and ``fixed`` are those of the observed rows; ``to_basis`` takes coefficients on an orthonormal basis of
-    the fixed effects there to the design's; ``logdet`` is the log-determinant of the products of the design's basis
-    there; ``augmented`` are the response's augmented columns, ``least_squares`` and ``scale`` coefficients and residual
-    standard deviation of its fit.
-    """
-
-    solver: Moments
+    triangles: Float[jax.Array, "m L q q"]
     fixed: MomentsProducts
     augmented: MomentsAugmented
-    to_basis: Float[jax.Array, "m p p"]
-    logdet: Float[jax.Array, " m"]
     least_squares: Float[jax.Array, "m p"]
     scale: Float[jax.Array, " m"]
 
@@ -42,15 +37,14 @@ class _LevelQR(NamedTuple):
 
 
 def moments_by_response(
-    design: Design, solver: Moments, y: Float[Array, "N m"], present: Float[Array, "N m"]
-) -> MomentsByResponse:
-    """Prepare responses ``y``, zero where missing, on the rows that are ``present``, one or zero.
+    design: Design, codes: Int[Array, " N"], levels: int, y: Float[Array, "N m"], present: Float[Array, "N m"]
+) -> tuple[MomentsByResponse, Float[jax.Array, "m p p"], Float[jax.Array, " m"]]:
+    """Prepare responses as :meth:`jaxlmm.solvers.AbstractSolver.by_response` says; ``codes`` are the rows' levels.
 
     Arrays over rows have the responses last, so that sums over levels run along contiguous memory.
     """
     present, basis = jnp.asarray(present), jnp.asarray(design.basis)
-    levels, p = solver.level_class.shape[0], basis.shape[1]
-    codes = jnp.asarray(solver.codes)
+    codes, p = jnp.asarray(codes), basis.shape[1]
 
     def total(values: Float[jax.Array, "N m"]) -> Float[jax.Array, "L m"]:
         return jax.ops.segment_sum(values, codes, levels)
@@ -98,17 +92,7 @@ def moments_by_response(
     augmented = MomentsAugmented(
         jnp.einsum("mij,mi->mj", to_basis, cross), jnp.sum(outside_e**2, axis=0), None, None, stacked([right])[..., 0]
     )
-    m = y.shape[1]
-    solvers = Moments(
-        jnp.zeros((m, 0, z.shape[1])),
-        jnp.zeros((m, 0), jnp.int32),
-        jnp.broadcast_to(jnp.arange(levels, dtype=jnp.int32), (m, levels)),
-        qr.triangles,
-        jnp.ones((m, levels)),
-        pooled=False,
-        by_entry=True,
-    )
-    return MomentsByResponse(solvers, fixed, augmented, to_basis, logdet, least_squares, scale)
+    return MomentsByResponse(qr.triangles, fixed, augmented, least_squares, scale), to_basis, logdet
 
 
 def _level_qr(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,67 +14,12 @@ from jaxtyping import Float, Int
 from jaxlmm._util import Array, bucket, pad, static
 from jaxlmm.linalg import MAX_SIZE_UNROLLED, entries, inverse_logdet
 from jaxlmm.model import Design, Factors
-from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
+from jaxlmm.solvers.base import AbstractSolver, ByResponse, Effects, QuadraticForms, Route
+from jaxlmm.solvers.kinds import beyond_columns, beyond_one_factor
 from jaxlmm.solvers.level_qr import level_qr
 from jaxlmm.solvers.moments.classes import MAX_CLASSES_BY_PRODUCT, Classes, Span, both_ways, entries_of, span_of
-
-
-class MomentsProducts(NamedTuple):
-    """Cross-products: ``outside`` the levels' bases, ``(A − QQᵀA)ᵀ(B − QQᵀB)``, and inside them.
-
-    Inside, either ``pooled`` sums by class, or each level's ``left`` = ``Q_jᵀA`` and ``right`` = ``Q_jᵀB``; the others
-    are None.
-    """
-
-    outside: Float[jax.Array, "*b i j"]
-    pooled: Float[Array, "E i j"] | None
-    left: Float[Array, "*b L q i"] | None
-    right: Float[Array, "*b L q j"] | None
-
-
-class MomentsAugmented(NamedTuple):
-    """Augmented columns of responses e: ``outside`` the levels' bases, with A, and ``square`` with themselves.
-
-    Inside them, either sums by class, ``cross`` with A and ``pooled`` with themselves, or each level's
-    ``right`` = ``Q_jᵀe``; the others are None.
-    """
-
-    outside: Float[jax.Array, "*b i"]
-    square: Float[jax.Array, "*b"]
-    cross: Float[Array, "*b E i"] | None
-    pooled: Float[Array, "*b E"] | None
-    right: Float[Array, "*b L q"] | None
-
-
-class MomentsFactor(NamedTuple):
-    """The inverse of I + R Λ Λᵀ Rᵀ per class and the ``logdet`` over all levels.
-
-    The inverse is one array, or, where it is taken entry by entry, ``entries`` (C,) each; the other is None.
-    """
-
-    inverse: Float[jax.Array, "C q q"] | None
-    entries: entries.Entries | None
-    logdet: Float[jax.Array, ""]
-
-    def multiply(self, v: Float[Array, "L q"], level_class: Int[Array, " L"]) -> Float[jax.Array, "L q"]:
-        """Return the inverse times ``v``, level by level."""
-        if self.inverse is not None:
-            return jnp.einsum("lkj,lj->lk", self.inverse[level_class], v)
-        assert self.entries is not None
-        columns = [[v[:, j]] for j in range(len(self.entries))]
-        return jnp.stack([row[0] for row in entries.product(self.entries, columns)], axis=1)
-
-    @property
-    def matrices(self) -> Float[jax.Array, "C q q"]:
-        """The inverses."""
-        if self.inverse is not None:
-            return self.inverse
-        assert self.entries is not None
-        return jnp.stack([jnp.stack(row, axis=-1) for row in self.entries], axis=-2)
-
-    def entry(self, i: int, j: int) -> Float[jax.Array, " C"]:
-        """One entry of the inverses."""
-        return self.matrices[:, i, j] if self.entries is None else self.entries[i][j]
+from jaxlmm.solvers.moments.missing import MIN_SHARING_A_PATTERN, moments_by_response
+from jaxlmm.solvers.moments.records import MomentsAugmented, MomentsFactor, MomentsProducts
 
 
 class Moments(AbstractSolver):
@@ -102,6 +47,35 @@ class Moments(AbstractSolver):
     pooled: bool = static()
     by_entry: bool = static()  # whether small inverses are taken entry by entry: runs faster, compiles more slowly
     spans: tuple[Span, ...] = static(default=())  # per entry k ≤ j: from which class to which
+
+    @classmethod
+    def unsuitable(cls, design: Design) -> str:
+        return beyond_columns(design) or beyond_one_factor(design)
+
+    @classmethod
+    def reason(cls, design: Design) -> str:
+        return "one grouping factor, independent residuals" if design.terms else "no random effects"
+
+    @classmethod
+    def operations(cls, n: int) -> float:
+        return 1e3 * n
+
+    @classmethod
+    def route(cls, design: Design, sharing: int) -> Route:
+        by_response = len(design.terms) > 0 and design.n_fixed > 0 and sharing < MIN_SHARING_A_PATTERN
+        return Route.RESPONSE if by_response else Route.DESIGN
+
+    def by_response(
+        self, design: Design, y: Float[Array, "N m"], present: Float[Array, "N m"]
+    ) -> tuple[ByResponse, Float[jax.Array, "m p p"], Float[jax.Array, " m"]]:
+        own, to_basis, logdet = moments_by_response(design, self.codes, self.level_class.shape[0], y, present)
+        solver = self.replace(
+            rows=jnp.zeros((y.shape[1], 0, own.triangles.shape[-1])), codes=jnp.zeros((y.shape[1], 0), jnp.int32),
+            level_class=jnp.broadcast_to(jnp.arange(own.triangles.shape[1], dtype=jnp.int32), own.triangles.shape[:2]),
+            triangles=own.triangles, multiplicity=jnp.ones(own.triangles.shape[:2]),
+            pooled=False, by_entry=True, spans=(),
+        )  # fmt: skip
+        return ByResponse(solver, own.fixed, own.augmented, own.least_squares, own.scale), to_basis, logdet
 
     @classmethod
     def build(cls, design: Design) -> Self:

@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, static
+from jaxlmm._util import Array, NumpyArray, static
+from jaxlmm.errors import OptionError
 from jaxlmm.model import Design, Factors
-from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
+from jaxlmm.solvers.base import AbstractSolver, ByResponse, Effects, QuadraticForms, Route
+from jaxlmm.solvers.kinds import beyond_one_known_matrix
 from jaxlmm.solvers.spectral.eigen import ClusterGroup, cluster_groups, trimmed
+from jaxlmm.solvers.spectral.missing import MIN_SHARING_A_PATTERN, Eigenbasis, eigen_by_response
+from jaxlmm.solvers.spectral.records import SpectralAugmented, SpectralFactor, SpectralProducts
 from jaxlmm.solvers.spectral.weighted import AugmentedColumns, Columns, log_determinant, weighted
+
+MAX_LEVELS_DECOMPOSED = 20_000
+"""The most levels that covary: the decomposition takes about 4 × 8 × 20,000² bytes, 13 GB, and 9 × 20,000³ operations,
+once."""
 
 RATIO_GRID = np.geomspace(0.05, 40.0, 33) ** 2
 """Variance ratios at which a start is looked for: for all responses a product of two matrices."""
-
-
-class SpectralProducts(NamedTuple):
-    """Cross-products: ``outside`` the effects' columns, ``(A − QQᵀA)ᵀ(B − QQᵀB)``, and on the eigenbasis ``columns``.
-
-    These are the rotated UᵀQᵀA and UᵀQᵀB, with their products row by row where they are few, to be summed with the
-    weights of a theta.
-    """
-
-    outside: Float[Array, "*b i j"]
-    columns: Columns
-
-
-class SpectralAugmented(NamedTuple):
-    """Augmented columns of responses e: ``outside`` the effects' columns, with A, and ``square`` with themselves;
-    ``right`` = ``UᵀQᵀe`` on the eigenbasis.
-    """
-
-    outside: Float[Array, "*b i"]
-    square: Float[Array, "*b"]
-    right: Float[Array, "*b r"]
-
-
-class SpectralFactor(NamedTuple):
-    """The ``ratio`` θ² of the effects' variance to the residual's, ``weights`` 1 / (1 + θ² S), and log|H|."""
-
-    ratio: Float[jax.Array, ""]
-    weights: Float[jax.Array, " r"]
-    logdet: Float[jax.Array, ""]
 
 
 class Spectral(AbstractSolver):
@@ -63,12 +42,47 @@ class Spectral(AbstractSolver):
     """
 
     name: ClassVar[str] = "spectral"
+    diagonalizes: ClassVar[bool] = True
 
     rows: Float[Array, "*b N"]  # the one entry of each row of Q that is not zero
     codes: Int[Array, "*b N"]
     values: Float[Array, "*b r"]  # S of all groups, in their order
     groups: tuple[ClusterGroup, ...]  # clusters of levels padded to one size: eigenvectors, and levels without rows
     padding_index: int = static()  # N, past every level and row: in padded entries, gathers give 0, scatters drop them
+
+    @classmethod
+    def unsuitable(cls, design: Design) -> str:
+        why = beyond_one_known_matrix(design)
+        takes = "one random term of one column whose group has a known matrix (kinship=), and independent residuals"
+        return f"{why}; it takes {takes}" if why else ""
+
+    @classmethod
+    def reason(cls, design: Design) -> str:
+        (term,) = design.terms
+        relation = design.groupings[term.grouping].relation
+        assert relation is not None
+        clusters = relation.blocks()
+        largest = max(cluster.size for cluster in clusters)
+        if largest > MAX_LEVELS_DECOMPOSED:
+            raise OptionError(
+                f"solver='spectral' decomposes known matrices of up to {MAX_LEVELS_DECOMPOSED:,} levels that covary; "
+                f"this model's has {largest:,}, which takes {32 * largest**2 / 1e9:.0f} GB. Use a sparser known matrix."
+            )
+        within = f" in {len(clusters)} clusters" if len(clusters) > 1 else ""
+        return f"one known matrix{within}, independent residuals; decomposed once, {largest} levels together at most"
+
+    @classmethod
+    def route(cls, design: Design, sharing: int) -> Route:
+        # A pattern is decomposed either way; a design of its own is compiled besides.
+        return Route.PATTERN if sharing < MIN_SHARING_A_PATTERN else Route.DESIGN
+
+    def by_pattern(self, design: Design, y: Float[NumpyArray, "n m"]) -> ByResponse:
+        own = type(self).build(design).unpadded()
+        basis = Eigenbasis(own.rows, own.codes, own.values, own.groups, own.padding_index, own.alone)
+        parts = eigen_by_response(basis, design, y, np.size(self.values))
+        none = np.zeros((y.shape[1], 0))
+        solver = own.replace(rows=none, codes=none.astype(np.int32), values=parts.values, groups=(), padding_index=0)
+        return ByResponse(solver, parts.fixed, parts.augmented, parts.least_squares, parts.scale)
 
     @classmethod
     def build(cls, design: Design) -> Self:

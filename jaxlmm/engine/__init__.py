@@ -5,7 +5,7 @@ from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.missing import patterns_of, solve_by_response
 from jaxlmm.engine.problems import Problems, RowsByResponse
-from jaxlmm.engine.single import Solution, solve_single
+from jaxlmm.engine.single import Profile, Solution, profile, solve_single
 from jaxlmm.engine.traced import Estimate, estimate
 
 __all__ = [
@@ -13,12 +13,14 @@ __all__ = [
     "Found",
     "Optima",
     "Problems",
+    "Profile",
     "RowsByResponse",
     "Solution",
     "certified",
     "estimate",
     "find_optima",
     "patterns_of",
+    "profile",
     "rows_of",
     "solve_by_response",
     "solve_many",

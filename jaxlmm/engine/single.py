@@ -1,4 +1,4 @@
-"""One response: the optimum of a batch of one, with its modes and fitted values."""
+"""One response: its optimum, with modes and fitted values, and its deviance where parameters are held at values."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import NumpyArray, pad
+from jaxlmm._util import NumpyArray, pad, program
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import examine_one, prepare
+from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
 from jaxlmm.engine.found import Found, concluded
 from jaxlmm.engine.minimum import Optima, find_optima
-from jaxlmm.engine.problems import Problems
+from jaxlmm.engine.problems import Problem, Problems, batches, take
+from jaxlmm.engine.start import AXIS_SWEEPS, Plan
 from jaxlmm.inference import OptimumDerivatives, Rows, Units
 from jaxlmm.likelihood import Likelihood
-from jaxlmm.model import Design, Layout, Natural
-from jaxlmm.optimize import AbstractMinimizer
+from jaxlmm.model import Design, Layout, Natural, held_layout
+from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
 from jaxlmm.solvers import AbstractSolver
+
+SMALL_PROFILE, LARGE_PROFILE = 8, 64
+"""Sets of values at which a compiled function works at once; numbers between are padded to one of these."""
+
+
+class Profile(NamedTuple):
+    """Minima at c sets of values: the ``deviance`` (c,), and whether the minimizer ``converged``."""
+
+    deviance: Float[NumpyArray, " c"]
+    converged: Bool[NumpyArray, " c"]
 
 
 class Solution(NamedTuple):
@@ -112,3 +125,65 @@ def solve_single(
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from the basis of X to X
     problems = Problems(likelihood, prepare(likelihood, padded), units)
     return Solution(problems, find_optima(problems, first_order, start), padded)
+
+
+def profile(
+    design: Design, y: Float[NumpyArray, " n"], *, solver: type[AbstractSolver], method: str, held: Sequence[Natural]
+) -> Profile:
+    """Minimize the deviance of one response with natural parameters held at each of several sets of values.
+
+    Nothing is examined: no derivatives, certificate or standard errors. Sets of the same parameters are minimized
+    together, and other values compile nothing.
+
+    Parameters
+    ----------
+    design, y
+        The design and a response ``(n,)`` in its own units.
+    solver, method
+        A solver's class and ``"REML"`` or ``"ML"``.
+    held
+        The sets of values.
+
+    Raises
+    ------
+    OptionError
+        If a structure cannot have some of the values.
+    """
+    likelihood = Likelihood.of(design, solver.build(design), method)
+    problems = Problems(
+        likelihood,
+        prepare(likelihood, pad(y, design.n_padded)[:, None]),
+        Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares()),
+    )
+    layouts = [held_layout(design, values) for values in held]
+    alike: dict[jax.tree_util.PyTreeDef, list[int]] = {}
+    for number, layout in enumerate(layouts):
+        alike.setdefault(jax.tree.structure(layout), []).append(number)
+    found = Profile(np.full(len(held), np.nan), np.zeros(len(held), bool))
+    for group in alike.values():
+        own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
+        descent = Descent(own)
+        for chosen, count in batches(len(group), LARGE_PROFILE, SMALL_PROFILE):
+            index = np.array(group)[chosen]
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(layouts[i] for i in index))
+            minimum = _minima(own, stacked, descent.method, descent.plan)
+            found.deviance[index[:count]] = np.asarray(minimum.value)[:count]
+            found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
+    return found
+
+
+@program()
+def _minima(problems: Problems, layouts: Layout, method: AbstractMinimizer, plan: Plan) -> Minimum:
+    """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf."""
+    response = take(problems.responses.replace(fixed=None), 0).replace(fixed=problems.responses.fixed)
+    bases = [jnp.asarray(basis) for basis in problems.likelihood.layout.bases()]
+    start = jnp.asarray(problems.likelihood.layout.start())
+
+    def one(layout: Layout) -> Minimum:
+        likelihood = problems.likelihood.replace(layout=layout).for_response(response)
+        objective = Problem(likelihood, response, problems.units).objective(bases)
+        begin = plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=likelihood.solver.sequential)
+        return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
+
+    mapped: Minimum = jax.lax.map(one, layouts) if problems.likelihood.solver.sequential else jax.vmap(one)(layouts)
+    return mapped

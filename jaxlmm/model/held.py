@@ -45,7 +45,7 @@ class Held(Struct):
     """
 
     targets: Float[Array, " h"]
-    unit: Float[Array, "*b"]
+    unit: Float[Array, "*b"] | float
     equations: tuple[Equation, ...] = static(default=())
 
     @classmethod

@@ -63,10 +63,11 @@ class AbstractSolver(Struct, abc.ABC):
     A solver is a pytree, so that one compiled function serves every data set of the same shapes: its fields are
     annotated, arrays or, declared by ``lmm.solvers.static()``, hashable parts of the program.
 
-    ``solver=`` takes a subclass. Abstract methods are all to write; class methods run on the host, as does ``unpadded``,
-    and all others are traced by JAX, mapped (``vmap``) over theta and responses, and differentiated twice, forward and
-    reverse. There, functions of LAPACK (``jnp.linalg``) are to be avoided, which in batches can deadlock on CPUs with
-    few cores: ``jaxlmm.linalg.inverse_logdet`` inverts. :func:`jaxlmm.testing.check_solver` tries a solver out.
+    ``solver=`` takes a subclass. Abstract methods are all to write; class methods run on the host, as ``unpadded``
+    does, and all others are traced by JAX, mapped (``vmap``) over theta and responses, and differentiated twice,
+    forward and reverse. There, functions of LAPACK (``jnp.linalg``) are to be avoided, which in batches can
+    deadlock on CPUs with few cores: ``jaxlmm.linalg.inverse_logdet`` inverts. :func:`jaxlmm.testing.check_solver`
+    tries a solver out.
 
     What a solver costs and can do besides is declared, and the engine reads nothing else of it:
 

@@ -6,6 +6,7 @@ equations of what is held, from our optimum and from elsewhere.
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -13,7 +14,10 @@ import pytest
 from scipy.optimize import minimize
 
 import jaxlmm as lmm
+from jaxlmm.engine import profile
 from jaxlmm.linalg import semidefinite_cholesky
+from jaxlmm.model import Natural
+from jaxlmm.solvers import Moments
 
 SAME = 1e-8
 """The same function by other arithmetic: rounding of a deviance of about 700."""
@@ -302,3 +306,21 @@ def test_units_of_the_response_and_many_responses():
         for column_name in ("estimate", "std_error"):
             mine, theirs = table[column_name].to_numpy(), alone.variance()[column_name].to_numpy()
             assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-8, nan_ok=True)
+
+
+def test_a_profile_is_the_fits_at_each_value():
+    """Values of several parameters at once, some of them of one alone, some of two."""
+    fit = lmm.fit(formula(3), THREE)
+    labels, best = fit.frame.labels, fit.variance()["estimate"]
+    grid = [
+        {name: float(best[name]) * factor}
+        for name in ("g: sd(a)", "g: sd(b)", "Residual: sd")
+        for factor in (0.8, 1.0, 1.3)
+    ]
+    grid += [{"g: corr(a, b)": 0.1}, {"g: sd(a)": 0.9, "g: sd(b)": 0.5}]
+    with jax.enable_x64(True):
+        held = [Natural.of(fit.design, labels.blocks, values) for values in grid]
+        found = profile(fit.design, THREE["y"].to_numpy(), solver=Moments, method="REML", held=held)
+    assert found.converged.all()
+    expected = [fit.update(fixed=values).deviance for values in grid]
+    assert found.deviance == pytest.approx(np.array(expected), abs=SAME)

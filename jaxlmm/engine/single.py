@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import NumpyArray, pad, program
+from jaxlmm._util import Array, NumpyArray, pad, program
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import examine_one, prepare
 from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
@@ -162,28 +162,37 @@ def profile(
     found = Profile(np.full(len(held), np.nan), np.zeros(len(held), bool))
     for group in alike.values():
         own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
-        descent = Descent(own)
+        descent, bases, start = Descent(own), layouts[group[0]].bases(), layouts[group[0]].start()
         for chosen, count in batches(len(group), LARGE_PROFILE, SMALL_PROFILE):
             index = np.array(group)[chosen]
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(layouts[i] for i in index))
-            minimum = _minima(own, stacked, descent.method, descent.plan)
+            minimum = _minima(own, stacked, bases, start, descent.method, descent.plan)
             found.deviance[index[:count]] = np.asarray(minimum.value)[:count]
             found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
     return found
 
 
 @program()
-def _minima(problems: Problems, layouts: Layout, method: AbstractMinimizer, plan: Plan) -> Minimum:
+def _minima(
+    problems: Problems,
+    layouts: Layout,
+    bases: Sequence[Float[Array, "_ _"]],
+    start: Float[Array, " k"],
+    method: AbstractMinimizer,
+    plan: Plan,
+) -> Minimum:
     """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf."""
     response = take(problems.responses.replace(fixed=None), 0).replace(fixed=problems.responses.fixed)
-    bases = [jnp.asarray(basis) for basis in problems.likelihood.layout.bases()]
-    start = jnp.asarray(problems.likelihood.layout.start())
+
+    sequential = problems.likelihood.solver.sequential
 
     def one(layout: Layout) -> Minimum:
         likelihood = problems.likelihood.replace(layout=layout).for_response(response)
-        objective = Problem(likelihood, response, problems.units).objective(bases)
-        begin = plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=likelihood.solver.sequential)
+        objective = Problem(likelihood, response, problems.units).objective([jnp.asarray(basis) for basis in bases])
+        begin = plan.searched(
+            objective, jnp.asarray(start), jnp.int32(AXIS_SWEEPS), sequential=likelihood.solver.sequential
+        )
         return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
 
-    mapped: Minimum = jax.lax.map(one, layouts) if problems.likelihood.solver.sequential else jax.vmap(one)(layouts)
+    mapped: Minimum = jax.lax.map(one, layouts) if sequential else jax.vmap(one)(layouts)
     return mapped

@@ -189,9 +189,7 @@ def _minima(
     def one(layout: Layout) -> Minimum:
         likelihood = problems.likelihood.replace(layout=layout).for_response(response)
         objective = Problem(likelihood, response, problems.units).objective([jnp.asarray(basis) for basis in bases])
-        begin = plan.searched(
-            objective, jnp.asarray(start), jnp.int32(AXIS_SWEEPS), sequential=likelihood.solver.sequential
-        )
+        begin = plan.searched(objective, jnp.asarray(start), jnp.int32(AXIS_SWEEPS), sequential=sequential)
         return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
 
     mapped: Minimum = jax.lax.map(one, layouts) if sequential else jax.vmap(one)(layouts)

@@ -15,7 +15,7 @@ from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
 from jaxlmm.errors import DataError, PrecisionError
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.model import Design
 from jaxlmm.solvers import SOLVERS, select
 
@@ -150,7 +150,7 @@ def estimate(design: Design, y: Any, *, method: str = "REML") -> Estimate:
 
 
 def _likelihood(design: Design, method: str) -> Likelihood:
-    return Likelihood.of(design, SOLVERS[select(design).name].build(design), method)
+    return likelihood_of(design, SOLVERS[select(design).name].build(design), method)
 
 
 def _check_shape(name: str, value: jax.Array, expected: tuple[int, ...]) -> None:

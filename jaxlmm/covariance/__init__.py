@@ -9,6 +9,7 @@ from jaxlmm.covariance.field import Field
 from jaxlmm.covariance.field import as_field as as_field
 from jaxlmm.covariance.field import increasing as increasing
 from jaxlmm.covariance.ou import OU
+from jaxlmm.covariance.parameters import COEF as COEF
 from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
 from jaxlmm.covariance.partly_fixed import PartlyFixed
 from jaxlmm.covariance.unstructured import Unstructured

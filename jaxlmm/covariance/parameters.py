@@ -7,14 +7,16 @@ from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from jaxlmm.errors import OptionError
 
-Kind = Literal["sd", "corr", "rho", "theta", "number"]
+Kind = Literal["sd", "corr", "rho", "theta", "coef", "number"]
 """The kinds of natural parameters: a standard deviation in units of the response; a correlation; a number between 0
-and 1; an entry of theta as it is, relative to the residual's standard deviation; any other number."""
+and 1; an entry of theta as it is, relative to the residual's standard deviation; a coefficient of the logarithm of a
+standard deviation; any other number."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SD: Kind = "sd"
 CORR: Kind = "corr"
 THETA: Kind = "theta"
+COEF: Kind = "coef"
 PLAIN_NUMBER: Kind = "number"
 
 

@@ -18,7 +18,7 @@ from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, SMALL_BATCH, Problems, RowsByResponse, batches, take
 from jaxlmm.engine.vanishing import varies
 from jaxlmm.inference import Units
-from jaxlmm.likelihood import Likelihood, Response, additive_constant
+from jaxlmm.likelihood import Likelihood, Response, additive_constant, likelihood_of
 from jaxlmm.model import Design, Natural, mean_products
 from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import SOLVERS, Moments, Spectral, eigen_by_response, moments_by_response
@@ -49,6 +49,8 @@ def patterns_of(
 
 def solves_by_response(design: Design, solver: str, sharing: int) -> bool:
     """Whether responses of this design of which ``sharing`` have the same rows are solved in one batch with others."""
+    if design.dispersion is not None:  # rows are weighted anew at each theta
+        return False
     if solver == Spectral.name:  # a pattern is decomposed either way; a design of its own is compiled besides
         return sharing < LARGE_BATCH
     return solver == Moments.name and len(design.terms) > 0 and design.n_fixed > 0 and sharing < MIN_SHARING_A_PATTERN
@@ -71,7 +73,7 @@ def solve_by_response(
     Yields the numbers of some responses and their optima; None for those whose fixed effects are nearly dependent on
     their rows, or fit them perfectly.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design).exact(), method, fixed)
+    likelihood = likelihood_of(design, SOLVERS[solver].build(design).exact(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     by_pattern = isinstance(likelihood.solver, Spectral)
     prepared = functools.partial(_decomposed, design) if by_pattern else _problems

@@ -16,7 +16,7 @@ from jaxlmm.engine.found import Found, concluded
 from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.problems import Problems
 from jaxlmm.inference import OptimumDerivatives, Rows, Units
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.model import Design, Layout, Natural
 from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import SOLVERS
@@ -105,7 +105,7 @@ def solve_single(
     start, fixed
         Natural parameters to begin at, and to hold.
     """
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method, fixed)
+    likelihood = likelihood_of(design, SOLVERS[solver].build(design), method, fixed)
     if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     padded = pad(y, design.n_padded)[:, None]

@@ -49,7 +49,7 @@ class Plan(Struct):
         """Make the plan of a likelihood: combinations of values where they are few."""
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
-        points = np.zeros((0, index.size))
+        points = np.zeros((int(index.size == 0), index.size))
         counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
         if index.size in counts and not likelihood.layout.absolute:  # responses share nodes that are relative to sigma
             last = values.shape[1] - 1
@@ -111,12 +111,12 @@ def starts_of(
 
     def at_node(theta: jax.Array) -> jax.Array:
         factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])
-        shared = None if problems.own else likelihood.solver.factor(factors)
+        shared = None if problems.own else likelihood.factorized(factors)
 
         def value(problem: Problem) -> jax.Array:
-            factor = problem.likelihood.solver.factor(factors) if shared is None else shared
+            factor = problem.likelihood.factorized(factors) if shared is None else shared
             point = problem.likelihood.at_factor(factor, problem.response)
-            return problem.likelihood.profiled(point, problem.response)  # an absolute layout has no nodes
+            return problem.likelihood.criterion(point, None, problem.response)  # an absolute layout has no nodes
 
         return problems.each(value)
 
@@ -136,7 +136,7 @@ def starts_of(
 def _guess(problem: Problem, plan: Plan, start: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
     """Return theta at the solver's rough covariance by moments."""
     likelihood, response, _ = problem
-    covariance = likelihood.solver.guess(response.augmented, response.count)
+    covariance = likelihood.guess(response)
     return start if covariance is None else likelihood.layout.guess(covariance, start, plan.inverse_bases)
 
 
@@ -162,6 +162,11 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
     own, bases = layout.in_unit(np.float64(scale)), layout.bases()
     start, slices, residual = own.start(), own.slices(), given.values[-1]
     sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
+    if own.dispersion is not None:
+        residual, coefficients = np.split(residual, [-own.dispersion.count])
+        start[own.beyond] = own.dispersion.start(coefficients)
+        if np.isfinite(residual[0]):
+            sigma *= float(np.exp(own.dispersion.at(start[own.beyond], scaled=True).log_ratio))
     unit = np.float64(scale if own.absolute else sigma)
 
     def natural() -> list[NumpyArray]:
@@ -192,7 +197,7 @@ def start_at(layout: Layout, given: Natural, scale: float, *, check: bool = True
                 "search for its parameters found none."
             )
     if own.residual is not None and np.isfinite(residual[1:]).any():
-        wanted = np.where(np.isnan(residual), usual[-1], residual)
+        wanted = np.where(np.isnan(residual), usual[-1][: residual.size], residual)
         theta = own.residual.from_natural(wanted, np.float64(sigma), np.asarray(own.residual_coords))
         start[slices[-1]] = np.asarray(theta)[1:]
     if own.sigma_is_free and np.isfinite(residual[0]):
@@ -206,7 +211,8 @@ class ExpectedCurvature(Struct):
     A variance ratio θ² of a factor whose level j has n_j rows is known from ``s_j = n_j θ² / (1 + n_j θ²)`` of the
     level's effect: the expected second derivative in log θ is ``4 Σ s_j²`` where it is the only factor. ``rows``
     are quantiles of n_j for the term of each parameter, ``levels`` its number of levels. ``sigma`` is the second
-    derivative in the logarithm of sigma where that is a parameter, and 0 for the others.
+    derivative in the logarithm of sigma where that is a parameter, and in coefficients of dispersion, and 0 for the
+    others.
     """
 
     rows: Float[Array, "k v"]
@@ -225,7 +231,7 @@ class ExpectedCurvature(Struct):
             levels += [found.size] * count
         missing = layout.n_theta - len(rows)  # those of a residual structure
         sigma = np.zeros(layout.n_theta)
-        sigma[layout.n_theta - layout.sigma_is_free :] = 4.0 * float(design.n)
+        sigma[layout.beyond.start :] = 4.0 * float(design.n)
         return cls(
             np.array(rows + [np.ones(LEVEL_SIZE_QUANTILES.size)] * missing),
             np.array(levels + [1] * missing, float),

@@ -252,9 +252,9 @@ def _at_extremes(
     group: SameActiveSet, parameters: Sequence[Parameter], fixed: Bool[NumpyArray, " r"]
 ) -> Bool[NumpyArray, "c r"]:
     """Return which natural parameters are at the end of their range, or undefined, as a correlation beside zero."""
-    correlation = np.array([parameter.kind == "corr" for parameter in parameters])
+    correlation, anywhere = (np.array([one.kind == kind for one in parameters]) for kind in ("corr", "coef"))
     perfect = (not group.free.all()) & (np.abs(group.report) >= 1.0 - 1e-9)
-    extreme = np.where(correlation, perfect, group.report == 0.0)
+    extreme = np.where(correlation, perfect, (group.report == 0.0) & ~anywhere)
     return np.asarray((extreme | np.isnan(group.report)) & ~fixed)
 
 

@@ -12,7 +12,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.model.design import Design
 
-KINDS_WITHOUT_UNIT = ("corr", "rho", "theta")
+KINDS_WITHOUT_UNIT = ("corr", "rho", "theta", "coef")
 """Kinds of parameters that stay the same in other units of the response."""
 
 

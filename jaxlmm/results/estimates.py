@@ -33,7 +33,7 @@ class Modes(NamedTuple):
 
 class Ranges(NamedTuple):
     """Ranges over the rows: smallest and largest ``weights`` and ``offset``, and the quartiles of the ``residuals`` in
-    units of sigma.
+    units of the rows' standard deviations.
     """
 
     weights: Float[NumpyArray, " 2"]
@@ -109,7 +109,9 @@ class Estimates:
             deviance=float(examination.deviance[0]),
             sigma=float(examination.sigma[0]),
             is_singular=bool(np.any(solution.active_set)),
-            theta=_theta(frame, solution) if fixed is None else _own(_whole_theta(frame, values.report[0], fixed)),
+            theta=_theta(frame, solution)
+            if fixed is None
+            else _own(_whole_theta(frame, values.report[0], fixed, rows)),
             beta=_own(examination.beta[0]),
             column_cov=_own(centered.T @ centered / (len(centered) - 1)),
             report=_own(values.report[0]),
@@ -117,8 +119,8 @@ class Estimates:
             components=_own(values.components[0]),
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
-            modes=_modes(frame, solution, rows, float(examination.sigma[0]), verdict.status),
-            ranges=_ranges(frame, rows, float(examination.sigma[0])),
+            modes=_modes(frame, solution, rows, float(rows.sigma), verdict.status),
+            ranges=_ranges(frame, rows),
             notes=(*frame.notes_of_y, *frame.notes),
         )
 
@@ -149,26 +151,34 @@ def _theta(frame: ModelFrame, solution: Solution) -> Float[NumpyArray, " k"]:
         parts.append(term.structure.from_basis(solution.theta[own], basis))
     if frame.design.residual is not None:
         parts.append(solution.theta[slices[-1]])
+    if solution.layout.dispersion is not None:
+        scaled = solution.layout.dispersion.at(solution.theta[solution.layout.beyond], scaled=True)
+        parts.append(np.asarray(solution.layout.dispersion.report(scaled.coefficients)))
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _whole_theta(frame: ModelFrame, report: Float[NumpyArray, " r"], fixed: Natural) -> Float[NumpyArray, " k"]:
+def _whole_theta(
+    frame: ModelFrame, report: Float[NumpyArray, " r"], fixed: Natural, rows: Rows
+) -> Float[NumpyArray, " k"]:
     """Return the covariance parameters, fixed ones included, from the natural ones."""
     by_term = np.split(report, np.cumsum([values.size for values in fixed.values])[:-1])
-    sigma, parts = by_term[-1][0], []
+    sigma, parts = np.float64(rows.sigma), []
     for term, natural in zip(frame.design.terms, by_term, strict=False):
         completed = term.structure.completed(natural)
         parts.append(np.asarray(term.structure.from_natural(completed, sigma, np.asarray(term.coords))))
     if frame.design.residual is not None:
         structure, coords = frame.design.residual.structure, np.asarray(frame.design.residual.coords)
-        parts.append(np.asarray(structure.from_natural(by_term[-1], sigma, coords))[1:])
+        own = by_term[-1][: len(frame.labels.residual.natural)] if frame.labels.residual else by_term[-1]
+        parts.append(np.asarray(structure.from_natural(own, own[0], coords))[1:])
+    if frame.labels.dispersion is not None:
+        parts.append(by_term[-1][-len(frame.labels.dispersion.columns) :])
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
+def _ranges(frame: ModelFrame, rows: Rows) -> Ranges:
     assert frame.y is not None
     residuals = frame.y - (np.asarray(rows.conditional)[: len(frame.index)] + frame.offset)
-    scaled = residuals * np.sqrt(frame.weights) / sigma
+    scaled = residuals / np.asarray(rows.residual_sds)[: len(frame.index)]
     weights, offset = (np.array([part.min(), part.max()]) for part in (frame.weights, frame.offset))
     return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
 

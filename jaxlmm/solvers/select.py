@@ -36,6 +36,8 @@ class Choice(NamedTuple):
 def select(design: Design, solver: str = "auto") -> Choice:
     """Return the solver for a design.
 
+    With a model of dispersion a known matrix is one of anything else, and residuals count as independent.
+
     ==========================================================  ========
     model                                                       solver
     ==========================================================  ========
@@ -94,6 +96,8 @@ def _beyond_one_known(design: Design) -> str:
     """Say what in a design is not one column across levels with one known matrix, or nothing."""
     if design.residual is not None:
         return "a residual structure"
+    if design.dispersion is not None:
+        return "a model of dispersion"
     if len(design.terms) != 1:
         return f"{len(design.terms)} random terms"
     (term,) = design.terms

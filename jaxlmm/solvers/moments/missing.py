@@ -13,7 +13,8 @@ from jaxlmm._util import Array, Struct
 from jaxlmm.linalg import inverse_logdet, semidefinite_cholesky
 from jaxlmm.model import Design
 from jaxlmm.solvers.level_qr import DEPENDENT_SHARE_OF_LENGTH
-from jaxlmm.solvers.moments.moments import Moments, MomentsAugmented, MomentsProducts
+from jaxlmm.solvers.moments.moments import Moments
+from jaxlmm.solvers.moments.records import MomentsAugmented, MomentsProducts
 
 
 class MomentsByResponse(Struct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,66 +15,9 @@ from jaxlmm._util import Array, bucket, pad, static
 from jaxlmm.linalg import MAX_SIZE_UNROLLED, entries, inverse_logdet
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
-from jaxlmm.solvers.level_qr import level_qr
+from jaxlmm.solvers.level_qr import level_qr, level_qr_traced
 from jaxlmm.solvers.moments.classes import MAX_CLASSES_BY_PRODUCT, Classes, Span, both_ways, entries_of, span_of
-
-
-class MomentsProducts(NamedTuple):
-    """Cross-products: ``outside`` the levels' bases, ``(A − QQᵀA)ᵀ(B − QQᵀB)``, and inside them.
-
-    Inside, either ``pooled`` sums by class, or each level's ``left`` = ``Q_jᵀA`` and ``right`` = ``Q_jᵀB``; the others
-    are None.
-    """
-
-    outside: Float[jax.Array, "*b i j"]
-    pooled: Float[Array, "E i j"] | None
-    left: Float[Array, "*b L q i"] | None
-    right: Float[Array, "*b L q j"] | None
-
-
-class MomentsAugmented(NamedTuple):
-    """Augmented columns of responses e: ``outside`` the levels' bases, with A, and ``square`` with themselves.
-
-    Inside them, either sums by class, ``cross`` with A and ``pooled`` with themselves, or each level's
-    ``right`` = ``Q_jᵀe``; the others are None.
-    """
-
-    outside: Float[jax.Array, "*b i"]
-    square: Float[jax.Array, "*b"]
-    cross: Float[Array, "*b E i"] | None
-    pooled: Float[Array, "*b E"] | None
-    right: Float[Array, "*b L q"] | None
-
-
-class MomentsFactor(NamedTuple):
-    """The inverse of I + R Λ Λᵀ Rᵀ per class and the ``logdet`` over all levels.
-
-    The inverse is one array, or, where it is taken entry by entry, ``entries`` (C,) each; the other is None.
-    """
-
-    inverse: Float[jax.Array, "C q q"] | None
-    entries: entries.Entries | None
-    logdet: Float[jax.Array, ""]
-
-    def multiply(self, v: Float[Array, "L q"], level_class: Int[Array, " L"]) -> Float[jax.Array, "L q"]:
-        """Return the inverse times ``v``, level by level."""
-        if self.inverse is not None:
-            return jnp.einsum("lkj,lj->lk", self.inverse[level_class], v)
-        assert self.entries is not None
-        columns = [[v[:, j]] for j in range(len(self.entries))]
-        return jnp.stack([row[0] for row in entries.product(self.entries, columns)], axis=1)
-
-    @property
-    def matrices(self) -> Float[jax.Array, "C q q"]:
-        """The inverses."""
-        if self.inverse is not None:
-            return self.inverse
-        assert self.entries is not None
-        return jnp.stack([jnp.stack(row, axis=-1) for row in self.entries], axis=-2)
-
-    def entry(self, i: int, j: int) -> Float[jax.Array, " C"]:
-        """One entry of the inverses."""
-        return self.matrices[:, i, j] if self.entries is None else self.entries[i][j]
+from jaxlmm.solvers.moments.records import MomentsAugmented, MomentsFactor, MomentsProducts
 
 
 class Moments(AbstractSolver):
@@ -118,7 +61,7 @@ class Moments(AbstractSolver):
         )
         n_classes, q = first.size, z.shape[1]
         padded_levels = bucket(levels, 64)
-        if q > 0 and (n_classes <= MAX_CLASSES_BY_PRODUCT or n_classes * q <= levels):
+        if q > 0 and design.dispersion is None and (n_classes <= MAX_CLASSES_BY_PRODUCT or n_classes * q <= levels):
             classes = bucket(n_classes, 16)
             level_class = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
             spans = ((0, classes),) * len(entries_of(q))
@@ -142,6 +85,21 @@ class Moments(AbstractSolver):
             multiplicity=self.multiplicity[:classes],
             by_entry=True,
             spans=tuple(spans) if self.pooled else (),
+        )
+
+    @property
+    def can_be_reweighted(self) -> bool:
+        return True
+
+    def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
+        """Decompose each level anew; levels are not pooled, since weights make them differ."""
+        rows, triangles = jnp.asarray(self.rows), jnp.asarray(self.triangles)[self.level_class]
+        size = self.level_class.shape[0]
+        z = jnp.einsum("ik,ikj->ij", rows, triangles[self.codes]) * jnp.asarray(root_weight)[:, None]
+        new_rows, new_triangles = level_qr_traced(z, self.codes, size)
+        each = np.arange(size, dtype=np.int32)
+        return self.replace(
+            rows=new_rows, level_class=each, triangles=new_triangles, multiplicity=np.ones(size), pooled=False, spans=()
         )
 
     def project(self, a: Float[Array, "N i"]) -> Float[jax.Array, "L q i"]:

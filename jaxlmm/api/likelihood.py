@@ -35,7 +35,8 @@ def deviance(design: Design, method: str = "REML") -> Callable[[jax.Array, jax.A
     function
         ``f(theta, y)`` with ``theta`` (k,) in the order of ``fit.theta`` and ``y`` (n,) gives −2 log-likelihood,
         profiled over beta and sigma (Bates et al. 2015, eqs. 34 and 42). It can be differentiated to any order,
-        compiled, and mapped over the columns of a matrix of responses; it follows the caller's precision.
+        compiled, and mapped over the columns of a matrix of responses; it follows the caller's precision. With a model
+        of dispersion its coefficients are the last of ``theta``, as in ``fit.theta``.
 
     Examples
     --------

@@ -62,31 +62,37 @@ def test_coefficients_of_a_simulation_are_recovered(fit):
     assert fit.aic == pytest.approx(fit.deviance + 2.0 * fit.n_params)
 
 
-def test_standard_errors_are_those_of_the_plain_likelihood(frame, fit):
-    """Of all variance parameters together, by differences of the REML criterion in NumPy."""
-    names = list(fit.variance().index)
+def test_standard_errors_and_df_are_those_of_the_plain_likelihood():
+    """Of all variance parameters together, by differences of the REML criterion and of vcov(beta) in NumPy."""
+    frame = drawn(levels=30)
+    fit = lmm.fit(FORMULA, frame, dispersion=DISPERSION)
+    x, groups = np.column_stack([np.ones(len(frame)), frame["x"]]), plain_normal.same(frame, "g")
 
-    def plain(values):
+    def covariance(values):
         sd, sigma, *gamma = values
         log_sd = frame["x"] * gamma[0] + (frame["f"] == "v") * gamma[1]
-        v = sd**2 * plain_normal.same(frame, "g") + np.diag(sigma**2 * np.exp(2.0 * log_sd))
-        return plain_normal.criterion(frame, v, "REML")
+        return sd**2 * groups + np.diag(sigma**2 * np.exp(2.0 * log_sd))
+
+    def plain(values):
+        return plain_normal.criterion(frame, covariance(values), "REML")
+
+    def variances(values):
+        return np.diag(np.linalg.inv(x.T @ np.linalg.solve(covariance(values), x)))
 
     at = fit.variance()["estimate"].to_numpy()
     assert plain(at) == pytest.approx(fit.deviance, abs=1e-7)
     h, unit = 1e-3, np.eye(at.size)
-    hessian = np.array(
-        [
-            [
-                (plain(at + h * (a + b)) - plain(at + h * (a - b)) - plain(at - h * (a - b)) + plain(at - h * (a + b)))
-                / (4.0 * h**2)
-                for a in unit
-            ]
-            for b in unit
-        ]
-    )
-    expected = np.sqrt(np.diag(2.0 * np.linalg.inv(hessian)))
-    assert fit.variance()["std_error"].to_numpy() == pytest.approx(expected, rel=1e-4), names
+    corners = [(a, b) for a in unit for b in unit]
+    second = [
+        plain(at + h * (a + b)) - plain(at + h * (a - b)) - plain(at - h * (a - b)) + plain(at - h * (a + b))
+        for a, b in corners
+    ]
+    hessian = np.reshape(second, (at.size, at.size)) / (4.0 * h**2)
+    uncertainty = 2.0 * np.linalg.inv(hessian)
+    assert fit.variance()["std_error"].to_numpy() == pytest.approx(np.sqrt(np.diag(uncertainty)), rel=1e-4)
+    slope = np.array([variances(at + h * a) - variances(at - h * a) for a in unit]) / (2.0 * h)
+    spread = np.einsum("ki,kl,li->i", slope, uncertainty, slope)
+    assert fit.coef()["df"].to_numpy() == pytest.approx(2.0 * variances(at) ** 2 / spread, rel=1e-4)
 
 
 def test_units_do_not_matter(frame, fit):
@@ -188,6 +194,7 @@ def test_solvers_agree(frame, method):
 
 def test_crossed_factors_and_residual_structures(frame):
     rng = np.random.default_rng(4)
+    frame = frame.head(180)
     crossed = frame.assign(h=rng.integers(0, 7, len(frame)))
     model = "y ~ x + (1 | g) + (1 | h)"
     fits = [lmm.fit(model, crossed, dispersion="~ x", solver=name) for name in ("blocked", "dense")]

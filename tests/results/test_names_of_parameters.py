@@ -225,7 +225,9 @@ def test_structures_say_what_their_parameters_are(structure, kinds):
 
 @pytest.mark.parametrize("structure", [Wrong(), Short()], ids=["no such kind", "one is missing"])
 def test_a_declaration_that_does_not_hold(structure):
-    with pytest.raises(lmm.OptionError, match="expected param_kinds to give one of sd, corr, rho, theta, number for"):
+    with pytest.raises(
+        lmm.OptionError, match="expected param_kinds to give one of sd, corr, rho, theta, coef, number for"
+    ):
         parameters_of(structure, "g", ["a", "b"])
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
 
 import jaxlmm as lmm
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import likelihood_of
 from jaxlmm.solvers import SOLVERS
 
 from references import Exchangeable
@@ -133,7 +133,7 @@ def _options(name: str, frame: pd.DataFrame) -> dict:
 
 def deviance(design: lmm.Design, solver: str, method: str):
     """The deviance ``f(theta, y)`` by a solver of one's choice."""
-    likelihood = Likelihood.of(design, SOLVERS[solver].build(design), method)
+    likelihood = likelihood_of(design, SOLVERS[solver].build(design), method)
 
     def f(theta, y):
         return likelihood.deviance(likelihood.layout.factors(theta), likelihood.observe(likelihood.padded(y)))

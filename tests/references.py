@@ -38,6 +38,12 @@ STRUCTURED: dict[str, dict[str, Any]] = {
         "formula": "yield ~ nitro + (0 + Variety | Block)",
         "covariance": {"Block": Exchangeable()},
     },
+    "bodyweight_varPower_time_ml": {"dispersion": "~ log(Time)"},
+    "orthodont_int_varIdent_ml": {"dispersion": "~ Sex"},
+    "orthodont_int_varIdent_reml": {"dispersion": "~ Sex"},
+    "orthodont_varIdent_reml": {"dispersion": "~ Sex"},
+    "orthodont_varExp_reml": {"dispersion": "~ age"},
+    "tmb_disp_sex_reml": {"dispersion": "~ Sex"},
 }
 """How models of other engines are said in our words."""
 

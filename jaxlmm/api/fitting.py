@@ -31,6 +31,7 @@ def fit(
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    dispersion: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
     solver: str | type[AbstractSolver] = "auto",
@@ -64,6 +65,11 @@ def fit(
         A structure within a term's columns, ``{group: object}``, or ``{"0 + x | g": object}``.
     residual
         A residual structure, ``"ou(time | group)"``.
+    dispersion
+        A model of the residual's standard deviation, ``"~ x + f"``: its logarithm in a row is ``log sigma + x γ``,
+        whose intercept is sigma (and ``Var = sigma² exp(2 x γ) / weight`` beside ``weights``; a ``residual`` structure
+        is that of the correlations then). ``"~ f"`` is nlme's ``varIdent``, ``"~ x"`` its ``varExp``, ``"~ log(x)"``
+        ``varPower``. The coefficients are called ``"Residual: log sd(x)"``.
     start, fixed
         Values of variance parameters, ``{"Subject: sd(Intercept)": 30.0, "Residual: sd": 25.0}``, by the names of
         ``fit.variance()``: standard deviations in units of the response, correlations as they are (lmekin's ``vinit``
@@ -120,7 +126,7 @@ def fit(
     """
     options = FitOptions(
         method=method, weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
-        start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+        dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
     )  # fmt: skip
     return Call(formula, data, options).run()
 
@@ -139,6 +145,7 @@ def fit_many(
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    dispersion: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
     solver: str | type[AbstractSolver] = "auto",
@@ -168,7 +175,7 @@ def fit_many(
         Labels may repeat where both have the same ones in the same order.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
-    method, weights, offset, kinship, covariance, residual, start, fixed, solver, optimizer
+    method, weights, offset, kinship, covariance, residual, dispersion, start, fixed, solver, optimizer
         As in :func:`jaxlmm.fit`; the values of ``start`` and ``fixed`` are those of every response.
 
     Returns
@@ -195,7 +202,7 @@ def fit_many(
     """
     options = FitOptions(
         method=method, weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
-        start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+        dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
     )  # fmt: skip
     return run_many(Call(formula, data, options), responses, id, progress)
 
@@ -211,6 +218,7 @@ def design(
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    dispersion: str | None = None,
 ) -> Design:
     """Build the response-free part of a model: a pytree of arrays.
 
@@ -223,5 +231,8 @@ def design(
     >>> int(design.n), design.n_fixed
     (180, 2)
     """
-    options = ModelOptions(weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual)
+    options = ModelOptions(
+        weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
+        dispersion=dispersion,
+    )  # fmt: skip
     return build_frame(parse(formula, as_table(data).columns), data, options).design

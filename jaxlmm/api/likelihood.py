@@ -15,7 +15,7 @@ from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
 from jaxlmm.errors import DataError, PrecisionError
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.model import Design
 from jaxlmm.solvers import AbstractSolver, select
 
@@ -39,7 +39,8 @@ def deviance(
     function
         ``f(theta, y)`` with ``theta`` (k,) in the order of ``fit.theta`` and ``y`` (n,) gives −2 log-likelihood,
         profiled over beta and sigma (Bates et al. 2015, eqs. 34 and 42). It can be differentiated to any order,
-        compiled, and mapped over the columns of a matrix of responses; it follows the caller's precision.
+        compiled, and mapped over the columns of a matrix of responses; it follows the caller's precision. With a model
+        of dispersion its coefficients are the last of ``theta``, as in ``fit.theta``.
 
     Examples
     --------
@@ -159,7 +160,7 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
 
 
 def _likelihood(design: Design, method: str, solver: str | type[AbstractSolver]) -> Likelihood:
-    return Likelihood.of(design, select(design, solver).solver.build(design), method)
+    return likelihood_of(design, select(design, solver).solver.build(design), method)
 
 
 def _check_shape(name: str, value: jax.Array, expected: tuple[int, ...]) -> None:

@@ -132,7 +132,8 @@ class _Responses:
         small: dict[Route, list[NumpyArray]] = {}
         large: list[tuple[NumpyArray, NumpyArray]] = []
         for rows, same_rows in patterns_of(y, index):
-            route = solver.route(design, same_rows.size)
+            weighted_anew = design.dispersion is not None  # at each theta: nothing is prepared by response
+            route = Route.DESIGN if weighted_anew else solver.route(design, same_rows.size)
             if route is Route.DESIGN:
                 large.append((rows, same_rows))
             else:

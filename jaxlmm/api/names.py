@@ -18,6 +18,7 @@ FOREIGN_OPTIONS = {
     "contrasts": "write C(f, contr.sum) in the formula",
     "random": "write the random terms into the formula, as in '(1 | g)'",
     "correlation": "write residual='ou(t | g)'",
+    **dict.fromkeys(("dispformula", "scale_formula"), "write dispersion='~ x'"),
     "re_formula": "write the random terms into the formula, as in '(1 | g)'",
     **dict.fromkeys(("varlist", "relmat", "pedigree", "kmat"), "write kinship={'id': K} for a term (1 | id)"),
     **dict.fromkeys(

@@ -47,6 +47,9 @@ class FitArguments:
     offset: Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")] = None
     kinship: Kinship = None
     residual: Annotated[str | None, typer.Option(help="A residual structure, e.g. 'ou(time | id)'.")] = None
+    dispersion: Annotated[
+        str | None, typer.Option(help="A formula of the residual's log standard deviation, e.g. '~ time'.")
+    ] = None
     start: Annotated[
         list[str] | None,
         typer.Option(

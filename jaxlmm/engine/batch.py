@@ -18,7 +18,7 @@ from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, Problems, batches, in_batches, take
 from jaxlmm.engine.vanishing import has_residual
 from jaxlmm.inference import Rows, Units
-from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.likelihood import Likelihood, Response, likelihood_of
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import AbstractSolver
@@ -70,7 +70,7 @@ def solve_many(
     index, found
         The numbers of some of the responses, and their optima; None for those that the fixed effects fit perfectly.
     """
-    likelihood = Likelihood.of(design, solver.build(design).unpadded(), method, fixed)
+    likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
     mesh = mesh_of_devices()
     everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     if y.shape[1] > LARGE_BATCH or likelihood.solver.sequential:  # once, not batch by batch or response by response
@@ -116,7 +116,7 @@ def rows_of(
     fixed: Natural | None = None,
 ) -> Rows:
     """Return modes and fitted values of the responses ``y`` at optima ``theta`` in ``bases``."""
-    likelihood = Likelihood.of(design, solver.build(design), method, fixed)  # padded: few programs
+    likelihood = likelihood_of(design, solver.build(design), method, fixed)  # padded: few programs
     sizes = _Sizes.of(likelihood)
     responses, _ = _prepared(likelihood, prepare_fixed(likelihood), y, sizes.prepared)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), ())  # no mean squares: modes need no variance shares
@@ -168,7 +168,7 @@ def _prepare(likelihood: Likelihood, y: jax.Array) -> Response:
 
 @jax.jit
 def _factor(likelihood: Likelihood, theta: jax.Array) -> Any:
-    return likelihood.solver.factor(likelihood.layout.factors(theta))
+    return likelihood.factorized(likelihood.layout.factors(theta))
 
 
 class _Sizes(NamedTuple):

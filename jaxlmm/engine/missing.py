@@ -18,7 +18,7 @@ from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, SMALL_BATCH, Problems, RowsByResponse, batches, take
 from jaxlmm.engine.vanishing import has_residual
 from jaxlmm.inference import Units
-from jaxlmm.likelihood import Likelihood, Response, additive_constant
+from jaxlmm.likelihood import Likelihood, Response, additive_constant, likelihood_of
 from jaxlmm.model import Design, Natural, mean_products
 from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import AbstractSolver, Route
@@ -62,7 +62,7 @@ def solve_by_response(
     Yields the numbers of some responses and their optima; None for those whose fixed effects are nearly dependent on
     their rows, or fit them perfectly.
     """
-    likelihood = Likelihood.of(design, solver.build(design).unpadded(), method, fixed)
+    likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     prepared = functools.partial(_on_host, design) if route is Route.PATTERN else _compiled
     per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)

@@ -19,7 +19,7 @@ from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.start import AXIS_SWEEPS, Plan
 from jaxlmm.inference import OptimumDerivatives, Rows, Units
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.model import Design, Layout, Natural, held_layout
 from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
 from jaxlmm.solvers import AbstractSolver
@@ -118,7 +118,7 @@ def solve_single(
     start, fixed
         Natural parameters to begin at, and to hold.
     """
-    likelihood = Likelihood.of(design, solver.build(design), method, fixed)
+    likelihood = likelihood_of(design, solver.build(design), method, fixed)
     if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     padded = pad(y, design.n_padded)[:, None]
@@ -149,7 +149,7 @@ def profile(
     OptionError
         If a structure cannot have some of the values.
     """
-    likelihood = Likelihood.of(design, solver.build(design), method)
+    likelihood = likelihood_of(design, solver.build(design), method)
     problems = Problems(
         likelihood,
         prepare(likelihood, pad(y, design.n_padded)[:, None]),

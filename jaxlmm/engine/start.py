@@ -52,7 +52,7 @@ class Plan(Struct):
         """Make the plan of a likelihood: combinations of values where they are few."""
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
-        points = np.zeros((0, index.size))
+        points = np.zeros((int(index.size == 0), index.size))
         counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
         layout = likelihood.layout
         if index.size in counts and not (layout.absolute or layout.is_held):  # nodes, which responses share
@@ -112,12 +112,12 @@ def starts_of(
 
     def at_node(theta: jax.Array) -> jax.Array:
         factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])
-        shared = None if problems.own else likelihood.solver.factor(factors)
+        shared = None if problems.own else likelihood.factorized(factors)
 
         def value(problem: Problem) -> jax.Array:
-            factor = problem.likelihood.solver.factor(factors) if shared is None else shared
+            factor = problem.likelihood.factorized(factors) if shared is None else shared
             point = problem.likelihood.at_factor(factor, problem.response)
-            return problem.likelihood.profiled(point, problem.response)  # an absolute layout has no nodes
+            return problem.likelihood.criterion(point, None, problem.response)  # an absolute layout has no nodes
 
         return problems.each(value)
 
@@ -137,7 +137,7 @@ def starts_of(
 def _guess(problem: Problem, plan: Plan, start: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
     """Return theta at the solver's rough covariance by moments."""
     likelihood, response, _ = problem
-    covariance = likelihood.solver.guess(response.augmented, response.count)
+    covariance = likelihood.guess(response)
     return start if covariance is None else likelihood.layout.guess(covariance, start, plan.inverse_bases)
 
 
@@ -159,16 +159,22 @@ def start_at(layout: Layout, given: Natural, scale: float) -> Float[NumpyArray, 
         If a structure cannot have these values.
     """
     own, residual = layout.in_unit(np.float64(scale)), given.values[-1]
-    sigma = float(residual[0]) if np.isfinite(residual[0]) else scale
-    beginning = beginning_at(own, given, scale if own.absolute else sigma)
+    geometric_mean = float(residual[0]) if np.isfinite(residual[0]) else scale
+    if own.dispersion is not None:
+        coefficients = own.dispersion.start(residual[-own.dispersion.count :])
+        if np.isfinite(residual[0]):
+            geometric_mean *= float(np.exp(own.dispersion.at(coefficients, scaled=True).log_ratio))
+    beginning = beginning_at(own, given, scale if own.absolute else geometric_mean)
     start, error = point_at(beginning, own.start()) if beginning.is_held else (own.start(), 0.0)
     if not error < MAX_START_ERROR:
         named = {name: value for block in range(len(given.values)) for name, value in given.named(block).items()}
         raise OptionError(
             f"start: the search cannot begin at {named}: no covariance has these values, or none was found."
         )
+    if own.dispersion is not None:
+        start[own.beyond] = coefficients
     if own.sigma_is_free and np.isfinite(residual[0]):
-        start[-1] = np.log(sigma / scale)
+        start[-1] = np.log(geometric_mean / scale)
     return start
 
 
@@ -178,7 +184,8 @@ class ExpectedCurvature(Struct):
     A variance ratio θ² of a factor whose level j has n_j rows is known from ``s_j = n_j θ² / (1 + n_j θ²)`` of the
     level's effect: the expected second derivative in log θ is ``4 Σ s_j²`` where it is the only factor. ``rows``
     are quantiles of n_j for the term of each parameter, ``levels`` its number of levels. ``sigma`` is the second
-    derivative in the logarithm of sigma where that is a parameter, and 0 for the others.
+    derivative in the logarithm of sigma where that is a parameter, and in coefficients of dispersion, and 0 for the
+    others.
     """
 
     rows: Float[Array, "k v"]
@@ -197,7 +204,7 @@ class ExpectedCurvature(Struct):
             levels += [found.size] * count
         missing = layout.n_theta - len(rows)  # those of a residual structure
         sigma = np.zeros(layout.n_theta)
-        sigma[layout.n_theta - layout.sigma_is_free :] = 4.0 * float(design.n)
+        sigma[layout.beyond.start :] = 4.0 * float(design.n)
         return cls(
             np.array(rows + [np.ones(LEVEL_SIZE_QUANTILES.size)] * missing),
             np.array(levels + [1] * missing, float),

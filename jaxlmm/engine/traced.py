@@ -86,8 +86,10 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     layout, design = likelihood.layout, likelihood.design
     optimum = _located(likelihood, Units(inverse_triangle, ()), y)  # no mean squares: no variance shares here
     response = likelihood.observe(y)
-    point = likelihood.at(layout.factors(optimum.theta, optimum.bases), response)
-    sigma = likelihood.sigma(point, None, response)
+    factors = layout.factors(optimum.theta, optimum.bases)
+    point = likelihood.at(factors, response)
+    relative_sigma = likelihood.sigma(point, None, response) / response.scale
+    sigma = relative_sigma * response.scale * factors.sigma_ratio
     beta = jnp.asarray(inverse_triangle) @ (response.least_squares + point.shift * response.scale)
     parts = [
         structure.from_basis(optimum.theta[own], basis)
@@ -95,11 +97,12 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     ]
     if layout.residual is not None:
         parts.append(optimum.theta[layout.slices()[-1]])
+    if layout.dispersion is not None and factors.dispersion is not None:
+        parts.append(layout.dispersion.report(factors.dispersion.coefficients))
     theta = jnp.concatenate([jnp.zeros(0, y.dtype), *parts])
-    deviance = likelihood.profiled(point, response)
+    deviance = likelihood.criterion(point, None, response)
     degrees = jnp.asarray(design.n, y.dtype) - design.n_fixed
     usable = has_residual(response, degrees) & jnp.isfinite(deviance) & jnp.isfinite(sigma)
-    relative_sigma = sigma / response.scale
     rounding = residual_share(response, relative_sigma) <= MIN_RESIDUAL_SHARE
     optimum = optimum._replace(converged=optimum.converged & ~rounding)
     return Estimate(theta, beta, sigma, deviance, _status(optimum, usable, relative_sigma < VANISHING_SIGMA))

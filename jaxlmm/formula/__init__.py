@@ -2,7 +2,7 @@
 
 from jaxlmm.formula.columns import Encoding
 from jaxlmm.formula.frame import ModelFrame, build_frame
-from jaxlmm.formula.groups import GroupLabels, ModelLabels, TermLabels
+from jaxlmm.formula.groups import DispersionLabels, GroupLabels, ModelLabels, TermLabels
 from jaxlmm.formula.notes import notes_of_responses
 from jaxlmm.formula.response import with_response
 from jaxlmm.formula.responses import Responses, read_responses
@@ -10,6 +10,7 @@ from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, parse, updat
 
 __all__ = [
     "Bar",
+    "DispersionLabels",
     "Encoding",
     "GroupLabels",
     "ModelFrame",

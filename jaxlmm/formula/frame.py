@@ -23,6 +23,7 @@ from jaxlmm.formula.columns import (
     finite_or_raise,
     model_columns,
 )
+from jaxlmm.formula.dispersion import dispersion_of
 from jaxlmm.formula.groups import (
     GroupLabels,
     KnownMatrix,
@@ -124,10 +125,11 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     terms = _random_terms(parsed, rows.data, options, factors, root_weight)
 
     padded = bucket(len(rows.data), MIN_PADDED_ROWS)
+    dispersion, dispersion_labels = dispersion_of(parsed, rows.data, padded)
     design = Design(
         pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),
         np.int64(len(rows.data)), tuple(term for term, _ in terms.built), terms.groupings, terms.residual,
-        functools.partial(_replaced, parsed, rows, options, known_residual),
+        dispersion, functools.partial(_replaced, parsed, rows, options, known_residual),
     )  # fmt: skip
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
@@ -138,7 +140,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     }
     labels = ModelLabels(
         parsed.text, join(parsed.response), fixed.columns.names, fixed.kept, fixed.columns.encoding, offset, groups,
-        tuple(label for _, label in terms.built), terms.residual_labels,
+        tuple(label for _, label in terms.built), terms.residual_labels, dispersion_labels,
     )  # fmt: skip
     notes, notes_of_y = notes_of_rows(parsed, rows.data, options.offset, rows.offset, y)
     notes = (*notes, *(note for covariance in factors.covariances.values() for note in covariance.notes))

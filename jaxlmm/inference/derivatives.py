@@ -55,8 +55,8 @@ class OptimumDerivatives(NamedTuple):
     theta has log sigma, or sigma is fixed, and s = k. The ``deviance``, and its ``gradient`` and ``hessian`` in psi;
     where parameters are held, along the surface on which they are, as in :class:`~jaxlmm.optimize.Tangent`, to which
     ``projection`` (s, s) takes a direction, else None;
-    ``values`` and ``derivatives`` of the :class:`Quantities`; ``relative_sigma`` is in units of the residual standard
-    deviation of least squares.
+    ``values`` and ``derivatives`` of the :class:`Quantities`; ``relative_sigma``, that of the covariance factors, is in
+    units of the residual standard deviation of least squares.
     """
 
     psi: Float[Array, "*b s"]
@@ -75,7 +75,8 @@ class Rows(NamedTuple):
     """Estimates for levels and rows at an optimum, in response units.
 
     ``modes`` and ``mode_sds`` per term, levels × columns; ``marginal`` and ``conditional`` fitted values without the
-    offset; ``residual_factor`` of the residual structure, where there is one.
+    offset; ``residual_factor`` of the residual structure, where there is one; ``residual_sds`` those of each row, by
+    its weight and the model of dispersion; ``sigma`` is what covariance factors are relative to.
     """
 
     modes: tuple[Float[Array, "... _ _"], ...]
@@ -83,6 +84,8 @@ class Rows(NamedTuple):
     marginal: Float[Array, "*b N"]
     conditional: Float[Array, "*b N"]
     residual_factor: Float[Array, "*b L q q"] | None
+    residual_sds: Float[Array, "*b N"]
+    sigma: Float[Array, "*b"]
 
 
 def examine(
@@ -108,7 +111,8 @@ def examine(
         factors = layout.factors(theta, bases)
         sigma = (jnp.exp(psi[-1]) if factors.sigma is None else factors.sigma) * response.scale
         unit = response.scale if layout.absolute else sigma
-        both = layout.report(theta, factors, unit), _components(units, factors, sigma)
+        components = _components(units, factors, sigma, likelihood.mean_residual_variance(factors))
+        both = layout.report(theta, factors, unit), components
         return both, both
 
     inverse_triangle = jnp.asarray(units.inverse_triangle)
@@ -118,13 +122,13 @@ def examine(
 
     d_columns = jnp.moveaxis(jax.vmap(in_columns)(d_vcov), 0, -1)
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
-    fixed_sigma = likelihood.layout.factors(theta, bases).sigma
-    sigma = likelihood.sigma(point, fixed_sigma, response)
+    factors = likelihood.layout.factors(theta, bases)
+    sigma = likelihood.sigma(point, factors.sigma, response)
     optimum = OptimumDerivatives(
-        psi, likelihood.criterion(point, fixed_sigma, response), *tangent,
+        psi, likelihood.criterion(point, factors.sigma, response), *tangent,
         Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
         inverse_triangle @ (response.least_squares + point.shift * response.scale),
-        sigma, sigma / response.scale,
+        sigma * factors.sigma_ratio, sigma / response.scale,
     )  # fmt: skip
     return optimum, point
 
@@ -168,7 +172,7 @@ def _profiled(likelihood: Likelihood, response: Response, bases: Bases, theta: T
     def objective(theta: Theta) -> tuple[Scalar, Point]:
         point = likelihood.at(layout.factors(theta, bases), response)
         sigma = jax.lax.stop_gradient(jnp.sqrt(point.r2 / count))  # so that derivatives in theta are at fixed sigma
-        return likelihood.deviance_given_sigma(point, sigma, response), point
+        return likelihood.criterion(point, sigma, response), point
 
     def first_order(theta: Theta) -> tuple[tuple[Theta, Float[jax.Array, "p p"], Scalar], Point]:
         gradient, point = jax.grad(objective, has_aux=True)(theta)
@@ -195,23 +199,31 @@ def rows_at(likelihood: Likelihood, response: Response, y: Float[Array, " N"], f
     shift = point.shift * response.scale
     coefficients = response.least_squares + shift
     residual = likelihood.around(jnp.asarray(y)[:, None], response.least_squares[None])[:, 0]
-    effects = likelihood.solver.effects(design, factors, point.factor, residual - design.basis @ shift)
+    effects = likelihood.effects(factors, point, residual - design.basis @ shift)
     weight = jnp.asarray(design.root_weight)
     unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
     marginal = design.basis @ coefficients
     conditional = marginal + _random_part(likelihood, effects.modes)
     sigma = likelihood.sigma(point, factors.sigma, response)
     sds = tuple(sigma * sd for sd in effects.sds)
-    return Rows(effects.modes, sds, marginal * unweighted, conditional * unweighted, factors.residual)
+    residual_sds = sigma * likelihood.residual_sds(factors) * unweighted
+    return Rows(
+        effects.modes, sds, marginal * unweighted, conditional * unweighted, factors.residual, residual_sds, sigma
+    )
 
 
-def _components(units: Units, factors: Factors, sigma: Float[jax.Array, ""]) -> Float[jax.Array, " components"]:
-    """Return the variance that each term adds to a row, on average, and last the residual variance at weight 1."""
+def _components(
+    units: Units, factors: Factors, sigma: Float[jax.Array, ""], residual: Float[jax.Array, ""]
+) -> Float[jax.Array, " components"]:
+    """Return the variance that each term adds to a row, on average, and last the mean residual variance at weight 1.
+
+    ``residual`` is that relative to ``sigma``².
+    """
     parts = []
     for square, factor in zip(units.mean_squares, factors.terms, strict=True):
         rows = jnp.asarray(square)[..., None] * factor if factor.ndim == 3 else square @ factor
         parts.append(jnp.sum(rows * factor))
-    parts.append(jnp.ones_like(sigma))
+    parts.append(residual)
     return sigma**2 * jnp.stack(parts)
 
 

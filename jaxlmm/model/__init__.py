@@ -2,6 +2,7 @@
 
 from jaxlmm.model.basis import independent_basis, least_squares
 from jaxlmm.model.design import Design, Grouping, Term, mean_products
+from jaxlmm.model.dispersion import Dispersion, ScaledDispersion, Scaling
 from jaxlmm.model.graph import connected, linked
 from jaxlmm.model.holding import beginning_at, held_layout, point_at, relative_to
 from jaxlmm.model.layout import Factors, Layout
@@ -10,11 +11,14 @@ from jaxlmm.model.relation import Relation
 
 __all__ = [
     "Design",
+    "Dispersion",
     "Factors",
     "Grouping",
     "Layout",
     "Natural",
     "Relation",
+    "ScaledDispersion",
+    "Scaling",
     "Term",
     "beginning_at",
     "connected",

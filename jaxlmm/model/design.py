@@ -12,6 +12,7 @@ from jaxlmm._util import Array, NumpyArray, Struct, aside, pad, static
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import OptionError
 from jaxlmm.model.basis import independent_basis
+from jaxlmm.model.dispersion import Dispersion
 from jaxlmm.model.relation import Relation
 
 COLUMN_ROUNDING = 1e-12
@@ -68,7 +69,8 @@ class Design(Struct):
 
     ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
     ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset`` (N,) is subtracted from a response
-    first; ``terms`` share ``groupings``; ``residual`` is a structure within groups, or None for independent errors.
+    first; ``terms`` share ``groupings``; ``residual`` is a structure within groups, or None for independent errors;
+    ``dispersion`` a model of their standard deviations, or None for one.
     On the host alone, ``built_with`` builds the same model with other options, and ``whole_roots`` are the roots of the
     design that these rows were taken from.
     """
@@ -81,6 +83,7 @@ class Design(Struct):
     terms: tuple[Term, ...]
     groupings: tuple[Grouping, ...]
     residual: Term | None
+    dispersion: Dispersion | None
     built_with: Callable[[Mapping[str, Any]], Design] | None = aside()
     whole_roots: tuple[Float[NumpyArray, "_ _"], ...] | None = aside(default=None)
 
@@ -142,6 +145,11 @@ class Design(Struct):
     def n_fixed(self) -> int:
         """The number of fixed effects, p."""
         return int(self.basis.shape[1])
+
+    @property
+    def residual_is_white(self) -> bool:
+        """Whether residuals in weighted rows are independent with one variance, whatever the parameters."""
+        return self.residual is None and self.dispersion is None
 
     @property
     def n_padded(self) -> int:
@@ -223,6 +231,7 @@ class Design(Struct):
             terms=tuple(of_term(term) for term in self.terms),
             groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
             residual=None if self.residual is None else of_term(self.residual),
+            dispersion=self.dispersion and self.dispersion.replace(columns=take(self.dispersion.columns)),
             built_with=None,
             whole_roots=self.roots(),
         )

@@ -60,6 +60,7 @@ class Held(Struct):
         """Return how the ``values`` (r,) that are not NaN are held; ``root`` as in :meth:`AbstractCovariance.basis`."""
         if not np.isfinite(values).any():
             return cls(np.zeros(0), np.float64(1.0))
+        parameters = parameters[: values.size]
         sds = np.array([parameter.is_sd for parameter in parameters])
         if sds.any() and np.all(values[sds] == 0.0):
             entries = _without_covariance(structure, coords)

@@ -13,6 +13,7 @@ from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance import NEARLY_ZERO, AbstractCovariance, Field, Parameter, ScaledRows, Unstructured
 from jaxlmm.errors import OptionError
 from jaxlmm.model.design import Design, Term
+from jaxlmm.model.dispersion import Scaling
 from jaxlmm.model.held import Held
 from jaxlmm.model.layout import Layout
 from jaxlmm.model.natural import Natural
@@ -45,7 +46,10 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
     terms = [*design.terms, *([design.residual] if design.residual is not None else [])]
     structures = [_with_scales(term, *parts) for term, parts in zip(design.terms, _by_term(fixed), strict=False)]
     own = [*structures, *([layout.residual] if layout.residual is not None else [])]
-    values = [np.array(part) for part in fixed.values]
+    values, dispersion = [np.array(part) for part in fixed.values], None
+    if design.dispersion is not None:
+        values[-1], coefficients = np.split(values[-1], [-len(design.dispersion.center)])
+        dispersion = Scaling.of(design.dispersion, coefficients)
     sigma, values[-1][0] = values[-1][0], np.nan
     coords = [np.asarray(term.coords) for term in terms]
     held = tuple(
@@ -60,7 +64,11 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
             "across levels are; write a class with parameters and report."
         )
     layout = layout.replace(
-        structures=tuple(structures), held=held, sigma=sigma if np.isfinite(sigma) else None, absolute=fixed.absolute
+        dispersion=dispersion,
+        structures=tuple(structures),
+        held=held,
+        sigma=sigma if np.isfinite(sigma) else None,
+        absolute=fixed.absolute,
     )
     if not layout.is_held:
         return layout
@@ -82,6 +90,8 @@ def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:
     structures = [*layout.structures, *([layout.residual] if layout.residual is not None else [])]
     coords = [*layout.coords, *([layout.residual_coords] if layout.residual is not None else [])]
     values = [_inside(*parts, float(unit)) for parts in zip(given.parameters, given.values, strict=True)]
+    if layout.dispersion is not None:
+        values[-1] = values[-1][: -layout.dispersion.count]
     values[-1][0] = np.nan
     held = tuple(
         Held.of(structure, np.asarray(where), np.asarray(root), parameters, some).replace(unit=np.float64(unit))

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.model.design import Design
+from jaxlmm.model.dispersion import ScaledDispersion, Scaling
 from jaxlmm.model.held import Held
 
 LARGEST_GUESSED_SD = 40.0
@@ -32,19 +33,27 @@ class Factors(NamedTuple):
 
     ``terms``: per term (q, q), or (L, q, q), one for each level, where the structure runs along q positions;
     ``residual``: None without a structure; ``sigma``, in units of the response's scale, is None where it is profiled
-    out.
+    out; ``dispersion``: None without a model of it, else sigma is the geometric mean of the rows' residual standard
+    deviations.
     """
 
     terms: tuple[Float[jax.Array, "... _ _"], ...]
     residual: Float[jax.Array, "*b L q q"] | None
     sigma: Float[jax.Array, "*b"] | None = None
+    dispersion: ScaledDispersion | None = None
+
+    @property
+    def sigma_ratio(self) -> Float[jax.Array, ""] | float:
+        """The ratio of the reported sigma, where the columns of dispersion are zero, to that of these factors."""
+        return 1.0 if self.dispersion is None else jnp.exp(-self.dispersion.log_ratio)
 
 
 class Layout(Struct):
     """The map from theta to Factors: structures, coordinates and roots of a design's terms, no rows.
 
     ``theta`` is the concatenation of the terms' parameters in order, then those of the residual structure without its
-    first, the scale, which is fixed at 1 because sigma is the scale of the residual.
+    first, the scale, which is fixed at 1 because sigma is the scale of the residual, then the coefficients of a model
+    of dispersion.
 
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
     response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too. The
@@ -58,6 +67,7 @@ class Layout(Struct):
     residual: AbstractCovariance | None
     residual_coords: Float[Array, "L q d"] | None
     sigma: Float[Array, "*b"] | None = None
+    dispersion: Scaling | None = None
     held: tuple[Held, ...] = ()
     absolute: bool = static(default=False)
     n_held: int = static(default=0)
@@ -71,6 +81,7 @@ class Layout(Struct):
             design.roots(),
             design.residual.structure if design.residual else None,
             design.residual.coords if design.residual else None,
+            dispersion=None if design.dispersion is None else Scaling.of(design.dispersion),
         )
 
     def in_unit(self, unit: Float[Array, ""] | float) -> Self:
@@ -113,7 +124,17 @@ class Layout(Struct):
     @property
     def n_theta(self) -> int:
         """The length of theta, k."""
-        return sum(self.counts) + self.sigma_is_free
+        return sum(self.counts) + self.n_dispersion + self.sigma_is_free
+
+    @property
+    def n_dispersion(self) -> int:
+        """The number of coefficients of the model of dispersion that are free."""
+        return 0 if self.dispersion is None else len(self.dispersion.free)
+
+    @property
+    def beyond(self) -> slice:
+        """The slice of theta of the model of dispersion, beyond the structures' parameters."""
+        return slice(sum(self.counts), sum(self.counts) + self.n_dispersion)
 
     @property
     def n_psi(self) -> int:
@@ -131,7 +152,11 @@ class Layout(Struct):
         return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
     def factors(self, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]] | None = None) -> Factors:
-        """Return the covariance factors at ``theta``; bases (q, q) multiply the terms' factors from the left."""
+        """Return the covariance factors at ``theta``; bases (q, q) multiply the terms' factors from the left.
+
+        Without ``bases`` theta is that of results, in which the coefficients of dispersion are those of its columns as
+        they are in the data; with them, those of scaled columns.
+        """
         slices = self.slices()
         terms = []
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
@@ -139,13 +164,19 @@ class Layout(Struct):
         residual = None
         if self.residual is not None and self.residual_coords is not None:
             residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords)
+        dispersion = None
+        if self.dispersion is not None:
+            dispersion = self.dispersion.at(theta[self.beyond], scaled=bases is not None)
         if not self.absolute:
-            return Factors(tuple(terms), residual)
+            return Factors(tuple(terms), residual, None, dispersion)
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
-        return Factors(tuple(factor / sigma for factor in terms), residual, sigma)
+        if self.sigma is not None and dispersion is not None:
+            sigma = sigma * jnp.exp(dispersion.log_ratio)
+        return Factors(tuple(factor / sigma for factor in terms), residual, sigma, dispersion)
 
     def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
-        """Return the natural parameters of every term, then of the residual, its standard deviation first.
+        """Return the natural parameters of every term, then of the residual, its standard deviation first, and last the
+        coefficients of dispersion.
 
         ``scale`` is that of the response where the layout is absolute, otherwise sigma in response units.
         """
@@ -155,10 +186,13 @@ class Layout(Struct):
             one = _first(factor)
             one = one if factors.sigma is None else one * factors.sigma
             parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
+        sigma = sigma * factors.sigma_ratio
         if self.residual is None or factors.residual is None:
             parts.append(sigma[None])
         else:
             parts.append(self.residual.report(self.residual_theta(theta), factors.residual[0], sigma))
+        if self.dispersion is not None and factors.dispersion is not None:
+            parts.append(self.dispersion.report(factors.dispersion.coefficients))
         return jnp.concatenate(parts)
 
     def residual_theta(self, theta: Float[Array, " k"]) -> Float[jax.Array, " _"]:
@@ -170,6 +204,7 @@ class Layout(Struct):
         parts = [s.start(np.asarray(c)) for s, c in zip(self.structures, self.coords, strict=True)]
         if self.residual is not None:
             parts.append(self.residual.start(np.asarray(self.residual_coords))[1:])
+        parts.append(np.zeros(self.n_dispersion))
         if self.sigma_is_free:
             parts.append(np.log([STARTING_SIGMA]))
         return np.concatenate([np.zeros(0), *parts])
@@ -219,7 +254,7 @@ class Layout(Struct):
 
     def blocks(self) -> Int[NumpyArray, " k"]:
         """Return the index of the term of each entry of theta."""
-        counts = (*self.counts, 1) if self.sigma_is_free else self.counts
+        counts = (*self.counts, self.n_dispersion, int(self.sigma_is_free))
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 

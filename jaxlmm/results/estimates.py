@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import field
 from typing import ClassVar, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -33,7 +34,7 @@ class Modes(NamedTuple):
 
 class Ranges(NamedTuple):
     """Ranges over the rows: smallest and largest ``weights`` and ``offset``, and the quartiles of the ``residuals`` in
-    units of sigma.
+    units of the rows' standard deviations.
     """
 
     weights: Float[NumpyArray, " 2"]
@@ -119,8 +120,8 @@ class Estimates:
             components=_own(values.components[0]),
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
-            modes=_modes(frame, solution, rows, float(examination.sigma[0]), verdict.status),
-            ranges=_ranges(frame, rows, float(examination.sigma[0])),
+            modes=_modes(frame, solution, rows, float(rows.sigma), verdict.status),
+            ranges=_ranges(frame, rows),
             notes=(*frame.notes_of_y, *frame.notes),
         )
 
@@ -147,22 +148,23 @@ def _own(array: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:
 def _theta(frame: ModelFrame, solution: Solution) -> Float[NumpyArray, " k"]:
     """Return the covariance parameters relative to sigma, written without the bases in which they were optimized."""
     layout, parts = solution.layout, []
-    sigma = None if not layout.absolute else layout.sigma
-    if layout.sigma_is_free:
-        sigma = np.exp(solution.theta[-1])
+    sigma = layout.factors(jnp.asarray(solution.theta), solution.bases).sigma
     whole = zip(frame.design.terms, layout.structures, solution.bases, layout.slices(), strict=False)
     for term, structure, basis, own in whole:
         theta = np.asarray(structure.from_basis(solution.theta[own], basis))
         parts.append(theta if sigma is None else relative_to(float(sigma), term, theta))
     if frame.design.residual is not None:
         parts.append(solution.theta[layout.slices()[-1]])
+    if layout.dispersion is not None:
+        scaled = layout.dispersion.at(solution.theta[layout.beyond], scaled=True)
+        parts.append(np.asarray(layout.dispersion.report(scaled.coefficients)))
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _ranges(frame: ModelFrame, rows: Rows, sigma: float) -> Ranges:
+def _ranges(frame: ModelFrame, rows: Rows) -> Ranges:
     assert frame.y is not None
     residuals = frame.y - (np.asarray(rows.conditional)[: len(frame.index)] + frame.offset)
-    scaled = residuals * np.sqrt(frame.weights) / sigma
+    scaled = residuals / np.asarray(rows.residual_sds)[: len(frame.index)]
     weights, offset = (np.array([part.min(), part.max()]) for part in (frame.weights, frame.offset))
     return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
 

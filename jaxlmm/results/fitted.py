@@ -72,14 +72,15 @@ class Fitted:
 
     @property
     def sigma(self) -> float:
-        """The residual standard deviation (at weight 1)."""
+        """The residual standard deviation (at weight 1, and where the columns of a model of dispersion are zero)."""
         return self.estimates.residual_sd
 
     @property
     def theta(self) -> Float[NumpyArray, " k"]:
         """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column.
 
-        Fixed ones are among them.
+        Fixed ones are among them. With a model of dispersion its coefficients come last, and the others are relative to
+        the geometric mean of the rows' residual standard deviations.
         """
         return self.estimates.theta.copy()
 

@@ -42,6 +42,7 @@ def scan(
     offset: str | Sequence[float] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
     residual: str | None = None,
+    dispersion: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
     solver: str | type[AbstractSolver] = "auto",
@@ -101,10 +102,11 @@ def scan(
         ``manifest.json``. ``lmm.load(out)`` is the scan again. What is there is never overwritten.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
-    method, weights, offset, covariance, residual, start, fixed, solver, optimizer
+    method, weights, offset, covariance, residual, dispersion, start, fixed, solver, optimizer
         As in :func:`jaxlmm.fit`. With something ``fixed``, or an optimizer or a solver that is asked for and does not
         diagonalize (as ``"spectral"`` does), the model's own solver tests the markers, more slowly where there is one
-        variance ratio. Fits without a marker begin at ``start``.
+        variance ratio. Fits without a marker begin at ``start``. A model of
+        ``dispersion`` is refused: give its optimum as ``weights``.
 
     Returns
     -------
@@ -156,8 +158,14 @@ def scan(
     known: Any = None if auto else kinship
     options = FitOptions(
         method=method, weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual,
-        start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+        dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
     )  # fmt: skip
+    if dispersion is not None:
+        raise OptionError(
+            "scan: expected one residual standard deviation, or known weights=, got dispersion=, whose rows would be "
+            "weighted anew for every marker. Fit the model without a marker by lmm.fit, and give the inverse of its "
+            "variances, exp(-2 * (x @ coefficients)), as weights=; or test few markers as fixed effects of lmm.fit."
+        )
     if not isinstance(resume, bool) or (resume and out is None):
         raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
     call = Call(formula, data, options)

@@ -3,6 +3,7 @@
 from jaxlmm._util import static
 from jaxlmm.model import Factors
 from jaxlmm.solvers.base import AbstractSolver, ByResponse, Effects, Route
+from jaxlmm.solvers.base import QuadraticForms as QuadraticForms
 from jaxlmm.solvers.blocked import Blocked
 from jaxlmm.solvers.clusters import clusters_of as clusters_of
 from jaxlmm.solvers.dense import Dense

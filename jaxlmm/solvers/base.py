@@ -166,6 +166,24 @@ class AbstractSolver(Struct, abc.ABC):
         """Whether :meth:`guess` returns a covariance."""
         return False
 
+    @property
+    def can_be_reweighted(self) -> bool:
+        """Whether :meth:`reweighted` returns a solver."""
+        return False
+
+    def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
+        """Return the solver of the same design with every row multiplied by ``root_weight``, which is positive.
+
+        Traced, where ``build`` works on the host: under ``vmap``, and with derivatives (MixedModels.jl's
+        ``reweight!``). Padded rows stay zero whatever their weight.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless :attr:`can_be_reweighted`.
+        """
+        raise NotImplementedError(f"the solver {self.name!r} cannot be reweighted")
+
     @abc.abstractmethod
     def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> Any:
         """Return the cross-products of ``a`` and ``b``: the part of ``Aᵀ H⁻¹ B`` that does not depend on theta."""

@@ -70,7 +70,7 @@ def describe(design: Design, rows: Int[NumpyArray, " N"]) -> Cluster:
     terms = tuple(_cluster_term(design, term, rows) for term in design.terms)
     flat = np.concatenate([np.zeros((rows.size, 0)), *(t.columns.reshape(rows.size, -1) for t in terms)], axis=1)
     spanned = flat.shape[1] >= rows.size > MAX_ROWS_FOR_RANGE_BASIS or any(term.spans for term in terms)
-    if design.residual is not None or spanned:
+    if not design.residual_is_white or spanned:
         return Cluster(rows, np.eye(rows.size), terms)
     return Cluster(rows, _range(flat), terms)
 

@@ -26,6 +26,8 @@ def beyond_one_known_matrix(design: Design) -> str:
     """Say what in a design is not one column across levels with one known matrix, or nothing."""
     if design.residual is not None:
         return "a residual structure"
+    if design.dispersion is not None:
+        return "a model of dispersion"
     if len(design.terms) != 1:
         return f"{len(design.terms)} random terms"
     (term,) = design.terms

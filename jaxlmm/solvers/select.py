@@ -33,6 +33,8 @@ class Choice(NamedTuple):
 def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choice:
     """Return the solver for a design: the one that is asked for, or the first of ``SOLVERS`` that can do the model.
 
+    With a model of dispersion a known matrix is one of anything else, and residuals count as independent.
+
     ==========================================================  ========
     model                                                       solver
     ==========================================================  ========
@@ -50,14 +52,21 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """
     asked = as_solver(solver)
     if asked is None:
-        asked = next(one for one in SOLVERS.values() if not one.unsuitable(design))
-    elif why := asked.unsuitable(design):
-        *others, last = (repr(name) for name, one in SOLVERS.items() if not one.unsuitable(design))
+        asked = next(one for one in SOLVERS.values() if not _unsuitable(one, design))
+    elif why := _unsuitable(asked, design):
+        *others, last = (repr(name) for name, one in SOLVERS.items() if not _unsuitable(one, design))
         shown = repr(asked.name) if asked in SOLVERS.values() else asked.__name__
         raise OptionError(
             f"solver={shown} cannot do this model: {why}. Use solver={', '.join([repr('auto'), *others])} or {last}."
         )
     return Choice(asked, asked.reason(design))
+
+
+def _unsuitable(solver: type[AbstractSolver], design: Design) -> str:
+    """Say why a solver cannot do a model, or nothing."""
+    if design.dispersion is not None and solver.reweighted is AbstractSolver.reweighted:
+        return "a model of dispersion, for which it has no method reweighted"
+    return solver.unsuitable(design)
 
 
 def as_solver(solver: Any) -> type[AbstractSolver] | None:

@@ -3,8 +3,8 @@
 Usage: python collect.py SOURCE [MANY], where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as
 the R programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every
 optimum polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines
-that show a contract: a process in time, a residual structure, compound symmetry; all with known matrices across levels
-(coxme 2.2-22, pedigreemm 0.3-5).
+that show a contract: a process in time, a residual structure, compound symmetry, models of dispersion; all with known
+matrices across levels (coxme 2.2-22, pedigreemm 0.3-5).
 
 Many responses on one design are two tables each, the data with the responses and lme4's fits, as
 ``21_many_responses.R OUT visible`` writes them into a folder; ``python collect.py SOURCE MANY`` copies that folder too.
@@ -26,6 +26,12 @@ OTHERS = (
     "tmb_ou_reml",
     "bodyweight_corCAR1_ml",
     "oats_pdCompSymm_reml",
+    "bodyweight_varPower_time_ml",
+    "orthodont_int_varIdent_ml",
+    "orthodont_int_varIdent_reml",
+    "orthodont_varIdent_reml",
+    "orthodont_varExp_reml",
+    "tmb_disp_sex_reml",
 )
 KNOWN = ("lmekin", "pedigreemm")
 """Engines whose models have known matrices across levels."""

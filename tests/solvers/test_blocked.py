@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import likelihood_of
 from jaxlmm.linalg.inverse import inverse_logdet
 from jaxlmm.solvers import SOLVERS, select
 from jaxlmm.solvers.blocked import blocked, coupling
@@ -95,7 +95,7 @@ def test_random_designs_agree_with_dense(pair_cost, monkeypatch):
         solver = blocked.Blocked.build(design)
         assert all((gram.columns is None) == (pair_cost < 1) for gram in solver.rest.coupling.grams)
         one, other = (
-            second_order(Likelihood.of(design, built, "REML"), theta, jnp.asarray(y))
+            second_order(likelihood_of(design, built, "REML"), theta, jnp.asarray(y))
             for built in (solver, SOLVERS["dense"].build(design))
         )
         for mine, theirs in zip(one, other, strict=True):
@@ -115,7 +115,7 @@ def test_several_components_of_different_size():
     theta = jnp.array([0.5, 0.2, 0.3, 0.7, 0.4])
     y = jnp.asarray(frame["y"].to_numpy())
     one, other = (
-        second_order(Likelihood.of(design, built, "REML"), theta, y)
+        second_order(likelihood_of(design, built, "REML"), theta, y)
         for built in (solver, SOLVERS["dense"].build(design))
     )
     for mine, theirs in zip(one, other, strict=True):

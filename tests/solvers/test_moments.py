@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import likelihood_of
 from jaxlmm.linalg.inverse import shifted_solutions
 from jaxlmm.solvers import SOLVERS
 from jaxlmm.solvers.moments.classes import MAX_CLASSES_BY_PRODUCT, Classes, both_ways
@@ -70,7 +70,7 @@ def test_pooled_levels_give_the_deviance_and_its_derivatives(name):
     found = []
     with jax.enable_x64(True):
         for solver in (SOLVERS["moments"].build(design).unpadded(), SOLVERS["dense"].build(design)):
-            likelihood = Likelihood.of(design, solver, "REML")
+            likelihood = likelihood_of(design, solver, "REML")
 
             def deviance(theta, y, likelihood=likelihood):
                 response = likelihood.observe(likelihood.padded(y))
@@ -97,7 +97,7 @@ def test_many_responses_keep_the_digits_of_second_derivatives():
     found = []
     with jax.enable_x64(True):
         for solver in (SOLVERS["moments"].build(design), SOLVERS["moments"].build(design).unpadded()):
-            likelihood = Likelihood.of(design, solver, "REML")
+            likelihood = likelihood_of(design, solver, "REML")
             response = likelihood.observe(likelihood.padded(frame["y"].to_numpy()))
 
             def deviance(logarithm, likelihood=likelihood, response=response):

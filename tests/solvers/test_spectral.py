@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import likelihood_of
 from jaxlmm.model.layout import Factors
 from jaxlmm.solvers import select
 from jaxlmm.solvers.clusters import not_rounding
@@ -138,9 +138,9 @@ def test_padding_changes_nothing():
     with jax.enable_x64(True):
         y = jnp.asarray(draws(data, matrix, 1)[:, 0])
         padded, bare = (
-            Likelihood.of(design, built, "REML").deviance(Factors((jnp.array([[0.7]]),), None), response)
+            likelihood_of(design, built, "REML").deviance(Factors((jnp.array([[0.7]]),), None), response)
             for built in (solver, bare_solver)
-            for response in [Likelihood.of(design, built, "REML").observe(jnp.zeros(design.n_padded).at[:40].set(y))]
+            for response in [likelihood_of(design, built, "REML").observe(jnp.zeros(design.n_padded).at[:40].set(y))]
         )
         assert float(padded) == pytest.approx(float(bare), rel=1e-13)
 

@@ -130,6 +130,30 @@ class OffsetLabels(NamedTuple):
         return cls(encodings, record["column"], record["array"])
 
 
+class DispersionLabels(NamedTuple):
+    """Labels of a model of dispersion: its formula as ``text``, its columns but the intercept, which ``encoding``
+    computes on new data after that.
+    """
+
+    text: str
+    columns: tuple[str, ...]
+    encoding: Encoding
+
+    @property
+    def natural(self) -> tuple[Parameter, ...]:
+        """Its coefficients, as natural parameters of the residual."""
+        return tuple(Parameter(f"log sd({column})", group=RESIDUAL_SD.group) for column in self.columns)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the labels as JSON types."""
+        return {"text": self.text, "columns": list(self.columns), "encoding": self.encoding.to_plain()}
+
+    @classmethod
+    def from_plain(cls, record: Mapping[str, Any]) -> DispersionLabels:
+        """Return the labels that :meth:`to_plain` wrote."""
+        return cls(record["text"], tuple(record["columns"]), Encoding.from_plain(record["encoding"]))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelLabels:
     """The names of a design, and the encodings that compute it on new data; no rows; JSON after :meth:`to_plain`.
@@ -147,6 +171,7 @@ class ModelLabels:
     groups: Mapping[str, GroupLabels]
     terms: tuple[TermLabels, ...]
     residual: TermLabels | None
+    dispersion: DispersionLabels | None
 
     @property
     def fixed_names(self) -> tuple[str, ...]:
@@ -169,9 +194,10 @@ class ModelLabels:
 
     @property
     def blocks(self) -> tuple[tuple[Parameter, ...], ...]:
-        """The natural parameters of each term, the residual's last."""
+        """The natural parameters of each term, and last those of the residual: its structure's and its dispersion's."""
         last = self.residual.natural if self.residual else (RESIDUAL_SD,)
-        return (*(term.natural for term in self.terms), last)
+        coefficients = self.dispersion.natural if self.dispersion else ()
+        return (*(term.natural for term in self.terms), (*last, *coefficients))
 
     @property
     def natural(self) -> tuple[Parameter, ...]:
@@ -201,16 +227,18 @@ class ModelLabels:
             "groups": {name: group.to_plain() for name, group in self.groups.items()},
             "terms": [term.to_plain() for term in self.terms],
             "residual": None if self.residual is None else self.residual.to_plain(),
+            "dispersion": None if self.dispersion is None else self.dispersion.to_plain(),
         }
 
     @classmethod
     def from_plain(cls, record: Mapping[str, Any]) -> ModelLabels:
         """Return the labels that :meth:`to_plain` wrote."""
-        residual = record["residual"]
+        residual, dispersion = record["residual"], record["dispersion"]
         return cls(
             record["formula"], record["response"], tuple(record["columns"]), np.array(record["kept"], bool),
             Encoding.from_plain(record["encoding"]), OffsetLabels.from_plain(record["offset"]),
             {name: GroupLabels.from_plain(group) for name, group in record["groups"].items()},
             tuple(TermLabels.from_plain(term) for term in record["terms"]),
             None if residual is None else TermLabels.from_plain(residual),
+            None if dispersion is None else DispersionLabels.from_plain(dispersion),
         )  # fmt: skip

@@ -8,7 +8,9 @@ from typing import Any
 
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import KinshipError, OptionError
+from jaxlmm.formula.syntax.dispersion import dispersion_terms
 from jaxlmm.formula.syntax.parse import Bar, residual_bar
+from jaxlmm.formula.tokens import Token
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,11 +27,13 @@ class ModelOptions:
         ``{group or bar: structure}``, a structure within the columns of a term.
     residual
         A residual structure as text, ``"ou(time | group)"``.
+    dispersion
+        A formula of the residual's log standard deviation, ``"~ x + f"``.
 
     Raises
     ------
     KinshipError, OptionError, FormulaError
-        If a mapping is none, or the residual structure cannot be read.
+        If a mapping is none, or the residual structure or the model of dispersion cannot be read.
 
     Examples
     --------
@@ -42,6 +46,7 @@ class ModelOptions:
     kinship: Mapping[str, Any] | None = None
     covariance: Mapping[str, AbstractCovariance] | None = None
     residual: str | None = None
+    dispersion: str | None = None
 
     def __post_init__(self) -> None:
         if self.kinship is not None and not isinstance(self.kinship, Mapping):
@@ -54,9 +59,14 @@ class ModelOptions:
         for name in ("kinship", "covariance"):  # so that a dict that is changed later changes nothing here
             mapping = getattr(self, name)
             object.__setattr__(self, name, None if mapping is None else dict(mapping))
-        _ = self.residual_bar
+        _ = self.residual_bar, self.dispersion_terms
 
     @property
     def residual_bar(self) -> Bar | None:
         """The residual structure, parsed."""
         return None if self.residual is None else residual_bar(self.residual)
+
+    @property
+    def dispersion_terms(self) -> tuple[Token, ...]:
+        """The terms of the model of dispersion, none without one."""
+        return () if self.dispersion is None else dispersion_terms(self.dispersion)

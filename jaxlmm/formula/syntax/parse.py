@@ -40,7 +40,8 @@ class Bar(NamedTuple):
 class ParsedFormula(NamedTuple):
     """The parts of a formula: ``response`` is empty for a one-sided one; ``fixed`` holds no bars and no offsets.
 
-    ``text`` is the formula as written, ``right`` the text of its right side.
+    ``text`` is the formula as written, ``right`` the text of its right side; ``dispersion`` are the terms of the option
+    of that name, once the formula is resolved against data.
     """
 
     text: str
@@ -49,6 +50,7 @@ class ParsedFormula(NamedTuple):
     fixed: tuple[Token, ...]
     bars: tuple[Bar, ...]
     offsets: tuple[tuple[Token, ...], ...]
+    dispersion: tuple[Token, ...] = ()
 
     def without_response(self) -> ParsedFormula:
         """Return the formula of the right side alone.
@@ -60,10 +62,10 @@ class ParsedFormula(NamedTuple):
 
 
 def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]]:
-    """Return the expressions of a formula with these random terms, and its grouping factors."""
+    """Return the expressions of a formula with these random terms, its model of dispersion, and grouping factors."""
     bars = list(bars)
     groups = [[quoted(factor) for factor in bar.group if factor != "1"] for bar in bars]
-    return [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars), *groups]
+    return [parsed.response, parsed.fixed, parsed.dispersion, *parsed.offsets, *(bar.left for bar in bars), *groups]
 
 
 def parse(formula: str, columns: Iterable[object] = ()) -> ParsedFormula:

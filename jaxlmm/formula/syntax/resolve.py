@@ -41,6 +41,7 @@ def resolved(
         return parsed
     used = {*others, *_columns_in_use(parsed, columns, options)}
     expanded = parse(_without_dots(parsed, [column for column in columns if column not in used]))
+    expanded = expanded._replace(dispersion=parsed.dispersion)
     if not parsed.response:
         expanded = expanded._replace(response=())
     return renamed(expanded, columns)
@@ -57,7 +58,7 @@ def known_names(
         With all names that are neither columns of the data nor functions.
     """
     columns = list(columns)
-    parsed = renamed(parsed, columns)
+    parsed = renamed(parsed._replace(dispersion=options.dispersion_terms), columns)
     parts = parts_of(parsed, [*parsed.bars, *_residual_bars(columns, options)])
     unknown = list(dict.fromkeys(one for part in parts for one in sorted_names(part, columns)[1]))
     if several:
@@ -128,6 +129,7 @@ def renamed(parsed: ParsedFormula, columns: Collection[Any]) -> ParsedFormula:
     return parsed._replace(
         response=_renamed_tokens(parsed.response, columns),
         fixed=_renamed_tokens(parsed.fixed, columns),
+        dispersion=_renamed_tokens(parsed.dispersion, columns),
         bars=tuple(_renamed_bar(bar, columns) for bar in parsed.bars),
         offsets=tuple(_renamed_tokens(tokens, columns) for tokens in parsed.offsets),
     )

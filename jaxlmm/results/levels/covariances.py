@@ -39,9 +39,14 @@ def row_roots(
 
 
 def row_covariance(frame: ModelFrame, factors: Factors, rows: Int[NumpyArray, " n"]) -> Float[NumpyArray, "n n"]:
-    """Return ``Z Λ Λᵀ Zᵀ + W⁻½ R W⁻½`` of some ``rows`` of the frame, with the known matrices across levels."""
+    """Return ``Z Λ Λᵀ Zᵀ + W⁻½ D R D W⁻½`` of some ``rows`` of the frame, with the known matrices across levels.
+
+    D are the rows' standard deviations by the model of dispersion.
+    """
     design = frame.design
-    total = np.zeros((rows.size, rows.size))
+    total, sds = np.zeros((rows.size, rows.size)), 1.0 / np.sqrt(frame.weights[rows])
+    if design.dispersion is not None and factors.dispersion is not None:
+        sds = sds * np.exp(np.asarray(factors.dispersion.log_sd(design.dispersion.columns)))[rows]
     for term, factor in zip(design.terms, factors.terms, strict=True):
         roots = row_roots(frame, term, np.asarray(factor), rows)
         grouping = design.groupings[term.grouping]
@@ -52,11 +57,11 @@ def row_covariance(frame: ModelFrame, factors: Factors, rows: Int[NumpyArray, " 
             levels, local = np.unique(codes, return_inverse=True)
             total += (roots @ roots.T) * grouping.relation.among(levels)[np.ix_(local, local)]
     if design.residual is None or factors.residual is None:
-        total[np.diag_indices(rows.size)] += 1.0 / frame.weights[rows]
+        total[np.diag_indices(rows.size)] += sds**2
     else:
         codes = np.asarray(design.groupings[design.residual.grouping].codes)[rows]
         positions = np.asarray(design.residual.positions)[rows]
-        correlated = np.asarray(factors.residual)[codes, positions] / np.sqrt(frame.weights[rows])[:, None]
+        correlated = np.asarray(factors.residual)[codes, positions] * sds[:, None]
         _add_within(total, correlated, codes)
     return total
 

@@ -24,11 +24,7 @@ def fitted(many: FittedMany, level: str = "conditional") -> pd.DataFrame:
     ``level`` is ``"conditional"`` (with the random effects' modes) or ``"marginal"``.
     """
     choose("level", level, ("conditional", "marginal"))
-    frame = many.frame
-    values = np.full((len(frame.index), len(many)), np.nan)
-    for rows, index, by_row in _by_pattern(many):
-        values[np.ix_(rows, index)] = np.asarray(getattr(by_row, level))[:, : rows.size].T + frame.offset[rows, None]
-    return pd.DataFrame(values, index=frame.index, columns=pd.Index(many.responses, name="response"))
+    return _values(many, level).add(many.frame.offset, axis=0)
 
 
 def residuals(many: FittedMany, type: str = "response", level: str = "conditional") -> pd.DataFrame:
@@ -45,7 +41,15 @@ def residuals(many: FittedMany, type: str = "response", level: str = "conditiona
     raw = many.y - fitted(many, level)
     if kind == "response":
         return raw
-    return raw.mul(np.sqrt(many.frame.weights), axis=0).div(many.estimates.sigma, axis=1)
+    return raw / _values(many, "residual_sds")
+
+
+def _values(many: FittedMany, field: str) -> pd.DataFrame:
+    """Return a field of :class:`~jaxlmm.inference.Rows`, rows × responses."""
+    values = np.full((len(many.frame.index), len(many)), np.nan)
+    for rows, index, by_row in _by_pattern(many):
+        values[np.ix_(rows, index)] = np.asarray(getattr(by_row, field))[:, : rows.size].T
+    return pd.DataFrame(values, index=many.frame.index, columns=pd.Index(many.responses, name="response"))
 
 
 def ranef(many: FittedMany, group: str) -> pd.DataFrame:

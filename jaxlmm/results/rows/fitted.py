@@ -35,7 +35,7 @@ def residuals(fit: Fitted, type: str = "response", level: str = "conditional") -
     kind = choose("type", type, ("response", "pearson", "normalized"))
     raw = np.asarray(fit.frame.y) - fitted(fit, level)
     if kind != "response":
-        raw = raw * np.sqrt(fit.frame.weights) / fit.estimates.sigma
+        raw = raw / np.asarray(fit.by_row.residual_sds)[: fit.n]
     if kind == "normalized" and fit.design.residual is not None:
         raw = pd.Series(_decorrelated(fit, raw.to_numpy()), index=raw.index)
     return raw.rename("residual")

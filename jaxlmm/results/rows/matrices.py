@@ -111,8 +111,8 @@ def random_matrix(fit: Fitted, group: str) -> LabelledMatrix:
 def marginal_cov(fit: Fitted, rows: Any = None) -> pd.DataFrame:
     """Return V, the covariance of the response given the fixed effects, in squared units of the response.
 
-    ``V = σ² (Z Λ Λᵀ Zᵀ + W⁻½ R W⁻½)`` at the estimates, with the known matrices across levels, the residual structure
-    R and the weights W.
+    ``V = σ² (Z Λ Λᵀ Zᵀ + W⁻½ D R D W⁻½)`` at the estimates, with the known matrices across levels, the residual
+    structure R, the weights W, and D the standard deviations of a model of dispersion.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def marginal_cov(fit: Fitted, rows: Any = None) -> pd.DataFrame:
     solution = fit.solution
     factors = factors_at(solution.layout, solution.theta, solution.bases)
     total = row_covariance(fit.frame, factors, used)
-    return pd.DataFrame(fit.estimates.sigma**2 * total, index=index[used], columns=index[used])
+    return pd.DataFrame(float(fit.by_row.sigma) ** 2 * total, index=index[used], columns=index[used])
 
 
 def _indices(index: pd.Index, rows: Any) -> Int[NumpyArray, " _"]:

@@ -44,7 +44,8 @@ def summary_content(fit: Fitted, df: str, correlation: bool | None) -> SummaryCo
     """Return the content of a fit's summary; options as in :meth:`jaxlmm.results.Fit.summary`."""
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
-    tables = [_quantiles(fit), _random(fit), _parameters(fit), _fixed(fit, df), _correlation(fit, correlation)]
+    tables = [_quantiles(fit), _random(fit), _parameters(fit), _dispersion(fit)]
+    tables += [_fixed(fit, df), _correlation(fit, correlation)]
     notes, p = _notes(fit), fit.estimates.beta.size
     if correlation is None and p > MAX_CORRELATED_EFFECTS:
         notes.append(f"The correlations of {p} fixed effects are not shown; summary(correlation=True) shows them.")
@@ -79,6 +80,8 @@ def _options(fit: Fitted) -> list[tuple[str, str]]:
         facts.append(("Offset", f"from {ranges.offset[0]:.4g} to {ranges.offset[1]:.4g}"))
     if labels.residual is not None:
         facts.append(("Residual", labels.residual.text))
+    if labels.dispersion is not None:
+        facts.append(("Dispersion", labels.dispersion.text))
     across = [name for name, group in labels.groups.items() if group.unobserved is not None]
     for what, is_matrix in (("Known matrix across", True), ("Coordinates across", False)):
         names = [name for name in across if (labels.groups[name].diagonal is not None) == is_matrix]
@@ -128,6 +131,19 @@ def _parameters(fit: Fitted) -> Table:
             rows.append([group, parameter.label, _number(row["estimate"]), _error(row), _mark(row)])
     header = ["Groups", "Parameter", "Estimate", "Std. Error", ""]
     return _without_marks(Table("Covariance parameters", header, rows, 2), 5)
+
+
+def _dispersion(fit: Fitted) -> Table:
+    """Return the coefficients of the logarithm of the residual standard deviation."""
+    title, dispersion = "Dispersion (log residual standard deviation)", fit.estimates.labels.dispersion
+    if dispersion is None:
+        return Table(title, [], [], 1)
+    table = variance(fit).to_dict(orient="index")
+    rows = []
+    for parameter in dispersion.natural:
+        row = table[parameter.name]
+        rows.append([*parameter.columns, _number(row["estimate"]), _error(row), _mark(row)])
+    return _without_marks(Table(title, ["Column", "Estimate", "Std. Error", ""], rows, 1), 4)
 
 
 def _terms(fit: Fitted) -> list[TermLabels]:

@@ -13,7 +13,7 @@ from jaxlmm._util import NumpyArray, pad
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine import Problems, certified, find_optima
 from jaxlmm.inference import PROVEN, STATUS, Units
-from jaxlmm.likelihood import Likelihood
+from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.model import Design, Natural
 from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.scanning.kernels.filter import PairFilter, Pairs
@@ -100,7 +100,7 @@ class SolverScanner:
         self.refit, self.tests = refit, tuple(tests)
         self.null, self.ml_null = null, ml_null
         built = solver.build(design)
-        self.likelihood = jax.device_put(Likelihood.of(design, built, method, given))
+        self.likelihood = jax.device_put(likelihood_of(design, built, method, given))
         self.by_ml = self.likelihood.replace(method="ML")
         n = self.n = int(design.n)
         weight = np.asarray(design.root_weight)[:n]

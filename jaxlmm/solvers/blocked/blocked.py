@@ -19,6 +19,7 @@ from jaxlmm.solvers.blocked.components import arrange, chosen_for, components_of
 from jaxlmm.solvers.blocked.coupling import Coupling, Entries
 from jaxlmm.solvers.blocked.records import BlockedAugmented, BlockedFactor, BlockedProducts, Solved
 from jaxlmm.solvers.blocked.rest import Rest, VectorsByGroup
+from jaxlmm.solvers.blocked.reweighting import Reweighting
 from jaxlmm.solvers.blocked.rows import Rows, Side
 from jaxlmm.solvers.blocked.second_moments import SecondMoments
 from jaxlmm.solvers.kinds import beyond_columns
@@ -56,6 +57,7 @@ class Blocked(AbstractSolver):
     second_moments: SecondMoments
     eliminated: tuple[int, ...] = static()  # the terms on the eliminated grouping
     others: tuple[tuple[int, ...], ...] = static()  # the terms on each grouping of the rest
+    reweighting: Reweighting | None = None  # with a model of dispersion
 
     @classmethod
     def unsuitable(cls, design: Design) -> str:
@@ -111,14 +113,27 @@ class Blocked(AbstractSolver):
             Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
         )
         firsts = tuple(first.astype(np.int32) for first in first_columns)
+        by_row = Rows(rows, codes[eliminated], tuple(joint[g] for g in rest), firsts)
+        by_level = Rest(coupling, blocks)
         return cls(
-            Rows(rows, codes[eliminated], tuple(joint[g] for g in rest), firsts),
-            triangles, tuple(roots), Rest(coupling, blocks),
+            by_row, triangles, tuple(roots), by_level,
             SecondMoments.of(design, {g: members(design, g) for g in (eliminated, *rest)}),
             members(design, eliminated), tuple(members(design, g) for g in rest),
+            None if design.dispersion is None else Reweighting.of(entries, by_row, by_level),
         )  # fmt: skip
 
+    @property
+    def can_be_reweighted(self) -> bool:
+        return self.reweighting is not None
+
+    def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
+        assert self.reweighting is not None
+        parts = self.reweighting(self.rows, self.triangles, self.rest, jnp.asarray(root_weight))
+        return self.replace(**parts._asdict())
+
     def unpadded(self) -> Self:
+        if self.can_be_reweighted:
+            return self
         levels = int(np.max(self.rows.codes, initial=0)) + 1
         coupling = self.rest.coupling
         if isinstance(coupling, Coupling):

@@ -234,8 +234,8 @@ def _reflections(
     """Return Householder reflections, per grouping, that exchange the mean over the levels with the last level; the
     columns in which the sums then stand, and their factors.
     """
-    reflections, sums, means, offset = [], [], [], 0
-    for table, width in zip(tables, widths, strict=True):
+    reflections = []
+    for table in tables:
         real = table < NO_LEVEL
         number = np.maximum(real.sum(axis=1), 1)
         each = np.arange(number.size)
@@ -244,14 +244,23 @@ def _reflections(
         length = np.sum(normal**2, axis=1)
         scaled = normal * np.where(length > 0, 2.0 / np.where(length > 0, length, 1.0), 0.0)[:, None]
         reflections.append(np.eye(table.shape[1]) - normal[:, :, None] * scaled[:, None, :])
+    return (tuple(reflections), *sums_of_levels(tables, widths))
+
+
+def sums_of_levels(
+    tables: tuple[Int[NumpyArray, "B _l"], ...], widths: tuple[int, ...]
+) -> tuple[Int[NumpyArray, "B s"], Float[NumpyArray, "B s"]]:
+    """Return the reflected columns in which the sums over all levels stand, and their factors."""
+    sums, means, offset = [], [], 0
+    for table, width in zip(tables, widths, strict=True):
+        number = np.maximum((table < NO_LEVEL).sum(axis=1), 1)
         sums += [offset + (number - 1) * width + c for c in range(width)]
         means += [1.0 / np.sqrt(number)] * width
         offset += table.shape[1] * width
-    return tuple(reflections), np.stack(sums, axis=1), np.stack(means, axis=1)
+    return np.stack(sums, axis=1), np.stack(means, axis=1)
 
 
-@program(once=True)
-def _near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
+def near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
     """Invert positive semidefinite matrices with a small ridge; empty columns give zeros."""
     a = jnp.asarray(products)
     length = jnp.sqrt(jnp.maximum(jnp.diagonal(a, axis1=-2, axis2=-1), 0.0))
@@ -260,3 +269,8 @@ def _near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
     eye = jnp.eye(a.shape[-1], dtype=a.dtype)[None]
     inverse, _ = inverse_logdet(a * outer + (RELATIVE_RIDGE + jnp.where(scale > 0, 0.0, 1.0))[:, :, None] * eye)
     return inverse * outer
+
+
+@program(once=True)
+def _near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
+    return near_inverse(products)

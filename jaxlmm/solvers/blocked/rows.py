@@ -49,7 +49,7 @@ class Rows(Struct):
 
     def split(self, rest: Rest, a: Float[jax.Array, "N c"]) -> tuple[Float[jax.Array, "N c"], Side]:
         """Return the residual of rows ``a`` on all random effects' columns, and their coordinates on those."""
-        projected, a = self._off_levels(rest, a)
+        projected, a = self.off_levels(rest, a)
         zeros = rest.zeros(a.shape[1], a.dtype)
         if not rest.has_outside:
             return a, Side(projected, zeros, zeros)
@@ -59,11 +59,11 @@ class Rows(Struct):
                 zero if block.outside is None else block.outside.solve(part, REFINEMENTS_PER_ROUND)
                 for block, part, zero in zip(rest.blocks, self._transposed_product(rest, a), zeros, strict=True)
             ]
-            a = self._off_levels(rest, a - self._product(rest, change))[1]
+            a = self.off_levels(rest, a - self._product(rest, change))[1]
             total = [one + more for one, more in zip(total, change, strict=True)]
         return a, Side(projected, total, self._transposed_product(rest, a))
 
-    def _off_levels(
+    def off_levels(
         self, rest: Rest, a: Float[jax.Array, "N c"]
     ) -> tuple[Float[jax.Array, "L q c"], Float[jax.Array, "N c"]]:
         """Return QᵀA and A − QQᵀA for the eliminated levels' bases Q."""

@@ -7,14 +7,15 @@ from typing import ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm._util import Array, static
 from jaxlmm.errors import OptionError
-from jaxlmm.linalg import MAX_SIZE_SWEPT, apply_inverse, inverse_logdet
+from jaxlmm.linalg import apply_inverse, inverse_logdet
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
-from jaxlmm.solvers.clusters import Cluster, clusters_of, describe, grouped, padded_count, rounded, stacked
+from jaxlmm.solvers.clusters import clusters_of, describe, grouped
+from jaxlmm.solvers.dense.group import ClusterGroup, GroupTerm, TermFactor, group_of
 from jaxlmm.solvers.dense.records import DenseAugmented, DenseFactor, DenseProducts
 from jaxlmm.solvers.kinds import beyond_columns, beyond_one_factor
 
@@ -31,62 +32,14 @@ MAX_MATRIX_ENTRIES_IN_PARALLEL = 2**19
 """Entries of the matrices of all clusters beyond which evaluations follow one another."""
 
 
-TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q r"]
-"""The factor Λ of a term over columns, or over positions for each of G levels."""
-
-
-class GroupTerm(Struct):
-    """One term in a group of clusters.
-
-    ``columns`` maps the term's independent effects to the cluster's basis; ``levels`` are their levels, past the last
-    where padded; ``root`` is a matrix with ``root rootᵀ`` the known matrix across them, or None. ``products`` are the
-    derivatives of the covariance on the basis in the q (q + 1) / 2 entries of the upper triangle of the term's
-    covariance: q (q + 1) / 2 m² operations, less than with ``columns`` where q is 1, or where a known matrix joins many
-    levels; else None.
-    """
-
-    columns: Float[Array, "B m L q"]
-    levels: Int[Array, "B L"]
-    root: Float[Array, "B L L"] | None
-    products: Float[Array, "_e B m m"] | None
-
-    def covariance(self, factor: TermFactor) -> Float[jax.Array, "B m m"]:
-        """Return the term's covariance ``Uᵀ Z Λ Λᵀ Zᵀ U`` on the basis U."""
-        if self.products is not None:
-            entries = (factor @ factor.T)[np.triu_indices(factor.shape[0])]
-            return jnp.tensordot(entries, jnp.asarray(self.products), axes=1)
-        spread = self.spread(factor)
-        spread = spread.reshape(*spread.shape[:2], -1)
-        return spread @ spread.swapaxes(-1, -2)
-
-    def spread(self, factor: TermFactor) -> Float[jax.Array, "B m L r"]:
-        """Return ``Uᵀ Z Λ``, from independent effects of unit variance to the basis U."""
-        if factor.ndim == 2:
-            return jnp.asarray(self.columns) @ factor
-        return jnp.einsum("bmlq,blqr->bmlr", self.columns, factor.at[self.levels].get(mode="fill", fill_value=0.0))
-
-
-class ClusterGroup(Struct):
-    """A group of B clusters of similar size, padded to N rows.
-
-    ``index`` are row numbers, ``basis`` an orthonormal basis of the range of the random effects' columns (zero on
-    padding; the identity under a residual structure), ``levels`` and ``positions`` those of the residual structure.
-    """
-
-    index: Int[Array, "B N"]
-    basis: Float[Array, "B N m"]
-    terms: tuple[GroupTerm, ...]
-    levels: Int[Array, "B N"] | None
-    positions: Int[Array, "B N"] | None
-
-
 class Dense(AbstractSolver):
     """Any model. Clusters are the connected components of the covariance.
 
     Within a cluster, random effects move the rows only in the range of their columns, of dimension m. On an
     orthonormal basis U of it, ``H = I + Uᵀ Z Λ Λᵀ Zᵀ U``; off it, H is the identity and its part of ``AᵀB`` is formed
     once. Nothing large is added to the identity there, so nothing cancels. A cluster costs m³, at most the cube of
-    its rows. Under a residual structure the basis is that of the rows, and its matrix takes the identity's place.
+    its rows. Under a residual structure, or a model of dispersion, the basis is that of the rows; the structure's
+    matrix takes the identity's place.
     """
 
     name: ClassVar[str] = "dense"
@@ -132,9 +85,17 @@ class Dense(AbstractSolver):
     @classmethod
     def build(cls, design: Design) -> Self:
         clusters = [describe(design, rows) for rows in clusters_of(design)]
-        groups = tuple(_stacked(design, group) for group in grouped(clusters))
+        groups = tuple(group_of(design, group) for group in grouped(clusters))
         by_levels = design.residual is None and all(not term.over_positions for term in design.terms)
-        return cls(groups, design.residual is None, by_levels)
+        return cls(groups, design.residual_is_white, by_levels)
+
+    @property
+    def can_be_reweighted(self) -> bool:
+        return True
+
+    def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
+        """Put the rows that random effects move in the bases' place: a cluster costs the cube of its rows."""
+        return self.replace(groups=tuple(group.reweighted(jnp.asarray(root_weight)) for group in self.groups))
 
     def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> DenseProducts:
         a, b = jnp.asarray(a), jnp.asarray(b)
@@ -247,42 +208,3 @@ def _modes(
     local = factor[None, None] if factor.ndim == 2 else factor.at[term.levels].get(mode="fill", fill_value=0.0)
     mode = jnp.sum(local * score[..., None, :], axis=-1)
     return mode, jnp.sum((local @ conditional) * local, axis=-1)
-
-
-def _products(columns: Float[NumpyArray, "B m L q"]) -> Float[NumpyArray, "_e B m m"]:
-    """Return the products of ``columns``: one for each entry of a covariance's triangle."""
-    products = []
-    for i, j in zip(*np.triu_indices(columns.shape[-1]), strict=True):
-        product = columns[..., i] @ columns[..., j].swapaxes(-1, -2)
-        products.append(product if i == j else product + product.swapaxes(-1, -2))
-    return np.stack(products)
-
-
-def _stacked(design: Design, clusters: list[Cluster]) -> ClusterGroup:
-    """Pad clusters to one size and stack them."""
-    n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
-    if design.residual is None:  # small clusters share one shape; with a residual structure m is n, at a cost of n³
-        n = max(n, MAX_SIZE_SWEPT)
-    count = padded_count(len(clusters), m)
-    index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
-    terms = []
-    for t, term in enumerate(design.terms):
-        parts = [cluster.terms[t] for cluster in clusters]
-        wide = rounded(max(part.levels.size for part in parts))
-        columns = [
-            (c.basis.T @ p.columns.reshape(c.rows.size, -1)).reshape(-1, *p.columns.shape[1:])
-            for c, p in zip(clusters, parts, strict=True)
-        ]
-        levels = stacked([p.levels.astype(np.int32) for p in parts], count, (wide,), fill=design.n_padded + 1)
-        roots = [part.root for part in parts if part.root is not None]
-        root = stacked(roots, count, (wide, wide)) if roots else None
-        padded = stacked(columns, count, (m, wide, term.size))
-        products = None if term.over_positions or (term.size > 1 and root is None) else _products(padded)
-        terms.append(GroupTerm(padded, levels, root, products))
-    residual_levels: NumpyArray | None = None
-    residual_positions: NumpyArray | None = None
-    if design.residual is not None:
-        residual_levels = np.asarray(design.groupings[design.residual.grouping].codes)[index]
-        residual_positions = np.asarray(design.residual.positions)[index]
-    basis = stacked([cluster.basis for cluster in clusters], count, (n, m))
-    return ClusterGroup(index, basis, tuple(terms), residual_levels, residual_positions)

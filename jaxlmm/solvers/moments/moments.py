@@ -16,7 +16,7 @@ from jaxlmm.linalg import MAX_SIZE_UNROLLED, entries, inverse_logdet
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, ByResponse, Effects, QuadraticForms, Route
 from jaxlmm.solvers.kinds import beyond_columns, beyond_one_factor
-from jaxlmm.solvers.level_qr import level_qr
+from jaxlmm.solvers.level_qr import level_qr, level_qr_traced
 from jaxlmm.solvers.moments.classes import MAX_CLASSES_BY_PRODUCT, Classes, Span, both_ways, entries_of, span_of
 from jaxlmm.solvers.moments.missing import MIN_SHARING_A_PATTERN, moments_by_response
 from jaxlmm.solvers.moments.records import MomentsAugmented, MomentsFactor, MomentsProducts
@@ -92,7 +92,7 @@ class Moments(AbstractSolver):
         )
         n_classes, q = first.size, z.shape[1]
         padded_levels = bucket(levels, 64)
-        if q > 0 and (n_classes <= MAX_CLASSES_BY_PRODUCT or n_classes * q <= levels):
+        if q > 0 and design.dispersion is None and (n_classes <= MAX_CLASSES_BY_PRODUCT or n_classes * q <= levels):
             classes = bucket(n_classes, 16)
             level_class = pad(level_class.reshape(-1).astype(np.int32), padded_levels)
             spans = ((0, classes),) * len(entries_of(q))
@@ -116,6 +116,21 @@ class Moments(AbstractSolver):
             multiplicity=self.multiplicity[:classes],
             by_entry=True,
             spans=tuple(spans) if self.pooled else (),
+        )
+
+    @property
+    def can_be_reweighted(self) -> bool:
+        return True
+
+    def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
+        """Decompose each level anew; levels are not pooled, since weights make them differ."""
+        rows, triangles = jnp.asarray(self.rows), jnp.asarray(self.triangles)[self.level_class]
+        size = self.level_class.shape[0]
+        z = jnp.einsum("ik,ikj->ij", rows, triangles[self.codes]) * jnp.asarray(root_weight)[:, None]
+        new_rows, new_triangles = level_qr_traced(z, self.codes, size)
+        each = np.arange(size, dtype=np.int32)
+        return self.replace(
+            rows=new_rows, level_class=each, triangles=new_triangles, multiplicity=np.ones(size), pooled=False, spans=()
         )
 
     def project(self, a: Float[Array, "N i"]) -> Float[jax.Array, "L q i"]:

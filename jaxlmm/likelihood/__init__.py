@@ -1,0 +1,7 @@
+"""Likelihoods: what the search, the inference and the results ask of one, and the Gaussian ones."""
+
+from jaxlmm.likelihood.choice import likelihood_of
+from jaxlmm.likelihood.contract import Likelihood, Point, Response
+from jaxlmm.likelihood.gaussian import additive_constant
+
+__all__ = ["Likelihood", "Point", "Response", "additive_constant", "likelihood_of"]

@@ -1,0 +1,27 @@
+"""The likelihood of a design."""
+
+from __future__ import annotations
+
+from jaxlmm.covariance import Field
+from jaxlmm.likelihood.contract import Likelihood
+from jaxlmm.likelihood.dispersed import Dispersed
+from jaxlmm.likelihood.gaussian import KnownWeights
+from jaxlmm.model import Design, Natural, held_layout
+from jaxlmm.solvers import AbstractSolver
+
+
+def likelihood_of(design: Design, solver: AbstractSolver, method: str, fixed: Natural | None = None) -> Likelihood:
+    """Join a design, a solver built for it, a criterion, and the parameters that are ``fixed``.
+
+    >>> import jaxlmm as lmm
+    >>> from jaxlmm.solvers import Moments
+    >>> design = lmm.design("~ Days + (1 | Subject)", lmm.datasets.sleepstudy(), dispersion="~ Days")
+    >>> type(likelihood_of(design, Moments.build(design), "REML")).__name__
+    'Dispersed'
+    """
+    layout = held_layout(design, fixed)
+    matrices = any(grouping.relation is not None for grouping in design.groupings)
+    across = any(isinstance(structure, Field) for structure in layout.structures)
+    related = matrices or across or not design.residual_is_white
+    kind = KnownWeights if design.dispersion is None else Dispersed
+    return kind(solver, layout, design.without_relations(), method, related)

@@ -1,0 +1,87 @@
+"""The Gaussian likelihood with a model of dispersion: rows are weighted anew at each theta."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from jaxlmm.likelihood.contract import Point, Response
+from jaxlmm.likelihood.gaussian import Gaussian
+from jaxlmm.model import Factors
+from jaxlmm.solvers import AbstractSolver, Effects
+
+
+class WeightedFactor(NamedTuple):
+    """The work at one theta: the ``solver`` of rows over their residual standard deviations, and its ``factor``.
+
+    ``root_weight`` is the inverse of these, ``basis`` that of the fixed effects in such rows, with its cross-products
+    ``fixed``; ``logdet`` is log|H| of rows that are not divided by them.
+    """
+
+    solver: AbstractSolver
+    factor: Any
+    root_weight: Float[jax.Array, " N"]
+    basis: Float[jax.Array, "N p"]
+    fixed: Any
+    logdet: Float[jax.Array, ""]
+
+
+class Dispersed(Gaussian):
+    """Residuals with ``log sd_i = log sigma + x_i γ``: each row is divided by its standard deviation at each theta.
+
+    With D their diagonal matrix, ``H = D R D + Z Λ Λᵀ Zᵀ = D (R + D⁻¹Z Λ Λᵀ ZᵀD⁻¹) D``: the solver's model on rows
+    multiplied by ``D⁻¹``, and ``log|H|`` has ``2 Σ log D_ii`` besides. Prepared responses keep their rows.
+    """
+
+    def fixed_products(self) -> Any:
+        return None
+
+    def prepared(self, residual: Float[jax.Array, "N m"]) -> Any:
+        return residual.T
+
+    def guess(self, response: Response) -> Float[jax.Array, "q q"] | None:
+        augmented = self.solver.augmented(self.design.basis, response.augmented[:, None])
+        return self.solver.guess(jax.tree.map(lambda leaf: leaf[0], augmented), response.count)
+
+    def factorized(self, factors: Factors) -> WeightedFactor:
+        log_sd = self._log_sd(factors)
+        root_weight = jnp.exp(-log_sd)
+        solver = self.solver.reweighted(root_weight)
+        basis = root_weight[:, None] * jnp.asarray(self.design.basis)
+        factor = solver.factor(factors)
+        logdet = solver.logdet(factor) + 2.0 * jnp.sum(log_sd)  # which is zero on padded rows
+        return WeightedFactor(solver, factor, root_weight, basis, solver.cross_products(basis, basis), logdet)
+
+    def at_factor(self, factor: WeightedFactor, response: Response) -> Point:
+        solver, own = factor.solver, factor.root_weight * response.augmented
+        augmented = jax.tree.map(lambda leaf: leaf[0], solver.augmented(factor.basis, own[:, None]))
+        forms = solver.quadratic_forms(factor.factor, factor.fixed, augmented)
+        return self.point(forms, factor.logdet, response, factor)
+
+    def weighted_square(
+        self, factors: Factors, residual: Float[jax.Array, " N"]
+    ) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
+        work = self.factorized(factors)
+        column = (work.root_weight * residual)[:, None]
+        square = work.solver.inner(work.factor, work.solver.cross_products(column, column))[0, 0]
+        return square, work.logdet
+
+    def effects(self, factors: Factors, point: Point, residual: Float[jax.Array, " N"]) -> Effects:
+        work = point.factor
+        return work.solver.effects(self.design, factors, work.factor, work.root_weight * residual)
+
+    def residual_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
+        return jnp.exp(self._log_sd(factors))
+
+    def mean_residual_variance(self, factors: Factors) -> Float[jax.Array, ""]:
+        real = jnp.asarray(self.design.root_weight) > 0
+        squares = jnp.where(real, jnp.exp(2.0 * self._log_sd(factors)), 0.0)
+        return jnp.sum(squares) / jnp.asarray(self.design.n, squares.dtype)
+
+    def _log_sd(self, factors: Factors) -> Float[jax.Array, " N"]:
+        assert factors.dispersion is not None
+        assert self.design.dispersion is not None
+        return factors.dispersion.log_sd(self.design.dispersion.columns)

@@ -229,9 +229,9 @@ class AbstractCovariance(Struct, abc.ABC):
         """Return the kind of each of :meth:`param_names`.
 
         ``"sd"`` (in response units), ``"corr"``, ``"rho"`` (between 0 and 1), ``"theta"`` (an entry of theta as it
-        is), ``"coef"`` (of the logarithm of a standard deviation) or ``"number"``. The kind determines the values that ``fixed=`` and ``start=`` may have, the scale of intervals,
-        and whether tables square it for variances. A class with names or a report of its own has numbers until it has
-        this method too.
+        is), ``"coef"`` (of the logarithm of a standard deviation) or ``"number"``. The kind determines the values that
+        ``fixed=`` and ``start=`` may have, the scale of intervals, and whether tables square it for variances. A class
+        with names or a report of its own has numbers until it has this method too.
         """
         return (SD,) * len(columns) + (CORR,) * len(pairs(columns))
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import block_diag
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
@@ -41,6 +42,11 @@ class Factors(NamedTuple):
     residual: Float[jax.Array, "*b L q q"] | None
     sigma: Float[jax.Array, "*b"] | None = None
     dispersion: ScaledDispersion | None = None
+
+    def joint(self, members: Sequence[int] | None = None) -> Float[jax.Array, "q r"]:
+        """Return the factor of some terms over columns, of all unless they are said, block diagonal in the terms."""
+        terms = self.terms if members is None else [self.terms[t] for t in members]
+        return block_diag(*terms) if terms else jnp.zeros((0, 0))
 
     @property
     def sigma_ratio(self) -> Float[jax.Array, ""] | float:

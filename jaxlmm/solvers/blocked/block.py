@@ -141,3 +141,8 @@ class Block(Struct):
         """Return the factor of each column, where groupings have one column each."""
         scales = [jnp.broadcast_to(matrix[0, 0], count) for matrix, count in zip(matrices, self.counts, strict=True)]
         return jnp.concatenate(scales)
+
+
+def dot(a: Float[jax.Array, "B m i"], b: Float[jax.Array, "B m j"]) -> Float[jax.Array, "i j"]:
+    """Return ``aᵀ b`` summed over a group of components."""
+    return jnp.einsum("bmi,bmj->ij", a, b)

@@ -7,14 +7,13 @@ from typing import ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import block_diag
 from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, bucket, static
 from jaxlmm.linalg import inverse_logdet, solve
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
-from jaxlmm.solvers.blocked.block import Block
+from jaxlmm.solvers.blocked.block import Block, dot
 from jaxlmm.solvers.blocked.components import arrange, chosen_for, components_of, members, outside_of, roles
 from jaxlmm.solvers.blocked.coupling import Coupling, Entries
 from jaxlmm.solvers.blocked.records import BlockedAugmented, BlockedFactor, BlockedProducts, Solved
@@ -178,7 +177,7 @@ class Blocked(AbstractSolver):
         last = augmented.outside.shape[0]
         cross = augmented.outside  # of e with A; below, with the residual of A on the random effects' columns
         for coefficients, remainders in zip(products.a.coefficients, augmented.side.remainders, strict=True):
-            cross = cross - _dot(coefficients, remainders)[:, 0]
+            cross = cross - dot(coefficients, remainders)[:, 0]
         outside = jnp.pad(products.outside, (0, 1)).at[last, :last].set(cross).at[:last, last].set(cross)
         outside = outside.at[last, last].set(augmented.square)
         side = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), products.a, augmented.side)
@@ -186,8 +185,8 @@ class Blocked(AbstractSolver):
         return forms[:last, :last], forms[:last, last], forms[last, last]
 
     def factor(self, factors: Factors) -> BlockedFactor:
-        eliminated = _joint(factors, self.eliminated)
-        rest = [jnp.asarray(root) @ _joint(factors, terms) for root, terms in zip(self.roots, self.others, strict=True)]
+        eliminated = factors.joint(self.eliminated)
+        rest = [jnp.asarray(root) @ factors.joint(terms) for root, terms in zip(self.roots, self.others, strict=True)]
         root = jnp.asarray(self.triangles) @ eliminated
         weight, logdets = inverse_logdet(jnp.eye(root.shape[1])[None] + root @ root.swapaxes(-1, -2))
         logdet = jnp.sum(logdets)
@@ -213,18 +212,18 @@ class Blocked(AbstractSolver):
             for u, difference, remainder, block in zip(
                 solved.effects, solved.differences, a.remainders, self.rest.blocks, strict=True
             ):
-                cross = _dot(difference, remainder)
-                total = total + _dot(u, u) - cross - cross.T
+                cross = dot(difference, remainder)
+                total = total + dot(u, u) - cross - cross.T
                 if block.outside is not None:
-                    total = total + _dot(difference, block.outside.products @ difference)
+                    total = total + dot(difference, block.outside.products @ difference)
             return total
         total = products.outside + jnp.einsum("lqi,lqj->ij", a.projected, factor.weight @ solved.projected)
         for coefficients, a_remainder, difference, b_remainder, block in zip(
             a.coefficients, a.remainders, solved.differences, b.remainders, self.rest.blocks, strict=True
         ):
-            total = total + _dot(coefficients, b_remainder) - _dot(a_remainder, difference)
+            total = total + dot(coefficients, b_remainder) - dot(a_remainder, difference)
             if block.outside is not None:
-                total = total - _dot(coefficients, block.outside.products @ difference)
+                total = total - dot(coefficients, block.outside.products @ difference)
         return total
 
     def _solved(self, factor: BlockedFactor, side: Side) -> Solved:
@@ -251,7 +250,7 @@ class Blocked(AbstractSolver):
     def effects(
         self, design: Design, factors: Factors, factor: BlockedFactor, residual: Float[jax.Array, " N"]
     ) -> Effects:
-        eliminated = _joint(factors, self.eliminated)
+        eliminated = factors.joint(self.eliminated)
         _, side = self.rows.split(self.rest, residual[:, None])
         solved = self._solved(factor, side)
         modes: dict[int, jax.Array] = {}
@@ -264,7 +263,7 @@ class Blocked(AbstractSolver):
                 modes[t], variances[t] = b, v
 
         # The covariance of the rest's coefficients given the data: on the orthogonal columns, and on the terms' own.
-        in_terms = [_joint(factors, terms) for terms in self.others]
+        in_terms = [factors.joint(terms) for terms in self.others]
 
         def covariance(rest: list[Float[jax.Array, "_q _s"]]) -> list[Float[jax.Array, "_B _m _m"]]:
             return [
@@ -300,13 +299,3 @@ class Blocked(AbstractSolver):
         assign(self.eliminated, (to_modes @ solved.projected)[..., 0], variance)
         order = range(len(factors.terms))
         return Effects(tuple(modes[t] for t in order), tuple(jnp.sqrt(jnp.maximum(variances[t], 0.0)) for t in order))
-
-
-def _dot(a: Float[jax.Array, "B m i"], b: Float[jax.Array, "B m j"]) -> Float[jax.Array, "i j"]:
-    """Return ``aᵀ b`` summed over a group of components."""
-    return jnp.einsum("bmi,bmj->ij", a, b)
-
-
-def _joint(factors: Factors, members: tuple[int, ...]) -> Float[jax.Array, "q s"]:
-    """Return the joint factor of the terms on one grouping."""
-    return block_diag(*(factors.terms[t] for t in members))

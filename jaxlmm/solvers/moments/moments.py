@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import block_diag
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, bucket, pad, static
@@ -233,7 +232,7 @@ class Moments(AbstractSolver):
         triangles = jnp.asarray(self.triangles)
         q = triangles.shape[1]
         if not (self.by_entry and 0 < q <= MAX_SIZE_UNROLLED):
-            root = triangles @ _joint(factors)
+            root = triangles @ factors.joint()
             inverse, logdet = inverse_logdet(jnp.eye(q, dtype=root.dtype)[None] + root @ root.swapaxes(-1, -2))
             return MomentsFactor(inverse, None, jnp.sum(self.multiplicity * logdet))
         rows = entries.upper_times_diagonal(entries.of(triangles), [entries.of(term) for term in factors.terms])
@@ -260,7 +259,7 @@ class Moments(AbstractSolver):
     ) -> Effects:
         if not factors.terms:
             return Effects((), ())
-        lam = _joint(factors)
+        lam = factors.joint()
         triangles = jnp.asarray(self.triangles)
         root = triangles @ lam
         inverse = factor.matrices
@@ -270,8 +269,3 @@ class Moments(AbstractSolver):
         variance = jnp.einsum("ai,cij,aj->ca", lam, conditional, lam)[self.level_class]
         ends = np.cumsum([term.shape[0] for term in factors.terms])[:-1]
         return Effects(tuple(jnp.split(modes, ends, axis=1)), tuple(jnp.split(jnp.sqrt(variance), ends, axis=1)))
-
-
-def _joint(factors: Factors) -> Float[jax.Array, "q r"]:
-    """Return Λ of a level, block diagonal in the terms."""
-    return block_diag(*factors.terms) if factors.terms else jnp.zeros((0, 0))

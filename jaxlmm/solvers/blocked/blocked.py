@@ -91,11 +91,8 @@ class Blocked(AbstractSolver):
         widths = tuple(joint[g].shape[1] for g in rest)
         arrangement = arrange(components_of(design, eliminated, rest), [levels[g] for g in rest], widths)
         first_columns = [first[codes[g]] for g, first in zip(rest, arrangement.first_columns, strict=True)]
-        columns = [
-            (joint[g][:n, c], first[:n] + c)
-            for g, first in zip(rest, first_columns, strict=True)
-            for c in range(joint[g].shape[1])
-        ]
+        starting = zip(rest, first_columns, strict=True)
+        columns = [(joint[g][:n, c], first[:n] + c) for g, first in starting for c in range(joint[g].shape[1])]
         entries = Entries.of(rows[:n], codes[eliminated][:n], columns, arrangement.n_columns)
 
         def project(a: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
@@ -108,9 +105,8 @@ class Blocked(AbstractSolver):
         with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
             outside = outside_of(entries, [index for _, index in columns], arrangement, widths, project)
         coupling = Coupling.of(entries, arrangement.shapes, n_levels)  # while the device still works on ``outside``
-        blocks = tuple(
-            Block(*parts, widths) for parts in zip(outside, arrangement.tables, arrangement.counts, strict=True)
-        )
+        described = zip(outside, arrangement.tables, arrangement.counts, strict=True)
+        blocks = tuple(Block(*parts, widths) for parts in described)
         firsts = tuple(first.astype(np.int32) for first in first_columns)
         by_row = Rows(rows, codes[eliminated], tuple(joint[g] for g in rest), firsts)
         by_level = Rest(coupling, blocks)

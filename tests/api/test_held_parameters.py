@@ -7,7 +7,6 @@ equations of what is held, from our optimum and from elsewhere.
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,9 +14,10 @@ from scipy.optimize import minimize
 
 import jaxlmm as lmm
 from jaxlmm.engine import profile
-from jaxlmm.linalg import semidefinite_cholesky
 from jaxlmm.model import Natural
 from jaxlmm.solvers import Moments
+
+from references import Exchangeable
 
 SAME = 1e-8
 """The same function by other arithmetic: rounding of a deviance of about 700."""
@@ -242,15 +242,6 @@ def test_a_free_standard_deviation_that_vanishes_beside_a_held_correlation():
 
 
 # ---- structures of one's own -----------------------------------------------------------------------------------------
-
-
-class Exchangeable(lmm.covariance.AbstractCovariance):
-    def n_params(self, q):
-        return 2
-
-    def cholesky(self, theta, coords):
-        q = coords.shape[0]
-        return semidefinite_cholesky(theta[0] ** 2 * jnp.ones((q, q)) + theta[1] ** 2 * jnp.eye(q))
 
 
 def test_a_structure_of_ones_own_by_name():

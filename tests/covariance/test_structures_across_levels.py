@@ -219,7 +219,7 @@ def test_parameters_can_be_fixed_and_started(line):
 
 
 def test_a_field_beside_a_fixed_standard_deviation_is_refused():
-    with pytest.raises(lmm.OptionError, match=r"fixed: .* Custom .* parameters, report"):
+    with pytest.raises(lmm.OptionError, match=r"fixed: .* Custom .* parameters and report"):
         fit(structure=KERNEL, fixed={"Residual: sd": 1.0})
 
 

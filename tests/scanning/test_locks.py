@@ -20,6 +20,7 @@ from jaxlmm.cli import scanning
 from jaxlmm.scanning.checkpoint import lock as scan_lock
 from jaxlmm.scanning.checkpoint import parts as scan_parts
 from jaxlmm.scanning.patterns import Chunk
+from jaxlmm.solvers import Blocked
 
 from folders import cut, same, scanned
 
@@ -201,7 +202,7 @@ def test_places_where_no_folder_can_be(study, tmp_path, below):
 )  # fmt: skip
 def test_parts_are_a_few_minutes_at_most(kind, n, responses, markers):
     """One response × 200,000 markers is several parts; the work of each is that of a minute or so, and all is done."""
-    cost = scan_parts.Cost.of(kind, n, "blocked", scan_parts.PART_PAIRS[kind])
+    cost = scan_parts.Cost.of(kind, n, Blocked, scan_parts.PART_PAIRS[kind])
     size = scan_parts.MARKERS_PER_STEP.get(kind, 1024)
     parts = scan_parts.planned([Chunk(0, 0, 0, responses, 0, markers)], cost, size)
     assert len(parts) >= 4

@@ -68,15 +68,21 @@ class ScaledRows(Unstructured):
         rows, columns = lower_indices(q)
         scale, lower = theta[:q], theta[q:]
         lengths = jnp.sqrt(jnp.sum(basis**2, axis=1))
-        plain = lower_factor(self._rows(theta, basis) / lengths[:, None])[rows, columns]
+        scaled = self._rows(theta, basis) / lengths[:, None]
+        plain = lower_factor(scaled)[rows, columns]
         order = jnp.argsort(jnp.abs(scale))
         rank = jnp.argsort(order)
         candidates = []
         for count in range(q, 0, -1):
             zero = rank < count
-            active_set = jnp.append(jnp.where(zero, 1 + np.arange(q), 0), jnp.where(zero[rows], -1, 0))
+            # The other rows are triangular among themselves; one that vanished keeps a direction in which to come back.
+            place = jnp.cumsum(~zero) - 1
+            others = lower_factor(jnp.where(zero[:, None], 0.0, scaled))[rows, columns]
+            point = jnp.where(zero[rows], plain, others)
+            dropped = zero[rows] | (columns > place[rows])
+            active_set = jnp.append(jnp.where(zero, 1 + np.arange(q), 0), jnp.where(dropped, -1, 0))
             near = scale[order[count - 1]] ** 2 < NEARLY_ZERO
-            candidates.append((jnp.append(jnp.where(zero, 0.0, scale), plain), jnp.diag(lengths), active_set, near))
+            candidates.append((jnp.append(jnp.where(zero, 0.0, scale), point), jnp.diag(lengths), active_set, near))
         singular = super().boundary_candidates(lower, basis, root, coords)
         for one in range(len(singular.theta)):
             own = singular.active_set[one]

@@ -184,11 +184,17 @@ def _minima(
     """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf."""
     response = take(problems.responses.replace(fixed=None), 0).replace(fixed=problems.responses.fixed)
 
-    sequential = problems.likelihood.solver.sequential
+    sequential, own_bases = problems.likelihood.solver.sequential, [jnp.asarray(basis) for basis in bases]
 
     def one(layout: Layout) -> Minimum:
         likelihood = problems.likelihood.replace(layout=layout).for_response(response)
-        objective = Problem(likelihood, response, problems.units).objective([jnp.asarray(basis) for basis in bases])
+        if layout.n_theta == 0:
+            nothing, value = (
+                jnp.zeros(0),
+                Problem(likelihood, response, problems.units).deviance(jnp.zeros(0), own_bases),
+            )
+            return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
+        objective = Problem(likelihood, response, problems.units).objective(own_bases)
         begin = plan.searched(objective, jnp.asarray(start), jnp.int32(AXIS_SWEEPS), sequential=sequential)
         return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
 

@@ -94,7 +94,8 @@ class Held(Struct):
         for (form, about), target in zip(self.equations, targets, strict=True):
             if form == "value":
                 size = jnp.where(target == 0.0, 1.0, jnp.abs(target))
-                errors.append(((report[about[0]] - target) / size)[None])
+                undefined = jnp.isnan(report[about[0]]) & ~jnp.any(factor != 0.0)  # as a correlation beside zero
+                errors.append(jnp.where(undefined, 0.0, (report[about[0]] - target) / size)[None])
             elif form == "entry":
                 errors.append((theta[about[0]] - target)[None])
             elif form == "row":
@@ -136,14 +137,24 @@ def _equation(
 ) -> Equation | None:
     """Return how one parameter is held; None where the others leave it undefined."""
     parameter, value = parameters[number], values[number]
-    rows = {p.columns[0]: index for index, p in enumerate(parameters) if len(p.columns) == 1}
-    if value == 0.0 and len(parameter.columns) == 1:
-        return Equation("row", (rows[parameter.columns[0]],))
-    if len(parameter.columns) == 2:
+    block, generic = _generic(structure, coords)
+    factor = structure.cholesky(generic, block)
+    reported = np.asarray(structure.report(generic, factor, jnp.ones(())))
+    lengths = np.linalg.norm(factor, axis=1)
+    # The factor's rows of which a standard deviation, by column, is the length: not every structure's are.
+    rows = {
+        p.columns[0]: row
+        for row, (p, told) in enumerate(zip(parameters[: lengths.size], reported, strict=False))
+        if p.is_sd and len(p.columns) == 1 and np.isclose(told, lengths[row])
+    }
+    if value == 0.0 and parameter.is_sd and number in rows.values():
+        return Equation("row", (number,))
+    if parameter.is_correlation_of_columns and all(column in rows for column in parameter.columns):
         one, other = (rows[column] for column in parameter.columns)
         if values[one] == 0.0 or values[other] == 0.0:
             return None
-        return Equation("parallel" if abs(value) == 1.0 else "correlation", (one, other))
+        if np.isclose(reported[number], factor[one] @ factor[other] / (lengths[one] * lengths[other])):
+            return Equation("parallel" if abs(value) == 1.0 else "correlation", (one, other))
     entry = _vanishing_entry(structure, coords, number) if value == 0.0 else None
     return Equation("value", (number,)) if entry is None else Equation("entry", (entry,))
 

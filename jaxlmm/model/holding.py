@@ -32,6 +32,10 @@ DEPENDENT_SHARE = 1e-7
 """Share of the largest singular value of the equations' Jacobian below which one is rounding."""
 
 
+ROUNDING_OF_ROWS = 1e-10
+"""The size of a row of a Jacobian, relative to the largest, below which it is rounding."""
+
+
 def held_layout(design: Design, fixed: Natural | None) -> Layout:
     """Return the layout of a design in which some natural parameters are ``fixed``.
 
@@ -72,13 +76,19 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
     )
     if not layout.is_held:
         return layout
-    unit = np.nanmax([np.abs(some).max(initial=0.0, where=np.isfinite(some)) for some in fixed.values]) or 1.0
+    named = zip(fixed.parameters, fixed.values, strict=True)
+    sizes = [abs(value) for block in named for p, value in zip(*block, strict=True) if p.has_unit and value != 0.0]
+    unit = np.nanmax([1e-300, *sizes]) if np.isfinite(sizes).any() else 1.0
     theta, error = point_at(layout.in_unit(np.float64(unit)), layout.start())
     if not error < MAX_ERROR:
         raise OptionError(_unreachable("fixed", fixed, own))
-    jacobian = np.asarray(_jacobian(layout.in_unit(np.float64(unit)), theta, layout.bases()))
-    size = np.linalg.svd(jacobian / np.maximum(np.abs(jacobian).max(axis=1, keepdims=True), 1e-300), compute_uv=False)
-    return layout.replace(n_held=int(np.sum(size > DEPENDENT_SHARE * size.max(initial=0.0))))
+    parts = _jacobians(layout.in_unit(np.float64(unit)), theta, layout.bases())
+    equations, covariances = (np.asarray(part) for part in parts)
+    _, size, directions = np.linalg.svd(_scaled(equations))
+    surface = directions[np.sum(size > DEPENDENT_SHARE * size.max(initial=0.0)) :]
+    moves = np.linalg.svd(_scaled(covariances) @ surface.T, compute_uv=False)
+    n_moved = int(np.sum(moves > DEPENDENT_SHARE * moves.max(initial=0.0)))
+    return layout.replace(n_held=layout.n_theta - n_moved)
 
 
 def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:
@@ -151,11 +161,26 @@ def _nearest(
 
 
 @program(once=True)
-def _jacobian(
+def _jacobians(
     layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]]
-) -> Float[jax.Array, "m k"]:
-    """Return the derivatives of the errors in theta."""
-    return jax.jacfwd(lambda theta: layout.errors(theta, bases))(jnp.asarray(theta))
+) -> tuple[Float[jax.Array, "m k"], Float[jax.Array, "c k"]]:
+    """Return the derivatives in theta of the errors, and of all covariances and what stands beyond them in theta."""
+
+    def covariances(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " c"]:
+        factors = layout.factors(theta, bases)
+        parts = [*factors.terms, *([] if factors.residual is None else [factors.residual])]
+        first = [factor[0] if factor.ndim == 3 else factor for factor in parts]
+        return jnp.concatenate([*((one @ one.T).reshape(-1) for one in first), theta[sum(layout.counts) :]])
+
+    theta = jnp.asarray(theta)
+    return jax.jacfwd(lambda theta: layout.errors(theta, bases))(theta), jax.jacfwd(covariances)(theta)
+
+
+def _scaled(jacobian: Float[NumpyArray, "m k"]) -> Float[NumpyArray, "m k"]:
+    """Return rows of the same size, zero where they are rounding."""
+    size = np.abs(jacobian).max(axis=1, keepdims=True, initial=0.0)
+    counts = size > ROUNDING_OF_ROWS * size.max(initial=0.0)
+    return np.where(counts, jacobian / np.where(counts, size, 1.0), 0.0)
 
 
 def _inside(parameters: Sequence[Parameter], values: Float[NumpyArray, " r"], unit: float) -> Float[NumpyArray, " r"]:

@@ -35,6 +35,9 @@ ROUNDING_SHARE = 1e-9
 DEPENDENT_SHARE = 1e-7
 """A constraint whose gradient has less than this share off the others' repeats them."""
 
+ROUNDING_OF_ROWS = 1e-13
+"""The length of a constraint's gradient, relative to the longest, below which it is rounding: it constrains nothing."""
+
 
 class Tangent(NamedTuple):
     """Derivatives of an objective along the surface.
@@ -140,6 +143,7 @@ def _orthonormal(
     A row that depends on earlier ones has the direction, and the multiplier, zero.
     """
     m = jacobian.shape[0]
+    rounding = ROUNDING_OF_ROWS * jnp.sqrt(jnp.max(jnp.sum(jacobian**2, axis=1)))
 
     def orthogonalize(i: Int[jax.Array, ""], state: _Rows) -> _Rows:
         directions, triangle = state
@@ -149,7 +153,7 @@ def _orthonormal(
         second = directions @ left
         left = left - second @ directions
         length = jnp.sqrt(left @ left)
-        new = length > DEPENDENT_SHARE * jnp.sqrt(row @ row)
+        new = length > jnp.maximum(DEPENDENT_SHARE * jnp.sqrt(row @ row), rounding)
         length = jnp.where(new, length, 1.0)
         direction = jnp.where(new, left / length, 0.0)
         return directions.at[i].set(direction), triangle.at[i].set((first + second).at[i].set(length))

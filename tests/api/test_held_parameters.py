@@ -7,6 +7,7 @@ equations of what is held, from our optimum and from elsewhere.
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from scipy.optimize import minimize
 
 import jaxlmm as lmm
 from jaxlmm.engine import profile
+from jaxlmm.linalg import semidefinite_cholesky
 from jaxlmm.model import Natural
 from jaxlmm.solvers import Moments
 
@@ -315,3 +317,73 @@ def test_a_profile_is_the_fits_at_each_value():
     assert found.converged.all()
     expected = [fit.update(fixed=values).deviance for values in grid]
     assert found.deviance == pytest.approx(np.array(expected), abs=SAME)
+
+
+# ---- what a class reports, and how many parameters are left ----------------------------------------------------------
+
+
+class Factor(lmm.covariance.AbstractCovariance):
+    """One latent factor: loadings of the columns, and a standard deviation that all share."""
+
+    def n_params(self, q):
+        return q + 1
+
+    def cholesky(self, theta, coords):
+        q = coords.shape[0]
+        return semidefinite_cholesky(jnp.outer(theta[:q], theta[:q]) + theta[q] ** 2 * jnp.eye(q))
+
+    def parameters(self, columns):
+        loadings = (lmm.covariance.Parameter(f"loading({one})", "loading", columns=one) for one in columns)
+        return *loadings, lmm.covariance.Parameter("unique", "sd")
+
+    def report(self, theta, factor, sigma):
+        return sigma * jnp.append(theta[:-1], jnp.abs(theta[-1]))
+
+
+def test_a_loading_at_zero_is_no_row_at_zero():
+    fit = lmm.fit(formula(3), THREE, covariance={"g": Factor()}, fixed={"g: loading(a)": 0.0})
+    values = fit.variance()["estimate"]
+    assert values["g: loading(a)"] == 0.0
+    assert abs(values["g: loading(b)"]) > 0.1
+
+    def objective(x):
+        loadings = np.array([x[0], 0.0, x[1]])
+        return deviance(THREE, np.outer(loadings, loadings) + x[2] ** 2 * np.eye(3), np.exp(x[3]))
+
+    starts = ([1.0, 0.5, 0.5, 0.0], [0.5, -0.5, 0.3, 0.2])
+    lowest = min(minimize(objective, start, method="BFGS").fun for start in starts)
+    assert fit.deviance == pytest.approx(lowest, abs=1e-4)
+    assert fit.deviance <= lowest + OPTIMUM
+
+
+def test_a_perfect_correlation_leaves_the_standard_errors_of_the_two_lengths():
+    sleep = lmm.datasets.sleepstudy()
+    model, name = "Reaction ~ Days + (Days | Subject)", "Subject: corr(Intercept, Days)"
+    ends, near = (lmm.fit(model, sleep, method="ML", fixed={name: value}) for value in (1.0, 1.0 - 1e-7))
+    assert ends.n_params == near.n_params == 5
+    assert ends.deviance == pytest.approx(near.deviance, abs=1e-3)
+    for row in ("Subject: sd(Intercept)", "Subject: sd(Days)", "Residual: sd"):
+        mine, theirs = (fit.variance()["std_error"][row] for fit in (ends, near))
+        assert mine == pytest.approx(theirs, rel=1e-2)
+
+
+def test_a_process_that_vanishes_beside_a_decay_that_is_held():
+    rng = np.random.default_rng(2)
+    wave = np.tile([1.0, -1.0, 1.0, -1.0], 20) + 0.1 * rng.normal(size=80)
+    data = pd.DataFrame({"y": wave, "t": np.tile(np.arange(4.0), 20), "g": np.repeat(np.arange(20), 4).astype(str)})
+    fit = lmm.fit("y ~ 1 + ou(t | g)", data, fixed={"g: rho": 0.5})
+    assert fit.status == "boundary"
+    assert fit.variance()["estimate"]["g: sd"] == 0.0
+    assert fit.variance()["at_boundary"]["g: sd"]
+
+
+def test_the_first_of_two_that_vanishes_beside_a_held_correlation():
+    """In either order of the columns."""
+    rng = np.random.default_rng(8)
+    data = THREE.assign(y=rng.normal(size=len(THREE)) + np.repeat(rng.normal(size=24), 9))
+    fits = [
+        lmm.fit(f"y ~ a + (0 + {columns} | g)", data.assign(one=1.0), fixed={f"g: corr({names})": 0.6})
+        for columns, names in (("one + a", "one, a"), ("a + one", "a, one"))
+    ]
+    assert [fit.status for fit in fits] == ["boundary", "boundary"]
+    assert fits[0].deviance == pytest.approx(fits[1].deviance, abs=SAME)

@@ -69,10 +69,10 @@ def feasible(
     By Levenberg and Marquardt's method, each step the shortest in the ``metric`` (k,), the diagonal of a matrix: a
     step from a point of the surface along its tangent leads back to it with an error of third order.
 
-    >>> metric = jnp.ones(2)
-    >>> x, holds = feasible(lambda x: x @ x / 4.0 - jnp.ones(1), jnp.array([3.0, 4.0]), metric)
-    >>> x.round(6).tolist(), bool(holds)
-    ([1.2, 1.6], True)
+    >>> with jax.enable_x64(True):
+    ...     x, holds = feasible(lambda x: (x @ x / 4.0 - 1.0)[None], jnp.array([3.0, 4.0]), jnp.ones(2))
+    ...     print(x.round(6).tolist(), bool(holds))
+    [1.2, 1.6] True
     """
     jacobian = jax.jacfwd(constraint)
 

@@ -9,7 +9,6 @@ import dataclasses
 from dataclasses import field
 from typing import ClassVar, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -111,7 +110,7 @@ class Estimates:
             deviance=float(examination.deviance[0]),
             sigma=float(examination.sigma[0]),
             is_singular=bool(np.any(solution.active_set)),
-            theta=_own(_theta(frame, solution)),
+            theta=_own(_theta(frame, solution, rows)),
             beta=_own(examination.beta[0]),
             column_cov=_own(centered.T @ centered / (len(centered) - 1)),
             report=_own(values.report[0] if fixed is None else fixed.put_into(values.report[0])),
@@ -145,14 +144,14 @@ def _own(array: Float[Array, "*b"]) -> Float[NumpyArray, "*b"]:
     return np.array(array, float, order="C")
 
 
-def _theta(frame: ModelFrame, solution: Solution) -> Float[NumpyArray, " k"]:
+def _theta(frame: ModelFrame, solution: Solution, rows: Rows) -> Float[NumpyArray, " k"]:
     """Return the covariance parameters relative to sigma, written without the bases in which they were optimized."""
     layout, parts = solution.layout, []
-    sigma = layout.factors(jnp.asarray(solution.theta), solution.bases).sigma
+    sigma = float(rows.sigma) / solution.scale if layout.absolute else None
     whole = zip(frame.design.terms, layout.structures, solution.bases, layout.slices(), strict=False)
     for term, structure, basis, own in whole:
         theta = np.asarray(structure.from_basis(solution.theta[own], basis))
-        parts.append(theta if sigma is None else relative_to(float(sigma), term, theta))
+        parts.append(theta if sigma is None else relative_to(sigma, term, theta))
     if frame.design.residual is not None:
         parts.append(solution.theta[layout.slices()[-1]])
     if layout.dispersion is not None:

@@ -71,7 +71,7 @@ def feasible(
 
     >>> with jax.enable_x64(True):
     ...     x, holds = feasible(lambda x: (x @ x / 4.0 - 1.0)[None], jnp.array([3.0, 4.0]), jnp.ones(2))
-    ...     print(x.round(6).tolist(), bool(holds))
+    ...     print([round(float(value), 6) for value in x], bool(holds))
     [1.2, 1.6] True
     """
     jacobian = jax.jacfwd(constraint)

@@ -64,11 +64,12 @@ def concluded(
     returned last, of the limit if there is one, is returned beside what was found. Where next to no residual is left,
     the responses' ``rows`` are prepared again around their fixed effects, if they are given.
     """
+    held = None if fixed is None else np.isfinite(fixed.flat)
 
     def judge(problems: Problems, optima: Optima) -> tuple[Found, Any]:
         examination, beside = examined(problems, optima)
         verdicts = judged(problems, optima, examination, parameters, fixed)
-        return Found(optima, examination, verdicts, uncertainty(examination, optima.active_set, verdicts)), beside
+        return Found(optima, examination, verdicts, uncertainty(examination, optima.active_set, verdicts, held)), beside
 
     found, beside = judge(problems, optima)
     tiny = np.flatnonzero(found.examination.relative_sigma < SMALL_RESIDUAL)

@@ -95,8 +95,15 @@ class Uncertainty(NamedTuple):
             return np.asarray(2.0 * variance**2 / spread)
 
 
-def uncertainty(optimum: OptimumDerivatives, active_set: Int[NumpyArray, "b k"], verdicts: Verdicts) -> Uncertainty:
+def uncertainty(
+    optimum: OptimumDerivatives,
+    active_set: Int[NumpyArray, "b k"],
+    verdicts: Verdicts,
+    fixed: Bool[NumpyArray, " r"] | None = None,
+) -> Uncertainty:
     """Return covariances from the derivatives of b responses; parameters in the ``active_set`` stay fixed.
+
+    Natural parameters that are ``fixed`` have none.
 
     Where there is no optimum, all are NaN.
     """
@@ -119,6 +126,8 @@ def uncertainty(optimum: OptimumDerivatives, active_set: Int[NumpyArray, "b k"],
         psi_cov = _propagated(np.asarray(optimum.projection), psi_cov)
 
     report_cov = _propagated(optimum.derivatives.report, psi_cov)
+    if fixed is not None:
+        report_cov[:, fixed, :] = report_cov[:, :, fixed] = 0.0
     _blank(report_cov, verdicts.at_boundary | verdicts.on_ridge)
     component_cov = _propagated(optimum.derivatives.components, psi_cov)
     vcov, derivative = np.array(optimum.values.vcov), np.asarray(optimum.derivatives.vcov)

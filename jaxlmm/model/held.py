@@ -67,9 +67,10 @@ class Held(Struct):
             if entries is not None:
                 return cls(entries, np.float64(1.0), tuple(Equation("entry", (k,)) for k in range(entries.size)))
         equations, targets = [], []
+        rows, pairs = _rows_of(structure, coords, parameters)
         few = values.size <= MAX_PARAMETERS_AS_DATA
         for number in range(values.size) if few else np.flatnonzero(np.isfinite(values)).tolist():
-            equation = _equation(structure, coords, parameters, values, number)
+            equation = _equation(structure, coords, values, number, rows, pairs)
             if equation is not None:
                 equations.append(equation)
                 targets.append(float(values[number]))
@@ -128,33 +129,47 @@ def _correlation_error(
     return jnp.where(exist, one @ other / (first * second) - correlation, 0.0)[None]
 
 
-def _equation(
-    structure: AbstractCovariance,
-    coords: Float[NumpyArray, "*L q d"],
-    parameters: Sequence[Parameter],
-    values: Float[NumpyArray, " r"],
-    number: int,
-) -> Equation | None:
-    """Return how one parameter is held; None where the others leave it undefined."""
-    parameter, value = parameters[number], values[number]
+def _rows_of(
+    structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"], parameters: Sequence[Parameter]
+) -> tuple[dict[str, int], dict[int, tuple[int, int]]]:
+    """Return the rows of the factor of which standard deviations are the lengths, by column, and those of which
+    correlations are the cosines, by number: not every structure's are, as one sees at a theta without symmetries.
+    """
     block, generic = _generic(structure, coords)
-    factor = structure.cholesky(generic, block)
-    reported = np.asarray(structure.report(generic, factor, jnp.ones(())))
+    factor = np.asarray(structure.cholesky(generic, block))
+    reported = np.asarray(structure.report(generic, jnp.asarray(factor), jnp.ones(())))
     lengths = np.linalg.norm(factor, axis=1)
-    # The factor's rows of which a standard deviation, by column, is the length: not every structure's are.
     rows = {
         p.columns[0]: row
         for row, (p, told) in enumerate(zip(parameters[: lengths.size], reported, strict=False))
         if p.is_sd and len(p.columns) == 1 and np.isclose(told, lengths[row])
     }
-    if value == 0.0 and parameter.is_sd and number in rows.values():
+    pairs = {}
+    for number, p in enumerate(parameters):
+        if p.is_correlation_of_columns and all(column in rows for column in p.columns):
+            one, other = (rows[column] for column in p.columns)
+            if np.isclose(reported[number], factor[one] @ factor[other] / (lengths[one] * lengths[other])):
+                pairs[number] = (one, other)
+    return rows, pairs
+
+
+def _equation(
+    structure: AbstractCovariance,
+    coords: Float[NumpyArray, "*L q d"],
+    values: Float[NumpyArray, " r"],
+    number: int,
+    rows: dict[str, int],
+    pairs: dict[int, tuple[int, int]],
+) -> Equation | None:
+    """Return how one parameter is held; None where the others leave it undefined."""
+    value = values[number]
+    if value == 0.0 and number in rows.values():
         return Equation("row", (number,))
-    if parameter.is_correlation_of_columns and all(column in rows for column in parameter.columns):
-        one, other = (rows[column] for column in parameter.columns)
+    if number in pairs:
+        one, other = pairs[number]
         if values[one] == 0.0 or values[other] == 0.0:
             return None
-        if np.isclose(reported[number], factor[one] @ factor[other] / (lengths[one] * lengths[other])):
-            return Equation("parallel" if abs(value) == 1.0 else "correlation", (one, other))
+        return Equation("parallel" if abs(value) == 1.0 else "correlation", (one, other))
     entry = _vanishing_entry(structure, coords, number) if value == 0.0 else None
     return Equation("value", (number,)) if entry is None else Equation("entry", (entry,))
 

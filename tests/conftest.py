@@ -1,6 +1,9 @@
-"""Settings of every test: strict JAX, and a timeout that prints all stacks."""
+"""Settings of every test: strict JAX, programs in a folder of the run, and a timeout that prints all stacks."""
 
 import faulthandler
+import os
+import shutil
+import tempfile
 
 import jax
 import pytest
@@ -8,8 +11,20 @@ import pytest
 TIMEOUT = 300
 """Seconds after which a test is taken to hang: all threads' stacks are printed and the run ends."""
 
+PROGRAMS = "JAXLMM_CACHE_DIR"
+"""Where programs are kept: all test processes share a folder that is removed at the end, unless one is given."""
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_configure(config):
+    if PROGRAMS not in os.environ:  # the processes of pytest-xdist inherit it
+        os.environ[PROGRAMS] = config.folder_of_programs = tempfile.mkdtemp(prefix="jaxlmm-programs-")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(getattr(config, "folder_of_programs", ""), ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +36,21 @@ def _timeout():
 
 @pytest.fixture(autouse=True, scope="module")
 def _bounded_memory():
-    """Compiled programs of one file are let go before the next: a run holds hundreds of them otherwise."""
+    """What was compiled and traced for one file is let go before the next, which reads it from disk."""
+    from jaxlmm._util.programs import forget
+
     yield
+    forget()
     jax.clear_caches()
+
+
+@pytest.fixture
+def monkeypatch(monkeypatch):
+    """Keep no programs on disk: their keys do not tell a package that a test has changed from the real one."""
+    from jaxlmm._util.programs import forget, made_ready
+
+    before = made_ready()
+    monkeypatch.setenv(PROGRAMS, "")
+    yield monkeypatch
+    if made_ready() != before:
+        forget()

@@ -1,6 +1,6 @@
 """Small helpers that know nothing of models: pytrees, precision, compiling, shapes, tables, files."""
 
-from jaxlmm._util.compiled import program
+from jaxlmm._util.programs import program, store
 from jaxlmm._util.files import PARTIAL, check_writable, checksum, write_text, write_whole, writing
 from jaxlmm._util.precision import double_precision, in_double_precision
 from jaxlmm._util.shapes import bucket, pad
@@ -25,6 +25,7 @@ __all__ = [
     "pad",
     "program",
     "static",
+    "store",
     "write_text",
     "write_whole",
     "writing",

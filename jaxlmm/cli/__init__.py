@@ -1,6 +1,6 @@
 """The same verbs from a shell."""
 
-from jaxlmm.cli import fitting, genetics, scanning
+from jaxlmm.cli import cache, fitting, genetics, scanning
 from jaxlmm.cli.common import app
 
-__all__ = ["app", "fitting", "genetics", "scanning"]
+__all__ = ["app", "cache", "fitting", "genetics", "scanning"]

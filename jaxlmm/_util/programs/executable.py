@@ -1,0 +1,89 @@
+"""An executable: machine code of one function for one signature, which can be written to a file."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.experimental import serialize_executable
+
+
+class _Reads(threading.local):
+    """How often JAX has read its own persistent cache in this thread."""
+
+    count = 0
+
+
+_reads = _Reads()
+
+
+def _listen(event: str, **_: Any) -> None:
+    if event == "/jax/compilation_cache/cache_hits":
+        _reads.count += 1
+
+
+jax.monitoring.register_event_listener(_listen)
+
+
+class Executable:
+    """Compiled code that takes the leaves of the arguments, and the tree of its result.
+
+    ``whole`` says that it was compiled here: one that JAX read from its own persistent cache lacks its machine code
+    when it is serialized again.
+    """
+
+    def __init__(self, code: jax.stages.Compiled, tree: jax.tree_util.PyTreeDef, *, whole: bool) -> None:
+        self.code, self.tree, self.whole = code, tree, whole
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return jax.tree.unflatten(self.tree, self.code(*leaves))
+
+    @classmethod
+    def compiled(
+        cls,
+        function: Callable[..., Any],
+        tree: jax.tree_util.PyTreeDef,
+        leaves: Sequence[Any],
+        static: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> Executable:
+        """Trace and compile ``function(*args, **kwargs, **static)`` for the arguments with these tree and leaves."""
+        trees = []
+
+        def of_leaves(*leaves: Any) -> list[Any]:
+            args, kwargs = jax.tree.unflatten(tree, leaves)
+            results, out = jax.tree.flatten(function(*args, **kwargs, **static))
+            trees.append(out)
+            return results
+
+        of_leaves.__name__ = function.__name__
+        before = _reads.count
+        code = jax.jit(of_leaves, compiler_options=dict(options) or None).lower(*leaves).compile()
+        return cls(code, trees[-1], whole=_reads.count == before)
+
+    def serialized(self) -> bytes | None:
+        """Return the executable as bytes; None where it is not whole, or compiler or a user's class cannot write it."""
+        if not self.whole:
+            return None
+        try:
+            code, _, _ = serialize_executable.serialize(self.code)
+            return pickle.dumps((code, self.tree))
+        except Exception:  # whatever a backend or a class raises: the function runs all the same
+            return None
+
+    @classmethod
+    def loaded(cls, written: bytes, count: int, device: jax.Device) -> Executable | None:
+        """Return the executable of ``count`` leaves that was serialized, for a device; None where it cannot be read."""
+        try:
+            code, tree = pickle.loads(written)
+            arguments = jax.tree.structure((tuple(range(count)), {}))
+            results = jax.tree.structure(list(range(tree.num_leaves)))
+            loaded = serialize_executable.deserialize_and_load(
+                code, arguments, results, backend=device.client, execution_devices=[device]
+            )
+            return cls(loaded, tree, whole=False)
+        except Exception:  # a class that moved, a driver that changed: it is compiled again
+            return None

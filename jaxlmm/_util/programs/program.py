@@ -1,0 +1,168 @@
+"""Compiled functions: what ``jax.jit`` does, with executables that are kept on disk from one process to the next."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+import jax
+import numpy as np
+
+from jaxlmm._util.programs import held
+from jaxlmm._util.programs.digest import Unstable, digest, named
+from jaxlmm._util.programs.executable import Executable
+from jaxlmm._util.programs.machine import compiler
+from jaxlmm._util.programs.store import store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+"""Many small kernels compile twice as fast with the older code generator, and run nearly as fast, but for scatters."""
+
+ONCE_OPTIONS = {**CPU_OPTIONS, "xla_backend_optimization_level": 0}
+"""Options of functions that run once per fit, on few numbers: their code is not optimized."""
+
+MAX_ENTRIES_COMPILED_ONCE = 100_000
+"""Entries of all arguments up to which optimizing code that runs once costs more than it saves."""
+
+TRACING_FLAGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_numpy_dtype_promotion",
+    "jax_numpy_rank_promotion",
+    "jax_threefry_partitionable",
+    "jax_optimization_level",
+    "jax_disable_most_optimizations",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_effort",
+)
+"""JAX's settings on which the compiled code depends."""
+
+CHECKING_FLAGS = ("jax_disable_jit", "jax_debug_nans", "jax_debug_infs", "jax_check_tracer_leaks")
+"""JAX's settings that are looked at while a function runs or is traced: then ``jax.jit`` is called as it is."""
+
+_unknown: set[str] = set()
+"""Options that this version of the compiler does not know."""
+
+
+def program(
+    *, once: bool = False, scatters: bool = False, static: tuple[str, ...] = ()
+) -> Callable[[Callable[P, T]], Program[P, T]]:
+    """Compile a function once per shape of its arguments; nothing happens before the first call.
+
+    ``once`` says that the function runs once per fit, so that its compile time counts as much as its run time;
+    ``scatters`` that it spends its time adding up rows by level, which the older code generator makes a loop over rows;
+    ``static`` names arguments for each value of which it is compiled.
+    """
+    return lambda function: Program(function, once=once, scatters=scatters, static=static)
+
+
+class Signature(NamedTuple):
+    """What an executable is compiled for: the tree of its arguments, their shapes and types, JAX's settings, device."""
+
+    tree: jax.tree_util.PyTreeDef
+    leaves: tuple[tuple[Any, ...], ...]
+    static: tuple[tuple[str, Any], ...]
+    flags: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...]
+    device: jax.Device
+
+
+class Program(Generic[P, T]):
+    """A function of pytrees of arrays that is compiled, or read from the store, for each new signature.
+
+    Inside another traced function it is the function itself; for arrays on several devices, and where JAX is set to
+    check what runs, ``jax.jit`` of the function.
+    """
+
+    def __init__(self, function: Callable[P, T], *, once: bool, scatters: bool, static: tuple[str, ...]) -> None:
+        self.function, self.once, self.scatters, self.static = function, once, scatters, static
+        self.identity = named(function)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        static = tuple((name, kwargs.pop(name)) for name in self.static if name in kwargs)
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return self.function(*args, **kwargs, **dict(static))
+        device = None if any(value is not None for _, value in static) else _device(leaves)
+        if device is None or any(getattr(jax.config, flag, False) for flag in CHECKING_FLAGS):
+            return self._jitted(frozenset(self._options(leaves)) - _unknown)(*args, **kwargs, **dict(static))
+        while True:
+            options = {name: value for name, value in self._options(leaves).items() if name not in _unknown}
+            flags = tuple(getattr(jax.config, flag, None) for flag in TRACING_FLAGS)
+            kinds = tuple(map(_kind, leaves))
+            signature = Signature(tree, kinds, static, flags, tuple(sorted(options.items())), device)
+            try:
+                executable = held.executable((self, signature), lambda: self._ready(signature, leaves))  # noqa: B023
+            except Exception as error:
+                refused = {name for name in options if name in str(error)}
+                if not refused:
+                    raise
+                _unknown.update(refused)  # a compiler that no longer knows an option; it names one at a time
+                continue
+            result: T = executable(leaves)
+            return result
+
+    def _options(self, leaves: list[Any]) -> dict[str, Any]:
+        """Return the options for a compiler of the default backend."""
+        if jax.default_backend() != "cpu":
+            return {}
+        if self.once and sum(np.size(leaf) for leaf in leaves) < MAX_ENTRIES_COMPILED_ONCE:
+            return ONCE_OPTIONS
+        return {} if self.scatters else CPU_OPTIONS
+
+    @functools.cache  # noqa: B019
+    def _jitted(self, names: frozenset[str]) -> Any:
+        options = {name: ONCE_OPTIONS[name] for name in sorted(names)} or None
+        return jax.jit(self.function, static_argnames=self.static, compiler_options=options)
+
+    def _ready(self, signature: Signature, leaves: list[Any]) -> Executable:
+        """Return the executable of a signature, from the store or newly compiled."""
+        place = store()
+        try:
+            key = digest(compiler(signature.device), self.identity, signature._replace(device=None))
+        except Unstable:
+            place = None
+        if place is not None:
+            stored = place.read(key)
+            executable = None if stored is None else Executable.loaded(stored, len(leaves), signature.device)
+            if executable is not None:
+                return executable
+        executable = Executable.compiled(
+            self.function, signature.tree, leaves, dict(signature.static), dict(signature.options)
+        )
+        if place is not None:
+            place.write(key, executable.serialized)
+        return executable
+
+
+def _kind(leaf: Any) -> tuple[Any, ...]:
+    """Return shape and type of an argument."""
+    if isinstance(leaf, jax.Array):
+        return leaf.shape, leaf.dtype, bool(leaf.aval.weak_type)
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.shape, leaf.dtype, False
+    return (type(leaf),)
+
+
+def _device(leaves: list[Any]) -> jax.Device | None:
+    """Return the one device that runs a function of these arguments; None where they are on several."""
+    devices = set()
+    for leaf in leaves:
+        if isinstance(leaf, jax.Array):
+            if not isinstance(leaf.sharding, jax.sharding.SingleDeviceSharding):
+                return None
+            if leaf.committed:
+                devices |= leaf.devices()
+    if len(devices) > 1:
+        return None
+    default = jax.config.jax_default_device
+    if devices:
+        return devices.pop()
+    if default is None or isinstance(default, str):
+        return jax.local_devices(backend=default)[0]
+    return default

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm._util import Array
+from jaxlmm._util import Array, program
 from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
@@ -66,8 +66,7 @@ def deviance(
         theta, y = jnp.asarray(theta), jnp.asarray(y)
         _check_shape("theta", theta, (k,))
         _check_shape("y", y, (n,))
-        response = likelihood.observe(likelihood.padded(y))
-        return likelihood.deviance(likelihood.layout.factors(theta), response)
+        return _deviance(likelihood, theta, y)
 
     return f
 
@@ -103,7 +102,7 @@ def loglik(
         _check_shape("beta", beta, (p,))
         _check_shape("theta", theta, (k,))
         _check_shape("y", y, (n,))
-        return likelihood.loglik(likelihood.layout.factors(theta), beta, sigma, likelihood.padded(y))
+        return _loglik(likelihood, beta, theta, sigma, y)
 
     return f
 
@@ -157,6 +156,22 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     _check_shape("y", y, (int(design.n),))
     likelihood = _likelihood(design, criterion(method), solver)
     return _estimate(likelihood, np.linalg.inv(np.asarray(design.triangle)), likelihood.padded(y))
+
+
+@program()
+def _deviance(likelihood: Likelihood, theta: Float[Array, " k"], y: Float[Array, " n"]) -> Float[jax.Array, ""]:
+    return likelihood.deviance(likelihood.layout.factors(theta), likelihood.observe(likelihood.padded(y)))
+
+
+@program()
+def _loglik(
+    likelihood: Likelihood,
+    beta: Float[Array, " p"],
+    theta: Float[Array, " k"],
+    sigma: Float[Array, ""],
+    y: Float[Array, " n"],
+) -> Float[jax.Array, ""]:
+    return likelihood.loglik(likelihood.layout.factors(theta), beta, sigma, likelihood.padded(y))
 
 
 def _likelihood(design: Design, method: str, solver: str | type[AbstractSolver]) -> Likelihood:

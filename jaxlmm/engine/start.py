@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -84,12 +84,24 @@ def best_of_nodes(
     return jnp.where(jnp.isfinite(lowest)[..., None], nodes[jnp.argmin(values, axis=0)], start), lowest
 
 
-def start_of(problem: Problem, plan: Plan) -> Float[jax.Array, " k"]:
+class Beginning(NamedTuple):
+    """What a search begins with: a ``plan`` of where to look for a start, the layout's start, and its bases."""
+
+    plan: Plan
+    start: Float[Array, " k"]
+    bases: tuple[Float[Array, "_ _"], ...]
+
+    @classmethod
+    def of(cls, likelihood: Likelihood) -> Self:
+        """Return what a search for the optimum of a likelihood begins with."""
+        layout = likelihood.layout
+        return cls(Plan.of(likelihood), layout.start(), layout.bases())
+
+
+def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     """Return the start of one problem: the best of the plan's nodes, or of values along its axes."""
-    likelihood = problem.likelihood
-    bases, start = likelihood.layout.bases(), jnp.asarray(likelihood.layout.start())
-    objective = problem.objective(bases)
-    sequential, nodes = likelihood.solver.sequential, jnp.asarray(plan.nodes)
+    plan, start, sequential = beginning.plan, jnp.asarray(beginning.start), problem.likelihood.solver.sequential
+    objective, nodes = problem.objective(beginning.bases), jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
         return plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
     values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import Array
+from jaxlmm._util import Array, program
 from jaxlmm.engine.boundary import (
     Snapped,
     boundary_curvature,
@@ -22,7 +22,7 @@ from jaxlmm.engine.boundary import (
 )
 from jaxlmm.engine.descent import MAX_EVALUATIONS
 from jaxlmm.engine.problems import Problem
-from jaxlmm.engine.start import Plan, start_of
+from jaxlmm.engine.start import Beginning, start_of
 from jaxlmm.engine.vanishing import has_residual, residual_share
 from jaxlmm.inference import MAX_DECREMENT, MAX_RIDGE_CURVATURE, MIN_RESIDUAL_SHARE, STATUS, VANISHING_SIGMA, Units
 from jaxlmm.likelihood import Likelihood
@@ -78,13 +78,23 @@ class _Search(NamedTuple):
 
 
 def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: Float[jax.Array, " N"]) -> Estimate:
-    """Return the optimum for a response ``y``, padded, in its own units.
+    """Return the optimum for a response ``y``, padded, in its own units: one compiled function."""
+    return _estimate(likelihood, inverse_triangle, Beginning.of(likelihood), y)
+
+
+@program()
+def _estimate(
+    likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], beginning: Beginning, y: Float[jax.Array, " N"]
+) -> Estimate:
+    """Return the optimum that a search from its ``beginning`` finds.
 
     By the implicit function theorem, ``dθ/dy = −H⁻¹ ∂²f/∂θ∂y`` with the exact Hessian H of the free parameters; what is
     in the active set stays there. beta, sigma, and the deviance are functions of theta and y.
     """
     layout, design = likelihood.layout, likelihood.design
-    optimum = _located(likelihood, Units(inverse_triangle, ()), y)  # no mean squares: no variance shares here
+    units = Units(inverse_triangle, ())  # no mean squares: no variance shares here
+    locate = _located if layout.n_theta else _searched
+    optimum = locate(likelihood, units, beginning, y)
     response = likelihood.observe(y)
     factors = layout.factors(optimum.theta, optimum.bases)
     point = likelihood.at(factors, response)
@@ -108,53 +118,53 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     return Estimate(theta, beta, sigma, deviance, _status(optimum, usable, relative_sigma < VANISHING_SIGMA))
 
 
-def _located(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -> _Optimum:
-    """Return the optimum; theta has the derivatives of an implicit function, nothing else has any.
+@jax.custom_jvp
+def _located(likelihood: Likelihood, units: Units, beginning: Beginning, y: Float[jax.Array, " N"]) -> _Optimum:
+    """Return the optimum; theta has the derivatives in y of an implicit function, nothing else has any.
 
     The derivative solves ``H dθ = −∂²f/∂θ∂y dy``. It is itself differentiated as the solution of these equations, in
     which both H and the right side move with y and theta(y): so derivatives of any order are right, while the first
     takes no more than the Hessian that the search has left.
     """
+    return _searched(likelihood, units, beginning, y)
 
-    def gradient_at(theta: jax.Array, bases: tuple[jax.Array, ...], y: jax.Array) -> jax.Array:
+
+@_located.defjvp
+def _located_jvp(
+    primals: tuple[Likelihood, Units, Beginning, jax.Array], tangents: tuple[Any, Any, Any, jax.Array]
+) -> tuple[_Optimum, _Optimum]:
+    (likelihood, units, beginning, y), (*_, dy) = primals, tangents
+    # Located again, so that theta and all that is made of it move with y when this is differentiated once more.
+    optimum = _located(likelihood, units, beginning, y)
+    free = (optimum.active_set == 0).astype(y.dtype)
+    inverse, _ = inverse_logdet(optimum.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
+
+    def gradient_at(theta: jax.Array, y: jax.Array) -> jax.Array:
         def deviance(theta: jax.Array) -> jax.Array:
-            return likelihood.deviance(likelihood.layout.factors(theta, bases), likelihood.observe(y))
+            return likelihood.deviance(likelihood.layout.factors(theta, optimum.bases), likelihood.observe(y))
 
         return jax.grad(deviance)(theta)
 
-    @jax.custom_jvp
-    def located(y: jax.Array) -> _Optimum:
-        return _searched(likelihood, units, y)
+    _, push = jax.linearize(gradient_at, optimum.theta, y)
 
-    @located.defjvp
-    def _(primals, tangents):  # type: ignore[no-untyped-def]
-        (y,), (dy,) = primals, tangents
-        optimum = located(y)  # so that theta and all that is made of it move with y when this is differentiated again
-        free = (optimum.active_set == 0).astype(y.dtype)
-        inverse, _ = inverse_logdet(optimum.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
+    def curved(step: jax.Array) -> jax.Array:
+        """Multiply by the Hessian of the free parameters, and by one those of the active set."""
+        return free * push(free * step, jnp.zeros_like(y)) + (1.0 - free) * step
 
-        _, push = jax.linearize(lambda theta, y: gradient_at(theta, optimum.bases, y), optimum.theta, y)
-
-        def curved(step: jax.Array) -> jax.Array:
-            """Multiply by the Hessian of the free parameters, and by one those of the active set."""
-            return free * push(free * step, jnp.zeros_like(y)) + (1.0 - free) * step
-
-        moved = push(jnp.zeros_like(optimum.theta), dy)
-        step = jax.lax.custom_linear_solve(curved, -free * moved, lambda _, b: inverse @ b, symmetric=True)
-        return optimum, jax.tree.map(_no_tangent, optimum)._replace(theta=step)
-
-    return located(y) if likelihood.layout.n_theta else _searched(likelihood, units, y)
+    moved = push(jnp.zeros_like(optimum.theta), dy)
+    step = jax.lax.custom_linear_solve(curved, -free * moved, lambda _, b: inverse @ b, symmetric=True)
+    return optimum, jax.tree.map(_no_tangent, optimum)._replace(theta=step)
 
 
 def _no_tangent(leaf: jax.Array) -> Array:
     return jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else np.zeros(leaf.shape, jax.dtypes.float0)
 
 
-def _searched(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -> _Optimum:
+def _searched(likelihood: Likelihood, units: Units, beginning: Beginning, y: Float[jax.Array, " N"]) -> _Optimum:
     """Search for the optimum as :func:`jaxlmm.engine.minimum.find_optima` does, inside one traced function."""
     layout, k = likelihood.layout, likelihood.layout.n_theta
     problem = Problem(likelihood, likelihood.observe(y), units)
-    bases = tuple(jnp.asarray(basis) for basis in layout.bases())
+    bases = tuple(jnp.asarray(basis) for basis in beginning.bases)
     free = jnp.zeros(k, jnp.int32)
     nowhere = _Optimum(
         jnp.zeros(k, y.dtype), bases, free, jnp.full((), jnp.inf, y.dtype), jnp.eye(k, dtype=y.dtype),
@@ -187,7 +197,7 @@ def _searched(likelihood: Likelihood, units: Units, y: Float[jax.Array, " N"]) -
         beyond = Snapped(off_boundary(best.theta, direction), best.bases, free)
         return count + 1, _Search(best, _choose(snaps, new, beyond), direction, curvature, stage)
 
-    start = Snapped(start_of(problem, Plan.of(likelihood)), bases, free)
+    start = Snapped(start_of(problem, beginning), bases, free)
     first = _Search(nowhere, start, jnp.zeros(k, y.dtype), jnp.full((), jnp.inf, y.dtype), jnp.int32(FIRST))
     _, search = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), first))
     return jax.tree.map(jax.lax.stop_gradient, search.best)

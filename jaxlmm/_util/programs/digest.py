@@ -16,9 +16,9 @@ import numpy as np
 CHECKERS = frozenset({"jaxtyping", "beartype"})
 """Packages whose wrappers check arguments, and compute nothing."""
 
-VERSIONED = frozenset(
-    {"jaxlmm", "jax", "jaxlib", "numpy", "optax", "scipy", *CHECKERS, *sys.stdlib_module_names}
-) - {"__main__"}
+VERSIONED = frozenset({"jaxlmm", "jax", "jaxlib", "numpy", "optax", "scipy", *CHECKERS, *sys.stdlib_module_names}) - {
+    "__main__"
+}
 """Packages whose code is known by a version: here names suffice. All other code is read."""
 
 GENERATED = frozenset({"__init__", "__repr__", "__eq__", "__hash__", "__replace__", "__setattr__", "__delattr__"})

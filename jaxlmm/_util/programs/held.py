@@ -18,6 +18,7 @@ MAX_SHARE_OF_MEMORY_MAPS = 0.75
 LLVM aborts the process that has none left."""
 
 _held: OrderedDict[Hashable, Executable] = OrderedDict()
+_caches: list[Callable[[], None]] = []
 _lock = threading.Lock()
 _made_ready = 0
 
@@ -38,7 +39,15 @@ def executable(key: Hashable, make: Callable[[], Executable]) -> Executable:
         most = len(_held) // 2 if crowded else MAX_EXECUTABLES
         while len(_held) > most:
             _held.popitem(last=False)
+    if crowded:
+        for clear_cache in _caches:
+            clear_cache()
     return made
+
+
+def jitted_too(clear_cache: Callable[[], None]) -> None:
+    """Let go of what ``jax.jit`` has compiled, by its ``clear_cache``, together with all executables."""
+    _caches.append(clear_cache)
 
 
 def made_ready() -> int:
@@ -47,9 +56,11 @@ def made_ready() -> int:
 
 
 def forget() -> None:
-    """Forget all executables."""
+    """Forget all executables, and what ``jax.jit`` has compiled of the same functions."""
     with _lock:
         _held.clear()
+    for clear_cache in _caches:
+        clear_cache()
 
 
 def _maps() -> int:

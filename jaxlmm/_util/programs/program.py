@@ -74,8 +74,8 @@ class Signature(NamedTuple):
 class Program(Generic[P, T]):
     """A function of pytrees of arrays that is compiled, or read from the store, for each new signature.
 
-    Inside another traced function it is the function itself; for arrays on several devices, and where JAX is set to
-    check what runs, ``jax.jit`` of the function.
+    Inside another traced function, for arrays on several devices, and where JAX is set to check what runs, it is
+    ``jax.jit`` of the function.
     """
 
     def __init__(self, function: Callable[P, T], *, once: bool, scatters: bool, static: tuple[str, ...]) -> None:
@@ -86,8 +86,8 @@ class Program(Generic[P, T]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         static = tuple((name, kwargs.pop(name)) for name in self.static if name in kwargs)
         leaves, tree = jax.tree.flatten((args, kwargs))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            return self.function(*args, **kwargs, **dict(static))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # where JAX permits no options of the compiler
+            return self._jitted(frozenset())(*args, **kwargs, **dict(static))
         device = None if any(value is not None for _, value in static) else _device(leaves)
         if device is None or any(getattr(jax.config, flag, False) for flag in CHECKING_FLAGS):
             return self._jitted(frozenset(self._options(leaves)) - _unknown)(*args, **kwargs, **dict(static))
@@ -117,8 +117,11 @@ class Program(Generic[P, T]):
 
     @functools.cache  # noqa: B019
     def _jitted(self, names: frozenset[str]) -> Any:
+        """Return ``jax.jit`` of the function, with the options of these names."""
         options = {name: ONCE_OPTIONS[name] for name in sorted(names)} or None
-        return jax.jit(self.function, static_argnames=self.static, compiler_options=options)
+        jitted = jax.jit(self.function, static_argnames=self.static, compiler_options=options)
+        held.jitted_too(jitted.clear_cache)
+        return jitted
 
     def _ready(self, signature: Signature, leaves: list[Any]) -> Executable:
         """Return the executable of a signature, from the store or newly compiled."""

@@ -228,7 +228,7 @@ def design(
     --------
     >>> import jaxlmm as lmm
     >>> design = lmm.design("~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
-    >>> int(design.n), design.n_fixed
+    >>> int(design.n), int(design.n_fixed)
     (180, 2)
     """
     options = ModelOptions(

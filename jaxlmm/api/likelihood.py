@@ -93,7 +93,7 @@ def loglik(
     True True
     """
     likelihood = _likelihood(design, "ML", solver)
-    n, k, p = int(design.n), likelihood.layout.n_theta, design.n_fixed
+    n, k, p = int(design.n), likelihood.layout.n_theta, design.basis.shape[1]
 
     def f(
         beta: Float[Array, " p"], theta: Float[Array, " k"], sigma: Float[Array, ""] | float, y: Float[Array, " n"]

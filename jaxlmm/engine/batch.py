@@ -154,7 +154,7 @@ def _prepared(
     while at_work:
         fetch()
     joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    kept = has_residual(joined, int(likelihood.design.n) - likelihood.design.n_fixed)
+    kept = has_residual(joined, int(likelihood.design.n) - int(likelihood.design.n_fixed))
     if not kept.all():
         joined = take(joined, kept)
     return joined.replace(fixed=fixed_products), kept

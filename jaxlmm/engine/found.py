@@ -73,7 +73,7 @@ def concluded(
 
     found, beside = judge(problems, optima)
     tiny = np.flatnonzero(found.examination.relative_sigma < SMALL_RESIDUAL)
-    if tiny.size and rows is not None and problems.likelihood.design.n_fixed:
+    if tiny.size and rows is not None and problems.likelihood.design.basis.shape[1]:
         closer = closely(problems, tiny, rows(tiny), found.examination.beta[tiny])
         better, beside_better = judge(closer, find_optima(closer))
         found, beside = put(found, tiny, better), beside_better

@@ -65,7 +65,7 @@ def solve_by_response(
     likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     prepared = functools.partial(_on_host, design) if route is Route.PATTERN else _compiled
-    per_response = 8 * design.n_padded * (2 * design.n_fixed + 8)
+    per_response = 8 * design.n_padded * (2 * design.basis.shape[1] + 8)
     fitting = max(BYTES_AT_ONCE // per_response, 1)
     size = min(SMALL_BATCH, fitting)  # one size, and so few compiled functions, whatever the number of responses
     step = min(LARGE_BATCH, fitting)
@@ -83,7 +83,7 @@ def _on_host(
     design: Design, likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest: int
 ) -> tuple[Problems | None, Bool[NumpyArray, " m"]]:
     """Prepare responses pattern by pattern; return problems of the good ones, and which."""
-    p, columns, parts = design.n_fixed, [np.zeros(0, int)], []
+    p, columns, parts = design.basis.shape[1], [np.zeros(0, int)], []
     for rows, having in patterns_of(y, np.arange(y.shape[1])):
         some, kept = design.at_rows(rows)
         if kept.all() and rows.size > p:
@@ -105,12 +105,12 @@ def _on_host(
 
 def _of_pattern(likelihood: Likelihood, some: Design, y: Float[NumpyArray, "l m"]) -> tuple[Response, RowsByResponse]:
     """Prepare the responses ``y`` on the rows of a design, with the part of the likelihood that is theirs alone."""
-    (n, m), method = y.shape, likelihood.method
+    (n, m), reml = y.shape, likelihood.reml
     own = likelihood.solver.by_pattern(some, y)
-    count = np.full(m, float(n - some.n_fixed if method == "REML" else n))
+    count = np.full(m, float(n - reml * int(some.n_fixed)))
     log_weight = np.sum(np.log(np.asarray(some.root_weight)[:n]))
     log_basis = np.sum(np.log(np.abs(np.diagonal(np.asarray(some.triangle)))))
-    constant = additive_constant(method, log_weight, log_basis, count, np.log(own.scale))
+    constant = additive_constant(reml, log_weight, log_basis, count, np.log(own.scale))
 
     def repeated(leaf: Array) -> NumpyArray:
         return np.repeat(np.asarray(leaf)[None], m, axis=0)
@@ -132,7 +132,7 @@ def _compiled(
         part = _prepare_by_response(likelihood, units, np.where(present > 0, batch, 0.0), present)
         parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
     responses, own, largest_entry = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    degrees = np.isfinite(y).sum(axis=0) - likelihood.design.n_fixed
+    degrees = np.isfinite(y).sum(axis=0) - int(likelihood.design.n_fixed)
     regular = np.isfinite(largest_entry) & (largest_entry < MAX_INVERSE_ENTRY)
     good = regular & (degrees > 0) & has_residual(responses, degrees)
     if not good.any():
@@ -149,14 +149,14 @@ def _prepare_by_response(
 
     Last the largest entry of the inverse of the fixed effects' products on these rows.
     """
-    design, p, present = likelihood.design, likelihood.design.n_fixed, jnp.asarray(present)
+    design, p, present = likelihood.design, likelihood.design.basis.shape[1], jnp.asarray(present)
     own, to_basis, logdet = likelihood.solver.by_response(design, y, present)
     n = jnp.sum(present, axis=0)
-    count = n - p if likelihood.method == "REML" else n
+    count = n - likelihood.reml * p
     weight = jnp.asarray(design.root_weight)
     log_weight = present.T @ jnp.log(jnp.where(weight > 0, weight, 1.0))
     log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle))))) + 0.5 * logdet
-    constant = additive_constant(likelihood.method, log_weight, log_basis, count, jnp.log(own.scale))
+    constant = additive_constant(likelihood.reml, log_weight, log_basis, count, jnp.log(own.scale))
     added = jnp.zeros_like(own.scale)
     response = Response(None, own.augmented, own.least_squares, own.scale, count, constant, added)
     inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ to_basis

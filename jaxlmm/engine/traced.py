@@ -111,7 +111,7 @@ def _estimate(
         parts.append(layout.dispersion.report(factors.dispersion.coefficients))
     theta = jnp.concatenate([jnp.zeros(0, y.dtype), *parts])
     deviance = likelihood.criterion(point, None, response)
-    degrees = jnp.asarray(design.n, y.dtype) - design.n_fixed
+    degrees = jnp.asarray(design.n - design.n_fixed, y.dtype)
     usable = has_residual(response, degrees) & jnp.isfinite(deviance) & jnp.isfinite(sigma)
     rounding = residual_share(response, relative_sigma) <= MIN_RESIDUAL_SHARE
     optimum = optimum._replace(converged=optimum.converged & ~rounding)

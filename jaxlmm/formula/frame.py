@@ -128,7 +128,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     dispersion, dispersion_labels = dispersion_of(parsed, rows.data, padded)
     design = Design(
         pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),
-        np.int64(len(rows.data)), tuple(term for term, _ in terms.built), terms.groupings, terms.residual,
+        np.int64(len(rows.data)), np.int64(fixed.basis.shape[1]), tuple(term for term, _ in terms.built), terms.groupings, terms.residual,
         dispersion, functools.partial(_replaced, parsed, rows, options, known_residual),
     )  # fmt: skip
     column = options.offset if isinstance(options.offset, str) else None

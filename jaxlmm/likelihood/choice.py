@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from jaxlmm.covariance import Field
 from jaxlmm.likelihood.contract import Likelihood
 from jaxlmm.likelihood.dispersed import Dispersed
@@ -24,4 +26,4 @@ def likelihood_of(design: Design, solver: AbstractSolver, method: str, fixed: Na
     across = any(isinstance(structure, Field) for structure in layout.structures)
     related = matrices or across or not design.residual_is_white
     kind = KnownWeights if design.dispersion is None else Dispersed
-    return kind(solver, layout, design.without_relations(), method, related)
+    return kind(solver, layout, design.without_relations(), np.float64(method == "REML"), related)

@@ -23,14 +23,14 @@ from jaxlmm.model import Factors, least_squares
 from jaxlmm.solvers import Effects, QuadraticForms
 
 
-def additive_constant(method: str, log_weight: Array, log_basis: Array, count: Array, log_scale: Array) -> Any:
+def additive_constant(reml: Array, log_weight: Array, log_basis: Array, count: Array, log_scale: Array) -> Any:
     """Return the part of the deviance that theta does not change: of weights, change of basis, and response scale.
 
-    ``−2 Σ log √w + 2 count log(scale)``, and for REML ``2 log|T|`` of the triangle T with X = basis · T; ``log_weight``
+    ``−2 Σ log √w + 2 count log(scale)``, and where ``reml`` is 1, not 0, ``2 log|T|`` of the triangle T with X = basis · T; ``log_weight``
     is the sum, ``log_basis`` the log-determinant. Arrays of NumPy or JAX.
     """
     constant = -2.0 * log_weight + 2.0 * count * log_scale
-    return constant + 2.0 * log_basis if method == "REML" else constant
+    return constant + 2.0 * reml * log_basis
 
 
 class Gaussian(Likelihood):
@@ -55,14 +55,14 @@ class Gaussian(Likelihood):
         design, basis = self.design, jnp.asarray(self.design.basis)
         weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None])
         coefficients, residual = least_squares(basis, weighted)
-        degrees = jnp.maximum(jnp.asarray(design.n, residual.dtype) - design.n_fixed, 1.0)
+        degrees = jnp.maximum(jnp.asarray(design.n - design.n_fixed, residual.dtype), 1.0)
         scale = jnp.sqrt(jnp.sum(residual**2, axis=0) / degrees)
         return coefficients, scale, residual / scale[None, :]
 
     def observe_all(self, fixed: Any, y: Float[jax.Array, "N m"]) -> Response:
         design = self.design
         coefficients, scale, residual = self.residuals(y)
-        count = jnp.asarray(design.n, residual.dtype) - (design.n_fixed if self.method == "REML" else 0)
+        count = jnp.asarray(design.n, residual.dtype) - self.reml * jnp.asarray(design.n_fixed, residual.dtype)
         weight = jnp.asarray(design.root_weight)
         log_weight = jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
         log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
@@ -72,7 +72,7 @@ class Gaussian(Likelihood):
             coefficients.T,
             scale,
             jnp.broadcast_to(count, scale.shape),
-            additive_constant(self.method, log_weight, log_basis, count, jnp.log(scale)),
+            additive_constant(self.reml, log_weight, log_basis, count, jnp.log(scale)),
             jnp.zeros_like(scale),
         )
 
@@ -114,7 +114,7 @@ class Gaussian(Likelihood):
         return self._determinants(point) + spread + response.constant
 
     def _determinants(self, point: Point) -> Float[jax.Array, ""]:
-        return point.logdet + (point.information if self.method == "REML" else 0.0)
+        return point.logdet + jnp.where(self.reml > 0, point.information, 0.0)
 
     def loglik(
         self, factors: Factors, beta: Float[jax.Array, " p"], sigma: Float[jax.Array, ""], y: Float[jax.Array, " N"]

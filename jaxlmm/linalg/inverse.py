@@ -76,6 +76,7 @@ def normal_equations(
 ) -> tuple[Float[jax.Array, "p p"], Float[jax.Array, ""], Float[jax.Array, " p"], Float[jax.Array, ""]]:
     """Solve the normal equations ``a x = b``, with the inverse and log-determinant of ``a``, and ``bᵀx``.
 
+    A row of zeros is a column of X that is padding: its ``x`` is 0, and it adds nothing to the log-determinant.
     The derivatives of ``x`` and ``bᵀx`` are those of a solution, products of matrices and vectors alone.
 
     Parameters
@@ -90,7 +91,7 @@ def normal_equations(
     >>> x.tolist(), float(square)
     ([2.0, 1.0], 10.0)
     """
-    inverse, logdet = inverse_logdet(a)
+    inverse, logdet = inverse_logdet(a + jnp.diag(jnp.where(jnp.diagonal(a) == 0, 1.0, 0.0).astype(a.dtype)))
     x = inverse @ b
     return inverse, logdet, x, b @ x
 

@@ -29,6 +29,9 @@ class Grouping(Struct):
     n_levels: Int[Array, ""]
     relation: Relation | None
 
+COLUMN_BUCKETS = (0, 2, 4, 8, 12, 16, 24, 32, 48, 64)
+"""Numbers to which fixed effects are padded for one response, so that another covariate compiles nothing."""
+
 
 class Term(Struct):
     """One random term, or the residual structure: a covariance structure and the columns or positions it acts on.
@@ -67,7 +70,7 @@ class Term(Struct):
 class Design(Struct):
     """A model without its response, as arrays. Rows are padded with zeros from ``n`` to a bucket size N.
 
-    ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
+    ``n_fixed`` is the number of fixed effects; ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
     ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset`` (N,) is subtracted from a response
     first; ``terms`` share ``groupings``; ``residual`` is a structure within groups, or None for independent errors;
     ``dispersion`` a model of their standard deviations, or None for one.
@@ -80,6 +83,7 @@ class Design(Struct):
     root_weight: Float[Array, " N"]
     offset: Float[Array, " N"]
     n: Int[Array, ""]
+    n_fixed: Int[Array, ""]
     terms: tuple[Term, ...]
     groupings: tuple[Grouping, ...]
     residual: Term | None
@@ -142,11 +146,6 @@ class Design(Struct):
         return changed  # type: ignore[return-value]
 
     @property
-    def n_fixed(self) -> int:
-        """The number of fixed effects, p."""
-        return int(self.basis.shape[1])
-
-    @property
     def residual_is_white(self) -> bool:
         """Whether residuals in weighted rows are independent with one variance, whatever the parameters."""
         return self.residual is None and self.dispersion is None
@@ -203,6 +202,17 @@ class Design(Struct):
         """Return the same design without padding: for many responses, compiling once more is worth it."""
         return self._with_rows(np.arange(int(self.n)), int(self.n))
 
+    def with_padded_columns(self) -> Self:
+        """Return the same design with the columns of X padded to a bucket: zeros in the basis, ones in the triangle.
+
+        The normal equations give what is padded coefficients of zero and a log-determinant of zero.
+        """
+        triangle, p = np.asarray(self.triangle), self.triangle.shape[0]
+        size = next((size for size in COLUMN_BUCKETS if size >= p), p)
+        wide = np.eye(size)
+        wide[:p, :p] = triangle
+        return self.replace(basis=pad(np.asarray(self.basis), size, axis=1), triangle=wide)
+
     def at_rows(self, rows: Int[NumpyArray, " n"]) -> tuple[Self, Bool[NumpyArray, " p"]]:
         """Return the design of some of its ``rows``, and which fixed-effect columns are kept.
 
@@ -213,7 +223,7 @@ class Design(Struct):
         triangle = np.asarray(self.triangle)
         columns = np.asarray(design.basis)[: rows.size] @ triangle
         kept, basis, triangle = independent_basis(columns, rounding=COLUMN_ROUNDING * np.linalg.norm(triangle, axis=0))
-        return design.replace(basis=pad(basis, self.n_padded), triangle=triangle), kept
+        return design.replace(basis=pad(basis, self.n_padded), triangle=triangle, n_fixed=np.int64(kept.sum())), kept
 
     def _with_rows(self, rows: Int[NumpyArray, " n"], n_padded: int) -> Self:
         def take(values: Shaped[Array, "N ..."]) -> Shaped[NumpyArray, "_ ..."]:

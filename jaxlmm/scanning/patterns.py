@@ -87,7 +87,7 @@ def testable_patterns(data: ScanData) -> tuple[list[Pattern], dict[int, str]]:
     patterns = []
     for rows, responses in patterns_of(y, np.flatnonzero(~(infinite | missing | circular))):
         observed = design_on(design, rows)
-        if rows.size - observed.n_fixed <= 1 + (data.moderator is not None):
+        if rows.size - int(observed.n_fixed) <= 1 + (data.moderator is not None):
             untested |= dict.fromkeys(responses.tolist(), "too_few_rows")
             continue
         values = y[np.ix_(rows, responses)]

@@ -197,7 +197,7 @@ def test_ou_parameters_are_those_of_glmmtmb_and_nlme():
 def test_joint_hessian_of_loglik_gives_glmmtmb_standard_errors():
     """glmmTMB inverts the Hessian in all parameters at once; the unprofiled likelihood does the same."""
     fit, record = fitted("tmb_ou_ml"), records()["tmb_ou_ml"]
-    p, k = fit.design.n_fixed, fit.theta.size
+    p, k = int(fit.design.n_fixed), fit.theta.size
     with jax.enable_x64(True):
         f = lmm.loglik(fit.design)
         y = jnp.asarray(fit.frame.y)

@@ -101,7 +101,7 @@ class SolverScanner:
         self.null, self.ml_null = null, ml_null
         built = solver.build(design)
         self.likelihood = jax.device_put(likelihood_of(design, built, method, given))
-        self.by_ml = self.likelihood.replace(method="ML")
+        self.by_ml = self.likelihood.replace(reml=np.float64(0.0))
         n = self.n = int(design.n)
         weight = np.asarray(design.root_weight)[:n]
         self.y = pad(y, design.n_padded)
@@ -110,7 +110,7 @@ class SolverScanner:
         fixed = np.asarray(design.basis)[:n]
         residual = weight - fixed @ (fixed.T @ weight)
         self.centered = bool(residual @ residual <= CONSTANT_SHARE * (weight @ weight))
-        self.degrees = float(n - design.n_fixed - self.columns)
+        self.degrees = float(n - int(design.n_fixed) - self.columns)
         self.count = self.degrees if method == "REML" else float(n)
         self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from basis to X
 
@@ -143,7 +143,7 @@ class SolverScanner:
             estimate, std_error, joint, status, deviance = fits
             unbounded = np.isneginf(deviance)
             if "lrt" in self.tests and self.ml_null is not None:
-                by_ml = self.likelihood.method == "ML"
+                by_ml = float(self.likelihood.reml) == 0.0
                 ml_fits = fits if by_ml else self._fitted(self.by_ml, orthonormal, triangle, s)
                 lrt = np.maximum(self.ml_null.deviance - ml_fits.deviance, 0.0)
             statistic = (estimate / std_error) ** 2

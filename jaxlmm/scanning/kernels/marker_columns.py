@@ -102,12 +102,12 @@ def prepare_with(
 
     These are ``orthonormal`` and ``triangle`` of :func:`orthonormalized`.
     """
-    design, solver, method = likelihood.design, likelihood.solver, likelihood.method
+    design, solver, reml = likelihood.design, likelihood.solver, likelihood.reml
     basis, inverse = jnp.asarray(design.basis), jnp.asarray(units.inverse_triangle)
     p, c = basis.shape[1], orthonormal.shape[0]
     least_squares, scale, residual = likelihood.residuals(jnp.asarray(y)[:, None])
     residual = residual[:, 0] * scale[0]
-    count = jnp.asarray(design.n, float) - (p + c if method == "REML" else 0)
+    count = jnp.asarray(design.n, float) - reml * (p + c)
     weight = jnp.asarray(design.root_weight)
     log_weight = jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
     log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
@@ -123,7 +123,7 @@ def prepare_with(
         size = jnp.sqrt(jnp.sum(left**2) / free)
         augmented = jax.tree.map(lambda leaf: leaf[0], solver.augmented(columns, (left / size)[:, None]))
         log_columns = log_basis + jnp.sum(jnp.log(jnp.diagonal(corner[p:])))
-        constant = additive_constant(method, log_weight, log_columns, count, jnp.log(size))
+        constant = additive_constant(reml, log_weight, log_columns, count, jnp.log(size))
         coefficients = jnp.concatenate([least_squares[:, 0], on_marker])
         response = Response(None, augmented, coefficients, size, count, constant, jnp.zeros_like(size))
         small = [[corner[p + i, j] for j in range(c)] for i in range(c)]

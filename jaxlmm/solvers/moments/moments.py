@@ -61,7 +61,7 @@ class Moments(AbstractSolver):
 
     @classmethod
     def route(cls, design: Design, sharing: int) -> Route:
-        by_response = len(design.terms) > 0 and design.n_fixed > 0 and sharing < MIN_SHARING_A_PATTERN
+        by_response = len(design.terms) > 0 and design.basis.shape[1] > 0 and sharing < MIN_SHARING_A_PATTERN
         return Route.RESPONSE if by_response else Route.DESIGN
 
     def by_response(

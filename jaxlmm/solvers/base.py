@@ -166,21 +166,12 @@ class AbstractSolver(Struct, abc.ABC):
         """Whether :meth:`guess` returns a covariance."""
         return False
 
-    @property
-    def can_be_reweighted(self) -> bool:
-        """Whether :meth:`reweighted` returns a solver."""
-        return False
-
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Return the solver of the same design with every row multiplied by ``root_weight``, which is positive.
 
-        Traced, where ``build`` works on the host: under ``vmap``, and with derivatives (MixedModels.jl's
+        It is asked of a solver that was built for a design with a model of dispersion; a class that does not write it
+        is given none. Traced, where ``build`` works on the host: under ``vmap``, and with derivatives (MixedModels.jl's
         ``reweight!``). Padded rows stay zero whatever their weight.
-
-        Raises
-        ------
-        NotImplementedError
-            Unless :attr:`can_be_reweighted`.
         """
         raise NotImplementedError(f"the solver {self.name!r} cannot be reweighted")
 

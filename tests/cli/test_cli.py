@@ -98,7 +98,9 @@ def test_columns_that_dispersion_alone_names(tmp_path):
     assert result.output.strip() == str(lmm.fit(formula, sleep, dispersion="~ week").summary())
     unknown = run("fit", formula, path, "--dispersion", "~ wek")
     assert (unknown.exit_code, "did you mean week" in unknown.output) == (2, True)
-    both = run("fit-many", "~ Days + (1 | Subject)", path, "--responses", "Reaction", "--id", "id", "--dispersion", "~ id")
+    both = run(
+        "fit-many", "~ Days + (1 | Subject)", path, "--responses", "Reaction", "--id", "id", "--dispersion", "~ id"
+    )
     assert (both.exit_code, "'id' names individuals and is a variable of the model" in both.output) == (2, True)
 
 

@@ -89,10 +89,6 @@ class Dense(AbstractSolver):
         by_levels = design.residual is None and all(not term.over_positions for term in design.terms)
         return cls(groups, design.residual_is_white, by_levels)
 
-    @property
-    def can_be_reweighted(self) -> bool:
-        return True
-
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Put the rows that random effects move in the bases' place: a cluster costs the cube of its rows."""
         return self.replace(groups=tuple(group.reweighted(jnp.asarray(root_weight)) for group in self.groups))

@@ -70,7 +70,7 @@ def find_optima(
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
         lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
-        if lost.size and not problems.likelihood.solver.hessian_is_expensive:
+        if lost.size and not problems.likelihood.solver.quasi_newton:
             unrotated = _tiled(layout.bases(), lost.size)
             walked, limit = descent.walk(lost, start[lost], unrotated, search=search)
             reached, bases = put((reached, bases), lost[limit], take((walked, unrotated), limit))
@@ -111,7 +111,7 @@ def _at_boundary(
         minimum, bases = put((minimum, bases), moving, (confirmed, rotated))
 
         at_boundary = moving[np.any(active_set[moving] > 0, axis=1)]
-        if at_boundary.size and descent.problems.likelihood.solver.hessian_is_expensive:
+        if at_boundary.size and descent.problems.likelihood.solver.quasi_newton:
             there = take(bases, at_boundary)
             exact, _ = descent.minimize(at_boundary, minimum.x[at_boundary], there, 1, method=descent.exact)
             minimum = minimum._replace(hessian=put(minimum.hessian, at_boundary, exact.minimum.hessian))

@@ -105,7 +105,7 @@ def starts_of(
     guess by moments where that is lower; where a Hessian is expensive the guess alone.
     """
     likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
-    if likelihood.solver.hessian_is_expensive and likelihood.solver.guesses:
+    if likelihood.solver.quasi_newton and likelihood.solver.guesses:
         return problems.each(lambda problem, start: _guess(problem, plan, start), start)
     if nodes.shape[0] == 0:
         return start

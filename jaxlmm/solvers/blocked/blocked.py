@@ -136,7 +136,7 @@ class Blocked(AbstractSolver):
         return self.replace(triangles=self.triangles[:levels], rest=rest, rows=rows)
 
     @property
-    def hessian_is_expensive(self) -> bool:
+    def quasi_newton(self) -> bool:
         return self.rest.largest > MAX_EFFECTS_FOR_EXACT_HESSIAN
 
     @property

@@ -20,7 +20,7 @@ from jaxlmm.solvers.select import unsuitable
 MAX_ROWS = 400
 """The most rows of a design on which a solver is tried: plain algebra inverts matrices of all rows."""
 
-FLAGS = ("hessian_is_expensive", "coarse_start", "sequential", "guesses")
+FLAGS = ("quasi_newton", "coarse_start", "sequential", "guesses")
 
 
 def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> None:

@@ -49,7 +49,7 @@ class Dense(AbstractSolver):
     by_levels: bool = static()  # whether all parameters are of covariances of columns, none along positions
 
     @property
-    def hessian_is_expensive(self) -> bool:
+    def quasi_newton(self) -> bool:
         # Where it is expensive it is learned, from an expected curvature that is known only for covariances of columns;
         # along positions the exact Hessian is used at any cost.
         return self.by_levels and max((size for _, size in self._sizes), default=0) > MAX_CLUSTER_FOR_EXACT_HESSIAN

@@ -11,6 +11,8 @@ from jaxlmm.solvers import SOLVERS
 
 import models
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 VALUE, MODES, GRADIENT, HESSIAN = 1e-10, 1e-8, 1e-8, 1e-6
 """Relative to the largest: rounding of sums in another order, and that of modes and derivatives."""
 
@@ -23,17 +25,6 @@ CASES = [
 FEW = [("slope", "moments"), ("slopes on both", "blocked"), ("ou residual", "dense"), ("kinship", "dense")]
 SPREADS = (0.5, 3.0 * np.log(10.0))
 """Of the logarithms of root weights: usual ones, and weights from 1e-6 to 1e6."""
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with jax.enable_x64(True):
-        yield
-
-
-@pytest.fixture(scope="module")
-def frame():
-    return models.data()
 
 
 def designs(name, frame, weights):

@@ -76,7 +76,7 @@ class Layout(Struct):
     dispersion: Scaling | None = None
     held: tuple[Held, ...] = ()
     absolute: bool = static(default=False)
-    n_held: int = static(default=0)
+    n_held: Int[Array, "*b"] | int = 0
 
     @classmethod
     def of(cls, design: Design) -> Layout:
@@ -150,7 +150,7 @@ class Layout(Struct):
     @property
     def n_estimated(self) -> int:
         """The number of variance parameters that are estimated, sigma included."""
-        return self.n_psi - self.n_held
+        return self.n_psi - int(self.n_held)
 
     def slices(self) -> tuple[slice, ...]:
         """Return the slice of theta of each term, and last of the residual structure."""

@@ -88,7 +88,7 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
     surface = directions[np.sum(size > DEPENDENT_SHARE * size.max(initial=0.0)) :]
     moves = np.linalg.svd(_scaled(covariances) @ surface.T, compute_uv=False)
     n_moved = int(np.sum(moves > DEPENDENT_SHARE * moves.max(initial=0.0)))
-    return layout.replace(n_held=layout.n_theta - n_moved)
+    return layout.replace(n_held=np.int32(layout.n_theta - n_moved))
 
 
 def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:

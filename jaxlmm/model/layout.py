@@ -64,7 +64,7 @@ class Layout(Struct):
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
     response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too. The
     parameters of a term, and last of the residual structure, that are ``held`` remain in theta, which :meth:`errors`
-    keep on a surface of ``n_held`` fewer dimensions.
+    keep on a surface of ``n_held`` fewer dimensions: data, so that another number of them compiles nothing.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -76,7 +76,7 @@ class Layout(Struct):
     dispersion: Scaling | None = None
     held: tuple[Held, ...] = ()
     absolute: bool = static(default=False)
-    n_held: int = static(default=0)
+    n_held: Int[Array, ""] | int = np.int32(0)
 
     @classmethod
     def of(cls, design: Design) -> Layout:
@@ -150,7 +150,7 @@ class Layout(Struct):
     @property
     def n_estimated(self) -> int:
         """The number of variance parameters that are estimated, sigma included."""
-        return self.n_psi - self.n_held
+        return self.n_psi - int(self.n_held)
 
     def slices(self) -> tuple[slice, ...]:
         """Return the slice of theta of each term, and last of the residual structure."""

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 import jaxlmm as lmm
 from jaxlmm.engine import profile
 from jaxlmm.linalg import semidefinite_cholesky
-from jaxlmm.model import Natural
+from jaxlmm.model import Natural, held_layout
 from jaxlmm.solvers import Moments
 
 from references import Exchangeable
@@ -295,6 +295,9 @@ def test_a_profile_is_the_fits_at_each_value():
     grid += [{"g: sd(a)": 0.9, "g: sd(b)": 0.5}]
     with jax.enable_x64(True):
         held = [Natural.of(fit.design, labels.blocks, values) for values in grid]
+        layouts = [held_layout(fit.design, values) for values in (held[0], held[-1])]
+        assert [layout.n_estimated for layout in layouts] == [6, 5]
+        assert jax.tree.structure(layouts[0]) == jax.tree.structure(layouts[1])  # one function for all
         found = profile(fit.design, THREE["y"].to_numpy(), solver=Moments, method="REML", held=held)
     assert found.converged.all()
     expected = [fit.update(fixed=values).deviance for values in grid]

@@ -110,9 +110,17 @@ class Layout(Struct):
                 own = theta[slices[t]]
                 parts += self.held[t].errors(structure, own, _first(_factor(structure, own, coords, bases[t])))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
-            own = self.residual_theta(theta)
-            parts += self.held[-1].errors(self.residual, own, _first(_factor(self.residual, own, self.residual_coords)))
+            own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
+            factor = _first(_factor(self.residual, own, self.residual_coords))
+            parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
+
+    def _reported_sigma(self, theta: Float[jax.Array, " k"]) -> Float[Array, ""] | float:
+        """Return the reported sigma in the unit of the factors: 1 where they are relative to it."""
+        if not self.absolute or self.sigma is not None:
+            return 1.0 if self.sigma is None else self.sigma
+        dispersion = None if self.dispersion is None else self.dispersion.at(theta[self.beyond], scaled=True)
+        return jnp.exp(theta[-1]) * Factors((), None, None, dispersion).sigma_ratio
 
     @property
     def sigma_is_free(self) -> bool:

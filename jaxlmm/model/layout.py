@@ -252,8 +252,10 @@ class Layout(Struct):
         start: Float[jax.Array, " k"],
         inverse_bases: Sequence[Float[Array, "_ _"]],
     ) -> Float[jax.Array, " k"]:
-        """Return a start near a rough relative ``covariance`` of all columns of Z; ``start`` where a term has none."""
-        first = 0
+        """Return a start near a rough ``covariance`` of all columns of Z, relative to sigma; ``start`` where a term has
+        none.
+        """
+        first, variance = 0, self._reported_sigma(start) ** 2
         for structure, coords, where, inverse in zip(
             self.structures, self.coords, self.slices(), inverse_bases, strict=False
         ):
@@ -261,7 +263,7 @@ class Layout(Struct):
             inverse = jnp.asarray(inverse)
             rough = inverse @ covariance[columns, columns] @ inverse.T
             rough = rough * jnp.minimum(1.0, LARGEST_GUESSED_SD**2 / jnp.maximum(jnp.max(jnp.diagonal(rough)), 1.0))
-            theta = structure.guess(rough)
+            theta = structure.guess(variance * rough)
             start = start if theta is None else start.at[where].set(theta)
             first = columns.stop
         return start

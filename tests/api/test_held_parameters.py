@@ -185,6 +185,28 @@ def test_standard_errors_are_those_of_the_plain_criterion_on_the_surface():
         assert np.sqrt(2.0 / curvature) == pytest.approx(row["std_error"], rel=2e-3)
 
 
+def test_a_standard_deviation_far_below_that_of_the_residual():
+    """And a response in another unit, at whose scale the start stands nowhere near what is held."""
+    check(3, THREE, {"g: sd(a)": 1e-3})
+    responses = THREE[["y"]].assign(large=1e4 * THREE["y"])
+    many = lmm.fit_many(formula(3).replace("y ~", "~"), THREE, responses=responses, fixed={"g: sd(a)": 0.7})
+    v = matrix(many.variance().query("response == 'large'").set_index("parameter")["estimate"], 3)
+    sigma = many.glance()["sigma"][1]
+    large = THREE.assign(y=responses["large"])
+    assert many.glance()["status"].isin(["interior", "boundary"]).all()
+    assert many.glance()["deviance"][1] == pytest.approx(deviance(large, v, sigma), abs=1e-6)
+    lowest = constrained(THREE, 3, {"g: sd(a)": 0.7e-4}, [(v / 1e8, sigma / 1e4), (0.5 * np.eye(3), 1.0)])
+    shift = 2.0 * (len(THREE) - 2) * np.log(1e4)
+    assert many.glance()["deviance"][1] - shift <= lowest + OPTIMUM
+
+
+def test_a_start_that_is_impossible_at_the_scale_of_one_response():
+    responses = THREE[["y"]].assign(far=1e100 * THREE["y"])
+    options = {"fixed": {"Residual: sd": 1.0}, "start": {"g: sd(Intercept)": 1.0, "g: sd(a)": 0.5}}
+    many = lmm.fit_many(formula(2).replace("y ~", "~"), THREE, responses=responses, **options)
+    assert many.glance()["status"].tolist() == ["interior", "not_converged"]
+
+
 # ---- at boundaries ---------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +217,9 @@ def test_a_standard_deviation_held_at_zero():
     assert fit.deviance == pytest.approx(without.deviance, abs=SAME)
     assert fit.status == without.status == "interior"
     assert fit.n_params == without.n_params
+    assert fit.variance()["fixed"].sum() == 1  # its correlations are not defined, and nobody fixed them
+    undefined = fit.variance().loc[["g: corr(Intercept, b)", "g: corr(a, b)"], ["estimate", "std_error"]]
+    assert undefined.isna().all(axis=None)
     kept = ["g: sd(Intercept)", "g: sd(a)", "g: corr(Intercept, a)", "Residual: sd"]
     for column in ("estimate", "std_error"):
         mine, theirs = fit.variance()[column][kept], without.variance()[column][kept]
@@ -220,7 +245,7 @@ def test_a_correlation_held_at_its_end(correlation):
 
 
 def test_a_free_standard_deviation_that_vanishes_beside_a_held_correlation():
-    """Its multiplier is the slope of the deviance there, in the standard deviation."""
+    """Its multiplier is the slope in the standard deviation, averaged over rows, in units of the residual's."""
     rng = np.random.default_rng(8)
     data = THREE.assign(y=rng.normal(size=len(THREE)) + np.repeat(rng.normal(size=24), 9))
     fit = lmm.fit(formula(2), data, fixed={"g: corr(Intercept, a)": 0.6})
@@ -238,7 +263,7 @@ def test_a_free_standard_deviation_that_vanishes_beside_a_held_correlation():
         v = np.array([[sd**2, correlation * sd * step], [correlation * sd * step, step**2]])
         slope = (deviance(data, v, sigma) - deviance(data, np.diag([sd**2, 0.0]), sigma)) / step
         assert multiplier > 0
-        assert np.sign(slope) == np.sign(multiplier)
+        assert multiplier == pytest.approx(slope * sigma / np.sqrt(np.mean(data["a"] ** 2)), rel=1e-3)
 
 
 # ---- structures of one's own -----------------------------------------------------------------------------------------

@@ -97,9 +97,7 @@ def test_no_residual_beside_a_standard_deviation_that_is_held(solver):
     """The limit is a test between groups of a known variance; a residual of 1e-9 is an optimum still."""
     held, size = 0.7, 1e-9
     responses = DATA[["y"]].assign(centered=DATA["y"] - DATA["y"].mean(), small=DATA["y"] + size * NOISE)
-    many = lmm.fit_many(
-        "~ arm + (1 | g)", DATA, responses=responses, fixed={"g: sd(Intercept)": held}, solver=solver
-    )
+    many = lmm.fit_many("~ arm + (1 | g)", DATA, responses=responses, fixed={"g: sd(Intercept)": held}, solver=solver)
     table = many.tidy().query("term == 'arm'").set_index("response")
     assert table["status"].tolist() == ["boundary", "boundary", "interior"]
     assert table["reason"].tolist() == ["no_residual", "no_residual", ""]

@@ -22,7 +22,7 @@ from jaxlmm.engine.boundary import (
 from jaxlmm.engine.compiled import values
 from jaxlmm.engine.descent import MAX_EVALUATIONS, MAX_EVALUATIONS_FIRST_ORDER, Bases, Descent
 from jaxlmm.engine.problems import Problems, in_batches, put, take
-from jaxlmm.engine.start import starts_at
+from jaxlmm.engine.start import starts_with
 from jaxlmm.engine.vanishing import residual_shares
 from jaxlmm.inference import OptimumDerivatives, Verdicts, certify
 from jaxlmm.model import Natural
@@ -63,9 +63,7 @@ def find_optima(
     if layout.n_theta == 0:
         return _without_parameters(problems, bases)
     descent, at_limit = Descent(problems, first_order), np.zeros(everyone.size, bool)
-    start = np.tile(layout.start(), (everyone.size, 1))
-    if given is not None:
-        start = starts_at(layout, given, np.asarray(problems.responses.scale))
+    start = starts_with(layout, given, np.asarray(problems.responses.scale))
     if first_order is None:
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)

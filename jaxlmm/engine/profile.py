@@ -14,7 +14,7 @@ from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
 from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.single import single_problem
-from jaxlmm.engine.start import AXIS_SWEEPS, Plan
+from jaxlmm.engine.start import AXIS_SWEEPS, Plan, starts_with
 from jaxlmm.likelihood import likelihood_of
 from jaxlmm.model import Design, Layout, Natural, held_layout
 from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
@@ -62,11 +62,12 @@ def profile(
     found = Profile(np.full(len(held), np.nan), np.zeros(len(held), bool))
     for group in alike.values():
         own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
-        descent, bases, start = Descent(own), layouts[group[0]].bases(), layouts[group[0]].start()
+        descent, bases, scale = Descent(own), layouts[group[0]].bases(), np.asarray(problems.responses.scale)
         for chosen, count in batches(len(group), LARGE_PROFILE, SMALL_PROFILE):
             index = np.array(group)[chosen]
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(layouts[i] for i in index))
-            minimum = _minima(own, stacked, bases, start, descent.method, descent.plan)
+            starts = np.concatenate([starts_with(layouts[i], None, scale) for i in index])
+            minimum = _minima(own, stacked, bases, starts, descent.method, descent.plan)
             found.deviance[index[:count]] = np.asarray(minimum.value)[:count]
             found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
     return found
@@ -77,23 +78,27 @@ def _minima(
     problems: Problems,
     layouts: Layout,
     bases: Sequence[Float[Array, "_ _"]],
-    start: Float[Array, " k"],
+    starts: Float[Array, "c k"],
     method: AbstractMinimizer,
     plan: Plan,
 ) -> Minimum:
-    """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf."""
+    """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf.
+
+    ``starts`` are those of the layouts.
+    """
     response = take(problems.responses.replace(fixed=None), 0).replace(fixed=problems.responses.fixed)
     sequential, own_bases = problems.likelihood.solver.sequential, [jnp.asarray(basis) for basis in bases]
 
-    def one(layout: Layout) -> Minimum:
+    def one(layout: Layout, start: Float[jax.Array, " k"]) -> Minimum:
         likelihood = problems.likelihood.replace(layout=layout).for_response(response)
         if layout.n_theta == 0:
             nothing = jnp.zeros(0)
             value = Problem(likelihood, response, problems.units).deviance(nothing, own_bases)
             return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
         objective = Problem(likelihood, response, problems.units).objective(own_bases)
-        begin = plan.searched(objective, jnp.asarray(start), jnp.int32(AXIS_SWEEPS), sequential=sequential)
+        begin = plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
         return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
 
-    mapped: Minimum = jax.lax.map(one, layouts) if sequential else jax.vmap(one)(layouts)
+    several = layouts, jnp.asarray(starts)
+    mapped: Minimum = jax.lax.map(lambda both: one(*both), several) if sequential else jax.vmap(one)(*several)
     return mapped

@@ -109,8 +109,12 @@ class Gaussian(Likelihood):
         return self._determinants(point) + profiled + response.constant
 
     def deviance_given_sigma(self, point: Point, sigma: Float[Array, ""], response: Response) -> Float[jax.Array, ""]:
-        """Return the deviance at a ``sigma`` in units of the response's scale, profiled over beta alone."""
-        spread = response.count * jnp.log(2.0 * np.pi * sigma**2) + point.r2 / sigma**2
+        """Return the deviance at a ``sigma`` in units of the response's scale, profiled over beta alone.
+
+        NaN, as that profiled over sigma, where rounding has left r² below zero: it has no lower bound there.
+        """
+        r2 = jnp.where(point.r2 >= 0.0, point.r2, jnp.nan)
+        spread = response.count * jnp.log(2.0 * np.pi * sigma**2) + r2 / sigma**2
         return self._determinants(point) + spread + response.constant
 
     def _determinants(self, point: Point) -> Float[jax.Array, ""]:

@@ -86,10 +86,17 @@ class Held(Struct):
         return self.replace(targets=targets, unit=other.unit, equations=self.equations + other.equations)
 
     def errors(
-        self, structure: AbstractCovariance, theta: Float[jax.Array, " k"], factor: Float[jax.Array, "q r"]
+        self,
+        structure: AbstractCovariance,
+        theta: Float[jax.Array, " k"],
+        factor: Float[jax.Array, "q r"],
+        sigma: Float[Array, ""] | float = 1.0,
     ) -> list[Float[jax.Array, " _"]]:
-        """Return what is zero where the equations hold, relative to the targets; equations of one form at once."""
-        report, errors = structure.report(theta, factor, jnp.asarray(self.unit)), []
+        """Return what is zero where the equations hold, relative to the targets; equations of one form at once.
+
+        ``sigma`` is what the factor is relative to, in the layout's unit.
+        """
+        report, errors = structure.report(theta, factor, jnp.asarray(sigma * self.unit)), []
         is_free = jnp.isnan(jnp.asarray(self.targets))
         targets = jnp.where(is_free, 1.0, jnp.asarray(self.targets))
         for form in dict.fromkeys(equation.form for equation in self.equations):

@@ -19,7 +19,7 @@ from jaxlmm.model.layout import Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.optimize import feasible
 
-STARTS = np.array([1.0, 0.1, 10.0])
+STARTS = np.array([1.0, 0.1, 10.0, 1e-2, 1e2, 1e-3, 1e3])
 """Multiples of the usual start from which theta with given natural parameters is looked for."""
 
 LARGEST_STARTING_CORRELATION = 0.999
@@ -77,19 +77,17 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
     )
     if not layout.is_held:
         return layout
-    named = zip(fixed.parameters, fixed.values, strict=True)
-    sizes = [abs(value) for block in named for p, value in zip(*block, strict=True) if p.has_unit and value != 0.0]
-    unit = np.nanmax([1e-300, *sizes]) if np.isfinite(sizes).any() else 1.0
-    theta, error = point_at(layout.in_unit(np.float64(unit)), layout.start())
+    in_unit = layout.in_unit(np.float64(fixed.size))
+    theta, error = point_at(in_unit, layout.start())
     if not error < MAX_ERROR:
         raise OptionError(_unreachable(fixed, own))
-    parts = _jacobians(layout.in_unit(np.float64(unit)), theta, layout.bases())
+    parts = _jacobians(in_unit, theta, layout.bases())
     equations, covariances = (np.asarray(part) for part in parts)
     _, size, directions = np.linalg.svd(_scaled(equations))
     surface = directions[np.sum(size > DEPENDENT_SHARE * size.max(initial=0.0)) :]
     moves = np.linalg.svd(_scaled(covariances) @ surface.T, compute_uv=False)
     n_moved = int(np.sum(moves > DEPENDENT_SHARE * moves.max(initial=0.0)))
-    return layout.replace(n_held=layout.n_theta - n_moved)
+    return layout.replace(n_held=np.int32(layout.n_theta - n_moved))
 
 
 def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:

@@ -26,6 +26,9 @@ def test_a_standard_deviation_held_at_zero():
     assert fit.deviance == pytest.approx(without.deviance, abs=SAME)
     assert fit.status == without.status == "interior"
     assert fit.n_params == without.n_params
+    assert fit.variance()["fixed"].sum() == 1  # its correlations are not defined, and nobody fixed them
+    undefined = fit.variance().loc[["g: corr(Intercept, b)", "g: corr(a, b)"], ["estimate", "std_error"]]
+    assert undefined.isna().all(axis=None)
     kept = ["g: sd(Intercept)", "g: sd(a)", CORRELATION, "Residual: sd"]
     for column in ("estimate", "std_error"):
         mine, theirs = fit.variance()[column][kept], without.variance()[column][kept]

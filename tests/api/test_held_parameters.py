@@ -16,7 +16,9 @@ from jaxlmm.engine import profile
 from jaxlmm.model import Natural
 from jaxlmm.solvers import Moments
 
-from plain_effects import EXACT, OPTIMUM, RESIDUAL, SAME, check, deviance, formula, matrix, parameters, simulated
+from plain_effects import (
+    EXACT, OPTIMUM, RESIDUAL, SAME, check, constrained, deviance, formula, matrix, parameters, simulated,
+)  # fmt: skip
 
 CLOSE = 1e-6
 """Estimates of one response in a batch and alone, relative: the searches end at other points of a flat bottom."""
@@ -92,6 +94,30 @@ def test_units_of_the_response():
     small = lmm.fit(formula(3), THREE.assign(y=1e-5 * THREE["y"]), fixed=BOTH | {"g: sd(a)": 0.7e-5})
     count = len(THREE) - 2
     assert small.deviance - 2.0 * count * np.log(1e-5) == pytest.approx(fit.deviance, abs=1e-7)
+
+
+def test_a_standard_deviation_far_below_that_of_the_residual():
+    """And a response in another unit, at whose scale the start stands nowhere near what is held."""
+    check(3, THREE, {"g: sd(a)": 1e-3})
+    responses = THREE[["y"]].assign(large=1e4 * THREE["y"])
+    many = lmm.fit_many(formula(3).removeprefix("y "), THREE, responses=responses, fixed={"g: sd(a)": 0.7})
+    v = matrix(many.variance().query("response == 'large'").set_index("parameter")["estimate"], 3)
+    sigma = many.glance()["sigma"][1]
+    assert many.glance()["status"].isin(["interior", "boundary"]).all()
+    assert many.glance()["deviance"][1] == pytest.approx(
+        deviance(THREE.assign(y=responses["large"]), v, sigma), abs=1e-6
+    )
+    starts = [(v / 1e8, sigma / 1e4), (0.5 * np.eye(3), 1.0)]
+    lowest = constrained(THREE, 3, {"g: sd(a)": 0.7e-4}, starts)
+    shift = 2.0 * (len(THREE) - 2) * np.log(1e4)
+    assert many.glance()["deviance"][1] - shift <= lowest + OPTIMUM
+
+
+def test_a_start_that_is_impossible_at_the_scale_of_one_response():
+    responses = THREE[["y"]].assign(far=1e100 * THREE["y"])
+    options = {"fixed": {RESIDUAL: 1.0}, "start": {"g: sd(Intercept)": 1.0, "g: sd(a)": 0.5}}
+    many = lmm.fit_many(formula(2).removeprefix("y "), THREE, responses=responses, **options)
+    assert many.glance()["status"].tolist() == ["interior", "not_converged"]
 
 
 def test_many_responses_are_fits_one_by_one():

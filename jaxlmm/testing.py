@@ -77,7 +77,8 @@ def check_solver(solver: str | type[AbstractSolver], design: Design) -> None:
         quadratic forms of augmented columns at four theta, one with variances of zero; modes and their conditional
         standard deviations; the same with padded rows and under ``vmap``; first and second derivatives in theta,
         forward and in reverse, that are finite and those of the values; derivatives in a response; a route for
-        responses with missing values.
+        responses with missing values; where it has the method, the same of it ``reweighted``, with derivatives in the
+        weights.
 
     Examples
     --------

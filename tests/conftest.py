@@ -1,4 +1,4 @@
-"""Settings of every test: strict JAX, programs in a folder of the run, and a timeout that prints all stacks."""
+"""Settings of every test: strict JAX, programs in a folder of the run, a timeout that prints all stacks; fixtures."""
 
 import faulthandler
 import os
@@ -7,6 +7,8 @@ import tempfile
 
 import jax
 import pytest
+
+import models
 
 TIMEOUT = 300
 """Seconds after which a test is taken to hang: all threads' stacks are printed and the run ends."""
@@ -54,3 +56,16 @@ def monkeypatch(monkeypatch):
     yield monkeypatch
     if made_ready() != before:
         forget()
+
+
+@pytest.fixture
+def double_precision():
+    """JAX in double precision, for a test that calls traced functions itself."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """The data of the registry of models."""
+    return models.data()

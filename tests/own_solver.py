@@ -79,3 +79,12 @@ class Plain(lmm.solvers.AbstractSolver):
             modes.append((root @ (spread.T @ (factor[0] @ residual))).reshape(z.shape[1:]))
             sds.append(jnp.sqrt(jnp.maximum(jnp.diagonal(root @ left @ root.T), 0.0)).reshape(z.shape[1:]))
         return lmm.solvers.Effects(tuple(modes), tuple(sds))
+
+
+class Reweighted(Plain):
+    """The same, for models of dispersion too."""
+
+    name = "reweighted"
+
+    def reweighted(self, root_weight):
+        return self.replace(terms=tuple(root_weight[:, None, None] * z for z in self.terms))

@@ -43,6 +43,7 @@ STRUCTURED: dict[str, dict[str, Any]] = {
     "orthodont_int_varIdent_reml": {"dispersion": "~ Sex"},
     "orthodont_varIdent_reml": {"dispersion": "~ Sex"},
     "orthodont_varExp_reml": {"dispersion": "~ age"},
+    "orthodont_int_corAR1_varIdent_reml": {"residual": "ou(age | Subject)", "dispersion": "~ Sex"},
     "tmb_disp_sex_reml": {"dispersion": "~ Sex"},
 }
 """How models of other engines are said in our words."""

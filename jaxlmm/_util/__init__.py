@@ -1,14 +1,15 @@
 """Small helpers that know nothing of models: pytrees, precision, compiling, shapes, tables, files."""
 
-from jaxlmm._util.programs import program, store
 from jaxlmm._util.files import PARTIAL, check_writable, checksum, write_text, write_whole, writing
 from jaxlmm._util.precision import double_precision, in_double_precision
-from jaxlmm._util.shapes import bucket, pad
+from jaxlmm._util.programs import program, store
+from jaxlmm._util.shapes import MAX_COARSE_SIZE, bucket, pad
 from jaxlmm._util.struct import Struct, aside, on_host, static
 from jaxlmm._util.tables import as_frame, as_table
 from jaxlmm._util.typing import Array, NumpyArray
 
 __all__ = [
+    "MAX_COARSE_SIZE",
     "PARTIAL",
     "Array",
     "NumpyArray",

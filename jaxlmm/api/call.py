@@ -16,7 +16,7 @@ from jaxlmm.api.options import MODEL_OPTION_NAMES, OPTION_NAMES, FitOptions
 from jaxlmm.api.values import natural
 from jaxlmm.engine import solve_single
 from jaxlmm.errors import FormulaError, OptionError
-from jaxlmm.formula import ModelFrame, build_frame, parse, updated, with_response
+from jaxlmm.formula import ModelFrame, build_frame, check_levels, parse, updated, with_response
 from jaxlmm.formula.syntax import resolved
 from jaxlmm.results import Estimates, Fit, Origin
 from jaxlmm.solvers import Choice, select
@@ -47,6 +47,7 @@ class Call:
             assert frame.y is not None
             design, labels, choice = frame.design, frame.labels, choice or select(frame.design, options.solver)
             start, fixed = (natural(name, getattr(options, name), labels, design) for name in ("start", "fixed"))
+            check_levels(frame, fixed)
             minimized = solve_single(
                 design, frame.y, solver=choice.solver, method=options.method,
                 first_order=options.first_order, start=start, fixed=fixed,

@@ -10,17 +10,17 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray, as_frame, as_table, in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
-from jaxlmm.formula import ModelFrame, build_frame, parse, read_responses
+from jaxlmm.formula import ModelFrame, build_frame, exact_levels, parse, read_responses
 from jaxlmm.formula.syntax import column_of, known_names, resolved
 from jaxlmm.formula.tokens import quoted
-from jaxlmm.model import held_layout
+from jaxlmm.model import Natural, held_layout
 from jaxlmm.results import CIRCULAR, Collector, Fit, FitMany, ManyOrigin
 from jaxlmm.solvers import Route, select
 
@@ -72,10 +72,12 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
     n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
     notes, circular = frame.notes_on(read.names, y), read.is_circular
-    if circular.any():  # a response that is a predictor too: it is left out as if it had no values
-        y, complete = np.where(circular, np.nan, y), complete & ~circular
     start = natural("start", options.start, frame.labels, frame.design)
     fixed = natural("fixed", options.fixed, frame.labels, frame.design)
+    exact = _exact_levels(frame, y, fixed)
+    unusable = circular | (exact != "")
+    if unusable.any():  # they are left out as if they had no values
+        y, complete = np.where(unusable, np.nan, y), complete & ~unusable
     collector = Collector(frame, n, held_layout(frame.design, fixed), fixed)
     engine_options = {
         "solver": choice.solver, "method": options.method, "parameters": frame.labels.natural,
@@ -83,10 +85,21 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     }  # fmt: skip
     with progress_bar(y.shape[1], progress, "responses") as done:
         _Responses(frame, y, collector, engine_options, done).fit(complete)
+    for level in sorted(set(exact) - {""}):
+        collector.fail(np.flatnonzero(exact == level), f"perfect_fit in {level}")
     collector.fail(np.flatnonzero(circular), CIRCULAR)
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
     estimates = collector.finish(read, notes, choice, options.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, choice.solver, SingleCalls(call)))
+
+
+def _exact_levels(frame: ModelFrame, y: Float[NumpyArray, "n m"], fixed: Natural | None) -> Shaped[NumpyArray, " m"]:
+    """Return :func:`jaxlmm.formula.exact_levels` of all responses, each on the rows on which it is observed."""
+    found = np.full(y.shape[1], "", object)
+    if frame.dispersion_levels:
+        for rows, index in patterns_of(y, np.arange(y.shape[1])):
+            found[index] = exact_levels(frame, y[:, index], rows, fixed)
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -68,7 +68,8 @@ def fit(
     import jaxlmm as lmm
 
     with exit_codes():
-        frame = read_data(data, formula, model.kinship or [], residual=model.residual, codes=codes_of(missing_code))
+        codes = codes_of(missing_code)
+        frame = read_data(data, formula, model.kinship or [], None, model.residual, codes, model.dispersion)
         result = lmm.fit(formula, frame, **model.keywords())
         typer.echo(str(result.summary()))
         if out is not None:
@@ -95,7 +96,7 @@ def fit_many(
 
     with exit_codes():
         codes = codes_of(missing_code)
-        frame = read_data(data, formula, model.kinship or [], id, model.residual, codes)
+        frame = read_data(data, formula, model.kinship or [], id, model.residual, codes, model.dispersion)
         many = lmm.fit_many(
             formula,
             frame,

@@ -28,6 +28,7 @@ def read_data(
     id: str | None = None,
     residual: str | None = None,
     codes: Sequence[str] = (),
+    dispersion: str | None = None,
 ) -> Any:
     """Return the table of a command, with ids as they stand in the file.
 
@@ -36,11 +37,10 @@ def read_data(
     floating point ones, from which digits are lost, they stay these, which no group takes. ``codes`` stand for missing
     values.
     """
-    from jaxlmm.formula import parse
-    from jaxlmm.formula.syntax import residual_bar
+    from jaxlmm.formula import ModelOptions, parse
 
-    parsed = parse(formula)
-    bars = [*parsed.bars, *([residual_bar(residual)] if residual else [])]
+    parsed, options = parse(formula), ModelOptions(residual=residual, dispersion=dispersion)
+    bars = [*parsed.bars, *([options.residual_bar] if options.residual_bar else [])]
     arguments = list(kinship)
     known_groups = [argument.partition("=")[0] for argument in arguments]
     matched = [id] if id else []
@@ -48,7 +48,7 @@ def read_data(
         if bar.group_name in known_groups or arguments == ["auto"]:
             matched += [name for name in bar.group if name != "1"]
     frame = read_ids(path, dict.fromkeys(matched), codes=codes)
-    sides = [parsed.response, parsed.fixed, *parsed.offsets, *(bar.left for bar in bars)]
+    sides = [parsed.response, parsed.fixed, options.dispersion_terms, *parsed.offsets, *(bar.left for bar in bars)]
     variables = {token.name for side in sides for token in side}
     for name in variables.intersection(matched, frame.columns):
         _check_text(frame[name], name)
@@ -111,7 +111,7 @@ def _check_text(column: pd.Series, name: str) -> None:
         return
     odd = next((value for value in column.dropna()), "")
     stop(
-        f"{name!r} names individuals and is a variable of the formula too: its ids, such as {odd!r}, are text, and as "
+        f"{name!r} names individuals and is a variable of the model too: its ids, such as {odd!r}, are text, and as "
         "numbers they would be others; copy the column, and use one for each.",
         USAGE_ERROR,
     )

@@ -123,7 +123,7 @@ def scan(
     interrupted = "nothing was written" if folder is None else f"finished parts are in {folder}: go on with --resume"
     with logged(log, resume) as say, exit_codes(interrupted):
         codes = codes_of(missing_code)
-        frame = read_data(data, formula, kinship or [], id, model.residual, codes)
+        frame = read_data(data, formula, kinship or [], id, model.residual, codes, model.dispersion)
         if covariates or keep or remove:
             option = "--covariates" if covariates else "--keep" if keep else "--remove"
             column = id_column(id, formula, kinship or [], frame, option)

@@ -1,11 +1,11 @@
 """Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
-from jaxlmm.engine.batch import rows_of, solve_many
 from jaxlmm.engine.found import Found, certified
+from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
-from jaxlmm.engine.missing import patterns_of, solve_by_response
 from jaxlmm.engine.problems import Problems, RowsByResponse
-from jaxlmm.engine.single import Profile, Solution, profile, solve_single
+from jaxlmm.engine.profile import Profile, profile
+from jaxlmm.engine.single import Solution, solve_single
 from jaxlmm.engine.traced import Estimate, estimate
 
 __all__ = [

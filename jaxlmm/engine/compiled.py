@@ -91,8 +91,8 @@ def run(
     """
     likelihood, bases = problems.likelihood, tuple(jnp.asarray(basis) for basis in bases)
     sequential = likelihood.solver.sequential
-    # Axis by axis only if starts_of has neither nodes nor, with an expensive Hessian, the solver's guess alone.
-    along_axes = plan.nodes.shape[0] == 0 and not (likelihood.solver.hessian_is_expensive and likelihood.solver.guesses)
+    # Axis by axis only if starts_of has neither nodes nor, with quasi-Newton steps, the solver's guess alone.
+    along_axes = plan.nodes.shape[0] == 0 and not (likelihood.solver.quasi_newton and likelihood.solver.guesses)
 
     def minimized(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
         objective = problem.objective(bases)

@@ -63,12 +63,12 @@ class Descent:
         likelihood = problems.likelihood
         layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
         # Sequential: one response, and one direction of differentiation, at a time, to save memory.
-        sequential, expensive = likelihood.solver.sequential, likelihood.solver.hessian_is_expensive
+        solver = likelihood.solver
         self.problems, self.first_order = problems, first_order
         self.plan = Plan.of(likelihood)
-        self.exact = Newton(layout.blocks(), size, evaluates_last=False, sequential=sequential)
+        self.exact = Newton(layout.blocks(), size, evaluates_last=False, sequential=solver.sequential)
         self.method: AbstractMinimizer = self.exact
-        if expensive:
+        if solver.quasi_newton:
             curvature = ExpectedCurvature.of(likelihood.design, layout)
             self.method = QuasiNewton(layout.blocks(), size, evaluates_last=False, curvature=curvature)
         self.n_evaluations = np.zeros(problems.size, int)
@@ -120,7 +120,7 @@ class Descent:
     def _rounds(self, size: int) -> tuple[int, ...]:
         """Return the evaluations of each round, for so many problems."""
         solver = self.problems.likelihood.solver
-        if size == 1 or solver.hessian_is_expensive:
+        if size == 1 or solver.quasi_newton:
             return EVALUATIONS_PER_ROUND_OF_ONE
         return EVALUATIONS_PER_ROUND if solver.guesses else EVALUATIONS_PER_ROUND_FROM_NODES
 

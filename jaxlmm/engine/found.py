@@ -29,6 +29,19 @@ class Found(NamedTuple):
     verdicts: Verdicts
     uncertainty: Uncertainty
 
+    def of_columns(self, p: int) -> Found:
+        """Return the same for the first ``p`` columns of X; others are padding."""
+        values, derivatives = self.examination.values, self.examination.derivatives
+        examination = self.examination._replace(
+            beta=self.examination.beta[:, :p],
+            values=values._replace(vcov=values.vcov[:, :p, :p]),
+            derivatives=derivatives._replace(vcov=derivatives.vcov[:, :p, :p]),
+        )
+        vcov, derivative = self.uncertainty.vcov[:, :p, :p], self.uncertainty.vcov_derivative[:, :p, :p]
+        return self._replace(
+            examination=examination, uncertainty=self.uncertainty._replace(vcov=vcov, vcov_derivative=derivative)
+        )
+
 
 def certified(
     problems: Problems,

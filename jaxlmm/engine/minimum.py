@@ -22,7 +22,7 @@ from jaxlmm.engine.boundary import (
 from jaxlmm.engine.compiled import values
 from jaxlmm.engine.descent import MAX_EVALUATIONS, MAX_EVALUATIONS_FIRST_ORDER, Bases, Descent
 from jaxlmm.engine.problems import Problems, in_batches, put, take
-from jaxlmm.engine.start import starts_at
+from jaxlmm.engine.start import starts_with
 from jaxlmm.engine.vanishing import residual_shares
 from jaxlmm.inference import OptimumDerivatives, Verdicts, certify
 from jaxlmm.model import Natural
@@ -63,14 +63,12 @@ def find_optima(
     if layout.n_theta == 0:
         return _without_parameters(problems, bases)
     descent, at_limit = Descent(problems, first_order), np.zeros(everyone.size, bool)
-    start = np.tile(layout.start(), (everyone.size, 1))
-    if given is not None:
-        start = starts_at(layout, given, np.asarray(problems.responses.scale))
+    start = starts_with(layout, given, np.asarray(problems.responses.scale))
     if first_order is None:
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
         lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
-        if lost.size and not problems.likelihood.solver.hessian_is_expensive:
+        if lost.size and not problems.likelihood.solver.quasi_newton:
             unrotated = _tiled(layout.bases(), lost.size)
             walked, limit = descent.walk(lost, start[lost], unrotated, search=search)
             reached, bases = put((reached, bases), lost[limit], take((walked, unrotated), limit))
@@ -111,7 +109,7 @@ def _at_boundary(
         minimum, bases = put((minimum, bases), moving, (confirmed, rotated))
 
         at_boundary = moving[np.any(active_set[moving] > 0, axis=1)]
-        if at_boundary.size and descent.problems.likelihood.solver.hessian_is_expensive:
+        if at_boundary.size and descent.problems.likelihood.solver.quasi_newton:
             there = take(bases, at_boundary)
             exact, _ = descent.minimize(at_boundary, minimum.x[at_boundary], there, 1, method=descent.exact)
             minimum = minimum._replace(hessian=put(minimum.hessian, at_boundary, exact.minimum.hessian))

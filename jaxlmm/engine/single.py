@@ -1,4 +1,4 @@
-"""One response: its optimum, with modes and fitted values, and its deviance where parameters are held at values."""
+"""One response: its optimum, with modes and fitted values."""
 
 from __future__ import annotations
 
@@ -6,33 +6,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, NumpyArray, pad, program
+from jaxlmm._util import MAX_COARSE_SIZE, NumpyArray, pad
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import examine_one, prepare
-from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
 from jaxlmm.engine.found import Found, concluded
 from jaxlmm.engine.minimum import Optima, find_optima
-from jaxlmm.engine.problems import Problem, Problems, batches, take
-from jaxlmm.engine.start import AXIS_SWEEPS, Plan
+from jaxlmm.engine.problems import Problems
 from jaxlmm.inference import OptimumDerivatives, Rows, Units
 from jaxlmm.likelihood import Likelihood, likelihood_of
-from jaxlmm.model import Design, Layout, Natural, held_layout
-from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
+from jaxlmm.model import Design, Layout, Natural
+from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import AbstractSolver
-
-SMALL_PROFILE, LARGE_PROFILE = 8, 64
-"""Sets of values at which a compiled function works at once; numbers between are padded to one of these."""
-
-
-class Profile(NamedTuple):
-    """Minima at c sets of values: the ``deviance`` (c,), and whether the minimizer ``converged``."""
-
-    deviance: Float[NumpyArray, " c"]
-    converged: Bool[NumpyArray, " c"]
 
 
 class Solution(NamedTuple):
@@ -92,7 +79,7 @@ class Solution(NamedTuple):
             return self.y[:, index]
 
         found, (problems, rows) = concluded(self.problems, self.optima, examined, parameters, fixed, rows_of)
-        return Solution(problems, found.optima, self.y), found, rows
+        return Solution(problems, found.optima, self.y), found.of_columns(int(self.likelihood.design.n_fixed)), rows
 
 
 def solve_single(
@@ -118,85 +105,16 @@ def solve_single(
     start, fixed
         Natural parameters to begin at, and to hold.
     """
+    if design.n_padded <= MAX_COARSE_SIZE:  # beyond, an evaluation is dearer than compiling
+        design = design.with_padded_columns()
     likelihood = likelihood_of(design, solver.build(design), method, fixed)
     if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
-    padded = pad(y, design.n_padded)[:, None]
+    problems = single_problem(likelihood, design, y)
+    return Solution(problems, find_optima(problems, first_order, start), pad(y, design.n_padded)[:, None])
+
+
+def single_problem(likelihood: Likelihood, design: Design, y: Float[NumpyArray, " n"]) -> Problems:
+    """Return one response ``y`` of a ``design``, prepared."""
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from the basis of X to X
-    problems = Problems(likelihood, prepare(likelihood, padded), units)
-    return Solution(problems, find_optima(problems, first_order, start), padded)
-
-
-def profile(
-    design: Design, y: Float[NumpyArray, " n"], *, solver: type[AbstractSolver], method: str, held: Sequence[Natural]
-) -> Profile:
-    """Minimize the deviance of one response with natural parameters held at each of several sets of values.
-
-    Nothing is examined: no derivatives, certificate or standard errors. Sets of the same parameters are minimized
-    together, and other values compile nothing.
-
-    Parameters
-    ----------
-    design, y
-        The design and a response ``(n,)`` in its own units.
-    solver, method
-        A solver's class and ``"REML"`` or ``"ML"``.
-    held
-        The sets of values.
-
-    Raises
-    ------
-    OptionError
-        If a structure cannot have some of the values.
-    """
-    likelihood = likelihood_of(design, solver.build(design), method)
-    problems = Problems(
-        likelihood,
-        prepare(likelihood, pad(y, design.n_padded)[:, None]),
-        Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares()),
-    )
-    layouts = [held_layout(design, values) for values in held]
-    alike: dict[jax.tree_util.PyTreeDef, list[int]] = {}
-    for number, layout in enumerate(layouts):
-        alike.setdefault(jax.tree.structure(layout), []).append(number)
-    found = Profile(np.full(len(held), np.nan), np.zeros(len(held), bool))
-    for group in alike.values():
-        own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
-        descent, bases, start = Descent(own), layouts[group[0]].bases(), layouts[group[0]].start()
-        for chosen, count in batches(len(group), LARGE_PROFILE, SMALL_PROFILE):
-            index = np.array(group)[chosen]
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(layouts[i] for i in index))
-            minimum = _minima(own, stacked, bases, start, descent.method, descent.plan)
-            found.deviance[index[:count]] = np.asarray(minimum.value)[:count]
-            found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
-    return found
-
-
-@program()
-def _minima(
-    problems: Problems,
-    layouts: Layout,
-    bases: Sequence[Float[Array, "_ _"]],
-    start: Float[Array, " k"],
-    method: AbstractMinimizer,
-    plan: Plan,
-) -> Minimum:
-    """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf."""
-    response = take(problems.responses.replace(fixed=None), 0).replace(fixed=problems.responses.fixed)
-
-    sequential, own_bases = problems.likelihood.solver.sequential, [jnp.asarray(basis) for basis in bases]
-
-    def one(layout: Layout) -> Minimum:
-        likelihood = problems.likelihood.replace(layout=layout).for_response(response)
-        if layout.n_theta == 0:
-            nothing, value = (
-                jnp.zeros(0),
-                Problem(likelihood, response, problems.units).deviance(jnp.zeros(0), own_bases),
-            )
-            return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
-        objective = Problem(likelihood, response, problems.units).objective(own_bases)
-        begin = plan.searched(objective, jnp.asarray(start), jnp.int32(AXIS_SWEEPS), sequential=sequential)
-        return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
-
-    mapped: Minimum = jax.lax.map(one, layouts) if sequential else jax.vmap(one)(layouts)
-    return mapped
+    return Problems(likelihood, prepare(likelihood, pad(y, design.n_padded)[:, None]), units)

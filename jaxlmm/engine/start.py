@@ -117,8 +117,8 @@ def starts_of(
     guess by moments where that is lower; where a Hessian is expensive the guess alone.
     """
     likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
-    if likelihood.solver.hessian_is_expensive and likelihood.solver.guesses:
-        return problems.each(lambda problem, start: _guess(problem, plan, start), start)
+    if likelihood.solver.quasi_newton and likelihood.solver.guesses:
+        return problems.each(lambda problem, start, bases: _guess(problem, plan, start, bases), start, tuple(bases))
     if nodes.shape[0] == 0:
         return start
 
@@ -134,7 +134,7 @@ def starts_of(
         return problems.each(value)
 
     def guess(problem: Problem, start: jax.Array, bases: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
-        theta = _guess(problem, plan, start)
+        theta = _guess(problem, plan, start, bases)
         value = problem.deviance(theta, bases)
         return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
@@ -146,17 +146,42 @@ def starts_of(
     return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, best)
 
 
-def _guess(problem: Problem, plan: Plan, start: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
-    """Return theta at the solver's rough covariance by moments."""
-    likelihood, response, _ = problem
-    covariance = likelihood.guess(response)
-    return start if covariance is None else likelihood.layout.guess(covariance, start, plan.inverse_bases)
+def _guess(
+    problem: Problem, plan: Plan, start: Float[jax.Array, " k"], bases: Sequence[Array]
+) -> Float[jax.Array, " k"]:
+    """Return theta at the solver's rough covariance by moments, if what is held can be had near it."""
+    layout, covariance = problem.likelihood.layout, problem.likelihood.guess(problem.response)
+    if covariance is None:
+        return start
+    rough = layout.guess(covariance, start, plan.inverse_bases)
+    guess, holds = problem.objective(bases).feasible(rough, jnp.ones_like(start))
+    return jnp.where(holds, guess, start)
 
 
-def starts_at(layout: Layout, given: Natural, scales: Float[NumpyArray, " m"]) -> Float[NumpyArray, "m k"]:
-    """Return starts of responses with residual standard deviations ``scales``, as :func:`start_at`."""
-    different, same = np.unique(scales, return_inverse=True)
-    return np.stack([start_at(layout, given, float(scale)) for scale in different])[same.reshape(-1)]
+def starts_with(layout: Layout, given: Natural | None, scales: Float[NumpyArray, " m"]) -> Float[NumpyArray, "m k"]:
+    """Return starts of responses with residual standard deviations ``scales``, at which what is held has its values.
+
+    They are those of :func:`start_at` where natural parameters are ``given``; a response at whose scale none is found,
+    though there is one at another, begins as usual.
+
+    Raises
+    ------
+    OptionError
+        If a structure cannot have the values that are given.
+    """
+    if given is None and not layout.is_held:
+        return np.tile(layout.start(), (scales.size, 1))
+    by_scale = given is not None or layout.absolute
+    different, same = np.unique(scales if by_scale else np.ones_like(scales), return_inverse=True)
+    found = [_start_at(layout, given, float(scale)) for scale in different]
+    exists = [error < MAX_START_ERROR for _, error in found]
+    if given is not None and not any(exists):
+        start_at(layout, given, given.size)  # raises unless it is these scales that have none
+    starts = [
+        start if known else _start_at(layout, None, float(scale))[0]
+        for (start, _), known, scale in zip(found, exists, different, strict=True)
+    ]
+    return np.stack(starts)[same.reshape(-1)]
 
 
 def start_at(layout: Layout, given: Natural, scale: float) -> Float[NumpyArray, " k"]:
@@ -170,7 +195,21 @@ def start_at(layout: Layout, given: Natural, scale: float) -> Float[NumpyArray, 
     OptionError
         If a structure cannot have these values.
     """
-    own, residual = layout.in_unit(np.float64(scale)), given.values[-1]
+    start, error = _start_at(layout, given, scale)
+    if not error < MAX_START_ERROR:
+        named = {name: value for block in range(len(given.values)) for name, value in given.named(block).items()}
+        raise OptionError(
+            f"start: the search cannot begin at {named}: no covariance has these values, or none was found."
+        )
+    return start
+
+
+def _start_at(layout: Layout, given: Natural | None, scale: float) -> tuple[Float[NumpyArray, " k"], float]:
+    """Return :func:`start_at`, or the usual start where nothing is given, and the relative error of the values."""
+    own = layout.in_unit(np.float64(scale))
+    if given is None:
+        return point_at(own, own.start()) if own.is_held else (own.start(), 0.0)
+    residual = given.values[-1]
     geometric_mean = float(residual[0]) if np.isfinite(residual[0]) else scale
     if own.dispersion is not None:
         coefficients = own.dispersion.start(residual[-own.dispersion.count :])
@@ -178,16 +217,11 @@ def start_at(layout: Layout, given: Natural, scale: float) -> Float[NumpyArray, 
             geometric_mean *= float(np.exp(own.dispersion.at(coefficients, scaled=True).log_ratio))
     beginning = beginning_at(own, given, scale if own.absolute else geometric_mean)
     start, error = point_at(beginning, own.start()) if beginning.is_held else (own.start(), 0.0)
-    if not error < MAX_START_ERROR:
-        named = {name: value for block in range(len(given.values)) for name, value in given.named(block).items()}
-        raise OptionError(
-            f"start: the search cannot begin at {named}: no covariance has these values, or none was found."
-        )
     if own.dispersion is not None:
         start[own.beyond] = coefficients
     if own.sigma_is_free and np.isfinite(residual[0]):
         start[-1] = np.log(geometric_mean / scale)
-    return start
+    return start, error
 
 
 class ExpectedCurvature(Struct):

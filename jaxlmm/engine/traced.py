@@ -219,7 +219,9 @@ def _eigenpair(
 def _status(optimum: _Optimum, usable: Bool[jax.Array, ""], vanishing: Bool[jax.Array, ""]) -> Int[jax.Array, ""]:
     """Return the status by gradient and Hessian alone, an index into ``STATUS``; failed where it is not ``usable``.
 
-    Where the residual variance is ``vanishing``, a flat deviance is that on the way to a boundary.
+    Where the residual variance is ``vanishing``, a flat deviance is that on the way to a boundary. This is weaker than
+    the certificate (:mod:`jaxlmm.inference.certificate`), which minimizes along flat directions to see whether they are
+    ridges, and lets parameters off their boundary one at a time: how many there are is known on the host alone.
     """
     free = optimum.active_set == 0
     size = jnp.where(free, jnp.maximum(jnp.abs(optimum.theta), 0.1), 0.0)

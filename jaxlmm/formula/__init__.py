@@ -1,6 +1,7 @@
 """Formulas: from a formula and a data frame to a design with its labels, on complete rows."""
 
 from jaxlmm.formula.columns import Encoding
+from jaxlmm.formula.exact_levels import check_levels, exact_levels
 from jaxlmm.formula.frame import ModelFrame, build_frame
 from jaxlmm.formula.groups import DispersionLabels, GroupLabels, ModelLabels, TermLabels
 from jaxlmm.formula.notes import notes_of_responses
@@ -20,6 +21,8 @@ __all__ = [
     "Responses",
     "TermLabels",
     "build_frame",
+    "check_levels",
+    "exact_levels",
     "notes_of_responses",
     "parse",
     "read_responses",

@@ -1,10 +1,14 @@
-"""The columns of a model of dispersion, on complete rows, with their labels."""
+"""The columns of a model of dispersion, on complete rows, with their labels, and the levels of its variables."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
+from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.columns import finite_or_raise, model_columns
 from jaxlmm.formula.groups import DispersionLabels
@@ -42,3 +46,24 @@ def dispersion_of(
             f"{names[int(np.flatnonzero(~kept)[0])]}; leave it out."
         )
     return Dispersion.of(matrix, n_padded), DispersionLabels(text, names, columns.encoding)
+
+
+def dispersion_levels(labels: DispersionLabels | None, data: pd.DataFrame) -> dict[str, Bool[NumpyArray, " n"]]:
+    """Return the rows of each level of the variables of dispersion, and of pairs of them, by the level in words.
+
+    Where there are more levels than columns, the intercept included, not each can have a standard deviation of its own;
+    such variables, as numbers, are left out.
+    """
+    if labels is None:
+        return {}
+    found = {}
+    variables = list(labels.encoding.variables)
+    for names in (*itertools.combinations(variables, 1), *itertools.combinations(variables, 2)):
+        grouped = data.groupby(list(names), sort=False, observed=True)
+        if grouped.ngroups > len(labels.columns) + 1:
+            continue
+        codes = grouped.ngroup().to_numpy()
+        for level in range(grouped.ngroups):
+            first = data.iloc[int(np.argmax(codes == level))]
+            found[", ".join(f"{name} = {str(first[name])!r}" for name in names)] = codes == level
+    return found

@@ -23,7 +23,7 @@ from jaxlmm.formula.columns import (
     finite_or_raise,
     model_columns,
 )
-from jaxlmm.formula.dispersion import dispersion_of
+from jaxlmm.formula.dispersion import dispersion_levels, dispersion_of
 from jaxlmm.formula.groups import (
     GroupLabels,
     KnownMatrix,
@@ -61,8 +61,8 @@ class ModelFrame:
     ``x`` are the fixed-effect columns that are kept; ``index`` labels the n rows, which ``used`` marks in the data;
     ``levels`` are those of each group, the residual's too, in the order of the design's groupings;
     ``level_covariances`` are the known matrices across the levels of a group, or the structures with coordinates, whose
-    levels are one level of the design's grouping. ``notes`` are sentences on the rows for the summary, ``notes_of_y``
-    those on the response.
+    levels are one level of the design's grouping. ``dispersion_levels`` are the rows of each level in a model of
+    dispersion. ``notes`` are sentences on the rows for the summary, ``notes_of_y`` those on the response.
     """
 
     labels: ModelLabels
@@ -75,6 +75,7 @@ class ModelFrame:
     levels: dict[str, Levels]
     level_covariances: Mapping[str, KnownMatrix | LevelStructure]
     design: Design
+    dispersion_levels: Mapping[str, Bool[NumpyArray, " n"]]
     notes: tuple[str, ...] = ()
     notes_of_y: tuple[str, ...] = ()
 
@@ -128,8 +129,8 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     dispersion, dispersion_labels = dispersion_of(parsed, rows.data, padded)
     design = Design(
         pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),
-        np.int64(len(rows.data)), np.int64(fixed.basis.shape[1]), tuple(term for term, _ in terms.built), terms.groupings, terms.residual,
-        dispersion, functools.partial(_replaced, parsed, rows, options, known_residual),
+        np.int64(len(rows.data)), np.int64(fixed.basis.shape[1]), tuple(term for term, _ in terms.built),
+        terms.groupings, terms.residual, dispersion, functools.partial(_replaced, parsed, rows, options, known_residual),
     )  # fmt: skip
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
@@ -150,7 +151,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         notes_of_y = (*notes_of_y, *copies)
     return ModelFrame(
         labels, y, fixed.x, rows.data.index, rows.used, root_weight**2, total_offset, factors.levels,
-        factors.covariances, design, notes, notes_of_y,
+        factors.covariances, design, dispersion_levels(dispersion_labels, rows.data), notes, notes_of_y,
     )  # fmt: skip
 
 

@@ -53,11 +53,12 @@ class Point(NamedTuple):
 class Likelihood(Struct, abc.ABC):
     """A design with a solver and a criterion; pure functions of theta and a prepared response.
 
-    ``reml`` is 1 where the criterion is REML's, 0 for ML. Theta is what the ``layout`` says: the structures' parameters, and at its end those beyond them, as the coefficients
-    of a model of dispersion, and the logarithm of sigma where that is not profiled out. ``related`` says that the
-    deviance has no limit, as that of :mod:`jaxlmm.engine.vanishing`, in which no residual is left: a known matrix or a
-    structure relates the levels of a group, or the residuals, or residuals have standard deviations of their own. Known
-    matrices are in the solver, and no longer in the design.
+    ``reml`` is 1 where the criterion is REML's, 0 for ML. Theta is what the ``layout`` says: the structures'
+    parameters, and at its end those beyond them, as the coefficients of a model of dispersion, and the logarithm of
+    sigma where that is not profiled out. ``related`` says that the deviance has no limit, as that of
+    :mod:`jaxlmm.engine.vanishing`, in which no residual is left: a known matrix or a structure relates the levels of a
+    group, or the residuals, or residuals have standard deviations of their own. Known matrices are in the solver, and
+    no longer in the design.
     """
 
     solver: AbstractSolver

@@ -26,8 +26,8 @@ from jaxlmm.solvers import Effects, QuadraticForms
 def additive_constant(reml: Array, log_weight: Array, log_basis: Array, count: Array, log_scale: Array) -> Any:
     """Return the part of the deviance that theta does not change: of weights, change of basis, and response scale.
 
-    ``−2 Σ log √w + 2 count log(scale)``, and where ``reml`` is 1, not 0, ``2 log|T|`` of the triangle T with X = basis · T; ``log_weight``
-    is the sum, ``log_basis`` the log-determinant. Arrays of NumPy or JAX.
+    ``−2 Σ log √w + 2 count log(scale)``, and where ``reml`` is 1, not 0, ``2 log|T|`` of the triangle T with
+    X = basis · T; ``log_weight`` is the sum, ``log_basis`` the log-determinant. Arrays of NumPy or JAX.
     """
     constant = -2.0 * log_weight + 2.0 * count * log_scale
     return constant + 2.0 * reml * log_basis
@@ -109,8 +109,12 @@ class Gaussian(Likelihood):
         return self._determinants(point) + profiled + response.constant
 
     def deviance_given_sigma(self, point: Point, sigma: Float[Array, ""], response: Response) -> Float[jax.Array, ""]:
-        """Return the deviance at a ``sigma`` in units of the response's scale, profiled over beta alone."""
-        spread = response.count * jnp.log(2.0 * np.pi * sigma**2) + point.r2 / sigma**2
+        """Return the deviance at a ``sigma`` in units of the response's scale, profiled over beta alone.
+
+        NaN, as that profiled over sigma, where rounding has left r² below zero: it has no lower bound there.
+        """
+        r2 = jnp.where(point.r2 >= 0.0, point.r2, jnp.nan)
+        spread = response.count * jnp.log(2.0 * np.pi * sigma**2) + r2 / sigma**2
         return self._determinants(point) + spread + response.constant
 
     def _determinants(self, point: Point) -> Float[jax.Array, ""]:

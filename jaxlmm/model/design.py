@@ -29,6 +29,7 @@ class Grouping(Struct):
     n_levels: Int[Array, ""]
     relation: Relation | None
 
+
 COLUMN_BUCKETS = (0, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 """Numbers to which fixed effects are padded for one response, so that another covariate compiles nothing."""
 
@@ -70,10 +71,10 @@ class Term(Struct):
 class Design(Struct):
     """A model without its response, as arrays. Rows are padded with zeros from ``n`` to a bucket size N.
 
-    ``n_fixed`` is the number of fixed effects; ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect columns, ``triangle`` (p, p) with
-    ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset`` (N,) is subtracted from a response
-    first; ``terms`` share ``groupings``; ``residual`` is a structure within groups, or None for independent errors;
-    ``dispersion`` a model of their standard deviations, or None for one.
+    ``n_fixed`` is the number of fixed effects, p; ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect
+    columns, ``triangle`` (p, p) with ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset``
+    (N,) is subtracted from a response first; ``terms`` share ``groupings``; ``residual`` is a structure within groups,
+    or None for independent errors; ``dispersion`` a model of their standard deviations, or None for one.
     On the host alone, ``built_with`` builds the same model with other options, and ``whole_roots`` are the roots of the
     design that these rows were taken from.
     """

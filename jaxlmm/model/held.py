@@ -86,47 +86,59 @@ class Held(Struct):
         return self.replace(targets=targets, unit=other.unit, equations=self.equations + other.equations)
 
     def errors(
-        self, structure: AbstractCovariance, theta: Float[jax.Array, " k"], factor: Float[jax.Array, "q r"]
+        self,
+        structure: AbstractCovariance,
+        theta: Float[jax.Array, " k"],
+        factor: Float[jax.Array, "q r"],
+        sigma: Float[Array, ""] | float = 1.0,
     ) -> list[Float[jax.Array, " _"]]:
-        """Return what is zero where the equations hold, relative to the targets."""
-        report, errors = structure.report(theta, factor, jnp.asarray(self.unit)), []
-        free = jnp.isnan(jnp.asarray(self.targets))
-        targets = jnp.where(free, 1.0, jnp.asarray(self.targets))
-        for (form, about), target in zip(self.equations, targets, strict=True):
+        """Return what is zero where the equations hold, relative to the targets; equations of one form at once.
+
+        ``sigma`` is what the factor is relative to, in the layout's unit.
+        """
+        report, errors = structure.report(theta, factor, jnp.asarray(sigma * self.unit)), []
+        is_free = jnp.isnan(jnp.asarray(self.targets))
+        targets = jnp.where(is_free, 1.0, jnp.asarray(self.targets))
+        for form in dict.fromkeys(equation.form for equation in self.equations):
+            alike = np.array([number for number, equation in enumerate(self.equations) if equation.form == form])
+            about, target = np.array([self.equations[number].about for number in alike]).T, targets[alike]
             if form == "value":
+                found = report[about[0]]
+                undefined = jnp.isnan(found) & ~jnp.any(factor != 0.0)  # as a correlation beside zero
                 size = jnp.where(target == 0.0, 1.0, jnp.abs(target))
-                undefined = jnp.isnan(report[about[0]]) & ~jnp.any(factor != 0.0)  # as a correlation beside zero
-                errors.append(jnp.where(undefined, 0.0, (report[about[0]] - target) / size)[None])
+                error = jnp.where(undefined, 0.0, (found - target) / size)[:, None]
             elif form == "entry":
-                errors.append((theta[about[0]] - target)[None])
+                error = (theta[about[0]] - target)[:, None]
             elif form == "row":
-                errors.append(factor[about[0]])
+                error = factor[about[0]]
             elif form == "length":
-                errors.append(_length_error(factor[about[0]], theta[about[0]], target))
+                error = _length_errors(factor[about[0]], theta[about[0]], target)[:, None]
             else:
-                errors.append(_correlation_error(factor[about[0]], factor[about[1]], target, form))
-        return [jnp.where(is_free, 0.0, error) for is_free, error in zip(free, errors, strict=True)]
+                error = _correlation_errors(factor[about[0]], factor[about[1]], target, form)
+            errors.append(jnp.where(is_free[alike][:, None], 0.0, error).reshape(-1))
+        return errors
 
 
-def _length_error(
-    row: Float[jax.Array, " r"], root_sd: Float[jax.Array, ""], length: Float[jax.Array, ""]
-) -> Float[jax.Array, " 1"]:
-    """Return the error of the length of a row without its standard deviation; of no row, 0."""
-    exists = root_sd != 0.0
-    square = row @ row / jnp.where(exists, root_sd, 1.0) ** 4
-    return jnp.where(exists, square / length**2 - 1.0, 0.0)[None]
+def _length_errors(
+    rows: Float[jax.Array, "h r"], root_sds: Float[jax.Array, " h"], lengths: Float[jax.Array, " h"]
+) -> Float[jax.Array, " h"]:
+    """Return the errors of the lengths of rows without their standard deviations; of no row, 0."""
+    exist = root_sds != 0.0
+    squares = jnp.sum(rows**2, axis=1) / jnp.where(exist, root_sds, 1.0) ** 4
+    return jnp.where(exist, squares / lengths**2 - 1.0, 0.0)
 
 
-def _correlation_error(
-    one: Float[jax.Array, " r"], other: Float[jax.Array, " r"], correlation: Float[jax.Array, ""], form: Form
-) -> Float[jax.Array, " _"]:
-    """Return the error of the correlation of two rows; of a row of zeros, 0."""
-    lengths = jnp.stack([one @ one, other @ other])
-    exist = jnp.all(lengths > 0.0)
-    first, second = jnp.sqrt(jnp.where(exist, lengths, 1.0))
+def _correlation_errors(
+    one: Float[jax.Array, "h r"], other: Float[jax.Array, "h r"], correlations: Float[jax.Array, " h"], form: Form
+) -> Float[jax.Array, "h _"]:
+    """Return the errors of the correlations of pairs of rows; of a row of zeros, 0."""
+    squares = jnp.stack([jnp.sum(one**2, axis=1), jnp.sum(other**2, axis=1)])
+    exist = jnp.all(squares > 0.0, axis=0)
+    first, second = jnp.sqrt(jnp.where(exist, squares, 1.0))
     if form == "parallel":
-        return jnp.where(exist, one / first - jnp.sign(correlation) * other / second, 0.0)
-    return jnp.where(exist, one @ other / (first * second) - correlation, 0.0)[None]
+        apart = one / first[:, None] - jnp.sign(correlations)[:, None] * other / second[:, None]
+        return jnp.where(exist[:, None], apart, 0.0)
+    return jnp.where(exist, jnp.sum(one * other, axis=1) / (first * second) - correlations, 0.0)[:, None]
 
 
 def _rows_of(

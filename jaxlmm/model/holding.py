@@ -19,7 +19,7 @@ from jaxlmm.model.layout import Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.optimize import feasible
 
-STARTS = np.array([1.0, 0.1, 10.0])
+STARTS = np.array([1.0, 0.1, 10.0, 1e-2, 1e2, 1e-3, 1e3])
 """Multiples of the usual start from which theta with given natural parameters is looked for."""
 
 LARGEST_STARTING_CORRELATION = 0.999
@@ -48,7 +48,8 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
     if fixed is None:
         return layout
     terms = [*design.terms, *([design.residual] if design.residual is not None else [])]
-    structures = [_with_scales(term, *parts) for term, parts in zip(design.terms, _by_term(fixed), strict=False)]
+    blocks = zip(design.terms, fixed.parameters, fixed.values, strict=False)  # the last ones are the residual's
+    structures = [_with_scales(*block) for block in blocks]
     own = [*structures, *([layout.residual] if layout.residual is not None else [])]
     values, dispersion = [np.array(part) for part in fixed.values], None
     if design.dispersion is not None:
@@ -76,19 +77,17 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
     )
     if not layout.is_held:
         return layout
-    named = zip(fixed.parameters, fixed.values, strict=True)
-    sizes = [abs(value) for block in named for p, value in zip(*block, strict=True) if p.has_unit and value != 0.0]
-    unit = np.nanmax([1e-300, *sizes]) if np.isfinite(sizes).any() else 1.0
-    theta, error = point_at(layout.in_unit(np.float64(unit)), layout.start())
+    in_unit = layout.in_unit(np.float64(fixed.size))
+    theta, error = point_at(in_unit, layout.start())
     if not error < MAX_ERROR:
-        raise OptionError(_unreachable("fixed", fixed, own))
-    parts = _jacobians(layout.in_unit(np.float64(unit)), theta, layout.bases())
+        raise OptionError(_unreachable(fixed, own))
+    parts = _jacobians(in_unit, theta, layout.bases())
     equations, covariances = (np.asarray(part) for part in parts)
     _, size, directions = np.linalg.svd(_scaled(equations))
     surface = directions[np.sum(size > DEPENDENT_SHARE * size.max(initial=0.0)) :]
     moves = np.linalg.svd(_scaled(covariances) @ surface.T, compute_uv=False)
     n_moved = int(np.sum(moves > DEPENDENT_SHARE * moves.max(initial=0.0)))
-    return layout.replace(n_held=layout.n_theta - n_moved)
+    return layout.replace(n_held=np.int32(layout.n_theta - n_moved))
 
 
 def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:
@@ -127,24 +126,40 @@ def relative_to(sigma: float, term: Term, theta: Float[NumpyArray, " k"]) -> Flo
 
     Most structures have an entry that is a standard deviation, or its logarithm, or nothing but standard deviations.
     """
-    coords = np.asarray(term.coords)
-    block = jnp.asarray(coords[0] if coords.ndim == 3 else coords)
-    wanted = np.asarray(term.structure.cholesky(jnp.asarray(theta), block)) / sigma
-    each = np.eye(theta.size)
-    scaled, shifted = (
-        [theta * (1.0 - one + one / sigma) for one in each],
-        [theta - one * np.log(sigma) for one in each],
-    )
-    points = [theta / sigma, *scaled, *shifted]
-    for point in points:
-        if np.allclose(term.structure.cholesky(jnp.asarray(point), block), wanted, rtol=1e-9, atol=0.0):
+    coords, each = np.asarray(term.coords), np.eye(theta.size)
+    scaled, shifted = theta * (1.0 - each + each / sigma), theta - each * np.log(sigma)
+    points = np.concatenate([theta[None], theta[None] / sigma, scaled, shifted])
+    block = coords[0] if coords.ndim == 3 else coords
+    factors = np.asarray(_factors_at(term.structure, points, block))
+    wanted = factors[0] / sigma
+    for point, factor in zip(points[1:], factors[1:], strict=True):
+        if np.allclose(factor, wanted, rtol=1e-9, atol=0.0):
             return np.asarray(point)
-    size = np.abs(wanted).max()
+    return np.asarray(_with_factor(term.structure, theta, block, wanted))
+
+
+@program(once=True)
+def _factors_at(
+    structure: AbstractCovariance, points: Float[Array, "points k"], coords: Float[Array, "q d"]
+) -> Float[jax.Array, "points q q"]:
+    """Return the covariance factor at each of the points of theta."""
+    return jax.vmap(structure.cholesky, in_axes=(0, None))(jnp.asarray(points), jnp.asarray(coords))
+
+
+@program(once=True)
+def _with_factor(
+    structure: AbstractCovariance,
+    theta: Float[Array, " k"],
+    coords: Float[Array, "q d"],
+    wanted: Float[Array, "q q"],
+) -> Float[jax.Array, " k"]:
+    """Return the point near ``theta`` at which the covariance factor is the one ``wanted``."""
+    size = jnp.max(jnp.abs(jnp.asarray(wanted)))
 
     def errors(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " m"]:
-        return ((term.structure.cholesky(theta, block) - wanted) / size).reshape(-1)
+        return ((structure.cholesky(theta, jnp.asarray(coords)) - wanted) / size).reshape(-1)
 
-    return np.asarray(feasible(errors, jnp.asarray(theta), jnp.ones(theta.size))[0])
+    return feasible(errors, jnp.asarray(theta), jnp.ones(theta.size))[0]
 
 
 @program(once=True)
@@ -194,10 +209,6 @@ def _inside(parameters: Sequence[Parameter], values: Float[NumpyArray, " r"], un
     return inside
 
 
-def _by_term(fixed: Natural) -> Sequence[tuple[Sequence[Parameter], Float[NumpyArray, " r"]]]:
-    return list(zip(fixed.parameters, fixed.values, strict=True))
-
-
 def _with_scales(term: Term, parameters: Sequence[Parameter], values: Float[NumpyArray, " r"]) -> AbstractCovariance:
     """Return the structure of a term, in parameters in which a standard deviation may vanish beside its correlation.
 
@@ -225,11 +236,11 @@ def _with_scales(term: Term, parameters: Sequence[Parameter], values: Float[Nump
     return ScaledRows()
 
 
-def _unreachable(option: str, given: Natural, structures: Sequence[AbstractCovariance]) -> str:
+def _unreachable(fixed: Natural, structures: Sequence[AbstractCovariance]) -> str:
     """Return the text of the error for values that a structure cannot have."""
-    blocks = [block for block in range(len(given.values)) if given.named(block)]
+    blocks = [block for block in range(len(fixed.values)) if fixed.named(block)]
     named = ", ".join(
-        f"{type(structures[block]).__name__ if block < len(structures) else 'the residual'} at {given.named(block)}"
+        f"{type(structures[block]).__name__ if block < len(structures) else 'the residual'} at {fixed.named(block)}"
         for block in blocks
     )
-    return f"{option}: expected values that a covariance of these structures can have, got {named}: none was found."
+    return f"fixed: expected values that a covariance of these structures can have, got {named}: none was found."

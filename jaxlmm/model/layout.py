@@ -64,7 +64,7 @@ class Layout(Struct):
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
     response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too. The
     parameters of a term, and last of the residual structure, that are ``held`` remain in theta, which :meth:`errors`
-    keep on a surface of ``n_held`` fewer dimensions.
+    keep on a surface of ``n_held`` fewer dimensions: data, so that another number of them compiles nothing.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -76,7 +76,7 @@ class Layout(Struct):
     dispersion: Scaling | None = None
     held: tuple[Held, ...] = ()
     absolute: bool = static(default=False)
-    n_held: int = static(default=0)
+    n_held: Int[Array, "*b"] | int = np.int32(0)
 
     @classmethod
     def of(cls, design: Design) -> Layout:
@@ -110,9 +110,17 @@ class Layout(Struct):
                 own = theta[slices[t]]
                 parts += self.held[t].errors(structure, own, _first(_factor(structure, own, coords, bases[t])))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
-            own = self.residual_theta(theta)
-            parts += self.held[-1].errors(self.residual, own, _first(_factor(self.residual, own, self.residual_coords)))
+            own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
+            factor = _first(_factor(self.residual, own, self.residual_coords))
+            parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
+
+    def _reported_sigma(self, theta: Float[jax.Array, " k"]) -> Float[Array, ""] | float:
+        """Return the reported sigma in the unit of the factors: 1 where they are relative to it."""
+        if not self.absolute or self.sigma is not None:
+            return 1.0 if self.sigma is None else self.sigma
+        dispersion = None if self.dispersion is None else self.dispersion.at(theta[self.beyond], scaled=True)
+        return jnp.exp(theta[-1]) * Factors((), None, None, dispersion).sigma_ratio
 
     @property
     def sigma_is_free(self) -> bool:
@@ -150,7 +158,7 @@ class Layout(Struct):
     @property
     def n_estimated(self) -> int:
         """The number of variance parameters that are estimated, sigma included."""
-        return self.n_psi - self.n_held
+        return self.n_psi - int(self.n_held)
 
     def slices(self) -> tuple[slice, ...]:
         """Return the slice of theta of each term, and last of the residual structure."""
@@ -244,8 +252,10 @@ class Layout(Struct):
         start: Float[jax.Array, " k"],
         inverse_bases: Sequence[Float[Array, "_ _"]],
     ) -> Float[jax.Array, " k"]:
-        """Return a start near a rough relative ``covariance`` of all columns of Z; ``start`` where a term has none."""
-        first = 0
+        """Return a start near a rough ``covariance`` of all columns of Z, relative to sigma; ``start`` where a term has
+        none.
+        """
+        first, variance = 0, self._reported_sigma(start) ** 2
         for structure, coords, where, inverse in zip(
             self.structures, self.coords, self.slices(), inverse_bases, strict=False
         ):
@@ -253,7 +263,7 @@ class Layout(Struct):
             inverse = jnp.asarray(inverse)
             rough = inverse @ covariance[columns, columns] @ inverse.T
             rough = rough * jnp.minimum(1.0, LARGEST_GUESSED_SD**2 / jnp.maximum(jnp.max(jnp.diagonal(rough)), 1.0))
-            theta = structure.guess(rough)
+            theta = structure.guess(variance * rough)
             start = start if theta is None else start.at[where].set(theta)
             first = columns.stop
         return start

@@ -122,8 +122,7 @@ class TrustRegion(AbstractMinimizer):
         trial, holds = objective.feasible(state.x + state.step, self._metric(state.x))
         value, gradient, hessian, hessian_if_rejected = self.evaluate(objective, state, trial)
         first = jnp.isinf(state.value)  # this evaluates the starting point
-        noise = OBJECTIVE_ROUNDING * (self.size + jnp.abs(value))
-        unclear = ROUNDINGS_PER_DIFFERENCE * noise
+        unclear = ROUNDINGS_PER_DIFFERENCE * self._noise(jnp.where(first, value, state.value))
         finite = holds & jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
         ratio = jnp.where(first, 1.0, (state.value - value) / jnp.maximum(state.predicted, 1e-300))
         within_noise = (state.predicted < unclear) & (value - state.value < unclear)
@@ -140,7 +139,7 @@ class TrustRegion(AbstractMinimizer):
         value = jnp.where(accepted, value, state.value)
         gradient = jnp.where(accepted, gradient, state.gradient)
         hessian = jnp.where(accepted, hessian, hessian_if_rejected)
-        tangent = objective.along(x, gradient, hessian, self._metric(x))
+        tangent, noise = objective.along(x, gradient, hessian, self._metric(x)), self._noise(value)
         step, predicted, sound = self._propose(x, tangent, radius, noise)
         negligible = (state.predicted < unclear) | (
             self.exact & (length < MAX_SHORT_STEP) & (state.predicted < NEGLIGIBLE_DECREASE)
@@ -166,6 +165,10 @@ class TrustRegion(AbstractMinimizer):
         if self.evaluates_last:
             return jnp.zeros((), bool)
         return state.last & ~state.converged & (self._norm(state.x, state.step) < MAX_SHORT_STEP)
+
+    def _noise(self, value: Float[jax.Array, ""]) -> Float[jax.Array, ""]:
+        """Return the rounding error of the objective where it has this ``value``."""
+        return OBJECTIVE_ROUNDING * (self.size + jnp.abs(value))
 
     def _metric(self, x: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
         """Return the diagonal of D."""

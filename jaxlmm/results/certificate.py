@@ -22,8 +22,9 @@ class Certificate(NamedTuple):
         The smallest eigenvalue of the Hessian in relative changes of the parameters that are not at a boundary.
     multipliers
         For what is held at a boundary, the rate at which the deviance rises with the variance that is let in, averaged
-        over the rows, in units of the residual variance (for a covariance matrix the smallest eigenvalue). Positive at
-        an optimum.
+        over the rows, in units of the residual variance (for a covariance matrix the smallest eigenvalue); with the
+        standard deviation where a correlation with it is fixed off zero, since the deviance has a slope in it. Where a
+        standard deviation is fixed, units are those of the residual of least squares. Positive at an optimum.
     ridge
         Where parameters are not identified, the direction in which they move together at no cost; otherwise empty.
     help

@@ -114,7 +114,7 @@ class Estimates:
             beta=_own(examination.beta[0]),
             column_cov=_own(centered.T @ centered / (len(centered) - 1)),
             report=_own(values.report[0] if fixed is None else fixed.put_into(values.report[0])),
-            fixed=np.zeros(values.report[0].size, bool) if fixed is None else np.isfinite(fixed.flat),
+            fixed=np.zeros(values.report[0].size, bool) if fixed is None else np.isfinite(fixed.given),
             n_variance_params=solution.layout.n_estimated,
             components=_own(values.components[0]),
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),

@@ -100,7 +100,7 @@ class Collector:
         self.arrays["n"] = n
         self.arrays["status"][:] = FAILED
         if fixed is not None:
-            self.arrays["given"] = fixed.flat
+            self.arrays["given"] = fixed.given
         columns = [term.size if not term.over_positions else 1 for term in frame.design.terms]
         self.bases = tuple(np.full((n.size, q, q), np.nan) for q in columns)
 

@@ -147,7 +147,7 @@ def checked(null: FitMany, data: ScanData) -> Int[NumpyArray, " m"]:
             f"{_listed(given.labels.parameters)} and {_listed(given.labels.fixed_names)}."
         )
     fixed = data.fixed
-    fixed_values = np.full(len(labels.parameters), np.nan) if fixed is None else fixed.flat
+    fixed_values = np.full(len(labels.parameters), np.nan) if fixed is None else fixed.given
     if not np.array_equal(given.given, fixed_values, True):
         raise OptionError(
             f"null: expected fits with the same parameters fixed, {data.call.options.fixed or 'none'}, got others."

@@ -69,19 +69,28 @@ class AbstractSolver(Struct, abc.ABC):
     deadlock on CPUs with few cores: ``jaxlmm.linalg.inverse_logdet`` inverts. :func:`jaxlmm.testing.check_solver`
     tries a solver out.
 
-    What a solver costs and can do besides is declared, and the engine reads nothing else of it:
+    The other methods and properties have defaults, and need be written only for what they gain. The engine knows
+    nothing else of a solver. How the search goes with it, all of which is off by default:
 
-    - ``hessian_is_expensive``: steps are quasi-Newton, from the curvature that is expected where all parameters are of
-      covariances of columns; the exact Hessian is taken at the optimum. The search begins at the guess alone if there
-      is one, and does not walk to the limits of structures.
-    - ``coarse_start``: a start is looked for at a few nodes in the middle of the range of theta.
-    - ``sequential``: responses, nodes and directions of derivatives follow one another in place of ``vmap``, and the
-      solver is put on the device once.
+    - ``quasi_newton``, for one whose Hessians cost many gradients: the search learns the Hessian, beginning with the
+      one that is expected, which is known for covariances of columns alone: in a model with other parameters it is to
+      be off. The exact Hessian is taken once, at the optimum. The search begins at the guess alone if there is one, and
+      does not walk to the limits of structures.
+    - ``coarse_start``, for one whose evaluations are slow: a start is looked for at fewer nodes, in the middle of the
+      range of theta.
+    - ``sequential``, for one that fills the memory: responses, nodes and directions of derivatives follow one another
+      in place of ``vmap``, and the solver is put on the device once.
     - ``guesses``: the covariance of :meth:`guess` is tried as a start beside the nodes.
-    - :meth:`route`: whether responses with missing values share a batch.
-    - ``diagonalizes``: it works in the eigenbasis of one matrix. A scan of a model with one variance ratio does so too,
-      and goes on so where such a solver is asked for; any other that is asked for tests the markers itself.
-    - :meth:`operations`: the work by which the parts of a scan are planned.
+
+    What it can do besides:
+
+    - :meth:`reweighted`: models of dispersion, which no other solver is given.
+    - :meth:`route`: responses with missing values share a batch, prepared by :meth:`by_response` or :meth:`by_pattern`.
+    - :meth:`unpadded`: smaller arrays for many responses.
+    - ``diagonalizes``, of a class: its results are those of one eigenbasis, which a scan of a model with one variance
+      ratio works in by itself. The scan does so where the solver is ``"auto"`` or one of these; where another one is
+      asked for, that tests the markers.
+    - :meth:`operations`: the time of an evaluation, by which a scan in a folder is divided into parts.
 
     ``name`` is what ``fit.solver`` says.
     """
@@ -147,18 +156,18 @@ class AbstractSolver(Struct, abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} prepares nothing by pattern")
 
     @property
-    def hessian_is_expensive(self) -> bool:
-        """Whether an exact Hessian of the log-determinant costs many times its gradient."""
+    def quasi_newton(self) -> bool:
+        """Whether the search learns the Hessian from gradients: an exact one costs many of them."""
         return False
 
     @property
     def coarse_start(self) -> bool:
-        """Whether an evaluation costs so much that a start is looked for at few nodes."""
+        """Whether a start is looked for at few nodes: an evaluation is slow."""
         return False
 
     @property
     def sequential(self) -> bool:
-        """Whether responses, nodes and directions of differentiation are taken one at a time, to save memory."""
+        """Whether responses, nodes and directions of differentiation are taken one at a time: one fills the memory."""
         return False
 
     @property
@@ -166,21 +175,12 @@ class AbstractSolver(Struct, abc.ABC):
         """Whether :meth:`guess` returns a covariance."""
         return False
 
-    @property
-    def can_be_reweighted(self) -> bool:
-        """Whether :meth:`reweighted` returns a solver."""
-        return False
-
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Return the solver of the same design with every row multiplied by ``root_weight``, which is positive.
 
-        Traced, where ``build`` works on the host: under ``vmap``, and with derivatives (MixedModels.jl's
+        It is asked of a solver that was built for a design with a model of dispersion; a class that does not write it
+        is given none. Traced, where ``build`` works on the host: under ``vmap``, and with derivatives (MixedModels.jl's
         ``reweight!``). Padded rows stay zero whatever their weight.
-
-        Raises
-        ------
-        NotImplementedError
-            Unless :attr:`can_be_reweighted`.
         """
         raise NotImplementedError(f"the solver {self.name!r} cannot be reweighted")
 

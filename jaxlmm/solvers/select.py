@@ -52,9 +52,9 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """
     asked = as_solver(solver)
     if asked is None:
-        asked = next(one for one in SOLVERS.values() if not _unsuitable(one, design))
-    elif why := _unsuitable(asked, design):
-        *others, last = (repr(name) for name, one in SOLVERS.items() if not _unsuitable(one, design))
+        asked = next(one for one in SOLVERS.values() if not unsuitable(one, design))
+    elif why := unsuitable(asked, design):
+        *others, last = (repr(name) for name, one in SOLVERS.items() if not unsuitable(one, design))
         shown = repr(asked.name) if asked in SOLVERS.values() else asked.__name__
         raise OptionError(
             f"solver={shown} cannot do this model: {why}. Use solver={', '.join([repr('auto'), *others])} or {last}."
@@ -62,8 +62,8 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     return Choice(asked, asked.reason(design))
 
 
-def _unsuitable(solver: type[AbstractSolver], design: Design) -> str:
-    """Say why a solver cannot do a model, or nothing."""
+def unsuitable(solver: type[AbstractSolver], design: Design) -> str:
+    """Say why a solver cannot do a model, or nothing: one without the method ``reweighted`` can do no dispersion."""
     if design.dispersion is not None and solver.reweighted is AbstractSolver.reweighted:
         return "a model of dispersion, for which it has no method reweighted"
     return solver.unsuitable(design)

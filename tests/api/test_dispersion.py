@@ -289,6 +289,48 @@ def test_a_level_without_rows_is_not_identified():
     assert many.glance()["status"].to_list() == ["interior", "not_identified"]
 
 
+def with_exact_level(rows):
+    """Three levels of f, the last with these rows, which have the same response."""
+    frame = drawn(levels=8)
+    frame["f"] = np.where(np.arange(len(frame)) < rows, "last", frame["f"])
+    return frame.assign(y=frame["y"].where(frame["f"] != "last", 2.0))
+
+
+@pytest.mark.parametrize(("rows", "words"), [(1, "whose only row they"), (5, "whose 5 rows they")])
+@pytest.mark.parametrize("formula", ["y ~ f", "y ~ f + x:f", "y ~ 0 + f + (1 | g)"])
+@pytest.mark.parametrize("reference", ["u", "last"])
+def test_a_level_that_the_fixed_effects_fit_exactly(rows, words, formula, reference):
+    """Before any computing, whether or not it is the level that the others are compared with."""
+    dispersion = f"~ C(f, Treatment('{reference}')) + t"
+    with pytest.raises(lmm.DataError, match=f"expected levels in which .* got f = 'last', {words} fit exactly"):
+        lmm.fit(formula, with_exact_level(rows), dispersion=dispersion)
+
+
+def test_an_exact_level_of_some_responses():
+    """One that its missing values leave a single row, one that is the same in all rows, and one that is constant."""
+    frame, fine = with_exact_level(5), drawn(levels=8)["y"]
+    single = fine.where((frame["f"] != "last") | (np.arange(len(frame)) == 2))
+    y = np.column_stack([frame["y"], fine, single, np.ones(len(frame))])
+    many = lmm.fit_many("~ f", frame, responses=y, dispersion="~ f")
+    exact = "perfect_fit in f = 'last'"
+    assert many.glance()["reason"].to_list() == [exact, "", exact, "constant"]
+    assert many.status.tolist() == ["failed", "interior", "failed", "failed"]
+    alone = lmm.fit("y ~ f", frame.assign(y=fine), dispersion="~ f")
+    assert many.glance()["deviance"][1] == pytest.approx(alone.deviance, abs=DEVIANCE)
+    with pytest.raises(lmm.DataError, match="f = 'last'"):
+        alone.refit(frame["y"])
+
+
+def test_an_exact_level_whose_coefficient_is_fixed():
+    """It has no standard deviation of its own; fixing that of another level leaves it one."""
+    frame = with_exact_level(1).assign(f=lambda data: data["f"].replace("last", "z"))
+    fit = lmm.fit("y ~ f", frame, dispersion="~ f", fixed={"Residual: log sd(f[T.z])": 0.0})
+    without = lmm.fit("y ~ f", frame[frame["f"] != "z"], dispersion="~ f")
+    assert fit.deviance == pytest.approx(without.deviance, abs=DEVIANCE)  # by REML it says nothing
+    with pytest.raises(lmm.DataError, match="f = 'z'"):
+        lmm.fit("y ~ f", frame, dispersion="~ f", fixed={"Residual: log sd(f[T.v])": 0.0})
+
+
 @pytest.mark.parametrize(
     ("dispersion", "error", "message"),
     [

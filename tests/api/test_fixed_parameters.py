@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 import jaxlmm as lmm
-from jaxlmm.covariance import OU, RESIDUAL_SD, Unstructured, parameters_of
+from jaxlmm.covariance import OU, RESIDUAL_SD, Diagonal, Unstructured, parameters_of
 from jaxlmm.engine.start import start_at
 from jaxlmm.model import Layout, Natural, held_layout, point_at
 
@@ -101,7 +101,7 @@ def test_the_criterion_and_its_optimum_are_plain_ones(fits, case):
     assert table["fixed"][list(fixed)].all()
     assert table["std_error"][table["fixed"]].isna().all()
     assert not (table["fixed"] & table["at_boundary"]).any()
-    assert found.n_params == found.fixef().size + int((~table["fixed"]).sum())
+    assert found.n_params == found.fixef().size + int((~table["fixed"] & table["estimate"].notna()).sum())
     assert found.aic == pytest.approx(found.deviance + 2 * found.n_params)
 
 
@@ -279,6 +279,24 @@ def test_three_columns_are_fixed_together():
         assert factor @ factor.T == pytest.approx(corr * np.outer(sd, sd) / 4.0, rel=1e-12)  # relative to sigma²
         one_free = np.where(values == 0.6, np.nan, values)
         assert held_layout(design, Natural(blocks, (one_free, np.array([2.0])))).n_estimated == 1
+
+
+@pytest.mark.parametrize("sigma", [np.nan, 0.9])
+def test_a_residual_parameter_with_a_unit_is_held_in_it(sigma):
+    """The second of several residual standard deviations, beside a first that is free, or fixed."""
+    ou = lmm.design("y ~ x + (1 | g)", DATA, residual="ou(t | g)")
+    design = ou.replace(residual=ou.residual.replace(structure=Diagonal()))
+    residual = parameters_of(Diagonal(), "Residual", [str(t) for t in range(ou.residual.coords.shape[1])])
+    blocks = (parameters_of(Unstructured(), "g", ["Intercept"]), residual)
+    values = np.full(len(residual), np.nan)
+    values[:2] = sigma, 1.3
+    with jax.enable_x64(True):
+        layout = held_layout(design, Natural(blocks, (np.full(1, np.nan), values))).in_unit(2.0)
+        theta, error = point_at(layout, layout.start())
+        report = layout.report(theta, layout.factors(jax.numpy.asarray(theta), layout.bases()), np.float64(2.0))
+        assert error < 1e-12
+        assert np.asarray(report)[2] == pytest.approx(1.3, rel=CLOSE)
+        assert layout.n_estimated == len(residual) - np.isfinite(sigma)
 
 
 # ---- options, files, many responses ----------------------------------------------------------------------------------

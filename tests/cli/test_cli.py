@@ -87,6 +87,23 @@ def test_fixed_and_started_parameters(sleep_csv, wide_csv):
     assert (twice.exit_code, "each parameter once" in twice.output) == (2, True)
 
 
+def test_columns_that_dispersion_alone_names(tmp_path):
+    """They are those of the file; one of ids that are text is refused, as among the formula's variables."""
+    sleep = lmm.datasets.sleepstudy()
+    sleep["week"], sleep["id"] = sleep["Days"] // 7, "0" + sleep["Subject"].astype(str)
+    path = tmp_path / "sleep.csv"
+    sleep.to_csv(path, index=False)
+    formula = "Reaction ~ Days + (1 | Subject)"
+    result = run("fit", formula, path, "--dispersion", "~ week")
+    assert result.output.strip() == str(lmm.fit(formula, sleep, dispersion="~ week").summary())
+    unknown = run("fit", formula, path, "--dispersion", "~ wek")
+    assert (unknown.exit_code, "did you mean week" in unknown.output) == (2, True)
+    both = run(
+        "fit-many", "~ Days + (1 | Subject)", path, "--responses", "Reaction", "--id", "id", "--dispersion", "~ id"
+    )
+    assert (both.exit_code, "'id' names individuals and is a variable of the model" in both.output) == (2, True)
+
+
 @pytest.mark.parametrize("ending", [".csv", ".tsv"])
 def test_levels_that_are_called_none_are_no_missing_values(tmp_path, ending):
     table = pd.DataFrame({"cut": ["None", "N/A", "NULL", "S1"], "x": [1.0, np.nan, 2.0, 3.0]})

@@ -8,7 +8,7 @@ import pytest
 
 from references import fitted, records
 
-VARIANCE, COEFFICIENT, MODE_IN_SD = 1e-4, 1e-4, 1e-3
+VARIANCE, COEFFICIENT, CORRELATION, MODE_IN_SD = 1e-4, 1e-4, 1e-4, 1e-3
 
 NLME = {
     "bodyweight_varPower_time_ml": ("log(Time)", lambda given: given),
@@ -16,6 +16,7 @@ NLME = {
     "orthodont_int_varIdent_reml": ("Sex[T.Female]", lambda given: np.log(given[1])),
     "orthodont_varIdent_reml": ("Sex[T.Female]", lambda given: np.log(given[1])),
     "orthodont_varExp_reml": ("age", lambda given: given),
+    "orthodont_int_corAR1_varIdent_reml": ("Sex[T.Female]", lambda given: np.log(given[1])),
 }
 """The column of each model, and its coefficient from nlme's parameters: ratios of standard deviations, or a power."""
 
@@ -46,6 +47,13 @@ def test_modes_are_those_of_nlme(name):
             for part in (fit.ranef(group), fit.ranef_sd(group))
         )
         assert (np.abs(modes.to_numpy() - np.array(expected["condmode"])) <= MODE_IN_SD * sds.to_numpy()).all()
+
+
+def test_the_correlation_beside_a_dispersion_is_that_of_nlme():
+    """Of neighbors, which are two years apart."""
+    name = "orthodont_int_corAR1_varIdent_reml"
+    (phi,) = records()[name]["correlation"]["parameters"]
+    assert fitted(name).variance().loc["Residual: rho", "estimate"] ** 2 == pytest.approx(phi, rel=CORRELATION)
 
 
 def test_parameters_are_those_of_glmmtmb():

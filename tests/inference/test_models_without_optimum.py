@@ -92,6 +92,25 @@ def test_effects_of_groups_are_what_the_groups_have(sizes, size):
         np.testing.assert_allclose(fit.ranef()["g"]["Intercept"], effects, atol=max(1e-8, 10 * size))
 
 
+@pytest.mark.parametrize("solver", ["moments", "blocked"])
+def test_no_residual_beside_a_standard_deviation_that_is_held(solver):
+    """The limit is a test between groups of a known variance; a residual of 1e-9 is an optimum still."""
+    held, size = 0.7, 1e-9
+    responses = DATA[["y"]].assign(centered=DATA["y"] - DATA["y"].mean(), small=DATA["y"] + size * NOISE)
+    many = lmm.fit_many("~ arm + (1 | g)", DATA, responses=responses, fixed={"g: sd(Intercept)": held}, solver=solver)
+    table = many.tidy().query("term == 'arm'").set_index("response")
+    assert table["status"].tolist() == ["boundary", "boundary", "interior"]
+    assert table["reason"].tolist() == ["no_residual", "no_residual", ""]
+    assert table["estimate"].to_numpy() == pytest.approx(BETWEEN.slope, rel=1e-6)
+    std_error = held * np.sqrt(sum(1 / np.bincount(ARM)))
+    assert table["std_error"].to_numpy() == pytest.approx(std_error, rel=TIGHT)
+    assert table["p_value"].to_numpy() == pytest.approx(2 * stats.norm.sf(BETWEEN.slope / std_error), rel=1e-5)
+    within = size * (NOISE - pd.Series(NOISE).groupby(CODES).transform("mean"))
+    sigma = many.glance().set_index("response")["sigma"]
+    assert sigma.iloc[:2].tolist() == [0.0, 0.0]
+    assert sigma["small"] == pytest.approx(np.sqrt(np.sum(within**2) / (ROWS - GROUPS)), rel=1e-4)
+
+
 def test_maximum_likelihood_divides_by_all_groups():
     row = lmm.fit("y ~ arm + (1 | g)", DATA, method="ML").coef().loc["arm"]
     assert row["std_error"] == pytest.approx(BETWEEN.stderr * np.sqrt((GROUPS - 2) / GROUPS), rel=TIGHT)

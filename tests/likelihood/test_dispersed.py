@@ -14,6 +14,8 @@ from jaxlmm.solvers import SOLVERS
 import models
 import plain_normal
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 GAMMA = np.array([0.3, -0.6, 0.4])
 """Coefficients of x and of the levels v and w of f."""
 
@@ -28,17 +30,6 @@ CASES = {
 BOTH = [(name, solver) for name, case in CASES.items() for solver in case[3]]
 VALUE, GRADIENT, HESSIAN = 1e-11, 1e-9, 1e-8
 """Relative to the largest: rounding of sums in another order, and that of derivatives."""
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with jax.enable_x64(True):
-        yield
-
-
-@pytest.fixture(scope="module")
-def frame():
-    return models.data()
 
 
 @functools.cache

@@ -31,6 +31,7 @@ OTHERS = (
     "orthodont_int_varIdent_reml",
     "orthodont_varIdent_reml",
     "orthodont_varExp_reml",
+    "orthodont_int_corAR1_varIdent_reml",
     "tmb_disp_sex_reml",
 )
 KNOWN = ("lmekin", "pedigreemm")

@@ -12,6 +12,7 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm.likelihood import likelihood_of
 from jaxlmm.linalg.inverse import inverse_logdet
+from jaxlmm.model import Layout
 from jaxlmm.solvers import SOLVERS, select
 from jaxlmm.solvers.blocked import blocked, coupling
 
@@ -150,7 +151,7 @@ def test_a_learned_hessian_leads_to_the_same_optimum(formula, monkeypatch):
     exact = lmm.fit(formula, frame)
     monkeypatch.setattr(blocked, "MAX_EFFECTS_FOR_EXACT_HESSIAN", 0)
     learned = lmm.fit(formula, frame)
-    assert learned.solution.likelihood.solver.hessian_is_expensive
+    assert learned.solution.likelihood.solver.quasi_newton
     assert learned.status == exact.status
     assert learned.deviance == pytest.approx(exact.deviance, abs=1e-9 * abs(exact.deviance))
     assert learned.coef().to_numpy() == pytest.approx(exact.coef().to_numpy(), rel=1e-5)
@@ -161,6 +162,24 @@ def test_a_learned_hessian_leads_to_the_same_optimum(formula, monkeypatch):
     assert learned.certificate.multipliers.to_numpy() == pytest.approx(
         exact.certificate.multipliers.to_numpy(), rel=1e-3
     )
+
+
+def test_a_guess_and_a_learned_hessian_beside_what_is_held(monkeypatch):
+    """A guess by moments is relative to sigma, theta to the response's scale; what is held it has near it."""
+    frame, fixed = crossed_data(), {"Residual: sd": 0.3, "b: sd(Intercept)": 0.2}
+    formula = "y ~ x + (1 + z | a) + (1 | b)"
+    exact = lmm.fit(formula, frame, fixed=fixed)
+    layouts = Layout.of(exact.design), exact.solution.layout
+    inverse = [np.linalg.inv(basis) for basis in layouts[0].bases()]
+    rough = jnp.array([[2.0, 0.4, 0.0], [0.4, 1.0, 0.0], [0.0, 0.0, 1.5]])
+    guesses = [layout.guess(rough, jnp.asarray(layout.start()), inverse) for layout in layouts]
+    joint = [layout.factors(theta, layout.bases()).joint() for layout, theta in zip(layouts, guesses, strict=True)]
+    assert np.asarray(joint[1] @ joint[1].T) == pytest.approx(np.asarray(joint[0] @ joint[0].T), rel=1e-8)
+    monkeypatch.setattr(blocked, "MAX_EFFECTS_FOR_EXACT_HESSIAN", 0)
+    learned = lmm.fit(formula, frame, fixed=fixed)
+    assert learned.solution.likelihood.solver.hessian_is_expensive
+    assert learned.status == exact.status
+    assert learned.deviance == pytest.approx(exact.deviance, abs=1e-8 * abs(exact.deviance))
 
 
 def crossed_data():

@@ -15,7 +15,7 @@ import jaxlmm as lmm
 from jaxlmm.testing import check_solver
 
 import models
-from own_solver import Plain
+from own_solver import Plain, Reweighted
 
 DEVIANCE, ESTIMATES = 1e-8, 1e-5
 DATA = models.data(seed=5, levels=12)
@@ -106,6 +106,21 @@ def test_a_fit_stays_with_its_solver(tmp_path):
     assert str(loaded.summary()) == str(mine.summary())
 
 
+def test_a_model_of_dispersion():
+    """It is fitted with a class that can be reweighted, and refused with the reason by one that cannot."""
+    formula, options = "y ~ x + ou(t | g) + (1 | h)", {"dispersion": "~ z", "weights": "w"}
+    ours, mine = (lmm.fit(formula, DATA, solver=solver, **options) for solver in ("auto", Reweighted))
+    assert (ours.solver, mine.solver) == ("dense", "reweighted")
+    assert mine.deviance == pytest.approx(ours.deviance, abs=DEVIANCE)
+    close(mine.variance()["estimate"], ours.variance()["estimate"])
+    close(mine.coef()["std_error"], ours.coef()["std_error"])
+    expected = r"solver=Plain cannot do this model: a model of dispersion, for which it has no method reweighted\. Use"
+    with pytest.raises(lmm.OptionError, match=expected):
+        lmm.fit(formula, DATA, solver=Plain, **options)
+    with pytest.raises(lmm.OptionError, match="no method reweighted"):
+        check_solver(Plain, ours.design)
+
+
 def test_the_likelihood_by_it():
     fit = both("slopes")[0]
     with jax.enable_x64(True):
@@ -180,6 +195,10 @@ def wrong_slope(self, factors):
     return inverse, jax.lax.stop_gradient(logdet)
 
 
+def unmoved(self, root_weight):
+    return Reweighted.reweighted(self, jax.lax.stop_gradient(root_weight))
+
+
 def counts_padding(self, factor):
     return factor[1] + 0.01 * jnp.sum(1.0 - self.real)
 
@@ -205,6 +224,12 @@ WRONG = {
     ),
     "build": ({"build": classmethod(lambda cls, design: None)}, r"Mine\.build returns NoneType"),
     "a field": ({"build": classmethod(lambda cls, d: cls((), "text", None, None))}, "numbers in the field real"),
+    "reweighted": (
+        {"reweighted": lambda self, root_weight: self},
+        r"Mine\.reweighted: expected the solver of rows that are multiplied by root_weight \(factor \(or build\): both",
+    ),
+    "derivatives in weights": ({"reweighted": unmoved}, r"Mine\.reweighted: .* those of its values"),
+    "no solver": ({"reweighted": lambda self, root_weight: None}, r"Mine\.reweighted: .*returns NoneType"),
     "padding": ({"logdet": counts_padding}, r"Mine\.build, or the methods on padded rows: .* padded to 256"),
     "unsuitable": ({"unsuitable": classmethod(lambda cls, design: None)}, r"Mine\.unsuitable returns None"),
     "a flag": ({"sequential": property(lambda self: None)}, r"Mine\.sequential is None: expected True or False"),
@@ -222,10 +247,12 @@ def test_what_is_wrong_is_named(case):
         check_solver(variant(**members), models.design("slope", DATA))
 
 
-@pytest.mark.parametrize("name", ["slopes", "positions and crossed", "residual"])
-def test_one_that_is_right(name):
+@pytest.mark.parametrize(
+    ("name", "solver"), [("slopes", Plain), ("positions and crossed", Plain), ("residual", Reweighted)]
+)
+def test_one_that_is_right(name, solver):
     formula, options = FITS[name]
-    check_solver(Plain, lmm.design(f"~ {formula}", DATA, **{k: v for k, v in options.items() if k != "method"}))
+    check_solver(solver, lmm.design(f"~ {formula}", DATA, **{k: v for k, v in options.items() if k != "method"}))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from jaxlmm.solvers import SOLVERS
 
 import models
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 VALUE, MODES, GRADIENT, HESSIAN = 1e-10, 1e-8, 1e-8, 1e-6
 """Relative to the largest: rounding of sums in another order, and that of modes and derivatives."""
 
@@ -23,17 +25,6 @@ CASES = [
 FEW = [("slope", "moments"), ("slopes on both", "blocked"), ("ou residual", "dense"), ("kinship", "dense")]
 SPREADS = (0.5, 3.0 * np.log(10.0))
 """Of the logarithms of root weights: usual ones, and weights from 1e-6 to 1e6."""
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with jax.enable_x64(True):
-        yield
-
-
-@pytest.fixture(scope="module")
-def frame():
-    return models.data()
 
 
 def designs(name, frame, weights):
@@ -83,7 +74,6 @@ def test_logdet_products_and_modes(name, solver, frame):
     # padded rows are zero, whatever their weight
     roots = jnp.stack([padded(np.exp(own), plain, 3.0) for own in logs])
     theta, layout, base = models.theta_of(name), without_dispersion(plain), SOLVERS[solver].build(plain)
-    assert base.can_be_reweighted
     factors, rows = layout.factors(theta, layout.bases()), columns(plain, frame)
 
     def reweighted(root):
@@ -149,14 +139,6 @@ def test_derivatives_in_theta_and_weights_under_vmap(name, solver, frame):
     low, middle, high = models.quickly(jax.vmap(moved))(jnp.array([-h, 0.0, h]))
     np.testing.assert_allclose(first, (high - low) / (2 * h), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(second, (high - 2 * middle + low) / h**2, rtol=1e-3, atol=1e-3)
-
-
-def test_spectral_cannot(frame):
-    design = models.design("kinship intercept", frame)
-    solver = SOLVERS["spectral"].build(design)
-    assert not solver.can_be_reweighted
-    with pytest.raises(NotImplementedError, match="spectral"):
-        solver.reweighted(jnp.ones(design.n_padded))
 
 
 def test_dense_on_the_range_of_effects_can_too(frame):

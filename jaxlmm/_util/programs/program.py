@@ -119,7 +119,7 @@ class Program(Generic[P, T]):
     def _jitted(self, names: frozenset[str]) -> Any:
         """Return ``jax.jit`` of the function, with the options of these names."""
         options = {name: ONCE_OPTIONS[name] for name in sorted(names)} or None
-        jitted = jax.jit(self.function, static_argnames=self.static, compiler_options=options)
+        jitted: Any = jax.jit(self.function, static_argnames=self.static, compiler_options=options)
         held.jitted_too(jitted.clear_cache)
         return jitted
 
@@ -163,7 +163,7 @@ def _device(leaves: list[Any]) -> jax.Device | None:
                 devices |= leaf.devices()
     if len(devices) > 1:
         return None
-    default = jax.config.jax_default_device
+    default = getattr(jax.config, "jax_default_device", None)
     if devices:
         return devices.pop()
     if default is None or isinstance(default, str):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jaxlmm.formula.syntax.parse import TAGS
-from jaxlmm.formula.tokens import Token, join, split, tokenize
-
-_OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
+from jaxlmm.formula.tokens import Token, closing, join, split, tokenize
 
 
 def notes_of_powers(formula: str) -> tuple[str, ...]:
@@ -17,23 +15,22 @@ def notes_of_powers(formula: str) -> tuple[str, ...]:
     'Days^2 is Days in a formula, as in R, where a power crosses terms'
     """
     (_, right) = split(tokenize(formula), ("~",))[-1]
-    powers = dict.fromkeys(_powers(right))
-    return tuple(
-        f"{base}{sign}{power} is {base} in a formula, as in R, where a power crosses terms: for that of the numbers "
-        f"write I({_product(base)}**{power})."
-        for base, sign, power in powers
+    return tuple(dict.fromkeys(_note(*power) for power in _powers(right)))
+
+
+def _note(base: Sequence[Token], sign: str, exponent: Sequence[Token]) -> str:
+    """Return the note of one power; as an expression of numbers an interaction is a product."""
+    term, power, factors = join(base), join(exponent), [join(factor) for _, factor in split(base, (":",))]
+    product = f"({' * '.join(factors)})" if factors[1:] else term
+    return (
+        f"{term}{sign}{power} is {term} in a formula, as in R, where a power crosses terms: for that of the numbers "
+        f"write I({product}**{power})."
     )
 
 
-def _product(base: str) -> str:
-    """Return a term as an expression of numbers: an interaction is a product."""
-    factors = [join(factor) for _, factor in split(tokenize(base), (":",))]
-    return f"({' * '.join(factors)})" if factors[1:] else base
-
-
-def _powers(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
+def _powers(tokens: Sequence[Token]) -> list[tuple[Sequence[Token], str, Sequence[Token]]]:
     """Return base, operator and exponent of powers of a single term, outside calls, inside bars and brackets."""
-    powers: list[tuple[str, str, str]] = []
+    powers: list[tuple[Sequence[Token], str, Sequence[Token]]] = []
     index = 0
     while index < len(tokens):
         end = _end(tokens, index)
@@ -46,7 +43,7 @@ def _powers(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
             base, power = _unwrapped(part), tokens[end + 1 : _end(tokens, end + 1)]
             end += 1 + len(power)
             if len(split(base, ("+", "-", "*", "/", "|", "||", "%in%", "^", "**"))) == 1 and base:
-                powers.append((join(base), following, join(power)))
+                powers.append((base, following, power))
         index = end
     return powers
 
@@ -54,15 +51,10 @@ def _powers(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
 def _end(tokens: Sequence[Token], index: int) -> int:
     """Return the index after a word that begins at ``index``, and the brackets and calls that follow it."""
     word = tokens[index]
-    end = index if word.text in _OPENING else index + 1
-    while end < len(tokens) and tokens[end].text in ("(", "[") and (end == index or word.kind in ("name", "quoted")):
-        depth = 0
-        while end < len(tokens):
-            depth += (tokens[end].text in _OPENING) - (tokens[end].text in _CLOSING)
-            end += 1
-            if depth == 0:
-                break
-    return max(end, index + 1)
+    end = closing(tokens, index) if word.text in ("(", "[") else index + 1
+    while end < len(tokens) and word.kind in ("name", "quoted") and tokens[end].text in ("(", "["):
+        end = closing(tokens, end)
+    return end
 
 
 def _is_column_tag(part: Sequence[Token]) -> bool:

@@ -66,7 +66,7 @@ def on_scale(
     parameters, estimate = estimates.labels.natural, estimates.report.copy()
     with np.errstate(invalid="ignore"):
         std_error = np.sqrt(np.diagonal(estimates.uncertainty.report_cov, axis1=-2, axis2=-1))
-    std_error = np.where(estimates.fixed, np.nan, std_error)
+    std_error = np.where(estimates.fixed | np.isnan(estimate), np.nan, std_error)
     if scale == "sd":
         return parameters, estimate, std_error
     is_sd = np.array([parameter.is_sd for parameter in parameters])

@@ -58,7 +58,7 @@ class SolverScanner:
     design, y
         The rows of the response, and the response on them.
     solver, method, parameters, first_order
-        As in :func:`jaxlmm.engine.batch.solve_many`.
+        As in :func:`jaxlmm.engine.solve_many`.
     samples
         Which sample each row is of.
     moderator

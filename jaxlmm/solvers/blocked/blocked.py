@@ -117,17 +117,13 @@ class Blocked(AbstractSolver):
             None if design.dispersion is None else Reweighting.of(entries, by_row, by_level),
         )  # fmt: skip
 
-    @property
-    def can_be_reweighted(self) -> bool:
-        return self.reweighting is not None
-
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         assert self.reweighting is not None
         parts = self.reweighting(self.rows, self.triangles, self.rest, jnp.asarray(root_weight))
         return self.replace(**parts._asdict())
 
     def unpadded(self) -> Self:
-        if self.can_be_reweighted:
+        if self.reweighting is not None:
             return self
         levels = int(np.max(self.rows.codes, initial=0)) + 1
         coupling = self.rest.coupling
@@ -140,7 +136,7 @@ class Blocked(AbstractSolver):
         return self.replace(triangles=self.triangles[:levels], rest=rest, rows=rows)
 
     @property
-    def hessian_is_expensive(self) -> bool:
+    def quasi_newton(self) -> bool:
         return self.rest.largest > MAX_EFFECTS_FOR_EXACT_HESSIAN
 
     @property

@@ -11,17 +11,16 @@ from jaxlmm.errors import OptionError
 from jaxlmm.model import Design, Factors, Layout
 from jaxlmm.solvers.base import AbstractSolver, Route
 from jaxlmm.solvers.contract.plain import Plain
+from jaxlmm.solvers.contract.reweighting import DIFFERENCE_STEP, check_reweighted
 from jaxlmm.solvers.contract.routes import check_route
 from jaxlmm.solvers.contract.trial import PARTS, BrokenSolverError, Columns, Trial, called, mapped, on_host, take, tried
 from jaxlmm.solvers.contract.verdict import check_slopes, check_values, differs
+from jaxlmm.solvers.select import unsuitable
 
 MAX_ROWS = 400
 """The most rows of a design on which a solver is tried: plain algebra inverts matrices of all rows."""
 
-DIFFERENCE_STEP = 1e-5
-"""Length of the step of the central differences with which derivatives are compared."""
-
-FLAGS = ("hessian_is_expensive", "coarse_start", "sequential", "guesses")
+FLAGS = ("quasi_newton", "coarse_start", "sequential", "guesses")
 
 
 def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> None:
@@ -57,6 +56,7 @@ def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> N
         _check_derivatives(unpadded, bare, thetas[:3])
         _check_guess(unpadded, bare)
         check_route(solver, design, thetas[1])
+        check_reweighted(solver, design, thetas[:2])
     except BrokenSolverError as broken:
         raise OptionError(f"{what}: {solver.__name__}.{broken}") from broken.__cause__
 
@@ -66,7 +66,7 @@ def _check_declared(solver: type[AbstractSolver], design: Design) -> None:
     why = called("unsuitable", lambda: solver.unsuitable(design))
     if not isinstance(why, str):
         raise BrokenSolverError(f"unsuitable returns {why!r}: expected a text, '' where it can do the model.")
-    if why:
+    if why := why or unsuitable(solver, design):
         raise BrokenSolverError(
             f"unsuitable: it says that it cannot do this model, {why!r}. Give a design that it can do."
         )
@@ -129,7 +129,7 @@ def _trial(built: AbstractSolver, design: Design, theta: Float[NumpyArray, " k"]
 def _expected(design: Design, theta: Float[NumpyArray, " k"]) -> tuple[Plain, Columns]:
     """Return plain algebra and the columns on the rows of the design."""
     n = int(design.n)
-    return Plain.of(design, _factors(design, theta)), Columns(*(part[:n] for part in _columns(design)))
+    return Plain.of(design, _factors(design, theta)), _columns(design).rows(n)
 
 
 def _check_derivatives(built: AbstractSolver, design: Design, thetas: Float[NumpyArray, "t k"]) -> None:

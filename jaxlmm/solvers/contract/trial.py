@@ -34,6 +34,25 @@ class Columns(NamedTuple):
         rng = np.random.default_rng(5)
         return cls(*(np.pad(rng.normal(size=(n, count)), ((0, n_padded - n), (0, 0))) for count in (2, 3, 4)))
 
+    def rows(self, n: int) -> Columns:
+        """Return the first n rows."""
+        return Columns(*(part[:n] for part in self))
+
+    def weighted(self, root: Float[Array, " N"]) -> Columns:
+        """Return the rows multiplied by ``root``."""
+        return Columns(*(root[:, None] * part for part in self))
+
+
+class RowWeights(NamedTuple):
+    """Root weights of rows, ``exp(center + s · along)``, positive on padded rows too."""
+
+    center: Float[Array, " N"]
+    along: Float[Array, " N"]
+
+    def roots(self, s: Float[Array, ""]) -> Float[jax.Array, " N"]:
+        """Return the root weights."""
+        return jnp.exp(jnp.asarray(self.center) + s * jnp.asarray(self.along))
+
 
 class Trial(NamedTuple):
     """Results of a solver at one theta; ``*t`` are axes over several.
@@ -83,33 +102,57 @@ def tried(solver: AbstractSolver, layout: Layout, design: Design, theta: Float[A
 
 @program(once=True)
 def mapped(
-    solver: AbstractSolver, layout: Layout, design: Design, thetas: Float[Array, "t k"], columns: Columns
+    solver: AbstractSolver,
+    layout: Layout,
+    design: Design,
+    points: Float[Array, "t k"],
+    columns: Columns,
+    weights: RowWeights | None = None,
 ) -> tuple[Trial, Slopes]:
-    """Evaluate a solver at several theta under ``vmap``, with derivatives."""
+    """Evaluate a solver at several points under ``vmap``, with derivatives.
+
+    A point is theta; with ``weights`` the solver is reweighted, and the point ends with the s of these.
+    """
     columns = _traced(columns)
+
+    def at(point: Float[jax.Array, " k"], columns: Columns) -> tuple[AbstractSolver, Float[jax.Array, " _"], Columns]:
+        """Return the solver, theta and the columns at a point."""
+        if weights is None:
+            return solver, point, columns
+        root = weights.roots(point[-1])
+        own = called("the method", lambda: solver.reweighted(root))
+        if not isinstance(own, type(solver)):
+            raise BrokenSolverError(f"the method returns {type(own).__name__}: expected an object of the class.")
+        return own, point[:-1], columns.weighted(root)
+
+    def products(point: Float[jax.Array, " k"], columns: Columns) -> tuple[Any, Any, Any]:
+        own, theta, columns = at(point, columns)
+        return _products(own, layout.factors(theta), columns)
+
     rng = np.random.default_rng(6)
-    weights = jax.tree.map(
+    combination = jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)),
-        jax.eval_shape(lambda theta: _products(solver, layout.factors(theta), columns), jnp.asarray(thetas)[0]),
+        jax.eval_shape(lambda point: products(point, columns), jnp.asarray(points)[0]),
     )
 
-    def parts(theta: Float[jax.Array, " k"], e: Float[jax.Array, "N m"]) -> Float[jax.Array, " q"]:
-        found = _products(solver, layout.factors(theta), columns._replace(e=e))
-        sums = jax.tree.map(lambda one, weight: jnp.sum(one * weight), found, weights)
+    def parts(point: Float[jax.Array, " k"], e: Float[jax.Array, "N m"]) -> Float[jax.Array, " q"]:
+        found = products(point, columns._replace(e=e))
+        sums = jax.tree.map(lambda one, factor: jnp.sum(one * factor), found, combination)
         each = [sum(jax.tree.leaves(part), start=jnp.zeros(())) for part in sums]
         return jnp.stack([*each, jnp.sum(found[2][2])])
 
-    def one(theta: Float[jax.Array, " k"]) -> tuple[Trial, Slopes]:
-        def first(theta: Float[jax.Array, " k"]) -> Any:
-            value, back = jax.vjp(parts, theta, columns.e)
+    def one(point: Float[jax.Array, " k"]) -> tuple[Trial, Slopes]:
+        def first(point: Float[jax.Array, " k"]) -> Any:
+            value, back = jax.vjp(parts, point, columns.e)
             reverse, by_response = jax.vmap(back)(jnp.eye(len(PARTS)))
             return (value, reverse), (value, reverse, by_response[-1])
 
-        (forward, second), (value, reverse, by_response) = jax.jacfwd(first, has_aux=True)(theta)
+        (forward, second), (value, reverse, by_response) = jax.jacfwd(first, has_aux=True)(point)
         slopes = Slopes(value, reverse, forward, second, by_response)
-        return _trial(solver, design, layout.factors(theta), columns), slopes
+        own, theta, own_columns = at(point, columns)
+        return _trial(own, design, layout.factors(theta), own_columns), slopes
 
-    return called("factor, or what is made of it,", lambda: jax.vmap(one)(jnp.asarray(thetas)))
+    return called("factor, or what is made of it,", lambda: jax.vmap(one)(jnp.asarray(points)))
 
 
 def _traced(columns: Columns) -> Columns:

@@ -49,7 +49,7 @@ class Dense(AbstractSolver):
     by_levels: bool = static()  # whether all parameters are of covariances of columns, none along positions
 
     @property
-    def hessian_is_expensive(self) -> bool:
+    def quasi_newton(self) -> bool:
         # Where it is expensive it is learned, from an expected curvature that is known only for covariances of columns;
         # along positions the exact Hessian is used at any cost.
         return self.by_levels and max((size for _, size in self._sizes), default=0) > MAX_CLUSTER_FOR_EXACT_HESSIAN
@@ -88,10 +88,6 @@ class Dense(AbstractSolver):
         groups = tuple(group_of(design, group) for group in grouped(clusters))
         by_levels = design.residual is None and all(not term.over_positions for term in design.terms)
         return cls(groups, design.residual_is_white, by_levels)
-
-    @property
-    def can_be_reweighted(self) -> bool:
-        return True
 
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Put the rows that random effects move in the bases' place: a cluster costs the cube of its rows."""

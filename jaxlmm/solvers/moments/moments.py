@@ -117,10 +117,6 @@ class Moments(AbstractSolver):
             spans=tuple(spans) if self.pooled else (),
         )
 
-    @property
-    def can_be_reweighted(self) -> bool:
-        return True
-
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Decompose each level anew; levels are not pooled, since weights make them differ."""
         rows, triangles = jnp.asarray(self.rows), jnp.asarray(self.triangles)[self.level_class]

@@ -44,9 +44,9 @@ class Verdicts(NamedTuple):
     multipliers
         For the block of number j that is kept at the boundary, in column j − 1, the rate at which the deviance rises
         with the variance that is let in, averaged over the rows, in units of the residual variance (for a covariance
-        matrix the smallest eigenvalue); with the standard deviation where a correlation with it is fixed off zero, since
-        the deviance has a slope in it. Where a standard deviation is fixed, units are those of least squares. Positive
-        at an optimum; NaN elsewhere.
+        matrix the smallest eigenvalue); with the standard deviation where a correlation with it is fixed off zero,
+        since the deviance has a slope in it. Where a standard deviation is fixed, units are those of least squares.
+        Positive at an optimum; NaN elsewhere.
     ridge
         Where the parameters are not identified, the direction in which the natural ones can move together at no cost;
         zero elsewhere.

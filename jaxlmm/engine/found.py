@@ -91,7 +91,9 @@ def concluded(
         better, beside_better = judge(closer, find_optima(closer))
         found, beside = put(found, tiny, better), beside_better
         problems = problems.with_responses(tiny, closer.responses)
-    lost = np.flatnonzero(found.verdicts.no_residual)
+    failed = found.verdicts.status == STATUS.index("failed")  # as where rounding leaves r² at zero, or below
+    nothing_left = failed & ~(found.examination.relative_sigma >= SMALL_RESIDUAL)
+    lost = np.flatnonzero(found.verdicts.no_residual | nothing_left)
     if not lost.size or problems.likelihood.related:
         return found, beside
     wide, near = (with_residual(problems, lost, square) for square in RESIDUAL_MEAN_SQUARES)

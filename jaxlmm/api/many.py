@@ -164,7 +164,7 @@ class _Responses:
         for rows, same_rows in large:
             self._fit_pattern(rows, same_rows)
 
-    def _fit_pattern(self, rows: Int[NumpyArray, " l"], index: Int[NumpyArray, " b"]) -> None:
+    def _fit_pattern(self, rows: Int[NumpyArray, " _"], index: Int[NumpyArray, " b"]) -> None:
         """Fit the responses that are observed on the same ``rows`` on a design of their own."""
         design, kept = self.frame.design.at_rows(rows)
         if rows.size <= kept.sum():
@@ -180,7 +180,7 @@ class _Responses:
             else:
                 self.collector.add(index[part], found, column_cov, kept)
 
-    def _explain(self, index: Int[NumpyArray, " b"], rows: Int[NumpyArray, " l"]) -> None:
+    def _explain(self, index: Int[NumpyArray, " b"], rows: Int[NumpyArray, " _"]) -> None:
         """Say why responses that the fixed effects fit perfectly on their ``rows`` have no optimum."""
         constant = np.ptp(self.y[np.ix_(rows, index)] - self.frame.offset[rows, None], axis=0) == 0
         self.collector.fail(index[constant], "constant")

@@ -34,7 +34,8 @@ class FitOptions(ModelOptions):
     solver: str | type[AbstractSolver] = "auto"
     optimizer: Any = "newton"
 
-    # Optax transformations hold local functions, which pickle refuses: cloudpickle if installed, else left out.
+    # Optax transformations hold local functions, which pickle refuses: they are pickled by cloudpickle if installed,
+    # else replaced by a ``Lost``, with which a refit raises an OptionError.
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "optimizer": Picklable(self.optimizer)}
 

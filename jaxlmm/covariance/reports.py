@@ -39,8 +39,8 @@ def report_sd_corr(factor: Float[jax.Array, "q q"], sigma: Float[jax.Array, ""])
 def lower_factor(factor: Float[Array, "q q"]) -> Float[Array, "q q"]:
     """Return the lower triangular ``L`` with a nonnegative diagonal and ``L Lᵀ = factor factorᵀ``.
 
-    By orthogonalizing the rows of ``factor`` in turn, in NumPy or in JAX as the argument is. A row that depends
-    on earlier ones adds no column: a singular factor has exact zeros in its last columns.
+    By orthogonalizing the rows of ``factor`` in turn, in NumPy or in JAX as the argument is. A row that depends on
+    earlier ones adds no column, so where ``factor`` is singular the last columns of L are exactly zero.
 
     Examples
     --------

@@ -130,7 +130,8 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     design = Design(
         pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),
         np.int64(len(rows.data)), np.int64(fixed.basis.shape[1]), tuple(term for term, _ in terms.built),
-        terms.groupings, terms.residual, dispersion, functools.partial(_replaced, parsed, rows, options, known_residual),
+        terms.groupings, terms.residual, dispersion,
+        functools.partial(_replaced, parsed, rows, options, known_residual),
     )  # fmt: skip
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)

@@ -200,15 +200,21 @@ def rows_at(likelihood: Likelihood, response: Response, y: Float[Array, " N"], f
     coefficients = response.least_squares + shift
     residual = likelihood.around(jnp.asarray(y)[:, None], response.least_squares[None])[:, 0]
     effects = likelihood.effects(factors, point, residual - design.basis @ shift)
-    weight = jnp.asarray(design.root_weight)
-    unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)
+    root_weight = jnp.asarray(design.root_weight)
+    inverse_root_weight = jnp.where(root_weight > 0, 1.0 / jnp.where(root_weight > 0, root_weight, 1.0), 0.0)
     marginal = design.basis @ coefficients
     conditional = marginal + _random_part(likelihood, effects.modes)
     sigma = likelihood.sigma(point, factors.sigma, response)
     sds = tuple(sigma * sd for sd in effects.sds)
-    residual_sds = sigma * likelihood.residual_sds(factors) * unweighted
+    residual_sds = sigma * likelihood.residual_sds(factors) * inverse_root_weight
     return Rows(
-        effects.modes, sds, marginal * unweighted, conditional * unweighted, factors.residual, residual_sds, sigma
+        effects.modes,
+        sds,
+        marginal * inverse_root_weight,
+        conditional * inverse_root_weight,
+        factors.residual,
+        residual_sds,
+        sigma,
     )
 
 

@@ -63,17 +63,17 @@ class Gaussian(Likelihood):
         design = self.design
         coefficients, scale, residual = self.residuals(y)
         count = jnp.asarray(design.n, residual.dtype) - self.reml * jnp.asarray(design.n_fixed, residual.dtype)
-        weight = jnp.asarray(design.root_weight)
-        log_weight = jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
+        root_weight = jnp.asarray(design.root_weight)
+        log_weight = jnp.sum(jnp.log(jnp.where(root_weight > 0, root_weight, 1.0)))
         log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
         return Response(
-            fixed,
-            self.prepared(residual),
-            coefficients.T,
-            scale,
-            jnp.broadcast_to(count, scale.shape),
-            additive_constant(self.reml, log_weight, log_basis, count, jnp.log(scale)),
-            jnp.zeros_like(scale),
+            fixed=fixed,
+            augmented=self.prepared(residual),
+            least_squares=coefficients.T,
+            scale=scale,
+            count=jnp.broadcast_to(count, scale.shape),
+            constant=additive_constant(self.reml, log_weight, log_basis, count, jnp.log(scale)),
+            added=jnp.zeros_like(scale),
         )
 
     def augmented_around(
@@ -127,8 +127,8 @@ class Gaussian(Likelihood):
         residual = design.root_weight * (y - design.offset) - design.basis @ (design.triangle @ beta)
         square, logdet = self.weighted_square(factors, residual)
         sigma = sigma / factors.sigma_ratio
-        weight = jnp.asarray(design.root_weight)
-        logdet = logdet - 2.0 * jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
+        root_weight = jnp.asarray(design.root_weight)
+        logdet = logdet - 2.0 * jnp.sum(jnp.log(jnp.where(root_weight > 0, root_weight, 1.0)))
         return -0.5 * (jnp.asarray(design.n, float) * jnp.log(2.0 * np.pi * sigma**2) + logdet + square / sigma**2)
 
 

@@ -41,7 +41,7 @@ def least_squares(
 
 
 def independent_basis(
-    x: Float[NumpyArray, "n p"], tolerance: float = 1e-7, *, rounding: Float[NumpyArray, " p"] | None = None
+    x: Float[NumpyArray, "n columns"], tolerance: float = 1e-7, *, rounding: Float[NumpyArray, " columns"] | None = None
 ) -> Basis:
     """Return a basis of the columns of ``x``, each kept one independent of those before it, as in R's ``qr``.
 
@@ -59,11 +59,11 @@ def independent_basis(
     return _by_projection(x, smallest)
 
 
-def _by_cholesky(x: Float[NumpyArray, "n p"], lengths: Float[NumpyArray, " p"]) -> Basis | None:
+def _by_cholesky(x: Float[NumpyArray, "n columns"], lengths: Float[NumpyArray, " columns"]) -> Basis | None:
     """Return a basis of columns that are far from dependent, None for others.
 
-    Cholesky factors of the Gram matrix XᵀX, twice, are as orthogonal as Householder's reflections there, in a few
-    matrix products (Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm").
+    X R⁻¹, with RᵀR the Cholesky decomposition of XᵀX, done twice, is for such columns as orthogonal as Householder's
+    basis, in a few matrix products (Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm").
     """
     triangle = np.diag(lengths)
     if not np.all(lengths > 0):
@@ -80,8 +80,11 @@ def _by_cholesky(x: Float[NumpyArray, "n p"], lengths: Float[NumpyArray, " p"]) 
     return Basis(np.ones(x.shape[1], bool), basis, triangle)
 
 
-def _by_projection(x: Float[NumpyArray, "n p"], smallest: Float[NumpyArray, " p"]) -> Basis:
-    """Return a basis by Gram and Schmidt's method, each projection twice; drop columns not longer than ``smallest``."""
+def _by_projection(x: Float[NumpyArray, "n columns"], smallest: Float[NumpyArray, " columns"]) -> Basis:
+    """Return a basis by Gram and Schmidt's method, each projection done twice.
+
+    Columns of which no more than the length ``smallest`` is left are dropped.
+    """
     vectors = np.empty(x.shape, order="F")
     triangle = np.zeros((x.shape[1], x.shape[1]))
     kept = np.zeros(x.shape[1], bool)

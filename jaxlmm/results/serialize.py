@@ -32,9 +32,9 @@ SCALARS = (
 def save(fit: Fitted, path: str | PathLike[str]) -> None:
     """Write the fit as JSON that :func:`jaxlmm.load` and other programs read; it holds no row of the data.
 
-    Tables (``coef``, ``variance``, ``vcov``, ``ranef``) are columns by name. Numbers have all their digits; what is not
-    a number is null, an infinite one ``"Infinity"``. What the file needs to predict stands under ``model`` and
-    ``inference``.
+    Tables (``coef``, ``variance``, ``vcov``, ``ranef``) are columns by name. Numbers have all their digits; NaN is
+    written as null, infinities as ``"Infinity"`` and ``"-Infinity"``. What the file needs to predict stands under
+    ``model`` and ``inference``.
 
     Parameters
     ----------

@@ -141,9 +141,10 @@ class AbstractSolver(Struct, abc.ABC):
     ) -> tuple[ByResponse, Float[jax.Array, "m p p"], Float[jax.Array, " m"]]:
         """Prepare responses ``y``, zero where missing, on the rows that are ``present``, one or zero; traced.
 
-        The solver is that of all rows of the ``design``, without padding. Also returns the matrices that take
-        coefficients on the orthonormal basis of each response's rows to the design's basis, and the log-determinants of
-        the products of the design's basis on these rows.
+        The route is for designs whose terms are over columns, without a known matrix. The solver is that of all rows of
+        the ``design``, without padding. Also returns the matrices that take coefficients on the orthonormal basis of
+        each response's rows to the design's basis, and the log-determinants of the products of the design's basis on
+        these rows.
         """
         raise NotImplementedError(f"{type(self).__name__} prepares nothing by response")
 

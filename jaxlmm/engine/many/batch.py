@@ -68,7 +68,8 @@ def solve_many(
     Yields
     ------
     index, found
-        The numbers of some of the responses, and their optima; None for those that the fixed effects fit perfectly.
+        The indices (columns of y) of some responses, and what was found for them; None for those that the fixed
+        effects fit perfectly.
     """
     likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
     mesh = mesh_of_devices()

@@ -1,4 +1,4 @@
-"""Many responses, each observed on rows of its own: one batch whatever the number of patterns."""
+"""Many responses, each observed on rows of its own: responses of different patterns share batches."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from jaxlmm.model import Design, Natural, mean_products
 from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import AbstractSolver, Route
 
-MAX_INVERSE_ENTRY = 1e8
-"""Where the inverse of the fixed effects' products on the observed rows has a larger entry, some may be determined by
-others there, and the response is left to a design of its own."""
+MAX_SQUARED_ROOT_ENTRY = 1e8
+"""Largest squared entry up to which a response stays in a batch, of the triangular root U of ``(QᵀQ)⁻¹ = UUᵀ``, where Q
+are the rows of ``Design.basis`` on which it is observed; it is at least 1/p of the inverse's largest entry. Beyond it,
+columns of X may be linearly dependent on these rows, and the response is left to a design of its own."""
 
 
 def patterns_of(
-    y: Float[NumpyArray, "n m"], columns: Int[NumpyArray, " c"]
+    y: Float[NumpyArray, "n m"], columns: Int[NumpyArray, " _"]
 ) -> list[tuple[Int[NumpyArray, " _"], Int[NumpyArray, " _"]]]:
     """Return, for each pattern of missing values among ``columns`` of y, the observed rows and the columns with it.
 
@@ -59,19 +60,21 @@ def solve_by_response(
 ) -> Iterator[tuple[Int[NumpyArray, " b"], Found | None]]:
     """Minimize the deviance of responses ``y`` with missing values, by a ``route`` of the solver other than a design.
 
-    Yields the numbers of some responses and their optima; None for those whose fixed effects are nearly dependent on
-    their rows, or fit them perfectly.
+    The ``design`` is without padding (``Design.unpadded``). Yields the indices (columns of y) of some responses and
+    what was found for them; None for those whose columns of X are nearly collinear on their rows, that have no more
+    rows than columns, or that the fixed effects fit perfectly. ``done`` is called with the number of responses just
+    solved, without those yielded with None, which the caller counts.
     """
     likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
-    prepared = functools.partial(_on_host, design) if route is Route.PATTERN else _compiled
-    per_response = 8 * design.n_padded * (2 * design.basis.shape[1] + 8)
-    fitting = max(BYTES_AT_ONCE // per_response, 1)
-    size = min(SMALL_BATCH, fitting)  # one size, and so few compiled functions, whatever the number of responses
-    step = min(LARGE_BATCH, fitting)
+    prepare = functools.partial(_on_host, design) if route is Route.PATTERN else _compiled
+    bytes_per_response = 8 * design.n_padded * (2 * design.basis.shape[1] + 8)  # about 2p + 8 doubles a row
+    in_memory = max(BYTES_AT_ONCE // bytes_per_response, 1)
+    size = min(SMALL_BATCH, in_memory)  # one size, and so few compiled functions, whatever the number of responses
+    step = min(LARGE_BATCH, in_memory)
     for first in range(0, y.shape[1], step):
         index = np.arange(first, min(first + step, y.shape[1]))
-        problems, good = prepared(likelihood, units, y[:, index], size)
+        problems, good = prepare(likelihood, units, y[:, index], size)
         if problems is not None:
             yield index[good], certified(problems, find_optima(problems, first_order, start), parameters, fixed)
         if not good.all():
@@ -80,7 +83,7 @@ def solve_by_response(
 
 
 def _on_host(
-    design: Design, likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest: int
+    design: Design, likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest_batch: int
 ) -> tuple[Problems | None, Bool[NumpyArray, " m"]]:
     """Prepare responses pattern by pattern; return problems of the good ones, and which."""
     p, columns, parts = design.basis.shape[1], [np.zeros(0, int)], []
@@ -100,45 +103,48 @@ def _on_host(
         return None, good
     if not kept.all():
         responses, own = take((responses, own), kept)
-    return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
+    return Problems(likelihood, responses, units, own, largest_batch, mesh_of_devices()), good
 
 
-def _of_pattern(likelihood: Likelihood, some: Design, y: Float[NumpyArray, "l m"]) -> tuple[Response, RowsByResponse]:
+def _of_pattern(likelihood: Likelihood, some: Design, y: Float[NumpyArray, "n m"]) -> tuple[Response, RowsByResponse]:
     """Prepare the responses ``y`` on the rows of a design, with the part of the likelihood that is theirs alone."""
     (n, m), reml = y.shape, likelihood.reml
-    own = likelihood.solver.by_pattern(some, y)
+    prepared = likelihood.solver.by_pattern(some, y)
     count = np.full(m, float(n - reml * int(some.n_fixed)))
     log_weight = np.sum(np.log(np.asarray(some.root_weight)[:n]))
     log_basis = np.sum(np.log(np.abs(np.diagonal(np.asarray(some.triangle)))))
-    constant = additive_constant(reml, log_weight, log_basis, count, np.log(own.scale))
+    constant = additive_constant(reml, log_weight, log_basis, count, np.log(prepared.scale))
 
     def repeated(leaf: Array) -> NumpyArray:
         return np.repeat(np.asarray(leaf)[None], m, axis=0)
 
     inverse, squares = np.linalg.inv(np.asarray(some.triangle)), some.mean_squares()
     units = Units(repeated(inverse), tuple(repeated(square) for square in squares))
-    response = Response(None, own.augmented, own.least_squares, own.scale, count, constant, np.zeros(m))
-    return response, RowsByResponse(own.solver, own.fixed, units)
+    response = Response(
+        fixed=None, augmented=prepared.augmented, least_squares=prepared.least_squares, scale=prepared.scale,
+        count=count, constant=constant, added=np.zeros(m),
+    )  # fmt: skip
+    return response, RowsByResponse(prepared.solver, prepared.fixed, units)
 
 
 def _compiled(
-    likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest: int
+    likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest_batch: int
 ) -> tuple[Problems | None, Bool[NumpyArray, " m"]]:
     """Prepare responses in compiled functions; return the problems of the good ones, and which."""
     parts = []
-    for index, count in batches(y.shape[1], largest):
+    for index, count in batches(y.shape[1], largest_batch):
         batch = pad(y[:, index], likelihood.design.n_padded)
         present = pad(np.isfinite(y[:, index]).astype(float), likelihood.design.n_padded)
         part = _prepare_by_response(likelihood, units, np.where(present > 0, batch, 0.0), present)
         parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
-    responses, own, largest_entry = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    responses, own, largest_squared = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     degrees = np.isfinite(y).sum(axis=0) - int(likelihood.design.n_fixed)
-    regular = np.isfinite(largest_entry) & (largest_entry < MAX_INVERSE_ENTRY)
+    regular = np.isfinite(largest_squared) & (largest_squared < MAX_SQUARED_ROOT_ENTRY)
     good = regular & (degrees > 0) & has_residual(responses, degrees)
     if not good.any():
         return None, good
     responses, own = take((responses, own), good)
-    return Problems(likelihood, responses, units, own, largest, mesh_of_devices()), good
+    return Problems(likelihood, responses, units, own, largest_batch, mesh_of_devices()), good
 
 
 @program()
@@ -147,21 +153,26 @@ def _prepare_by_response(
 ) -> tuple[Response, RowsByResponse, Float[jax.Array, " b"]]:
     """Prepare responses on the rows where they are ``present``, one or zero.
 
-    Last the largest entry of the inverse of the fixed effects' products on these rows.
+    Last the largest squared entry of the triangular root of ``(QᵀQ)⁻¹``, with Q the rows of the design's basis that are
+    present: infinite where rounding leaves no root.
     """
     design, p, present = likelihood.design, likelihood.design.basis.shape[1], jnp.asarray(present)
-    own, to_basis, logdet = likelihood.solver.by_response(design, y, present)
+    prepared, to_basis, logdet = likelihood.solver.by_response(design, y, present)
     n = jnp.sum(present, axis=0)
     count = n - likelihood.reml * p
-    weight = jnp.asarray(design.root_weight)
-    log_weight = present.T @ jnp.log(jnp.where(weight > 0, weight, 1.0))
+    root_weight = jnp.asarray(design.root_weight)
+    has_weight = root_weight > 0
+    log_weight = present.T @ jnp.log(jnp.where(has_weight, root_weight, 1.0))
     log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle))))) + 0.5 * logdet
-    constant = additive_constant(likelihood.reml, log_weight, log_basis, count, jnp.log(own.scale))
-    added = jnp.zeros_like(own.scale)
-    response = Response(None, own.augmented, own.least_squares, own.scale, count, constant, added)
+    constant = additive_constant(likelihood.reml, log_weight, log_basis, count, jnp.log(prepared.scale))
+    response = Response(
+        fixed=None, augmented=prepared.augmented, least_squares=prepared.least_squares, scale=prepared.scale,
+        count=count, constant=constant, added=jnp.zeros_like(prepared.scale),
+    )  # fmt: skip
     inverse_triangle = jnp.asarray(units.inverse_triangle)[None] @ to_basis
-    unweighted = jnp.where(weight > 0, 1.0 / jnp.where(weight > 0, weight, 1.0), 0.0)[:, None]
-    squares = tuple(mean_products(jnp.asarray(term.z) * unweighted, present) for term in design.terms)
+    inverse_root_weight = jnp.where(has_weight, 1.0 / jnp.where(has_weight, root_weight, 1.0), 0.0)[:, None]
+    # As Design.mean_squares: models of this route have terms over columns alone, and no known matrix.
+    squares = tuple(mean_products(jnp.asarray(term.z) * inverse_root_weight, present) for term in design.terms)
     # Rounding may turn a pivot of zero negative: then there is no log-determinant, and no entry of the root is large.
-    entries = jnp.where(jnp.isfinite(logdet), jnp.max(to_basis**2, axis=(1, 2)), jnp.inf)
-    return response, RowsByResponse(own.solver, own.fixed, Units(inverse_triangle, squares)), entries
+    largest_squared = jnp.where(jnp.isfinite(logdet), jnp.max(to_basis**2, axis=(1, 2)), jnp.inf)
+    return response, RowsByResponse(prepared.solver, prepared.fixed, Units(inverse_triangle, squares)), largest_squared

@@ -101,7 +101,9 @@ LEVEL_TYPES = {
 
 
 def numbers_to_plain(array: Any) -> Any:
-    """Return an array of numbers as nested lists: NaN becomes None, an infinity ``"Infinity"``; nothing is rounded.
+    """Return an array of numbers as nested lists, without rounding.
+
+    NaN becomes None, infinities ``"Infinity"`` and ``"-Infinity"``.
 
     >>> numbers_to_plain([[1.5, float("nan")], [float("-inf"), 0.1]])
     [[1.5, None], ['-Infinity', 0.1]]

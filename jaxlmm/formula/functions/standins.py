@@ -1,7 +1,8 @@
 """Plain identifiers in place of the columns and texts of a formula, while Python and formulaic evaluate it.
 
-Neither takes every name: Python writes identifiers in a form of its own (NFKC, in which ``µ`` is ``μ`` and ``x²`` is
-``x2``), and quotes, brackets and keywords mean something to both. So neither ever sees a name of the data, nor a text.
+Neither takes every name: Python takes identifiers in NFKC form, where ``µ`` (micro) becomes ``μ`` (mu) and ``xᵢ``
+becomes ``xi``, and refuses others, as ``x²``; and quotes, brackets and keywords mean something to both. So neither ever
+sees a name of the data, nor a text.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class StandIns(NamedTuple):
 
 
 def column_name(tokens: Sequence[Token], columns: Sequence[str]) -> str:
-    """Return the name of a term's column: the term in formulaic's spelling, with its ``columns``' own names.
+    """Return the name that the model matrix gives to the column of one summand of a formula, as ``I(a b ** 2):x``.
+
+    In formulaic's spelling, with the names of the data's ``columns``.
 
     >>> from jaxlmm.formula.tokens.tokens import tokenize
     >>> column_name(tokenize("I(`a b`^2):x"), ["a b", "x"])
@@ -80,7 +83,8 @@ def column_name(tokens: Sequence[Token], columns: Sequence[str]) -> str:
         written = in_python(part, columns)
         stand_ins = StandIns.of(written)
         text = stand_ins.put(written)
-        with contextlib.suppress(SyntaxError):  # of a formula that is no expression
+        # what Python cannot parse, as '.', keeps its spelling, and no column of the model has that name
+        with contextlib.suppress(SyntaxError):
             text = ast.unparse(ast.parse(text, mode="eval"))
         names.append(stand_ins.written(text))
     return ":".join(names)

@@ -11,7 +11,8 @@ from jaxlmm.formula.tokens.tokens import CONSTANTS, Token, join, quoted, split, 
 COMPARISONS = {"==", "!=", "<", ">", "<=", ">="}
 _R_PRECEDENCE = {"|": 1, "&": 2, **dict.fromkeys(COMPARISONS, 4), "+": 5, "-": 5, "*": 6, "/": 6, "@": 6, "%": 6}
 _R_PRECEDENCE |= {"%%": 7, "%/%": 7, "^": 9, "**": 9}
-"""R's precedence of binary operators: the larger binds first."""
+"""R's precedence of binary operators, the larger binds first; Python's ``@`` and ``%``, which R does not have as such,
+bind as ``*``."""
 _R_NOT, _R_SIGN = 3, 8
 """R's precedence of ``!``, and of a sign."""
 
@@ -29,18 +30,20 @@ _VALUE_OPERATORS = {*COMPARISONS, "&", "!", "%", "%%", "%/%", "@", "="}
 def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
     """Return one side of a formula in formulaic's syntax, its calls by R's rules of precedence.
 
-    Each name of one of the ``columns`` is put in backquotes.
+    A name that is one of the ``columns`` is put in backquotes, unless it is called as a function, names an argument, or
+    is a constant.
 
     Raises
     ------
     FormulaError
-        If an operator stands outside a call where R's formulas have another meaning for it, or an expression cannot be
-        read.
+        If an operator of values, a text, a constant, a quotient with a number, or a power that is no whole number
+        stands outside a call, if an operator is missing, or if an expression in a call cannot be read.
     """
     written: list[Token] = []
     index = 0
     while index < len(tokens):
         token, following = tokens[index], tokens[index + 1].text if index + 1 < len(tokens) else ""
+        # a call, an index, or an expression in braces, formulaic's spelling of I()
         if token.text == "{" or (token.kind in ("name", "quoted") and following in ("(", "[")):
             parser = _Parser(tokens, columns, index)
             written += parser.primary().tokens
@@ -62,11 +65,12 @@ def in_python(tokens: Sequence[Token], columns: Collection[str]) -> list[Token]:
                 f"{token.text} is text, and no variable; write {word(token.value)} for a column of this name."
             )
         if token.text in ("^", "**") and following != "(" and not (following.isdecimal() and int(following)):
-            signed = tokens[index + 1 : index + 3] if following in ("+", "-") else []  # a sign that ends no summand
+            # the sign of an exponent, at which _term has cut, as in x^-1: put it and the number back
+            signed = tokens[index + 1 : index + 3] if following in ("+", "-") else []
             term = [*_term(tokens, index), *signed]
             raise FormulaError(
-                f"{join(term)!r}: {token.text!r} crosses terms up to a whole number in a formula; write "
-                f"{_as_value(term)} for the power."
+                f"{join(term)!r}: in a formula {token.text!r} gives interactions up to an order, and takes a whole "
+                f"number, as (a + b)^2; write {_as_value(term)} for the power."
             )
         if token.kind == "name" and token.text in CONSTANTS:
             raise FormulaError(f"{token.text!r} is a value; write `{token.text}` for a column of this name.")
@@ -87,6 +91,7 @@ def _term(tokens: Sequence[Token], index: int) -> Sequence[Token]:
 
 def _as_value(term: Sequence[Token]) -> str:
     """Return ``I(term)``, by which a formula takes the value of a term."""
+    # in parentheses already: the bracket that opens first closes last
     wrapped = term[0].text == "(" and term[-1].text == ")" and len(split(term, (")",))) == 2
     inside = term[1:-1] if wrapped else term
     return f"I({join([Token('operator', '==') if token.text == '=' else token for token in inside])})"
@@ -143,13 +148,14 @@ class _Parser:
     def _prefix(self) -> _Expression:
         """Read an operand with the signs before it, or a negation."""
         sign = self._text()
-        if sign in ("-", "+", "~"):
+        if sign in ("-", "+", "~"):  # ~ is Python's negation of a column, and binds as a sign; R's is !
             self.index += 1
             operand = self.expression(_R_SIGN)
             return _Expression([Token("operator", sign), *operand.within(_PYTHON_SIGN)], _PYTHON_SIGN)
         if sign == "!":
             self.index += 1
             operand = self.expression(_R_NOT)
+            # ~True is -2 in Python
             if not any(token.kind in ("name", "quoted") and token.text not in CONSTANTS for token in operand.tokens):
                 raise self._error("'!' needs a column; write FALSE or TRUE")
             return _Expression([Token("operator", "~"), *operand.within(_PYTHON_ATOM)], _PYTHON_SIGN)
@@ -174,7 +180,7 @@ class _Parser:
         return _Expression(written, _PYTHON_ATOM)
 
     def _brackets(self) -> list[Token]:
-        """Read a bracket to its end: expressions between commas, colons, and the signs of named arguments."""
+        """Read a bracket to its end: expressions between commas, colons, and the ``=`` of named arguments."""
         written = [self.tokens[self.index]]
         closing = {"(": ")", "[": "]", "{": "}"}[written[0].text]
         self.index += 1
@@ -198,7 +204,7 @@ class _Parser:
         return written
 
     def _text(self, ahead: int = 0) -> str:
-        """Return the text of the word here, or of one ``ahead``; empty at the end."""
+        """Return the text of the token at ``index``, or ``ahead`` tokens after it; empty at the end."""
         index = self.index + ahead
         return self.tokens[index].text if index < len(self.tokens) else ""
 

@@ -20,8 +20,8 @@ KIND, VERSION = "jaxlmm.fit_many", 4
 def save(many: FittedMany, path: str | PathLike[str]) -> None:
     """Write all fits as one JSON file that :func:`jaxlmm.load` and other programs read; it holds no row of the data.
 
-    Numbers have all their digits; what is not a number is null, an infinite one ``"Infinity"``. Tables can be made of
-    the file; what needs rows (``fitted``, ``residuals``, ``ranef``, ``many["y"]``) cannot.
+    Numbers have all their digits; NaN is written as null, infinities as ``"Infinity"`` and ``"-Infinity"``. Tables can
+    be made of the file; what needs rows (``fitted``, ``residuals``, ``ranef``, ``many["y"]``) cannot.
 
     Parameters
     ----------

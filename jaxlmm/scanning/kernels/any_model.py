@@ -103,13 +103,13 @@ class SolverScanner:
         self.likelihood = jax.device_put(likelihood_of(design, built, method, given))
         self.by_ml = self.likelihood.replace(reml=np.float64(0.0))
         n = self.n = int(design.n)
-        weight = np.asarray(design.root_weight)[:n]
+        root_weight = np.asarray(design.root_weight)[:n]
         self.y = pad(y, design.n_padded)
-        self.scales = [weight] if moderator is None else [weight, weight * moderator]
+        self.scales = [root_weight] if moderator is None else [root_weight, root_weight * moderator]
         self.columns = len(self.scales)
         fixed = np.asarray(design.basis)[:n]
-        residual = weight - fixed @ (fixed.T @ weight)
-        self.centered = bool(residual @ residual <= CONSTANT_SHARE * (weight @ weight))
+        residual = root_weight - fixed @ (fixed.T @ root_weight)
+        self.centered = bool(residual @ residual <= CONSTANT_SHARE * (root_weight @ root_weight))
         self.degrees = float(n - int(design.n_fixed) - self.columns)
         self.count = self.degrees if method == "REML" else float(n)
         self.units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())  # from basis to X

@@ -108,8 +108,8 @@ def prepare_with(
     least_squares, scale, residual = likelihood.residuals(jnp.asarray(y)[:, None])
     residual = residual[:, 0] * scale[0]
     count = jnp.asarray(design.n, float) - reml * (p + c)
-    weight = jnp.asarray(design.root_weight)
-    log_weight = jnp.sum(jnp.log(jnp.where(weight > 0, weight, 1.0)))
+    root_weight = jnp.asarray(design.root_weight)
+    log_weight = jnp.sum(jnp.log(jnp.where(root_weight > 0, root_weight, 1.0)))
     log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
 
     def one(
@@ -125,7 +125,10 @@ def prepare_with(
         log_columns = log_basis + jnp.sum(jnp.log(jnp.diagonal(corner[p:])))
         constant = additive_constant(reml, log_weight, log_columns, count, jnp.log(size))
         coefficients = jnp.concatenate([least_squares[:, 0], on_marker])
-        response = Response(None, augmented, coefficients, size, count, constant, jnp.zeros_like(size))
+        response = Response(
+            fixed=None, augmented=augmented, least_squares=coefficients, scale=size, count=count, constant=constant,
+            added=jnp.zeros_like(size),
+        )  # fmt: skip
         small = [[corner[p + i, j] for j in range(c)] for i in range(c)]
         lower = _inverse_triangle(small)
         whole = jnp.concatenate(

@@ -98,8 +98,8 @@ class ScanRows:
             The smallest and the largest ratio λ.
         """
         n = int(design.n)
-        fixed, weight = np.asarray(design.basis)[:n], np.asarray(design.root_weight)[:n]
-        columns = [weight] if moderator is None else [weight, weight * moderator]
+        fixed, root_weight = np.asarray(design.basis)[:n], np.asarray(design.root_weight)[:n]
+        columns = [root_weight] if moderator is None else [root_weight, root_weight * moderator]
         incidence = [sparse.csr_array((column, (np.arange(n), samples)), shape=(n, count)) for column in columns]
         outside, square, related = np.zeros((n, 0)), 1.0, False
         if design.terms:
@@ -114,15 +114,21 @@ class ScanRows:
         rotations = np.stack([(part.T @ basis.rotation.T).T for part in incidence])
         rotations[:, rotations.shape[1] - outside.shape[1] :] = inside
         lengths = np.stack([np.bincount(samples, column**2, count) for column in columns])
-        residual = weight - fixed @ (fixed.T @ weight)
-        centered = np.float64(residual @ residual <= CONSTANT_SHARE * (weight @ weight))
+        residual = root_weight - fixed @ (fixed.T @ root_weight)
+        centered = np.float64(residual @ residual <= CONSTANT_SHARE * (root_weight @ root_weight))
         rotation = MarkerRotation(
             rotations.astype(dtype), lengths, np.ascontiguousarray(basis.kept.T),
             basis.mixing_at(np.zeros(1))[:, 0], centered,
         )  # fmt: skip
         diagonal = float(design.mean_squares()[0].item()) if design.terms else 0.0
         return cls(
-            basis, weight, np.asarray(design.offset)[:n], diagonal, not design.terms, related, jax.device_put(rotation)
+            basis,
+            root_weight,
+            np.asarray(design.offset)[:n],
+            diagonal,
+            not design.terms,
+            related,
+            jax.device_put(rotation),
         )
 
     def rotated(self, y: Float[NumpyArray, "n m"]) -> tuple[Float[NumpyArray, "d m"], Bool[NumpyArray, " m"]]:

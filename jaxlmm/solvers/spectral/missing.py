@@ -48,8 +48,8 @@ def eigen_by_response(own: Eigenbasis, design: Design, y: Float[NumpyArray, "n m
     ``size`` is the number of eigenvectors that all patterns are padded to.
     """
     m = y.shape[1]
-    basis, weight = np.asarray(design.basis)[: len(y)], np.asarray(design.root_weight)[: len(y), None]
-    weighted = weight * (y - np.asarray(design.offset)[: len(y), None])
+    basis, root_weight = np.asarray(design.basis)[: len(y)], np.asarray(design.root_weight)[: len(y), None]
+    weighted = root_weight * (y - np.asarray(design.offset)[: len(y), None])
     coefficients, residual = least_squares(basis, weighted)
     scale = np.sqrt(np.sum(residual**2, axis=0) / max(len(y) - basis.shape[1], 1))
     (left, outside_x), (right, outside_e) = (_split(own, part) for part in (basis, residual / scale))

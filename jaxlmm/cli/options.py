@@ -14,7 +14,7 @@ import typer
 
 from jaxlmm.api import FitOptions
 from jaxlmm.cli.common import USAGE_ERROR, stop
-from jaxlmm.cli.known import Kinship, matrices
+from jaxlmm.cli.matrices import Kinship, matrices
 
 Formula = Annotated[str, typer.Argument(help="lme4's spelling, e.g. 'y ~ x + (1 + x | g)'.")]
 RightSide = Annotated[str, typer.Argument(help="As in fit, e.g. '~ x + (1 | g)' or 'cbind(y1, y2) ~ x + (1 | g)'.")]

@@ -24,7 +24,7 @@ from jaxlmm.cli.common import (
 )
 from jaxlmm.cli.fitting import responses_of
 from jaxlmm.cli.ids import read_data
-from jaxlmm.cli.known import Kinship
+from jaxlmm.cli.matrices import Kinship
 from jaxlmm.cli.missing import MissingCode, codes_of
 from jaxlmm.cli.options import DEFAULTS, Data, FitArguments, Force, Id, Progress, Responses, RightSide, with_fit_options
 from jaxlmm.cli.samples import chosen, id_column, with_covariates

@@ -26,13 +26,16 @@ def data(levels, rows, seed, unbalanced):
 
 
 @pytest.mark.parametrize(("formula", "solver"), [("y ~ x + (x | g)", "moments"), ("y ~ x + (1 | g)", "dense")])
-def test_other_rows_and_levels_compile_nothing(formula, solver):
+def test_other_rows_levels_criteria_and_covariates_compile_nothing(formula, solver):
     forget()  # so that the first fit below makes its programs anew
     first, second = data(18, 10, 1, False), data(23, 8, 2, solver == "moments")
     assert programs(lambda: lmm.fit(formula, first, solver=solver).summary()) > 0
     assert programs(lambda: lmm.fit(formula, second, solver=solver).summary()) == 0
     assert programs(lambda: lmm.fit(formula, second.iloc[3:], solver=solver).summary()) == 0
-    assert programs(lambda: lmm.fit(formula, first, solver=solver, method="ML")) > 0
+    assert programs(lambda: lmm.fit(formula, first, solver=solver, method="ML")) == 0
+    assert programs(lambda: lmm.fit(formula.replace("x +", "1 +"), first, solver=solver)) == 0
+    assert programs(lambda: lmm.fit(formula.replace("x +", "x + I(x**2) +"), first, solver=solver)) > 0
+    assert programs(lambda: lmm.fit(formula.replace("x +", "x + I(x**2) + I(x**3) +"), first, solver=solver)) == 0
 
 
 def test_few_programs_per_model():

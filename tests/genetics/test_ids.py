@@ -18,7 +18,7 @@ from scipy import sparse
 import jaxlmm as lmm
 from jaxlmm.cli.common import Stop
 from jaxlmm.cli.ids import read_data
-from jaxlmm.cli.known import matrices
+from jaxlmm.cli.matrices import matrices
 from jaxlmm.genetics import relationship
 from jaxlmm.genetics.ids.samples import match_samples, text_ids
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.cli.known import matrices
+from jaxlmm.cli.matrices import matrices
 from jaxlmm.genetics import relationship
 from jaxlmm.genetics.ids.samples import text_ids
 

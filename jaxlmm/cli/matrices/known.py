@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxlmm.cli.common import USAGE_ERROR, stop
-from jaxlmm.cli.square import read_matrix
+from jaxlmm.cli.matrices.square import read_matrix
 
 Kinship = Annotated[
     list[str] | None,

@@ -18,7 +18,7 @@ from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
 from jaxlmm.formula import ModelFrame, build_frame, parse, read_responses
-from jaxlmm.formula.syntax import column_of, known_names, resolved
+from jaxlmm.formula.syntax import column_of, resolved, with_known_names
 from jaxlmm.formula.tokens import quoted
 from jaxlmm.model import held_layout
 from jaxlmm.results import Collector, Fit, FitMany, ManyOrigin
@@ -58,13 +58,13 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     """Fit the model of a call to responses found as :func:`jaxlmm.fit_many` says."""
     started = time.perf_counter()
     options, table = call.options, as_table(call.data)
-    parsed = known_names(parse(call.formula, table.columns), table.columns, options, several=True)
+    parsed = with_known_names(parse(call.formula, table.columns), table.columns, options, allow_cbind=True)
     read = read_responses(parsed, table, responses, id)
     not_predictors = [
         *read.names,  # '.' does not stand for them
         *([] if id is None else [column_of("id", id, table.columns)]),
     ]
-    parsed = resolved(parsed, table.columns, options, not_predictors, several=True)._replace(response=())
+    parsed = resolved(parsed, table.columns, options, not_predictors, allow_cbind=True)._replace(response=())
     call = dataclasses.replace(call, formula=parsed.text)
     frame = build_frame(parsed, table, options, known_residual=options.known_residual)
     choice = select(frame.design, options.solver)

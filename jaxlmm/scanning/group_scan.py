@@ -54,7 +54,7 @@ class PatternRows(NamedTuple):
 
     design: Design
     y: Float[NumpyArray, "n m"]
-    samples: Int[NumpyArray, " q"]
+    samples: Int[NumpyArray, " samples"]
     sample_of_row: Int[NumpyArray, " n"]
     moderator: Float[NumpyArray, " n"] | None
     models: NullModels | None

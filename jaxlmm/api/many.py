@@ -18,10 +18,10 @@ from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
 from jaxlmm.formula import ModelFrame, build_frame, exact_levels, parse, read_responses
-from jaxlmm.formula.syntax import column_of, known_names, resolved
+from jaxlmm.formula.syntax import column_of, resolved, with_known_names
 from jaxlmm.formula.tokens import quoted
 from jaxlmm.model import Natural, held_layout
-from jaxlmm.results import CIRCULAR, Collector, Fit, FitMany, ManyOrigin
+from jaxlmm.results import Collector, Fit, FitMany, ManyOrigin
 from jaxlmm.solvers import Route, select
 
 MIN_SHARE_COMPLETE = 0.75
@@ -58,13 +58,13 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     """Fit the model of a call to responses found as :func:`jaxlmm.fit_many` says."""
     started = time.perf_counter()
     options, table = call.options, as_table(call.data)
-    parsed = known_names(parse(call.formula, table.columns), table.columns, options, several=True)
+    parsed = with_known_names(parse(call.formula, table.columns), table.columns, options, allow_cbind=True)
     read = read_responses(parsed, table, responses, id)
     not_predictors = [
         *read.names,  # '.' does not stand for them
         *([] if id is None else [column_of("id", id, table.columns)]),
     ]
-    parsed = resolved(parsed, table.columns, options, not_predictors, several=True)._replace(response=())
+    parsed = resolved(parsed, table.columns, options, not_predictors, allow_cbind=True)._replace(response=())
     call = dataclasses.replace(call, formula=parsed.text)
     frame = build_frame(parsed, table, options, known_residual=options.known_residual)
     choice = select(frame.design, options.solver)
@@ -86,8 +86,8 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     with progress_bar(y.shape[1], progress, "responses") as done:
         _Responses(frame, y, collector, engine_options, done).fit(complete)
     for level in sorted(set(exact) - {""}):
-        collector.fail(np.flatnonzero(exact == level), f"perfect_fit in {level}")
-    collector.fail(np.flatnonzero(circular), CIRCULAR)
+        collector.explain(np.flatnonzero(exact == level), "perfect_fit", f" in {level}")
+    collector.explain(np.flatnonzero(circular), "also_a_predictor")
     seconds, device = time.perf_counter() - started, str(jax.devices()[0])
     estimates = collector.finish(read, notes, choice, options.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, choice.solver, SingleCalls(call)))
@@ -121,8 +121,8 @@ class _Responses:
             self._fit_complete(complete)
         y, incomplete = self.y, np.flatnonzero(~complete)
         infinite, missing = np.isinf(y[:, incomplete]).any(axis=0), np.isnan(y[:, incomplete]).all(axis=0)
-        self.collector.fail(incomplete[infinite], "infinite")
-        self.collector.fail(incomplete[missing], "all_missing")
+        self.collector.explain(incomplete[infinite], "infinite")
+        self.collector.explain(incomplete[missing], "all_missing")
         self.done(int(np.sum(infinite | missing)))
         self._fit_by_pattern(incomplete[~(infinite | missing)])
 
@@ -168,7 +168,7 @@ class _Responses:
         """Fit the responses that are observed on the same ``rows`` on a design of their own."""
         design, kept = self.frame.design.at_rows(rows)
         if rows.size <= kept.sum():
-            self.collector.fail(index, "too_few_rows")
+            self.collector.explain(index, "too_few_rows")
             self.done(index.size)
             return
         x = self.frame.x[np.ix_(rows, np.flatnonzero(kept))]
@@ -183,8 +183,8 @@ class _Responses:
     def _explain(self, index: Int[NumpyArray, " b"], rows: Int[NumpyArray, " _"]) -> None:
         """Say why responses that the fixed effects fit perfectly on their ``rows`` have no optimum."""
         constant = np.ptp(self.y[np.ix_(rows, index)] - self.frame.offset[rows, None], axis=0) == 0
-        self.collector.fail(index[constant], "constant")
-        self.collector.fail(index[~constant], "perfect_fit")
+        self.collector.explain(index[constant], "constant")
+        self.collector.explain(index[~constant], "perfect_fit")
         self.done(index.size)
 
 

@@ -9,7 +9,7 @@ from jaxlmm.inference.certificate import (
     certify,
 )
 from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
-from jaxlmm.inference.status import PROVEN, STATUS
+from jaxlmm.inference.status import PROVEN, REASONS, STATUS, Reason
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 from jaxlmm.inference.verdict import Verdict, Verdicts
 
@@ -18,10 +18,12 @@ __all__ = [
     "MAX_RIDGE_CURVATURE",
     "MIN_RESIDUAL_SHARE",
     "PROVEN",
+    "REASONS",
     "STATUS",
     "VANISHING_SIGMA",
     "Contrasts",
     "OptimumDerivatives",
+    "Reason",
     "Rows",
     "Uncertainty",
     "Units",

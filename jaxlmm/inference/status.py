@@ -1,6 +1,8 @@
-"""The status words of an optimum, with an explanation of each for users."""
+"""The status words of an optimum, and the reasons that tables give beside them, with an explanation of each."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 STATUS = ("interior", "boundary", "not_identified", "not_converged", "failed")
 """The status words; their indices are the codes of array-level results."""
@@ -41,3 +43,24 @@ UNBOUNDED = (
     "person who stands twice in the data; remove the copies, or average them."
 )
 """The explanation where no residual is left and the groups' effects are related, so that there is no optimum."""
+
+Reason = Literal[
+    "all_missing", "infinite", "also_a_predictor", "too_few_rows", "constant", "perfect_fit", "not_finite",
+    "no_optimum_without_marker", "stopped", "unbounded", "no_residual",
+]  # fmt: skip
+"""A reason that stands beside the status of one of many responses."""
+
+REASONS: dict[Reason, str] = {
+    "all_missing": "the response has no value on the rows of the design",
+    "infinite": "a value of the response is infinite",
+    "also_a_predictor": "the response stands on the right side of the formula too",
+    "too_few_rows": "the response has no more rows than fixed effects, in a scan with those of a marker",
+    "constant": "the response, less the offset, is the same on all its rows",
+    "perfect_fit": "the fixed effects fit the response exactly, or the level of the dispersion that is named",
+    "not_finite": "the deviance is not finite at any point that was tried",
+    "no_optimum_without_marker": "in a scan, so is the deviance of the model without a marker",
+    "stopped": "the minimizer stopped before an optimum was reached",
+    "unbounded": "the random effects fit the response exactly, and the likelihood grows without bound",
+    "no_residual": "the random effects fit the response exactly: the limit without a residual is reported",
+}
+"""The reasons and their meaning: for a response that has no fit, or a fit to be read with care."""

@@ -16,7 +16,8 @@ from jaxlmm.model.dispersion import Dispersion
 from jaxlmm.model.relation import Relation
 
 COLUMN_ROUNDING = 1e-12
-"""Share of a column's length over all rows up to which its part on some of the rows may be rounding alone."""
+"""Columns on some rows are recomputed from the QR decomposition of all rows; what is left of one after projection on
+those before it, if at most this share of its length over all rows, may be rounding alone."""
 
 
 class Grouping(Struct):
@@ -38,8 +39,9 @@ class Term(Struct):
     """One random term, or the residual structure: a covariance structure and the columns or positions it acts on.
 
     A term over *columns* has ``z`` (N, q), whose rows are weighted by the root of the observation's weight, and
-    ``coords`` (q, 1), the columns' numbers. A term over *positions* has ``positions``, the index of each row's position
-    in its level, ``coords`` (L, q, d) and, as ``z``, the rows' weights (N, 1).
+    ``coords`` (q, 1), the indices 0 … q − 1 of the columns. A term over *positions* has ``positions``, the index of
+    each row's position in its level, ``coords`` (L, q, d) in d dimensions, and ``z`` (N, 1), the roots of the weights,
+    times the term's column where a structure acts across levels; 1 of the residual structure.
     """
 
     structure: AbstractCovariance
@@ -61,7 +63,7 @@ class Term(Struct):
     def root(self, scale: Float[NumpyArray, "N 1"] | float = 1.0) -> Float[NumpyArray, "q q"]:
         """Return the upper triangle R of ``RᵀR = mean(z zᵀ)`` over the rows that the term touches.
 
-        ``scale`` multiplies the rows first.
+        It is (q, q), or (1, 1) of a term over positions. ``scale`` multiplies the rows first.
         """
         z = np.asarray(self.z) * scale
         rows = max(int(np.count_nonzero(np.any(z != 0, axis=1))), 1)
@@ -74,7 +76,8 @@ class Design(Struct):
     ``n_fixed`` is the number of fixed effects, p; ``basis`` (N, p) is an orthonormal basis of the weighted fixed-effect
     columns, ``triangle`` (p, p) with ``sqrt(w) * X = basis @ triangle``; ``root_weight`` (N,) is sqrt(w), ``offset``
     (N,) is subtracted from a response first; ``terms`` share ``groupings``; ``residual`` is a structure within groups,
-    or None for independent errors; ``dispersion`` a model of their standard deviations, or None for one.
+    or None for independent errors; ``dispersion`` a model of their standard deviations, or None where all have the
+    same.
     On the host alone, ``built_with`` builds the same model with other options, and ``whole_roots`` are the roots of the
     design that these rows were taken from.
     """
@@ -102,7 +105,8 @@ class Design(Struct):
     ) -> Self:
         """Return the design with other weights, known matrices, or covariance structures, all else the same.
 
-        Rows, columns, levels and terms stay, so that what is compiled for the one serves the other.
+        Rows, columns, levels and terms stay. What is compiled for the one serves the other with weights or matrices
+        that leave the sizes of the solver's arrays as they are; another structure compiles anew.
 
         Parameters
         ----------
@@ -111,12 +115,13 @@ class Design(Struct):
         kinship, covariance
             As in :func:`jaxlmm.design`; what is not named stays as it is.
         **fields
-            Arrays of the design, as they are.
+            Fields of the design to set, unchecked; not together with the options above.
 
         Raises
         ------
         DataError, KinshipError, OptionError
-            As :func:`jaxlmm.design`; and if the shapes would change, or the design came out of a JAX transformation.
+            As :func:`jaxlmm.design`; if the shapes would change, or fields stand beside options; and if the design was
+            cut to rows, unpadded, or rebuilt by a JAX transformation.
 
         Examples
         --------
@@ -134,9 +139,13 @@ class Design(Struct):
         changes = {name: value for name, value in options.items() if value is not None}
         if not changes:
             return super().replace(**fields)
-        if fields or self.built_with is None:
-            what = f"{', '.join(fields)} beside it" if fields else "a design whose rows were chosen or traced by JAX"
-            raise OptionError(f"replace: expected {', '.join(changes)} of a design as it was built, got {what}.")
+        if fields:
+            raise OptionError(f"replace: expected {', '.join(changes)} alone, got {', '.join(fields)} beside it.")
+        if self.built_with is None:
+            raise OptionError(
+                f"replace: expected a design as lmm.design builds it, to change {', '.join(changes)}; got one that was "
+                "cut to some rows, unpadded, or rebuilt by a JAX transformation."
+            )
         changed = self.built_with(changes)
         before, after = (_shapes(design) for design in (self, changed))
         if before != after:
@@ -157,7 +166,7 @@ class Design(Struct):
         return int(self.basis.shape[0])
 
     def roots(self) -> tuple[Float[NumpyArray, "_ _"], ...]:
-        """Return the root (q, q) of each term, with the diagonal of a known matrix across its levels.
+        """Return the root of each term, (q, q) or over positions (1, 1), with a known matrix's diagonal across levels.
 
         A design of some rows has the roots of all rows, so that a search for an optimum begins at the same points.
         """
@@ -173,17 +182,18 @@ class Design(Struct):
         return tuple(roots)
 
     def mean_squares(self) -> tuple[Float[NumpyArray, "_ _"], ...]:
-        """Return the mean squares M of each term: it adds ``tr(M Var(b))`` to the variance of a row, on average.
+        """Return the mean squares M of each term, by which it adds to the variance of a row, on average.
 
-        The mean of ``z zᵀ`` (q, q) of a term over columns; the mean of ``z²`` by level and position (L, q) of one over
-        positions; both without weights, and times the diagonal of a known matrix across levels.
+        A term over columns adds ``tr(M Var(b))``, where M (q, q) is the mean of ``z zᵀ``. One over positions adds
+        ``Σ_lj M_lj Var(b_lj)``, where M (L, q) is the sum of ``z²`` over the rows of each level and position, divided
+        by n. Both are without weights, and times the diagonal of a known matrix across levels.
         """
         n = int(self.n)
-        weight = np.asarray(self.root_weight)[:n]
+        root_weight = np.asarray(self.root_weight)[:n]
         squares = []
         for term in self.terms:
             grouping = self.groupings[term.grouping]
-            codes, z = np.asarray(grouping.codes)[:n], np.asarray(term.z)[:n] / weight[:, None]
+            codes, z = np.asarray(grouping.codes)[:n], np.asarray(term.z)[:n] / root_weight[:, None]
             if grouping.relation is not None:
                 z = z * np.sqrt(grouping.relation.diagonal())[codes, None]
             if term.positions is None:
@@ -195,7 +205,10 @@ class Design(Struct):
         return tuple(squares)
 
     def without_relations(self) -> Self:
-        """Return the design for compiled functions: known matrices are the solver's, and stay on the host."""
+        """Return the design as compiled functions get it, without its known matrices.
+
+        Of these the solver has taken what it needs in ``build``.
+        """
         groupings = tuple(grouping.replace(relation=None) for grouping in self.groupings)
         return self.replace(groupings=groupings, whole_roots=None)
 

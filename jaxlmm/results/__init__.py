@@ -7,10 +7,9 @@ from jaxlmm.results.fit import Fit
 from jaxlmm.results.fitted import Call, Fitted, Origin
 from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.many import FitMany, ManyOrigin
-from jaxlmm.results.many_estimates import CIRCULAR, Collector
+from jaxlmm.results.many_estimates import Collector
 
 __all__ = [
-    "CIRCULAR",
     "SCAN",
     "Call",
     "Certificate",

@@ -48,10 +48,13 @@ class Estimates:
     ``beta`` are the coefficients of the kept columns, whose covariance over the rows is ``column_cov``; ``report`` are
     the natural parameters, of which some are ``fixed`` at given values, ``components`` the mean variances that the
     terms and the residual add to a row; ``theta`` is canonical. ``deviance``, ``sigma`` and all others are in response
-    units. ``notes`` are sentences about the data. The order is that of the file.
+    units. ``n`` rows are used, and ``n_dropped`` of the data are not, since a value is missing; ``n_variance_params``
+    counts the variance parameters that are estimated, sigma included. ``notes`` are sentences about the data. The
+    fields are in the order of the file.
     """
 
     ARRAYS: ClassVar[str] = "inference"
+    """The key in the file under which the arrays of floats stand."""
 
     method: str
     n: int
@@ -126,12 +129,12 @@ class Estimates:
 
     @property
     def proven(self) -> bool:
-        """Whether there is an optimum, in the interior or at a boundary, and so tests."""
+        """Whether there is a certified, identified optimum (``interior`` or ``boundary``), and so tests."""
         return STATUS.index(self.verdict.status) in PROVEN
 
     @property
     def residual_sd(self) -> float:
-        """The residual standard deviation that is reported: 0 in the limit of none, where ``sigma`` is near it."""
+        """The residual standard deviation that is reported: 0 where the deviance goes to −∞ as sigma goes to 0."""
         return 0.0 if np.isneginf(self.deviance) else self.sigma
 
     def timed(self, seconds: float) -> Estimates:

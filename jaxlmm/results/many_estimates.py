@@ -16,28 +16,31 @@ from jaxtyping import Bool, Float, Int, Int8, Shaped
 from jaxlmm._util import NumpyArray
 from jaxlmm.engine import Found
 from jaxlmm.formula import ModelFrame, ModelLabels, Responses
-from jaxlmm.inference import PROVEN, STATUS, Uncertainty
+from jaxlmm.inference import PROVEN, STATUS, Reason, Uncertainty
 from jaxlmm.model import Layout, Natural
 from jaxlmm.results.plain import saved_at, sizes_of, unknown_arrays
 from jaxlmm.solvers import Choice
 
 FAILED = STATUS.index("failed")
 
-CIRCULAR = "also_a_predictor"
-"""The reason of a response that stands on the right side of its formula too."""
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ManyEstimates:
-    """Fits of m responses; a response without an optimum has NaN, the status ``failed`` and a ``reason`` in words.
+    """Fits of m responses, as in :class:`jaxlmm.results.estimates.Estimates`, with a first axis.
 
-    As in :class:`jaxlmm.results.estimates.Estimates`, with a first axis; some of ``report`` are fixed at the values
-    ``given``, NaN where one is free. ``n_rows`` are those of the design and ``n`` those of each response, ``status``
-    indices of ``STATUS``. ``theta``, of what is free, is written in ``bases``, one per term. The order is that of the
-    file.
+    One that could not be fitted has NaN and the status ``failed``; one that stopped early has ``not_converged`` and the
+    numbers where it stopped. ``reason`` says why, and also marks a boundary at which no residual is left; else it is
+    empty (:data:`jaxlmm.inference.REASONS`). ``status`` are indices of ``STATUS``.
+
+    ``n_rows`` are those of the design and ``n`` those of each response; ``matched`` says how rows of the responses were
+    found for those of the data, as ``"by index"``, and ``unmatched`` rows of the responses belong to none. Some of
+    ``report`` are fixed at the values ``given``, NaN where one is free. ``theta`` is that of the layout with these
+    values held, in ``bases``, one per term; parameters of a term that are fixed remain in it. The fields are in the
+    order of the file.
     """
 
     ARRAYS: ClassVar[str] = "numbers"
+    """The key in the file under which the arrays of floats stand."""
 
     method: str
     matched: str
@@ -76,12 +79,12 @@ class ManyEstimates:
 
     @property
     def proven(self) -> Bool[NumpyArray, " m"]:
-        """Which responses have an optimum, in the interior or at a boundary, and so tests."""
+        """Which responses have a certified, identified optimum (``interior`` or ``boundary``), and so tests."""
         return np.isin(self.status, PROVEN)
 
     @property
     def residual_sd(self) -> Float[NumpyArray, " m"]:
-        """The residual standard deviations that are reported: 0 in the limit of none."""
+        """The residual standard deviations that are reported: 0 where the deviance goes to −∞ as sigma goes to 0."""
         return np.where(np.isneginf(self.deviance), 0.0, self.sigma)
 
     @property
@@ -101,12 +104,13 @@ class Collector:
         self.arrays["status"][:] = FAILED
         if fixed is not None:
             self.arrays["given"] = fixed.given
+        # A term over positions has no basis: the 1 by 1 identity stands in its place.
         columns = [term.size if not term.over_positions else 1 for term in frame.design.terms]
         self.bases = tuple(np.full((n.size, q, q), np.nan) for q in columns)
 
-    def fail(self, index: Int[NumpyArray, " b"], reason: str) -> None:
-        """Note why the responses of an ``index`` have no optimum."""
-        self.arrays["reason"][index] = reason
+    def explain(self, index: Int[NumpyArray, " b"], reason: Reason, where: str = "") -> None:
+        """Set the reason of the responses ``index``; ``where`` says of what part of the model it is true."""
+        self.arrays["reason"][index] = reason + where
 
     def add(
         self,
@@ -115,7 +119,10 @@ class Collector:
         column_cov: Float[NumpyArray, "*_ p p"],
         kept: Bool[NumpyArray, " p"] | None = None,
     ) -> None:
-        """Take what was found for the responses of an ``index``; ``kept`` marks the columns that their rows leave."""
+        """Take what was found for the responses ``index``.
+
+        ``kept`` marks the fixed-effect columns that are linearly independent on their rows; None stands for all.
+        """
         arrays, optima, examination = self.arrays, found.optima, found.examination
         arrays["deviance"][index], arrays["sigma"][index] = examination.deviance, examination.sigma
         arrays["status"][index], arrays["theta"][index] = found.verdicts.status, optima.theta
@@ -132,11 +139,11 @@ class Collector:
         for name, covariances in arrays["uncertainty"]._asdict().items():
             own = np.ix_(index, columns, columns) if name.startswith("vcov") else index
             covariances[own] = getattr(found.uncertainty, name)
-        self.fail(index[found.verdicts.status == FAILED], "the deviance is not finite")
+        self.explain(index[found.verdicts.status == FAILED], "not_finite")
         stopped = found.verdicts.status == STATUS.index("not_converged")
-        self.fail(index[stopped], "stopped before an optimum")
-        self.fail(index[stopped & found.verdicts.no_residual], "unbounded")
-        self.fail(index[~stopped & found.verdicts.no_residual], "no_residual")
+        self.explain(index[stopped], "stopped")
+        self.explain(index[stopped & found.verdicts.no_residual], "unbounded")
+        self.explain(index[~stopped & found.verdicts.no_residual], "no_residual")
 
     def finish(
         self, read: Responses, notes: tuple[str, ...], choice: Choice, method: str, device: str, seconds: float

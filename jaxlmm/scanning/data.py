@@ -15,7 +15,7 @@ from jaxlmm.api import Call, natural
 from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
 from jaxlmm.formula import ModelFrame, ParsedFormula, Responses, build_frame, parse, read_responses
 from jaxlmm.formula.groups import not_grouped_by
-from jaxlmm.formula.syntax import column_of, known_names, resolved, resolved_options
+from jaxlmm.formula.syntax import column_of, resolved, resolved_options, with_known_names
 from jaxlmm.formula.tokens import column_called
 from jaxlmm.genetics import ArraySource, Genotypes, as_genotypes
 from jaxlmm.genetics.ids import Matched, hint, label_texts, match_samples
@@ -30,9 +30,10 @@ class ScanData(NamedTuple):
     """Rows, responses and markers of a scan, or of one marker group.
 
     ``call`` has no response in its formula, and ``parsed`` is that formula. ``frame`` has the rows with genotypes and
-    all predictors, ``y`` the ``responses`` on them, NaN where missing. ``sample_ids`` are the analyzed samples, and
-    ``sample_of_row`` the index among them of each row's sample; ``matched`` is the match of ids. An interaction is with
-    the ``moderator``. ``own_kinship`` has the relationship matrices of the markers themselves, with ``kinship="auto"``;
+    all predictors, ``y`` the ``responses`` on them, NaN where missing; ``responses`` themselves are on all rows of the
+    data, and so is ``matched``, the match of the ids in the data with the samples of the genotypes. ``sample_ids`` are
+    the analyzed samples, and ``sample_of_row`` the index among them of each row's sample. An interaction is with the
+    ``moderator``. ``own_kinship`` has the relationship matrices of the markers themselves, with ``kinship="auto"``;
     ``markers`` are the indices of the markers among all of the scan.
     """
 
@@ -41,13 +42,13 @@ class ScanData(NamedTuple):
     frame: ModelFrame
     y: Float[NumpyArray, "n m"]
     genotypes: Genotypes
-    sample_ids: Shaped[NumpyArray, " q"]
+    sample_ids: Shaped[NumpyArray, " samples"]
     sample_of_row: Int[NumpyArray, " n"]
     moderator: Float[NumpyArray, " n"] | None
     matched: Matched
     responses: Responses
     own_kinship: OwnKinship | None
-    markers: Int[NumpyArray, " M"]
+    markers: Int[NumpyArray, " markers"]
 
     @property
     def fixed(self) -> Natural | None:
@@ -76,15 +77,17 @@ def prepare_data(
     Raises
     ------
     GenotypeError, DataError, OptionError, FormulaError, KinshipError
-        Before anything is computed; the message says what was expected and what came.
+        Before a marker is tested; the message says what was expected and what came.
     """
     table, opened = as_table(call.data), as_genotypes(genotypes)
-    parsed = known_names(parse(call.formula, table.columns), table.columns, call.options, several=True)
-    marker_groups(opened.variants, loco, opened.source.name)
+    # `.` is expanded only when the responses, which it leaves out, are known
+    parsed = with_known_names(parse(call.formula, table.columns), table.columns, call.options, allow_cbind=True)
+    marker_groups(opened.variants, loco, opened.source.name)  # raises if loco has no chromosomes to tell apart
+    # only a frame of responses is matched by id; arrays have the data's rows
     read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
     id_column = None if id is None else column_of("id", id, table.columns)
     not_predictors = [*read.names, *([] if id_column is None else [id_column])]
-    parsed = resolved(parsed, table.columns, call.options, not_predictors, several=True)
+    parsed = resolved(parsed, table.columns, call.options, not_predictors, allow_cbind=True)
     call = dataclasses.replace(call, options=resolved_options(call.options, parsed, table.columns))
     groups = tuple(dict.fromkeys(bar.group_name for bar in parsed.bars))
     for group in call.options.kinship or {}:
@@ -116,7 +119,10 @@ def prepare_data(
 def _group_of_samples(
     parsed: ParsedFormula, kinship: Mapping[str, Any] | None, table: Any, opened: Genotypes, auto: bool
 ) -> str | None:
-    """Return the grouping column whose levels are samples, by the kinship matrices; None if they do not tell it."""
+    """Return the one grouping column that has a known matrix, None if there is not one such.
+
+    With ``auto`` (``kinship="auto"``) the one whose levels are ids of the genotypes; there must be one.
+    """
     if auto:
         groups = [name for name in dict.fromkeys(bar.group_name for bar in parsed.bars) if name in table.columns]
         of_samples = [
@@ -137,7 +143,7 @@ def _group_of_samples(
 
 
 def _hint(column: pd.Series, opened: Genotypes) -> str:
-    """Return the change of form by which values of a column would be ids of the genotypes; "" if there is none."""
+    """Return advice on how to rewrite the values, as '1' to '01', so that they are ids of the genotypes; "" if none."""
     return hint(label_texts(column.dropna()), opened.sample_ids, "the data", "the genotypes")
 
 
@@ -163,20 +169,21 @@ def _by_row(genotypes: NumpyArray, table: Any, column: str | None) -> Genotypes:
     if genotypes.ndim == 2 and len(genotypes) != len(table):
         raise GenotypeError(
             f"genotypes: expected an array with {len(table)} rows, those of the data, got {len(genotypes)}. Name "
-            "the column of the data that holds the samples' ids by id=, and give a frame with ids as index."
+            "the column of the data that holds the samples' ids by id=, and give the genotypes as a data frame with "
+            "these ids as its index."
         )
     if column is None or column not in table.columns:
         return as_genotypes(genotypes)
     ids = as_frame(table, [column])[column]
     if ids.isna().any() or ids.duplicated().any():
         raise GenotypeError(
-            f"genotypes: expected a frame with ids as index, since {column!r} has records without an id or several of "
-            "one; got an array, whose rows are those of the data."
+            f"genotypes: expected a data frame with ids as its index, since {column!r} has rows without an id, or "
+            "several rows with one id; got an array, whose rows are those of the data."
         )
     return as_genotypes(ArraySource(genotypes, list(ids)))
 
 
-def _on_rows(call: Call, table: Any, kept: Bool[NumpyArray, " N"]) -> Call:
+def _on_rows(call: Call, table: Any, kept: Bool[NumpyArray, " rows"]) -> Call:
     """Return the call on some rows of its data."""
     frame = as_frame(table, list(table.columns))[kept]
     changes: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.genetics import STATUSES, Block
-from jaxlmm.inference import STATUS
+from jaxlmm.inference import STATUS, Reason
 from jaxlmm.model import Design
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.kernels import EigenScanner, NullModels, PairFilter, Pairs, ScanRows, SolverScanner
@@ -54,7 +54,7 @@ class PatternRows(NamedTuple):
 
     design: Design
     y: Float[NumpyArray, "n m"]
-    samples: Int[NumpyArray, " q"]
+    samples: Int[NumpyArray, " samples"]
     sample_of_row: Int[NumpyArray, " n"]
     moderator: Float[NumpyArray, " n"] | None
     models: NullModels | None
@@ -99,7 +99,7 @@ class MarkerGroupScan:
     Attributes
     ----------
     untested
-        Responses without an optimum without a marker, by index, with that as reason.
+        The reason for each response whose model without a marker has no optimum, by index.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class MarkerGroupScan:
         self.data, self.null_fits, self.patterns, self.scan_method = data, null_fits, patterns, scan_method
         self.options, self.block_size = options, block_size
         self.reml = data.call.options.method == "REML"
-        self.untested: dict[int, str] = {}
+        self.untested: dict[int, Reason] = {}
         self._cache = cache
 
     def scan(self, chunk: Chunk, pair_filter: PairFilter, advance: Callable[[int], None]) -> None:
@@ -182,7 +182,7 @@ class MarkerGroupScan:
         null_fits.make(options)
         null, ml_null = null_fits.point(response, method), null_fits.point(response, "ML")
         if FAILED in [point.status for point in (null, ml_null) if point is not None]:
-            self.untested[response] = "no optimum without a marker"
+            self.untested[response] = "no_optimum_without_marker"
             return None
         scanner = SolverScanner(
             rows.design, rows.y[:, column], solver=self.scan_method.choice.solver, method=method,

@@ -65,7 +65,7 @@ class MarkerGroup(NamedTuple):
     """
 
     chromosome: str | None
-    markers: Int[NumpyArray, " M"]
+    markers: Int[NumpyArray, " markers"]
 
 
 def marker_groups(variants: pd.DataFrame, loco: bool, source: str) -> list[MarkerGroup]:

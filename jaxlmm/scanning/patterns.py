@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.engine import patterns_of
+from jaxlmm.inference import Reason
 from jaxlmm.model import Design, least_squares
-from jaxlmm.results import CIRCULAR
 from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.kernels import has_one_ratio
 from jaxlmm.solvers import Choice, as_solver, select
@@ -77,13 +77,13 @@ class ScanMethod(NamedTuple):
         return f"{self.choice.name} ({self.choice.reason}); {how}"
 
 
-def testable_patterns(data: ScanData) -> tuple[list[Pattern], dict[int, str]]:
+def testable_patterns(data: ScanData) -> tuple[list[Pattern], dict[int, Reason]]:
     """Return the patterns of missing values with their testable responses, and the reason for each other response."""
     y, design = data.y, data.frame.design
     infinite, missing, circular = np.isinf(y).any(axis=0), np.isnan(y).all(axis=0), data.responses.is_circular
-    untested: dict[int, str] = {}
-    for reason, affected in (("infinite", infinite), ("all_missing", missing), (CIRCULAR, circular)):
-        untested |= dict.fromkeys(np.flatnonzero(affected).tolist(), reason)
+    untested: dict[int, Reason] = dict.fromkeys(np.flatnonzero(infinite).tolist(), "infinite")
+    untested |= dict.fromkeys(np.flatnonzero(missing).tolist(), "all_missing")
+    untested |= dict.fromkeys(np.flatnonzero(circular).tolist(), "also_a_predictor")
     patterns = []
     for rows, responses in patterns_of(y, np.flatnonzero(~(infinite | missing | circular))):
         observed = design_on(design, rows)

@@ -97,9 +97,9 @@ def test_what_cannot_be_replaced(plain):
         plain.replace(weights=[1.0, 2.0])
     with pytest.raises(lmm.KinshipError, match="no random term is grouped by 'h'"):
         plain.replace(kinship={"h": K})
-    with pytest.raises(lmm.OptionError, match="chosen or traced by JAX"):
+    with pytest.raises(lmm.OptionError, match="rebuilt by a JAX transformation"):
         jax.tree.map(lambda leaf: leaf, plain).replace(weights=np.ones(len(Y)))
-    with pytest.raises(lmm.OptionError, match="chosen or traced by JAX"):
+    with pytest.raises(lmm.OptionError, match=r"as lmm\.design builds it, to change weights"):
         plain.unpadded().replace(weights=np.ones(len(Y)))
-    with pytest.raises(lmm.OptionError, match="got basis beside it"):
+    with pytest.raises(lmm.OptionError, match="expected weights alone, got basis beside it"):
         plain.replace(weights=np.ones(len(Y)), basis=plain.basis)

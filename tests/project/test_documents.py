@@ -1,16 +1,18 @@
-"""The printed numbers of the documents that the package grew from (the twin study, the five people); CITATION.cff and
-the oldest versions say what the package says.
+"""The printed numbers of the documents that the package grew from (the twin study, the five people); CITATION.cff, the
+oldest versions and the table of reasons say what the package says.
 """
 
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import jax
 import numpy as np
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm.inference import REASONS, Reason
 
 from references import records
 
@@ -144,3 +146,10 @@ def test_oldest_versions_are_those_of_the_package():
     assert set(held) == set(floors)
     for name, floor in floors.items():
         assert re.fullmatch(rf"{re.escape(floor)}(\.0)*", held[name]), name
+
+
+def test_reasons_are_listed_and_explained_in_the_guide():
+    """Types see that only members of `Reason` are given; each has its meaning, in code and guide alike."""
+    assert set(REASONS) == set(get_args(Reason))
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", (ROOT / "docs" / "many.md").read_text(), re.MULTILINE)
+    assert rows == list(REASONS.items())

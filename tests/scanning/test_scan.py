@@ -125,7 +125,7 @@ def test_an_array_has_the_rows_of_the_data(mice, how):
 def test_an_array_beside_repeated_records_is_refused(mice):
     data, genotypes, K = mice
     twice = pd.concat([data, data])
-    with pytest.raises(lmm.GenotypeError, match="several of one"):
+    with pytest.raises(lmm.GenotypeError, match="several rows with one id"):
         lmm.scan("y ~ (1 | id)", twice, genotypes=np.tile(genotypes, (2, 1)), kinship={"id": K})
 
 

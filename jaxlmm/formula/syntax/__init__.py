@@ -3,7 +3,7 @@
 from jaxlmm.formula.syntax.options import ModelOptions
 from jaxlmm.formula.syntax.parse import TAGS, Bar, ParsedFormula, parse, parse_tag, parts_of, residual_bar
 from jaxlmm.formula.syntax.powers import notes_of_powers
-from jaxlmm.formula.syntax.resolve import column_of, known_names, renamed, resolved, resolved_options
+from jaxlmm.formula.syntax.resolve import column_of, renamed, resolved, resolved_options, with_known_names
 from jaxlmm.formula.syntax.unknown import sorted_names, unknown_names
 from jaxlmm.formula.syntax.update import updated
 
@@ -13,7 +13,6 @@ __all__ = [
     "ModelOptions",
     "ParsedFormula",
     "column_of",
-    "known_names",
     "notes_of_powers",
     "parse",
     "parse_tag",
@@ -25,4 +24,5 @@ __all__ = [
     "sorted_names",
     "unknown_names",
     "updated",
+    "with_known_names",
 ]

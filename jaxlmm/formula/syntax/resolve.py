@@ -23,20 +23,20 @@ def resolved(
     options: ModelOptions,
     others: Iterable[str] = (),
     *,
-    several: bool = False,
+    allow_cbind: bool = False,
 ) -> ParsedFormula:
     """Return a formula whose names are those of the data, and in which no ``.`` is left.
 
     ``.`` among the fixed effects stands for all columns, in their order, but for those of the response, groups, offsets
-    and weights, and ``others``. ``several`` allows ``cbind``.
+    and weights, and ``others``. ``allow_cbind`` allows ``cbind``.
 
     Raises
     ------
     FormulaError
-        As :func:`known_names`; if ``.`` stands in the response, an offset, a bar or a call.
+        As :func:`with_known_names`; if ``.`` stands in the response, an offset, a bar or a call.
     """
     columns = list(columns)
-    parsed = known_names(parsed, columns, options, several=several)
+    parsed = with_known_names(parsed, columns, options, allow_cbind=allow_cbind)
     if not any(_DOT in part for part in parts_of(parsed, parsed.bars)):
         return parsed
     used = {*others, *_columns_in_use(parsed, columns, options)}
@@ -47,10 +47,10 @@ def resolved(
     return renamed(expanded, columns)
 
 
-def known_names(
-    parsed: ParsedFormula, columns: Collection[Any], options: ModelOptions, *, several: bool = False
+def with_known_names(
+    parsed: ParsedFormula, columns: Collection[Any], options: ModelOptions, *, allow_cbind: bool = False
 ) -> ParsedFormula:
-    """Return a formula whose names are those of the data; ``several`` allows ``cbind``.
+    """Return a formula whose names are those of the data; ``allow_cbind`` allows ``cbind``.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def known_names(
     parsed = renamed(parsed._replace(dispersion=options.dispersion_terms), columns)
     parts = parts_of(parsed, [*parsed.bars, *_residual_bars(columns, options)])
     unknown = list(dict.fromkeys(one for part in parts for one in sorted_names(part, columns)[1]))
-    if several:
+    if allow_cbind:
         unknown = [name for name in unknown if name != Unknown("cbind", called=True)]
     unknown_options = [
         Unknown(value, where=f"{option}=")

@@ -11,7 +11,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxlmm._util import PARTIAL, NumpyArray, write_text, write_whole, writing
 from jaxlmm.errors import DataError, OptionError, ResumeError
+from jaxlmm.inference import Reason
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.checkpoint.lock import LOCK, check_free, locked
 from jaxlmm.scanning.kernels import PairFilter, Pairs
@@ -131,7 +132,7 @@ class Folder:
         """Return the numbers of the finished parts whose files are unchanged."""
         return {number for number in range(n_parts) if self._record(number) is not None}
 
-    def put(self, number: int, keep: PairFilter, untested: dict[int, str], table: Callable[[Pairs], Any]) -> None:
+    def put(self, number: int, keep: PairFilter, untested: Mapping[int, str], table: Callable[[Pairs], Any]) -> None:
         """Write a part: its rows if all pairs are kept, then its record."""
         pairs, n_rows = keep.finish(), 0
         seal: list[Any] = [0, ""]
@@ -155,7 +156,7 @@ class Folder:
         write_whole(path, lambda aside: aside.write_bytes(rows.to_parquet(index=False)))
         return sealed(path)
 
-    def take(self, number: int, keep: PairFilter) -> tuple[dict[int, str], int, list[Any]]:
+    def take(self, number: int, keep: PairFilter) -> tuple[dict[int, Reason], int, list[Any]]:
         """Add the pairs and counts of a finished part's record to a filter.
 
         Returns the untested responses, and the number of rows of its file with its seal.

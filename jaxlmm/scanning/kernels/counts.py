@@ -29,7 +29,7 @@ class PairCounts:
 
     def __init__(self, markers: int = 0) -> None:
         self.counts: Int[NumpyArray, " codes"] = np.zeros(N_CODES, np.int64)
-        self.lowest: Int[NumpyArray, " M"] = np.full(markers, CODE_UNSEEN, np.int8)
+        self.lowest: Int[NumpyArray, " markers"] = np.full(markers, CODE_UNSEEN, np.int8)
 
     def add(self, markers: Int[NumpyArray, " k"], status: Int[NumpyArray, " k"], times: int = 1) -> None:
         """Count pairs of different ``markers`` with their ``status``, each ``times``, for as many responses."""
@@ -39,7 +39,7 @@ class PairCounts:
         self.counts += times * np.bincount(status, minlength=N_CODES)
         self.lowest[markers] = np.minimum(self.lowest[markers], status.astype(np.int8))
 
-    def merge(self, counts: Int[NumpyArray, " codes"], lowest: Int[NumpyArray, " M"]) -> None:
+    def merge(self, counts: Int[NumpyArray, " codes"], lowest: Int[NumpyArray, " markers"]) -> None:
         """Add the ``counts`` and ``lowest`` of another record."""
         self._extend(lowest.size)
         self.counts += counts

@@ -110,8 +110,10 @@ def solve_single(
     likelihood = likelihood_of(design, solver.build(design), method, fixed)
     if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
-    problems = single_problem(likelihood, design, y)
-    return Solution(problems, find_optima(problems, first_order, start), pad(y, design.n_padded)[:, None])
+    problems, padded = single_problem(likelihood, design, y), pad(y, design.n_padded)[:, None]
+    layout = likelihood.layout
+    examine_one.ahead(problems, padded, layout.start()[None], tuple(basis[None] for basis in layout.bases()))
+    return Solution(problems, find_optima(problems, first_order, start), padded)
 
 
 def single_problem(likelihood: Likelihood, design: Design, y: Float[NumpyArray, " n"]) -> Problems:

@@ -6,6 +6,7 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from pathlib import Path
 
 from jaxlmm._util.programs.executable import Executable
@@ -19,19 +20,35 @@ LLVM aborts the process that has none left."""
 
 _held: OrderedDict[Hashable, Executable] = OrderedDict()
 _caches: list[Callable[[], None]] = []
+_in_the_making: dict[Hashable, Future[Executable]] = {}
 _lock = threading.Lock()
 _made_ready = 0
 
 
 def executable(key: Hashable, make: Callable[[], Executable]) -> Executable:
-    """Return the executable of a ``key``, made if it is not held."""
-    global _made_ready
+    """Return the executable of a ``key``, made if it is not held; another thread that makes it is waited for."""
     with _lock:
         found = _held.get(key)
         if found is not None:
             _held.move_to_end(key)
             return found
-    made = make()
+        others = _in_the_making.get(key)
+        own = _in_the_making.setdefault(key, Future())
+    if others is not None:
+        return others.result()
+    try:
+        own.set_result(make())
+    except BaseException as error:
+        own.set_exception(error)
+        raise
+    finally:
+        del _in_the_making[key]
+    return _keep(key, own.result())
+
+
+def _keep(key: Hashable, made: Executable) -> Executable:
+    """Hold an executable, and let go of others if there are too many."""
+    global _made_ready
     with _lock:
         _held[key] = made
         _made_ready += 1
@@ -43,6 +60,11 @@ def executable(key: Hashable, make: Callable[[], Executable]) -> Executable:
         for clear_cache in _caches:
             clear_cache()
     return made
+
+
+def has(key: Hashable) -> bool:
+    """Return whether the executable of a ``key`` is held, or being made."""
+    return key in _held or key in _in_the_making
 
 
 def jitted_too(clear_cache: Callable[[], None]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 
+from jaxlmm._util.precision import double_precision
 from jaxlmm._util.programs import held
 from jaxlmm._util.programs.digest import Unstable, digest, named
 from jaxlmm._util.programs.executable import Executable
@@ -88,24 +91,50 @@ class Program(Generic[P, T]):
         leaves, tree = jax.tree.flatten((args, kwargs))
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # where JAX permits no options of the compiler
             return self._jitted(frozenset())(*args, **kwargs, **dict(static))
+        signature = self._signature(tree, leaves, static)
+        if signature is None:
+            return self._jitted(frozenset(self._options(leaves)) - _unknown)(*args, **kwargs, **dict(static))
+        result: T = self._executable(signature, leaves)(leaves)
+        return result
+
+    def ahead(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Begin to compile for these arguments in another thread, in double precision; a call waits for it."""
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        signature = self._signature(tree, leaves, ())
+
+        if signature is None or os.cpu_count() == 1 or held.has((self, signature)):
+            return
+
+        def make(signature: Signature) -> None:
+            with double_precision():  # settings of a thread are its own
+                if signature == self._signature(tree, leaves, ()):
+                    self._executable(signature, leaves)
+
+        _compiler().submit(make, signature)
+
+    def _signature(
+        self, tree: jax.tree_util.PyTreeDef, leaves: list[Any], static: tuple[tuple[str, Any], ...]
+    ) -> Signature | None:
+        """Return what an executable for these arguments is compiled for; None where ``jax.jit`` has to do it."""
         device = None if any(value is not None for _, value in static) else _device(leaves)
         if device is None or any(getattr(jax.config, flag, False) for flag in CHECKING_FLAGS):
-            return self._jitted(frozenset(self._options(leaves)) - _unknown)(*args, **kwargs, **dict(static))
+            return None
+        flags = tuple(getattr(jax.config, flag, None) for flag in TRACING_FLAGS)
+        options = tuple(sorted(self._options(leaves).items()))
+        return Signature(tree, tuple(map(_kind, leaves)), static, flags, options, device)
+
+    def _executable(self, signature: Signature, leaves: list[Any]) -> Executable:
+        """Return the executable of a signature, but for options that this compiler does not know."""
         while True:
-            options = {name: value for name, value in self._options(leaves).items() if name not in _unknown}
-            flags = tuple(getattr(jax.config, flag, None) for flag in TRACING_FLAGS)
-            kinds = tuple(map(_kind, leaves))
-            signature = Signature(tree, kinds, static, flags, tuple(sorted(options.items())), device)
+            known = tuple(option for option in signature.options if option[0] not in _unknown)
+            signature = signature._replace(options=known)
             try:
-                executable = held.executable((self, signature), lambda: self._ready(signature, leaves))  # noqa: B023
+                return held.executable((self, signature), functools.partial(self._ready, signature, leaves))
             except Exception as error:
-                refused = {name for name in options if name in str(error)}
+                refused = {name for name, _ in known if name in str(error)}
                 if not refused:
                     raise
-                _unknown.update(refused)  # a compiler that no longer knows an option; it names one at a time
-                continue
-            result: T = executable(leaves)
-            return result
+                _unknown.update(refused)  # it names one at a time
 
     def _options(self, leaves: list[Any]) -> dict[str, Any]:
         """Return the options for a compiler of the default backend."""
@@ -141,6 +170,12 @@ class Program(Generic[P, T]):
         if place is not None:
             place.write(key, executable.serialized)
         return executable
+
+
+@functools.cache
+def _compiler() -> ThreadPoolExecutor:
+    """Return the thread that compiles ahead; a process that ends waits for it."""
+    return ThreadPoolExecutor(1, thread_name_prefix="jaxlmm-compiler")
 
 
 def _kind(leaf: Any) -> tuple[Any, ...]:

@@ -6,28 +6,31 @@
 'interior'
 """
 
-from typing import NoReturn
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from jaxlmm import covariance, datasets, genetics, plot, solvers, testing
 from jaxlmm._version import __version__
-from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik, no_attribute
-from jaxlmm.errors import (
-    DataError,
-    FormulaError,
-    GenotypeError,
-    JaxlmmError,
-    KinshipError,
-    OptionError,
-    OutputError,
-    PrecisionError,
-    ResumeError,
-)
-from jaxlmm.inference import STATUS
-from jaxlmm.loading import load
-from jaxlmm.model import Design
-from jaxlmm.results import Certificate, Fit, FitMany
-from jaxlmm.scanning import scan
-from jaxlmm.scanning.output import Scan
+
+if TYPE_CHECKING:
+    from jaxlmm import covariance, datasets, genetics, plot, solvers, testing
+    from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik
+    from jaxlmm.errors import (
+        DataError,
+        FormulaError,
+        GenotypeError,
+        JaxlmmError,
+        KinshipError,
+        OptionError,
+        OutputError,
+        PrecisionError,
+        ResumeError,
+    )
+    from jaxlmm.inference import STATUS
+    from jaxlmm.loading import load
+    from jaxlmm.model import Design
+    from jaxlmm.results import Certificate, Fit, FitMany
+    from jaxlmm.scanning import scan
+    from jaxlmm.scanning.output import Scan
 
 __all__ = [
     "STATUS",
@@ -63,5 +66,34 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> NoReturn:
-    raise no_attribute(name)
+_HOMES = {
+    "api": ("design", "deviance", "estimate", "fit", "fit_many", "loglik"),
+    "errors": (
+        "DataError", "FormulaError", "GenotypeError", "JaxlmmError", "KinshipError", "OptionError", "OutputError",
+        "PrecisionError", "ResumeError",
+    ),
+    "inference": ("STATUS",),
+    "loading": ("load",),
+    "model": ("Design",),
+    "results": ("Certificate", "Fit", "FitMany"),
+    "scanning": ("scan",),
+    "scanning.output": ("Scan",),
+}  # fmt: skip
+"""The module of each name. It is imported when the name is first asked for: what a program does not use, it does not
+wait for."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is not None:
+            globals()[name] = getattr(importlib.import_module(f"jaxlmm.{home}"), name)
+            return globals()[name]
+        if name in __all__:
+            return importlib.import_module(f"jaxlmm.{name}")
+        if name.startswith("__"):
+            raise AttributeError(f"module 'jaxlmm' has no attribute {name!r}")
+        raise importlib.import_module("jaxlmm.api").no_attribute(name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 from jaxlmm._util.files import PARTIAL, check_writable, checksum, write_text, write_whole, writing
 from jaxlmm._util.precision import double_precision, in_double_precision
-from jaxlmm._util.programs import program, store
+from jaxlmm._util.programs import Program, program, store
 from jaxlmm._util.shapes import MAX_COARSE_SIZE, bucket, pad
 from jaxlmm._util.struct import Struct, aside, on_host, static
 from jaxlmm._util.tables import as_frame, as_table
@@ -13,6 +13,7 @@ __all__ = [
     "PARTIAL",
     "Array",
     "NumpyArray",
+    "Program",
     "Struct",
     "as_frame",
     "as_table",

@@ -51,17 +51,9 @@ class Executable:
         options: Mapping[str, Any],
     ) -> Executable:
         """Trace and compile ``function(*args, **kwargs, **static)`` for the arguments with these tree and leaves."""
-        trees = []
-
-        def of_leaves(*leaves: Any) -> list[Any]:
-            args, kwargs = jax.tree.unflatten(tree, leaves)
-            results, out = jax.tree.flatten(function(*args, **kwargs, **static))
-            trees.append(out)
-            return results
-
-        of_leaves.__name__ = function.__name__
-        before = _reads.count
-        code = jax.jit(of_leaves, compiler_options=dict(options) or None).lower(*leaves).compile()
+        trees: list[jax.tree_util.PyTreeDef] = []
+        before, flat = _reads.count, of_leaves(function, tree, static, trees.append)
+        code = jax.jit(flat, compiler_options=dict(options) or None).lower(*leaves).compile()
         return cls(code, trees[-1], whole=_reads.count == before)
 
     def serialized(self) -> bytes | None:
@@ -87,3 +79,24 @@ class Executable:
             return cls(loaded, tree, whole=False)
         except Exception:  # a class that moved, a driver that changed: it is compiled again
             return None
+
+
+def of_leaves(
+    function: Callable[..., Any],
+    tree: jax.tree_util.PyTreeDef,
+    static: Mapping[str, Any],
+    note: Callable[[jax.tree_util.PyTreeDef], None] = lambda tree: None,
+) -> Callable[..., list[Any]]:
+    """Return ``function(*args, **kwargs, **static)`` as a function of the leaves of a ``tree`` of arguments.
+
+    It returns the leaves of the result, whose tree is handed to ``note`` when it is traced.
+    """
+
+    def flat(*leaves: Any) -> list[Any]:
+        args, kwargs = jax.tree.unflatten(tree, leaves)
+        results, out = jax.tree.flatten(function(*args, **kwargs, **static))
+        note(out)
+        return results
+
+    flat.__name__ = function.__name__
+    return flat

@@ -1,8 +1,8 @@
-"""How long a new process takes from ``python`` to the printed sleepstudy summary, and where the time goes.
+"""What a new process waits for: imports, the first fit of a model and the next, with compiled programs on disk or not.
 
-Run ``python benchmarks/first_call.py [repeats]``. Each repeat starts a new interpreter, once without a compilation
-cache and once with JAX's persistent cache filled by an earlier process; the results, medians and ranges in seconds,
-are printed and written to ``benchmarks/results/first_call.json``.
+Run ``python benchmarks/first_call.py [repeats]``. Each repeat starts new interpreters: one whose folder of compiled
+programs is empty, and one that finds there what the first has compiled. Medians and ranges of wall and CPU seconds are
+printed and written to ``benchmarks/results/first_call.json``. Times of the steps are beyond ``import jax, pandas``.
 """
 
 import json
@@ -15,85 +15,120 @@ import tempfile
 import time
 from pathlib import Path
 
-CHILD = """
+START = """
 import json, sys, time
 marks = {}
-def mark(name, since):
-    now = time.perf_counter(); marks[name] = now - since; return now
-t = time.perf_counter()
-import jax, pandas
-t = mark("import jax, pandas", t)
-import jaxlmm as lmm
-t = mark("import jaxlmm", t)
-compiling = {}
-def listen(event, seconds, **_):
-    compiling[event] = compiling.get(event, 0.0) + seconds
-jax.monitoring.register_event_duration_secs_listener(listen)
+class step:
+    def __init__(self, name): self.name = name
+    def __enter__(self): self.wall, self.cpu = time.perf_counter(), time.process_time()
+    def __exit__(self, *_): marks[self.name] = (time.perf_counter() - self.wall, time.process_time() - self.cpu)
+with step("import jax, pandas"):
+    import jax, pandas as pd, numpy as np
+with step("import jaxlmm, and what fit needs"):
+    import jaxlmm as lmm
+    lmm.fit, lmm.datasets
+with step("import formulaic"):
+    import formulaic
+"""
+
+ONE = """
 data = lmm.datasets.sleepstudy()
-import formulaic
-t = mark("read data, import formulaic", t)
-fit = lmm.fit("Reaction ~ Days + (Days | Subject)", data)
-t = mark("fit", t)
-print(fit.summary(), file=sys.stderr)
-mark("summary", t)
-parts = {"trace_duration": "of fit: tracing", "lower_jaxpr": "of fit: lowering", "jaxpr_to_mlir": "of fit: lowering",
-         "backend_compile": "of fit: compiling (or reading the cache)"}
-for event, seconds in compiling.items():
-    for piece, name in parts.items():
-        if piece in event:
-            marks[name] = marks.get(name, 0.0) + seconds
-t = time.perf_counter()
-lmm.fit("Reaction ~ Days + (Days | Subject)", data)
-marks["a second fit"] = time.perf_counter() - t
+data["x"] = data["Days"] ** 2
+with step("sleepstudy to the printed summary"):
+    fit = lmm.fit("Reaction ~ Days + (Days | Subject)", data)
+    print(fit.summary(), file=sys.stderr)
+with step("  then ML"):
+    lmm.fit("Reaction ~ Days + (Days | Subject)", data, method="ML")
+with step("  then one fixed effect less"):
+    lmm.fit("Reaction ~ 1 + (Days | Subject)", data)
+with step("  then one fixed effect more"):
+    lmm.fit("Reaction ~ Days + x + (Days | Subject)", data)
+with step("  then another data set"):
+    lmm.fit("Reaction ~ Days + (Days | Subject)", data[data["Subject"].astype(str) < "350"])
+with step("  then the same again"):
+    lmm.fit("Reaction ~ Days + (Days | Subject)", data)
+"""
+
+CROSSED = """
+data = lmm.datasets.penicillin()
+with step("crossed: penicillin"):
+    lmm.fit("diameter ~ 1 + (1 | plate) + (1 | sample)", data)
+"""
+
+MANY = """
+rng = np.random.default_rng(0)
+data = lmm.datasets.penicillin()
+y = data[["diameter"]].to_numpy() + rng.normal(size=(len(data), 600))
+with step("fit_many: crossed, 600 responses"):
+    lmm.fit_many("~ 1 + (1 | plate) + (1 | sample)", data, responses=y, progress=False)
+with step("  then another 300"):
+    lmm.fit_many("~ 1 + (1 | plate) + (1 | sample)", data, responses=y[:, :300], progress=False)
+"""
+
+ESTIMATE = """
+data = lmm.datasets.sleepstudy()
+design = lmm.design("~ Days + (Days | Subject)", data)
+with jax.enable_x64(True):
+    y = jax.numpy.asarray(data["Reaction"].to_numpy())
+    with step("estimate without jit"):
+        lmm.estimate(design, y).theta.block_until_ready()
+    with step("  then again"):
+        lmm.estimate(design, y).theta.block_until_ready()
+"""
+
+END = """
 print(json.dumps(marks))
 """
 
+SCRIPTS = {"one": ONE, "crossed": CROSSED, "many": MANY, "estimate": ESTIMATE}
 
-def once(environment: dict[str, str]) -> dict[str, float]:
-    """Run one new process; ``total`` is its life as the shell sees it, less the second fit."""
+
+def once(script: str, folder: str) -> dict[str, tuple[float, float]]:
+    """Run one new process; the seconds of each step, wall and CPU."""
+    environment = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
+    environment["JAXLMM_CACHE_DIR"] = folder
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, check=True, timeout=300
-    )
-    total = time.perf_counter() - started
-    marks = json.loads(done.stdout.splitlines()[-1])
-    return {"total": total - marks["a second fit"], **marks}
+        [sys.executable, "-c", START + script + END],
+        env=environment, capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
+    marks: dict[str, tuple[float, float]] = json.loads(done.stdout.splitlines()[-1])
+    marks["whole process"] = (time.perf_counter() - started, float("nan"))
+    return marks
 
 
 def main(repeats: int) -> None:
     import jax
 
-    plain = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
-    results = {"python": platform.python_version(), "jax": jax.__version__, "cores": os.cpu_count(), "repeats": repeats}
-    with tempfile.TemporaryDirectory() as folder:
-        cached = {
-            **plain,
-            "JAX_COMPILATION_CACHE_DIR": folder,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
-        }
-        once(cached)
-        runs = {"no cache": [], "persistent cache": []}
+    results = {
+        "python": platform.python_version(), "jax": jax.__version__, "device": str(jax.devices()[0].device_kind),
+        "cores": os.cpu_count(), "repeats": repeats,
+    }  # fmt: skip
+    print(f"{'seconds, wall / CPU: median (min-max of wall)':48s} {'nothing compiled':>26s} {'second process':>26s}")
+    for name, script in SCRIPTS.items():
+        runs: dict[str, list[dict[str, tuple[float, float]]]] = {"nothing compiled": [], "second process": []}
         for _ in range(repeats):
-            runs["no cache"].append(once(plain))
-            runs["persistent cache"].append(once(cached))
-    for kind, rows in runs.items():
-        results[kind] = {
-            name: {
-                "median": round(statistics.median(row.get(name, 0.0) for row in rows), 3),
-                "min": round(min(row.get(name, 0.0) for row in rows), 3),
-                "max": round(max(row.get(name, 0.0) for row in rows), 3),
+            with tempfile.TemporaryDirectory() as folder:
+                for rows in runs.values():
+                    rows.append(once(script, folder))
+        results[name] = {
+            kind: {
+                label: {
+                    "wall": round(statistics.median(row[label][0] for row in rows), 4),
+                    "cpu": round(statistics.median(row[label][1] for row in rows), 4),
+                    "min": round(min(row[label][0] for row in rows), 4),
+                    "max": round(max(row[label][0] for row in rows), 4),
+                }
+                for label in rows[0]
             }
-            for name in rows[0]
+            for kind, rows in runs.items()
         }
-    names = list(results["no cache"])
-    print(f"{'seconds: median (min-max)':45s} {'no cache':>22s} {'persistent cache':>22s}")
-    for name in names:
-        cells = [results[kind].get(name, {"median": 0, "min": 0, "max": 0}) for kind in runs]
-        print(f"{name:45s} " + " ".join(f"{c['median']:8.3f} ({c['min']:.3f}-{c['max']:.3f})" for c in cells))
+        for label in runs["nothing compiled"][0]:
+            cells = [results[name][kind][label] for kind in runs]
+            texts = [f"{c['wall']:.3f} / {c['cpu']:.3f} ({c['min']:.2f}-{c['max']:.2f})" for c in cells]
+            print(f"{label:48s} {texts[0]:>26s} {texts[1]:>26s}", flush=True)
     out = Path(__file__).parent / "results" / "first_call.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(results, indent=1) + "\n")
+    out.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
 
 
 if __name__ == "__main__":

@@ -93,18 +93,28 @@ timed inside R with its defaults. A dash: the model is outside that program's ra
 """
 
 
+KINDS = ("nothing compiled", "second process")
+
+
 def first_call() -> str:
     """A new process."""
     results = load("first_call")
     rows = [
-        [part, *(seconds(median(results[cache][part])) for cache in ("no cache", "persistent cache"))]
-        for part in results["no cache"]
+        [
+            label.strip(),
+            *(seconds(results[script][kind][label]["wall"]) for kind in ("nothing compiled", "second process")),
+        ]
+        for script in ("one", "crossed", "many", "estimate")
+        for label in results[script]["nothing compiled"]
+        if script == "one" or not label.startswith(("import", "whole"))
     ]
     return f"""## The first call of a process
 
-From starting Python to the printed summary of `Reaction ~ Days + (Days | Subject)`.
+Seconds of a new process in which nothing was ever compiled on the machine, and of the next one, which reads what the first
+has compiled. A line that begins with "then" follows the one above in the same process; the whole process is the one of
+sleepstudy.
 
-{table(["part", "without a cache", "with JAX's persistent cache"], rows)}
+{table(["step", "nothing compiled", "second process"], rows)}
 
 {machine(results, "first_call")}
 """

@@ -102,7 +102,7 @@ def first_call() -> str:
     rows = [
         [
             label.strip(),
-            *(seconds(results[script][kind][label]["wall"]) for kind in ("nothing compiled", "second process")),
+            *(seconds(results[script][kind][label]["wall"]) for kind in KINDS),
         ]
         for script in ("one", "crossed", "many", "estimate")
         for label in results[script]["nothing compiled"]
@@ -110,9 +110,9 @@ def first_call() -> str:
     ]
     return f"""## The first call of a process
 
-Seconds of a new process in which nothing was ever compiled on the machine, and of the next one, which reads what the first
-has compiled. A line that begins with "then" follows the one above in the same process; the whole process is the one of
-sleepstudy.
+Seconds of a new process in which nothing was ever compiled on the machine, and of the next one, which reads what the
+first has compiled. A line that begins with "then" follows the one above in the same process; the whole process is the
+one of sleepstudy.
 
 {table(["step", "nothing compiled", "second process"], rows)}
 

@@ -48,11 +48,18 @@ def _bounded_memory():
 
 @pytest.fixture
 def monkeypatch(monkeypatch):
-    """Keep no programs on disk: their keys do not tell a package that a test has changed from the real one."""
+    """Keep no programs on disk beside changed code: their keys do not tell a package that a test has changed."""
     from jaxlmm._util.programs import forget, made_ready
 
-    before = made_ready()
-    monkeypatch.setenv(PROGRAMS, "")
+    before, replace = made_ready(), monkeypatch.setattr
+
+    def setattr_without_programs(target, *args, **options):
+        home = getattr(target, "__module__", None) or getattr(target, "__name__", "")
+        if not home.startswith("jaxlmm._util.programs"):  # which keeps them, and is in none of them
+            monkeypatch.setenv(PROGRAMS, "")
+        replace(target, *args, **options)
+
+    monkeypatch.setattr = setattr_without_programs
     yield monkeypatch
     if made_ready() != before:
         forget()

@@ -137,6 +137,7 @@ def test_a_full_disk_does_no_harm(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(STORE.os, "fdopen", full)
+    monkeypatch.setenv("JAXLMM_CACHE_DIR", str(folder))
     assert run(np.ones(2)) == ([2.0, 2.0], 1, 1)
     written()
     assert list(folder.iterdir()) == []

@@ -62,7 +62,6 @@ def test_functions_can_be_lowered_for_cuda(name, monkeypatch):
         return ready(program, signature, leaves)
 
     monkeypatch.setattr(Program, "_ready", recorded)
-    monkeypatch.delenv("JAXLMM_CACHE_DIR")
     CALLS[name]()
     assert found
     for program, (function, signature, shapes) in found.items():

@@ -73,7 +73,11 @@ class Reached(NamedTuple):
     rotated: tuple[Float[Array, "b k"], tuple[Float[Array, "b _ _"], ...]]
 
 
-@program()
+def _is_single(problems: Problems, *_: Any) -> bool:
+    return problems.size == 1
+
+
+@program(once=_is_single)
 @over_devices
 def run(
     problems: Problems,

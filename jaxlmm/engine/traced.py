@@ -82,7 +82,7 @@ def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: F
     return _estimate(likelihood, inverse_triangle, Beginning.of(likelihood), y)
 
 
-@program()
+@program(once=True)
 def _estimate(
     likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], beginning: Beginning, y: Float[jax.Array, " N"]
 ) -> Estimate:

@@ -52,11 +52,12 @@ _unknown: set[str] = set()
 
 
 def program(
-    *, once: bool = False, scatters: bool = False, static: tuple[str, ...] = ()
+    *, once: bool | Callable[..., bool] = False, scatters: bool = False, static: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, T]], Program[P, T]]:
     """Compile a function once per shape of its arguments; nothing happens before the first call.
 
-    ``once`` says that the function runs once per fit, so that its compile time counts as much as its run time;
+    ``once`` says, or tells from the arguments, that the function runs once per fit, so that its compile time counts as
+    much as its run time;
     ``scatters`` that it spends its time adding up rows by level, which the older code generator makes a loop over rows;
     ``static`` names arguments for each value of which it is compiled.
     """
@@ -81,7 +82,9 @@ class Program(Generic[P, T]):
     ``jax.jit`` of the function.
     """
 
-    def __init__(self, function: Callable[P, T], *, once: bool, scatters: bool, static: tuple[str, ...]) -> None:
+    def __init__(
+        self, function: Callable[P, T], *, once: bool | Callable[..., bool], scatters: bool, static: tuple[str, ...]
+    ) -> None:
         self.function, self.once, self.scatters, self.static = function, once, scatters, static
         self.identity = named(function)
         functools.update_wrapper(self, function)
@@ -91,36 +94,41 @@ class Program(Generic[P, T]):
         leaves, tree = jax.tree.flatten((args, kwargs))
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # where JAX permits no options of the compiler
             return self._jitted(frozenset())(*args, **kwargs, **dict(static))
-        signature = self._signature(tree, leaves, static)
+        signature = self._signature(args, tree, leaves, static)
         if signature is None:
-            return self._jitted(frozenset(self._options(leaves)) - _unknown)(*args, **kwargs, **dict(static))
+            names = frozenset(self._options(args, leaves)) - _unknown
+            return self._jitted(names)(*args, **kwargs, **dict(static))
         result: T = self._executable(signature, leaves)(leaves)
         return result
 
     def ahead(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Begin to compile for these arguments in another thread, in double precision; a call waits for it."""
         leaves, tree = jax.tree.flatten((args, kwargs))
-        signature = self._signature(tree, leaves, ())
+        signature = self._signature(args, tree, leaves, ())
 
         if signature is None or os.cpu_count() == 1 or held.has((self, signature)):
             return
 
         def make(signature: Signature) -> None:
             with double_precision():  # settings of a thread are its own
-                if signature == self._signature(tree, leaves, ()):
+                if signature == self._signature(args, tree, leaves, ()):
                     self._executable(signature, leaves)
 
         _compiler().submit(make, signature)
 
     def _signature(
-        self, tree: jax.tree_util.PyTreeDef, leaves: list[Any], static: tuple[tuple[str, Any], ...]
+        self,
+        args: tuple[Any, ...],
+        tree: jax.tree_util.PyTreeDef,
+        leaves: list[Any],
+        static: tuple[tuple[str, Any], ...],
     ) -> Signature | None:
         """Return what an executable for these arguments is compiled for; None where ``jax.jit`` has to do it."""
         device = None if any(value is not None for _, value in static) else _device(leaves)
         if device is None or any(getattr(jax.config, flag, False) for flag in CHECKING_FLAGS):
             return None
         flags = tuple(getattr(jax.config, flag, None) for flag in TRACING_FLAGS)
-        options = tuple(sorted(self._options(leaves).items()))
+        options = tuple(sorted(self._options(args, leaves).items()))
         return Signature(tree, tuple(map(_kind, leaves)), static, flags, options, device)
 
     def _executable(self, signature: Signature, leaves: list[Any]) -> Executable:
@@ -136,11 +144,12 @@ class Program(Generic[P, T]):
                     raise
                 _unknown.update(refused)  # it names one at a time
 
-    def _options(self, leaves: list[Any]) -> dict[str, Any]:
+    def _options(self, args: tuple[Any, ...], leaves: list[Any]) -> dict[str, Any]:
         """Return the options for a compiler of the default backend."""
         if jax.default_backend() != "cpu":
             return {}
-        if self.once and sum(np.size(leaf) for leaf in leaves) < MAX_ENTRIES_COMPILED_ONCE:
+        once = self.once(*args) if callable(self.once) else self.once
+        if once and sum(np.size(leaf) for leaf in leaves) < MAX_ENTRIES_COMPILED_ONCE:
             return ONCE_OPTIONS
         return {} if self.scatters else CPU_OPTIONS
 

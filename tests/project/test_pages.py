@@ -5,6 +5,8 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 
+from jaxlmm._util.programs import forget, made_ready
+
 from pages import PAGES, ROOT, examples, name_of, run
 
 COMMANDS = """```
@@ -13,6 +15,9 @@ python -m pip install -e ".[test]" && python -m pytest -n 2 --dist loadfile
 ```"""  # noqa: E501
 LARGEST_README = 8192
 """Bytes: the manual is the site."""
+
+MOST_PROGRAMS = 11
+"""Compiled programs of the README's examples in one process: 3 of a fit, 4 of many responses, 4 of a scan."""
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=name_of)
@@ -30,6 +35,14 @@ def test_the_readme_is_short_and_begins_with_its_commands():
     assert len(text.encode()) <= LARGEST_README
     assert text.startswith(f"# jaxlmm\n\n{COMMANDS}\n")
     assert sum(bool(expected) for _, expected in examples(ROOT / "README.md")) >= 2
+
+
+def test_the_readme_makes_few_programs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    forget()
+    before = made_ready()
+    run(ROOT / "README.md")
+    assert made_ready() - before <= MOST_PROGRAMS
 
 
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import examine_all
-from jaxlmm.engine.minimum import Optima, find_optima, judged
+from jaxlmm.engine.minimum import Optima, find_optima, judged, tiled
 from jaxlmm.engine.problems import Problems, in_batches, put, take
 from jaxlmm.engine.vanishing import RESIDUAL_MEAN_SQUARES, SMALL_RESIDUAL, closely, with_residual
 from jaxlmm.inference import STATUS, OptimumDerivatives, Uncertainty, Verdicts, uncertainty
@@ -61,6 +61,14 @@ def certified(
         return in_batches(problems, examine_all, everyone, optima.theta, optima.bases), None
 
     return concluded(problems, optima, examined, parameters, fixed, rows)[0]
+
+
+def examine_soon(problems: Problems) -> None:
+    """Begin to compile the derivatives at optima, while these are searched for."""
+    index, _ = next(problems.batches(problems.size))
+    some = problems if problems.size == 1 else problems.only(index)
+    layout = problems.likelihood.layout
+    examine_all.ahead(some, np.tile(layout.start(), (index.size, 1)), tiled(layout.bases(), index.size))
 
 
 def concluded(

@@ -59,7 +59,7 @@ def find_optima(
     natural parameters to begin at.
     """
     layout, everyone = problems.likelihood.layout, np.arange(problems.size)
-    bases = _tiled(layout.bases(), everyone.size)
+    bases = tiled(layout.bases(), everyone.size)
     if layout.n_theta == 0:
         return _without_parameters(problems, bases)
     descent, at_limit = Descent(problems, first_order), np.zeros(everyone.size, bool)
@@ -69,7 +69,7 @@ def find_optima(
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
         lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
         if lost.size and not problems.likelihood.solver.quasi_newton:
-            unrotated = _tiled(layout.bases(), lost.size)
+            unrotated = tiled(layout.bases(), lost.size)
             walked, limit = descent.walk(lost, start[lost], unrotated, search=search)
             reached, bases = put((reached, bases), lost[limit], take((walked, unrotated), limit))
             at_limit[lost[limit]] = True
@@ -135,7 +135,8 @@ def _eigenpair(
     return values[:, 0], vectors[:, :, 0]
 
 
-def _tiled(bases: Sequence[Float[NumpyArray, "_ _"]], count: int) -> Bases:
+def tiled(bases: Sequence[Float[NumpyArray, "_ _"]], count: int) -> Bases:
+    """Return the bases of each term for ``count`` problems."""
     return tuple(np.tile(basis, (count, 1, 1)) for basis in bases)
 
 

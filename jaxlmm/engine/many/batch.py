@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import prepare_fixed, prepare_responses, rows_all
-from jaxlmm.engine.found import Found, certified
+from jaxlmm.engine.found import Found, certified, examine_soon
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, Problems, batches, in_batches, take
 from jaxlmm.engine.vanishing import has_residual
@@ -91,6 +91,7 @@ def solve_many(
                 problems = Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh)
                 # Asked only for responses with next to no residual: they are prepared again around their fixed effects.
                 rows_by_number = functools.partial(_padded_responses, y, index[kept], design.n_padded)
+                examine_soon(problems)
                 optima = find_optima(problems, first_order, start)
                 found = certified(problems, optima, parameters, fixed, rows_by_number)
         except jax.errors.JaxRuntimeError as error:

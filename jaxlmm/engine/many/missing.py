@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, NumpyArray, pad, program
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.found import Found, certified
+from jaxlmm.engine.found import Found, certified, examine_soon
 from jaxlmm.engine.many.batch import BYTES_AT_ONCE, mesh_of_devices
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, SMALL_BATCH, Problems, RowsByResponse, batches, take
@@ -76,6 +76,7 @@ def solve_by_response(
         index = np.arange(first, min(first + step, y.shape[1]))
         problems, good = prepare(likelihood, units, y[:, index], size)
         if problems is not None:
+            examine_soon(problems)
             yield index[good], certified(problems, find_optima(problems, first_order, start), parameters, fixed)
         if not good.all():
             yield index[~good], None

@@ -15,7 +15,7 @@ from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import prepare_fixed, prepare_responses, rows_all
 from jaxlmm.engine.found import Found, certified, examine_soon
 from jaxlmm.engine.minimum import find_optima
-from jaxlmm.engine.problems import LARGE_BATCH, Problems, batches, in_batches, take
+from jaxlmm.engine.problems import LARGE_BATCH, SMALL_BATCH, Problems, batches, in_batches, take
 from jaxlmm.engine.vanishing import has_residual
 from jaxlmm.inference import Rows, Units
 from jaxlmm.likelihood import Likelihood, Response, likelihood_of
@@ -190,6 +190,8 @@ class _Sizes(NamedTuple):
         at_once = BYTES_AT_ONCE // (ARRAYS_PER_EVALUATION * max(work, 1))
         if jax.default_backend() == "cpu":
             at_once = min(at_once, CACHE_BYTES_OF_WORK // max(work, 1))
+            if at_once < LARGE_BATCH:  # one size: another function costs more than calling this one more often
+                at_once = min(at_once, SMALL_BATCH)
         if likelihood.solver.sequential:  # one response at a time, to save memory
             at_once = 1
         rows = BYTES_AT_ONCE // (8 * ARRAYS_PER_EVALUATION * likelihood.design.n_padded)

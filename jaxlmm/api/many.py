@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
-from jaxlmm._util import NumpyArray, as_frame, as_table, in_double_precision
+from jaxlmm._util import NumpyArray, as_frame, as_table, default_device, in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
@@ -88,7 +87,7 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     for level in sorted(set(exact) - {""}):
         collector.explain(np.flatnonzero(exact == level), "perfect_fit", f" in {level}")
     collector.explain(np.flatnonzero(circular), "also_a_predictor")
-    seconds, device = time.perf_counter() - started, str(jax.devices()[0])
+    seconds, device = time.perf_counter() - started, str(default_device())
     estimates = collector.finish(read, notes, choice, options.method, device, seconds)
     return FitMany(estimates, ManyOrigin(frame, read.values, choice.solver, SingleCalls(call)))
 

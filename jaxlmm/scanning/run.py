@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 
-from jaxlmm._util import in_double_precision
+from jaxlmm._util import default_device, in_double_precision
 from jaxlmm.api import Call, progress_bar
 from jaxlmm.errors import OptionError
 from jaxlmm.inference import PROVEN
@@ -151,7 +150,7 @@ class ScanRun:
 
     def header(self, counts: PairCounts, seconds: float, notes: tuple[str, ...] = ()) -> ScanHeader:
         """Return the header of the result: the scan in words, and counts of its markers and pairs."""
-        data, options, device = self.data, self.options, jax.devices()[0]
+        data, options, device = self.data, self.options, default_device()
         names = data.responses.names
         n_markers = len(data.genotypes.variants)
         tested = counts.lowest <= max(PROVEN)

@@ -1,5 +1,6 @@
 """Responses spread over several devices give the numbers of one device."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,3 +45,41 @@ def test_several_devices_equal_one(flag, tmp_path):
     assert (int(one["devices"]), int(four["devices"])) == (1, 4)
     for name in ("table", "deviance", "fitted"):
         assert four[name] == pytest.approx(one[name], rel=1e-10, abs=1e-10, nan_ok=True)
+
+
+NAMED = """
+import json
+import jax, numpy as np, pandas as pd
+import jaxlmm as lmm
+from jaxlmm._util.programs import executable
+
+used = set()
+call = executable.Executable.__call__
+def watched(code, leaves):
+    results = call(code, leaves)
+    used.update(str(device) for leaf in jax.tree.leaves(results) for device in leaf.devices())
+    return results
+executable.Executable.__call__ = watched
+
+rng = np.random.default_rng(0)
+frame = pd.DataFrame({"g": np.repeat(np.arange(20), 6), "y": rng.normal(size=120)})
+with jax.default_device(jax.devices()[2]):
+    lmm.fit("y ~ (1 | g)", frame)
+    many = lmm.fit_many("~ (1 | g)", frame, responses=rng.normal(size=(120, 70)))
+print(json.dumps([sorted(used), len(many.glance())]))
+"""
+
+
+def test_the_device_that_is_named_computes():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run(
+        [sys.executable, "-c", NAMED],
+        env={**os.environ, **flags},
+        check=True,
+        timeout=240,
+        capture_output=True,
+        text=True,
+    )
+    used, count = json.loads(done.stdout.splitlines()[-1])
+    assert used == ["cpu:2"]
+    assert count == 70

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 import jax
 import numpy as np
 
+from jaxlmm._util.devices import default_device
 from jaxlmm._util.precision import double_precision
 from jaxlmm._util.programs import held
 from jaxlmm._util.programs.digest import Unstable, digest, named
@@ -146,7 +147,7 @@ class Program(Generic[P, T]):
 
     def _options(self, args: tuple[Any, ...], leaves: list[Any]) -> dict[str, Any]:
         """Return the options for a compiler of the default backend."""
-        if jax.default_backend() != "cpu":
+        if default_device().platform != "cpu":
             return {}
         once = self.once(*args) if callable(self.once) else self.once
         if once and sum(np.size(leaf) for leaf in leaves) < MAX_ENTRIES_COMPILED_ONCE:
@@ -207,9 +208,4 @@ def _device(leaves: list[Any]) -> jax.Device | None:
                 devices |= leaf.devices()
     if len(devices) > 1:
         return None
-    default = getattr(jax.config, "jax_default_device", None)
-    if devices:
-        return devices.pop()
-    if default is None or isinstance(default, str):
-        return jax.local_devices(backend=default)[0]
-    return default
+    return devices.pop() if devices else default_device()

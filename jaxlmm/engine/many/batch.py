@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import NumpyArray, pad
+from jaxlmm._util import NumpyArray, default_device, mesh_of_devices, pad
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import prepare_fixed, prepare_responses, rows_all
 from jaxlmm.engine.found import Found, certified, examine_soon
@@ -188,14 +188,14 @@ class _Sizes(NamedTuple):
         own = _bytes(_prepare.eval_shape(likelihood, shape))
         work = _bytes(_factor.eval_shape(likelihood, theta))
         at_once = BYTES_AT_ONCE // (ARRAYS_PER_EVALUATION * max(work, 1))
-        if jax.default_backend() == "cpu":
+        if default_device().platform == "cpu":
             at_once = min(at_once, CACHE_BYTES_OF_WORK // max(work, 1))
             if at_once < LARGE_BATCH:  # one size: another function costs more than calling this one more often
                 at_once = min(at_once, SMALL_BATCH)
         if likelihood.solver.sequential:  # one response at a time, to save memory
             at_once = 1
         rows = BYTES_AT_ONCE // (8 * ARRAYS_PER_EVALUATION * likelihood.design.n_padded)
-        if jax.default_backend() == "cpu":
+        if default_device().platform == "cpu":
             rows = min(rows, max(CACHE_BYTES_OF_ROWS // (8 * likelihood.design.n_padded), MIN_BATCH))
         return cls(max(BYTES_AT_ONCE // max(own, 1), 1), _power(rows), _power(at_once))
 
@@ -214,9 +214,3 @@ def _power(fitting: int) -> int:
 
 def _bytes(shapes: object) -> int:
     return sum(8 * int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
-
-
-def mesh_of_devices() -> jax.sharding.Mesh | None:
-    """Return the devices among which responses are spread; None for a single one."""
-    devices = jax.local_devices()
-    return jax.sharding.Mesh(np.array(devices), ("responses",)) if len(devices) > 1 else None

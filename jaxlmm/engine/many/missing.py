@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import Array, NumpyArray, pad, program
+from jaxlmm._util import Array, NumpyArray, mesh_of_devices, pad, program
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.found import Found, certified, examine_soon
-from jaxlmm.engine.many.batch import BYTES_AT_ONCE, mesh_of_devices
+from jaxlmm.engine.many.batch import BYTES_AT_ONCE
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import LARGE_BATCH, SMALL_BATCH, Problems, RowsByResponse, batches, take
 from jaxlmm.engine.vanishing import has_residual

@@ -32,7 +32,7 @@ FOREIGN_OPTIONS = {
 
 
 def check_names(verb: str, names: Iterable[str], accepted: Iterable[str]) -> None:
-    """Raise if an option has a name that a public function, here called ``verb``, does not know.
+    """Raise if one of the ``names`` of options given to a public function, ``verb``, is not ``accepted`` by it.
 
     >>> check_names("fit", ["REML"], ["method"])
     Traceback (most recent call last):
@@ -43,7 +43,7 @@ def check_names(verb: str, names: Iterable[str], accepted: Iterable[str]) -> Non
 
 
 def named_options(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a public function answer an unknown option with the one to write here, not with a bare ``TypeError``."""
+    """Return a public function that raises an ``OptionError`` for an unknown option, with the one to write here."""
     return foreign.named_options(function, FOREIGN_OPTIONS)
 
 
@@ -68,11 +68,11 @@ FOREIGN_NAMES = {
     **dict.fromkeys(("VarCorr",), "write fit.variance()"),
     **dict.fromkeys(("loglikelihood", "logLik"), "write lmm.loglik(design), or fit.loglik of a fit"),
 }
-"""Functions and classes of other packages, and what to write here."""
+"""Functions and classes of other packages, or of ours looked for in the wrong place, and what to write here."""
 
 
 def no_attribute(name: str) -> AttributeError:
-    """Return the error that the package has no attribute of this name, with what to write.
+    """Return the error of ``jaxlmm.name`` where there is no such attribute, with what to write for a foreign name.
 
     >>> print(no_attribute("lmer"))
     module 'jaxlmm' has no attribute 'lmer': write lmm.fit('y ~ x + (1 | g)', data).

@@ -64,7 +64,7 @@ class FitArguments:
     solver: Annotated[str, typer.Option(help="auto, moments, blocked, spectral or dense.")] = "auto"
 
     def keywords(self, *, auto: bool = False) -> dict[str, Any]:
-        """Return them as keyword arguments of ``lmm.fit``.
+        """Return the options as keyword arguments of ``lmm.fit``.
 
         For ``scan`` (``auto=True``) ``--kinship auto``, the relationship matrix of the scan's own markers, is passed on
         and not read as a file.
@@ -82,9 +82,10 @@ DEFAULTS = FitArguments()
 
 
 def with_fit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of :class:`FitArguments` where its parameter ``model`` stands, which holds them all.
+    """Return a command with an option for each field of :class:`FitArguments` in place of its parameter ``model``.
 
-    An option that the command has as a parameter of its own too stands where that does.
+    The command is called with ``model``, the record of all of them. A field that is a parameter of the command too is
+    listed where that stands, and passed both ways.
     """
     signature = inspect.signature(command, eval_str=True)
     own, hints = signature.parameters, get_type_hints(FitArguments, include_extras=True)
@@ -106,7 +107,7 @@ def with_fit_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def values_of(option: str, arguments: list[str]) -> dict[str, float]:
-    """Return values of variance parameters by name, from ``NAME=VALUE`` with a name that may hold another sign.
+    """Return values of variance parameters by name, from arguments ``NAME=VALUE``; the last ``=`` ends the name.
 
     >>> values_of("--fixed", ["Residual: sd=1", "g: sd(I(x == 2))=0.5"])
     {'Residual: sd': 1.0, 'g: sd(I(x == 2))': 0.5}

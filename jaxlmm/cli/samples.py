@@ -1,4 +1,7 @@
-"""``--covariates``, ``--keep`` and ``--remove``: files by sample, matched to the rows of DATA."""
+"""``--covariates``, ``--keep`` and ``--remove``: files by sample, matched to the rows of DATA.
+
+DATA is the table of the command, its first argument.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,14 @@ SPACED_ENDINGS = (".txt", ".cov", ".covar")
 
 FAMILY_COLUMNS = ("FID", "#FID", "fid", "#fid")
 SAMPLE_COLUMNS = ("IID", "#IID", "iid", "#iid")
-"""Names of the columns of families and samples, as PLINK writes them and people after it."""
+"""Names of the columns of families and of samples in tables written by PLINK, or by people in its manner."""
 
 
 def id_column(id: str | None, formula: str, kinship: list[str], frame: pd.DataFrame, option: str) -> str:
-    """Return the column of the data that names the samples: ``--id``, or the group of the known matrix."""
+    """Return the column of the data that holds the samples' ids: ``--id``, or the group of the known matrix.
+
+    ``kinship`` are the arguments of ``--kinship``, ``GROUP=FILE`` each, or ``auto`` alone.
+    """
     from jaxlmm.formula import parse
 
     groups = [argument.partition("=")[0] for argument in kinship]
@@ -41,7 +47,7 @@ def with_covariates(
 ) -> tuple[pd.DataFrame, str, list[str]]:
     """Return the data with the columns of a file, the formula with them among its fixed effects, and their names.
 
-    ``codes`` stand for missing values in the file.
+    ``column`` of the data holds the samples' ids; ``codes`` stand for missing values in the file.
     """
     import numpy as np
     import pandas as pd
@@ -66,6 +72,7 @@ def with_covariates(
     family = next((name for name in FAMILY_COLUMNS if name in table), None)
     if family is not None:
         joined = text_ids(table[family], f"{path}, column {family}") + "_" + labels
+        # PLINK's samples may be named by IID or by FID_IID: the reading with more ids in DATA is taken.
         labels = max(labels, joined, key=lambda words: int(np.isin(words, ours).sum()))
     if pd.Index(labels).has_duplicates:
         stop(f"--covariates: {labels[pd.Index(labels).duplicated()][0]!r} is there more than once.", DATA_ERROR)
@@ -85,7 +92,7 @@ def with_covariates(
 
 
 def chosen(frame: pd.DataFrame, column: str, keep: Path | None, remove: Path | None) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of the data whose samples are in one file and not in another, and notes on their number."""
+    """Return the rows of the data that ``--keep`` and ``--remove`` leave, and a note on their number for each file."""
     import numpy as np
 
     from jaxlmm.genetics.ids import text_ids

@@ -31,8 +31,9 @@ class Unstructured(AbstractCovariance):
     """Any positive semidefinite covariance; ``theta`` is its lower Cholesky factor, column by column.
 
     While it is optimized the factor is multiplied by a basis that whitens the columns and, near the optimum, by the
-    eigenvectors of the covariance. In the fixed order of the columns a first variance near zero is the bottom of a
-    curved valley in which Newton's method crawls; in its own eigenvectors the same point is an ordinary minimum.
+    eigenvectors of the covariance. A Cholesky factor takes the columns in order: where the first variance is near zero,
+    its theta lies in a curved valley in which Newton's method crawls. In the basis of the eigenvectors, the largest
+    variance first, the same point is an ordinary minimum.
 
     Examples
     --------
@@ -62,7 +63,10 @@ class Unstructured(AbstractCovariance):
         return tuple((int(k), SD_NODES) for k in np.flatnonzero(rows == columns))
 
     def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
-        """Return the inverse of ``root``: the columns become uncorrelated with unit mean square."""
+        """Return the inverse of ``root``: the columns become uncorrelated with unit mean square.
+
+        Columns that are nearly collinear are only scaled.
+        """
         length = np.linalg.norm(root, axis=0)
         if np.abs(np.diag(root) / length).min() < 1e-10:
             return np.diag(1.0 / length)
@@ -71,7 +75,10 @@ class Unstructured(AbstractCovariance):
     def rotated(
         self, theta: Float[jax.Array, " k"], basis: Float[jax.Array, "q q"]
     ) -> tuple[Float[jax.Array, " k"], Float[jax.Array, "q q"]]:
-        """Rotate the basis to the eigenvectors of the covariance, in which the optimum is not in a curved valley."""
+        """Return theta and the basis rotated to the eigenvectors of the covariance, where it is diagonal.
+
+        Standard deviations below ``NEARLY_ZERO`` are raised to it: at zero the gradient vanishes.
+        """
         rows, columns = lower_indices(basis.shape[0])
         vectors, sd = singular_vectors(jnp.zeros(basis.shape, theta.dtype).at[rows, columns].set(theta))
         return jnp.where(rows == columns, jnp.maximum(sd, NEARLY_ZERO)[rows], 0.0), basis @ vectors
@@ -83,6 +90,11 @@ class Unstructured(AbstractCovariance):
         root: Float[jax.Array, "q q"],
         coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
+        """Return the nearest covariances of rank 0, 1, …, q − 1, in the basis of the eigenvectors, then the point.
+
+        Before a rank above 0 stands the same covariance with variances of exactly zero for the columns that add next to
+        nothing to a row, if there are any.
+        """
         q = basis.shape[0]
         rows, columns = lower_indices(q)
         vectors, sd = singular_vectors(jnp.zeros((q, q), theta.dtype).at[rows, columns].set(theta))
@@ -93,9 +105,9 @@ class Unstructured(AbstractCovariance):
             point = jnp.where(rows == columns, kept[rows], 0.0)
             active_set = np.where(columns < rank, 0, np.where(columns == rank, 1, -1))
             near = sd[rank] <= NEARLY_ZERO
-            if rank > 0:
-                share = jnp.sum((rotated * kept[None, :]) ** 2, axis=1) * jnp.sum(root**2, axis=0)
-                vanishing = share < 1e-4 * jnp.max(share)
+            if rank > 0:  # per column, the variance that it adds to a row: Var(b_j) times the mean of z_j²
+                added = jnp.sum((rotated * kept[None, :]) ** 2, axis=1) * jnp.sum(root**2, axis=0)
+                vanishing = added < 1e-4 * jnp.max(added)
                 zeroed = jnp.where(vanishing[:, None] & (number < rank)[None, :], 0.0, rotated)
                 candidates.append((point, zeroed, active_set, near & jnp.any(vanishing)))
             candidates.append((point, rotated, active_set, near))
@@ -106,7 +118,7 @@ class Unstructured(AbstractCovariance):
 
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         rows, columns = lower_indices(basis.shape[0])
-        # The factor column by column, by products: the same in NumPy and JAX.
+        # The lower triangle from theta, by a product with 0 and 1, which arrays of NumPy and of JAX both have.
         entry = np.zeros((theta.size, *basis.shape))
         entry[np.arange(theta.size), rows, columns] = 1.0
         lower = (theta @ entry.reshape(theta.size, -1)).reshape(basis.shape)

@@ -29,7 +29,7 @@ from jaxlmm.model import Natural
 from jaxlmm.optimize import AbstractMinimizer, Minimum
 
 MAX_RESTARTS = 3
-"""How often a point that only looked like a boundary optimum is left along its direction of descent."""
+"""How often optima at the boundary are minimized and, where the deviance falls off it, left and snapped again."""
 
 
 class Optima(NamedTuple):
@@ -37,8 +37,8 @@ class Optima(NamedTuple):
 
     ``theta`` is written in ``bases``, one per term; ``active_set`` is 0 where a parameter is free, positive for the
     blocks kept at a boundary that have a multiplier (one number each), negative for what drops out with them; ``value``
-    is the deviance, ``converged`` and ``n_evaluations`` are the minimizer's; ``at_limit`` says that a valley was walked
-    along until there was next to nothing to be won.
+    is the deviance, ``converged`` and ``n_evaluations`` are the minimizer's; ``at_limit`` says that the optimum is a
+    limit, to which a valley was walked (:meth:`jaxlmm.engine.descent.Descent.walk`).
     """
 
     theta: Float[NumpyArray, "b k"]
@@ -55,8 +55,8 @@ def find_optima(
 ) -> Optima:
     """Minimize the deviance of every response.
 
-    ``first_order`` is another minimizer to find the optima with; Newton's method then only confirms them. ``given`` are
-    natural parameters to begin at.
+    ``first_order`` is a minimizer that uses gradients alone, to find the optima with in place of Newton's method, which
+    then only confirms them. ``given`` are natural parameters to begin at, in place of a start that is searched for.
     """
     layout, everyone = problems.likelihood.layout, np.arange(problems.size)
     bases = tiled(layout.bases(), everyone.size)
@@ -67,12 +67,12 @@ def find_optima(
     if first_order is None:
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
-        lost = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
-        if lost.size and not problems.likelihood.solver.quasi_newton:
-            unrotated = tiled(layout.bases(), lost.size)
-            walked, limit = descent.walk(lost, start[lost], unrotated, search=search)
-            reached, bases = put((reached, bases), lost[limit], take((walked, unrotated), limit))
-            at_limit[lost[limit]] = True
+        unconverged = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
+        if unconverged.size and not problems.likelihood.solver.quasi_newton:
+            unrotated = tiled(layout.bases(), unconverged.size)
+            walked, is_limit = descent.walk(unconverged, start[unconverged], unrotated, search=search)
+            reached, bases = put((reached, bases), unconverged[is_limit], take((walked, unrotated), is_limit))
+            at_limit[unconverged[is_limit]] = True
     else:
         steps = MAX_EVALUATIONS_FIRST_ORDER
         reached, _ = descent.minimize(everyone, start, bases, steps, method=first_order, snaps=True)
@@ -100,6 +100,8 @@ def _at_boundary(
         bases, active_set = put((bases, active_set), moving, (snapped.bases, snapped.active_set))
         # Active parameters have gradient and mixed derivatives of exactly zero, so Newton's method keeps them there.
         before = minimum.converged[moving]
+        # A first-order minimum off the boundary is evaluated once, for its Hessian, and does not move; one at which
+        # the minimizer had given up takes a single step from the boundary.
         whole = np.any(snapped.active_set != 0, axis=1) | newton_found
         steps = np.where(whole, np.where(before, MAX_EVALUATIONS, 2), 1)
         reached, rotated = descent.minimize(
@@ -131,12 +133,13 @@ def _at_boundary(
 def _eigenpair(
     matrix: Float[NumpyArray, "b k k"], _: Float[NumpyArray, " b"]
 ) -> tuple[Float[NumpyArray, " b"], Float[NumpyArray, "b k"]]:
+    """Return the smallest eigenvalue of each matrix and its vector, by LAPACK, which needs no bound of the entries."""
     values, vectors = np.linalg.eigh(matrix)
     return values[:, 0], vectors[:, :, 0]
 
 
 def tiled(bases: Sequence[Float[NumpyArray, "_ _"]], count: int) -> Bases:
-    """Return the bases of each term for ``count`` problems."""
+    """Return ``count`` copies of each term's basis, along a new first axis."""
     return tuple(np.tile(basis, (count, 1, 1)) for basis in bases)
 
 
@@ -155,13 +158,16 @@ def judged(
     parameters: Sequence[Parameter],
     fixed: Natural | None = None,
 ) -> Verdicts:
-    """Judge the optima of all problems; of the natural ``parameters`` some are ``fixed``."""
+    """Return the certificates of the optima of all problems, from the derivatives there (``examination``).
+
+    The natural ``parameters`` that are not NaN in ``fixed`` were held.
+    """
     descent = Descent(problems)
 
     def descend(
-        index: Int[NumpyArray, " c"], theta: Float[NumpyArray, "c k"], steps: int
+        index: Int[NumpyArray, " c"], theta: Float[NumpyArray, "c k"], max_evaluations: int
     ) -> tuple[Float[NumpyArray, "c k"], Float[NumpyArray, " c"]]:
-        reached, _ = descent.minimize(index, theta, take(optima.bases, index), steps)
+        reached, _ = descent.minimize(index, theta, take(optima.bases, index), max_evaluations)
         return np.asarray(reached.minimum.x), np.asarray(reached.minimum.value)
 
     return certify(

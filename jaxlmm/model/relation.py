@@ -11,11 +11,11 @@ from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.model.graph import connected
 
 MAX_SPARSE_DENSITY = 0.25
-"""Share of nonzero entries above which a matrix is kept dense: each entry then needs no column number."""
+"""Share of nonzero entries above which a matrix is stored dense, without a column number for each entry."""
 
 
 class Relation(Struct):
-    """A symmetric (L, L) matrix, stored without its zeros: that of 28,000 people in families is never written out.
+    """A symmetric (L, L) matrix, stored without its zeros: one of 28,000 people in families is never formed densely.
 
     In compressed sparse rows, ``starts`` (L + 1,) is where each row begins in ``columns`` and ``values``, which hold
     its E entries in the order of the columns. A matrix with few zeros is ``values`` (L, L), and the other two are None.
@@ -28,7 +28,7 @@ class Relation(Struct):
 
     @classmethod
     def of(cls, matrix: Any) -> Self:
-        """Take a symmetric matrix, dense or a sparse one of SciPy.
+        """Return the relation of a symmetric matrix, dense or a sparse one of SciPy.
 
         >>> Relation.of(np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]])).components().tolist()
         [0, 0, 1]

@@ -26,6 +26,7 @@ VALUES_PER_READ = 2**23
 """Values (samples × markers) that are read at once: 64 MB."""
 
 FAILED = STATUS.index("failed")
+"""The status code of pairs whose response has no optimum without a marker."""
 
 GROUP_LOOP, PATTERN_LOOP, RESPONSE_LOOP = 0, 1, 2
 """The loops of a scan from the outermost: marker groups, patterns of missing values, chunks of responses."""
@@ -35,7 +36,10 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Scanner(Protocol):
-    """Tests blocks of markers, in ``columns`` each, for the responses of a chunk, and hands the pairs to a filter."""
+    """Tests blocks of markers for the responses of a chunk, and hands the pairs to a filter.
+
+    A marker has ``columns`` columns: g, and g·x with an interaction.
+    """
 
     columns: int
 
@@ -43,13 +47,14 @@ class Scanner(Protocol):
         self, values: Shaped[NumpyArray, "q s"], markers: Int[NumpyArray, " s"], frequency: Float[NumpyArray, " s"],
         pair_filter: PairFilter, /,
     ) -> None:  # fmt: skip
-        """Test markers with ``values`` in the samples, their indices among all, and frequencies."""
+        """Test s markers: ``values`` in the q samples of the pattern, indices among all markers, allele frequencies."""
 
 
 class PatternRows(NamedTuple):
-    """Rows of a pattern as its responses share them: design, samples, and with one variance ratio the null models.
+    """The rows of a pattern: what its m responses share, and the responses ``y`` themselves.
 
-    ``samples`` are indices among the analyzed samples, ``sample_of_row`` among ``samples``.
+    ``samples`` are indices among the analyzed samples, ``sample_of_row`` among ``samples``. ``moderator`` is x of the
+    interaction g·x; ``models`` are the null models in one eigenbasis, None where there is not one variance ratio.
     """
 
     design: Design
@@ -91,10 +96,14 @@ class MarkerGroupScan:
     ----------
     data, null_fits
         Rows, responses and markers of the group; fits of its responses without a marker.
+    patterns, scan_method
+        The plan: patterns of missing values, and how a marker is tested.
+    options
+        Those of ``scan`` alone.
     block_size
         Markers of a block.
     cache
-        Of the loops: holds this scan, the rows of a pattern, and the scanner of a chunk's responses.
+        Holds, for the present index of each loop: this scan, the rows of a pattern, the scanner of a chunk's responses.
 
     Attributes
     ----------
@@ -113,7 +122,10 @@ class MarkerGroupScan:
         self._cache = cache
 
     def scan(self, chunk: Chunk, pair_filter: PairFilter, advance: Callable[[int], None]) -> None:
-        """Test the pairs of a chunk, block by block of its markers, and hand them to a filter."""
+        """Test the pairs of a chunk, block by block of its markers, and hand them to a filter.
+
+        ``advance`` is called after each block with its number of pairs.
+        """
         data, responses = self.data, self.patterns[chunk.pattern].responses[chunk.first : chunk.last]
         genotypes, markers = data.genotypes, data.markers[chunk.start : chunk.stop]
         scanner = self._scanner(chunk.pattern, chunk.first, chunk.last, refit=self.options.variances == "refit")
@@ -146,9 +158,11 @@ class MarkerGroupScan:
                     scanner.scan(block.values, markers[block.markers], block.frequency, pair_filter)
 
     def _pattern_rows(self, pattern: int) -> PatternRows:
+        """Return the rows of a pattern by its index, prepared unless they are the present ones."""
         return self._cache.at(PATTERN_LOOP, pattern, lambda: self._prepared(self.patterns[pattern]))
 
     def _prepared(self, pattern: Pattern) -> PatternRows:
+        """Prepare the rows of a pattern."""
         data, null_fits = self.data, self.null_fits
         design, y = design_on(data.frame.design, pattern.rows), data.y[np.ix_(pattern.rows, pattern.responses)]
         samples, sample_of_row = np.unique(data.sample_of_row[pattern.rows], return_inverse=True)
@@ -177,7 +191,7 @@ class MarkerGroupScan:
         return self._cache.at(RESPONSE_LOOP, (first, last, refit), make)
 
     def _solver_scanner(self, rows: PatternRows, column: int, response: int, refit: bool) -> SolverScanner | None:
-        """Return the scanner by the solver of a response, ``column`` of its pattern; None if it has no null optimum."""
+        """Return the scanner of one response, ``column`` of its pattern, by a solver; None without a null optimum."""
         data, null_fits, options, method = self.data, self.null_fits, self.options, self.data.call.options.method
         null_fits.make(options)
         null, ml_null = null_fits.point(response, method), null_fits.point(response, "ML")

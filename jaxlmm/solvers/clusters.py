@@ -12,24 +12,24 @@ from jaxlmm.linalg import MAX_SIZE_SWEPT
 from jaxlmm.model import Design, Term, linked
 
 MIN_RELATIVE_PIVOT = 1e-11
-"""A direction of the random effects' columns, each scaled to length 1, with a smaller pivot does not exist."""
+"""Largest pivot, of columns of Z scaled to length 1, that counts as rounding: its direction is not in their range."""
 
 MIN_REGULAR_VARIANCE_SHARE = 1e-10
-"""A variance given the others that is a smaller share of the largest variance may be rounding."""
+"""Smallest squared pivot of a known matrix, relative to its largest diagonal entry, at which it counts as regular."""
 
 MIN_ROW_SHARE = 1e-6
-"""A row that a term moves by a smaller share of another may be rounding."""
+"""Smallest entry of a term's column, relative to the largest in the cluster, that is not taken for rounding."""
 
 MAX_ROWS_FOR_RANGE_BASIS = 500
-"""In a larger cluster with as many effects as rows, the basis is taken to be that of the rows."""
+"""In a larger cluster with at least as many effects as rows, no range is computed: the basis is the identity."""
 
 
 class ClusterTerm(NamedTuple):
-    """The part of one term's Z in one cluster.
+    """The part of one term's Z in one cluster: N rows, L levels and q columns (or positions) of each.
 
-    ``columns`` maps its independent effects to rows; ``levels`` are the levels they belong to; with a known matrix
-    across levels, ``root`` times its transpose is that matrix and is part of ``columns``. ``spans`` says that the
-    columns are known to span all rows.
+    ``columns`` maps effects to rows; ``levels`` are codes of the grouping factor. With a known matrix K across these
+    levels, ``root rootᵀ = K`` and ``columns`` are those of Z times the root, so that effects are independent across
+    levels. ``spans`` says that the columns are known to span all rows.
     """
 
     columns: Float[NumpyArray, "N L q"]
@@ -39,7 +39,11 @@ class ClusterTerm(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """Rows that covary, with an orthonormal ``basis`` of the range of their random effects' columns."""
+    """Rows that covary, with an orthonormal ``basis`` of the space in which the covariance is not the identity.
+
+    That is the range of their random effects' columns, or all rows (the identity): with a residual structure, or where
+    the columns span the rows.
+    """
 
     rows: Int[NumpyArray, " N"]
     basis: Float[NumpyArray, "N m"]
@@ -48,6 +52,7 @@ class Cluster(NamedTuple):
 
 def clusters_of(design: Design) -> list[Int[NumpyArray, " _N"]]:
     """Return the row numbers of each independent cluster: the connected components of the covariance."""
+    # The nodes of a graph: rows, then for each grouping factor its levels and the components of its known matrix.
     n, nodes = int(design.n), int(design.n)
     starts, ends = [np.zeros(0, int)], [np.zeros(0, int)]
     for grouping in design.groupings:
@@ -76,6 +81,7 @@ def describe(design: Design, rows: Int[NumpyArray, " N"]) -> Cluster:
 
 
 def _cluster_term(design: Design, term: Term, rows: Int[NumpyArray, " N"]) -> ClusterTerm:
+    """Return the part of a term in the cluster of ``rows``."""
     grouping = design.groupings[term.grouping]
     levels, local = np.unique(np.asarray(grouping.codes)[rows], return_inverse=True)
     columns = np.zeros((rows.size, levels.size, term.size))
@@ -87,17 +93,17 @@ def _cluster_term(design: Design, term: Term, rows: Int[NumpyArray, " N"]) -> Cl
     if grouping.relation is None:
         return ClusterTerm(columns, levels, None, False)
     root, regular = _root(grouping.relation.among(levels))
-    own = np.abs(z[:, 0]).min() > MIN_ROW_SHARE * np.abs(z[:, 0]).max()
-    spans = bool(regular and own and levels.size == rows.size)
+    nonzero = np.abs(z[:, 0]).min() > MIN_ROW_SHARE * np.abs(z[:, 0]).max()
+    spans = bool(regular and nonzero and levels.size == rows.size)
     return ClusterTerm(np.moveaxis(np.moveaxis(columns, 2, 0) @ root, 0, 2), levels, root, spans)
 
 
 def _root(matrix: Float[NumpyArray, "l l"]) -> tuple[Float[NumpyArray, "l l"], bool]:
     """Return a root of a covariance matrix, and whether the matrix is far from singular.
 
-    A nearly singular one is factored with pivots, which end where they are rounding (Higham 1990, "Analysis of the
-    Cholesky decomposition of a semi-definite matrix"). If that is not exact, because the matrix is semidefinite but
-    for rounding larger than its own arithmetic's, the root is that of its eigenvectors, at twenty times the price.
+    A nearly singular one is factored with pivoting, down to the first pivot that is rounding (Higham 1990, "Analysis of
+    the Cholesky decomposition of a semi-definite matrix"). If that does not give the matrix back, because it came with
+    errors larger than those of double precision, its root is that of its eigenvectors, at twenty times the price.
     """
     from scipy.linalg.lapack import dpstrf
 
@@ -122,15 +128,15 @@ def _root(matrix: Float[NumpyArray, "l l"]) -> tuple[Float[NumpyArray, "l l"], b
 def not_rounding(values: Float[NumpyArray, " l"]) -> Float[NumpyArray, " l"]:
     """Return the eigenvalues of a covariance matrix, exactly zero where they are rounding.
 
-    The eigenvalues of a symmetric matrix are found with errors of the order of ``l ε`` times the largest: what is
-    smaller may be zero, and is taken to be: at a large variance ratio a rounding error would be a variance.
+    The eigenvalues of a symmetric matrix are found with errors of the order of ``l ε`` times the largest. What is
+    smaller may be zero, and is taken to be: times a large variance ratio, a rounding error would become a variance.
     """
     tolerance = values.size * np.finfo(float).eps * max(float(values.max(initial=0.0)), 0.0)
     return np.where(values > tolerance, values, 0.0)
 
 
 def _range(columns: Float[NumpyArray, "N c"]) -> Float[NumpyArray, "N m"]:
-    """Return an orthonormal basis of the columns' range."""
+    """Return an orthonormal basis of the columns' range, of dimension m."""
     from scipy.linalg import qr
 
     length = np.linalg.norm(columns, axis=0)
@@ -150,7 +156,11 @@ def grouped(clusters: list[Cluster]) -> list[list[Cluster]]:
 
 
 def similar(sizes: Int[NumpyArray, " c"], share: float, small: int) -> list[Int[NumpyArray, " _g"]]:
-    """Group the indices of ``sizes``: those above ``share`` of the largest not yet grouped, or all up to ``small``."""
+    """Return groups of indices of similar ``sizes``, the largest first.
+
+    A group takes all sizes above ``share`` of the largest that is left, or, if that is at most ``small``, all that are
+    left.
+    """
     sizes = np.array([rounded(int(size)) for size in sizes])
     ungrouped, groups = np.ones(sizes.size, bool), []
     while ungrouped.any():
@@ -162,7 +172,7 @@ def similar(sizes: Int[NumpyArray, " c"], share: float, small: int) -> list[Int[
 
 
 def rounded(size: int) -> int:
-    """Return a padded matrix size: 4, multiples of 8 up to twice a block, then multiples of 32.
+    """Return a padded matrix size: 4, multiples of 8 up to 64, then multiples of 32.
 
     >>> [rounded(size) for size in (1, 5, 33, 65)]
     [4, 8, 40, 96]

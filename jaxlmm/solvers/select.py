@@ -33,17 +33,18 @@ class Choice(NamedTuple):
 def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choice:
     """Return the solver for a design: the one that is asked for, or the first of ``SOLVERS`` that can do the model.
 
-    With a model of dispersion a known matrix is one of anything else, and residuals count as independent.
+    The first four need independent residuals, with or without a model of dispersion; with one, a known matrix is
+    "anything else".
 
-    ==========================================================  ========
-    model                                                       solver
-    ==========================================================  ========
-    no random term, independent residuals                       moments
-    column terms on one grouping factor, independent residuals  moments
-    column terms on several, independent residuals              blocked
-    one column on one factor with a known matrix, the same      spectral
-    anything else, clusters of at most 3,000 rows               dense
-    ==========================================================  ========
+    =======================================================  ========
+    model                                                    solver
+    =======================================================  ========
+    no random term                                           moments
+    terms over columns, on one grouping factor               moments
+    terms over columns, on several grouping factors          blocked
+    one term of one column, across levels of a known matrix  spectral
+    anything else, in clusters of at most 3,000 rows         dense
+    =======================================================  ========
 
     Raises
     ------
@@ -63,7 +64,10 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
 
 
 def unsuitable(solver: type[AbstractSolver], design: Design) -> str:
-    """Say why a solver cannot do a model, or nothing: one without the method ``reweighted`` can do no dispersion."""
+    """Return why a solver cannot do a model, or ``""`` if it can.
+
+    A class that does not write the method ``reweighted`` can do no model of dispersion.
+    """
     if design.dispersion is not None and solver.reweighted is AbstractSolver.reweighted:
         return "a model of dispersion, for which it has no method reweighted"
     return solver.unsuitable(design)
@@ -109,7 +113,7 @@ def as_solver(solver: Any) -> type[AbstractSolver] | None:
 
 
 def identity(solver: Any) -> str:
-    """Return a text by which an option ``solver`` is known again: a name, or for a class of a user where it is.
+    """Return a text that identifies an option ``solver``: its name, or of a user's class the module and qualified name.
 
     >>> identity("auto"), identity(Dense)
     ('auto', 'dense')

@@ -24,7 +24,7 @@ def variables_of(data: Any, names: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If a variable is absent, or several columns could be it.
+        If a variable is absent, is the column of another one of the names too, or occurs as several columns.
     """
     table = as_table(data)
     columns = list(table.columns)
@@ -52,7 +52,10 @@ def check_unique(names: Iterable[str], columns: Iterable[object]) -> None:
 
 
 def column_or_array(option: str, value: Any, data: pd.DataFrame, columns: Iterable[object]) -> pd.Series | None:
-    """Return weights or an offset, given as a column's name or as one number per row, on the data's index."""
+    """Return weights or an offset, given as a column's name or as one number per row, on the data's index.
+
+    ``columns`` are all that the user has, from which an error names the nearest.
+    """
     if value is None:
         return None
     if isinstance(value, str):
@@ -127,7 +130,11 @@ def check_names(columns: Sequence[str], groups: Iterable[tuple[str, ...]]) -> No
 
 
 def check_grouping(name: str, levels: int, rows: int, exempt: bool) -> None:
-    """Raise if a grouping factor has one level, or one level per row; ``exempt`` factors are identified otherwise."""
+    """Raise if a grouping factor has one level, or one level per row, unless it is ``exempt``.
+
+    A factor is exempt whose variance is identified otherwise: by a known matrix, positions, a residual structure on the
+    same levels, or a residual variance that is held.
+    """
     if levels < 2 and not exempt:
         raise DataError(f"grouping factor {name}: expected at least 2 levels, got {levels}; leave the term out.")
     if levels >= rows and not exempt:

@@ -1,4 +1,7 @@
-"""A formula resolved against its data: names as the data spell them, one error for all unknown ones, no ``.`` left."""
+"""A formula resolved against its data: names as the data spell them, one error for all unknown ones, no ``.`` left.
+
+The same name may be spelled by other Unicode characters (:func:`jaxlmm.formula.tokens.column_called`), as é may.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def resolved(
     """Return a formula whose names are those of the data, and in which no ``.`` is left.
 
     ``.`` among the fixed effects stands for all columns, in their order, but for those of the response, groups, offsets
-    and weights, and ``others``. ``allow_cbind`` allows ``cbind``.
+    and weights, and ``others``. ``allow_cbind`` allows ``cbind(y1, y2)`` as the response.
 
     Raises
     ------
@@ -50,12 +53,13 @@ def resolved(
 def with_known_names(
     parsed: ParsedFormula, columns: Collection[Any], options: ModelOptions, *, allow_cbind: bool = False
 ) -> ParsedFormula:
-    """Return a formula whose names are those of the data; ``allow_cbind`` allows ``cbind``.
+    """Return a formula whose names are those of the data; ``allow_cbind`` allows ``cbind(y1, y2)``.
 
     Raises
     ------
     FormulaError
-        With all names that are neither columns of the data nor functions.
+        With all names of formula and options that are neither columns of the data nor functions; a single one that an
+        option names has an error of its own, where the option is read.
     """
     columns = list(columns)
     parsed = renamed(parsed._replace(dispersion=options.dispersion_terms), columns)
@@ -95,7 +99,7 @@ def _columns_in_use(parsed: ParsedFormula, columns: Collection[Any], options: Mo
 
 
 def resolved_options(options: Options, parsed: ParsedFormula, columns: Collection[Any]) -> Options:
-    """Return options with columns as the data spell them, and groups as the formula does."""
+    """Return options with columns as the data spell them, and groups of known matrices or structures as the formula."""
     columns, groups = list(columns), [bar.group_name for bar in parsed.bars]
     changes: dict[str, Any] = {
         option: column_called(value, columns) or value for option, value in _named_columns(options).items()
@@ -172,6 +176,7 @@ def _without_dots(parsed: ParsedFormula, unused: Sequence[Any]) -> str:
         raise FormulaError(f"formula {text!r}: '.' stands for all other columns, and the data have none.")
     expanded: list[Token] = []
     for sign, term in split(right, ("+", "-")):
+        # A '.' that is a term leaves out columns that are terms too; in a larger one, as (.)^2, it stands in brackets.
         alone = list(term) == [_DOT] and sign != "-"
         added = {part[0].name for other, part in split(right, ("+", "-")) if len(part) == 1 and other != "-"}
         names = [name for name in unused if not (alone and name in added)]
@@ -188,7 +193,7 @@ def _without_dots(parsed: ParsedFormula, unused: Sequence[Any]) -> str:
 def _with_dots_replaced(text: str, term: Sequence[Token], dot: Sequence[Token]) -> list[Token]:
     """Return a term with ``dot`` in place of each ``.``; raise if one is in a call."""
     replaced: list[Token] = []
-    calls: list[bool] = []
+    calls: list[bool] = []  # of each bracket that is open: whether it is a call's
     for index, token in enumerate(term):
         if token.text in ("(", "[", "{"):
             calls.append(token.text != "(" or (index > 0 and term[index - 1].kind in ("name", "quoted")))

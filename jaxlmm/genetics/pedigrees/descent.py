@@ -21,7 +21,7 @@ together, as a sparse matrix."""
 
 
 class _Sorted(NamedTuple):
-    """Individuals sorted by generation: ends of generations, indices of parents (-1: unknown), whether haploid."""
+    """Individuals by generation: the index after the last of each, indices of parents (-1: unknown), who is haploid."""
 
     ends: Int[NumpyArray, " generations"]
     father: Int[NumpyArray, " n"]
@@ -32,10 +32,12 @@ class _Sorted(NamedTuple):
 def coefficients(people: Pedigree, on_x: bool) -> Float[sparse.csr_array, "n n"]:
     """Return the kinship coefficients of individuals in the order of the pedigree.
 
+    With ``on_x`` they are those of the X chromosome, for which males are haploid.
+
     Raises
     ------
     KinshipError
-        If somebody is an ancestor of itself.
+        If an individual is its own ancestor.
     """
     depth = generations(people)
     n = depth.size
@@ -67,7 +69,7 @@ def _families(father: Int[NumpyArray, " n"], mother: Int[NumpyArray, " n"]) -> I
 
 
 def _dense(people: _Sorted) -> Float[NumpyArray, "n n"]:
-    """Compute φᵢⱼ = ½ (φ of father and j + φ of mother and j), φᵢᵢ = ½ (1 + φ of father and mother), as an array.
+    """Return the array of φᵢⱼ = ½ (φ of father and j + φ of mother and j), φᵢᵢ = ½ (1 + φ of father and mother).
 
     A haploid individual has the φ of its mother, and φᵢᵢ = 1.
     """
@@ -87,7 +89,7 @@ def _dense(people: _Sorted) -> Float[NumpyArray, "n n"]:
 
 
 def _sparse(people: _Sorted) -> Float[sparse.csr_array, "n n"]:
-    """Compute the same coefficients as a sparse matrix."""
+    """Return the same coefficients as a sparse matrix, which grows by the individuals of each generation."""
     first = people.haploid[: people.ends[0]]
     phi = sparse.csr_array(sparse.diags_array(np.where(first, 1.0, 0.5)))
     for before, after in itertools.pairwise(people.ends):
@@ -104,7 +106,10 @@ def _sparse(people: _Sorted) -> Float[sparse.csr_array, "n n"]:
 
 
 def _rows_of(parents: Int[NumpyArray, " k"], before: int | np.integer) -> Float[sparse.csr_array, "k before"]:
-    """Return the matrix that selects the row of each parent, with zeros in the rows of unknown ones."""
+    """Return the matrix that selects each parent among the ``before`` individuals of earlier generations.
+
+    Its row is zero where the parent is unknown.
+    """
     known = np.flatnonzero(parents >= 0)
     return sparse.csr_array(
         sparse.coo_array((np.ones(known.size), (known, parents[known])), shape=(parents.size, before))

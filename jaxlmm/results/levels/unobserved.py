@@ -22,7 +22,7 @@ from jaxlmm.results.levels.covariances import factors_at, row_covariance, row_ro
 from jaxlmm.solvers import clusters_of
 
 IDS_PER_MATRIX = 256
-"""Ids without data in one matrix of a structure across levels, which is that of the levels and of these."""
+"""The most ids without data whose covariance with all levels is formed at once, for a structure across levels."""
 
 
 def effects_of_unobserved(
@@ -35,9 +35,10 @@ def effects_of_unobserved(
 ) -> list[tuple[Float[NumpyArray, "_ _"], Float[NumpyArray, "_ _"]]]:
     """Return, for each term, the modes (R, q) of the ids without a row and their conditional standard deviations.
 
-    With ``C = Cov(b, y) = K_new,old ⊗ Λ Λᵀ`` on the rows and ``H = Var(y)``, relative to sigma² (Henderson 1975, "Best
-    linear unbiased estimation and prediction under a selection model"): mode ``C H⁻¹ (y − Xβ)`` and variance
-    ``K_new ⊗ Λ Λᵀ − C H⁻¹ Cᵀ``, given theta and beta. Clusters of rows that covary with no such id are left out.
+    With ``C = Cov(b, y) = (K_new,old ⊗ Λ Λᵀ) Zᵀ`` and ``H = Var(y)``, relative to sigma², b the effects of the new
+    ids, those without data (Henderson 1975, "Best linear unbiased estimation and prediction under a selection
+    model"): modes ``C H⁻¹ (y − Xβ)`` and covariance ``K_new ⊗ Λ Λᵀ − C H⁻¹ Cᵀ``, given theta and beta. Clusters of rows
+    that covary with no such id are left out.
 
     Parameters
     ----------
@@ -51,13 +52,14 @@ def effects_of_unobserved(
         The residual standard deviation.
     """
     factors = factors_at(layout, theta, bases)
+    # theta of an absolute layout is relative to the response's scale, as this sigma is
     unit = 1.0 if factors.sigma is None else float(factors.sigma)
     terms = []
     for number, (factor, own) in enumerate(zip(factors.terms, layout.slices(), strict=False)):
         group = frame.labels.terms[number].group
         known, levels = frame.level_covariances.get(group), frame.levels[group].codes
         if isinstance(known, LevelStructure):
-            terms.append(_of_field(known, layout.structures[number], theta[own], unit, levels))
+            terms.append(_of_structure(known, layout.structures[number], theta[own], unit, levels))
         else:
             terms.append(_of_matrix(known, np.asarray(factor), levels))
     for rows in clusters_of(frame.design):
@@ -77,8 +79,9 @@ def effects_of_unobserved(
 class _Term(NamedTuple):
     """Ids of one term without a row: their ``modes`` and ``variances``, filled in cluster by cluster.
 
-    ``cross`` (L, R) is a known matrix between levels and these ids, sparse, with the ``factor`` within a level; for a
-    structure across levels, whose factor is None, an array. ``levels`` are those of the rows.
+    ``cross`` (L, R) are relative covariances between the levels and these ids. With a known matrix it is that matrix,
+    sparse, and each entry is multiplied by ``Λ Λᵀ``, Λ the ``factor`` within a level. With a structure across levels it
+    is dense, and factor is None. It is None without such ids. ``levels`` are the codes of all rows.
     """
 
     modes: Float[NumpyArray, "R q"]
@@ -89,6 +92,7 @@ class _Term(NamedTuple):
 
 
 def _of_matrix(known: KnownMatrix | None, factor: Float[NumpyArray, "*L q q"], levels: Int[NumpyArray, " n"]) -> _Term:
+    """Return the ids without data of a known matrix, at their prior variances; of none without a matrix."""
     others = np.zeros(0, int) if known is None else known.unobserved
     root = factor if factor.ndim == 2 else factor[0]  # levels that covary have one set of positions
     own = np.zeros(0) if known is None else known.matrix.diagonal()[others]
@@ -96,13 +100,17 @@ def _of_matrix(known: KnownMatrix | None, factor: Float[NumpyArray, "*L q q"], l
     return _Term(np.zeros((others.size, root.shape[0])), own[:, None] * np.sum(root**2, axis=1), cross, factor, levels)
 
 
-def _of_field(
+def _of_structure(
     known: LevelStructure,
     structure: AbstractCovariance,
     theta: Float[NumpyArray, " k"],
     unit: float,
     levels: Int[NumpyArray, " n"],
 ) -> _Term:
+    """Return the ids without data of a structure across levels, at their prior variances.
+
+    ``unit`` is sigma where theta is not relative to it, else 1.
+    """
     others, count = known.unobserved, known.indices.size
     cross, own = np.zeros((count, others.size)), np.zeros((others.size, 1))
     for some, coords in _by_part(known, others):

@@ -48,7 +48,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def check_free(folder: Path) -> str:
-    """Raise if a process is at work in a folder; return the text of a lock that an ended one left, else nothing.
+    """Raise if a process is at work in a folder; return the text of a lock that an ended one left, else ``""``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Compiled functions of marker columns in a model of any covariance: gᵀPy and gᵀPg, or a response for refitting."""
+"""Compiled functions of marker columns in a model of any covariance: gᵀPy and gᵀPg, or the response of a refit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from jaxlmm.linalg import normal_equations
 def orthonormalized(
     likelihood: Likelihood, columns: Float[Array, "c N s"]
 ) -> tuple[Float[jax.Array, "c N s"], Float[jax.Array, "p_all c s"], Float[jax.Array, " s"]]:
-    """Orthonormalize the columns of each of s markers against the fixed effects and each other, by Gram-Schmidt.
+    """Orthonormalize the c columns of each of s markers against the fixed effects and each other, by Gram-Schmidt.
 
-    Returns these, the triangle of ``columns = [basis, orthonormal] triangle``, and the least share of a column's square
-    that is left.
+    ``columns`` are those in rows multiplied by √w: g, and g·x with an interaction. Returns the orthonormal ones, the
+    triangle of ``columns = [basis, orthonormal] triangle``, and per marker the share of a column's squared length that
+    orthogonalizing leaves, the smaller of its columns'.
     """
     basis = jnp.asarray(likelihood.design.basis)
     p, (c, _, s) = basis.shape[1], columns.shape
@@ -33,9 +34,9 @@ def orthonormalized(
     for j in range(c):
         residual = jnp.asarray(columns)[j]
         length = jnp.sum(residual**2, axis=0)
-        for _ in range(2):
-            share = basis.T @ residual
-            residual, triangle = residual - basis @ share, triangle.at[:p, j].add(share)
+        for _ in range(2):  # the second time takes off what rounding left
+            on_basis = basis.T @ residual
+            residual, triangle = residual - basis @ on_basis, triangle.at[:p, j].add(on_basis)
             for i, other in enumerate(orthonormal):
                 along = jnp.sum(other * residual, axis=0)
                 residual, triangle = residual - other * along[None], triangle.at[p + i, j].add(along)
@@ -54,24 +55,25 @@ def sums_at(
     y: Float[Array, " N"],
     columns: Float[Array, "c N s"],
 ) -> tuple[Float[jax.Array, "c s"], Float[jax.Array, "c c s"], Float[jax.Array, ""], Float[jax.Array, ""] | None]:
-    """Return gᵀPy, gᵀPg and yᵀPy of marker columns at ``theta``, by the solver of the likelihood.
+    """Return gᵀPy, gᵀPg, yᵀPy and sigma at ``theta``, for the c columns g of each of s markers and one response y.
 
-    Last sigma in response units, or None where it is profiled out.
+    All are in units of the response; sigma is None where it is profiled out.
     """
     solver, basis = likelihood.solver, jnp.asarray(likelihood.design.basis)
     p, c = basis.shape[1], columns.shape[0]
     _, scale, residual = likelihood.residuals(jnp.asarray(y)[:, None])
     columns = jnp.asarray(columns) - basis @ (basis.T @ jnp.asarray(columns))
-    augmented_basis = jnp.concatenate([basis, residual * scale[None]], axis=1)
+    basis_and_y = jnp.concatenate([basis, residual * scale[None]], axis=1)
     layout = likelihood.layout.in_unit(scale[0])
     factors = layout.factors(jnp.asarray(theta), [jnp.asarray(basis) for basis in bases])
     factor = solver.factor(factors)
-    products = solver.cross_products(augmented_basis, augmented_basis)
+    products = solver.cross_products(basis_and_y, basis_and_y)
     inner = solver.inner(factor, products)
     vcov = normal_equations(inner[:p, :p], inner[:p, p])[0] if p else jnp.zeros((0, 0))
 
     def sums_of(g: Float[jax.Array, "N s"]) -> tuple[Float[jax.Array, " s"], Float[jax.Array, " s"]]:
-        augmented = solver.augmented(augmented_basis, g)
+        """Return gᵀPy and gᵀPg of one column g of each marker."""
+        augmented = solver.augmented(basis_and_y, g)
 
         def one(augmented: Any) -> tuple[Float[jax.Array, " _"], Float[jax.Array, ""]]:
             return solver.quadratic_forms(factor, products, augmented)[1:]
@@ -80,14 +82,14 @@ def sums_at(
         on_basis = cross[:, :p] @ vcov
         return cross[:, p] - on_basis @ inner[:p, p], square - jnp.sum(on_basis * cross[:, :p], axis=1)
 
-    a, b = zip(*(sums_of(column) for column in columns), strict=True)
-    matrix = [[b[0]]]
-    if c > 1:
-        product = 0.5 * (sums_of(columns[0] + columns[1])[1] - b[0] - b[1])
-        matrix = [[b[0], product], [product, b[1]]]
+    with_y, own = zip(*(sums_of(column) for column in columns), strict=True)
+    matrix = [[own[0]]]
+    if c > 1:  # the product of two columns from that of their sum with itself
+        product = 0.5 * (sums_of(columns[0] + columns[1])[1] - own[0] - own[1])
+        matrix = [[own[0], product], [product, own[1]]]
     squares = inner[p, p] - inner[p, :p] @ vcov @ inner[:p, p]
     sigma = None if factors.sigma is None else factors.sigma * scale[0]
-    return jnp.stack(a), jnp.stack([jnp.stack(row) for row in matrix]), squares, sigma
+    return jnp.stack(with_y), jnp.stack([jnp.stack(row) for row in matrix]), squares, sigma
 
 
 @program()
@@ -98,9 +100,10 @@ def prepare_with(
     orthonormal: Float[Array, "c N s"],
     triangle: Float[Array, "p_all c s"],
 ) -> tuple[Response, RowsByResponse]:
-    """Prepare the response ``y`` with the columns of each of s markers among its fixed effects.
+    """Return the response ``y`` prepared once per marker, with that marker's columns among the fixed effects.
 
-    These are ``orthonormal`` and ``triangle`` of :func:`orthonormalized`.
+    ``orthonormal`` and ``triangle`` are from :func:`orthonormalized`, ``units`` of the model without a marker. Every
+    leaf of the result has a first axis over the s markers, as over responses.
     """
     design, solver, reml = likelihood.design, likelihood.solver, likelihood.reml
     basis, inverse = jnp.asarray(design.basis), jnp.asarray(units.inverse_triangle)
@@ -113,31 +116,31 @@ def prepare_with(
     log_basis = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(design.triangle)))))
 
     def one(
-        marker_basis: Float[jax.Array, "c N"], corner: Float[jax.Array, "p_all c"]
+        marker_basis: Float[jax.Array, "c N"], own_triangle: Float[jax.Array, "p_all c"]
     ) -> tuple[Response, Any, Float[jax.Array, "p_all p_all"]]:
         marker_basis = marker_basis.T
         columns = jnp.concatenate([basis, marker_basis], axis=1)
         on_marker = marker_basis.T @ residual
-        left = residual - marker_basis @ on_marker
+        own_residual = residual - marker_basis @ on_marker
         free = jnp.maximum(jnp.asarray(design.n, float) - p - c, 1.0)
-        size = jnp.sqrt(jnp.sum(left**2) / free)
-        augmented = jax.tree.map(lambda leaf: leaf[0], solver.augmented(columns, (left / size)[:, None]))
-        log_columns = log_basis + jnp.sum(jnp.log(jnp.diagonal(corner[p:])))
-        constant = additive_constant(reml, log_weight, log_columns, count, jnp.log(size))
+        own_scale = jnp.sqrt(jnp.sum(own_residual**2) / free)
+        augmented = jax.tree.map(lambda leaf: leaf[0], solver.augmented(columns, (own_residual / own_scale)[:, None]))
+        log_columns = log_basis + jnp.sum(jnp.log(jnp.diagonal(own_triangle[p:])))
+        constant = additive_constant(reml, log_weight, log_columns, count, jnp.log(own_scale))
         coefficients = jnp.concatenate([least_squares[:, 0], on_marker])
         response = Response(
-            fixed=None, augmented=augmented, least_squares=coefficients, scale=size, count=count, constant=constant,
-            added=jnp.zeros_like(size),
+            fixed=None, augmented=augmented, least_squares=coefficients, scale=own_scale, count=count,
+            constant=constant, added=jnp.zeros_like(own_scale),
         )  # fmt: skip
-        small = [[corner[p + i, j] for j in range(c)] for i in range(c)]
-        lower = _inverse_triangle(small)
-        whole = jnp.concatenate(
+        # The inverse of [[triangle of the design, own_triangle[:p]], [0, own_triangle[p:]]], block by block.
+        corner = _inverse_triangle([[own_triangle[p + i, j] for j in range(c)] for i in range(c)])
+        own_inverse = jnp.concatenate(
             [
-                jnp.concatenate([inverse, -inverse @ corner[:p] @ lower], axis=1),
-                jnp.concatenate([jnp.zeros((c, p)), lower], axis=1),
+                jnp.concatenate([inverse, -inverse @ own_triangle[:p] @ corner], axis=1),
+                jnp.concatenate([jnp.zeros((c, p)), corner], axis=1),
             ]
         )
-        return response, solver.cross_products(columns, columns), whole
+        return response, solver.cross_products(columns, columns), own_inverse
 
     responses, fixed, inverses = jax.vmap(one)(jnp.moveaxis(orthonormal, -1, 0), jnp.moveaxis(triangle, -1, 0))
     s = orthonormal.shape[-1]
@@ -146,7 +149,7 @@ def prepare_with(
 
 
 def _inverse_triangle(rows: list[list[Float[jax.Array, ""]]]) -> Float[jax.Array, "c c"]:
-    """Return the inverse of an upper triangular matrix of one or two rows."""
+    """Return the inverse of an upper triangular matrix, given by its one or two rows."""
     if len(rows) == 1:
         return jnp.stack([jnp.stack([1.0 / rows[0][0]])])
     (a, b), (_, d) = rows

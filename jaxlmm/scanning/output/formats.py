@@ -1,4 +1,4 @@
-"""A scan's table in the columns of other programs."""
+"""A scan's table in the columns of other programs: GWAS-SSF, the format of the GWAS Catalog, and regenie's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REGENIE_COLUMNS = {
 
 
 def check_style(style: str, n_responses: int, tests: tuple[str, ...], interaction: str | None) -> None:
-    """Raise if a format has no columns for such a scan."""
+    """Raise if a style, one of :data:`STYLES`, has no columns for such a scan."""
     if style != "gwas-ssf":
         return
     if n_responses > 1:
@@ -57,8 +57,8 @@ def written(
     """Return a table in the columns of a style, one of :data:`STYLES`; ``several`` says that it has several responses.
 
     Markers without a test are left out of the formats of other programs, which know no status. Regenie's ``CHISQ`` is
-    an F statistic times its degrees of freedom, to which it is equal in large samples; ``LOG10P`` has the F
-    distribution's p-value.
+    an F statistic times its numerator's degrees of freedom, in large samples a chi-square; ``LOG10P`` is of the p-value
+    by the F distribution.
     """
     if style == "tidy":
         return table
@@ -69,6 +69,7 @@ def written(
 
 
 def _suffix(test: str) -> str:
+    """Return what the columns of a test end with in a scan's table."""
     return "" if test == "wald" else f"_{test}"
 
 
@@ -88,7 +89,7 @@ def _gwas_ssf(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | No
 
 
 def _regenie(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | None, several: bool) -> pd.DataFrame:
-    """Return regenie's columns, with a row for each test of a marker."""
+    """Return regenie's columns, with a row for each test of a marker; ``EXTRA`` is the response, of several."""
     nothing = pd.Series(float("nan"), index=table.index)
     rows: list[tuple[str, pd.Series, pd.Series, pd.Series, pd.Series]] = []
 

@@ -17,7 +17,7 @@ from jaxlmm.scanning.kernels import Pairs
 
 @runtime_checkable
 class ScanTable(Protocol):
-    """The rows of a scan by response and marker, in memory or in files."""
+    """The table of a scan, a row for each pair of a response and a marker, in memory or in files."""
 
     def __len__(self) -> int: ...
 
@@ -30,7 +30,10 @@ class ScanTable(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Names:
-    """Names by index: ``responses``, with their numbers of rows ``n``; ``variants``; ``words`` of status codes."""
+    """What indices in pairs stand for: ``responses``, rows of ``variants``, and ``words`` of status codes.
+
+    ``n`` are the numbers of rows of the responses.
+    """
 
     responses: tuple[str, ...]
     n: Int[NumpyArray, " m"]
@@ -40,7 +43,7 @@ class Names:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldTable:
-    """Pairs in memory, as a table once it is read."""
+    """A table held in memory as pairs, and made into a data frame when it is first read."""
 
     pairs: Pairs
     names: Names

@@ -1,4 +1,8 @@
-"""Connected components of the random effects after the largest grouping factor is eliminated, arranged on the host."""
+"""Connected components of the random effects after the largest grouping factor is eliminated, arranged on the host.
+
+The rest are the other grouping factors (groupings, as in :attr:`jaxlmm.model.Design.groupings`), and Z their columns.
+The bases Q are orthonormal ones of the eliminated levels' own columns. A group is one of components of similar size.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +28,26 @@ MAX_EFFECTS_OF_COMPONENT = 6_000
 """The most connected effects: one matrix of them is 288 MB; a Hessian needs several."""
 
 RELATIVE_RIDGE = 1e-4
-"""Added to the diagonal, relative to it, to invert products of columns that need not be independent: so much that
-rounding is not amplified along the dependent ones."""
+"""Added to the diagonal, relative to it, before products of columns are inverted that may be linearly dependent: large
+enough that rounding is not amplified along the dependent directions."""
 
 MAX_SIZE_REFLECTED = 256
-"""Up to this size of a component, sums over all levels get columns of their own."""
+"""Up to this size of a component, sums of a factor's columns over all its levels become columns, by reflections of the
+levels (:class:`jaxlmm.solvers.blocked.block.Outside`)."""
 
 IN_BASES_SHARE_OF_LENGTH = 1e-11
-"""Such a sum lies in the eliminated levels' bases if its part outside them is at most this share of its length."""
+"""Such a sum lies in the bases if the length of its part outside them is at most this share of its own."""
 
 MAX_LEVELS_UNPADDED = 4
-"""Up to this many levels of a factor in a component are not padded."""
+"""The most levels of a factor in a component that are not padded to a larger number."""
 
 
 class Arrangement(NamedTuple):
-    """The layout of the rest's columns: groups of components, each grouping by grouping, level by level.
+    """The order of the rest's columns: by group, in it by component, in that by grouping, and by level.
 
-    ``first_columns``: per grouping the index of each level's first column; per group ``shapes`` (count, size),
-    ``counts`` of levels per grouping and ``tables`` of the levels (past the last where padded); ``n_columns`` in all.
+    ``first_columns``: per grouping, the index of the first column of each of its L levels. Per group: ``shapes``, the
+    number B of its components and their size; ``counts``, the padded number of levels of each grouping in a component;
+    ``tables``, which levels they are, ``NO_LEVEL`` where padded. ``n_columns``: all columns, padding included.
     """
 
     first_columns: list[Int[NumpyArray, " _L"]]
@@ -117,7 +123,11 @@ def components_of(design: Design, eliminated: int, rest: tuple[int, ...]) -> lis
 
 
 def arrange(components: list[Int[NumpyArray, " _L"]], levels: list[int], widths: tuple[int, ...]) -> Arrangement:
-    """Arrange components of similar size in groups; ``levels`` and ``widths`` are those of the groupings."""
+    """Return the columns arranged with components of similar size in groups.
+
+    Per grouping of the rest: ``components`` are as from :func:`components_of`, ``levels`` the number of levels, and
+    ``widths`` the number of columns of a level.
+    """
     if not components:
         return Arrangement([], [], [], [], 0)
     number = 1 + max(int(labels.max()) for labels in components)
@@ -130,7 +140,7 @@ def arrange(components: list[Int[NumpyArray, " _L"]], levels: list[int], widths:
         offsets = np.cumsum([0, *(count * width for count, width in zip(counts, widths, strict=True))])
         size = int(offsets[-1])
         n_components = bucket(chosen.size, 16) if size <= MAX_SIZE_SWEPT and chosen.size > 1 else chosen.size
-        row = np.full(number, -1)
+        row = np.full(number, -1)  # of each component: its index in the group, -1 if it is in another
         row[chosen] = np.arange(chosen.size)
         tables = []
         for g, labels in enumerate(components):
@@ -151,6 +161,7 @@ def arrange(components: list[Int[NumpyArray, " _L"]], levels: list[int], widths:
 
 
 def _padded(count: int) -> int:
+    """Return the padded number of levels of a factor in a component."""
     return count if count <= MAX_LEVELS_UNPADDED else rounded(count)
 
 
@@ -161,10 +172,11 @@ def outside_of(
     widths: tuple[int, ...],
     project: Callable[[Float[NumpyArray, " n"]], Float[NumpyArray, " n"]],
 ) -> list[Outside | None]:
-    """Return, per group, the columns' products outside the eliminated levels' bases; None where they are zero.
+    """Return, per group, the products ``Zᵀ(I − QQᵀ)Z`` of its columns outside the bases; None where they are zero.
 
-    ``indices`` are those of the column in which each row's value stands. Within a level, columns in the range of the
-    level's own are left out, so that what is zero is exactly zero. ``project`` takes a column off those bases.
+    ``indices`` hold, for each of the arrays over rows in ``entries.outside``, the column of Z in which a row's value
+    stands. A column of Z that lies, within an eliminated level, in the range of the level's basis is left out there, so
+    that zeros are exact. ``project`` returns ``(I − QQᵀ)v`` of a vector v over the rows.
     """
     from scipy.sparse import csr_array
 
@@ -196,12 +208,12 @@ def outside_of(
             continue
         reflections: tuple[NumpyArray, ...] | None = None
         if width <= MAX_SIZE_REFLECTED:
-            reflections, sums, means = _reflections(arrangement.tables[i], widths)
+            reflections, sum_columns, scales = _reflections(arrangement.tables[i], widths)
             half = apply_reflections(reflections, widths, matrices)
             matrices = np.array(apply_reflections(reflections, widths, half.swapaxes(-1, -2)))
-            for column, mean, total_products in zip(sums.T, means.T, of_sums, strict=True):
+            for column, scale, total_products in zip(sum_columns.T, scales.T, of_sums, strict=True):
                 exact = total_products[part].reshape(count, width, 1)
-                line = np.array(apply_reflections(reflections, widths, exact))[:, :, 0] * mean[:, None]
+                line = np.array(apply_reflections(reflections, widths, exact))[:, :, 0] * scale[:, None]
                 each = np.arange(count)
                 matrices[each, column, :] = matrices[each, :, column] = line
         outside.append(Outside(matrices, _near_inverse(matrices), reflections))
@@ -215,10 +227,10 @@ def _products_of_sum(
     total: int,
     project: Callable[[Float[NumpyArray, " n"]], Float[NumpyArray, " n"]],
 ) -> Float[NumpyArray, " M"]:
-    """Return the products of all columns with the sum of one over its levels, off the eliminated levels' bases.
+    """Return ``Zᵀ(I − QQᵀ)v``, v the sum over all levels of one column of a factor: by row, the ``column`` itself.
 
-    The sum's rows are the ``column`` itself. Where its mean is large against its spread, taking it off the bases by
-    rows keeps the digits that a difference of products loses.
+    Z is given by its ``columns`` by row and their ``indices``. Where the mean of v is large against its spread,
+    projecting v by rows keeps the digits that a difference of products loses.
     """
     outside = project(column)
     if np.linalg.norm(outside) <= IN_BASES_SHARE_OF_LENGTH * np.linalg.norm(column):
@@ -231,8 +243,9 @@ def _products_of_sum(
 def _reflections(
     tables: tuple[Int[NumpyArray, "B _l"], ...], widths: tuple[int, ...]
 ) -> tuple[tuple[Float[NumpyArray, "B _l _l"], ...], Int[NumpyArray, "B s"], Float[NumpyArray, "B s"]]:
-    """Return Householder reflections, per grouping, that exchange the mean over the levels with the last level; the
-    columns in which the sums then stand, and their factors.
+    """Return Householder reflections, per grouping, that exchange the scaled sum over the levels with the last level.
+
+    Also the results of :func:`sums_of_levels`.
     """
     reflections = []
     for table in tables:
@@ -250,18 +263,21 @@ def _reflections(
 def sums_of_levels(
     tables: tuple[Int[NumpyArray, "B _l"], ...], widths: tuple[int, ...]
 ) -> tuple[Int[NumpyArray, "B s"], Float[NumpyArray, "B s"]]:
-    """Return the reflected columns in which the sums over all levels stand, and their factors."""
-    sums, means, offset = [], [], 0
+    """Return the reflected columns in which sums over all levels stand, and the factors of the sums, 1/√levels, there.
+
+    ``tables`` are those of a group of B components; s is the number of columns of a level, summed over the groupings.
+    """
+    sum_columns, scales, offset = [], [], 0
     for table, width in zip(tables, widths, strict=True):
         number = np.maximum((table < NO_LEVEL).sum(axis=1), 1)
-        sums += [offset + (number - 1) * width + c for c in range(width)]
-        means += [1.0 / np.sqrt(number)] * width
+        sum_columns += [offset + (number - 1) * width + c for c in range(width)]
+        scales += [1.0 / np.sqrt(number)] * width
         offset += table.shape[1] * width
-    return np.stack(sums, axis=1), np.stack(means, axis=1)
+    return np.stack(sum_columns, axis=1), np.stack(scales, axis=1)
 
 
 def near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
-    """Invert positive semidefinite matrices with a small ridge; empty columns give zeros."""
+    """Return inverses of positive semidefinite matrices with ``RELATIVE_RIDGE`` added; a column of zeros stays one."""
     a = jnp.asarray(products)
     length = jnp.sqrt(jnp.maximum(jnp.diagonal(a, axis1=-2, axis2=-1), 0.0))
     scale = jnp.where(length > 0, 1.0 / jnp.where(length > 0, length, 1.0), 0.0)

@@ -14,18 +14,19 @@ from jaxlmm.solvers.blocked.block import Block, GroupingFactors
 from jaxlmm.solvers.blocked.coupling import Coupling, DenseCoupling, slices
 
 MAX_ENTRIES_WRITTEN_OUT = 2**20
-"""Most entries of the products of a component's columns, level by level, for which they are written out."""
+"""The most entries of a :class:`DenseCoupling`'s products of columns, level by level: 8 MB."""
 
 
 VectorsByGroup = list[Float[jax.Array, "_B _m c"]]
-"""A vector over the rest's columns, or c of them: an array for each group of components."""
+"""c vectors over the rest's columns: an array for each group, of B components with m columns each."""
 
 
 class Rest(Struct):
-    """The rest's columns Z: their products with the eliminated levels' bases (``coupling``), and a block per group.
+    """The rest's columns Z: ``coupling`` P = QᵀZ with the eliminated levels' bases Q, and a block for each group.
 
-    Vectors over the columns are lists with an array for each group, on the blocks' reflected columns; Λ takes effects
-    of unit variance, r to a component, to coefficients, m to a component.
+    Vectors over the columns (:data:`VectorsByGroup`) stand on the blocks' reflected columns
+    (:class:`jaxlmm.solvers.blocked.block.Outside`). Λ takes effects u of unit variance, r to a component, to
+    coefficients b = Λu, m to a component.
     """
 
     coupling: Coupling | DenseCoupling
@@ -42,9 +43,9 @@ class Rest(Struct):
         return any(block.outside is not None for block in self.blocks)
 
     def with_dense_coupling(self) -> tuple[Self, Int[NumpyArray, " M"]]:
-        """Return the same with a dense coupling, where it is one component and that takes little memory.
+        """Return the rest with a dense coupling and without padding, if it is one component and takes little memory.
 
-        The second is the new index of each column; padding is left out.
+        Also the new index of each column. Otherwise all is as before.
         """
         columns = np.arange(self.coupling.n_columns)
         (count, size), *others = self.coupling.shapes or [(0, 0)]
@@ -62,24 +63,24 @@ class Rest(Struct):
         return [jnp.zeros((count, size, width), dtype) for count, size in self.coupling.shapes]
 
     def split(self, v: Float[jax.Array, "M c"], *, reflected: bool = False) -> VectorsByGroup:
-        """Cut ``v`` into the parts of the groups, on reflected columns; ``reflected`` says that it is on them."""
+        """Return the parts of ``v`` in the groups, on reflected columns; ``reflected`` says that ``v`` is on them."""
         shapes = self.coupling.shapes
         columns = slices([count * size for count, size in shapes])
         parts = [v[part].reshape(*shape, -1) for part, shape in zip(columns, shapes, strict=True)]
         return parts if reflected else [block.reflect(part) for block, part in zip(self.blocks, parts, strict=True)]
 
     def join(self, parts: VectorsByGroup, *, reflected: bool = False) -> Float[jax.Array, "M c"]:
-        """Undo :meth:`split`."""
+        """Return the vectors of which these are the parts: the inverse of :meth:`split`."""
         if not reflected:
             parts = [block.reflect(part) for block, part in zip(self.blocks, parts, strict=True)]
         return jnp.concatenate([part.reshape(part.shape[0] * part.shape[1], part.shape[2]) for part in parts])
 
     def up(self, b: VectorsByGroup, like: Float[jax.Array, "L q c"]) -> Float[jax.Array, "L q c"]:
-        """Return ``P b``; zeros in the shape of ``like`` without a group."""
+        """Return ``P b``; zeros in the shape of ``like`` if there are no groups."""
         return self.coupling.up(self.join(b, reflected=self.coupling.reflected)) if b else jnp.zeros_like(like)
 
     def products(self, weight: Float[jax.Array, "L q q"]) -> list[Float[jax.Array, "_B _m _m"]]:
-        """Return ``S = C + Pᵀ W P`` per group, W the ``weight``."""
+        """Return ``S = C + Pᵀ W P`` per group, with ``C = Zᵀ(I − QQᵀ)Z`` and W the ``weight`` of eliminated levels."""
         products = []
         for block, gram in zip(self.blocks, self.coupling.gram(weight), strict=True):
             inside = gram if self.coupling.reflected else block.reflect_both(gram)
@@ -87,7 +88,7 @@ class Rest(Struct):
         return products
 
     def sandwich(self, matrices: list[Float[jax.Array, "_B _m _m"]]) -> Float[jax.Array, "L q q"]:
-        """Return ``P_j K P_jᵀ`` for symmetric K, one matrix per group."""
+        """Return ``P_j K P_jᵀ`` of each eliminated level j, for a symmetric K with a block per component."""
         if not self.coupling.reflected:
             matrices = [block.reflect_both(matrix) for block, matrix in zip(self.blocks, matrices, strict=True)]
         return self.coupling.sandwich(matrices)

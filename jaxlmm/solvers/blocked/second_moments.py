@@ -14,19 +14,22 @@ from jaxlmm._util import Array, NumpyArray, Struct, bucket, static
 from jaxlmm.model import Design
 
 MIN_RESIDUAL_SHARE = 1e-3
-"""A guess takes the residual variance to be at least this share of the mean square: moments may make it negative."""
+"""A guess takes the residual variance to be at least this share of the mean square of the residuals: the equations
+may make it negative."""
 
 
 class SecondMoments(Struct):
     """Moment equations for the covariances, from residuals e = S y, S = I − QQᵀ with Q the fixed effects' basis.
 
-    With ``Z_ga`` (n, L) the column a of grouping g, level by level, and covariances ``σ² G_h`` of its columns,
+    With ``Z_ga`` (n, L) the columns of Z for column a of grouping g, one per level, ``σ² G_h`` the covariance of the
+    columns of grouping h, and ``A : B = Σ_ij A_ij B_ij``,
 
         ``E Σ_j (Z_gaᵀe)_j (Z_gbᵀe)_j = σ² tr(Z_gaᵀ S Z_gb) + σ² Σ_hcd G_h[c,d] (Z_gaᵀ S Z_hc) : (Z_gbᵀ S Z_hd)``
 
     and ``E eᵀe`` likewise: linear equations, solved on the host (MINQUE(0), Rao 1971). ``solution`` takes the
-    t moments, grouping by grouping (q · q each) and last ``eᵀe``, to ``σ² G`` in the same order and σ². ``columns``
-    and ``codes`` are those of each grouping; ``order`` its columns' indices among all columns of Z.
+    t moments, grouping by grouping (q · q each) and last ``eᵀe``, to ``σ² G`` in the same order and σ². Per grouping:
+    its ``columns`` and ``codes``, the ``order`` of its columns (their indices among those of all terms), and the padded
+    number of its ``levels``.
     """
 
     columns: tuple[Float[Array, "N _q"], ...]
@@ -37,7 +40,7 @@ class SecondMoments(Struct):
 
     @classmethod
     def of(cls, design: Design, groupings: dict[int, tuple[int, ...]]) -> Self:
-        """Set the equations up; ``groupings`` are numbers of groupings with those of the terms on them."""
+        """Return the equations of a design; ``groupings`` maps a grouping's number to those of the terms on it."""
         n = int(design.n)
         firsts = np.cumsum([0, *(term.size for term in design.terms)])
         order = tuple(tuple(c for t in terms for c in range(firsts[t], firsts[t + 1])) for terms in groupings.values())
@@ -61,7 +64,7 @@ class SecondMoments(Struct):
         return cls(tuple(columns), tuple(codes), solution, order, tuple(bucket(count, 64) for count in levels))
 
     def observe(self, e: Float[Array, "N m"]) -> Float[jax.Array, "m t"]:
-        """Return the moments of residuals ``e``."""
+        """Return the t moments of each response, from its residuals ``e``."""
         e, moments = jnp.asarray(e), []
         for z, codes, size in zip(self.columns, self.codes, self.levels, strict=True):
             scores = jnp.stack([jax.ops.segment_sum(column[:, None] * e, codes, size) for column in jnp.asarray(z).T])
@@ -69,7 +72,7 @@ class SecondMoments(Struct):
         return jnp.concatenate([*moments, jnp.sum(e**2, axis=0)[:, None]], axis=1)
 
     def guess(self, moments: Float[jax.Array, " t"], count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"]:
-        """Return the covariance of all columns of Z, relative to σ², from ``moments`` of ``count`` rows."""
+        """Return the covariance of the q columns of all terms, relative to σ², from ``moments`` of ``count`` rows."""
         solved = jnp.asarray(self.solution) @ moments
         smallest = MIN_RESIDUAL_SHARE * moments[-1] / jnp.maximum(count, 1.0)
         relative = solved[:-1] / jnp.maximum(solved[-1], smallest)
@@ -85,7 +88,7 @@ class SecondMoments(Struct):
 
 
 class _Side(Struct):
-    """The columns of one grouping, with their products ``fixed`` with the fixed effects' basis, by level."""
+    """The columns of one grouping and ``codes`` of its levels, by row; ``fixed`` are ``Z_aᵀ Q``, level by level."""
 
     columns: Float[NumpyArray, "n q"]
     codes: Int[NumpyArray, " n"]
@@ -99,6 +102,7 @@ class _Side(Struct):
         levels: int,
         basis: Float[NumpyArray, "n p"],
     ) -> Self:
+        """Return the columns with their products with the ``basis`` Q."""
         fixed = np.stack(
             [
                 np.stack([np.bincount(codes, z * x, minlength=levels) for x in basis.T], axis=1)
@@ -112,7 +116,7 @@ class _Side(Struct):
 
     @property
     def trace(self) -> Float[NumpyArray, "q q"]:
-        """``tr(Z_aᵀ S Z_b)``."""
+        """``tr(Z_aᵀ S Z_b)`` for all pairs of columns a and b."""
         square = np.einsum("ka,kb->ab", self.columns, self.columns)
         trace: NumpyArray = square - np.einsum("lap,lbp->ab", self.fixed, self.fixed)
         return trace
@@ -121,7 +125,7 @@ class _Side(Struct):
 def _products(one: _Side, other: _Side) -> Float[NumpyArray, "_qq _rr"]:
     """Return ``(Z_aᵀ S Z_c) : (Z_bᵀ S Z_d)``, rows by (a, b), columns by (c, d).
 
-    ``Z_aᵀ S Z_c`` is a sparse matrix less one of low rank.
+    ``Z_aᵀ S Z_c`` is the sparse ``Z_aᵀ Z_c`` less ``(Z_aᵀ Q)(Qᵀ Z_c)``, which has low rank.
     """
     from scipy.sparse import coo_array
 

@@ -19,8 +19,11 @@ from jaxlmm.solvers.contract.verdict import differs
 
 
 def check_route(solver: type[AbstractSolver], design: Design, theta: Float[NumpyArray, " k"]) -> None:
-    """Raise unless responses with missing values are prepared as their own rows would be; none without a route."""
-    route = solver.route(design, 1)
+    """Raise unless responses with missing values have the numbers that dense algebra finds on their rows.
+
+    A solver without a route passes.
+    """
+    route = solver.route(design, 1)  # each response has rows of its own
     if route is Route.DESIGN:
         return
     bare, n = design.unpadded(), int(design.n)
@@ -44,7 +47,9 @@ def check_route(solver: type[AbstractSolver], design: Design, theta: Float[Numpy
 
 
 Prepared = tuple[Float[Array, "*m"], Float[Array, "*m"], Float[Array, "*m"], Float[Array, "*m"]]
-"""``log|H|``, ``log|XᵀH⁻¹X|`` on an orthonormal basis of X, ``eᵀPe`` and the scale of e, of one response or several."""
+"""``log|H|``, ``log|XᵀH⁻¹X|`` on an orthonormal basis of X, ``eᵀPe`` and the scale, of one response or several.
+
+e is the residual of the least-squares fit divided by the scale, its standard deviation."""
 
 
 @program(once=True)
@@ -56,16 +61,19 @@ def _of_response(
     y: Float[Array, "n m"],
     present: Float[Array, "n m"],
 ) -> Prepared:
+    """Return the numbers of responses that are prepared by :meth:`AbstractSolver.by_response`."""
     prepared, _, _ = called("by_response", lambda: whole.by_response(design, jnp.asarray(y), jnp.asarray(present)))
     return _numbers(prepared, layout, theta)
 
 
 @program(once=True)
 def _of_pattern(prepared: ByResponse, layout: Layout, theta: Float[Array, " k"]) -> Prepared:
+    """Return the numbers of responses that were prepared by :meth:`AbstractSolver.by_pattern`."""
     return _numbers(prepared, layout, theta)
 
 
 def _numbers(prepared: ByResponse, layout: Layout, theta: Float[Array, " k"]) -> Prepared:
+    """Return the numbers of every response at ``theta``."""
     factors = layout.factors(jnp.asarray(theta))
 
     def one(own: ByResponse) -> Prepared:

@@ -1,4 +1,4 @@
-"""The verdict on a solver's results: which method differs from plain dense algebra, or from its own differences."""
+"""The verdict on a solver: which method differs from dense algebra, or has derivatives that are not its values'."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from jaxlmm.solvers.contract.plain import Plain
 from jaxlmm.solvers.contract.trial import BrokenSolverError, Columns, Slopes, Trial
 
 MAX_ERROR = 1e-8
-"""Largest difference from plain algebra, relative to the largest entry: plain algebra with all rows has lost the digits
-beyond it where variances are large."""
+"""Largest difference from dense algebra, relative to the largest entry: where variances are large, dense algebra itself
+is no more accurate."""
 
 MAX_DERIVATIVE_ERROR = 1e-5
-"""Largest difference of derivatives from central differences, relative to the largest: of the step's square, and of
-rounding over the step."""
+"""Largest difference of derivatives from central differences, relative to the size of value and derivatives: central
+differences have errors of the order of the squared step, and of rounding divided by the step."""
 
 
 def differs(mine: Any, expected: Any, tolerance: float = MAX_ERROR) -> bool:
-    """Whether two arrays differ by more than rounding of the largest entry, or one is not finite.
+    """Whether ``mine`` is not finite, of another shape than ``expected``, or differs by more than the tolerance.
+
+    The ``tolerance`` is relative to the largest expected entry, or to 1 if that is larger.
 
     >>> differs([1.0, 2.0], [1.0, 2.0 + 1e-12]), differs([1.0, np.nan], [1.0, 2.0])
     (False, True)
@@ -35,13 +37,16 @@ def differs(mine: Any, expected: Any, tolerance: float = MAX_ERROR) -> bool:
 
 
 def check_values(trial: Trial, plain: Plain, columns: Columns, at: str) -> None:
-    """Raise with the method whose results differ from plain algebra ``at`` a theta, in words."""
+    """Raise, naming the method, if results of a ``trial`` differ from those of dense algebra on ``columns``.
+
+    ``at`` describes theta in the message.
+    """
     a, b, e = (np.asarray(part) for part in columns)
     gram, cross = plain.inner(a, a), plain.inner(a, e)
     squares = np.sum(e * np.linalg.solve(plain.covariance, e), axis=0)
     wrong_logdet = differs(trial.logdet, plain.logdet())
     wrong_inner, wrong_gram = differs(trial.inner, plain.inner(a, b)), differs(trial.gram, gram)
-    own, with_e, of_e = trial.forms
+    of_a, with_e, of_e = trial.forms
     if wrong_logdet and wrong_inner and wrong_gram:
         raise BrokenSolverError(
             f"factor (or build): both log|H| and AᵀH⁻¹B differ from dense algebra at {at}; log|H| is "
@@ -58,7 +63,7 @@ def check_values(trial: Trial, plain: Plain, columns: Columns, at: str) -> None:
             f"{_largest(trial.gram, gram) if wrong_gram else _largest(trial.inner, plain.inner(a, b)):.3g} apart; "
             "log|H| is right."
         )
-    if differs(own, np.broadcast_to(gram, own.shape)):
+    if differs(of_a, np.broadcast_to(gram, of_a.shape)):
         raise BrokenSolverError(f"quadratic_forms: expected AᵀH⁻¹A as inner has it at {at}, got other numbers.")
     for words, mine, expected in (("AᵀH⁻¹e", with_e, cross.T), ("eᵀH⁻¹e", of_e, squares)):
         if differs(mine, expected):
@@ -91,7 +96,11 @@ def check_slopes(
     theta: Float[NumpyArray, " k"],
     parts: Sequence[str],
 ) -> None:
-    """Raise with the method whose derivatives are not finite, or not those of its values a step ``along`` theta."""
+    """Raise, naming the method, if derivatives are not finite or differ from central differences.
+
+    ``slopes`` are those at ``theta``, ``above`` and ``below`` those at ``theta ± along``; ``parts`` are the methods
+    whose numbers are differentiated, in the order of :class:`Slopes`.
+    """
     wrong: dict[str, str] = {}
     length = np.linalg.norm(along)
     for number, part in enumerate(parts):
@@ -117,4 +126,5 @@ def check_slopes(
 
 
 def _largest(mine: Any, expected: Any) -> float:
+    """Return the largest difference of entries."""
     return float(np.abs(np.asarray(mine) - np.asarray(expected)).max(initial=0.0))

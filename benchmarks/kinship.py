@@ -140,7 +140,7 @@ def ours(formula: str, data: pd.DataFrame, **options: object) -> dict:
     import jaxlmm as lmm
 
     warm, fit = clock(lambda: lmm.fit(formula, data, **options))
-    environment = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
+    environment = {key: value for key, value in os.environ.items() if "CACHE" not in key} | {"JAXLMM_CACHE_DIR": ""}
     with tempfile.NamedTemporaryFile(suffix=".pkl") as file:
         file.write(pickle.dumps((formula, data, options)))
         file.flush()

@@ -178,8 +178,8 @@ def make(letter: str, scale: float) -> Case:
 def only_optima(evaluations: np.ndarray | None = None):
     """Let ``fit_many`` stop at each optimum; ``evaluations`` (m,) is filled where it is given."""
     from jaxlmm.api import many as verb
-    from jaxlmm.engine import batch as many
-    from jaxlmm.engine import missing as rows_by_response
+    from jaxlmm.engine.many import batch as many
+    from jaxlmm.engine.many import missing as rows_by_response
     from jaxlmm.results import many_estimates
 
     def add(collector, places, optima, column_cov, kept=None):
@@ -343,7 +343,8 @@ def peer(letter: str, scale: float) -> dict:
 
 
 def child(what: str, letter: str, scale: float, repeats: int, *, cached: bool = True) -> dict:
-    environment = {key: value for key, value in os.environ.items() if cached or "COMPILATION_CACHE" not in key}
+    environment = {key: value for key, value in os.environ.items() if cached or "CACHE" not in key}
+    environment |= {} if cached else {"JAXLMM_CACHE_DIR": ""}
     environment.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
     command = [sys.executable, __file__, str(scale), "--child", what, "--cases", letter, "--repeats", str(repeats)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

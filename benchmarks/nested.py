@@ -46,7 +46,7 @@ print(json.dumps({
 def main() -> None:
     import jax
 
-    environment = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
+    environment = {key: value for key, value in os.environ.items() if "CACHE" not in key} | {"JAXLMM_CACHE_DIR": ""}
     rows = []
     for schools in SCHOOLS:
         command = [sys.executable, "-c", CHILD, str(schools)]

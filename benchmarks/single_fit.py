@@ -183,7 +183,7 @@ def cold(spec: dict, folder: Path, repeats: int) -> dict:
     """Time the first fit of new processes, without a compilation cache."""
     file = folder / "spec.pickle"
     pd.to_pickle({key: spec[key] for key in ("formula", "data", "method")}, file)
-    environment = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
+    environment = {key: value for key, value in os.environ.items() if "CACHE" not in key} | {"JAXLMM_CACHE_DIR": ""}
     times = []
     for _ in range(repeats):
         done = subprocess.run(

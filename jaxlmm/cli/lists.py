@@ -25,7 +25,7 @@ class Lines(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """The distinct ``ids`` of a list, in the form that has most ids in DATA, and the number of them in DATA."""
+    """The distinct ``ids`` of a list, as IID, ``FID_IID`` or whole lines, and how many of them are in DATA."""
 
     ids: frozenset[str]
     n_found: int
@@ -52,7 +52,7 @@ def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed
     n_found = len(ids & ours)
     if lines.header is None and lines.rows:
         _check_columns(lines.rows, ours, ids, f"{option}: {path}", column)
-    # Some are in DATA: are others, but for their spelling? None is: are all, but for theirs?
+    # Ids of the list that are in DATA in another spelling: beside those found, or in any reading where none is.
     close = nearly(ids, ours, "the list", "DATA") if n_found else ""
     if not n_found:
         close = next((text for reading in readings if (text := hint(reading, ours, "the list", "DATA"))), "")
@@ -67,7 +67,10 @@ def listed(path: Path, option: str, ours: frozenset[str], column: str) -> Listed
 
 
 def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
-    """Take a list apart: its header, if it has one, and its lines without comments."""
+    """Return the header of a list, if it has one, and its other lines without comments, split into fields.
+
+    A header is a line that names the column of ids; it may be a comment.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
     header, rows = None, _split([line for line in lines if not line.lstrip().startswith("#")])
     for line in lines:
@@ -87,7 +90,7 @@ def _lines(text: str, ours: frozenset[str], column: str, what: str) -> Lines:
             header = words
     first, rest = rows[:1], rows[1:]
     if header is None and rest and {len(row) - 1 for row in rest} == {len(first[0])} and not ours & {*first[0]}:
-        first = [["", *first[0]]]  # R writes names of rows, which are read as families, and no name of their column
+        first = [["", *first[0]]]  # R names its rows, which are read as families, but not their column
         rows = rest if not {SAMPLE_HEADER, FAMILY_HEADER, column} & {*_words(first)} else [*first, *rest]
     if header is None and rows and {SAMPLE_HEADER, FAMILY_HEADER, column} & {*_words(rows[:1])}:
         header, rows = _words(rows[:1]), rows[1:]
@@ -121,7 +124,7 @@ def _words(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 
 def _readings(lines: Lines, ours: frozenset[str], column: str, what: str) -> Iterable[frozenset[str]]:
-    """Yield the ids of a list in each way in which it can be read, the plainest first."""
+    """Yield the ids of a list in each way in which it can be read: the IID, then ``FID_IID``, then the whole line."""
     if lines.header is not None:
         sample = lines.header.index(column if column in lines.header else SAMPLE_HEADER)
         yield frozenset(row[sample] for row in lines.rows)
@@ -145,7 +148,7 @@ def _readings(lines: Lines, ours: frozenset[str], column: str, what: str) -> Ite
 def _check_columns(
     rows: Sequence[Sequence[str]], ours: frozenset[str], ids: frozenset[str], what: str, column: str
 ) -> None:
-    """Stop if a list without a header does not seem to hold family and id, but other columns."""
+    """Stop if a list without a header seems to hold other columns than family and id."""
     if len(rows[0]) == 1:
         return
     advice = f"name its columns in a first line, the ids #IID or {column}, and families FID."

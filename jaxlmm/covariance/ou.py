@@ -44,14 +44,15 @@ class OU(AbstractCovariance):
         time = coords[order, 0]
         rate = jnp.exp(theta[1])
         decay = jnp.exp(-rate * jnp.abs(time[:, None] - time[None, :]))
-        fresh = -jnp.expm1(-2.0 * rate * (time[1:] - time[:-1]))
-        positive = fresh > 0
-        innovation = jnp.where(positive, jnp.sqrt(jnp.where(positive, fresh, 1.0)), 0.0)
-        scale = jnp.concatenate([jnp.ones(1, time.dtype), innovation])
+        innovation_variance = -jnp.expm1(-2.0 * rate * (time[1:] - time[:-1]))  # 1 - rho ** (2 * gap)
+        positive = innovation_variance > 0
+        innovation_sd = jnp.where(positive, jnp.sqrt(jnp.where(positive, innovation_variance, 1.0)), 0.0)
+        scale = jnp.concatenate([jnp.ones(1, time.dtype), innovation_sd])
         factor = jnp.tril(decay) * scale[None, :]
         return theta[0] * factor[jnp.argsort(order)]
 
     def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
+        # A relative sd of 0.5, and a correlation that falls to exp(-1) over the median gap between neighbors.
         gaps = np.diff(np.sort(coords[..., 0], axis=-1), axis=-1)
         gaps = gaps[gaps > 0]
         return np.array([0.5, -np.log(np.median(gaps)) if gaps.size else 0.0])
@@ -67,7 +68,7 @@ class OU(AbstractCovariance):
         root: Float[jax.Array, "q q"],
         coords: Float[jax.Array, "_ d"],
     ) -> BoundaryCandidates:
-        # theta, basis, active set, and whether the candidate is valid: only a small sd is tried at 0
+        # Only a small sd is tried at 0, its boundary (active set 1), where the rate drops out (-1).
         zero = (theta.at[0].set(0.0), basis, np.array([1, -1]), jnp.abs(theta[0]) <= NEARLY_ZERO)
         return BoundaryCandidates.of([zero, (theta, basis, np.zeros(2), np.True_)])
 
@@ -81,4 +82,5 @@ class OU(AbstractCovariance):
     def report(
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
     ) -> Float[jax.Array, " r"]:
+        # rho is not defined where the sd is 0.
         return jnp.stack([sigma * jnp.abs(theta[0]), jnp.where(theta[0] == 0, jnp.nan, jnp.exp(-jnp.exp(theta[1])))])

@@ -89,13 +89,14 @@ def run(
     search: Bool[Array, ""],
     snaps: Bool[Array, ""],
 ) -> Reached:
-    """Minimize from ``start`` in ``bases``, or from the start that the plan finds if ``search``.
+    """Minimize from ``start``, written in ``bases``, or if ``search`` from the start that the plan finds.
 
-    Nothing is snapped to the boundary unless ``snaps``.
+    ``bases`` has an array (b, q, q) for each term; ``max_steps`` is that of each problem. Nothing is snapped to the
+    boundary unless ``snaps``.
     """
     likelihood, bases = problems.likelihood, tuple(jnp.asarray(basis) for basis in bases)
     sequential = likelihood.solver.sequential
-    # Axis by axis only if starts_of has neither nodes nor, with quasi-Newton steps, the solver's guess alone.
+    # The plan's axes are searched where starts_of has no nodes, and does not take the solver's guess instead of them.
     along_axes = plan.nodes.shape[0] == 0 and not (likelihood.solver.quasi_newton and likelihood.solver.guesses)
 
     def minimized(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
@@ -107,7 +108,9 @@ def run(
     def rotate(_: Problem, theta: jax.Array, bases: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         return rotated(likelihood.layout, theta, bases)
 
-    start = jax.lax.cond(search, starts_of, lambda *others: others[2], problems, plan, jnp.asarray(start), bases)
+    start = jax.lax.cond(
+        search, starts_of, lambda problems, plan, start, bases: start, problems, plan, jnp.asarray(start), bases
+    )
     minimum = problems.each(minimized, start, bases, max_steps)
     x, value = minimum.x, minimum.value
     unsnapped = Snapped(x, bases, jnp.zeros(x.shape, jnp.int32))

@@ -1,4 +1,4 @@
-"""Many responses: from formulas, columns, frames or arrays to the rows of the data."""
+"""Many responses, given by a formula, columns, a frame or an array, on the rows of the data."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from jaxlmm.genetics.ids import text_ids
 class Responses(NamedTuple):
     """Responses on the rows of the data, NaN where missing.
 
-    ``matched`` says how rows were matched; ``unmatched`` counts rows of the responses without a row of the data;
-    ``circular`` are the names of responses that are predictors too.
+    ``matched`` says in words how rows were matched; ``unmatched`` counts rows of the responses without a row of the
+    data; ``circular`` are the names of responses that are predictors too (:func:`_circular`).
     """
 
     names: tuple[str, ...]
@@ -63,9 +63,10 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
         formula does not use; a frame with one response per column, or a series; an array (rows, m) in the order of
         the rows, which may be a sparse matrix of scipy (``adata.X``).
     id
-        The column of the data that holds the labels of the frame's rows. Without it a frame is matched by its index
-        if both it and the data have labels, or the same ones in another order, else by position. Labels may repeat
-        where both have the same ones in the same order.
+        The column of the data by which rows of a frame of responses are matched: with the frame's column of that name,
+        or else its index. Without it rows are matched by index if those of frame and data are both labels, not row
+        numbers, or have the same entries in another order, else by position. Labels may repeat where both have the same
+        ones in the same order.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def read_responses(parsed: ParsedFormula, data: Any, responses: Any, id: str | N
 
 
 def _circular(parsed: ParsedFormula, table: Any, read: Responses) -> frozenset[str]:
-    """Return the responses whose variable is a predictor too, or that are a copy of a predictor."""
+    """Return the names of responses that are a function of one predictor, or a copy of the predictor of their name."""
     right = right_variables(parsed, parsed.bars, table.columns)
     if parsed.response:
         parts = zip(read.names, _parts(parsed), strict=True)
@@ -115,7 +116,7 @@ def _circular(parsed: ParsedFormula, table: Any, read: Responses) -> frozenset[s
 
 
 def _is_column(table: Any, name: str, read: Responses, index: int) -> bool:
-    """Return whether a response has the values of the data's column of the same name."""
+    """Return whether response ``index`` has the values of the data's column ``name``."""
     column = as_frame(table, [name])[name]
     numeric = pd.api.types.is_numeric_dtype(column) or column.dtype == object
     try:
@@ -165,6 +166,7 @@ def _expression(tokens: Sequence[Token], table: Any) -> Float[NumpyArray, " rows
 
 
 def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> Responses:
+    """Read columns of the data: a name is any column, a pattern matches those that are no ``predictors``."""
     columns = [str(column) for column in table.columns]
     names: list[str] = []
     others = [column for column in columns if column not in predictors]
@@ -183,6 +185,7 @@ def _named(table: Any, patterns: Sequence[str], predictors: Collection[str]) -> 
 
 
 def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
+    """Read the columns of a frame, its rows matched to the data by ``id``, index or position."""
     labelled = isinstance(responses, pd.DataFrame)
     other = as_table(responses)
     _check_different([str(name) for name in other.columns])
@@ -209,7 +212,7 @@ def _of_frame(table: Any, responses: Any, id: str | None) -> Responses:
                 "them by id=, a column of the data that holds the labels of the responses' rows."
             )
         return Responses(names, frame_numbers(frame), "by position")
-    if frame.index.equals(labels):  # then they may repeat
+    if frame.index.equals(labels):  # the same order: labels may repeat
         return Responses(names, frame_numbers(frame), matched if labels.is_unique else "by position")
     for what, index in (("responses", frame.index), ("data", labels)):
         if index.has_duplicates:
@@ -237,7 +240,7 @@ def _ids(ids: pd.Index | pd.Series, what: str, name: str) -> pd.Index:
 
 
 def _by_index(one: pd.Index, other: pd.Index) -> bool:
-    """Return whether rows are matched by their labels; 0, 1, … in this order are row numbers, not labels."""
+    """Return whether rows are matched by index: both have labels, not row numbers 0, 1, …, or one is a permutation."""
     numbered = [index.equals(pd.RangeIndex(len(index))) for index in (one, other)]
     if any(numbered):
         return not all(numbered) and len(one) == len(other) and bool(one.isin(other).all() and other.isin(one).all())

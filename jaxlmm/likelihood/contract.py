@@ -39,7 +39,8 @@ class Point(NamedTuple):
     """The likelihood's ingredients at one theta, in units of the response's scale.
 
     ``logdet`` log|H|; ``information`` log|XᵀH⁻¹X| and ``vcov`` (XᵀH⁻¹X)⁻¹, both on the basis of X; ``shift`` GLS minus
-    least-squares coefficients; ``r2`` the residual quadratic form yᵀPy; ``factor`` the work at this theta.
+    least-squares coefficients; ``r2`` the residual quadratic form yᵀPy; ``factor`` what :meth:`Likelihood.factorized`
+    returned.
     """
 
     logdet: Float[jax.Array, ""]
@@ -55,10 +56,9 @@ class Likelihood(Struct, abc.ABC):
 
     ``reml`` is 1 where the criterion is REML's, 0 for ML. Theta is what the ``layout`` says: the structures'
     parameters, and at its end those beyond them, as the coefficients of a model of dispersion, and the logarithm of
-    sigma where that is not profiled out. ``related`` says that the deviance has no limit, as that of
-    :mod:`jaxlmm.engine.vanishing`, in which no residual is left: a known matrix or a structure relates the levels of a
-    group, or the residuals, or residuals have standard deviations of their own. Known matrices are in the solver, and
-    no longer in the design.
+    sigma where that is not profiled out. ``related`` is set where a known matrix or a structure relates the levels of a
+    group, or residuals are correlated or differ in variance: then no limit is looked for where the residual vanishes
+    (:mod:`jaxlmm.engine.vanishing`). Known matrices are in the solver, and no longer in the design.
     """
 
     solver: AbstractSolver
@@ -86,18 +86,19 @@ class Likelihood(Struct, abc.ABC):
     def observe_all(self, fixed: Any, y: Float[jax.Array, "N m"]) -> Response:
         """Prepare responses ``y``, in their own units and padded with zeros.
 
-        Every leaf but those of ``fixed`` has a first axis over them.
+        ``fixed`` is what :meth:`fixed_products` returned, or None to leave it out. Every leaf but its own has a first
+        axis over the responses.
         """
 
     @abc.abstractmethod
     def augmented_around(
         self, y: Float[jax.Array, "N m"], coefficients: Float[jax.Array, "m p"], scale: Float[jax.Array, " m"]
     ) -> Any:
-        """Return what is the responses' own, of ``y`` less ``coefficients`` on the basis, over ``scale``."""
+        """Return ``Response.augmented`` of ``y`` less the fit by ``coefficients`` on the basis, over ``scale``."""
 
     @abc.abstractmethod
     def around(self, y: Float[jax.Array, "N m"], coefficients: Float[jax.Array, "m p"]) -> Float[jax.Array, "N m"]:
-        """Return responses ``y`` less ``coefficients`` on the basis, in rows multiplied by √w."""
+        """Return ``y`` less offset and the fit by ``coefficients`` on the basis, in rows multiplied by √w."""
 
     def observe(self, y: Float[jax.Array, " N"]) -> Response:
         """Prepare one response ``y``."""
@@ -105,7 +106,7 @@ class Likelihood(Struct, abc.ABC):
         return jax.tree.map(lambda leaf: leaf[0], self.observe_all(None, y[:, None])).replace(fixed=fixed)
 
     def for_response(self, response: Response) -> Self:
-        """Return the likelihood in units of a response: fixed parameters are relative to its scale."""
+        """Return the likelihood with parameters fixed in response units written relative to the response's scale."""
         return self.replace(layout=self.layout.in_unit(response.scale)) if self.layout.absolute else self
 
     def padded(self, y: Float[Array, " n"]) -> Float[jax.Array, " N"]:
@@ -115,7 +116,7 @@ class Likelihood(Struct, abc.ABC):
 
     @abc.abstractmethod
     def guess(self, response: Response) -> Float[jax.Array, "q q"] | None:
-        """Return the solver's rough covariance of all columns of Z, where it has one."""
+        """Return the solver's rough covariance of all columns of Z, relative to sigma², or None where it has none."""
 
     # ---- values at theta -----------------------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class Likelihood(Struct, abc.ABC):
 
     @abc.abstractmethod
     def criterion(self, point: Point, sigma: Float[Array, ""] | None, response: Response) -> Float[jax.Array, ""]:
-        """Return the deviance from its ingredients, at a ``sigma`` or, for None, profiled over it."""
+        """Return the deviance at a ``sigma`` in units of the response's scale or, for None, profiled over sigma."""
 
     @abc.abstractmethod
     def sigma(self, point: Point, sigma: Float[Array, ""] | None, response: Response) -> Float[jax.Array, ""]:
@@ -142,7 +143,7 @@ class Likelihood(Struct, abc.ABC):
     def loglik(
         self, factors: Factors, beta: Float[jax.Array, " p"], sigma: Float[jax.Array, ""], y: Float[jax.Array, " N"]
     ) -> Float[jax.Array, ""]:
-        """Return the unprofiled log-likelihood of ``y`` at ``beta`` and the reported ``sigma`` in response units."""
+        """Return the unprofiled log-likelihood of ``y``; ``beta`` and ``sigma`` are as a fit reports them."""
 
     def at(self, factors: Factors, response: Response) -> Point:
         """Evaluate the ingredients at the covariance ``factors``."""

@@ -7,25 +7,25 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 MAX_REMAINDER_SHARE = 1e-8
-"""Largest entry of the remainder of a semidefinite matrix after its positive pivots, relative to its largest diagonal
-entry."""
+"""Largest entry that elimination of all positive pivots may leave of a semidefinite matrix, relative to its largest
+diagonal entry."""
 
 INDEFINITE_PIVOT_SHARE = 1e-3
-"""A pivot below minus this, or larger entries in the column of a vanishing one, relative to the largest diagonal entry,
-are no rounding: the matrix has a negative eigenvalue."""
+"""A pivot below minus this, or an entry above this in the column of a vanishing pivot, both relative to the largest
+diagonal entry, is not rounding: the matrix has a negative eigenvalue."""
 
 
 def semidefinite_cholesky(a: Float[jax.Array, "q q"], *, nearest: bool = False) -> Float[jax.Array, "q q"]:
-    """Return a lower factor of a positive semidefinite matrix; columns of a vanishing pivot are zero.
+    """Return the Cholesky factor of a positive semidefinite matrix, with a column of zeros where a pivot vanishes.
 
     Parameters
     ----------
     a
         ``(q, q)``, symmetric, possibly singular. NaN is returned for a matrix that has a negative eigenvalue, so that
-        no other matrix stands in for it, and for one whose small pivots are lost in rounding, as of a smooth kernel at
+        it is not replaced by another one, and for one whose small pivots are lost in rounding, as of a smooth kernel at
         many positions: :func:`semidefinite_root` takes such.
     nearest
-        Leave out negative pivots in place of NaN: for what is rough anyway.
+        Take negative pivots as zero, and return no NaN: for matrices that are approximate anyway, as a guess.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def semidefinite_cholesky(a: Float[jax.Array, "q q"], *, nearest: bool = False) 
 
 
 def semidefinite_root(a: Float[jax.Array, "q q"]) -> Float[jax.Array, "q q"]:
-    """Return a square root of a positive semidefinite matrix, to the last digits however close to singular it is.
+    """Return a square root of a positive semidefinite matrix, accurate however close to singular it is.
 
     Cholesky's factor with the largest pivot first (Higham 2002, "Accuracy and stability of numerical algorithms",
     section 10.3), in the order of the rows of ``a``: hence no triangle.

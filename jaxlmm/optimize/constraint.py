@@ -30,10 +30,10 @@ MAX_STEPS = 60
 """Steps of Levenberg and Marquardt's method after which constraints are taken to be out of reach."""
 
 ROUNDING_SHARE = 1e-9
-"""The part of a parameter along the surface, squared, below which it is rounding."""
+"""A parameter whose axis, projected on the tangent space, has a smaller squared length cannot change on the surface."""
 
 DEPENDENT_SHARE = 1e-7
-"""A constraint whose gradient has less than this share off the others' repeats them."""
+"""A constraint depends on earlier ones if less than this share of its gradient's length is outside their span."""
 
 ROUNDING_OF_ROWS = 1e-13
 """The length of a constraint's gradient, relative to the longest, below which it is rounding: it constrains nothing."""
@@ -66,8 +66,8 @@ def feasible(
 ) -> tuple[Float[jax.Array, " k"], Bool[jax.Array, ""]]:
     """Return a point near ``x`` at which the constraints hold, and whether they do.
 
-    By Levenberg and Marquardt's method, each step the shortest in the ``metric`` (k,), the diagonal of a matrix: a
-    step from a point of the surface along its tangent leads back to it with an error of third order.
+    By Levenberg and Marquardt's method, each step the shortest in the ``metric`` (k,), the diagonal of a matrix. Where
+    ``x`` is a point of the surface moved along its tangent, the result is on the geodesic but for a third-order error.
 
     >>> with jax.enable_x64(True):
     ...     x, holds = feasible(lambda x: (x @ x / 4.0 - 1.0)[None], jnp.array([3.0, 4.0]), jnp.ones(2))
@@ -81,12 +81,12 @@ def feasible(
         return far & (state.n_steps < MAX_STEPS) & (state.damping < 1e12)
 
     def advance(state: _Projecting) -> _Projecting:
-        across = jacobian(state.x) / jnp.sqrt(metric)[None, :]
-        gram = across @ across.T
+        scaled = jacobian(state.x) / jnp.sqrt(metric)[None, :]
+        gram = scaled @ scaled.T
         size = jnp.trace(gram) + 1e-300
         shift = state.damping * jnp.minimum(jnp.sum(state.error**2), 1.0) + 1e-14
         inverse, _ = inverse_logdet(gram / size + shift * jnp.eye(gram.shape[0], dtype=gram.dtype))
-        step = -(across.T @ (inverse @ state.error)) / size / jnp.sqrt(metric)
+        step = -(scaled.T @ (inverse @ state.error)) / size / jnp.sqrt(metric)
         trial = state.x + step
         error = constraint(trial)
         better = jnp.all(jnp.isfinite(error)) & (jnp.sum(error**2) < jnp.sum(state.error**2))
@@ -109,16 +109,16 @@ def along_surface(
 ) -> Tangent:
     """Return an objective's derivatives along the surface at a feasible ``x``.
 
-    The objective may have more parameters than ``x``, after them, which no constraint touches. Distances are those of
-    the ``metric`` (s,), the diagonal of a matrix.
+    ``gradient`` and ``hessian`` are the objective's in all its parameters: those of ``x``, and after them others (as
+    log sigma) that no constraint touches. Distances are those of the ``metric`` (s,), the diagonal of a matrix.
     """
     root, k = jnp.sqrt(metric), x.shape[0]
     jacobian = jnp.pad(jax.jacfwd(constraint)(x), ((0, 0), (0, gradient.shape[0] - k))) / root[None, :]
     slope = gradient / root
-    directions, multipliers = _orthonormal(jacobian, slope)
+    normals, multipliers = _orthonormal(jacobian, slope)
     bend = jax.hessian(lambda x: multipliers @ constraint(x))(x)
     lagrangian = hessian.at[:k, :k].add(-bend) / (root[:, None] * root[None, :])
-    across = directions.T @ directions
+    across = normals.T @ normals
     along = jnp.eye(gradient.shape[0], dtype=x.dtype) - across
     can_change = jnp.diagonal(along) > ROUNDING_SHARE
     along = jnp.where(can_change[:, None] & can_change[None, :], along, 0.0)
@@ -149,13 +149,13 @@ def _orthonormal(
         directions, triangle = state
         row = jacobian[i]
         first = directions @ row
-        left = row - first @ directions
-        second = directions @ left
-        left = left - second @ directions
-        length = jnp.sqrt(left @ left)
+        remainder = row - first @ directions
+        second = directions @ remainder
+        remainder = remainder - second @ directions
+        length = jnp.sqrt(remainder @ remainder)
         new = length > jnp.maximum(DEPENDENT_SHARE * jnp.sqrt(row @ row), rounding)
         length = jnp.where(new, length, 1.0)
-        direction = jnp.where(new, left / length, 0.0)
+        direction = jnp.where(new, remainder / length, 0.0)
         return directions.at[i].set(direction), triangle.at[i].set((first + second).at[i].set(length))
 
     def substitute(step: Int[jax.Array, ""], multipliers: Float[jax.Array, " m"]) -> Float[jax.Array, " m"]:

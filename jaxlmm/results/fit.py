@@ -27,7 +27,7 @@ from jaxlmm.results.tables import (
 )
 
 
-@answering("fit", FIT)
+@answering("fit", FIT)  # names of other packages raise an error that says what to write here
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fit(Fitted):
     """A fitted linear mixed model. Made by :func:`jaxlmm.fit` or :func:`jaxlmm.load`; nothing in it changes.

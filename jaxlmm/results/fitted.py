@@ -24,7 +24,7 @@ from jaxlmm.results.estimates import Estimates
 class Fitted:
     """A fit as its tables read it: ``estimates``, which a file holds, and the ``origin``, which a loaded fit lacks.
 
-    Tables are functions of it; :class:`jaxlmm.Fit`, of which alone there are objects, has them as methods.
+    Tables are functions of a ``Fitted``; its subclass :class:`jaxlmm.Fit`, which users get, has them as methods.
     """
 
     estimates: Estimates
@@ -62,7 +62,7 @@ class Fitted:
 
     @property
     def n_params(self) -> int:
-        """The number of parameters that are estimated: fixed effects, theta and sigma but for what is fixed."""
+        """The number of estimated parameters: fixed effects, theta and sigma, less those held at given values."""
         return self.estimates.beta.size + self.estimates.n_variance_params
 
     @property
@@ -79,8 +79,8 @@ class Fitted:
     def theta(self) -> Float[NumpyArray, " k"]:
         """The covariance parameters (k,), for ``us`` terms lme4's relative Cholesky factor, column by column.
 
-        Fixed ones are among them. With a model of dispersion its coefficients come last, and the others are relative to
-        the geometric mean of the rows' residual standard deviations.
+        Those held at given values are included. With a model of dispersion its coefficients come last, and the others
+        are relative to the geometric mean of the rows' residual standard deviations.
         """
         return self.estimates.theta.copy()
 
@@ -116,12 +116,12 @@ class Fitted:
 
     @property
     def device(self) -> str:
-        """The device on which it was computed."""
+        """The device on which the fit was computed."""
         return self.estimates.device
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """How long the fit took, in seconds."""
         return self.estimates.seconds
 
     @property
@@ -168,6 +168,7 @@ class Fitted:
 
     @property
     def _made_from(self) -> Origin:
+        """The origin; raises for a loaded fit."""
         if self.origin is None:
             raise DataError(
                 "this fit was loaded from a file, which holds its estimates and no rows; fitted values, residuals, "

@@ -72,10 +72,10 @@ class AbstractSolver(Struct, abc.ABC):
     The other methods and properties have defaults, and need be written only for what they gain. The engine knows
     nothing else of a solver. How the search goes with it, all of which is off by default:
 
-    - ``quasi_newton``, for one whose Hessians cost many gradients: the search learns the Hessian, beginning with the
-      one that is expected, which is known for covariances of columns alone: in a model with other parameters it is to
-      be off. The exact Hessian is taken once, at the optimum. The search begins at the guess alone if there is one, and
-      does not walk to the limits of structures.
+    - ``quasi_newton``, for one whose Hessians cost many gradients: the search learns the Hessian, beginning with its
+      expectation, which is known for covariances of columns alone: in a model with other parameters the flag must be
+      off. The exact Hessian is computed once, at the optimum. If there is a guess, the search begins there and tries no
+      nodes; it does not follow a valley to the limit of a structure.
     - ``coarse_start``, for one whose evaluations are slow: a start is looked for at fewer nodes, in the middle of the
       range of theta.
     - ``sequential``, for one that fills the memory: responses, nodes and directions of derivatives follow one another
@@ -87,10 +87,10 @@ class AbstractSolver(Struct, abc.ABC):
     - :meth:`reweighted`: models of dispersion, which no other solver is given.
     - :meth:`route`: responses with missing values share a batch, prepared by :meth:`by_response` or :meth:`by_pattern`.
     - :meth:`unpadded`: smaller arrays for many responses.
-    - ``diagonalizes``, of a class: its results are those of one eigenbasis, which a scan of a model with one variance
-      ratio works in by itself. The scan does so where the solver is ``"auto"`` or one of these; where another one is
-      asked for, that tests the markers.
-    - :meth:`operations`: the time of an evaluation, by which a scan in a folder is divided into parts.
+    - ``diagonalizes``, of a class: it works in an eigenbasis of the covariance. A scan of a model with one variance
+      ratio has its own code for that, which tests the markers with ``solver="auto"`` or such a class; where another
+      solver is asked for, that tests them.
+    - :meth:`operations`: the cost of an evaluation, by which a scan in a folder is divided into parts.
 
     ``name`` is what ``fit.solver`` says.
     """
@@ -141,34 +141,34 @@ class AbstractSolver(Struct, abc.ABC):
     ) -> tuple[ByResponse, Float[jax.Array, "m p p"], Float[jax.Array, " m"]]:
         """Prepare responses ``y``, zero where missing, on the rows that are ``present``, one or zero; traced.
 
-        The route is for designs whose terms are over columns, without a known matrix. The solver is that of all rows of
-        the ``design``, without padding. Also returns the matrices that take coefficients on the orthonormal basis of
-        each response's rows to the design's basis, and the log-determinants of the products of the design's basis on
-        these rows.
+        The route is for designs whose terms are over columns, without a known matrix. The solver that is asked is that
+        of all rows of the ``design``, without padding. With Q_r the present rows of ``design.basis``, also returns, for
+        each response, the matrix T with ``Q_r T`` orthonormal, which takes coefficients on that basis to those on
+        ``design.basis``, and ``log|Q_rᵀQ_r|``.
         """
         raise NotImplementedError(f"{type(self).__name__} prepares nothing by response")
 
     def by_pattern(self, design: Design, y: Float[NumpyArray, "n m"]) -> ByResponse:
-        """Prepare responses ``y`` that are observed on the rows of a ``design`` taken from all rows; on the host.
+        """Prepare responses ``y`` of one pattern, which are observed on all rows of the ``design``; on the host.
 
-        The solver is that of all rows, without padding, from which the sizes are taken that all patterns are padded to.
-        The basis is the design's.
+        The ``design`` has only the rows of the pattern (``Design.at_rows``); the results are on its basis. The solver
+        that is asked is that of all rows, without padding, from whose arrays come the sizes to which all are padded.
         """
         raise NotImplementedError(f"{type(self).__name__} prepares nothing by pattern")
 
     @property
     def quasi_newton(self) -> bool:
-        """Whether the search learns the Hessian from gradients: an exact one costs many of them."""
+        """Whether the search learns the Hessian from gradients, because an exact one costs many of them."""
         return False
 
     @property
     def coarse_start(self) -> bool:
-        """Whether a start is looked for at few nodes: an evaluation is slow."""
+        """Whether a start is looked for at few nodes, because an evaluation is slow."""
         return False
 
     @property
     def sequential(self) -> bool:
-        """Whether responses, nodes and directions of differentiation are taken one at a time: one fills the memory."""
+        """Whether responses, nodes and directions of derivatives are taken one by one, because one fills the memory."""
         return False
 
     @property

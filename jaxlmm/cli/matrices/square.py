@@ -20,10 +20,11 @@ PAIR_COLUMNS = ("id1", "id2", "value")
 def read_matrix(path: Path) -> Any:
     """Return a known matrix; ids are text, as they stand in the file.
 
-    A table is a square if its columns are called as the ids of its first column, whatever these are and in whatever
-    order; the name of that column may be missing, as R writes it. Else it is a table of pairs, unless it has as many
-    rows as columns and no one is paired with itself: then it is a square whose labels differ, which is an error. Files
-    of other formats, as GCTA's, are those that :func:`jaxlmm.load` reads.
+    A table is a square if its columns are named by the ids of its first column, in any order; that column itself may
+    have no name, as R writes it. Any other table with as many rows as columns after the first is a square whose labels
+    differ, an error, unless its columns are named ``id1``, ``id2`` and ``value``, or it has three columns and a row
+    that pairs an id with itself. The rest are tables of pairs. Files that are not ``.csv``, ``.tsv`` or ``.parquet``,
+    as GCTA's, are read by :func:`jaxlmm.load`.
     """
     import jaxlmm as lmm
 
@@ -35,7 +36,7 @@ def read_matrix(path: Path) -> Any:
     with reading(path, "--kinship"):
         header, width = _first_lines(path)
     names = list(range(width))
-    ids = names[: 2 if width == 3 else 1]
+    ids = names[: 2 if width == 3 else 1]  # columns read as text: three may be pairs, with two ids
     if set(PAIR_COLUMNS) <= set(header):
         ids = [header.index(name) for name in PAIR_COLUMNS[:2]]
     with reading(path, "--kinship"):
@@ -46,7 +47,7 @@ def read_matrix(path: Path) -> Any:
 
 
 def _first_lines(path: Path) -> tuple[list[str], int]:
-    """Return the first line of a text file, and the number of columns."""
+    """Return the fields of the first line of a text file, and the number of columns: a header may lack one."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t")
         lines = [row for row, _ in zip((row for row in rows if any(row)), range(2), strict=False)]
@@ -56,14 +57,18 @@ def _first_lines(path: Path) -> tuple[list[str], int]:
 
 
 def _has_labels(frame: pd.DataFrame) -> bool:
-    """Return whether a frame came from its file with an index that names its rows."""
+    """Return whether the index of a frame, as its Parquet file holds it, has the labels of the columns."""
     from jaxlmm.genetics.ids import label_texts
 
     return set(label_texts(frame.index)) == set(label_texts(frame.columns))
 
 
 def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
-    """Return the rows of a file as a frame with ids as index and columns, or as a table of pairs."""
+    """Return a known matrix as a frame with ids as index and columns, or as a table of pairs.
+
+    ``body`` are the rows of a file, the ids of its first column (and of the second of three) as text; ``header`` are
+    the names of the columns, of which the first may be missing.
+    """
     import numpy as np
     import pandas as pd
 
@@ -74,7 +79,7 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
     square = len(rows) == len(columns)
     values = body.iloc[:, 1:]
     if square:
-        # what might have been ids was read as text
+        # a second column that might have held ids was read as text
         numbers = [pd.to_numeric(values[name], errors="coerce") for name in values]
         all_numeric = all(
             number.notna().equals(values[name].notna()) for name, number in zip(values, numbers, strict=True)
@@ -97,7 +102,7 @@ def _matrix_or_pairs(body: pd.DataFrame, header: Sequence[Any]) -> pd.DataFrame:
     converted = {name: plain_ids(table[name]) for name in PAIR_COLUMNS[:2] if name in table}
     first = pd.to_numeric(table.iloc[:, 0], errors="coerce")
     if table.columns[0] not in converted and first.isna().equals(table.iloc[:, 0].isna()):
-        converted[table.columns[0]] = first  # it was read as text
+        converted[table.columns[0]] = first  # numbers after all: the first column is read as text
     return table.assign(**converted)
 
 

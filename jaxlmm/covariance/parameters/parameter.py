@@ -20,18 +20,18 @@ from jaxlmm.errors import OptionError, choose
 class Parameter:
     """A natural parameter of a covariance structure, as it is declared.
 
-    The kind gives whatever is not said; a plain number has no bounds and no unit. Nothing is read out of a name.
+    The kind gives the defaults; a ``"number"`` has no bounds and no unit. Nothing is inferred from the label.
 
     Parameters
     ----------
     label
-        Its name within its group, for printing alone. Without one, ``sd``, or ``sd(x)`` with columns, by the kind.
+        Its name within its group, as tables print it. By default the kind's word, as ``sd``, or ``sd(x)`` with columns.
     kind
         ``"sd"``, a standard deviation in units of the response; ``"correlation"``; ``"proportion"``, strictly between 0
         and 1; ``"rate"``, positive, as a range or a decay; ``"loading"``, in units of the response; ``"power"``;
         ``"number"``, any other.
     columns
-        The column, or the pair of columns, that it belongs to, if there are such.
+        The column, or for a correlation the pair of columns, that it belongs to, if any.
     lower, upper, attained
         The values that it can have: the bounds, infinite ones included, and whether it can be equal to each. ``start=``
         and ``fixed=`` are checked against them, and intervals end there.
@@ -122,7 +122,7 @@ class Parameter:
         self._check(where)
 
     def __repr__(self) -> str:
-        """Only what the kind does not say."""
+        """The declaration, without what the kind gives by default."""
         usual = Parameter(self.label, self.kind, columns=self.columns)
         pairs = {name: (getattr(self, name), getattr(usual, name)) for name in self.__dataclass_fields__}
         more = "".join(f", {name}={own!r}" for name, (own, other) in pairs.items() if own != other)
@@ -198,7 +198,7 @@ class Parameter:
         return above and (number <= self.upper if at_upper else number < self.upper)
 
     def at_end(self, value: Float[Array, "*b"] | float, rounding: float = 0.0) -> Bool[NumpyArray, "*b"]:
-        """Return where values are at one of the bounds.
+        """Return which values are at one of the bounds.
 
         ``rounding`` is how far off they may be, relative to the bound, where the bound is attained.
 
@@ -248,12 +248,12 @@ class Parameter:
         return dataclasses.replace(self, label=self.label + suffix, label_squared=self.label_squared + suffix)
 
     def of_column(self, column: str) -> Parameter:
-        """Return the parameter of a structure across levels, of which each level has a coefficient of ``column``."""
+        """Return the parameter of a structure across levels where its effects are the levels' slopes of ``column``."""
         named = self.suffixed(f"({column})")
         return dataclasses.replace(named, columns=(column,)) if self.is_sd else named
 
     def about(self, columns: tuple[str, ...]) -> Parameter:
-        """Return the same parameter of other ``columns``; a name that the kind has given follows them."""
+        """Return the same parameter of other ``columns``; a default label changes with them."""
         names = {"label": None, "label_squared": None} if self.label == _named(self._word, self.columns) else {}
         return dataclasses.replace(self, columns=columns, **names)  # type: ignore[arg-type]
 

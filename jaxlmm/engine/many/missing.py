@@ -24,9 +24,9 @@ from jaxlmm.optimize import AbstractMinimizer
 from jaxlmm.solvers import AbstractSolver, Route
 
 MAX_SQUARED_ROOT_ENTRY = 1e8
-"""Largest squared entry up to which a response stays in a batch, of the triangular root U of ``(QᵀQ)⁻¹ = UUᵀ``, where Q
-are the rows of ``Design.basis`` on which it is observed; it is at least 1/p of the inverse's largest entry. Beyond it,
-columns of X may be linearly dependent on these rows, and the response is left to a design of its own."""
+"""Largest squared entry of the triangular root U, ``(QᵀQ)⁻¹ = UUᵀ``, with which a response stays in a batch; Q are the
+rows of ``Design.basis`` on which it is observed. That entry is at least 1/p of the largest of the inverse. Where it is
+larger, columns of X may be linearly dependent on these rows, and the response is left to a design of its own."""
 
 
 def patterns_of(
@@ -58,12 +58,12 @@ def solve_by_response(
     fixed: Natural | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[Int[NumpyArray, " b"], Found | None]]:
-    """Minimize the deviance of responses ``y`` with missing values, by a ``route`` of the solver other than a design.
+    """Minimize the deviance of responses ``y`` with missing values, by a ``route`` other than ``Route.DESIGN``.
 
     The ``design`` is without padding (``Design.unpadded``). Yields the indices (columns of y) of some responses and
-    what was found for them; None for those whose columns of X are nearly collinear on their rows, that have no more
-    rows than columns, or that the fixed effects fit perfectly. ``done`` is called with the number of responses just
-    solved, without those yielded with None, which the caller counts.
+    what was found for them, or None for those that need a design of their own: the columns of X are nearly collinear on
+    their rows, there are no more rows than columns, or the fixed effects fit perfectly. ``done`` is called with the
+    number of responses just solved, without those yielded with None, which the caller counts.
     """
     likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
@@ -86,7 +86,7 @@ def solve_by_response(
 def _on_host(
     design: Design, likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest_batch: int
 ) -> tuple[Problems | None, Bool[NumpyArray, " m"]]:
-    """Prepare responses pattern by pattern; return problems of the good ones, and which."""
+    """Prepare responses pattern by pattern; return problems of those that need no design of their own, and which."""
     p, columns, parts = design.basis.shape[1], [np.zeros(0, int)], []
     for rows, having in patterns_of(y, np.arange(y.shape[1])):
         some, kept = design.at_rows(rows)
@@ -108,7 +108,7 @@ def _on_host(
 
 
 def _of_pattern(likelihood: Likelihood, some: Design, y: Float[NumpyArray, "n m"]) -> tuple[Response, RowsByResponse]:
-    """Prepare the responses ``y`` on the rows of a design, with the part of the likelihood that is theirs alone."""
+    """Prepare the responses ``y`` of one pattern, with their own solver; ``some`` is the design of its rows."""
     (n, m), reml = y.shape, likelihood.reml
     prepared = likelihood.solver.by_pattern(some, y)
     count = np.full(m, float(n - reml * int(some.n_fixed)))
@@ -131,7 +131,7 @@ def _of_pattern(likelihood: Likelihood, some: Design, y: Float[NumpyArray, "n m"
 def _compiled(
     likelihood: Likelihood, units: Units, y: Float[NumpyArray, "n m"], largest_batch: int
 ) -> tuple[Problems | None, Bool[NumpyArray, " m"]]:
-    """Prepare responses in compiled functions; return the problems of the good ones, and which."""
+    """Prepare responses in compiled functions; return problems of those that need no design of their own, and which."""
     parts = []
     for index, count in batches(y.shape[1], largest_batch):
         batch = pad(y[:, index], likelihood.design.n_padded)
@@ -154,8 +154,8 @@ def _prepare_by_response(
 ) -> tuple[Response, RowsByResponse, Float[jax.Array, " b"]]:
     """Prepare responses on the rows where they are ``present``, one or zero.
 
-    Last the largest squared entry of the triangular root of ``(QᵀQ)⁻¹``, with Q the rows of the design's basis that are
-    present: infinite where rounding leaves no root.
+    The last result is the entry of each response that ``MAX_SQUARED_ROOT_ENTRY`` bounds, infinite where rounding leaves
+    no root.
     """
     design, p, present = likelihood.design, likelihood.design.basis.shape[1], jnp.asarray(present)
     prepared, to_basis, logdet = likelihood.solver.by_response(design, y, present)

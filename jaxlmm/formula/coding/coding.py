@@ -39,9 +39,11 @@ from jaxlmm.formula.functions import (
 
 
 class Evaluated(NamedTuple):
-    """A model matrix, its columns' names, its terms, and formulaic's states of transforms and of codings of factors.
+    """A model matrix, its columns' names, its terms, and what computes the same columns on other data.
 
     ``terms`` are in the order of the columns: the factors of each, none for the intercept, and its number of columns.
+    ``transforms`` are formulaic's states of transforms, as the knots of a spline; ``codings`` the levels of each
+    categorical factor, and whether they are ordered.
     """
 
     matrix: Float[NumpyArray, "n p"]
@@ -56,7 +58,8 @@ def evaluate(
 ) -> Evaluated:
     """Evaluate the right side of a formula with states of ``transforms`` and ``codings``; empty ones are learned.
 
-    ``text`` and ``data`` have ``stand_ins`` in place of columns' names; the result has the columns' own names.
+    ``text`` and ``data`` have identifiers (``stand_ins``) in place of columns' names; the result has the columns' own
+    names.
     """
     spec = ModelSpec(
         formula=Formula(text),
@@ -122,7 +125,7 @@ class Materializer(PandasMaterializer):
             start = part.token.source_start or 0
             index[part.expr] = min(start, index.get(part.expr, start))
         earlier: list[set[str]] = []
-        full_next = all(self._variables(term) for term in terms)
+        full_next = all(self._variables(term) for term in terms)  # no intercept: the first factor is in full
         for term in terms:
             scoped, scale = [], 1
             for part in sorted(term.factors, key=lambda part: index.get(part.expr, 0)):
@@ -140,7 +143,7 @@ class Materializer(PandasMaterializer):
             yield term, [ScopedTerm(scoped, scale=scale)]
 
     def _variables(self, term: Term) -> set[str]:
-        """Return the factors of a term that are no constants."""
+        """Return the factors, categorical and numeric, of a term: all of its parts but constants."""
         kinds = {part.expr: self.factor_cache[part.expr].metadata.kind for part in term.factors}
         return {name for name, kind in kinds.items() if kind is not Factor.Kind.CONSTANT}
 
@@ -208,12 +211,12 @@ def as_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValue
 
 
 def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:
-    """Return a factor with the levels of ``state``, which is filled with those that occur, and their order, if empty.
+    """Return a factor with the levels of ``state``; an empty one first takes those that occur, and if they are ordered.
 
     Raises
     ------
     DataError
-        If a row has a level that is not among them, or there is only one.
+        If a row has no level, or one that is not in ``state``; if only one level occurs where that is empty.
     """
     if (column.codes < 0).any():
         raise DataError(f"expected a level in every row, got {int((column.codes < 0).sum())} rows without one.")
@@ -231,6 +234,6 @@ def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:
 
 @stateful_transform
 def poly(x: Any, degree: int = 1, raw: bool = False, _state: Any = None) -> FactorValues:
-    """Return formulaic's polynomials, raw or orthogonal, as columns that are counted from 1."""
+    """Return formulaic's polynomials, raw or orthogonal, as columns named ``1``, ``2``, … by their power."""
     columns = formulaic_poly(x, degree, raw=raw, _state=_state)
     return FactorValues(np.asarray(columns), column_names=tuple(str(power + 1) for power in range(degree)))

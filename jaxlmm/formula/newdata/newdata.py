@@ -1,4 +1,4 @@
-"""A model's offsets, levels and positions on new data."""
+"""The offset of new data, and the levels and positions of its rows, as indices into those of a fit."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ def levels_on(group: GroupLabels, data: Any) -> RowLevels:
     complete = used.notna().all(axis=1).to_numpy()
     factors = plain_dtypes(used[complete])
     parts = [pd.Index(np.asarray(factors[factor], object)).infer_objects() for factor in group.factors]
-    # Each combination of values of the factors is one number: of the levels of the fit, and of the rows.
+    # A combination of the factors' values is numbered, factor by factor: for the levels of the fit, and for the rows.
     fit_numbers, row_numbers = np.zeros(len(group.labels), np.int64), np.zeros(len(factors), np.int64)
     for fit_values, row_values in zip(map(_by_value, group.parts), map(_by_value, parts), strict=True):
         values = fit_values.unique()
         fit_numbers = fit_numbers * len(values) + values.get_indexer(fit_values)
         if group.unobserved is not None:  # ids of matrices and coordinates are compared as text
             values, row_values = comparable(values, row_values)
-        codes = values.get_indexer(row_values)
-        row_numbers = np.where((row_numbers < 0) | (codes < 0), UNSEEN_LEVEL, row_numbers * len(values) + codes)
+        indices = values.get_indexer(row_values)  # -1 for a value that the fit has not seen
+        row_numbers = np.where((row_numbers < 0) | (indices < 0), UNSEEN_LEVEL, row_numbers * len(values) + indices)
     codes = pd.Index(fit_numbers).get_indexer(pd.Index(row_numbers))
     new = codes == UNSEEN_LEVEL
     labels = level_labels([part[new] for part in parts])
@@ -97,9 +97,9 @@ def levels_on(group: GroupLabels, data: Any) -> RowLevels:
 
 
 def _by_value(levels: pd.Index) -> pd.Index:
-    """Return levels that are not numbers as objects, so that levels are equal only if their values are.
+    """Return levels that are not numbers as objects, so that look-ups are by equality.
 
-    An index of intervals would find the numbers within them, and raise where they overlap.
+    A pandas index of intervals would find the numbers within them, and raise where they overlap.
     """
     return levels if pd.api.types.is_numeric_dtype(levels.dtype) else levels.astype(object)
 
@@ -133,7 +133,7 @@ def positions_on(
         )
     values = labels.encoding.columns(data)[:, 0]
     rows = np.flatnonzero((codes >= 0) & ~np.isnan(values))
-    # Unobserved levels have the positions of all levels, as levels that covary do.
+    # Unobserved levels are those of a known matrix, with which all levels have the same positions: those of level 0.
     levels = np.where(codes < len(group.labels), codes, 0)
     same = labels.positions[levels[rows]] == values[rows, None]
     new = rows[~same.any(axis=1)]

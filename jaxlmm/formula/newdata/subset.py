@@ -38,7 +38,7 @@ def chosen_columns(labels: ModelLabels, re_form: str | None) -> tuple[tuple[int,
         )
     variables = _variables(labels)
     parsed = renamed(parse(re_form, variables), variables)
-    fixed = join(parsed.fixed)
+    fixed = join(parsed.fixed)  # "1", the implied intercept, where only random terms are written
     if parsed.response or parsed.offsets or fixed not in (("0", "1") if parsed.bars else ("0",)):
         raise OptionError(
             f"re_form: expected '~0' or random terms alone, such as '~ (1 | g)', got {re_form!r}; {_advice(fixed)}."
@@ -67,11 +67,12 @@ def _variables(labels: ModelLabels) -> list[str]:
 
 
 def _columns_of_bar(labels: ModelLabels, bar: Bar, variables: Sequence[str]) -> set[tuple[int, int]]:
-    """Return the pairs of indices (term, column) of a bar: all columns of the same term, or the group's by name.
+    """Return the columns of the model that a bar of ``re_form`` selects, as pairs of indices (term, column).
 
-    ``a:b`` and ``b:a`` are the same group.
+    If the model has the bar itself, all columns of that term; otherwise the columns that it names, out of the terms of
+    its group. ``a:b`` and ``b:a`` are the same group.
     """
-    # A bar with several known matrices is several terms of one text.
+    # Several terms where the group has several known matrices: each is a term with the text of the bar.
     same = [
         number
         for number, term in enumerate(labels.terms)
@@ -80,7 +81,7 @@ def _columns_of_bar(labels: ModelLabels, bar: Bar, variables: Sequence[str]) -> 
     if same:
         return {(number, column) for number in same for column in range(len(labels.terms[number].columns))}
     columns: dict[str, set[tuple[int, int]]] = {}
-    owners: dict[str, str] = {}
+    owners: dict[str, str] = {}  # where several bars have a column, the first is meant
     for number, term in enumerate(labels.terms):
         if set(labels.groups[term.group].factors) == set(real_factors(bar.group)) and term.positions is None:
             for index, name in enumerate(term.columns):

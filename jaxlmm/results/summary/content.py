@@ -23,7 +23,7 @@ MAX_CORRELATED_EFFECTS = 12
 
 
 class Table(NamedTuple):
-    """A table of texts: ``rows`` are as long as ``header``, and their first ``left`` cells are names."""
+    """A table of texts: ``rows`` are as long as ``header``, and their first ``left`` cells are names, aligned left."""
 
     title: str
     header: list[str]
@@ -72,7 +72,7 @@ def _facts(fit: Fitted) -> list[list[tuple[str, str]]]:
 
 
 def _options(fit: Fitted) -> list[tuple[str, str]]:
-    """Return what options add to the formula: weights, offset, residual structure, known matrices."""
+    """Return what options add to the formula: weights, offset, residuals, known matrices or coordinates of levels."""
     facts, labels, ranges = [], fit.estimates.labels, fit.estimates.ranges
     if (ranges.weights != 1.0).any():
         facts.append(("Weights", f"from {ranges.weights[0]:.4g} to {ranges.weights[1]:.4g}"))
@@ -95,7 +95,7 @@ def _quantiles(fit: Fitted) -> Table:
 
 
 def _random(fit: Fitted) -> Table:
-    """Return standard deviations, and beside them the correlations among the columns of a term, as in lme4."""
+    """Return standard deviations, each with its correlations with those above it in its term, as in lme4."""
     table = variance(fit).to_dict(orient="index")
     rows = []
     for term in _terms(fit):
@@ -159,12 +159,12 @@ def _between_sds(term: TermLabels) -> dict[frozenset[str], Parameter]:
 
 
 def _of_column(parameter: Parameter, count: int) -> str:
-    """Return the column of a standard deviation, one of ``count`` of its term; the only one of a term needs no name."""
+    """Return the name of one of a term's ``count`` standard deviations: its column, else its label unless alone."""
     return parameter.columns[0] if parameter.columns else parameter.label if count > 1 else ""
 
 
 def _without_marks(table: Table, width: int) -> Table:
-    """Pad the rows to ``width``, and leave out the column of marks if nothing is at a boundary."""
+    """Pad the rows to ``width``, and drop the column of marks, whose header is empty, if no row has one."""
     rows = [row + [""] * (width - len(row)) for row in table.rows]
     marks = table.header.index("")
     if any(row[marks] for row in rows):
@@ -174,10 +174,12 @@ def _without_marks(table: Table, width: int) -> Table:
 
 
 def _error(row: Mapping[Any, Any]) -> str:
+    """Return the standard error of a row of ``variance()``; a point where a parameter has none."""
     return "." if row["at_boundary"] or row["fixed"] else _number(row["std_error"])
 
 
 def _mark(row: Mapping[Any, Any]) -> str:
+    """Return why a parameter has no standard error."""
     return "fixed" if row["fixed"] else "boundary" if row["at_boundary"] else ""
 
 
@@ -206,7 +208,7 @@ def _correlation(fit: Fitted, shown: bool | None) -> Table:
         matrix = covariance.to_numpy() / np.outer(sd, sd)
     matrix = np.where(np.abs(matrix) < 5e-4, 0.0, matrix)
     short = [name[:10] for name in names[:-1]]
-    numbered = len(set(short)) < len(short)
+    numbered = len(set(short)) < len(short)  # cut names that are the same: columns are headed by numbers
     labels = [f"[{i + 1}] {name}" for i, name in enumerate(names)] if numbered else names
     heads = [f"[{i + 1}]" for i in range(len(names) - 1)] if numbered else short
     rows = [
@@ -224,11 +226,11 @@ def _notes(fit: Fitted) -> list[str]:
     fixed = [name for name, is_fixed in zip(labels.parameters, fit.estimates.fixed, strict=True) if is_fixed]
     if fixed:
         notes.append(f"Fixed at given values, and not estimated: {', '.join(fixed)}")
-    half = [name for name, group in labels.groups.items() if _is_half(group.diagonal)]
-    if half:
+    kinships = [name for name, group in labels.groups.items() if _is_half(group.diagonal)]
+    if kinships:
         notes.append(
-            f"The known matrix across {', '.join(half)} has a mean diagonal near 0.5, as kinship coefficients have: "
-            "with 2 * K the variance is half of this, the additive genetic one; ratio() and pve() stay the same."
+            f"The known matrix across {', '.join(kinships)} has a mean diagonal near 0.5, as kinship coefficients "
+            "have: with 2 * K the variance is half of this, the additive genetic one; ratio() and pve() stay the same."
         )
     if fit.status != "interior":
         notes.append(f"{fit.status}: {certificate.help}")

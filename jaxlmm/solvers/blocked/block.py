@@ -1,4 +1,7 @@
-"""A group of connected components of effects: dense matrices, reflections of the levels, and products with Λ."""
+"""A group of components of effects, padded to one size: dense matrices, reflections of levels, products with Λ.
+
+The rest are the grouping factors that are not eliminated; components are connected sets of their effects.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.solvers.blocked.coupling import slices
 
 NO_LEVEL = np.iinfo(np.int32).max
-"""The level of padding."""
+"""The index that stands for a level in padding."""
 
 GroupingFactors = Sequence[Float[jax.Array, "_q _s"]]
-"""The relative covariance factor Λ of each grouping."""
+"""The relative covariance factor Λ of each grouping of the rest."""
 
 
 class Outside(Struct):
-    """The part of a group's columns outside the eliminated levels' bases.
+    """The part of a group's columns Z outside Q, the orthonormal bases of the eliminated levels.
 
     ``products`` is ``C = Zᵀ(I − QQᵀ)Z``, ``near_inverse`` nearly its inverse. A sum of a factor's columns over all its
     levels often lies in the bases (the constant does): C is singular there, and its rounding, not its zeros, would be
@@ -34,7 +37,7 @@ class Outside(Struct):
     reflections: tuple[Float[Array, "B _l _l"], ...] | None
 
     def solve(self, b: Float[jax.Array, "B m c"], refinements: int) -> Float[jax.Array, "B m c"]:
-        """Return x with ``C x = b`` in the range of C, by iterative refinement."""
+        """Return x with ``C x = b``, for b in the range of C, by ``refinements`` products with ``near_inverse``."""
         near_inverse, products = jnp.asarray(self.near_inverse), jnp.asarray(self.products)
         x = near_inverse @ b
         for _ in range(refinements - 1):
@@ -55,11 +58,12 @@ def apply_reflections(
 
 
 class Block(Struct):
-    """A group of connected components of the rest: B of them with m columns each.
+    """A group of components: B of them, with m columns of the rest each.
 
     Columns stand grouping by grouping, level by level: ``counts`` levels of ``widths`` columns. ``outside`` is their
-    part outside the eliminated levels' bases, None where that is zero. ``levels`` are those of each grouping, past the
-    last where padded.
+    part outside the eliminated levels' bases, None where that is zero. ``levels`` are the indices of each grouping's
+    levels, ``NO_LEVEL``, past the last, where padded. Λ takes effects of unit variance, r to a component, to
+    coefficients, m to a component.
     """
 
     outside: Outside | None
@@ -82,7 +86,7 @@ class Block(Struct):
         return self.reflect(self.reflect(matrix).swapaxes(-1, -2))
 
     def trimmed(self) -> tuple[Self, Int[NumpyArray, " m"]]:
-        """Return a group of one component without its padding, and the indices of the columns that are kept."""
+        """Return a group of one component (B = 1) without its padding, and the indices of the columns that are kept."""
         real = [np.asarray(levels[0]) < NO_LEVEL for levels in self.levels]
         kept = np.concatenate([np.repeat(mask, width) for mask, width in zip(real, self.widths, strict=True)])
         outside = self.outside
@@ -138,7 +142,7 @@ class Block(Struct):
         return jnp.concatenate(parts, axis=1)
 
     def _scales(self, matrices: GroupingFactors) -> Float[jax.Array, " m"]:
-        """Return the factor of each column, where groupings have one column each."""
+        """Return the number by which each column is multiplied, where all matrices are 1 by 1."""
         scales = [jnp.broadcast_to(matrix[0, 0], count) for matrix, count in zip(matrices, self.counts, strict=True)]
         return jnp.concatenate(scales)
 

@@ -21,10 +21,11 @@ MAX_ROWS = 400
 """The most rows of a design on which a solver is tried: plain algebra inverts matrices of all rows."""
 
 FLAGS = ("quasi_newton", "coarse_start", "sequential", "guesses")
+"""The properties of a solver that the engine reads as plain bools, while JAX traces."""
 
 
 def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> None:
-    """Raise unless a solver does on a ``design`` what its contract says; ``what`` begins the message.
+    """Raise unless a solver keeps its contract (:class:`AbstractSolver`) on a ``design``; ``what`` begins the message.
 
     Raises
     ------
@@ -43,8 +44,8 @@ def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> N
         for at, theta in zip(
             ("the start", "a random theta", "large variances", "variances of zero"), thetas, strict=True
         ):
-            without = _trial(unpadded, bare, theta)
-            check_values(without, *_expected(bare, theta), at)
+            without_padding = _trial(unpadded, bare, theta)
+            check_values(without_padding, *_expected(bare, theta), at)
             padded = _trial(built, design, theta)
             try:
                 check_values(padded, *_expected(design, theta), at)
@@ -62,7 +63,7 @@ def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> N
 
 
 def _check_declared(solver: type[AbstractSolver], design: Design) -> None:
-    """Raise unless what a class says of a design is of the right types, and that it can do it."""
+    """Raise unless the class methods return the right types for the design, and say that the solver can do it."""
     why = called("unsuitable", lambda: solver.unsuitable(design))
     if not isinstance(why, str):
         raise BrokenSolverError(f"unsuitable returns {why!r}: expected a text, '' where it can do the model.")
@@ -79,7 +80,7 @@ def _check_declared(solver: type[AbstractSolver], design: Design) -> None:
 
 
 def _built(solver: type[AbstractSolver], design: Design) -> AbstractSolver:
-    """Return the solver of a design, or raise unless it is a pytree of arrays with flags that are known to Python."""
+    """Return the solver of a design; raise unless it is a pytree of numbers, and each of :data:`FLAGS` is a bool."""
     built = called("build", lambda: solver.build(design))
     _check_pytree("build", solver, built)
     for flag in FLAGS:
@@ -90,6 +91,7 @@ def _built(solver: type[AbstractSolver], design: Design) -> AbstractSolver:
 
 
 def _check_pytree(method: str, solver: type[AbstractSolver], built: object) -> None:
+    """Raise unless what ``method`` returned is of the class, with numbers in its fields and hashable static fields."""
     if not isinstance(built, solver):
         raise BrokenSolverError(f"{method} returns {type(built).__name__}: expected an object of the class.")
     for path, leaf in jax.tree_util.tree_leaves_with_path(built):
@@ -108,7 +110,7 @@ def _check_pytree(method: str, solver: type[AbstractSolver], built: object) -> N
 
 
 def _thetas(design: Design) -> Float[NumpyArray, "4 k"]:
-    """Return the points at which a solver is tried, the last with variances of zero."""
+    """Return the thetas at which a solver is tried, one a row: start, random, large variances, variances of zero."""
     start, rng = Layout.of(design).start(), np.random.default_rng(4)
     random = start + 0.5 * rng.normal(size=start.size)
     return np.stack([start, random, 4.0 * random, 0.0 * start])
@@ -119,28 +121,30 @@ def _factors(design: Design, theta: Float[NumpyArray, " k"]) -> Factors:
 
 
 def _columns(design: Design) -> Columns:
+    """Return the random columns on which the solver is tried, the same at each call."""
     return Columns.of(int(design.n), design.n_padded)
 
 
 def _trial(built: AbstractSolver, design: Design, theta: Float[NumpyArray, " k"]) -> Trial:
+    """Return the solver's results at ``theta``."""
     return on_host(tried(built, Layout.of(design), design.without_relations(), theta, _columns(design)))
 
 
 def _expected(design: Design, theta: Float[NumpyArray, " k"]) -> tuple[Plain, Columns]:
-    """Return plain algebra and the columns on the rows of the design."""
+    """Return H as plain dense algebra has it at ``theta``, and the random columns, both without padded rows."""
     n = int(design.n)
     return Plain.of(design, _factors(design, theta)), _columns(design).rows(n)
 
 
 def _check_derivatives(built: AbstractSolver, design: Design, thetas: Float[NumpyArray, "t k"]) -> None:
-    """Raise unless results under ``vmap`` are those without, and derivatives those of the values."""
+    """Raise unless results are the same under ``vmap``, and derivatives agree with central differences."""
     t, k = thetas.shape
     if k == 0:
         return
-    layout, bare, columns = Layout.of(design), design.without_relations(), _columns(design)
+    layout, without_relations, columns = Layout.of(design), design.without_relations(), _columns(design)
     along = DIFFERENCE_STEP * np.random.default_rng(7).normal(size=(k,))
     points = np.concatenate([thetas, thetas + along, thetas - along])
-    trials, slopes = on_host(mapped(built, layout, bare, points, columns))
+    trials, slopes = on_host(mapped(built, layout, without_relations, points, columns))
     for index, theta in enumerate(thetas):
         alone, together = _trial(built, design, theta), take(trials, index)
         for name, one, other in zip(Trial._fields, alone, together, strict=True):
@@ -151,15 +155,15 @@ def _check_derivatives(built: AbstractSolver, design: Design, thetas: Float[Nump
                 raise BrokenSolverError(f"{method}: expected the same under jax.vmap over theta, got other numbers.")
         here, above, below = (take(slopes, index + at) for at in (0, t, 2 * t))
         check_slopes(here, above, below, along, theta, PARTS)
-        plain, own = _expected(design, theta)
-        if differs(slopes.by_response[index], 2.0 * np.linalg.solve(plain.covariance, own.e)):
+        plain, plain_columns = _expected(design, theta)
+        if differs(slopes.by_response[index], 2.0 * np.linalg.solve(plain.covariance, plain_columns.e)):
             raise BrokenSolverError(
                 "augmented, or quadratic_forms: expected derivatives of eᵀH⁻¹e in e that are 2 H⁻¹e, got other numbers."
             )
 
 
 def _check_guess(built: AbstractSolver, design: Design) -> None:
-    """Raise unless the guess is a covariance of all columns where there is one."""
+    """Raise unless ``guess`` can be called and, if the solver ``guesses``, returns a covariance of all columns of Z."""
     e = _columns(design).e
     augmented = built.augmented(design.basis, jax.numpy.asarray(e))
     one = jax.tree.map(lambda leaf: leaf[0], augmented)

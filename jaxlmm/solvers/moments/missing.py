@@ -20,7 +20,7 @@ MIN_SHARING_A_PATTERN = 32
 
 
 class MomentsByResponse(NamedTuple):
-    """Level by level triangles, cross-products and least-squares fits of m responses, on their own rows."""
+    """The triangles R_j of all levels, cross-products and least-squares fits of m responses, each on its own rows."""
 
     triangles: Float[jax.Array, "m L q q"]
     fixed: MomentsProducts
@@ -30,7 +30,7 @@ class MomentsByResponse(NamedTuple):
 
 
 class _LevelQR(NamedTuple):
-    """The QR decompositions by response and level: per column of Z orthonormal ``rows``; ``triangles``."""
+    """The QR decompositions by response and level: ``rows`` has an array for each column of Q, zero where missing."""
 
     rows: list[Float[jax.Array, "N m"]]
     triangles: Float[jax.Array, "m L q q"]
@@ -53,7 +53,7 @@ def moments_by_response(
     qr = _level_qr(z, codes, levels, present)
 
     def split(a: Float[jax.Array, "N m"]) -> tuple[list[Float[jax.Array, "L m"]], Float[jax.Array, "N m"]]:
-        """Return ``Q_jᵀ a`` by column of Q, and ``a − QQᵀa``, of one column a per response."""
+        """Return ``Q_jᵀ a``, a list over the columns of Q, and ``a − QQᵀa``, of a column a for each response."""
         projected = [total(row * a) for row in qr.rows]
         for row, part in zip(qr.rows, projected, strict=True):
             a = a - row * part[codes]
@@ -63,13 +63,14 @@ def moments_by_response(
     products = (basis[:, :, None] * basis[:, None, :]).reshape(basis.shape[0], -1)
     gram = (present.T @ products).reshape(-1, p, p)
     inverse, logdet = inverse_logdet(gram)
-    # The upper root, as of a QR decomposition: the intercept stays between the levels, and mixes with no other column.
+    # Upper triangular, as in a QR decomposition: an intercept, the first column, is only scaled, and keeps no part
+    # outside the levels' bases. The factor of the inverse with rows and columns reversed, reversed again.
     roots = jax.vmap(functools.partial(semidefinite_cholesky, nearest=True))(inverse[:, ::-1, ::-1])
     to_basis = roots[:, ::-1, ::-1]
 
     weighted = jnp.asarray(design.root_weight)[:, None] * (y - jnp.asarray(design.offset)[:, None]) * present
     least_squares, residual = jnp.zeros((y.shape[1], p)), weighted
-    for _ in range(2):
+    for _ in range(2):  # the second round takes away the rounding of the first
         change = jnp.einsum("mij,mi->mj", to_basis, (basis.T @ residual).T)
         least_squares = least_squares + change
         residual = (residual - basis @ jnp.einsum("mij,mj->im", to_basis, change)) * present
@@ -78,7 +79,7 @@ def moments_by_response(
     right, outside_e = split(residual / scale[None, :])
 
     def stacked(parts: list[list[Float[jax.Array, "L m"]]]) -> Float[jax.Array, "m L q p"]:
-        """Stack by column of Z and of X."""
+        """Stack ``parts[i][k]``, of column i of X (or of the response) and k of Q, in the last two axes."""
         shape = (levels, len(parts[0]), len(parts), y.shape[1])
         if 0 in shape:
             return jnp.zeros((shape[3], *shape[:3]))
@@ -106,7 +107,7 @@ def _level_qr(
 
     rows: list[Float[jax.Array, "N m"]] = []
     triangles = jnp.zeros((levels, q, q, m))
-    for k in range(q):
+    for k in range(q):  # Gram-Schmidt with reorthogonalization
         column = z[:, k, None] * present
         length = jnp.sqrt(total(column**2))
         for _ in range(2):

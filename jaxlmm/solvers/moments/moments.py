@@ -29,23 +29,26 @@ class Moments(AbstractSolver):
         ``Aᵀ H⁻¹ B = (A − QQᵀA)ᵀ(B − QQᵀB) + Σ_j (Q_jᵀA)ᵀ (I + R_c Λ Λᵀ R_cᵀ)⁻¹ (Q_jᵀB)``
         ``log|H| = Σ_c m_c log|I + R_c Λ Λᵀ R_cᵀ|``
 
-    Every term is positive, so nothing cancels between them at any variance ratio; but where one direction of a level's
-    effects varies v times as much as the rest of them and the residual, the inverse loses log10(v) digits. The cost of
-    one theta does not depend on the number of rows, nor, where classes are pooled, on the number of levels: products of
-    ``Q_jᵀA`` are added up by class, for each pair of columns k ≤ l, with (l, k) added to (k, l), over the range of
-    classes in which both columns are nonzero: E sums in all. m_c is the number of levels in class c.
+    with m_c levels in class c. Every term is positive, so nothing cancels between them at any variance ratio; but where
+    one direction of a level's effects has v times the variance of the others and of the residual, the inverse loses
+    log10(v) digits.
+
+    The cost of one theta does not depend on the number of rows, nor, where classes are pooled, on the number of levels:
+    for each entry (k, l), k ≤ l, of the small inverses, the products of rows k and l of ``Q_jᵀA`` and ``Q_jᵀB``, both
+    ways, are summed over the levels of each class, for the range of classes in which both columns of Q are nonzero: E
+    sums in all.
     """
 
     name: ClassVar[str] = "moments"
 
     rows: Float[Array, "*b N q"]  # row i of Q_j
-    codes: Int[Array, "*b N"]
-    level_class: Int[Array, "*b L"]
+    codes: Int[Array, "*b N"]  # level of each row
+    level_class: Int[Array, "*b L"]  # class of each level
     triangles: Float[Array, "*b C q q"]  # R_c
-    multiplicity: Float[Array, "*b C"]
-    pooled: bool = static()
+    multiplicity: Float[Array, "*b C"]  # m_c
+    pooled: bool = static()  # whether products are summed by class; else each level is a class of its own
     by_entry: bool = static()  # whether small inverses are taken entry by entry: runs faster, compiles more slowly
-    spans: tuple[Span, ...] = static(default=())  # per entry k ≤ j: from which class to which
+    spans: tuple[Span, ...] = static(default=())  # per entry k ≤ l of the inverses: its range of classes
 
     @classmethod
     def unsuitable(cls, design: Design) -> str:
@@ -105,7 +108,8 @@ class Moments(AbstractSolver):
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
         levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
         q = self.rows.shape[1]
-        nonzero = np.zeros((classes, q), bool)  # by rows of Q: a triangle may be rounding where a column has rows
+        # Judged by Q, not by R_c: levels of a class have equal triangles but for rounding, which may be zero or not.
+        nonzero = np.zeros((classes, q), bool)
         if self.pooled:
             np.logical_or.at(nonzero, self.level_class[self.codes], self.rows != 0)
         spans = [span_of(nonzero[:, k] & nonzero[:, j]) for k, j in entries_of(q)]
@@ -182,8 +186,8 @@ class Moments(AbstractSolver):
         return int(np.shape(self.triangles)[1]) > 0
 
     def guess(self, augmented: MomentsAugmented, count: Float[jax.Array, ""]) -> Float[jax.Array, "q q"] | None:
-        """Match second moments: with ``A_j = Z_jᵀZ_j``, G = ΛΛᵀ, the expectation of ``Σ Z_jᵀ e eᵀ Z_j`` is ``σ² Σ (A_j
-        + A_j G A_j)``.
+        """Return the moment estimate of G = ΛΛᵀ: it solves ``Σ Z_jᵀ e eᵀ Z_j = σ² Σ (A_j + A_j G A_j)``, the
+        expectation of the left side, with ``A_j = Z_jᵀZ_j`` and σ² from the residuals outside the levels' bases.
         """
         triangles, weight = jnp.asarray(self.triangles), jnp.asarray(self.multiplicity)
         q = triangles.shape[1]
@@ -198,8 +202,8 @@ class Moments(AbstractSolver):
             scores = jnp.einsum("lki,lk->li", triangles, augmented.right)  # Z_jᵀ e
             moments = scores.T @ scores
         rank = jnp.sum(jnp.sign(jnp.diagonal(triangles, axis1=-2, axis2=-1)), axis=-1)
-        free = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
-        excess = moments * free / jnp.maximum(augmented.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
+        degrees = jnp.maximum(count - jnp.sum(weight * rank), 1.0)
+        excess = moments * degrees / jnp.maximum(augmented.square, 1e-12) - jnp.tensordot(weight, squares, axes=1)
         system = jnp.einsum("c,cij,ckl->ikjl", weight, squares, squares).reshape(q * q, q * q)
         regularization = 1e-8 * jnp.trace(system) * jnp.eye(q * q)
         inverse, _ = inverse_logdet(0.5 * (system + system.T) + regularization)
@@ -207,7 +211,7 @@ class Moments(AbstractSolver):
         return 0.5 * (covariance + covariance.T)
 
     def _entries(self) -> Iterable[tuple[tuple[int, int], Span]]:
-        """Return the entries k ≤ j of the inverses, with the classes from which to which they matter."""
+        """Return the entries k ≤ j of the inverses, each with its range of classes."""
         return zip(entries_of(int(np.shape(self.triangles)[1])), self.spans, strict=True)
 
     @property
@@ -215,7 +219,7 @@ class Moments(AbstractSolver):
         return Classes(self.level_class, int(np.shape(self.triangles)[0]))
 
     def _weights(self, factor: MomentsFactor) -> Float[jax.Array, " E"]:
-        """Return the entries of the inverses by which pooled products are multiplied."""
+        """Return the entries of the inverses by which pooled products are multiplied, ordered as :meth:`_entries`."""
         return jnp.concatenate([factor.entry(k, j)[a:b] for (k, j), (a, b) in self._entries()])
 
     def _split(self, a: Float[Array, "N i"]) -> tuple[Float[Array, "L q i"], Float[Array, "N i"]]:

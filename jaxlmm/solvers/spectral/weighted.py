@@ -1,4 +1,4 @@
-"""Sums over an eigenbasis with the weights 1 / (1 + ratio × eigenvalue), and the one rule of their derivatives.
+"""Sums over an eigenbasis with the weights 1 / (1 + ratio × eigenvalue), and the rule for their derivatives.
 
 All that a deviance needs of a model with one variance ratio are such sums, and all their derivatives are sums with
 powers of the same weights: value, gradient and Hessian of any number of responses are three matrix products.
@@ -23,7 +23,7 @@ MAX_PRODUCTS_KEPT = 2**24
 
 
 class Column(Struct):
-    """A column to be added up."""
+    """One column, whose weighted sum is taken."""
 
     column: Float[Array, " r"]
 
@@ -33,9 +33,10 @@ class Column(Struct):
 
 
 class Columns(Struct):
-    """Columns ``a`` and ``b`` whose products are to be added up.
+    """Columns ``a`` and ``b``, of whose products weighted sums over the rows are taken.
 
-    ``products`` are theirs row by row, i j of them, or i (i + 1) / 2 where a is b; or None, where they are many.
+    ``products`` has a column for each pair of a column of ``a`` and one of ``b``: i j of them, or i (i + 1) / 2 where
+    a is b. It is None where that would be too large.
     """
 
     a: Float[Array, "*b r i"]
@@ -44,7 +45,7 @@ class Columns(Struct):
 
     @classmethod
     def of(cls, a: Float[jax.Array, "r i"], b: Float[jax.Array, "r j"]) -> Self:
-        """Join columns; their products are formed if they are few."""
+        """Return the pair with its products, if they fit ``MAX_PRODUCTS_KEPT``."""
         if a.shape[0] * a.shape[1] * b.shape[1] > MAX_PRODUCTS_KEPT:
             return cls(a, b, None)
         if a is b:
@@ -67,7 +68,7 @@ class Columns(Struct):
 
 
 class AugmentedColumns(Struct):
-    """Columns ``a`` and one column ``e`` beside them."""
+    """Columns ``a``, and a column ``e`` whose weighted products with them and with itself are taken."""
 
     a: Float[Array, "r i"]
     e: Float[Array, " r"]
@@ -82,13 +83,13 @@ class AugmentedColumns(Struct):
 def _augmented_total(
     weights: Float[jax.Array, " r"], a: Float[Array, "r i"], e: Float[Array, " r"]
 ) -> tuple[Float[jax.Array, " i"], Float[jax.Array, ""]]:
-    """Return :meth:`AugmentedColumns.total`; never differentiated."""
+    """Return :meth:`AugmentedColumns.total`, with a rule for ``vmap``; never differentiated, as :func:`weighted` is."""
     return AugmentedColumns(a, e).total(weights)
 
 
 @_augmented_total.def_vmap
 def _augmented_total_of_many(size, batched, weights, a, e):  # type: ignore[no-untyped-def]
-    """Where many columns e share the weights, weigh A instead: a matrix product, as where a start is looked for."""
+    """Map columns e that share weights and A, as where nodes are tried, as one matrix product; others one by one."""
     if tuple(batched) == (False, False, True):
         return (e @ (weights[:, None] * a), (e * e) @ weights), (True, True)
     axes = tuple(0 if one else None for one in batched)
@@ -114,17 +115,19 @@ def weighted(order: int, ratio: Float[jax.Array, ""], values: Float[Array, " r"]
 
 
 def _weights(order: int, ratio: Float[jax.Array, ""], values: Float[Array, " r"]) -> Float[jax.Array, " r"]:
+    """Return ``valuesᵏ / (1 + ratio values)ᵏ⁺¹``, k = ``order``."""
     inverse = 1.0 / (1.0 + ratio * values)
     return inverse * (values * inverse) ** order if order else inverse
 
 
 def _weighted_jvp(order, primals, tangents):  # type: ignore[no-untyped-def]
+    """Differentiate in ``ratio`` by the sums of the next order, in the eigenvalues and columns as JAX does."""
     (ratio, values, parts), (d_ratio, *d_others) = primals, tangents
     out = weighted(order, ratio, values, parts)
-    moved = jax.tree.map(jnp.zeros_like, out)
+    d_out = jax.tree.map(jnp.zeros_like, out)
     if not _is_zero(d_ratio):
-        following = weighted(order + 1, ratio, values, parts)
-        moved = jax.tree.map(lambda leaf: -(order + 1.0) * d_ratio * leaf, following)
+        next_order = weighted(order + 1, ratio, values, parts)
+        d_out = jax.tree.map(lambda leaf: -(order + 1.0) * d_ratio * leaf, next_order)
     if not all(_is_zero(leaf) for leaf in jax.tree.leaves(d_others, is_leaf=_is_zero)):
 
         def totals(values: Float[Array, " r"], parts: Sequence[Part]) -> list[Any]:
@@ -133,8 +136,8 @@ def _weighted_jvp(order, primals, tangents):  # type: ignore[no-untyped-def]
 
         tangents = tuple(jax.tree.map(_instantiated, d_others, is_leaf=_is_zero))
         _, change = jax.jvp(totals, (values, parts), tangents)
-        moved = jax.tree.map(jnp.add, moved, change)
-    return out, moved
+        d_out = jax.tree.map(jnp.add, d_out, change)
+    return out, d_out
 
 
 weighted.defjvp(_weighted_jvp, symbolic_zeros=True)
@@ -152,12 +155,12 @@ def log_determinant(ratio: Float[jax.Array, ""], values: Float[Array, " r"]) -> 
 
 def _log_determinant_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (ratio, values), (d_ratio, d_values) = primals, tangents
-    moved = jnp.zeros_like(ratio)
+    d_out = jnp.zeros_like(ratio)
     if not _is_zero(d_ratio):
-        moved = moved + weighted(0, ratio, values, [Column(values)])[0] * d_ratio
+        d_out = d_out + weighted(0, ratio, values, [Column(values)])[0] * d_ratio
     if not _is_zero(d_values):
-        moved = moved + ratio * weighted(0, ratio, values, [Column(d_values)])[0]
-    return log_determinant(ratio, values), moved
+        d_out = d_out + ratio * weighted(0, ratio, values, [Column(d_values)])[0]
+    return log_determinant(ratio, values), d_out
 
 
 log_determinant.defjvp(_log_determinant_jvp, symbolic_zeros=True)
@@ -168,4 +171,5 @@ def _is_zero(leaf: object) -> bool:
 
 
 def _instantiated(leaf: Any) -> Any:
+    """Return a tangent as an array, also where it is a symbolic zero."""
     return jnp.zeros(leaf.shape, leaf.dtype) if _is_zero(leaf) else leaf

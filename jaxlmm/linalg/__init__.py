@@ -1,5 +1,6 @@
-"""Linear algebra without LAPACK: inverses, log-determinants, factors, normal equations, singular vectors."""
+"""Linear algebra: in compiled functions without LAPACK, and one eigendecomposition outside of them."""
 
+from jaxlmm.linalg.eigen import eigh as eigh
 from jaxlmm.linalg.inverse import MAX_SIZE_SWEPT as MAX_SIZE_SWEPT
 from jaxlmm.linalg.inverse import MAX_SIZE_UNROLLED as MAX_SIZE_UNROLLED
 from jaxlmm.linalg.inverse import apply_inverse as apply_inverse

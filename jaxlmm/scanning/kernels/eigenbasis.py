@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from scipy import linalg
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.linalg import eigh
 
 NODE_SPACING = 0.23
 """The distance of nodes in log λ; seven on either side carry a polynomial whose error at the center is below 1e-12."""
@@ -223,7 +224,7 @@ def _complement(
     """Return eigenvectors, as rows, and eigenvalues of a matrix on the orthogonal complement of a basis."""
     n, p = basis.shape
     if p == 0:
-        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = eigh(covariance)
         return np.ascontiguousarray(vectors.T), values
     (reflectors, tau), _ = linalg.qr(basis, mode="raw", check_finite=False)
 

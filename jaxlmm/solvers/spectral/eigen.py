@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket
-from jaxlmm.linalg import MAX_SIZE_SWEPT
+from jaxlmm.linalg import MAX_SIZE_SWEPT, eigh
 from jaxlmm.model import Design, Relation
 from jaxlmm.solvers.clusters import not_rounding, rounded, similar, stacked
 
@@ -83,7 +83,7 @@ def _decomposed(relation: Relation, levels: Int[NumpyArray, " _l"], lengths: Flo
     seen = length > 0
     d = length[seen]
     scaled = block if d.size == length.size else block[np.ix_(seen, seen)]
-    raw, vectors = np.linalg.eigh(scaled * d[:, None] * d[None, :])
+    raw, vectors = eigh(scaled * d[:, None] * d[None, :])
     values = not_rounding(raw)
     faint = np.flatnonzero(length <= FAINT_SHARE_OF_LENGTH * length.max(initial=0.0))
     root = np.sqrt(values)

@@ -177,7 +177,7 @@ def test_a_guess_and_a_learned_hessian_beside_what_is_held(monkeypatch):
     assert np.asarray(joint[1] @ joint[1].T) == pytest.approx(np.asarray(joint[0] @ joint[0].T), rel=1e-8)
     monkeypatch.setattr(blocked, "MAX_EFFECTS_FOR_EXACT_HESSIAN", 0)
     learned = lmm.fit(formula, frame, fixed=fixed)
-    assert learned.solution.likelihood.solver.hessian_is_expensive
+    assert learned.solution.likelihood.solver.quasi_newton
     assert learned.status == exact.status
     assert learned.deviance == pytest.approx(exact.deviance, abs=1e-8 * abs(exact.deviance))
 

@@ -269,7 +269,7 @@ def test_a_shifted_response_moves_the_intercept_alone(company):
 
 def test_out_of_memory_means_half_as_many(company, monkeypatch):
     """A group of responses that does not fit is divided, and gives the same numbers."""
-    from jaxlmm.engine import batch as engine
+    from jaxlmm.engine.many import batch as engine
 
     y, many = company
     solve, tried = engine.find_optima, []

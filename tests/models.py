@@ -18,7 +18,7 @@ from jaxlmm.solvers import SOLVERS
 from references import Exchangeable
 
 OLDER_CODE = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11, 1) else {}
-"""The option of ``jaxlmm._util.compiled.CPU_OPTIONS``, which later versions refuse."""
+"""The option of ``jaxlmm._util.programs.program.CPU_OPTIONS``, which later versions refuse."""
 
 quickly = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0, **OLDER_CODE})
 """``jax.jit`` for what a test runs a few times: compiled in half the time, and slower."""

@@ -59,7 +59,8 @@ class AbstractSolver(Struct, abc.ABC):
     """An exact method for ``Aᵀ H⁻¹ B`` and ``log|H|``, with ``H(theta) = R + Z Λ Λᵀ Zᵀ`` in weighted rows.
 
     Work that does not depend on theta is done once (``build``, ``cross_products``, ``augmented``), the remainder per
-    theta (``factor``). The likelihood needs nothing else. Rows are padded to N; padded rows are zero in every argument.
+    theta (``factor``). The likelihood needs nothing else. Rows are padded to N; padded rows are zero in every argument,
+    and so are columns of ``design.basis`` beyond the ``design.n_fixed`` first.
     A solver is a pytree, so that one compiled function serves every data set of the same shapes: its fields are
     annotated, arrays or, declared by ``lmm.solvers.static()``, hashable parts of the program.
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -83,6 +84,26 @@ def test_code_of_users_is_in_the_key():
     assert digest_of("# a comment\n" + OWN) == plain
     edited = [digest_of(OWN.replace(*edit)) for edit in EDITS]
     assert len({plain, *edited}) == len(EDITS) + 1
+
+
+def test_a_module_imported_within_a_function_is_not_recognized():
+    def known():
+        import math
+
+        return math.pi
+
+    def unknown():
+        import models  # a module of users, whose code may change
+
+        return models.data()
+
+    assert digest(known)
+    with pytest.raises(Unstable):
+        digest(unknown)
+
+
+def test_constants_of_jax_are_those_of_numpy():
+    assert digest(jnp.arange(3.0)) == digest(np.asarray(jnp.arange(3.0))) != digest(jnp.arange(4.0))
 
 
 def test_another_process_finds_the_same_key(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import dis
 import enum
 import functools
 import hashlib
@@ -82,7 +83,9 @@ class _Digest:
             self.put(type(value).__qualname__, repr(value))
         elif isinstance(value, np.dtype):
             self.put("dtype", value.str)
-        elif isinstance(value, np.ndarray | np.generic):
+        elif isinstance(value, np.ndarray | np.generic | jax.Array):
+            if isinstance(value, jax.Array):
+                value = np.asarray(value)
             if value.dtype.hasobject:
                 raise Unstable(type(value))
             self.put("array", value.dtype.str, repr(value.shape), np.ascontiguousarray(value).tobytes())
@@ -197,7 +200,13 @@ class _Digest:
             self.add_code(function.__code__, function.__globals__)
 
     def add_code(self, code: types.CodeType, names: dict[str, Any]) -> None:
-        """Add instructions and constants, and the globals that they name."""
+        """Add instructions and constants, and the globals that they name.
+
+        A module that is imported within the function is none of its globals: what it has there is not known.
+        """
+        for step in dis.get_instructions(code):
+            if step.opname == "IMPORT_NAME" and not _is_versioned(step.argval):
+                raise Unstable(step.argval)
         self.put("code", code.co_code)
         self.add((code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount))
         for constant in code.co_consts:

@@ -37,13 +37,13 @@ def executable(key: Hashable, make: Callable[[], Executable]) -> Executable:
     if others is not None:
         return others.result()
     try:
-        own.set_result(make())
+        own.set_result(_keep(key, make()))
     except BaseException as error:
         own.set_exception(error)
         raise
     finally:
-        del _in_the_making[key]
-    return _keep(key, own.result())
+        del _in_the_making[key]  # held by now, so that no other thread makes it again
+    return own.result()
 
 
 def _keep(key: Hashable, made: Executable) -> Executable:

@@ -106,7 +106,6 @@ class Program(Generic[P, T]):
         """Begin to compile for these arguments in another thread, in double precision; a call waits for it."""
         leaves, tree = jax.tree.flatten((args, kwargs))
         signature = self._signature(args, tree, leaves, ())
-
         if signature is None or os.cpu_count() == 1 or held.has((self, signature)):
             return
 
@@ -129,7 +128,7 @@ class Program(Generic[P, T]):
         if device is None or any(getattr(jax.config, flag, False) for flag in CHECKING_FLAGS):
             return None
         flags = tuple(getattr(jax.config, flag, None) for flag in TRACING_FLAGS)
-        options = tuple(sorted(self._options(args, leaves).items()))
+        options = tuple(sorted(option for option in self._options(args, leaves).items() if option[0] not in _unknown))
         return Signature(tree, tuple(map(_kind, leaves)), static, flags, options, device)
 
     def _executable(self, signature: Signature, leaves: list[Any]) -> Executable:
@@ -146,7 +145,7 @@ class Program(Generic[P, T]):
                 _unknown.update(refused)  # it names one at a time
 
     def _options(self, args: tuple[Any, ...], leaves: list[Any]) -> dict[str, Any]:
-        """Return the options for a compiler of the default backend."""
+        """Return the options for a compiler of the device that computes."""
         if default_device().platform != "cpu":
             return {}
         once = self.once(*args) if callable(self.once) else self.once

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.results import Fit, FitMany
@@ -179,8 +180,6 @@ def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
     >>> lmm.plot.qq_p(hits).get_xlabel()
     'expected -log10 p'
     """
-    from scipy.special import betaincinv
-
     table, height = _tests(hits, response)
     inflation = hits.lambda_gc()
     observed = np.sort(table[height].to_numpy(float))[::-1]
@@ -188,7 +187,7 @@ def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
     rank = np.arange(1, m + 1)
     expected = -np.log10((rank - 0.5) / m)
     ax = _axes(ax)
-    low, high = (-np.log10(betaincinv(rank, m + 1 - rank, share)) for share in (0.975, 0.025))
+    low, high = (-np.log10(scipy.special.betaincinv(rank, m + 1 - rank, share)) for share in (0.975, 0.025))
     ax.fill_between(expected, low, high, color="lightgrey")
     ax.plot(expected, expected, color="grey", linewidth=0.8)
     ax.plot(expected, observed, ".", markersize=3)

@@ -3,7 +3,7 @@
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
-from jaxlmm.engine.problems import Problems, RowsByResponse
+from jaxlmm.engine.problems import Problems, RowsByResponse, batches
 from jaxlmm.engine.profile import Profile, profile
 from jaxlmm.engine.single import Solution, solve_single
 from jaxlmm.engine.traced import Estimate, estimate
@@ -16,6 +16,7 @@ __all__ = [
     "Profile",
     "RowsByResponse",
     "Solution",
+    "batches",
     "certified",
     "estimate",
     "find_optima",

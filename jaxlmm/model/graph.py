@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray
@@ -18,11 +19,8 @@ def connected(matrix: Any) -> Int[NumpyArray, " n"]:
     >>> connected(np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.0], [0.5, 0.0, 1.0]])).tolist()
     [0, 1, 0]
     """
-    from scipy.sparse import issparse
-    from scipy.sparse.csgraph import connected_components
-
-    if issparse(matrix):
-        label = connected_components(matrix, directed=False)[1]
+    if scipy.sparse.issparse(matrix):
+        label = scipy.sparse.csgraph.connected_components(matrix, directed=False)[1]
         _, first_nodes, number = np.unique(label, return_index=True, return_inverse=True)
         return np.argsort(np.argsort(first_nodes))[number]
     component, count, first = np.full(len(matrix), -1), 0, 0
@@ -44,6 +42,4 @@ def linked(count: int, one: Int[NumpyArray, " e"], two: Int[NumpyArray, " e"]) -
     >>> linked(4, np.array([0, 3]), np.array([2, 2])).tolist()
     [0, 1, 0, 0]
     """
-    from scipy.sparse import coo_array
-
-    return connected(coo_array((np.ones(one.size, np.int8), (one, two)), shape=(count, count)))
+    return connected(scipy.sparse.coo_array((np.ones(one.size, np.int8), (one, two)), shape=(count, count)))

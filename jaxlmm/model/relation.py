@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct
@@ -33,12 +34,10 @@ class Relation(Struct):
         >>> Relation.of(np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]])).components().tolist()
         [0, 0, 1]
         """
-        from scipy.sparse import csr_array, issparse
-
-        count = matrix.count_nonzero() if issparse(matrix) else np.count_nonzero(matrix)
+        count = matrix.count_nonzero() if scipy.sparse.issparse(matrix) else np.count_nonzero(matrix)
         if count > MAX_SPARSE_DENSITY * matrix.shape[0] ** 2:
-            return cls(None, None, np.asarray(matrix.toarray() if issparse(matrix) else matrix, float))
-        rows = csr_array(matrix, dtype=float)
+            return cls(None, None, np.asarray(matrix.toarray() if scipy.sparse.issparse(matrix) else matrix, float))
+        rows = scipy.sparse.csr_array(matrix, dtype=float)
         rows.sum_duplicates()
         rows.eliminate_zeros()
         return cls(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data)
@@ -50,12 +49,10 @@ class Relation(Struct):
 
     def sparse(self) -> Any:
         """Return the matrix as a ``scipy.sparse.csr_array``."""
-        from scipy.sparse import csr_array
-
         if self.starts is None:
-            return csr_array(np.asarray(self.values))
+            return scipy.sparse.csr_array(np.asarray(self.values))
         parts = (np.asarray(self.values), np.asarray(self.columns), np.asarray(self.starts))
-        return csr_array(parts, shape=(self.size, self.size))
+        return scipy.sparse.csr_array(parts, shape=(self.size, self.size))
 
     def dense(self) -> Float[NumpyArray, "L L"]:
         """Return the dense matrix; it may be the one that is stored."""

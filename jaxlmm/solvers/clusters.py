@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray, bucket
@@ -105,8 +106,6 @@ def _root(matrix: Float[NumpyArray, "l l"]) -> tuple[Float[NumpyArray, "l l"], b
     the Cholesky decomposition of a semi-definite matrix"). If that does not give the matrix back, because it came with
     errors larger than those of double precision, its root is that of its eigenvectors, at twenty times the price.
     """
-    from scipy.linalg.lapack import dpstrf
-
     try:
         root = np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
@@ -115,7 +114,7 @@ def _root(matrix: Float[NumpyArray, "l l"]) -> tuple[Float[NumpyArray, "l l"], b
     if np.diagonal(root).min() ** 2 > MIN_REGULAR_VARIANCE_SHARE * largest:
         return root, True
     rounding = len(matrix) * np.finfo(float).eps * largest
-    factor, pivots, rank, _ = dpstrf(matrix, lower=1, tol=rounding)
+    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(matrix, lower=1, tol=rounding)
     lower = np.tril(factor)
     lower[:, rank:] = 0.0
     root[pivots - 1] = lower
@@ -137,10 +136,8 @@ def not_rounding(values: Float[NumpyArray, " l"]) -> Float[NumpyArray, " l"]:
 
 def _range(columns: Float[NumpyArray, "N c"]) -> Float[NumpyArray, "N m"]:
     """Return an orthonormal basis of the columns' range, of dimension m."""
-    from scipy.linalg import qr
-
     length = np.linalg.norm(columns, axis=0)
-    basis, triangle, _ = qr(columns[:, length > 0] / length[length > 0], mode="economic", pivoting=True)
+    basis, triangle, _ = scipy.linalg.qr(columns[:, length > 0] / length[length > 0], mode="economic", pivoting=True)
     rank = int(np.count_nonzero(np.abs(np.diag(triangle)) > MIN_RELATIVE_PIVOT))
     return basis[:, :rank]
 

@@ -1,11 +1,14 @@
 """Many responses at once: as one at a time, whatever is missing and whatever is kept; calibrated under the null."""
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 import jaxlmm as lmm
+from jaxlmm.scanning.kernels import scanner
 
 TOGETHER = 1e-9
 """Relative: sums of the same numbers in another order, and ratios whose optimum is flat."""
@@ -201,3 +204,23 @@ def test_a_planted_effect_is_found_without_bias(families):
     off = (hits["estimate"] - 0.4) / hits["std_error"]
     assert abs(off.mean()) < 3.0 / np.sqrt(50)
     assert 0.7 < off.std() < 1.3
+
+
+@pytest.mark.parametrize("interaction", [None, "x"])
+def test_responses_refitted_at_once_are_as_one_by_one(study, interaction, monkeypatch):
+    """As on an accelerator: ten responses on the same rows in groups of four, four and two; one on others alone."""
+    data, responses, genotypes, kinship = study
+
+    def scanned():
+        return lmm.scan(
+            "~ x + (1 | id)", data, genotypes=genotypes.iloc[:, :70], responses=responses.iloc[:, :11],
+            kinship=kinship, variances="refit", tests=("wald", "lrt", "score"), interaction=interaction,
+        )  # fmt: skip
+
+    alone, some = scanned(), types.SimpleNamespace(platform="gpu")
+    monkeypatch.setattr(scanner, "default_device", lambda: some)
+    monkeypatch.setattr(scanner, "RESPONSES_PER_REFIT", 4)
+    at_once = scanned()
+    pd.testing.assert_frame_equal(at_once.tidy(), alone.tidy(), rtol=TOGETHER)
+    described = [[line for line in str(found).splitlines() if "Time" not in line] for found in (at_once, alone)]
+    assert described[0] == described[1]

@@ -8,6 +8,7 @@ from types import EllipsisType
 from typing import Any, get_args
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray
@@ -223,12 +224,10 @@ class Parameter:
         >>> low.round(3).tolist(), high.round(3).tolist()
         ([-0.194, 0.414], [0.194, 0.987])
         """
-        from scipy.special import ndtri
-
         scale, bounds = SCALES[self.scale], (self.lower, self.upper)
         value, error = np.asarray(estimate, float), np.asarray(std_error, float)
         with np.errstate(all="ignore"):
-            half = ndtri(0.5 + 0.5 * level) * error * scale.derivative(value, *bounds)
+            half = scipy.special.ndtri(0.5 + 0.5 * level) * error * scale.derivative(value, *bounds)
             center = scale.forward(value, *bounds)
             limits = [np.clip(scale.inverse(end, *bounds), *bounds) for end in (center - half, center + half)]
         low, high = (np.where(np.isnan(error), np.nan, limit) for limit in limits)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float, Shaped
 
 from jaxlmm._util import NumpyArray
@@ -39,9 +40,7 @@ def array_numbers(responses: Any, rows: int) -> Float[NumpyArray, "rows m"]:
 
 def _dense(responses: Any) -> Shaped[NumpyArray, "*b"]:
     """Return a dense array, of a sparse matrix of scipy with its zeros, which are values of the response."""
-    from scipy.sparse import issparse
-
-    if not issparse(responses):
+    if not scipy.sparse.issparse(responses):
         return np.asarray(responses)
     size = 8 * int(np.prod(responses.shape))
     if size > MAX_DENSE_BYTES:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
@@ -155,9 +156,8 @@ def _knots(
 def _b_splines(interior: list[float], low: float, high: float, degree: int) -> Any:
     """Return all B-splines with these knots as one function of values, with a column for each."""
     knots = np.array([*[low] * (degree + 1), *interior, *[high] * (degree + 1)])
-    from scipy.interpolate import BSpline  # slow to import, and only splines need it
 
-    return BSpline(knots, np.eye(len(knots) - degree - 1), degree)
+    return scipy.interpolate.BSpline(knots, np.eye(len(knots) - degree - 1), degree)
 
 
 def _columns(basis: Float[NumpyArray, "n df"]) -> pd.DataFrame:

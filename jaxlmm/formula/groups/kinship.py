@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
@@ -47,9 +48,7 @@ class KnownMatrix(NamedTuple):
 
     def between(self, rows: Int[NumpyArray, " i"], columns: Int[NumpyArray, " j"]) -> Float[Matrix, "i j"]:
         """Return a submatrix as a ``scipy.sparse.csr_array``."""
-        from scipy.sparse import csr_array
-
-        return csr_array(_part(self.matrix, rows, columns))
+        return scipy.sparse.csr_array(_part(self.matrix, rows, columns))
 
     @property
     def unobserved(self) -> Int[NumpyArray, " R"]:

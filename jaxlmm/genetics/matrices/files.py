@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Shaped
-from scipy import sparse
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import KinshipError
@@ -45,7 +45,7 @@ def read_npz(path: str | PathLike[str]) -> Relationship:
             if "dense" in file:
                 return checked(labels, file["dense"], str(path))
             entries = (file["data"], file["indices"], file["indptr"])
-            return checked(labels, sparse.csr_array(entries, shape=(labels.size, labels.size)), str(path))
+            return checked(labels, scipy.sparse.csr_array(entries, shape=(labels.size, labels.size)), str(path))
     except KinshipError:
         raise
     except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:

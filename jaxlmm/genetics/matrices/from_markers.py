@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float
-from scipy.linalg.blas import dsyrk
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import GenotypeError, choose
@@ -134,7 +134,7 @@ def _sum(
         x -= x.mean(axis=0)
         if scale == "standardized":
             x /= np.sqrt((x * x).mean(axis=0))
-        total = dsyrk(1.0, x, beta=1.0, c=total, lower=1, overwrite_c=1)
+        total = scipy.linalg.blas.dsyrk(1.0, x, beta=1.0, c=total, lower=1, overwrite_c=1)
         count += x.shape[1]
     return total, count
 

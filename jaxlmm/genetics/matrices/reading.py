@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float, Int
-from scipy import sparse
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.errors import KinshipError
@@ -60,7 +60,7 @@ def relationship(table_or_matrix: Any, labels: Any = None) -> Relationship:
     if isinstance(table_or_matrix, Relationship):
         _no_labels(labels)
         return table_or_matrix
-    if isinstance(table_or_matrix, np.ndarray) or sparse.issparse(table_or_matrix):
+    if isinstance(table_or_matrix, np.ndarray) or scipy.sparse.issparse(table_or_matrix):
         if labels is None:
             raise KinshipError(
                 f"relationship: expected labels= with an array of shape {table_or_matrix.shape}, so that its rows are "
@@ -153,7 +153,7 @@ def _from_pairs(frame: pd.DataFrame) -> Relationship:
     off = low != high
     rows, columns = np.r_[low, high[off]], np.r_[high, low[off]]
     shape = (len(labels), len(labels))
-    made = checked(labels, sparse.coo_array((np.r_[numbers, numbers[off]], (rows, columns)), shape=shape))
+    made = checked(labels, scipy.sparse.coo_array((np.r_[numbers, numbers[off]], (rows, columns)), shape=shape))
     return dataclasses.replace(made, notes=(note,)) if note else made
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float, Int
-from scipy import sparse
 
 from jaxlmm._util import NumpyArray, write_whole
 from jaxlmm.errors import KinshipError
@@ -71,7 +71,7 @@ class Relationship:
     @property
     def is_sparse(self) -> bool:
         """Whether only nonzero entries are stored."""
-        return bool(sparse.issparse(self.matrix))
+        return bool(scipy.sparse.issparse(self.matrix))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -225,7 +225,7 @@ def checked(labels: Any, matrix: Any, what: str = "relationship") -> Relationshi
     """
     labels = as_labels(labels, what)
     try:
-        values = sparse.csr_array(matrix) if sparse.issparse(matrix) else np.asarray(matrix)
+        values = scipy.sparse.csr_array(matrix) if scipy.sparse.issparse(matrix) else np.asarray(matrix)
         if np.iscomplexobj(values):
             raise TypeError("complex ones")
         values = values.astype(float)
@@ -245,10 +245,10 @@ def checked(labels: Any, matrix: Any, what: str = "relationship") -> Relationshi
 
 def check_finite(labels: pd.Index, values: Float[Matrix, "n n"], what: str) -> None:
     """Raise if an entry of a matrix is not a number or infinite; ``what`` begins the message."""
-    entries = values.data if sparse.issparse(values) else values
+    entries = values.data if scipy.sparse.issparse(values) else values
     if np.isfinite(entries).all():
         return
-    if sparse.issparse(values):
+    if scipy.sparse.issparse(values):
         coordinates = values.tocoo()
         wrong = np.flatnonzero(~np.isfinite(coordinates.data))
         row, column = coordinates.row[wrong[0]], coordinates.col[wrong[0]]

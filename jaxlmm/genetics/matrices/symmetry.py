@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import pandas as pd
+import scipy
 from jaxtyping import Float
-from scipy import sparse
 
 from jaxlmm.errors import KinshipError
 from jaxlmm.genetics.ids import quoted
@@ -64,8 +64,8 @@ def told_apart(one: float, other: float) -> tuple[str, str]:
 
 def canonical(matrix: Float[Matrix, "n n"]) -> Float[Matrix, "n n"]:
     """Return a sparse matrix with sorted columns and without stored zeros; a dense matrix as it is."""
-    if sparse.issparse(matrix):
-        matrix = sparse.csr_array(matrix)
+    if scipy.sparse.issparse(matrix):
+        matrix = scipy.sparse.csr_array(matrix)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
     return matrix

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import sparse
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.genetics.pedigrees.pedigree import MALE, Pedigree, generations
@@ -29,7 +29,7 @@ class _Sorted(NamedTuple):
     haploid: Bool[NumpyArray, " n"]
 
 
-def coefficients(people: Pedigree, on_x: bool) -> Float[sparse.csr_array, "n n"]:
+def coefficients(people: Pedigree, on_x: bool) -> Float[scipy.sparse.csr_array, "n n"]:
     """Return the kinship coefficients of individuals in the order of the pedigree.
 
     With ``on_x`` they are those of the X chromosome, for which males are haploid.
@@ -57,8 +57,8 @@ def coefficients(people: Pedigree, on_x: bool) -> Float[sparse.csr_array, "n n"]
         orders.append(order)
     index = np.empty(n, np.int64)
     index[np.concatenate(orders)] = np.arange(n)
-    phi = sparse.csr_array(sparse.block_diag(blocks, format="csr"))
-    return sparse.csr_array(phi[index][:, index])
+    phi = scipy.sparse.csr_array(scipy.sparse.block_diag(blocks, format="csr"))
+    return scipy.sparse.csr_array(phi[index][:, index])
 
 
 def _families(father: Int[NumpyArray, " n"], mother: Int[NumpyArray, " n"]) -> Int[NumpyArray, " n"]:
@@ -88,29 +88,29 @@ def _dense(people: _Sorted) -> Float[NumpyArray, "n n"]:
     return phi[:n, :n]
 
 
-def _sparse(people: _Sorted) -> Float[sparse.csr_array, "n n"]:
+def _sparse(people: _Sorted) -> Float[scipy.sparse.csr_array, "n n"]:
     """Return the same coefficients as a sparse matrix, which grows by the individuals of each generation."""
     first = people.haploid[: people.ends[0]]
-    phi = sparse.csr_array(sparse.diags_array(np.where(first, 1.0, 0.5)))
+    phi = scipy.sparse.csr_array(scipy.sparse.diags_array(np.where(first, 1.0, 0.5)))
     for before, after in itertools.pairwise(people.ends):
         single = people.haploid[before:after]
         fathers, mothers = (_rows_of(parents[before:after], before) for parents in (people.father, people.mother))
         own = np.where(single, 1.0, 0.5 * (1 + (fathers @ phi).multiply(mothers).sum(axis=1)))
         from_father, from_mother = np.where(single, 0.0, 0.5), np.where(single, 1.0, 0.5)
-        passed = sparse.diags_array(from_father) @ fathers + sparse.diags_array(from_mother) @ mothers
+        passed = scipy.sparse.diags_array(from_father) @ fathers + scipy.sparse.diags_array(from_mother) @ mothers
         to_older = passed @ phi
         to_same = to_older @ passed.T
-        to_same = to_same + sparse.diags_array(own - to_same.diagonal())
-        phi = sparse.csr_array(sparse.block_array([[phi, to_older.T], [to_older, to_same]]))
+        to_same = to_same + scipy.sparse.diags_array(own - to_same.diagonal())
+        phi = scipy.sparse.csr_array(scipy.sparse.block_array([[phi, to_older.T], [to_older, to_same]]))
     return phi
 
 
-def _rows_of(parents: Int[NumpyArray, " k"], before: int | np.integer) -> Float[sparse.csr_array, "k before"]:
+def _rows_of(parents: Int[NumpyArray, " k"], before: int | np.integer) -> Float[scipy.sparse.csr_array, "k before"]:
     """Return the matrix that selects each parent among the ``before`` individuals of earlier generations.
 
     Its row is zero where the parent is unknown.
     """
     known = np.flatnonzero(parents >= 0)
-    return sparse.csr_array(
-        sparse.coo_array((np.ones(known.size), (known, parents[known])), shape=(parents.size, before))
+    return scipy.sparse.csr_array(
+        scipy.sparse.coo_array((np.ones(known.size), (known, parents[known])), shape=(parents.size, before))
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Bool, Float, Shaped
 
 from jaxlmm._util import NumpyArray
@@ -181,18 +182,15 @@ def false_discovery_rate(p_value: Float[NumpyArray, "m c"]) -> Float[NumpyArray,
     >>> false_discovery_rate(np.array([[0.01], [0.04], [np.nan], [0.03]])).ravel().tolist()
     [0.03, 0.04, nan, 0.04]
     """
-    from scipy.stats import false_discovery_control
-
     adjusted = np.full(p_value.shape, np.nan)
     for column in range(p_value.shape[1]):
         finite = np.isfinite(p_value[:, column])
         if finite.any():
-            adjusted[finite, column] = false_discovery_control(p_value[finite, column])
+            adjusted[finite, column] = scipy.stats.false_discovery_control(p_value[finite, column])
     return adjusted
 
 
 def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyArray, "_ p"]], df: str) -> pd.DataFrame:
-    from scipy.special import chdtrc, fdtrc
 
     estimates = many.estimates
     choose_df(df)
@@ -202,7 +200,11 @@ def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyA
         num_df[:, j], den_df[:, j], statistic[:, j] = estimates.uncertainty.contrasts(estimates.beta, rows, df)
     den_df[~estimates.proven] = np.nan
     with np.errstate(invalid="ignore"):
-        p_value = np.where(np.isinf(den_df), chdtrc(num_df, num_df * statistic), fdtrc(num_df, den_df, statistic))
+        p_value = np.where(
+            np.isinf(den_df),
+            scipy.special.chdtrc(num_df, num_df * statistic),
+            scipy.special.fdtrc(num_df, den_df, statistic),
+        )
     table = {"num_df": num_df, "den_df": den_df, "statistic": statistic, "p_value": p_value}
     return _long(many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
@@ -14,9 +15,6 @@ from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import factors_at, row_covariance, unweighted
 from jaxlmm.results.tables import check_group
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
 MAX_COVARIANCE_BYTES = 2**30
 """Bytes that a covariance matrix of rows may take: those of 11,585 rows."""
 
@@ -24,7 +22,7 @@ MAX_COVARIANCE_BYTES = 2**30
 class LabelledMatrix(NamedTuple):
     """A sparse matrix with labels: ``matrix`` (r, c) in scipy's CSR format, ``rows`` (r,) and ``columns`` (c,)."""
 
-    matrix: csr_array
+    matrix: scipy.sparse.csr_array
     rows: pd.Index
     columns: pd.MultiIndex
 
@@ -81,8 +79,6 @@ def random_matrix(fit: Fitted, group: str) -> LabelledMatrix:
     >>> bool(abs(fit.fitted("marginal") + part - fit.fitted()).max() < 1e-9)
     True
     """
-    from scipy.sparse import csr_array
-
     check_group(fit.estimates.labels, group)
     level = fit.frame.levels[group]
     terms = [number for number, labels in enumerate(fit.frame.labels.terms) if labels.group == group]
@@ -102,7 +98,7 @@ def random_matrix(fit: Fitted, group: str) -> LabelledMatrix:
         start += len(fit.frame.labels.terms[number].columns)
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     ids = fit.estimates.labels.groups[group].ids
-    matrix = csr_array(entries, shape=(fit.n, len(ids) * len(names)))
+    matrix = scipy.sparse.csr_array(entries, shape=(fit.n, len(ids) * len(names)))
     labels = pd.MultiIndex.from_product([ids, names], names=[group, "column"])
     return LabelledMatrix(matrix, fit.frame.index, labels)
 

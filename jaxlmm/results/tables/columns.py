@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float, Shaped
 
 from jaxlmm._util import NumpyArray
@@ -44,17 +45,17 @@ def t_columns(
     level: float,
 ) -> list[Float[NumpyArray, "*b c"]]:
     """Return the columns of :func:`t_table`."""
-    from scipy.special import ndtr, ndtri, stdtr, stdtrit
-
     check_level(level)
     df = np.broadcast_to(df, estimate.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(std_error > 0, estimate / std_error, np.nan)
     normal = np.isinf(df)
     finite = np.where(normal, 1.0, df)
-    p_value = 2.0 * np.where(normal, ndtr(-np.abs(statistic)), stdtr(finite, -np.abs(statistic)))
+    p_value = 2.0 * np.where(
+        normal, scipy.special.ndtr(-np.abs(statistic)), scipy.special.stdtr(finite, -np.abs(statistic))
+    )
     tail = 0.5 + 0.5 * level
-    half = std_error * np.where(normal, ndtri(tail), stdtrit(finite, tail))
+    half = std_error * np.where(normal, scipy.special.ndtri(tail), scipy.special.stdtrit(finite, tail))
     return [estimate, std_error, df, statistic, p_value, estimate - half, estimate + half]
 
 

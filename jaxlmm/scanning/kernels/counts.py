@@ -32,12 +32,12 @@ class PairCounts:
         self.lowest: Int[NumpyArray, " markers"] = np.full(markers, CODE_UNSEEN, np.int8)
 
     def add(self, markers: Int[NumpyArray, " k"], status: Int[NumpyArray, " k"], times: int = 1) -> None:
-        """Count pairs of different ``markers`` with their ``status``, each ``times``, for as many responses."""
+        """Count pairs of ``markers`` with their ``status``, each ``times``, for as many responses."""
         if not markers.size or not times:
             return
         self._extend(int(markers.max()) + 1)
         self.counts += times * np.bincount(status, minlength=N_CODES)
-        self.lowest[markers] = np.minimum(self.lowest[markers], status.astype(np.int8))
+        np.minimum.at(self.lowest, markers, status.astype(np.int8))
 
     def merge(self, counts: Int[NumpyArray, " codes"], lowest: Int[NumpyArray, " markers"]) -> None:
         """Add the ``counts`` and ``lowest`` of another record."""

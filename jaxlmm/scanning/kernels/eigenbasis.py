@@ -13,8 +13,8 @@ import functools
 from typing import NamedTuple, Self
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy import linalg
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.linalg import eigh
@@ -64,7 +64,7 @@ class Skeleton(NamedTuple):
         columns = np.where(left_out[:, None], 0.0, columns)
         length = np.linalg.norm(columns, axis=0)
         length = np.where(length > 0.0, length, 1.0)
-        q, triangle, order = linalg.qr(columns / length, mode="economic", pivoting=True, check_finite=False)
+        q, triangle, order = scipy.linalg.qr(columns / length, mode="economic", pivoting=True, check_finite=False)
         pivots = np.abs(np.diagonal(triangle))
         rank = max(int(np.sum(pivots > MIN_INDEPENDENT_SHARE * pivots[0])), 1)
         chosen = order[:rank]
@@ -80,7 +80,7 @@ class Skeleton(NamedTuple):
         columns = np.where(self.left_out[:, None], 0.0, columns)
         if self.left_out.all():
             return np.zeros((self.kept.shape[1], columns.shape[1]))
-        solution = linalg.solve_triangular(self.triangle, self.orthonormal.T @ columns, check_finite=False)
+        solution = scipy.linalg.solve_triangular(self.triangle, self.orthonormal.T @ columns, check_finite=False)
         return np.pad(solution / self.lengths[:, None], ((0, self.kept.shape[1] - self.lengths.size), (0, 0)))
 
 
@@ -226,11 +226,11 @@ def _complement(
     if p == 0:
         values, vectors = eigh(covariance)
         return np.ascontiguousarray(vectors.T), values
-    (reflectors, tau), _ = linalg.qr(basis, mode="raw", check_finite=False)
+    (reflectors, tau), _ = scipy.linalg.qr(basis, mode="raw", check_finite=False)
 
     def apply(side: str, trans: str, matrix: Float[NumpyArray, "i j"]) -> Float[NumpyArray, "i j"]:
-        work = linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, -1)[1]
-        return np.asarray(linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, int(work[0]))[0])
+        work = scipy.linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, -1)[1]
+        return np.asarray(scipy.linalg.lapack.dormqr(side, trans, reflectors, tau, matrix, int(work[0]))[0])
 
     inner = apply("R", "N", apply("L", "T", covariance.T))[p:, p:]  # symmetric, and columns are what LAPACK takes
     values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))  # LAPACK's syevd: SciPy's default takes twice as long

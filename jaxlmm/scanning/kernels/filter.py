@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket, program, static
@@ -117,9 +118,7 @@ class PairFilter:
             return np.full(degrees.shape, -np.inf)
         p = 10.0**-self.lowest
         if self.test == "lrt":
-            from scipy import special
-
-            return np.full(degrees.shape, special.chdtri(columns, p))
+            return np.full(degrees.shape, scipy.special.chdtri(columns, p))
         return f_beyond(p, columns, degrees) * (1.0 - 1e-9)
 
     def add(self, pairs: Pairs) -> None:

@@ -150,15 +150,16 @@ class NullModels:
             ml_null=part(self.ml_null),
         )
 
-    def criterion_of(self, t: int, *, ml: bool) -> Criterion:
-        """Return a criterion with the squares of response ``t``."""
+    def criterion_of(
+        self, chosen: Int[NumpyArray, " chosen"], *, ml: bool
+    ) -> tuple[Criterion, Float[NumpyArray, "chosen k"], Float[NumpyArray, "chosen 2"], Bool[NumpyArray, " chosen"]]:
+        """Return a criterion, and what of it some responses do not share, as :func:`null_optima` takes them."""
         shared = self.ml_criterion if ml else self.criterion
-        squares, ends = _squares(shared, self.weighted_squares[:, t])
-        return shared.replace(squares=squares, end_squares=ends, vanishes=np.bool_(self.vanishes[t]))
+        return shared, *_squares(shared, self.weighted_squares[:, chosen]), self.vanishes[chosen]
 
-    def refit_numerators(self, t: int) -> Float[NumpyArray, "r d"]:
-        """Return response ``t``, rotated, times each of the kept weights."""
-        return np.asarray((self.rows.basis.kept * self.rotated[:, [t]]).T)
+    def refit_numerators(self, chosen: Int[NumpyArray, " chosen"]) -> Float[NumpyArray, "chosen r d"]:
+        """Return responses, rotated, times each of the kept weights."""
+        return np.asarray(self.rotated.T[chosen, None, :] * self.rows.basis.kept.T)
 
     def null_numerators(self, *, ml: bool) -> Float[NumpyArray, "m d"]:
         """Return each response, rotated, times its weights at its null optimum."""
@@ -167,7 +168,7 @@ class NullModels:
 
 
 def _squares(
-    criterion: Criterion, weighted_squares: Float[NumpyArray, "r ..."]
-) -> tuple[Float[NumpyArray, "... k"], Float[NumpyArray, "... 2"]]:
+    criterion: Criterion, weighted_squares: Float[NumpyArray, "r m"]
+) -> tuple[Float[NumpyArray, "m k"], Float[NumpyArray, "m 2"]]:
     """Return yᵀPy at the nodes and ends of a criterion."""
     return weighted_squares.T @ np.asarray(criterion.mixing), weighted_squares.T @ np.asarray(criterion.end_mixing)

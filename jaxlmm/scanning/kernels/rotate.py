@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Self
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int, Num
-from scipy import sparse
 
 from jaxlmm._util import Array, NumpyArray, Struct, program
 from jaxlmm.model import Design, Layout
-from jaxlmm.scanning.kernels.criterion import Criterion, rank_where_zero
+from jaxlmm.scanning.kernels.criterion import REACHED_SHARE, Criterion, rank_where_zero
 from jaxlmm.scanning.kernels.eigenbasis import MAX_START_RATIO, ScanBasis
 from jaxlmm.scanning.kernels.refit import Optimum, minimized
 from jaxlmm.scanning.kernels.unreached import unreached
@@ -52,6 +52,28 @@ class MarkerRotation(Struct):
     kept: Float[Array, "r d"]
     at_zero: Float[Array, " r"]
     centered: Float[Array, ""]
+
+
+class Block(NamedTuple):
+    """Indices and frequencies of s markers, and the arrays of :func:`rotate_markers`, padded to S markers."""
+
+    markers: Int[NumpyArray, " s"]
+    frequency: Float[NumpyArray, " s"]
+    rotated: Float[jax.Array, "c d S"]
+    kept: Float[jax.Array, "c c r S"]
+    left: Float[jax.Array, " S"]
+
+    def reaches(self, zero: Float[Array, " r"]) -> Bool[NumpyArray, " s"]:
+        """Return whether each marker has a part where M is zero; ``zero`` picks the kept weight of that part."""
+        c = self.kept.shape[0]
+        own = np.array([zero @ np.asarray(self.kept[i, i]) for i in range(c)])[:, : self.markers.size]
+        whole = np.array([np.sum(np.asarray(self.rotated[i]) ** 2, axis=0) for i in range(c)])[:, : self.markers.size]
+        return np.asarray((own > REACHED_SHARE * whole).any(axis=0))
+
+    @property
+    def collinear(self) -> Bool[NumpyArray, " s"]:
+        """Whether the fixed effects determine each marker."""
+        return np.logical_not(np.asarray(self.left)[: self.markers.size] > COLLINEAR_SHARE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +122,7 @@ class ScanRows:
         n = int(design.n)
         fixed, root_weight = np.asarray(design.basis)[:n], np.asarray(design.root_weight)[:n]
         columns = [root_weight] if moderator is None else [root_weight, root_weight * moderator]
-        incidence = [sparse.csr_array((column, (np.arange(n), samples)), shape=(n, count)) for column in columns]
+        incidence = [scipy.sparse.csr_array((column, (np.arange(n), samples)), shape=(n, count)) for column in columns]
         outside, square, related = np.zeros((n, 0)), 1.0, False
         if design.terms:
             grouping, z = design.groupings[design.terms[0].grouping], np.asarray(design.terms[0].z)[:n, 0]
@@ -199,21 +221,34 @@ def _cross(numerators: Float[Array, "m d"], rotated: Float[Array, "c d s"]) -> F
 @program()
 def refitted(
     criterion: Criterion,
-    numerators: Float[Array, "r d"],
+    squares: Float[Array, "m k"],
+    end_squares: Float[Array, "m 2"],
+    vanishes: Bool[Array, " m"],
+    numerators: Float[Array, "m r d"],
     rotated: Float[Array, "c d s"],
     kept: Float[Array, "c c r s"],
 ) -> Optimum:
-    """Minimize a criterion over λ with each of s markers.
+    """Minimize a criterion over λ for m responses with each of s markers; results have a first axis over responses.
 
-    ``numerators`` are the rotated response times the kept weights; ``rotated`` and ``kept`` the rotated columns and
-    their cross-products, of :func:`rotate_markers`.
+    ``squares``, ``end_squares`` and ``vanishes`` are those of :func:`null_optima`, ``numerators`` the rotated responses
+    times the kept weights; ``rotated`` and ``kept`` the rotated columns and their cross-products, of
+    :func:`rotate_markers`.
     """
     mixings = jnp.asarray(criterion.mixing), jnp.asarray(criterion.end_mixing)
-    a = _cross(numerators, rotated)
-    a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in mixings)
     b_nodes, b_ends = (jnp.einsum("ijrs,rk->ijks", kept, part, precision="highest") for part in mixings)
     b_zero, b_plain = (jnp.einsum("ijrs,r->ijs", kept, jnp.asarray(part)) for part in (criterion.zero, criterion.plain))
-    return minimized(criterion, a_nodes, b_nodes, a_ends, b_ends, rank_where_zero(criterion, b_zero, b_plain))
+    reached = rank_where_zero(criterion, b_zero, b_plain)
+
+    def one(own: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> Optimum:
+        criterion_of_one = criterion.replace(squares=own[0], end_squares=own[1], vanishes=own[2])
+        a = _cross(own[3], rotated)
+        a_nodes, a_ends = (jnp.einsum("crs,rk->cks", a, part, precision="highest") for part in mixings)
+        return minimized(criterion_of_one, a_nodes, b_nodes, a_ends, b_ends, reached)
+
+    by_response = jax.tree.map(jnp.asarray, (squares, end_squares, vanishes, numerators))
+    if squares.shape[0] == 1:  # without vmap, branches that no marker takes are not computed
+        return jax.tree.map(lambda leaf: leaf[None], one(jax.tree.map(lambda leaf: leaf[0], by_response)))
+    return jax.vmap(one)(by_response)
 
 
 @program()

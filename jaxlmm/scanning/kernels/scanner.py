@@ -10,48 +10,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from jaxlmm._util import Array, NumpyArray, bucket, pad
+from jaxlmm._util import Array, NumpyArray, bucket, default_device, pad
+from jaxlmm.engine import batches
 from jaxlmm.inference import STATUS
-from jaxlmm.scanning.kernels.criterion import REACHED_SHARE
 from jaxlmm.scanning.kernels.filter import PairFilter, Pairs, Rule, gathered, passing_pairs
 from jaxlmm.scanning.kernels.null_models import Null, NullModels, has_optimum, judged
 from jaxlmm.scanning.kernels.refit import Optimum
-from jaxlmm.scanning.kernels.rotate import COLLINEAR_SHARE, refitted, rotate_markers, sums_at_ratios
+from jaxlmm.scanning.kernels.rotate import Block, refitted, rotate_markers, sums_at_ratios
 from jaxlmm.scanning.kernels.statistics import log_likelihood_ratio, solved, wald
 
 NOT_TESTED = len(STATUS)
 """The status of a marker that the fixed effects determine."""
 
+RESPONSES_PER_REFIT = 64
+"""Responses that an accelerator refits at once with each marker of a block; on a CPU the sums of one fill its cache."""
+
 PAIRS_PER_BATCH = 2**22
 """Pairs of a response and a marker that are in memory at once, at variance ratios of the null models."""
 
 
-class Block(NamedTuple):
-    """Indices and frequencies of s markers, and the arrays of :func:`rotate_markers`, padded to S markers."""
-
-    markers: Int[NumpyArray, " s"]
-    frequency: Float[NumpyArray, " s"]
-    rotated: Float[jax.Array, "c d S"]
-    kept: Float[jax.Array, "c c r S"]
-    left: Float[jax.Array, " S"]
-
-    def reaches(self, zero: Float[Array, " r"]) -> Bool[NumpyArray, " s"]:
-        """Return whether each marker has a part where M is zero; ``zero`` picks the kept weight of that part."""
-        c = self.kept.shape[0]
-        own = np.array([zero @ np.asarray(self.kept[i, i]) for i in range(c)])[:, : self.markers.size]
-        whole = np.array([np.sum(np.asarray(self.rotated[i]) ** 2, axis=0) for i in range(c)])[:, : self.markers.size]
-        return np.asarray((own > REACHED_SHARE * whole).any(axis=0))
-
-    @property
-    def collinear(self) -> Bool[NumpyArray, " s"]:
-        """Whether the fixed effects determine each marker."""
-        return np.logical_not(np.asarray(self.left)[: self.markers.size] > COLLINEAR_SHARE)
-
-
 class LaunchedRefit(NamedTuple):
-    """Work of the device: the optima of response ``t`` with each marker of a block, and sums at its ML null."""
+    """Work of the device: the optima of responses with each marker of a block, and sums at their ML nulls.
 
-    t: int
+    The first ``n_counted`` of those ``chosen`` count, the others are padding.
+    """
+
+    chosen: Int[NumpyArray, " m"]
+    n_counted: int
     block: Block
     optimum: Optimum
     ml_optimum: Optimum | None
@@ -103,7 +88,7 @@ class EigenScanner:
         limit = self.degrees - basis.n_zero(reml=True)
         self.in_limit = limit, limit if reml else float(basis.n - basis.n_zero(reml=False))
         self.n, self.zero = float(basis.n), basis.zero
-        self._refit_numerators: dict[int, jax.Array] = {}  # by response
+        self._refit_numerators: dict[int, jax.Array] = {}  # by first response
         self._null_numerators: dict[tuple[bool, int], jax.Array] = {}  # by whether of ML, and first response
 
     def scan(
@@ -131,50 +116,59 @@ class EigenScanner:
 
     def _scan_refitted(self, blocks: Iterator[Block], keep: PairFilter) -> None:
         pending: LaunchedRefit | None = None
+        at_once = 1 if default_device().platform == "cpu" else RESPONSES_PER_REFIT
         for block in blocks:
-            for t in range(self.numbers.size):
-                launched = self._launch_refit(t, block)
+            for chosen, count in batches(self.numbers.size, at_once, 1):
+                launched = self._launch_refit(chosen, count, block)
                 if pending is not None:
                     self._collect_refit(pending, keep)
                 pending = launched
         if pending is not None:
             self._collect_refit(pending, keep)
 
-    def _launch_refit(self, t: int, block: Block) -> LaunchedRefit:
-        if t not in self._refit_numerators:
-            self._refit_numerators[t] = jnp.asarray(self.models.refit_numerators(t))
-        numerators, criteria = self._refit_numerators[t], {self.by_ml} | ({True} if "lrt" in self.tests else set())
+    def _launch_refit(self, chosen: Int[NumpyArray, " m"], count: int, block: Block) -> LaunchedRefit:
+        first = int(chosen[0])
+        if first not in self._refit_numerators:
+            self._refit_numerators[first] = jnp.asarray(self.models.refit_numerators(chosen))
+        numerators = self._refit_numerators[first]
+        criteria = {self.by_ml} | ({True} if "lrt" in self.tests else set())
         optima = {
-            ml: refitted(self.models.criterion_of(t, ml=ml), numerators, block.rotated, block.kept) for ml in criteria
+            ml: refitted(*self.models.criterion_of(chosen, ml=ml), numerators, block.rotated, block.kept)
+            for ml in criteria
         }
-        ml_sums = self._sums(np.array([t]), block, ml=True) if "score" in self.tests else None
-        return LaunchedRefit(t, block, optima[self.by_ml], optima.get(True), ml_sums)
+        ml_sums = self._sums(chosen, block, ml=True) if "score" in self.tests else None
+        return LaunchedRefit(chosen, count, block, optima[self.by_ml], optima.get(True), ml_sums)
 
     def _collect_refit(self, launched: LaunchedRefit, keep: PairFilter) -> None:
-        t, block, ml_null, related = launched.t, launched.block, self.models.ml_null, self.models.rows.related
-        s = block.markers.size
-        lrt = score = np.full(s, np.nan)
-        optimum = _on_host(launched.optimum, s)
+        block, ml_null, related = launched.block, self.models.ml_null, self.models.rows.related
+        s, chosen = block.markers.size, launched.chosen[: launched.n_counted]
+        t, j = (index.ravel() for index in np.meshgrid(chosen, np.arange(s), indexing="ij"))
+        lrt = score = np.full(t.size, np.nan)
+
+        def on_host(optimum: Optimum) -> Any:
+            return jax.tree.map(lambda leaf: _by_pair(leaf, launched.n_counted, s), optimum)
+
+        optimum = on_host(launched.optimum)
         degrees, count = self._counts(optimum.falls)  # falls: without bound, to the limit without residual
         tested = wald(optimum.sums.a, optimum.sums.b, optimum.sums.squares, count)
         if "lrt" in self.tests and launched.ml_optimum is not None:
-            by_ml = _on_host(launched.ml_optimum, s)
+            by_ml = on_host(launched.ml_optimum)
             lrt = np.maximum(ml_null.value[t] - by_ml.value, 0.0)
             finite = has_optimum(judged(by_ml, related)) & ~by_ml.falls
             lrt = np.where(ml_null.finite[t] & finite, lrt, np.nan)
         if launched.ml_sums is not None:
-            a, b = (np.asarray(part)[..., 0, :s] for part in launched.ml_sums)
-            score = self._score(solved(a, b)[2], ml_null.squares[t])
-            score = np.where(ml_null.finite[t], score, np.nan)
+            a, b = (np.asarray(part)[..., : launched.n_counted, :s] for part in launched.ml_sums)
+            explained = solved(a, b)[2].ravel()
+            score = np.where(ml_null.finite[t], self._score(explained, ml_null.squares[t]), np.nan)
         status = judged(optimum, related)
         ratio = np.where(optimum.falls, np.inf, np.exp(optimum.log_ratio))
         pairs = Pairs(
-            np.full(s, self.numbers[t]), block.markers, status, degrees, block.frequency, ratio,
+            self.numbers[t], block.markers[j], status, degrees, block.frequency[j], ratio,
             self._share(ratio), tested.estimate, tested.std_error, tested.statistic, tested.joint, lrt, score,
         )  # fmt: skip
         pairs = pairs.without_tests(~has_optimum(status) | (optimum.falls & (optimum.reached > 0)))
-        pairs = _without(pairs, block.collinear)
-        keep.counts.add(block.markers, pairs.status)
+        pairs = _without(pairs, block.collinear[j])
+        keep.counts.add(pairs.marker, pairs.status)
         keep.add(pairs)
 
     def _counts(self, limit: Bool[NumpyArray, " s"]) -> tuple[Float[NumpyArray, " s"], Float[NumpyArray, " s"]]:
@@ -295,6 +289,7 @@ def _without(pairs: Pairs, collinear: Bool[NumpyArray, " k"]) -> Pairs:
     return pairs.blanked(collinear)._replace(status=np.where(collinear, NOT_TESTED, pairs.status).astype(np.int8))
 
 
-def _on_host(optimum: Optimum, s: int) -> Any:
-    """Return the optima of the first s markers, as arrays of the host."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[..., :s], optimum)
+def _by_pair(leaf: Shaped[Array, "m *c S"], count: int, s: int) -> Shaped[NumpyArray, "*c k"]:
+    """Return an array of the device by pair, response by response, of the first ``count`` responses and s markers."""
+    by_response = np.asarray(leaf)[:count, ..., :s]
+    return np.moveaxis(by_response, 0, -2).reshape(*by_response.shape[1:-1], count * s)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import special
 
 from jaxlmm._util import NumpyArray
 
@@ -81,8 +81,8 @@ def log10_tail_f(
     odds = numerator * statistic / d
     x, complement = 1.0 / (1.0 + odds), odds / (1.0 + odds)  # the smaller of both keeps its digits
     a, b = d / 2, numerator / 2
-    p = np.where(odds < 1.0, special.betaincc(b, a, complement), special.betainc(a, b, x))
-    below = np.where(p > 0.5, special.betainc(b, a, complement), 0.0)
+    p = np.where(odds < 1.0, scipy.special.betaincc(b, a, complement), scipy.special.betainc(a, b, x))
+    below = np.where(p > 0.5, scipy.special.betainc(b, a, complement), 0.0)
     height = np.where(p > 0.5, -np.log1p(-below) / np.log(10.0), -np.log10(np.maximum(p, np.finfo(float).tiny)))
     tiny = p < MIN_PLAIN_TAIL
     if tiny.any():
@@ -99,15 +99,15 @@ def log10_tail_chi2(statistic: Float[NumpyArray, "*b"], degrees: int) -> Float[N
     """
     statistic = np.maximum(statistic, 0.0)
     if degrees == 1:
-        return -(special.log_ndtr(-np.sqrt(statistic)) + np.log(2.0)) / np.log(10.0)
+        return -(scipy.special.log_ndtr(-np.sqrt(statistic)) + np.log(2.0)) / np.log(10.0)
     return statistic / 2.0 / np.log(10.0)
 
 
 def f_beyond(p: float, numerator: int, denominator: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
     """Return the F statistics whose upper tail probability is ``p``."""
     if p > 1e-8:  # else 1 − p has lost digits
-        return np.asarray(special.fdtri(numerator, denominator, 1.0 - p))
-    x = special.betaincinv(denominator / 2, numerator / 2, p)
+        return np.asarray(scipy.special.fdtri(numerator, denominator, 1.0 - p))
+    x = scipy.special.betaincinv(denominator / 2, numerator / 2, p)
     return np.asarray(denominator / numerator * (1.0 - x) / x)
 
 
@@ -126,4 +126,4 @@ def _log_betainc(a: Float[NumpyArray, " k"], b: float, odds: Float[NumpyArray, "
         fraction = fraction * d * c
         if np.all(np.abs(c * d - 1.0) < 1e-15):
             break
-    return a * log_x + b * (np.log(odds) + log_x) - np.log(a) - special.betaln(a, b) + np.log(fraction)
+    return a * log_x + b * (np.log(odds) + log_x) - np.log(a) - scipy.special.betaln(a, b) + np.log(fraction)

@@ -8,8 +8,8 @@ digits are multiplied by any variance ratio.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy import linalg, sparse
 
 from jaxlmm._util import NumpyArray
 
@@ -50,8 +50,8 @@ def unreached(
     if not count:
         return np.zeros((n, 0))
     indices = np.concatenate(rows), np.concatenate(columns)
-    differences = sparse.csr_array((np.concatenate(values), indices), shape=(n, count))
-    orthonormal, triangle, _ = linalg.qr(differences.T @ fixed, pivoting=True, check_finite=False)
+    differences = scipy.sparse.csr_array((np.concatenate(values), indices), shape=(n, count))
+    orthonormal, triangle, _ = scipy.linalg.qr(differences.T @ fixed, pivoting=True, check_finite=False)
     rank = int(np.sum(np.abs(np.diagonal(triangle)) > CONSTANT_IN_LEVELS))
     return np.asarray(differences @ orthonormal[:, rank:])
 

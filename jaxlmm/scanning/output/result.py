@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from jaxlmm._util import write_whole
 from jaxlmm.errors import DataError, OptionError, choose
@@ -230,9 +230,9 @@ class Scan:
             )
         table = self.table.read(["response", self.height])
         with np.errstate(under="ignore"):
-            chi2 = special.chdtri(1, 10.0 ** -table[self.height].to_numpy(float))
+            chi2 = scipy.special.chdtri(1, 10.0 ** -table[self.height].to_numpy(float))
         grouped = pd.Series(chi2).groupby(table["response"].to_numpy(), sort=False).median()
-        return (grouped / special.chdtri(1, 0.5)).rename_axis("response").rename("lambda_gc")
+        return (grouped / scipy.special.chdtri(1, 0.5)).rename_axis("response").rename("lambda_gc")
 
     def to_tsv(self, path: str | Path, style: str = "tidy") -> None:
         """Write the table to a file with tabs, compressed if ``path`` ends in ``.gz``.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, bucket, pad, program
@@ -178,21 +179,19 @@ def outside_of(
     stands. A column of Z that lies, within an eliminated level, in the range of the level's basis is left out there, so
     that zeros are exact. ``project`` returns ``(I − QQᵀ)v`` of a vector v over the rows.
     """
-    from scipy.sparse import csr_array
-
     shapes = arrangement.shapes
     if not any(values.any() for values in entries.outside):
         return [None] * len(shapes)
     n, total = entries.outside[0].size, arrangement.n_columns
-    columns = csr_array((n, total))
+    columns = scipy.sparse.csr_array((n, total))
     for values, index in zip(entries.outside, indices, strict=True):
         nonzero = np.flatnonzero(values)
-        columns = columns + csr_array((values[nonzero], (nonzero, index[nonzero])), shape=(n, total))
+        columns = columns + scipy.sparse.csr_array((values[nonzero], (nonzero, index[nonzero])), shape=(n, total))
     partly = ~entries.inside
     n_levels, q = 1 + int(np.max(entries.level, initial=0)), entries.values.shape[1]
     rows = entries.level[partly, None] * q + np.arange(q)
     cells = rows.reshape(-1), np.repeat(entries.column[partly], q)
-    in_bases = csr_array((entries.values[partly].reshape(-1), cells), shape=(n_levels * q, total))
+    in_bases = scipy.sparse.csr_array((entries.values[partly].reshape(-1), cells), shape=(n_levels * q, total))
     products = (columns.T @ columns - in_bases.T @ in_bases).tocoo()
     of_sums = []
     if any(width <= MAX_SIZE_REFLECTED for _, width in shapes):

@@ -8,6 +8,7 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket, static
@@ -127,14 +128,12 @@ def _products(one: _Side, other: _Side) -> Float[NumpyArray, "_qq _rr"]:
 
     ``Z_aᵀ S Z_c`` is the sparse ``Z_aᵀ Z_c`` less ``(Z_aᵀ Q)(Qᵀ Z_c)``, which has low rank.
     """
-    from scipy.sparse import coo_array
-
     q, r = one.columns.shape[1], other.columns.shape[1]
     shape = (one.fixed.shape[0], other.fixed.shape[0])
     cells = {}
     for a, c in itertools.product(range(q), range(r)):
         values = one.columns[:, a] * other.columns[:, c]
-        cells[a, c] = coo_array((values, (one.codes, other.codes)), shape=shape).tocsr()
+        cells[a, c] = scipy.sparse.coo_array((values, (one.codes, other.codes)), shape=shape).tocsr()
     products = np.zeros((q, q, r, r))
     row = np.repeat(np.arange(shape[0]), np.diff(cells[0, 0].indptr))
     column = cells[0, 0].indices

@@ -216,13 +216,13 @@ class Design(Struct):
         """Return the same design without padding: for many responses, compiling once more is worth it."""
         return self._with_rows(np.arange(int(self.n)), int(self.n))
 
-    def with_padded_columns(self) -> Self:
+    def with_padded_columns(self, extra: int = 0) -> Self:
         """Return the same design with the columns of X padded to a bucket: zeros in the basis, ones in the triangle.
 
-        The normal equations give what is padded coefficients of zero and a log-determinant of zero.
+        There are at least ``extra`` of them. The normal equations give them coefficients and a log-determinant of zero.
         """
         triangle, p = np.asarray(self.triangle), self.triangle.shape[0]
-        size = next((size for size in COLUMN_BUCKETS if size >= p), p)
+        size = next((size for size in COLUMN_BUCKETS if size >= p + extra), p + extra)
         wide = np.eye(size)
         wide[:p, :p] = triangle
         return self.replace(basis=pad(np.asarray(self.basis), size, axis=1), triangle=wide)

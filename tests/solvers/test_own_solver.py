@@ -199,6 +199,16 @@ def unmoved(self, root_weight):
     return Reweighted.reweighted(self, jax.lax.stop_gradient(root_weight))
 
 
+def scaled(self, a, b):
+    length = jnp.linalg.norm(a, axis=0, keepdims=True)
+    return a / length * length, b
+
+
+def of_plain_basis(cls, design):
+    np.linalg.inv(np.asarray(design.basis).T @ np.asarray(design.basis))
+    return Plain.build.__func__(cls, design)
+
+
 def counts_padding(self, factor):
     return factor[1] + 0.01 * jnp.sum(1.0 - self.real)
 
@@ -231,6 +241,8 @@ WRONG = {
     "derivatives in weights": ({"reweighted": unmoved}, r"Mine\.reweighted: .* those of its values"),
     "no solver": ({"reweighted": lambda self, root_weight: None}, r"Mine\.reweighted: .*returns NoneType"),
     "padding": ({"logdet": counts_padding}, r"Mine\.build, or the methods on padded rows: .* padded to 256"),
+    "a column of zeros": ({"cross_products": scaled}, r"Mine\.inner, or cross_products: expected AᵀH⁻¹A"),
+    "padded columns": ({"build": classmethod(of_plain_basis)}, r"Mine\.build fails .*Singular matrix"),
     "unsuitable": ({"unsuitable": classmethod(lambda cls, design: None)}, r"Mine\.unsuitable returns None"),
     "a flag": ({"sequential": property(lambda self: None)}, r"Mine\.sequential is None: expected True or False"),
     "a route": (

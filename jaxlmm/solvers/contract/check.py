@@ -36,7 +36,7 @@ def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> N
         raise OptionError(f"{what}: expected a design of at most {MAX_ROWS} rows, got {int(design.n)}.")
     try:
         _check_declared(solver, design)
-        built = _built(solver, design)
+        built = _built(solver, design.with_padded_columns(extra=1))
         bare = design.unpadded()
         unpadded = called("unpadded", lambda: _built(solver, bare).unpadded())
         _check_pytree("unpadded", solver, unpadded)

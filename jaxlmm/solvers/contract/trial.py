@@ -22,7 +22,10 @@ class BrokenSolverError(Exception):
 
 
 class Columns(NamedTuple):
-    """Random columns on the rows: ``a``, ``b`` beside them, and ``e`` as responses. Padded rows are zero."""
+    """Random columns on the rows: ``a``, ``b`` beside them, and ``e`` as responses. Padded rows are zero.
+
+    The last column of ``a`` is zero, as what is padded of X.
+    """
 
     a: Float[Array, "N i"]
     b: Float[Array, "N j"]
@@ -32,7 +35,9 @@ class Columns(NamedTuple):
     def of(cls, n: int, n_padded: int) -> Columns:
         """Draw columns on n rows."""
         rng = np.random.default_rng(5)
-        return cls(*(np.pad(rng.normal(size=(n, count)), ((0, n_padded - n), (0, 0))) for count in (2, 3, 4)))
+        a, b, e = (np.pad(rng.normal(size=(n, count)), ((0, n_padded - n), (0, 0))) for count in (3, 3, 4))
+        a[:, -1] = 0.0
+        return cls(a, b, e)
 
     def rows(self, n: int) -> Columns:
         """Return the first n rows."""

@@ -1,0 +1,52 @@
+"""Several processes that write programs to one folder, while another one clears it."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+OWN = textwrap.dedent(
+    """
+
+    import numpy as np
+    from jaxlmm._util.programs import program
+    from jaxlmm._util.programs.store import store
+
+    @program()
+    def squares(x):
+        squares.traced = getattr(squares, "traced", 0) + 1
+        return x * x + {salt}
+
+    def main(clears):
+        for turn in range(6):
+            for size in (1, 2, 3):
+                found = np.asarray(squares(np.full(size, float(turn))))
+                assert found.tolist() == [turn**2 + {salt}] * size, found
+            if clears:
+                store().clear()
+        print(getattr(squares, "traced", 0))
+    """
+)
+
+
+def test_processes_race(tmp_path):
+    """Each has the right numbers; afterwards a new process traces nothing, and nothing half written is left."""
+    (tmp_path / "own.py").write_text(OWN.format(salt=float(os.getpid())))
+    environment = {
+        **{key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key},
+        "JAXLMM_CACHE_DIR": str(tmp_path / "programs"),
+        "PYTHONPATH": str(tmp_path),
+    }
+
+    def started(clears):
+        command = [sys.executable, "-c", f"import own; own.main({clears})"]
+        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    for group in ([False, False, True], [False], [False]):
+        running = [started(clears) for clears in group]
+        ended = [(process.communicate(timeout=120), process.returncode) for process in running]
+        assert [code for _, code in ended] == [0] * len(group), ended
+    (traced, _), _ = ended[0]
+    assert traced.split() == ["0"]
+    assert len(list((tmp_path / "programs").iterdir())) == 3
+    assert not list((tmp_path / "programs").glob("*.partial"))

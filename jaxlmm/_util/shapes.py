@@ -31,6 +31,8 @@ def pad(values: NumpyArray, size: int, axis: int = 0) -> NumpyArray:
     """Pad ``values`` with zeros at the end of ``axis`` to ``size``."""
     if values.shape[axis] == size:
         return values
-    widths = [(0, 0)] * values.ndim
-    widths[axis] = (0, size - values.shape[axis])
-    return np.pad(values, widths)
+    shape = list(values.shape)
+    shape[axis] = size
+    padded = np.zeros(shape, values.dtype)  # np.pad takes ten times as long on small arrays
+    padded[(slice(None),) * axis + (slice(values.shape[axis]),)] = values
+    return padded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +23,12 @@ from jaxlmm.covariance.reports import lower_factor
 from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
 
+@functools.cache
 def lower_indices(q: int) -> tuple[Int[NumpyArray, " k"], Int[NumpyArray, " k"]]:
     """Return rows and columns of the lower triangle, column by column: lme4's order of theta."""
     columns, rows = np.triu_indices(q)
+    rows.setflags(write=False)
+    columns.setflags(write=False)
     return rows, columns
 
 

@@ -73,11 +73,15 @@ class Reached(NamedTuple):
     rotated: tuple[Float[Array, "b k"], tuple[Float[Array, "b _ _"], ...]]
 
 
-def _is_single(problems: Problems, *_: Any) -> bool:
-    return problems.size == 1
+MAX_PARAMETERS_COMPILED_ONCE = 3
+"""Parameters up to which optimizing the search of one response takes longer than it saves in hundreds of fits."""
 
 
-@program(once=_is_single)
+def _is_small(problems: Problems, start: Array, *_: Any) -> bool:
+    return problems.size == 1 and start.shape[1] <= MAX_PARAMETERS_COMPILED_ONCE
+
+
+@program(once=_is_small)
 @over_devices
 def run(
     problems: Problems,

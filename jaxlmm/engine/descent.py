@@ -60,18 +60,35 @@ class Descent:
     """
 
     def __init__(self, problems: Problems, first_order: AbstractMinimizer | None = None) -> None:
-        likelihood = problems.likelihood
-        layout, size = likelihood.layout, np.float64(int(likelihood.design.n))
-        # Sequential: one response, and one direction of differentiation, at a time, to save memory.
-        solver = likelihood.solver
         self.problems, self.first_order = problems, first_order
-        self.plan = Plan.of(likelihood)
-        self.exact = Newton(layout.blocks(), size, evaluates_last=False, sequential=solver.sequential)
-        self.method: AbstractMinimizer = self.exact
-        if solver.quasi_newton:
-            curvature = ExpectedCurvature.of(likelihood.design, layout)
-            self.method = QuasiNewton(layout.blocks(), size, evaluates_last=False, curvature=curvature)
         self.n_evaluations = np.zeros(problems.size, int)
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Where a start is looked for."""
+        return Plan.of(self.problems.likelihood)
+
+    @functools.cached_property
+    def exact(self) -> Newton:
+        """Newton's method."""
+        likelihood = self.problems.likelihood
+        # Sequential: one response, and one direction of differentiation, at a time, to save memory.
+        sequential = likelihood.solver.sequential
+        return Newton(likelihood.layout.blocks(), self._n, evaluates_last=False, sequential=sequential)
+
+    @functools.cached_property
+    def method(self) -> AbstractMinimizer:
+        """Newton's method, or where a Hessian is expensive a quasi-Newton one."""
+        likelihood = self.problems.likelihood
+        if not likelihood.solver.quasi_newton:
+            return self.exact
+        curvature = ExpectedCurvature.of(likelihood.design, likelihood.layout)
+        return QuasiNewton(likelihood.layout.blocks(), self._n, evaluates_last=False, curvature=curvature)
+
+    @property
+    def _n(self) -> np.float64:
+        """The number of rows, by which the deviance grows."""
+        return np.float64(int(self.problems.likelihood.design.n))
 
     def minimize(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -108,10 +109,10 @@ def check_names(columns: Sequence[str], groups: Iterable[tuple[str, ...]]) -> No
 
     ``groups`` are the factors of each grouping factor.
     """
-    twice = pd.Index(columns)[pd.Index(columns).duplicated()]
-    if len(twice):
+    twice = next((name for name, count in collections.Counter(columns).items() if count > 1), None)
+    if twice is not None:
         raise DataError(
-            f"fixed effects: expected different names, got {twice[0]!r} more than once: a variable is called as the "
+            f"fixed effects: expected different names, got {twice!r} more than once: a variable is called as the "
             "intercept or a level of a factor is. Rename it."
         )
     by_name: dict[str, tuple[str, ...]] = {}

@@ -1,8 +1,9 @@
-"""Inverse and log-determinant of symmetric positive definite matrices, in batches, without LAPACK.
+"""Inverse and log-determinant of symmetric positive definite matrices, in batches, on CPUs without LAPACK.
 
 Batched LAPACK calls inside compiled programs are slow for small matrices and can deadlock on CPUs with few cores, so
-everything here is elementwise arithmetic and matrix products. The derivative is given by one rule, written on full
-symmetric matrices and itself differentiable to any order: the elimination is never differentiated.
+everything here is elementwise arithmetic and matrix products, but for large matrices on other devices. The derivative
+is given by one rule, written on full symmetric matrices and itself differentiable to any order: the elimination is
+never differentiated.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def inverse_logdet(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b 
         return _sweep(a)
     if size <= MAX_SIZE_BY_BLOCKS:
         return _blocked(a)
-    return _halved(a)
+    return jax.lax.platform_dependent(a, cpu=_halved, default=_by_cholesky)
 
 
 @inverse_logdet.defjvp
@@ -255,6 +256,15 @@ def _blocked(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"],
     initial = (a, jnp.zeros(a.shape[:-2], a.dtype))
     inverse, logdet = jax.lax.fori_loop(0, count, eliminate, initial)
     return inverse[..., :size, :size], logdet
+
+
+def _by_cholesky(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
+    """Invert by LAPACK's factorization, which an accelerator has as one call; the loops above would be thousands."""
+    root = jax.lax.linalg.cholesky(a, symmetrize_input=False)
+    identity = jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape)
+    inverse_root = jax.lax.linalg.triangular_solve(root, identity, left_side=True, lower=True)
+    logdet = 2.0 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+    return inverse_root.swapaxes(-1, -2) @ inverse_root, logdet
 
 
 def _halved(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:

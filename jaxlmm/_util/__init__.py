@@ -1,6 +1,6 @@
 """Small helpers that know nothing of models: pytrees, precision, compiling, shapes, tables, files."""
 
-from jaxlmm._util.devices import default_device, mesh_of_devices
+from jaxlmm._util.devices import default_device, memory_of_accelerator, mesh_of_devices
 from jaxlmm._util.files import PARTIAL, check_writable, checksum, write_text, write_whole, writing
 from jaxlmm._util.precision import double_precision, in_double_precision
 from jaxlmm._util.programs import Program, program, store
@@ -25,6 +25,7 @@ __all__ = [
     "default_device",
     "double_precision",
     "in_double_precision",
+    "memory_of_accelerator",
     "mesh_of_devices",
     "on_host",
     "pad",

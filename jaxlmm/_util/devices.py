@@ -23,3 +23,10 @@ def mesh_of_devices() -> jax.sharding.Mesh | None:
     if len(devices) == 1 or chosen_device() is not None:
         return None
     return jax.sharding.Mesh(np.array(devices), ("responses",))
+
+
+def memory_of_accelerator() -> int | None:
+    """Return the bytes of memory that the device grants; None for a CPU, and where it does not say."""
+    device = default_device()
+    stats = None if device.platform == "cpu" else device.memory_stats()
+    return None if stats is None else stats.get("bytes_limit")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm._util import Array, NumpyArray, Struct, default_device, static
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.optimize import Objective
@@ -19,6 +19,9 @@ from jaxlmm.solvers import AbstractSolver
 
 SMALL_BATCH, LARGE_BATCH = 64, 1024
 """Responses on which a compiled function works at once; numbers between are padded to one of these."""
+
+LARGE_BATCH_OF_ACCELERATOR = 8192
+"""The larger number on an accelerator, which has more work than this under way at once."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,6 +166,11 @@ def over_devices(function: Callable[P, T]) -> Callable[P, T]:
         return run_over_devices(mesh, part, whole, by_response, arguments)
 
     return divided  # type: ignore[return-value]
+
+
+def large_batch() -> int:
+    """Return the most responses on which a compiled function works at once on the device that computes."""
+    return LARGE_BATCH if default_device().platform == "cpu" else LARGE_BATCH_OF_ACCELERATOR
 
 
 def batches(

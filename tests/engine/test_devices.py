@@ -1,12 +1,21 @@
-"""Responses spread over several devices give the numbers of one device."""
+"""Responses spread over several devices give the numbers of one device; an accelerator takes more at once."""
 
 import json
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
+
+from jaxlmm._util import devices
+from jaxlmm.engine import problems
+from jaxlmm.engine.many import batch
+from jaxlmm.likelihood import likelihood_of
+from jaxlmm.solvers import Moments
+
+import models
 
 PROGRAM = """
 import sys
@@ -83,3 +92,19 @@ def test_the_device_that_is_named_computes():
     used, count = json.loads(done.stdout.splitlines()[-1])
     assert used == ["cpu:2"]
     assert count == 70
+
+
+def test_an_accelerator_takes_more_at_once(monkeypatch):
+    """Batches of 8,192, and a sixteenth of its memory; a CPU takes what fits into its caches."""
+    design = models.design("slope", models.data())
+    likelihood = likelihood_of(design, Moments.build(design), "REML")
+    cpu = batch._Sizes.of(likelihood)
+    assert cpu.evaluated <= problems.LARGE_BATCH
+    some = types.SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 2**34})
+    for module in (batch, problems, devices):
+        monkeypatch.setattr(module, "default_device", lambda: some)
+    sizes = batch._Sizes.of(likelihood)
+    assert (sizes.prepared, sizes.evaluated) == (8192, 8192)
+    assert sizes.in_memory == pytest.approx(cpu.in_memory * 2**30 / batch.BYTES_AT_ONCE, rel=1e-3)
+    some.memory_stats = lambda: None  # a device that does not say
+    assert batch._Sizes.of(likelihood).in_memory == cpu.in_memory

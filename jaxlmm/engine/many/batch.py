@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import NumpyArray, default_device, mesh_of_devices, pad
+from jaxlmm._util import NumpyArray, default_device, memory_of_accelerator, mesh_of_devices, pad
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import prepare_fixed, prepare_responses, rows_all
 from jaxlmm.engine.found import Found, certified, examine_soon
 from jaxlmm.engine.minimum import find_optima
-from jaxlmm.engine.problems import LARGE_BATCH, SMALL_BATCH, Problems, batches, in_batches, take
+from jaxlmm.engine.problems import SMALL_BATCH, Problems, batches, in_batches, large_batch, take
 from jaxlmm.engine.vanishing import has_residual
 from jaxlmm.inference import Rows, Units
 from jaxlmm.likelihood import Likelihood, Response, likelihood_of
@@ -28,6 +28,9 @@ MIN_BATCH = 8
 
 BYTES_AT_ONCE = 2**28
 """Bytes that prepared responses, or one evaluation of a batch of them, may take together."""
+
+SHARE_OF_ACCELERATOR = 16
+"""The same on an accelerator: this part of its memory, if that is more."""
 
 ARRAYS_PER_EVALUATION = 20
 """An evaluation with gradient and Hessian holds about this many arrays of the size of the solver's work."""
@@ -74,7 +77,7 @@ def solve_many(
     likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
     mesh = mesh_of_devices()
     everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    if y.shape[1] > LARGE_BATCH or likelihood.solver.sequential:  # once, not batch by batch or response by response
+    if y.shape[1] > large_batch() or likelihood.solver.sequential:  # once, not batch by batch or response by response
         likelihood = jax.device_put(likelihood, everywhere)
     # Takes coefficients on the orthonormal basis of X to those of its columns; mean squares are for variance shares.
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
@@ -173,6 +176,11 @@ def _factor(likelihood: Likelihood, theta: jax.Array) -> Any:
     return likelihood.factorized(likelihood.layout.factors(theta))
 
 
+def bytes_at_once() -> int:
+    """Return the bytes that prepared responses, or one evaluation of a batch, may take on the device that computes."""
+    return max(BYTES_AT_ONCE, (memory_of_accelerator() or 0) // SHARE_OF_ACCELERATOR)
+
+
 class _Sizes(NamedTuple):
     """How many responses are held, prepared, and evaluated at once."""
 
@@ -187,17 +195,18 @@ class _Sizes(NamedTuple):
         theta = jax.ShapeDtypeStruct((likelihood.layout.n_theta,), float)
         own = _bytes(_prepare.eval_shape(likelihood, shape))
         work = _bytes(_factor.eval_shape(likelihood, theta))
-        at_once = BYTES_AT_ONCE // (ARRAYS_PER_EVALUATION * max(work, 1))
-        if default_device().platform == "cpu":
+        most, on_cpu = bytes_at_once(), default_device().platform == "cpu"
+        at_once = most // (ARRAYS_PER_EVALUATION * max(work, 1))
+        if on_cpu:
             at_once = min(at_once, CACHE_BYTES_OF_WORK // max(work, 1))
-            if at_once < LARGE_BATCH:  # one size: another function costs more than calling this one more often
+            if at_once < large_batch():  # one size: another function costs more than calling this one more often
                 at_once = min(at_once, SMALL_BATCH)
         if likelihood.solver.sequential:  # one response at a time, to save memory
             at_once = 1
-        rows = BYTES_AT_ONCE // (8 * ARRAYS_PER_EVALUATION * likelihood.design.n_padded)
-        if default_device().platform == "cpu":
+        rows = most // (8 * ARRAYS_PER_EVALUATION * likelihood.design.n_padded)
+        if on_cpu:
             rows = min(rows, max(CACHE_BYTES_OF_ROWS // (8 * likelihood.design.n_padded), MIN_BATCH))
-        return cls(max(BYTES_AT_ONCE // max(own, 1), 1), _power(rows), _power(at_once))
+        return cls(max(most // max(own, 1), 1), _power(rows), _power(at_once))
 
     def halved(self) -> _Sizes:
         """Return half of all."""
@@ -206,7 +215,7 @@ class _Sizes(NamedTuple):
 
 def _power(fitting: int) -> int:
     """Return a power of two that fits, at least ``MIN_BATCH`` unless only one does."""
-    size = LARGE_BATCH
+    size = large_batch()
     while size > MIN_BATCH and size > fitting:
         size //= 2
     return size if fitting > 1 else 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxlmm.covariance import Field
 from jaxlmm.likelihood.contract import Likelihood
 from jaxlmm.likelihood.dispersed import Dispersed
 from jaxlmm.likelihood.gaussian import KnownWeights
@@ -23,7 +22,8 @@ def likelihood_of(design: Design, solver: AbstractSolver, method: str, fixed: Na
     """
     layout = held_layout(design, fixed)
     matrices = any(grouping.relation is not None for grouping in design.groupings)
-    across = any(isinstance(structure, Field) for structure in layout.structures)
+    # Levels with coordinates are positions of one block.
+    across = any(term.over_positions and int(design.groupings[term.grouping].n_levels) == 1 for term in design.terms)
     related = matrices or across or not design.residual_is_white
     kind = KnownWeights if design.dispersion is None else Dispersed
     return kind(solver, layout, design.without_relations(), np.float64(method == "REML"), related)

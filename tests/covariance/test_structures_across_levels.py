@@ -284,3 +284,15 @@ def test_it_acts_across_levels_for_one_column(formula):
 def test_coords_are_not_for_columns():
     with pytest.raises(lmm.OptionError, match=r"write kinship=\{'site': ...\}"):
         lmm.design("~ (1 | site)", DATA, covariance={"site": OU(coords=LINE)})
+
+
+@pytest.mark.parametrize("structure", [OU(coords=PLACES[["east"]]), Plane(coords=PLACES), KERNEL])
+def test_no_residual_is_no_optimum(structure):
+    """As with a known matrix: copies of a site would determine the structure. Other sites then have no effects."""
+    of_sites = pd.Series(np.random.default_rng(0).normal(size=len(PLACES)), PLACES.index)
+    flat = DATA.assign(y=DATA["site"].map(of_sites).to_numpy())
+    found = lmm.fit("y ~ x + (1 | site)", flat, kinship={"site": structure})
+    assert found.status == "not_converged"
+    effects = found.ranef("site")
+    assert effects.loc[DATA["site"].unique()].notna().all(axis=None)
+    assert effects.drop(index=DATA["site"].unique()).isna().all(axis=None)

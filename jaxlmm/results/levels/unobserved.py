@@ -38,7 +38,8 @@ def effects_of_unobserved(
     With ``C = Cov(b, y) = (K_new,old ⊗ Λ Λᵀ) Zᵀ`` and ``H = Var(y)``, relative to sigma², b the effects of the new
     ids, those without data (Henderson 1975, "Best linear unbiased estimation and prediction under a selection
     model"): modes ``C H⁻¹ (y − Xβ)`` and covariance ``K_new ⊗ Λ Λᵀ − C H⁻¹ Cᵀ``, given theta and beta. Clusters of rows
-    that covary with no such id are left out.
+    that covary with no such id are left out. Where H is singular, as at a point where almost no residual is left, both
+    are NaN.
 
     Parameters
     ----------
@@ -66,7 +67,12 @@ def effects_of_unobserved(
         related = [_related(frame, number, term, rows) for number, term in enumerate(terms)]
         if not any(ids.size for ids, _ in related):
             continue
-        root = np.linalg.cholesky(row_covariance(frame, factors, rows))
+        try:
+            root = np.linalg.cholesky(row_covariance(frame, factors, rows))
+        except np.linalg.LinAlgError:  # singular, where almost no residual is left
+            for term, (ids, _) in zip(terms, related, strict=True):
+                term.modes[ids] = term.variances[ids] = np.nan
+            continue
         whitened = np.linalg.solve(root, residual[rows])
         for term, (ids, covariance) in zip(terms, related, strict=True):
             if ids.size:

@@ -61,6 +61,7 @@ class Descent:
 
     def __init__(self, problems: Problems, first_order: AbstractMinimizer | None = None) -> None:
         self.problems, self.first_order = problems, first_order
+        self._without_rows = problems.without_rows()
         self.n_evaluations = np.zeros(problems.size, int)
 
     @functools.cached_property
@@ -120,7 +121,7 @@ class Descent:
             allowed = np.minimum(limit[left] - spent[left], steps).astype(np.int32)
             searches = np.bool_(search and reached is None)
             minimized = functools.partial(run, method=method, plan=plan, search=searches, snaps=np.bool_(snaps))
-            part = in_batches(self.problems, minimized, index[left], theta[left], take(bases, left), allowed)
+            part = in_batches(self._without_rows, minimized, index[left], theta[left], take(bases, left), allowed)
             reached = part if reached is None else put(reached, left, part)
             spent[left] += part.minimum.n_steps
             theta = reached.minimum.x

@@ -58,13 +58,14 @@ def certified(
 
     def examined(problems: Problems, optima: Optima) -> tuple[OptimumDerivatives, None]:
         everyone = np.arange(problems.size)
-        return in_batches(problems, examine_all, everyone, optima.theta, optima.bases), None
+        return in_batches(problems.without_rows(), examine_all, everyone, optima.theta, optima.bases), None
 
     return concluded(problems, optima, examined, parameters, fixed, rows)[0]
 
 
 def examine_soon(problems: Problems) -> None:
     """Begin to compile the derivatives at optima, while these are searched for."""
+    problems = problems.without_rows()
     index, _ = next(problems.batches(problems.size))
     some = problems if problems.size == 1 else problems.only(index)
     layout = problems.likelihood.layout

@@ -146,7 +146,7 @@ def tiled(bases: Sequence[Float[NumpyArray, "_ _"]], count: int) -> Bases:
 def _without_parameters(problems: Problems, bases: Bases) -> Optima:
     """Return the optima where theta has no entries: the deviance is evaluated once."""
     b, theta = problems.size, np.zeros((problems.size, 0))
-    value = np.asarray(in_batches(problems, values, np.arange(b), theta, bases))
+    value = np.asarray(in_batches(problems.without_rows(), values, np.arange(b), theta, bases))
     converged, never, once = np.isfinite(value), np.zeros(b, bool), np.ones(b, int)
     return Optima(theta, bases, theta.astype(np.int32), value, converged, never, once)
 

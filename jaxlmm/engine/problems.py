@@ -76,6 +76,10 @@ class Problems(Struct):
     largest: int = static(default=LARGE_BATCH)
     mesh: jax.sharding.Mesh | None = static(default=None)
 
+    def without_rows(self) -> Self:
+        """Return the problems as a search takes them, whose compiled functions do not depend on the number of rows."""
+        return self.replace(likelihood=self.likelihood.without_rows())
+
     @property
     def size(self) -> int:
         """The number of responses."""

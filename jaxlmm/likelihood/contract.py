@@ -105,6 +105,14 @@ class Likelihood(Struct, abc.ABC):
         fixed = self.fixed_products()
         return jax.tree.map(lambda leaf: leaf[0], self.observe_all(None, y[:, None])).replace(fixed=fixed)
 
+    def without_rows(self) -> Self:
+        """Return the likelihood of responses that are prepared, without what only preparing and :meth:`effects` need.
+
+        A compiled function of it does not depend on the number of rows. The default, itself, is right for a likelihood
+        that reads rows at each theta.
+        """
+        return self
+
     def for_response(self, response: Response) -> Self:
         """Return the likelihood with parameters fixed in response units written relative to the response's scale."""
         return self.replace(layout=self.layout.in_unit(response.scale)) if self.layout.absolute else self

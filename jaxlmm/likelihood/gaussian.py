@@ -9,7 +9,7 @@ With ``H = R + Z Λ Λᵀ Zᵀ``, ``Var(y) = σ² H`` and ``r² = yᵀ P y`` (Ba
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +141,9 @@ class KnownWeights(Gaussian):
 
     def prepared(self, residual: Float[jax.Array, "N m"]) -> Any:
         return self.solver.augmented(self.design.basis, residual)
+
+    def without_rows(self) -> Self:
+        return self.replace(design=self.design.without_rows(), solver=self.solver.without_rows())
 
     def guess(self, response: Response) -> Float[jax.Array, "q q"] | None:
         return self.solver.guess(response.augmented, response.count)

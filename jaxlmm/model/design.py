@@ -214,7 +214,7 @@ class Design(Struct):
 
     def unpadded(self) -> Self:
         """Return the same design without padding: for many responses, compiling once more is worth it."""
-        return self._with_rows(np.arange(int(self.n)), int(self.n))
+        return self._with_rows(np.arange(int(self.n)), int(self.n)).replace(whole_roots=self.roots())
 
     def with_padded_columns(self, extra: int = 0) -> Self:
         """Return the same design with the columns of X padded to a bucket: zeros in the basis, ones in the triangle.
@@ -233,11 +233,18 @@ class Design(Struct):
         Columns that depend on those before them on these rows are dropped. Rows are padded to as many as before; levels
         without a row stay.
         """
-        design = self._with_rows(rows, self.n_padded)
+        design = self._with_rows(rows, self.n_padded).replace(whole_roots=self.roots())
         triangle = np.asarray(self.triangle)
         columns = np.asarray(design.basis)[: rows.size] @ triangle
         kept, basis, triangle = independent_basis(columns, rounding=COLUMN_ROUNDING * np.linalg.norm(triangle, axis=0))
         return design.replace(basis=pad(basis, self.n_padded), triangle=triangle, n_fixed=np.int64(kept.sum())), kept
+
+    def without_rows(self) -> Self:
+        """Return the design with no entry in arrays over rows: what is left where cross-products are formed.
+
+        Its n stays.
+        """
+        return self._with_rows(np.arange(0), 0).replace(n=self.n)
 
     def _with_rows(self, rows: Int[NumpyArray, " n"], n_padded: int) -> Self:
         def take(values: Shaped[Array, "N ..."]) -> Shaped[NumpyArray, "_ ..."]:
@@ -257,7 +264,6 @@ class Design(Struct):
             residual=None if self.residual is None else of_term(self.residual),
             dispersion=self.dispersion and self.dispersion.replace(columns=take(self.dispersion.columns)),
             built_with=None,
-            whole_roots=self.roots(),
         )
 
 

@@ -88,6 +88,7 @@ class AbstractSolver(Struct, abc.ABC):
     - :meth:`reweighted`: models of dispersion, which no other solver is given.
     - :meth:`route`: responses with missing values share a batch, prepared by :meth:`by_response` or :meth:`by_pattern`.
     - :meth:`unpadded`: smaller arrays for many responses.
+    - :meth:`without_rows`: arrays over rows stay out of the search.
     - ``diagonalizes``, of a class: it works in an eigenbasis of the covariance. A scan of a model with one variance
       ratio has its own code for that, which tests the markers with ``solver="auto"`` or such a class; where another
       solver is asked for, that tests them.
@@ -125,6 +126,13 @@ class AbstractSolver(Struct, abc.ABC):
 
     def unpadded(self) -> Self:
         """Return the same solver without padding: for many responses, compiling once more is worth it."""
+        return self
+
+    def without_rows(self) -> Self:
+        """Return the solver without arrays that only ``cross_products``, ``augmented`` and ``effects`` read.
+
+        The search takes this one: its compiled functions then do not depend on the number of rows. On the host.
+        """
         return self
 
     @classmethod

@@ -221,7 +221,7 @@ WRONG = {
     ),
     "factor": (
         {"factor": lambda self, factors: tuple(2.0 * part for part in Plain.factor(self, factors))},
-        r"Mine\.factor \(or build\): both",
+        r"Mine\.factor \(or build, or without_rows\): both",
     ),
     "augmented": ({"augmented": lambda self, a, e: 2.0 * jnp.asarray(e).T}, r"Mine\.augmented, or .*AᵀH⁻¹e"),
     "augmented, no first axis": ({"augmented": lambda self, a, e: jnp.asarray(e)}, "a first axis over the 4 responses"),
@@ -236,12 +236,17 @@ WRONG = {
     "a field": ({"build": classmethod(lambda cls, d: cls((), "text", None, None))}, "numbers in the field real"),
     "reweighted": (
         {"reweighted": lambda self, root_weight: self},
-        r"Mine\.reweighted: expected the solver of rows that are multiplied by root_weight \(factor \(or build\): both",
+        r"Mine\.reweighted: expected the solver of rows that are multiplied by root_weight \(factor \(or build, or without_rows\): both",
     ),
     "derivatives in weights": ({"reweighted": unmoved}, r"Mine\.reweighted: .* those of its values"),
     "no solver": ({"reweighted": lambda self, root_weight: None}, r"Mine\.reweighted: .*returns NoneType"),
     "padding": ({"logdet": counts_padding}, r"Mine\.build, or the methods on padded rows: .* padded to 256"),
     "a column of zeros": ({"cross_products": scaled}, r"Mine\.inner, or cross_products: expected AᵀH⁻¹A"),
+    "without rows": (
+        {"without_rows": lambda self: self.replace(terms=tuple(0.5 * z for z in self.terms))},
+        r"Mine\.factor \(or build, or without_rows\): both",
+    ),
+    "no solver without rows": ({"without_rows": lambda self: None}, r"Mine\.without_rows returns NoneType"),
     "padded columns": ({"build": classmethod(of_plain_basis)}, r"Mine\.build fails .*Singular matrix"),
     "unsuitable": ({"unsuitable": classmethod(lambda cls, design: None)}, r"Mine\.unsuitable returns None"),
     "a flag": ({"sequential": property(lambda self: None)}, r"Mine\.sequential is None: expected True or False"),

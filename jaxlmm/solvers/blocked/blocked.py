@@ -135,6 +135,11 @@ class Blocked(AbstractSolver):
         )
         return self.replace(triangles=self.triangles[:levels], rest=rest, rows=rows)
 
+    def without_rows(self) -> Self:
+        if self.reweighting is not None:
+            return self
+        return self.replace(rows=self.rows.none(), second_moments=self.second_moments.without_rows())
+
     @property
     def quasi_newton(self) -> bool:
         return self.rest.largest > MAX_EFFECTS_FOR_EXACT_HESSIAN

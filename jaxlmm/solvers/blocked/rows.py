@@ -6,10 +6,11 @@ are padded to one size (:mod:`jaxlmm.solvers.blocked.rest`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, Struct
@@ -46,6 +47,11 @@ class Rows(Struct):
     codes: Int[Array, " N"]
     columns: tuple[Float[Array, "N _q"], ...]
     first_columns: tuple[Int[Array, " N"], ...]
+
+    def none(self) -> Self:
+        """Return the same with no row."""
+        empty: Self = jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), self)
+        return empty
 
     def split(self, rest: Rest, a: Float[jax.Array, "N c"]) -> tuple[Float[jax.Array, "N c"], Side]:
         """Return the residual of rows ``a`` on all random effects' columns, and their coordinates on those."""

@@ -64,6 +64,13 @@ class SecondMoments(Struct):
         solution = scale[:, None] * np.linalg.pinv(scale[:, None] * system * scale, rcond=1e-10) * scale
         return cls(tuple(columns), tuple(codes), solution, order, tuple(bucket(count, 64) for count in levels))
 
+    def without_rows(self) -> Self:
+        """Return the equations alone, by which moments are solved."""
+        return self.replace(
+            columns=tuple(np.zeros((0, columns.shape[1])) for columns in self.columns),
+            codes=tuple(np.zeros(0, codes.dtype) for codes in self.codes),
+        )
+
     def observe(self, e: Float[Array, "N m"]) -> Float[jax.Array, "m t"]:
         """Return the t moments of each response, from its residuals ``e``."""
         e, moments = jnp.asarray(e), []

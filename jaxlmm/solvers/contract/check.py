@@ -127,7 +127,10 @@ def _columns(design: Design) -> Columns:
 
 def _trial(built: AbstractSolver, design: Design, theta: Float[NumpyArray, " k"]) -> Trial:
     """Return the solver's results at ``theta``."""
-    return on_host(tried(built, Layout.of(design), design.without_relations(), theta, _columns(design)))
+    without_rows = called("without_rows", built.without_rows)
+    _check_pytree("without_rows", type(built), without_rows)
+    layout, columns = Layout.of(design), _columns(design)
+    return on_host(tried(built, without_rows, layout, design.without_relations(), theta, columns))
 
 
 def _expected(design: Design, theta: Float[NumpyArray, " k"]) -> tuple[Plain, Columns]:

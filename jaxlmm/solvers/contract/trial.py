@@ -100,9 +100,16 @@ def called(method: str, function: Callable[[], T]) -> T:
 
 
 @program(once=True)
-def tried(solver: AbstractSolver, layout: Layout, design: Design, theta: Float[Array, " k"], columns: Columns) -> Trial:
-    """Evaluate a solver at ``theta``."""
-    return _trial(solver, design, layout.factors(jnp.asarray(theta)), _traced(columns))
+def tried(
+    solver: AbstractSolver,
+    without_rows: AbstractSolver,
+    layout: Layout,
+    design: Design,
+    theta: Float[Array, " k"],
+    columns: Columns,
+) -> Trial:
+    """Evaluate a solver at ``theta``, as the search does where it is given the one ``without_rows``."""
+    return _trial(solver, without_rows, design, layout.factors(jnp.asarray(theta)), _traced(columns))
 
 
 @program(once=True)
@@ -132,7 +139,7 @@ def mapped(
 
     def products(point: Float[jax.Array, " k"], columns: Columns) -> tuple[Any, Any, Any]:
         own, theta, columns = at(point, columns)
-        return _products(own, layout.factors(theta), columns)
+        return _products(own, own, layout.factors(theta), columns)
 
     rng = np.random.default_rng(6)
     combination = jax.tree.map(
@@ -155,7 +162,7 @@ def mapped(
         (forward, second), (value, reverse, by_response) = jax.jacfwd(first, has_aux=True)(point)
         slopes = Slopes(value, reverse, forward, second, by_response)
         own, theta, own_columns = at(point, columns)
-        return _trial(own, design, layout.factors(theta), own_columns), slopes
+        return _trial(own, own, design, layout.factors(theta), own_columns), slopes
 
     return called("factor, or what is made of it,", lambda: jax.vmap(one)(jnp.asarray(points)))
 
@@ -164,17 +171,22 @@ def _traced(columns: Columns) -> Columns:
     return Columns(*(jnp.asarray(part) for part in columns))
 
 
-def _products(solver: AbstractSolver, factors: Factors, columns: Columns) -> tuple[Any, Any, Any]:
-    """Return ``log|H|``, ``AᵀH⁻¹B`` and ``AᵀH⁻¹A``, and the quadratic forms of each response."""
+def _products(
+    preparing: AbstractSolver, solver: AbstractSolver, factors: Factors, columns: Columns
+) -> tuple[Any, Any, Any]:
+    """Return ``log|H|``, ``AᵀH⁻¹B`` and ``AᵀH⁻¹A``, and the quadratic forms of each response.
+
+    The solver that is ``preparing`` has rows.
+    """
     a, b, e = columns
     (i, j, m) = (part.shape[1] for part in columns)
     factor = called("factor", lambda: solver.factor(factors))
     logdet = shaped("logdet", called("logdet", lambda: solver.logdet(factor)), ())
-    own = called("cross_products", lambda: solver.cross_products(a, a))
-    both = called("cross_products", lambda: solver.cross_products(a, b))
+    own = called("cross_products", lambda: preparing.cross_products(a, a))
+    both = called("cross_products", lambda: preparing.cross_products(a, b))
     inner = shaped("inner", called("inner", lambda: solver.inner(factor, both)), (i, j))
     gram = shaped("inner", called("inner", lambda: solver.inner(factor, own)), (i, i))
-    augmented = called("augmented", lambda: solver.augmented(a, e))
+    augmented = called("augmented", lambda: preparing.augmented(a, e))
     wrong = [np.shape(leaf) for leaf in jax.tree.leaves(augmented) if np.shape(leaf)[:1] != (m,)]
     if wrong or not jax.tree.leaves(augmented):
         raise BrokenSolverError(
@@ -192,8 +204,10 @@ def _products(solver: AbstractSolver, factors: Factors, columns: Columns) -> tup
     return logdet, (inner, gram), jax.vmap(of_response)(augmented)
 
 
-def _trial(solver: AbstractSolver, design: Design, factors: Factors, columns: Columns) -> Trial:
-    logdet, (inner, gram), forms = _products(solver, factors, columns)
+def _trial(
+    solver: AbstractSolver, without_rows: AbstractSolver, design: Design, factors: Factors, columns: Columns
+) -> Trial:
+    logdet, (inner, gram), forms = _products(solver, without_rows, factors, columns)
     factor = solver.factor(factors)
     effects = called("effects", lambda: solver.effects(design, factors, factor, columns.e[:, 0]))
     if len(effects.modes) != len(design.terms) or len(effects.sds) != len(design.terms):

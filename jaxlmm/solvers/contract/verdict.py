@@ -49,7 +49,7 @@ def check_values(trial: Trial, plain: Plain, columns: Columns, at: str) -> None:
     of_a, with_e, of_e = trial.forms
     if wrong_logdet and wrong_inner and wrong_gram:
         raise BrokenSolverError(
-            f"factor (or build): both log|H| and AᵀH⁻¹B differ from dense algebra at {at}; log|H| is "
+            f"factor (or build, or without_rows): both log|H| and AᵀH⁻¹B differ from dense algebra at {at}; log|H| is "
             f"{float(trial.logdet):.8g}, expected {plain.logdet():.8g}."
         )
     if wrong_logdet:

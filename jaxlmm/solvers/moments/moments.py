@@ -121,6 +121,9 @@ class Moments(AbstractSolver):
             spans=tuple(spans) if self.pooled else (),
         )
 
+    def without_rows(self) -> Self:
+        return self.replace(rows=self.rows[..., :0, :], codes=self.codes[..., :0])
+
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Decompose each level anew; levels are not pooled, since weights make them differ."""
         rows, triangles = jnp.asarray(self.rows), jnp.asarray(self.triangles)[self.level_class]

@@ -71,6 +71,9 @@ class Spectral(AbstractSolver):
         within = f" in {len(clusters)} clusters" if len(clusters) > 1 else ""
         return f"one known matrix{within}, independent residuals; decomposed once, {largest} levels together at most"
 
+    def without_rows(self) -> Self:
+        return self.replace(rows=self.rows[..., :0], codes=self.codes[..., :0], groups=(), padding_index=0)
+
     @classmethod
     def route(cls, design: Design, sharing: int) -> Route:
         # A pattern is decomposed either way; a design of its own is compiled besides.

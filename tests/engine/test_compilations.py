@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm._util import Program
 from jaxlmm._util.programs import forget, made_ready
 
 
@@ -56,3 +57,43 @@ def test_another_number_of_responses_compiles_nothing(missing):
 
     assert 0 < programs(lambda: fitted(slice(0, 300))) <= (3 if missing else 4)
     assert programs(lambda: fitted(slice(300, None))) == 0
+
+
+def made(function):
+    """The names of the programs that were made ready while ``function`` ran."""
+    names, ready = [], Program._ready
+
+    def noted(program, signature, leaves):
+        names.append(program.__name__)
+        return ready(program, signature, leaves)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "_ready", noted)
+        forget()
+        function()
+    return names
+
+
+def crossed(rows):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"g": rng.permutation(np.resize(np.arange(20), rows)), "h": rng.permutation(rows) % 8})
+    return frame.assign(x=rng.normal(size=rows), y=rng.normal(size=rows) + rng.normal(size=20)[frame["g"]])
+
+
+@pytest.mark.parametrize("terms", ["(x | g)", "(1 | g) + (1 | h)"])
+def test_more_rows_compile_what_reads_rows(terms):
+    names = made(lambda: [lmm.fit(f"y ~ x + {terms}", crossed(rows)) for rows in (200, 1500)])
+    assert names.count("run") == 1
+    assert names.count("prepare") == names.count("examine_one") == 2
+
+
+def test_other_rows_of_many_responses_compile_what_reads_rows():
+    rng = np.random.default_rng(1)
+    names = made(
+        lambda: [
+            lmm.fit_many("~ x + (x | g)", crossed(rows), responses=rng.normal(size=(rows, 70)), progress=False)
+            for rows in (200, 230)
+        ]
+    )
+    assert names.count("run") == names.count("examine_all") == 1
+    assert names.count("prepare_responses") == 2

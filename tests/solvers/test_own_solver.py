@@ -236,7 +236,7 @@ WRONG = {
     "a field": ({"build": classmethod(lambda cls, d: cls((), "text", None, None))}, "numbers in the field real"),
     "reweighted": (
         {"reweighted": lambda self, root_weight: self},
-        r"Mine\.reweighted: expected the solver of rows that are multiplied by root_weight \(factor \(or build, or without_rows\): both",
+        r"Mine\.reweighted: expected the solver of rows that are multiplied by root_weight \(factor \(.*\): both",
     ),
     "derivatives in weights": ({"reweighted": unmoved}, r"Mine\.reweighted: .* those of its values"),
     "no solver": ({"reweighted": lambda self, root_weight: None}, r"Mine\.reweighted: .*returns NoneType"),

@@ -15,7 +15,7 @@ from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.engine.problems import Problem, Problems
 from jaxlmm.errors import OptionError
 from jaxlmm.likelihood import Likelihood
-from jaxlmm.model import Design, Layout, Natural, beginning_at, point_at
+from jaxlmm.model import Design, Layout, Natural, beginning_at, near, point_at
 from jaxlmm.optimize import WORTHWHILE, Objective, search_axes
 
 VALUES_PER_AXIS = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
@@ -198,9 +198,7 @@ def start_at(layout: Layout, given: Natural, scale: float) -> Float[NumpyArray, 
     start, error = _start_at(layout, given, scale)
     if not error < MAX_START_ERROR:
         named = {name: value for block in range(len(given.values)) for name, value in given.named(block).items()}
-        raise OptionError(
-            f"start: the search cannot begin at {named}: no covariance has these values, or none was found."
-        )
+        raise OptionError(f"start: the search cannot begin at {named}: no covariance with these values was found.")
     return start
 
 
@@ -217,6 +215,9 @@ def _start_at(layout: Layout, given: Natural | None, scale: float) -> tuple[Floa
             geometric_mean *= float(np.exp(own.dispersion.at(coefficients, scaled=True).log_ratio))
     beginning = beginning_at(own, given, scale if own.absolute else geometric_mean)
     start, error = point_at(beginning, own.start()) if beginning.is_held else (own.start(), 0.0)
+    if not error < MAX_START_ERROR:  # as where standard deviations differ by powers of ten
+        closer = near(own, given, scale if own.absolute else geometric_mean, own.start())
+        start, error = min((start, error), point_at(beginning, closer), key=lambda found: found[1])
     if own.dispersion is not None:
         start[own.beyond] = coefficients
     if own.sigma_is_free and np.isfinite(residual[0]):

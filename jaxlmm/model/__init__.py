@@ -4,7 +4,7 @@ from jaxlmm.model.basis import independent_basis, least_squares
 from jaxlmm.model.design import Design, Grouping, Term, mean_products
 from jaxlmm.model.dispersion import Dispersion, ScaledDispersion, Scaling
 from jaxlmm.model.graph import connected, linked
-from jaxlmm.model.holding import beginning_at, held_layout, point_at, relative_to
+from jaxlmm.model.holding import beginning_at, held_layout, near, point_at, relative_to
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
@@ -27,6 +27,7 @@ __all__ = [
     "least_squares",
     "linked",
     "mean_products",
+    "near",
     "point_at",
     "relative_to",
 ]

@@ -22,6 +22,9 @@ from jaxlmm.optimize import feasible
 STARTS = np.array([1.0, 0.1, 10.0, 1e-2, 1e2, 1e-3, 1e3])
 """Multiples of the usual start from which theta with given natural parameters is looked for."""
 
+USUAL_SD = 0.5
+"""A standard deviation of a column, relative to the residual's, where a start is needed and none is given."""
+
 LARGEST_STARTING_CORRELATION = 0.999
 """Correlations begin no nearer to 1 and −1 than this."""
 
@@ -119,6 +122,48 @@ def point_at(layout: Layout, start: Float[NumpyArray, " k"]) -> tuple[Float[Nump
     errors = np.where(np.isfinite(found), found, np.inf)
     best = int(np.argmin(errors)) if errors[0] > MAX_ERROR else 0
     return np.array(theta[best]), float(errors[best])
+
+
+def near(layout: Layout, given: Natural, unit: float, start: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:
+    """Return theta near the standard deviations and correlations of columns that are ``given``, in units of ``unit``.
+
+    Correlations that are not given are taken to be 0, standard deviations ``USUAL_SD``. Where a structure has no
+    ``guess`` theta is that of ``start``.
+    """
+    covariances = []
+    for parameters, values, coords in zip(given.parameters, given.values, layout.coords, strict=False):
+        columns = list(dict.fromkeys(column for parameter in parameters for column in parameter.columns))
+        sds, correlations = np.full(coords.shape[-2], USUAL_SD), np.eye(coords.shape[-2])
+        for parameter, value in zip(parameters, values, strict=True):
+            if not np.isfinite(value) or len(columns) != sds.size:
+                continue
+            where = [columns.index(column) for column in parameter.columns]
+            if parameter.is_sd and len(where) == 1:
+                sds[where[0]] = max(value / unit, NEARLY_ZERO)
+            elif parameter.is_correlation_of_columns:
+                bounded = np.clip(value, -LARGEST_STARTING_CORRELATION, LARGEST_STARTING_CORRELATION)
+                correlations[tuple(where)] = correlations[tuple(where[::-1])] = bounded
+        covariances.append(sds[:, None] * correlations * sds)
+    inverse_bases = tuple(np.linalg.inv(basis) for basis in layout.bases())
+    return np.array(_guessed(layout, tuple(covariances), start, inverse_bases))
+
+
+@program(once=True)
+def _guessed(
+    layout: Layout,
+    covariances: Sequence[Float[Array, "_ _"]],
+    start: Float[Array, " k"],
+    inverse_bases: Sequence[Float[Array, "_ _"]],
+) -> Float[jax.Array, " k"]:
+    """Return theta near a covariance of each term's columns, in the bases."""
+    theta, blocks = jnp.asarray(start), layout.slices()
+    for structure, where, inverse, covariance in zip(
+        layout.structures, blocks, inverse_bases, covariances, strict=False
+    ):
+        if inverse.shape == covariance.shape:
+            own = structure.guess(jnp.asarray(inverse) @ covariance @ jnp.asarray(inverse).T)
+            theta = theta if own is None else theta.at[where].set(own)
+    return theta
 
 
 def relative_to(sigma: float, term: Term, theta: Float[NumpyArray, " k"]) -> Float[NumpyArray, " k"]:

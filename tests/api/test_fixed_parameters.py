@@ -329,7 +329,7 @@ def test_values_that_no_covariance_has():
     for option in ("start", "fixed"):
         with pytest.raises(lmm.OptionError, match="eigenvalue"):
             lmm.fit("y ~ x + (0 + a + b + c | g)", data, **{option: pairs | {f"g: sd({name})": 1.0 for name in names}})
-    with pytest.raises(lmm.OptionError, match="without these"):
+    with pytest.raises(lmm.OptionError, match="strictly between"):
         lmm.fit("y ~ x + (1 | g)", DATA, residual="ou(t | g)", fixed={"Residual: rho": 1.0})
     with pytest.raises(lmm.OptionError, match="is in both"):
         lmm.fit("y ~ x + (1 | g)", DATA, start={E: 1.0}, fixed={E: 1.0})

@@ -93,9 +93,9 @@ def test_the_variance_scale_is_that_of_standard_deviations():
         (RESIDUAL_SD, [1e-9], [0.0, -1], "a standard deviation above 0, in units of the response"),
         (Parameter("a", "sd").of_residual(), [1], [0], "a standard deviation above 0, in units of the response"),
         (Parameter("a", "correlation"), [-1, 0, 1.0], [1.1, -2], "a correlation from -1 to 1"),
-        (Parameter("a", "proportion"), [0.5], [0, 1, 2], "a number between 0 and 1, without these"),
+        (Parameter("a", "proportion"), [0.5], [0, 1, 2], "a number strictly between 0 and 1"),
         (Parameter("a", "rate"), [1e-9, 1e9], [0.0, -1], "a number above 0"),
-        (Parameter("a", "rate", upper=10), [9.9], [0, 10], "a number between 0 and 10, without these"),
+        (Parameter("a", "rate", upper=10), [9.9], [0, 10], "a number strictly between 0 and 10"),
         (
             Parameter("a", "rate", upper=10, attained=(False, True)), [10], [0, 11],
             "a number from 0 to 10, without 0",

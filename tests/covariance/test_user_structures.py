@@ -15,7 +15,7 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm._util.struct import static
-from jaxlmm.covariance import AbstractCovariance, Custom
+from jaxlmm.covariance import AbstractCovariance, Custom, Parameter
 from jaxlmm.linalg import semidefinite_cholesky, semidefinite_root
 from jaxlmm.testing import check_covariance
 
@@ -39,6 +39,15 @@ def structure(cholesky, n_params=2, **members):
 
 def of(function, n_params=2, **members):
     return structure(lambda self, theta, coords: function(theta, coords), n_params, **members)()
+
+
+def reporting(parameter, value):
+    """A structure with one natural parameter, and its value at theta and sigma."""
+    return of(
+        lambda theta, coords: semidefinite_cholesky(exchangeable(theta, coords)),
+        parameters=lambda self, columns: (parameter,),
+        report=lambda self, theta, factor, sigma: value(theta, sigma)[None],
+    )
 
 
 def lower(theta, coords):
@@ -157,6 +166,21 @@ WRONG = {
     "a name twice": (
         of(lower, param_names=lambda self, columns: ("sd", "sd"), report=lambda self, theta, factor, sigma: theta),
         "gives a name twice",
+    ),
+    "values beyond what is declared": (
+        reporting(Parameter("range", "rate", upper=2.0), lambda theta, sigma: jnp.exp(theta[1])),
+        r"reports range = .* expected a number strictly between 0 and 2",
+    ),
+    "a standard deviation of any sign": (
+        reporting(Parameter("total", "sd"), lambda theta, sigma: sigma * theta[0]), "reports total = -.* of 0 or more",
+    ),
+    "no unit": (
+        reporting(Parameter("total", "rate"), lambda theta, sigma: sigma * (theta[0] ** 2 + 1.0)),
+        "declares total as a number without a unit, .* expected the same",
+    ),
+    "a unit": (
+        reporting(Parameter("total", "sd"), lambda theta, sigma: jnp.abs(theta[0])),
+        "declares total as a number in units of the response, .* expected twice as much",
     ),
 }  # fmt: skip
 

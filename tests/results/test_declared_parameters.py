@@ -157,8 +157,8 @@ def test_what_hangs_on_a_variance_of_zero_has_no_standard_error(many):
     ("name", "value", "message"),
     [
         ("g: s", -1.0, "expected a standard deviation of 0 or more, in units of the response for 'g: s', got -1.0"),
-        ("g: sdlog", 0.0, "expected a number between 0 and 50, without these for 'g: sdlog', got 0.0"),
-        ("g: sdlog", 50, "expected a number between 0 and 50, without these for 'g: sdlog', got 50"),
+        ("g: sdlog", 0.0, "expected a number strictly between 0 and 50 for 'g: sdlog', got 0.0"),
+        ("g: sdlog", 50, "expected a number strictly between 0 and 50 for 'g: sdlog', got 50"),
         ("g: range", np.inf, "expected a number for 'g: range', got inf"),
         ("Residual: sd", 0.0, "expected a standard deviation above 0, in units of the response"),
     ],

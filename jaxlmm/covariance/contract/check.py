@@ -15,7 +15,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance.base import AbstractCovariance
 from jaxlmm.covariance.contract.explain import CLASS_NAME, BrokenContractError, explained
-from jaxlmm.covariance.contract.verdict import Trials, judge
+from jaxlmm.covariance.contract.verdict import Trials, judge, judge_reports
 from jaxlmm.covariance.field import as_field
 from jaxlmm.covariance.parameters import declared
 from jaxlmm.errors import OptionError
@@ -45,7 +45,7 @@ def check_contract(
         With the property that fails: a whole number of parameters and a start of as many; a result of shape (q, q) in
         double precision, the same whenever it is asked for, from values that JAX can trace; finite at the start; a
         lower triangular factor, or a symmetric, positive semidefinite covariance; finite derivatives that are those
-        of the values; a name for each natural parameter.
+        of the values; a name for each natural parameter, and values of the kind that is declared.
     """
     try:
         k = _count(structure, len(coords))
@@ -60,7 +60,9 @@ def check_contract(
             raise
         except Exception as error:
             raise BrokenContractError(explained(structure, start, coords, error)) from error
-        judge(thetas, jax.tree.map(np.asarray, trials))
+        trials = jax.tree.map(np.asarray, trials)
+        judge(thetas, trials)
+        judge_reports(declared(with_report, _columns(len(coords))), thetas, trials)
     except BrokenContractError as broken:
         raise OptionError(f"{what}: {broken.about(structure)}") from broken.__cause__
 
@@ -160,7 +162,11 @@ def _trials(
 
     trials = jax.vmap(one)(thetas)
     _check_names(with_report, thetas[0], trials.factor[0])
-    return trials
+
+    def reports(theta: Float[jax.Array, " k"], factor: Float[jax.Array, "q q"]) -> Float[jax.Array, "2 r"]:
+        return jnp.stack([with_report.report(theta, factor, jnp.asarray(sigma)) for sigma in (1.0, 2.0)])
+
+    return trials._replace(reports=jax.vmap(reports)(thetas, trials.factor))
 
 
 def _result(matrix: Any, q: int) -> Float[jax.Array, "q q"]:
@@ -223,9 +229,13 @@ def _check_pure(structure: AbstractCovariance, theta: Float[jax.Array, " k"], co
         )
 
 
+def _columns(q: int) -> tuple[str, ...]:
+    """Return names of q columns."""
+    return tuple(f"column{number}" for number in range(q))
+
+
 def _check_names(structure: AbstractCovariance, theta: Float[jax.Array, " k"], factor: Float[jax.Array, "q q"]) -> None:
-    columns = tuple(f"column{number}" for number in range(factor.shape[0]))
-    names = [parameter.label for parameter in declared(structure, columns)]
+    names = [parameter.label for parameter in declared(structure, _columns(factor.shape[0]))]
     report = jnp.asarray(structure.report(theta, factor, jnp.ones(())))
     if report.shape != (len(names),):
         raise BrokenContractError(

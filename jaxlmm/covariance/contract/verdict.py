@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.contract.explain import BrokenContractError
+from jaxlmm.covariance.parameters import Parameter
 
 MAX_DERIVATIVE_ERROR = 1e-3
 """Relative difference of a derivative from central differences above which it is wrong: not rounding, nor the step."""
@@ -23,7 +25,7 @@ class Trials(NamedTuple):
 
     ``slope`` is the derivative of the covariance, ``differences`` along one direction the derivative and central
     differences, ``second`` a Hessian through the factor; ``is_covariance`` says that the author wrote the covariance,
-    not the factor.
+    not the factor. ``reports`` are the natural parameters where sigma is 1, and where it is 2.
     """
 
     covariance: Float[Array, "*t q q"]
@@ -32,6 +34,7 @@ class Trials(NamedTuple):
     differences: Float[Array, "*t 2 q q"]
     second: Float[Array, "*t k k"]
     is_covariance: Bool[Array, "*t"]
+    reports: Float[Array, "*t 2 r"] | None = None
 
 
 def judge(thetas: Float[NumpyArray, "t k"], trials: Trials) -> None:
@@ -77,6 +80,33 @@ def judge(thetas: Float[NumpyArray, "t k"], trials: Trials) -> None:
             f"declares {k} parameters, of which theta[{idle[0]}] changes nothing at any theta that was tried: expected "
             "n_params to count those that are read."
         )
+
+
+def judge_reports(parameters: Sequence[Parameter], thetas: Float[NumpyArray, "t k"], trials: Trials) -> None:
+    """Raise with the first natural parameter that has another unit, or other values, than is declared.
+
+    What is not finite, as a correlation beside a variance of zero, and theta at which there is no covariance are left
+    out, and so are units of plain numbers, of which nothing is declared.
+    """
+    assert trials.reports is not None
+    usable = np.isfinite(trials.factor).all(axis=(1, 2))
+    for number, parameter in enumerate(parameters):
+        values = trials.reports[:, :, number]
+        for index in np.flatnonzero(usable & np.isfinite(values).all(axis=1)):
+            at, (value, doubled) = f"at theta = {thetas[index].round(4).tolist()}", values[index]
+            rounding = MAX_ENTRY_ERROR * max(abs(value), 1e-300)
+            if not parameter.bounded(value):
+                raise BrokenContractError(
+                    f"reports {parameter.label} = {value:.6g} {at}: expected {parameter.expected}, as it is declared."
+                )
+            of_a_kind = parameter.kind != "number" or parameter.has_unit
+            if of_a_kind and abs(doubled - (2.0 if parameter.has_unit else 1.0) * value) > rounding:
+                said = "in units of the response" if parameter.has_unit else "without a unit"
+                raise BrokenContractError(
+                    f"declares {parameter.label} as a number {said}, and reports {value:.6g} where sigma is 1 and "
+                    f"{doubled:.6g} where it is 2, {at}: expected "
+                    f"{'twice as much' if parameter.has_unit else 'the same'}; declare its unit=, 'response' or None."
+                )
 
 
 def _ends(

@@ -16,6 +16,9 @@ from jaxlmm.covariance.parameters.kinds import KINDS, Kind, Unit
 from jaxlmm.covariance.parameters.scales import SCALES, ScaleName
 from jaxlmm.errors import OptionError, choose
 
+BOUND_ROUNDING = 1e-9
+"""How far beyond a bound rounding may take a value, relative to the value, or absolute where it is below 1."""
+
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
 class Parameter:
@@ -56,7 +59,7 @@ class Parameter:
     >>> from jaxlmm.covariance import Parameter
     >>> reach = Parameter("range", kind="rate", upper=10.0)
     >>> reach.accepts(2.0), reach.accepts(12.0), reach.expected
-    (True, False, 'a number between 0 and 10, without these')
+    (True, False, 'a number strictly between 0 and 10')
     >>> [round(float(limit), 3) for limit in reach.interval(2.0, 0.5)]
     [1.225, 3.265]
     >>> Parameter(kind="sd", columns=("Days",), group="Subject").name
@@ -187,7 +190,7 @@ class Parameter:
         elif at_lower != at_upper:
             bounds = f" from {lower} to {upper}, without {upper if at_lower else lower}"
         else:
-            bounds = f" from {lower} to {upper}" if at_lower else f" between {lower} and {upper}, without these"
+            bounds = f" from {lower} to {upper}" if at_lower else f" strictly between {lower} and {upper}"
         return f"{KINDS[self.kind].noun}{bounds}{', in units of the response' if self.has_unit else ''}"
 
     def accepts(self, value: Any) -> bool:
@@ -197,6 +200,15 @@ class Parameter:
         number, (at_lower, at_upper) = float(value), self.attained
         above = number >= self.lower if at_lower else number > self.lower
         return above and (number <= self.upper if at_upper else number < self.upper)
+
+    def bounded(self, value: float) -> bool:
+        """Return whether a value is within the bounds or at one of them, but for rounding.
+
+        >>> Parameter(kind="correlation").bounded(1.0 + 1e-15), Parameter(kind="rate").bounded(-0.1)
+        (True, False)
+        """
+        rounding = BOUND_ROUNDING * max(abs(value), 1.0)
+        return bool(self.lower - rounding <= value <= self.upper + rounding)
 
     def at_end(self, value: Float[Array, "*b"] | float, rounding: float = 0.0) -> Bool[NumpyArray, "*b"]:
         """Return which values are at one of the bounds.

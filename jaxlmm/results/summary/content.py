@@ -140,9 +140,9 @@ def _dispersion(fit: Fitted) -> Table:
         return Table(title, [], [], 1)
     table = variance(fit).to_dict(orient="index")
     rows = []
-    for parameter in dispersion.natural:
+    for column, parameter in zip(dispersion.columns, dispersion.natural, strict=True):
         row = table[parameter.name]
-        rows.append([*parameter.columns, _number(row["estimate"]), _error(row), _mark(row)])
+        rows.append([column, _number(row["estimate"]), _error(row), _mark(row)])
     return _without_marks(Table(title, ["Column", "Estimate", "Std. Error", ""], rows, 1), 4)
 
 

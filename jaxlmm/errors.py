@@ -76,7 +76,7 @@ def nearest(name: str, choices: Iterable[object]) -> str:
         return "there are none"
     close = spelled_like(name, names)
     listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    return (f"did you mean {' or '.join(close)}? " if close else "") + f"There are: {listed}"
+    return f"did you mean {' or '.join(close)}? There are: {listed}" if close else f"there are: {listed}"
 
 
 def choose(option: str, value: object, choices: Iterable[str]) -> str:

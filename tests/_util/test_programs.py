@@ -325,6 +325,20 @@ def test_the_shell_shows_and_clears_the_folder(folder):
 
 def test_the_shell_says_that_nothing_is_kept(monkeypatch):
     monkeypatch.setenv("JAXLMM_CACHE_DIR", "")
-    result = CliRunner().invoke(app, ["cache", "info"])
-    assert result.exit_code == 2
-    assert "JAXLMM_CACHE_DIR" in result.output
+    for command, code in (("info", 0), ("clear", 2)):
+        result = CliRunner().invoke(app, ["cache", command])
+        assert result.exit_code == code
+        assert "JAXLMM_CACHE_DIR is empty" in result.output
+
+
+def test_the_shell_says_why_a_folder_is_not_used(folder):
+    def told():
+        return CliRunner().invoke(app, ["cache", "info"]).output
+
+    assert "not used" not in told()  # it will be made
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    assert "not used  others can write to it" in told()
+    folder.rmdir()
+    folder.write_text("")
+    assert "not used  it is a file" in told()

@@ -269,7 +269,7 @@ WRONG = {
     "no column": (NUCLEAR, {"father": "dadid"}, ["one column 'dadid' (father), got none", "name it by father="]),
     "two columns": (NUCLEAR.set_axis(["id", "father", "father", "sex"], axis=1), {}, ["'father' (father), got 2"]),
     "no family": (NUCLEAR, {"family": "fam"}, ["'fam' (family)"]),
-    "no sex": (NUCLEAR, {"sex": "gender"}, ["'gender' (sex)", "There are: id, father, mother, sex"]),
+    "no sex": (NUCLEAR, {"sex": "gender"}, ["'gender' (sex)", "here are: id, father, mother, sex"]),
     "X without sexes": (NUCLEAR.drop(columns="sex"), {"chromosome": "X"}, ["'sex' (sex)"]),
     "X, one without": (added((7, 1, 2, 0)), {"chromosome": "X"}, ["everybody's sex", "the first is 7"]),
     "sex": (NUCLEAR.assign(sex="man"), {}, ["got 'man' for 1"]),

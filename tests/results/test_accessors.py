@@ -72,7 +72,7 @@ def test_coef_by_adds_modes_where_names_meet():
     apart = lmm.fit("y ~ f + (0 + f | g)", DATA)  # f[v] is a mean, f[T.v] a difference
     assert apart.coef_by("g").columns.tolist() == ["f[u]", "f[v]", "f[w]", "Intercept", "f[T.v]", "f[T.w]"]
     assert (apart.coef_by("g")["f[v]"] == apart.ranef("g")["f[v]"]).all()
-    with pytest.raises(lmm.OptionError, match="no random term is grouped by 'k'; There are: g, h"):
+    with pytest.raises(lmm.OptionError, match="no random term is grouped by 'k'; there are: g, h"):
         fit.coef_by("k")
 
 

@@ -176,7 +176,7 @@ def test_updated_formula_beyond_r(old, new, expected):
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        ("y ~ x + (1 | g)", ". ~ . - z", "'z' is subtracted, but it is no term; There are: x"),
+        ("y ~ x + (1 | g)", ". ~ . - z", "'z' is subtracted, but it is no term; there are: x"),
         ("y ~ x + (1 | g)", ". ~ . - (x | g)", r"'\(x \| g\)' is subtracted, but it is no term; did you mean \(1 \| g"),
         ("y ~ x + (1 | g)", ". ~ . * z", r"'\(1 \| g\):z' multiplies a random term"),
         ("y ~ x", ". ~ . + + z", "a term is missing"),

@@ -247,7 +247,7 @@ WRONG = {
         r"Mine\.factor \(or build, or without_rows\): both",
     ),
     "no solver without rows": ({"without_rows": lambda self: None}, r"Mine\.without_rows returns NoneType"),
-    "padded columns": ({"build": classmethod(of_plain_basis)}, r"Mine\.build fails .*Singular matrix"),
+    "padded columns": ({"build": classmethod(of_plain_basis)}, r"Mine\.build fails: .*Singular matrix"),
     "unsuitable": ({"unsuitable": classmethod(lambda cls, design: None)}, r"Mine\.unsuitable returns None"),
     "a flag": ({"sequential": property(lambda self: None)}, r"Mine\.sequential is None: expected True or False"),
     "a route": (

@@ -119,6 +119,21 @@ class Store:
                         found.append((about.st_mtime, about.st_size, Path(entry.path)))
         return found
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is kept in the folder, empty if it is or will be."""
+        try:
+            if not self.folder.exists():
+                parent = next(folder for folder in self.folder.absolute().parents if folder.exists())
+                return "" if os.access(parent, os.W_OK) else f"{parent} cannot be written to"
+            if not self.folder.is_dir():
+                return "it is a file"
+            if not self._is_private():
+                return "others can write to it, and a program is code: chmod 700"
+            return "" if os.access(self.folder, os.W_OK) else "it cannot be written to"
+        except OSError as error:
+            return str(error)
+
     def _is_private(self) -> bool:
         """Return whether nobody but the user can write to the folder."""
         if not hasattr(os, "getuid"):

@@ -26,8 +26,9 @@ def dispersion_terms(text: Any) -> tuple[Token, ...]:
     """
     if not isinstance(text, str):
         raise OptionError(f"dispersion: expected text such as '~ x + f', got {type(text).__name__}.")
-    if "~" not in text:
-        raise FormulaError(f"dispersion {text!r}: expected a one-sided formula, got no '~'; write '~ {text.strip()}'.")
+    if "~" not in text or not text.replace("~", "").strip():
+        example = f"write '~ {text.strip()}'" if text.replace("~", "").strip() else _EXAMPLE
+        raise FormulaError(f"dispersion {text!r}: expected a one-sided formula; {example}.")
     try:
         parsed = parse(text)
     except FormulaError as error:

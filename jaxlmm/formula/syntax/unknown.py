@@ -126,9 +126,9 @@ def _unknown_variables(unknown: Sequence[Unknown], columns: Collection[object], 
             )
         return f"unknown variable {one}: it is no column of the data; {_suggestion(one.name, texts)}."
     hints = [f"{hint} for {one.name!r}" for one in unknown if (hint := _similar_columns(one.name, texts))]
-    meant = f"did you mean {', '.join(hints)}? " if hints else ""
     there = nearest("", texts)
-    return f"{_one_or_more(unknown)}: they are no columns of the data; {meant}{there}."
+    hint = f"did you mean {', '.join(hints)}? {there[0].upper()}{there[1:]}" if hints else there
+    return f"{_one_or_more(unknown)}: they are no columns of the data; {hint}."
 
 
 def _one_or_more(unknown: Sequence[Unknown]) -> str:

@@ -186,9 +186,9 @@ def _mark(row: Mapping[Any, Any]) -> str:
 def _fixed(fit: Fitted, df: str) -> Table:
     normal = df == "normal"
     test = "z" if normal else "t"
-    rows = []
-    for term, row in coef(fit, df).iterrows():
-        if np.isnan(row["estimate"]):
+    rows, kept = [], fit.estimates.labels.kept
+    for is_kept, (term, row) in zip(kept, coef(fit, df).iterrows(), strict=True):
+        if not is_kept:
             rows.append([str(term), "dropped", *[""] * (3 if normal else 4)])
             continue
         count = [] if normal else ["Inf" if np.isinf(row["df"]) else f"{row['df']:.2f}"]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, program
 from jaxlmm.model import Design, Factors, Layout
-from jaxlmm.solvers.base import AbstractSolver
+from jaxlmm.solvers.base import AbstractSolver, Effects
 
 T = TypeVar("T")
 
@@ -88,6 +88,10 @@ PARTS = ("logdet", "inner", "quadratic_forms", "quadratic_forms")
 """The methods of which numbers are differentiated, in the order of :class:`Slopes`; the last is the sum of eᵀH⁻¹e."""
 
 
+ON_HOST = ("unsuitable", "route", "build", "unpadded", "without_rows")
+"""Methods that JAX does not trace."""
+
+
 def called(method: str, function: Callable[[], T]) -> T:
     """Return what a function that calls a ``method`` returns; an error says which method it is of."""
     try:
@@ -96,7 +100,8 @@ def called(method: str, function: Callable[[], T]) -> T:
         raise
     except Exception as error:
         said = (str(error).strip().splitlines() or [""])[0]
-        raise BrokenSolverError(f"{method} fails where JAX traces it: {type(error).__name__}: {said}") from error
+        where = "" if method in ON_HOST else " where JAX traces it"
+        raise BrokenSolverError(f"{method} fails{where}: {type(error).__name__}: {said}") from error
 
 
 @program(once=True)
@@ -210,6 +215,8 @@ def _trial(
     logdet, (inner, gram), forms = _products(solver, without_rows, factors, columns)
     factor = solver.factor(factors)
     effects = called("effects", lambda: solver.effects(design, factors, factor, columns.e[:, 0]))
+    if not isinstance(effects, Effects):
+        raise BrokenSolverError(f"effects returns {type(effects).__name__}: expected lmm.solvers.Effects.")
     if len(effects.modes) != len(design.terms) or len(effects.sds) != len(design.terms):
         raise BrokenSolverError(
             f"effects: expected modes and sds of {len(design.terms)} terms, got {len(effects.modes)} and "

@@ -4,9 +4,10 @@ Run ``python benchmarks/gpu.py [size] [--cases abcde] [--out FILE]``. ``size`` m
 levels, samples and markers. Where JAX has a GPU, results of size 1 go to ``benchmarks/results/gpu.json`` unless
 ``--out`` says otherwise; those of a trial, or of a CPU, are only printed.
 
-The rates are measured first: products of square matrices in float64, copies on the device, transfers from the host.
-``floor`` is the sum of a case's terms, each named with its size; ``times the floor`` is the median of warm runs over
-it. ``cold`` is the first run in the process, compilation included, with no program from an earlier one.
+The rates are measured first, the best of five: products of square matrices in float64, and transfers from the host.
+``floor`` is the sum of a case's terms, each named with its size: operations that no method can do without, and what has
+to be sent. ``times the floor`` is the median of three warm runs over it. Each case runs in a process of its own;
+``cold`` is its first run, compilation included, with nothing compiled before.
 
 (a) 20,000 responses of 18 subjects with random slopes; (b) InstEval's shape, 73,421 ratings of 1,128 instructors by
 2,972 students; (c) MovieLens-1M's, 1,000,209 ratings of 3,706 films by 6,040 users; (d) a kinship matrix of 10,000
@@ -17,12 +18,12 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ["JAXLMM_CACHE_DIR"] = ""
 
 import jax
 import numpy as np
@@ -32,14 +33,15 @@ import jaxlmm as lmm
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 REPEATS = 3
-PRODUCT_SIZE, COPIED_BYTES = 4096, 2**29
+EIGENVECTORS = 4 / 3 + 2
+"""Operations for all eigenvectors over n³: of the reduction to a tridiagonal matrix, and of turning back."""
+PRODUCT_SIZE, SENT_BYTES = 4096, 2**29
 
 
 class Rates(NamedTuple):
-    """Products in floating-point operations, copies (read and written) and transfers in bytes, all a second."""
+    """Products in floating-point operations, transfers in bytes, both a second."""
 
     product: float
-    copy: float
     transfer: float
 
 
@@ -64,14 +66,12 @@ def seconds(run: Callable[[], Any], repeats: int = REPEATS) -> tuple[float, list
 def measured_rates(size: float) -> Rates:
     """Measure the device's rates."""
     rng, n = np.random.default_rng(0), max(int(PRODUCT_SIZE * min(size, 1.0)), 256)
-    host = rng.normal(size=max(int(COPIED_BYTES * min(size, 1.0)), 2**20) // 8)
+    host = rng.normal(size=max(int(SENT_BYTES * min(size, 1.0)), 2**20) // 8)
     with jax.enable_x64(True):
-        matrix, array = jax.device_put(rng.normal(size=(n, n))), jax.device_put(host)
-        product, copy = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1.0)
+        matrix, product = jax.device_put(rng.normal(size=(n, n))), jax.jit(lambda a: a @ a)
         _, products, _ = seconds(lambda: product(matrix).block_until_ready(), 5)
-        _, copies, _ = seconds(lambda: copy(array).block_until_ready(), 5)
-        _, transfers, _ = seconds(lambda: jax.device_put(host + 0.0).block_until_ready(), 5)
-    return Rates(2.0 * n**3 / min(products), 2.0 * host.nbytes / min(copies), host.nbytes / min(transfers))
+        _, transfers, _ = seconds(lambda: jax.device_put(host).block_until_ready(), 5)
+    return Rates(2.0 * n**3 / min(products), host.nbytes / min(transfers))
 
 
 def many_slopes(size: float) -> Case:
@@ -96,7 +96,7 @@ def many_slopes(size: float) -> Case:
 
 
 def crossed(rows: int, first: int, second: int, size: float) -> Case:
-    """Two crossed factors; at least the smaller one's matrix is inverted at every evaluation of the deviance."""
+    """Two crossed factors; at least the smaller one's matrix is factored at every evaluation (q³/3)."""
     n, one, two = (max(int(count * size), least) for count, least in ((rows, 500), (first, 20), (second, 10)))
     rng = np.random.default_rng(2)
     data = pd.DataFrame({"a": rng.integers(0, one, n), "b": rng.integers(0, two, n), "x": rng.normal(size=n)})
@@ -107,7 +107,7 @@ def crossed(rows: int, first: int, second: int, size: float) -> Case:
         evaluations = fit.solution.n_evaluations
         return {
             "rows are sent": ("transfer", 8.0 * 4 * n),
-            f"{evaluations} inverses of {two}²": ("product", 2.0 * evaluations * float(two) ** 3),
+            f"{evaluations} factorizations of {two}²": ("product", evaluations * float(two) ** 3 / 3.0),
         }
 
     sizes = {"rows": n, "first factor": one, "second factor": two}
@@ -115,7 +115,7 @@ def crossed(rows: int, first: int, second: int, size: float) -> Case:
 
 
 def kinship(size: float) -> Case:
-    """One response with a known matrix; at least it is sent, and reduced to its eigenvectors (9 n³)."""
+    """One response with a known matrix; at least it is sent, reduced to a tridiagonal one and turned back (10/3 n³)."""
     n = max(int(10_000 * size), 100)
     rng = np.random.default_rng(3)
     markers = rng.normal(size=(n, n // 2))
@@ -125,7 +125,10 @@ def kinship(size: float) -> Case:
     data = pd.DataFrame({"id": ids, "x": rng.normal(size=n), "y": y})
 
     def floor(_: Any) -> dict[str, tuple[str, float]]:
-        return {"the matrix is sent": ("transfer", 8.0 * n * n), "eigenvectors": ("product", 9.0 * float(n) ** 3)}
+        return {
+            "the matrix is sent": ("transfer", 8.0 * n * n),
+            "eigenvectors": ("product", EIGENVECTORS * float(n) ** 3),
+        }
 
     return Case(lambda: lmm.fit("y ~ x + (1 | id)", data, kinship={"id": matrix}), {"people": n}, floor)
 
@@ -152,7 +155,7 @@ def scan(size: float) -> Case:
     def floor(_: Any) -> dict[str, tuple[str, float]]:
         return {
             "markers are sent": ("transfer", float(n) * s),
-            "eigenvectors": ("product", 9.0 * float(n) ** 3),
+            "eigenvectors": ("product", EIGENVECTORS * float(n) ** 3),
             "rotation": ("product", 2.0 * float(n) ** 2 * s),
             "markers times traits": ("product", 2.0 * float(n) * s * m),
         }
@@ -169,29 +172,42 @@ CASES = {
 }
 
 
+def measured(name: str, size: float) -> dict[str, Any]:
+    """Run one case in this process."""
+    rates, case = measured_rates(size), CASES[name](size)
+    cold, warm, found = seconds(case.run)
+    terms = {term: work / getattr(rates, rate) for term, (rate, work) in case.floor(found).items()}
+    median, floor = statistics.median(warm), sum(terms.values())
+    return {
+        **case.sizes, "cold": cold, "warm": median, "warm range": [min(warm), max(warm)], "floor": floor,
+        "floor's terms": terms, "times the floor": median / floor, "rates a second": rates._asdict(),
+        "jaxlmm": lmm.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind,
+        "platform": jax.devices()[0].platform,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("size", type=float, nargs="?", default=1.0)
     parser.add_argument("--cases", default="".join(CASES))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--child", action="store_true")
     asked = parser.parse_args()
-    device = jax.devices()[0]
-    rates = measured_rates(asked.size)
-    results: dict[str, Any] = {
-        "jaxlmm": lmm.__version__, "jax": jax.__version__, "device": device.device_kind, "cores": os.cpu_count(),
-        "size": asked.size, "rates a second": rates._asdict(), "cases": {},
-    }  # fmt: skip
+    if asked.child:
+        print(json.dumps(measured(asked.cases, asked.size)))
+        return
+    environment = {key: value for key, value in os.environ.items() if "CACHE" not in key} | {"JAXLMM_CACHE_DIR": ""}
+    results: dict[str, Any] = {"cores": os.cpu_count(), "size": asked.size, "cases": {}}
+    platforms = set()
     for name in asked.cases:
-        case = CASES[name](asked.size)
-        cold, warm, found = seconds(case.run)
-        terms = {term: work / getattr(rates, rate) for term, (rate, work) in case.floor(found).items()}
-        median, floor = statistics.median(warm), sum(terms.values())
-        results["cases"][name] = {
-            **case.sizes, "cold": cold, "warm": median, "warm range": [min(warm), max(warm)], "floor": floor,
-            "floor's terms": terms, "times the floor": median / floor,
-        }  # fmt: skip
-        print(name, json.dumps(results["cases"][name], indent=1), flush=True)
-    whole = asked.size == 1.0 and set(asked.cases) == set(CASES) and device.platform != "cpu"
+        command = [sys.executable, __file__, str(asked.size), "--cases", name, "--child"]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        case = json.loads(done.stdout.splitlines()[-1])
+        platforms.add(case.pop("platform"))
+        results |= {key: case.pop(key) for key in ("jaxlmm", "jax", "device")}
+        results["cases"][name] = case
+        print(name, json.dumps(case, indent=1), flush=True)
+    whole = asked.size == 1.0 and set(asked.cases) == set(CASES) and "cpu" not in platforms
     out = asked.out or (RESULTS if whole else None)
     if out:
         out.write_text(json.dumps(results, indent=1) + "\n")

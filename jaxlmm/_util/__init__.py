@@ -6,10 +6,11 @@ from jaxlmm._util.precision import double_precision, in_double_precision
 from jaxlmm._util.programs import Program, program, store
 from jaxlmm._util.shapes import MAX_COARSE_SIZE, bucket, pad
 from jaxlmm._util.struct import Struct, aside, on_host, static
-from jaxlmm._util.tables import as_frame, as_table
+from jaxlmm._util.tables import ALL_DIGITS, as_frame, as_table
 from jaxlmm._util.typing import Array, NumpyArray
 
 __all__ = [
+    "ALL_DIGITS",
     "MAX_COARSE_SIZE",
     "PARTIAL",
     "Array",

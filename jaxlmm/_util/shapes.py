@@ -28,7 +28,12 @@ def bucket(size: int, smallest: int = 1) -> int:
 
 
 def pad(values: NumpyArray, size: int, axis: int = 0) -> NumpyArray:
-    """Pad ``values`` with zeros at the end of ``axis`` to ``size``."""
+    """Pad ``values`` with zeros at the end of ``axis`` to ``size``, which is no smaller.
+
+    >>> pad(np.ones((2, 1)), 2, axis=-1).tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+    axis %= values.ndim
     if values.shape[axis] == size:
         return values
     shape = list(values.shape)

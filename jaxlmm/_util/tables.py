@@ -9,6 +9,10 @@ import pandas as pd
 
 from jaxlmm.errors import DataError
 
+_BEFORE = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+ALL_DIGITS: dict[str, Any] = {"float_precision": "round_trip"} if _BEFORE else {}
+"""Options of ``pandas.read_csv`` by which a number is the one that was written; pandas 3.1 reads it so by itself."""
+
 
 def as_table(data: Any, what: str = "data") -> Any:
     """Return data with ``columns`` and a length, unconverted: a pandas frame, or another library's by narwhals."""

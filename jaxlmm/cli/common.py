@@ -30,8 +30,11 @@ def readers(codes: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
     """Return functions that read a table, by the ending of its file; ``codes`` stand for missing values in it."""
     import pandas as pd
 
+    from jaxlmm._util import ALL_DIGITS
+
     # As R does: "None" and "N/A" are levels of factors.
-    read_text = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "NA", "NaN", "nan", *codes])
+    words = ["", "NA", "NaN", "nan", *codes]
+    read_text = functools.partial(pd.read_csv, keep_default_na=False, na_values=words, **ALL_DIGITS)
     return {
         ".csv": read_text,
         ".tsv": functools.partial(read_text, sep="\t"),

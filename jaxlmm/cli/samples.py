@@ -128,10 +128,12 @@ def _table(path: Path, option: str, column: str, codes: Sequence[str]) -> pd.Dat
     """Return the table of a file, with ids as text."""
     import pandas as pd
 
+    from jaxlmm._util import ALL_DIGITS
+
     ids = [column, *SAMPLE_COLUMNS, *FAMILY_COLUMNS]
     if path.suffix in SPACED_ENDINGS and path.is_file():
         with reading(path, option):
-            table = pd.read_csv(path, sep=r"\s+", na_values=list(codes), dtype=dict.fromkeys(ids, str))
+            table = pd.read_csv(path, sep=r"\s+", na_values=list(codes), dtype=dict.fromkeys(ids, str), **ALL_DIGITS)
         return table.assign(**{name: plain_ids(table[name]) for name in table.columns.intersection(ids)})
     if path.suffix not in (*readers(), *SPACED_ENDINGS):
         expected = ", ".join((*readers(), *SPACED_ENDINGS))

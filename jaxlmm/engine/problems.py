@@ -180,19 +180,24 @@ def large_batch() -> int:
 def batches(
     size: int, largest: int = LARGE_BATCH, smallest: int = SMALL_BATCH
 ) -> Iterator[tuple[Int[NumpyArray, " _"], int]]:
-    """Split indices 0 … size − 1 into batches of two sizes, each padded by repetition.
+    """Split indices 0 … size − 1 into batches of few sizes, each padded by repetition, at most fourfold.
 
-    Yields indices and how many of them count.
+    The sizes are ``smallest``, 16 times this and so on, and ``largest``. Yields indices and how many of them count.
 
     >>> [(index.size, count) for index, count in batches(1100)]
     [(1024, 1024), (64, 64), (64, 12)]
+    >>> [(index.size, count) for index, count in batches(10_000, largest=8192)]
+    [(8192, 8192), (1024, 1024), (1024, 784)]
     """
-    sizes = sorted({min(smallest, largest), largest})
+    sizes = [min(smallest, largest)]
+    while sizes[-1] < largest:
+        sizes.append(min(16 * sizes[-1], largest))
     start = 0
     while start < size:
         left = size - start
-        larger = next((padded for padded in sizes if padded >= left), largest)
-        padded = larger if left > larger // 4 or left > 4 * sizes[0] else sizes[0]
+        fitting = next((number for number, padded in enumerate(sizes) if padded >= left), len(sizes) - 1)
+        larger, smaller = sizes[fitting], sizes[max(fitting - 1, 0)]
+        padded = larger if left > larger // 4 or left > 4 * smaller else smaller
         count = min(padded, left)
         yield start + np.resize(np.arange(count), padded), count
         start += count

@@ -34,7 +34,8 @@ def inverse_logdet(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b 
     """Return the inverse and the log-determinant of symmetric positive definite matrices.
 
     Gauss-Jordan elimination without pivoting, which is as accurate as a Cholesky factorization on positive definite
-    matrices (Peters and Wilkinson 1975, "On the stability of Gauss-Jordan elimination with pivoting").
+    matrices (Peters and Wilkinson 1975, "On the stability of Gauss-Jordan elimination with pivoting"); on an
+    accelerator, a Cholesky factorization of large ones.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def inverse_logdet(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b 
     Returns
     -------
     inverse, logdet
-        ``(..., q, q)`` and ``(...)``. The log-determinant is NaN exactly where a pivot is negative, that is where
+        ``(..., q, q)`` and ``(...)``. The inverse is that of a positive definite matrix, and may be NaN of any other.
+        The log-determinant is NaN exactly where a pivot is negative, that is where
         the matrix is not positive definite (and not finite where it is singular).
 
     Examples
@@ -259,7 +261,7 @@ def _blocked(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"],
 
 
 def _by_cholesky(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
-    """Invert by LAPACK's factorization, which an accelerator has as one call; the loops above would be thousands."""
+    """Return ``L⁻ᵀ L⁻¹`` and ``2 Σ log L_ii`` with ``a = L Lᵀ``, in a few calls on an accelerator, as loops are not."""
     root = jax.lax.linalg.cholesky(a, symmetrize_input=False)
     identity = jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape)
     inverse_root = jax.lax.linalg.triangular_solve(root, identity, left_side=True, lower=True)

@@ -240,15 +240,21 @@ class Design(Struct):
         return design.replace(basis=pad(basis, self.n_padded), triangle=triangle, n_fixed=np.int64(kept.sum())), kept
 
     def without_rows(self) -> Self:
-        """Return the design with no entry in arrays over rows: what is left where cross-products are formed.
+        """Return the design with empty arrays over rows, as a search takes it, which reads cross-products; n stays."""
 
-        Its n stays.
-        """
-        return self._with_rows(np.arange(0), 0).replace(n=self.n)
+        def none(values: Shaped[Array, "N ..."]) -> Shaped[NumpyArray, "0 ..."]:
+            return np.zeros((0, *values.shape[1:]), values.dtype)
+
+        return self._of_rows(none).replace(n=self.n)
 
     def _with_rows(self, rows: Int[NumpyArray, " n"], n_padded: int) -> Self:
-        def take(values: Shaped[Array, "N ..."]) -> Shaped[NumpyArray, "_ ..."]:
+        def some(values: Shaped[Array, "N ..."]) -> Shaped[NumpyArray, "_ ..."]:
             return pad(np.asarray(values)[rows], n_padded)
+
+        return self._of_rows(some).replace(n=np.int64(rows.size))
+
+    def _of_rows(self, take: Callable[[Array], NumpyArray]) -> Self:
+        """Return the design with what ``take`` returns of each array over rows."""
 
         def of_term(term: Term) -> Term:
             positions = None if term.positions is None else take(term.positions)
@@ -258,7 +264,6 @@ class Design(Struct):
             basis=take(self.basis),
             root_weight=take(self.root_weight),
             offset=take(self.offset),
-            n=np.int64(rows.size),
             terms=tuple(of_term(term) for term in self.terms),
             groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
             residual=None if self.residual is None else of_term(self.residual),

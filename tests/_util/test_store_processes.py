@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 OWN = textwrap.dedent(
     """
 
+    import pathlib, sys, time
     import numpy as np
-    from jaxlmm._util.programs import program
+    from jaxlmm._util.programs import forget, program
     from jaxlmm._util.programs.store import store
 
     @program()
@@ -17,11 +19,14 @@ OWN = textwrap.dedent(
         squares.traced = getattr(squares, "traced", 0) + 1
         return x * x + {salt}
 
-    def main(clears):
+    def main(clears, go):
+        while not pathlib.Path(go).exists():
+            time.sleep(0.01)
         for turn in range(6):
             for size in (1, 2, 3):
                 found = np.asarray(squares(np.full(size, float(turn))))
                 assert found.tolist() == [turn**2 + {salt}] * size, found
+            forget()  # so that the next turn reads again
             if clears:
                 store().clear()
         print(getattr(squares, "traced", 0))
@@ -39,12 +44,18 @@ def test_processes_race(tmp_path):
     }
 
     def started(clears):
-        command = [sys.executable, "-c", f"import own; own.main({clears})"]
+        command = [sys.executable, "-c", f"import own; own.main({clears}, {str(tmp_path / 'go')!r})"]
         return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     for group in ([False, False, True], [False], [False]):
         running = [started(clears) for clears in group]
-        ended = [(process.communicate(timeout=120), process.returncode) for process in running]
+        try:
+            time.sleep(1.0)  # they import meanwhile
+            (tmp_path / "go").touch()
+            ended = [(process.communicate(timeout=120), process.returncode) for process in running]
+        finally:
+            for process in running:
+                process.kill()
         assert [code for _, code in ended] == [0] * len(group), ended
     (traced, _), _ = ended[0]
     assert traced.split() == ["0"]

@@ -264,8 +264,24 @@ def test_what_is_wrong_is_named(case):
         check_solver(variant(**members), models.design("slope", DATA))
 
 
+class WithBasis(Plain):
+    """It keeps the basis of X, and multiplies it with that of the design that ``effects`` is given."""
+
+    basis: np.ndarray
+
+    @classmethod
+    def build(cls, design):
+        return cls(**vars(Plain.build(design)), basis=np.asarray(design.basis))
+
+    def effects(self, design, factors, factor, residual):
+        found = Plain.effects(self, design, factors, factor, residual)
+        nothing = 0.0 * jnp.sum(self.basis * jnp.asarray(design.basis))
+        return lmm.solvers.Effects(tuple(modes + nothing for modes in found.modes), found.sds)
+
+
 @pytest.mark.parametrize(
-    ("name", "solver"), [("slopes", Plain), ("positions and crossed", Plain), ("residual", Reweighted)]
+    ("name", "solver"),
+    [("slopes", Plain), ("slopes", WithBasis), ("positions and crossed", Plain), ("residual", Reweighted)],
 )
 def test_one_that_is_right(name, solver):
     formula, options = FITS[name]

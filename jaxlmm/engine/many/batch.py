@@ -27,10 +27,10 @@ MIN_BATCH = 8
 """The smallest batch, even where it exceeds the bytes below; one response at a time where not even two keep to them."""
 
 BYTES_AT_ONCE = 2**28
-"""Bytes that prepared responses, or one evaluation of a batch of them, may take together."""
+"""Bytes that prepared responses, which stay on the host, or one evaluation of a batch of them may take together."""
 
 SHARE_OF_ACCELERATOR = 16
-"""The same on an accelerator: this part of its memory, if that is more."""
+"""The part of an accelerator's memory that an evaluation, or what is prepared at once, may take there if it is more."""
 
 ARRAYS_PER_EVALUATION = 20
 """An evaluation with gradient and Hessian holds about this many arrays of the size of the solver's work."""
@@ -177,7 +177,7 @@ def _factor(likelihood: Likelihood, theta: jax.Array) -> Any:
 
 
 def bytes_at_once() -> int:
-    """Return the bytes that prepared responses, or one evaluation of a batch, may take on the device that computes."""
+    """Return the bytes that one evaluation, or what is prepared at once, may take on the device that computes."""
     return max(BYTES_AT_ONCE, (memory_of_accelerator() or 0) // SHARE_OF_ACCELERATOR)
 
 
@@ -206,7 +206,7 @@ class _Sizes(NamedTuple):
         rows = most // (8 * ARRAYS_PER_EVALUATION * likelihood.design.n_padded)
         if on_cpu:
             rows = min(rows, max(CACHE_BYTES_OF_ROWS // (8 * likelihood.design.n_padded), MIN_BATCH))
-        return cls(max(most // max(own, 1), 1), _power(rows), _power(at_once))
+        return cls(max(BYTES_AT_ONCE // max(own, 1), 1), _power(rows), _power(at_once))
 
     def halved(self) -> _Sizes:
         """Return half of all."""

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import Array, NumpyArray, mesh_of_devices, pad, program
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.found import Found, certified, examine_soon
-from jaxlmm.engine.many.batch import bytes_at_once
+from jaxlmm.engine.many.batch import BYTES_AT_ONCE
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import SMALL_BATCH, Problems, RowsByResponse, batches, large_batch, take
 from jaxlmm.engine.vanishing import has_residual
@@ -69,7 +69,7 @@ def solve_by_response(
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     prepare = functools.partial(_on_host, design) if route is Route.PATTERN else _compiled
     bytes_per_response = 8 * design.n_padded * (2 * design.basis.shape[1] + 8)  # about 2p + 8 doubles a row
-    in_memory = max(bytes_at_once() // bytes_per_response, 1)
+    in_memory = max(BYTES_AT_ONCE // bytes_per_response, 1)
     size = min(SMALL_BATCH, in_memory)  # one size, and so few compiled functions, whatever the number of responses
     step = min(large_batch(), in_memory)
     for first in range(0, y.shape[1], step):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -109,7 +108,7 @@ def check_names(columns: Sequence[str], groups: Iterable[tuple[str, ...]]) -> No
 
     ``groups`` are the factors of each grouping factor.
     """
-    twice = next((name for name, count in collections.Counter(columns).items() if count > 1), None)
+    twice = next((name for number, name in enumerate(columns) if name in columns[:number]), None)
     if twice is not None:
         raise DataError(
             f"fixed effects: expected different names, got {twice!r} more than once: a variable is called as the "

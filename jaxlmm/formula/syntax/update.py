@@ -43,7 +43,7 @@ def updated(old: str, new: str) -> str:
     >>> updated("y ~ x", ". ~ . - z")
     Traceback (most recent call last):
         ...
-    jaxlmm.errors.FormulaError: formula '. ~ . - z': 'z' is subtracted, but it is no term; There are: x
+    jaxlmm.errors.FormulaError: formula '. ~ . - z': 'z' is subtracted, but it is no term; there are: x
     """
     (old_left, old_right), (new_left, new_right) = _sides(old), _sides(new)
     left = _substituted(new_left, old_left) if new_left else old_left

@@ -25,6 +25,9 @@ class PairCounts:
     >>> pair_counts.add(np.array([0, 1]), np.array([5, 5]))
     >>> pair_counts.counts[[0, 1, 5]].tolist(), pair_counts.lowest.tolist()
     ([2, 2, 4], [0, 1, 127, 5])
+    >>> pair_counts.add(np.array([2, 2, 2]), np.array([5, 1, 5]))  # with three responses
+    >>> pair_counts.lowest.tolist()
+    [0, 1, 1, 5]
     """
 
     def __init__(self, markers: int = 0) -> None:

@@ -36,7 +36,8 @@ def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> N
         raise OptionError(f"{what}: expected a design of at most {MAX_ROWS} rows, got {int(design.n)}.")
     try:
         _check_declared(solver, design)
-        built = _built(solver, design.with_padded_columns(extra=1))
+        wide = design.with_padded_columns(extra=1)
+        built = _built(solver, wide)
         bare = design.unpadded()
         unpadded = called("unpadded", lambda: _built(solver, bare).unpadded())
         _check_pytree("unpadded", solver, unpadded)
@@ -46,7 +47,7 @@ def check_contract(solver: type[AbstractSolver], design: Design, what: str) -> N
         ):
             without_padding = _trial(unpadded, bare, theta)
             check_values(without_padding, *_expected(bare, theta), at)
-            padded = _trial(built, design, theta)
+            padded = _trial(built, wide, theta)
             try:
                 check_values(padded, *_expected(design, theta), at)
             except BrokenSolverError as error:

@@ -122,7 +122,8 @@ class Moments(AbstractSolver):
         )
 
     def without_rows(self) -> Self:
-        return self.replace(rows=self.rows[..., :0, :], codes=self.codes[..., :0])
+        *axes, _, q = self.rows.shape
+        return self.replace(rows=np.zeros((*axes, 0, q)), codes=np.zeros((*axes, 0), np.int32))
 
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Decompose each level anew; levels are not pooled, since weights make them differ."""

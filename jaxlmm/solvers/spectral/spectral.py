@@ -72,7 +72,8 @@ class Spectral(AbstractSolver):
         return f"one known matrix{within}, independent residuals; decomposed once, {largest} levels together at most"
 
     def without_rows(self) -> Self:
-        return self.replace(rows=self.rows[..., :0], codes=self.codes[..., :0], groups=(), padding_index=0)
+        none = (*self.rows.shape[:-1], 0)
+        return self.replace(rows=np.zeros(none), codes=np.zeros(none, np.int32), groups=(), padding_index=0)
 
     @classmethod
     def route(cls, design: Design, sharing: int) -> Route:

@@ -266,9 +266,34 @@ def nested() -> str:
 """
 
 
+def gpu() -> str:
+    """Large models on a GPU, where they were measured."""
+    if not (RESULTS / "gpu.json").exists():
+        return ""
+    results = load("gpu")
+    rows = [
+        [
+            name,
+            ", ".join(f"{case[size]:,} {size}" for size in list(case)[: list(case).index("cold")]),
+            seconds(case["warm"]),
+            seconds(case["cold"]),
+            ratio(case["times the floor"]),
+        ]
+        for name, case in results["cases"].items()
+    ]
+    return f"""## On a GPU
+
+Beside a floor: the operations that no method can do without and what has to be sent, at the device's own measured rates.
+
+{table(["case", "size", "ours", "cold", "ours / floor"], rows)}
+
+{machine(results, "gpu")}
+"""
+
+
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, single(), first_call(), many(), kinship(), scan(), nested()])
+    return "\n".join([HEAD, single(), first_call(), many(), kinship(), scan(), nested(), gpu()])
 
 
 if __name__ == "__main__":

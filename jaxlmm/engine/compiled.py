@@ -77,11 +77,12 @@ MAX_PARAMETERS_COMPILED_ONCE = 3
 """Parameters up to which optimizing the search of one response takes longer than it saves in hundreds of fits."""
 
 
-def _is_small(problems: Problems, start: Array, *_: Any) -> bool:
+def _runs_once(problems: Problems, start: Array, *_: Any) -> bool:
+    """Whether there is one response and few parameters."""
     return problems.size == 1 and start.shape[1] <= MAX_PARAMETERS_COMPILED_ONCE
 
 
-@program(once=_is_small)
+@program(once=_runs_once)
 @over_devices
 def run(
     problems: Problems,

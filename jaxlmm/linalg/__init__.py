@@ -1,4 +1,4 @@
-"""Linear algebra: in compiled functions without LAPACK, and one eigendecomposition outside of them."""
+"""Linear algebra: in compiled functions for CPUs without LAPACK, and one eigendecomposition outside of them."""
 
 from jaxlmm.linalg.eigen import eigh as eigh
 from jaxlmm.linalg.inverse import MAX_SIZE_SWEPT as MAX_SIZE_SWEPT

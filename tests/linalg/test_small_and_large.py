@@ -15,8 +15,8 @@ INVERSE = sys.modules["jaxlmm.linalg.inverse"]
 ROUNDING = 1e-10
 """Relative, of matrices whose condition numbers are up to 1e4."""
 
-SMALL_VALUES = 1e-10
-"""Relative, of the smallest singular value too, where rows differ by 1e6 in size: NumPy's is no better."""
+SMALL_VALUES = 1e-9
+"""Relative, of the smallest singular value too, where columns differ by 1e6 in size: NumPy's has no more digits."""
 
 
 @pytest.mark.parametrize("size", [1, 3, 20, 100, 200, 331])
@@ -34,7 +34,7 @@ def test_inverses_are_those_of_numpy(size):
 def test_an_indefinite_matrix_has_no_logdet():
     matrix = np.diag(np.r_[np.ones(199), -1.0])
     with double_precision():
-        assert np.isnan(inverse_logdet(jnp.asarray(matrix))[1])
+        assert np.isnan(inverse_logdet(jnp.asarray(matrix))[1])  # its inverse may be anything
         assert np.isnan(INVERSE._by_cholesky(jnp.asarray(matrix))[1])
 
 

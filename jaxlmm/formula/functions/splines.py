@@ -156,7 +156,6 @@ def _knots(
 def _b_splines(interior: list[float], low: float, high: float, degree: int) -> Any:
     """Return all B-splines with these knots as one function of values, with a column for each."""
     knots = np.array([*[low] * (degree + 1), *interior, *[high] * (degree + 1)])
-
     return scipy.interpolate.BSpline(knots, np.eye(len(knots) - degree - 1), degree)
 
 

@@ -191,7 +191,6 @@ def false_discovery_rate(p_value: Float[NumpyArray, "m c"]) -> Float[NumpyArray,
 
 
 def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyArray, "_ p"]], df: str) -> pd.DataFrame:
-
     estimates = many.estimates
     choose_df(df)
     shape = (len(many), len(hypotheses))

@@ -49,7 +49,7 @@ NEWTON_TOLERANCE = 1e-7
 
 
 class Optimum(NamedTuple):
-    """The optimum of a criterion with each of s markers.
+    """The optimum of a criterion with each of s markers, or several with an axis over them before all others.
 
     ``log_ratio`` is log λ, infinite at an end of 0 or ∞; ``value`` the criterion there, and ``sums`` gᵀPy, gᵀPg and
     yᵀPy; ``at_end`` says whether λ is at an end, ``converged`` whether the optimum is accurate, ``flat`` whether all
@@ -57,14 +57,14 @@ class Optimum(NamedTuple):
     the marker where M is zero, of :func:`~jaxlmm.scanning.kernels.criterion.rank_where_zero`.
     """
 
-    log_ratio: Float[Array, " s"]
-    value: Float[Array, " s"]
+    log_ratio: Float[Array, "*m s"]
+    value: Float[Array, "*m s"]
     sums: Sums
-    at_end: Bool[Array, " s"]
-    converged: Bool[Array, " s"]
-    flat: Bool[Array, " s"]
-    falls: Bool[Array, " s"]
-    reached: Float[Array, " s"]
+    at_end: Bool[Array, "*m s"]
+    converged: Bool[Array, "*m s"]
+    flat: Bool[Array, "*m s"]
+    falls: Bool[Array, "*m s"]
+    reached: Float[Array, "*m s"]
 
 
 def minimized(

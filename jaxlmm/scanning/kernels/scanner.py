@@ -290,6 +290,6 @@ def _without(pairs: Pairs, collinear: Bool[NumpyArray, " k"]) -> Pairs:
 
 
 def _by_pair(leaf: Shaped[Array, "m *c S"], count: int, s: int) -> Shaped[NumpyArray, "*c k"]:
-    """Return an array of the device by pair, response by response, of the first ``count`` responses and s markers."""
+    """Return an array over pairs, those of the first response first, without padded responses and markers."""
     by_response = np.asarray(leaf)[:count, ..., :s]
     return np.moveaxis(by_response, 0, -2).reshape(*by_response.shape[1:-1], count * s)

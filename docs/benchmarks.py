@@ -283,7 +283,7 @@ def gpu() -> str:
     ]
     return f"""## On a GPU
 
-Beside a floor: the operations that no method can do without and what has to be sent, at the device's own measured rates.
+Beside a floor: operations that no method can do without, and what has to be sent, at the device's own measured rates.
 
 {table(["case", "size", "ours", "cold", "ours / floor"], rows)}
 

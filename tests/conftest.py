@@ -8,6 +8,8 @@ import tempfile
 import jax
 import pytest
 
+from jaxlmm.engine import compiled
+
 import models
 
 TIMEOUT = 300
@@ -15,6 +17,8 @@ TIMEOUT = 300
 
 PROGRAMS = "JAXLMM_CACHE_DIR"
 """Where programs are kept: all test processes share a folder that is removed at the end, unless one is given."""
+
+compiled.MAX_PARAMETERS_COMPILED_ONCE = 100  # compiling takes most of the time of tests, and few search twice
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -7,6 +7,7 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm._util import Program
 from jaxlmm._util.programs import forget, made_ready
+from jaxlmm.engine import compiled
 
 
 def programs(function):
@@ -97,3 +98,25 @@ def test_other_rows_of_many_responses_compile_what_reads_rows():
     )
     assert names.count("run") == names.count("examine_all") == 1
     assert names.count("prepare_responses") == 2
+
+
+class SearchFoundError(Exception):
+    """Raised in the place of compiling a search, with the options of the compiler."""
+
+
+@pytest.mark.parametrize(("terms", "is_optimized"), [("(x | g)", False), ("(x | g) + (1 | h)", True)])
+def test_a_search_of_many_parameters_is_optimized(terms, is_optimized, monkeypatch):
+    ready = Program._ready
+
+    def noted(program, signature, leaves):
+        if program.__name__ == "run":
+            raise SearchFoundError(dict(signature.options))
+        return ready(program, signature, leaves)
+
+    monkeypatch.setattr(Program, "_ready", noted)
+    monkeypatch.setattr(compiled, "MAX_PARAMETERS_COMPILED_ONCE", 3)  # as it is outside of tests
+    forget()
+    with pytest.raises(SearchFoundError) as found:
+        lmm.fit(f"y ~ x + {terms}", crossed(200))
+    (options,) = found.value.args
+    assert ("xla_backend_optimization_level" not in options) == is_optimized

@@ -2,8 +2,7 @@
 
 Batched LAPACK calls inside compiled programs are slow for small matrices and can deadlock on CPUs with few cores, so
 everything here is elementwise arithmetic and matrix products, but for large matrices on other devices. The derivative
-is given by one rule, written on full symmetric matrices and itself differentiable to any order: the elimination is
-never differentiated.
+is one rule on full symmetric matrices, itself differentiable to any order: the elimination is never differentiated.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ MAX_ENTRY_ERROR = 1e-8
 """Size, relative to the largest entry, up to which entries above the diagonal, asymmetry and negative eigenvalues are
 rounding."""
 
+BOUND_ROUNDING = 1e-9
+"""How far beyond a bound rounding may take a value, relative to the value, or absolute where it is below 1."""
+
 
 class Trials(NamedTuple):
     """Values and derivatives of a structure at t theta: ``covariance`` as its author wrote it or from the ``factor``.
@@ -95,12 +98,12 @@ def judge_reports(parameters: Sequence[Parameter], thetas: Float[NumpyArray, "t 
         for index in np.flatnonzero(usable & np.isfinite(values).all(axis=1)):
             at, (value, doubled) = f"at theta = {thetas[index].round(4).tolist()}", values[index]
             rounding = MAX_ENTRY_ERROR * max(abs(value), 1e-300)
-            if not parameter.bounded(value):
+            slack = BOUND_ROUNDING * max(abs(value), 1.0)
+            if not parameter.lower - slack <= value <= parameter.upper + slack:
                 raise BrokenContractError(
                     f"reports {parameter.label} = {value:.6g} {at}: expected {parameter.expected}, as it is declared."
                 )
-            of_a_kind = parameter.kind != "number" or parameter.has_unit
-            if of_a_kind and abs(doubled - (2.0 if parameter.has_unit else 1.0) * value) > rounding:
+            if parameter.declares_unit and abs(doubled - (2.0 if parameter.has_unit else 1.0) * value) > rounding:
                 said = "in units of the response" if parameter.has_unit else "without a unit"
                 raise BrokenContractError(
                     f"declares {parameter.label} as a number {said}, and reports {value:.6g} where sigma is 1 and "

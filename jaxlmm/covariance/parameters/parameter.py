@@ -16,9 +16,6 @@ from jaxlmm.covariance.parameters.kinds import KINDS, Kind, Unit
 from jaxlmm.covariance.parameters.scales import SCALES, ScaleName
 from jaxlmm.errors import OptionError, choose
 
-BOUND_ROUNDING = 1e-9
-"""How far beyond a bound rounding may take a value, relative to the value, or absolute where it is below 1."""
-
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
 class Parameter:
@@ -144,6 +141,11 @@ class Parameter:
         return self.unit is not None
 
     @property
+    def declares_unit(self) -> bool:
+        """Whether its unit is declared, be it none: that of a plain number is not, unless it says so."""
+        return self.has_unit or self.kind != "number"
+
+    @property
     def is_sd(self) -> bool:
         """Whether it is a standard deviation, which has a square on the variance scale."""
         return KINDS[self.kind].word_squared is not None
@@ -200,15 +202,6 @@ class Parameter:
         number, (at_lower, at_upper) = float(value), self.attained
         above = number >= self.lower if at_lower else number > self.lower
         return above and (number <= self.upper if at_upper else number < self.upper)
-
-    def bounded(self, value: float) -> bool:
-        """Return whether a value is within the bounds or at one of them, but for rounding.
-
-        >>> Parameter(kind="correlation").bounded(1.0 + 1e-15), Parameter(kind="rate").bounded(-0.1)
-        (True, False)
-        """
-        rounding = BOUND_ROUNDING * max(abs(value), 1.0)
-        return bool(self.lower - rounding <= value <= self.upper + rounding)
 
     def at_end(self, value: Float[Array, "*b"] | float, rounding: float = 0.0) -> Bool[NumpyArray, "*b"]:
         """Return which values are at one of the bounds.

@@ -26,7 +26,7 @@ from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 @functools.cache
 def lower_indices(q: int) -> tuple[Int[NumpyArray, " k"], Int[NumpyArray, " k"]]:
     """Return rows and columns of the lower triangle, column by column: lme4's order of theta."""
-    columns, rows = np.triu_indices(q)
+    columns, rows = (index.astype(np.int32) for index in np.triu_indices(q))  # the same type whatever JAX's precision
     rows.setflags(write=False)
     columns.setflags(write=False)
     return rows, columns

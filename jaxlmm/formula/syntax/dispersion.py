@@ -26,9 +26,11 @@ def dispersion_terms(text: Any) -> tuple[Token, ...]:
     """
     if not isinstance(text, str):
         raise OptionError(f"dispersion: expected text such as '~ x + f', got {type(text).__name__}.")
-    if "~" not in text or not text.replace("~", "").strip():
-        example = f"write '~ {text.strip()}'" if text.replace("~", "").strip() else _EXAMPLE
-        raise FormulaError(f"dispersion {text!r}: expected a one-sided formula; {example}.")
+    if "~" not in text:
+        example = f"write '~ {text.strip()}'" if text.strip() else _EXAMPLE
+        raise FormulaError(f"dispersion {text!r}: expected a one-sided formula, got no '~'; {example}.")
+    if not text.replace("~", "").strip():
+        raise FormulaError(f"dispersion {text!r}: expected variables right of '~', got none; {_EXAMPLE}.")
     try:
         parsed = parse(text)
     except FormulaError as error:

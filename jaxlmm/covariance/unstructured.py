@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,12 +21,9 @@ from jaxlmm.covariance.reports import lower_factor
 from jaxlmm.linalg import semidefinite_cholesky, singular_vectors
 
 
-@functools.cache
 def lower_indices(q: int) -> tuple[Int[NumpyArray, " k"], Int[NumpyArray, " k"]]:
     """Return rows and columns of the lower triangle, column by column: lme4's order of theta."""
-    columns, rows = (index.astype(np.int32) for index in np.triu_indices(q))  # the same type whatever JAX's precision
-    rows.setflags(write=False)
-    columns.setflags(write=False)
+    columns, rows = np.triu_indices(q)
     return rows, columns
 
 

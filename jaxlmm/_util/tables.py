@@ -9,8 +9,8 @@ import pandas as pd
 
 from jaxlmm.errors import DataError
 
-_BEFORE = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
-ALL_DIGITS: dict[str, Any] = {"float_precision": "round_trip"} if _BEFORE else {}
+_PANDAS = tuple(map(int, pd.__version__.split(".")[:2]))
+ALL_DIGITS: dict[str, Any] = {"float_precision": "round_trip"} if _PANDAS < (3, 1) else {}
 """Options of ``pandas.read_csv`` by which a number is the one that was written; pandas 3.1 reads it so by itself."""
 
 

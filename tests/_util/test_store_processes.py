@@ -4,12 +4,10 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 
 OWN = textwrap.dedent(
     """
-
-    import pathlib, sys, time
+    import os, pathlib, time
     import numpy as np
     from jaxlmm._util.programs import forget, program
     from jaxlmm._util.programs.store import store
@@ -19,8 +17,9 @@ OWN = textwrap.dedent(
         squares.traced = getattr(squares, "traced", 0) + 1
         return x * x + {salt}
 
-    def main(clears, go):
-        while not pathlib.Path(go).exists():
+    def main(clears, count):
+        pathlib.Path(f"ready{{os.getpid()}}").touch()
+        while len(list(pathlib.Path().glob("ready*"))) < count:  # all of them have imported
             time.sleep(0.01)
         for turn in range(6):
             for size in (1, 2, 3):
@@ -43,15 +42,13 @@ def test_processes_race(tmp_path):
         "PYTHONPATH": str(tmp_path),
     }
 
-    def started(clears):
-        command = [sys.executable, "-c", f"import own; own.main({clears}, {str(tmp_path / 'go')!r})"]
-        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def started(clears, count):
+        command, pipe = [sys.executable, "-c", f"import own; own.main({clears}, {count})"], subprocess.PIPE
+        return subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=pipe, stderr=pipe)
 
     for group in ([False, False, True], [False], [False]):
-        running = [started(clears) for clears in group]
+        running = [started(clears, len(group)) for clears in group]
         try:
-            time.sleep(1.0)  # they import meanwhile
-            (tmp_path / "go").touch()
             ended = [(process.communicate(timeout=120), process.returncode) for process in running]
         finally:
             for process in running:

@@ -367,3 +367,10 @@ def test_weights_are_replications():
     n, p = len(DATA), 2
     assert other[:n] == pytest.approx(other[n:], rel=1e-9)
     assert (other[:n] + other[n:]) / one == pytest.approx((2 * n - p) / (n - p), rel=1e-6)
+
+
+def test_a_start_may_be_six_powers_of_ten_apart(sleep):
+    start = {"Subject: sd(Intercept)": 1e3, "Subject: sd(Days)": 1e-3}
+    found = lmm.fit(SLEEP, lmm.datasets.sleepstudy(), start=start)
+    assert found.status == "interior"
+    assert found.deviance == pytest.approx(sleep.deviance, abs=1e-8)  # rounding of one optimum

@@ -96,10 +96,13 @@ def test_the_device_that_is_named_computes():
 
 def test_an_accelerator_takes_more_at_once(monkeypatch):
     """Batches of 8,192, and a sixteenth of its memory; a CPU takes what fits into its caches."""
-    design = models.design("slope", models.data())
-    likelihood = likelihood_of(design, Moments.build(design), "REML")
+    narrow, likelihood = (
+        likelihood_of(design, Moments.build(design), "REML")
+        for design in (models.design(name, models.data()) for name in ("intercept", "slope"))
+    )
     cpu = batch._Sizes.of(likelihood)
-    assert cpu.evaluated == problems.LARGE_BATCH
+    assert cpu.evaluated == problems.SMALL_BATCH  # one 2 x 2 factor a level
+    assert batch._Sizes.of(narrow).evaluated == problems.LARGE_BATCH  # one number a level
     some = types.SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 2**34})
     for module in (batch, problems, devices):
         monkeypatch.setattr(module, "default_device", lambda: some)

@@ -28,7 +28,7 @@ def prepare(likelihood: Likelihood, y: Float[Array, "N m"]) -> Response:
     return likelihood.observe_all(likelihood.fixed_products(), jnp.asarray(y))
 
 
-@program()
+@program(once=True)
 def prepare_fixed(likelihood: Likelihood) -> Any:
     """Return the cross-products of the basis of X, which all responses share."""
     return likelihood.fixed_products()

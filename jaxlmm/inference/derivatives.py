@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array, Struct
 from jaxlmm.likelihood import Likelihood, Point, Response
 from jaxlmm.model import Factors
-from jaxlmm.optimize import Tangent, along_surface, each_direction
+from jaxlmm.optimize import Tangent, along_surface, with_directions
 
 Bases: TypeAlias = Sequence[Float[Array, "_ _"]]
 """The basis (q, q) of each term."""
@@ -20,6 +20,7 @@ Bases: TypeAlias = Sequence[Float[Array, "_ _"]]
 MIN_SIZE = 0.1
 """Parameters are compared with their size, or with this where they are smaller."""
 
+Value = TypeVar("Value")
 Scalar: TypeAlias = Float[jax.Array, ""]
 Theta: TypeAlias = Float[jax.Array, " k"]
 ReportAndComponents: TypeAlias = tuple[Float[jax.Array, " r"], Float[jax.Array, " components"]]
@@ -156,8 +157,7 @@ def _given_sigma(likelihood: Likelihood, response: Response, bases: Bases, theta
         gradient, (vcov, point) = jax.grad(objective, has_aux=True)(theta)
         return (gradient, vcov), point
 
-    (gradient, vcov), push, point = jax.linearize(first_order, theta, has_aux=True)
-    along, d_vcov = each_direction(push, theta, sequential=likelihood.solver.sequential)
+    (gradient, vcov), point, (along, d_vcov) = _differentiated(first_order, likelihood, theta)
     return theta, gradient, 0.5 * (along + along.T), (vcov, d_vcov), point
 
 
@@ -179,8 +179,7 @@ def _profiled(likelihood: Likelihood, response: Response, bases: Bases, theta: T
         return (gradient, point.vcov, point.r2), point
 
     # One trace serves all: the Hessian, the derivatives of vcov and of r².
-    (slope, on_basis, r2), push, point = jax.linearize(first_order, theta, has_aux=True)
-    along, d_on_basis, d_r2 = each_direction(push, theta, sequential=likelihood.solver.sequential)
+    (slope, on_basis, r2), point, (along, d_on_basis, d_r2) = _differentiated(first_order, likelihood, theta)
     variance = r2 / count
     psi = jnp.append(theta, 0.5 * jnp.log(variance))
     gradient = jnp.append(slope, 0.0)
@@ -191,6 +190,15 @@ def _profiled(likelihood: Likelihood, response: Response, bases: Bases, theta: T
     vcov = variance * on_basis
     d_vcov = jnp.concatenate([variance * d_on_basis, 2.0 * vcov[None]]) if k else 2.0 * vcov[None]
     return psi, gradient, hessian, (vcov, d_vcov), point
+
+
+def _differentiated(
+    f: Callable[[Theta], tuple[Value, Point]], likelihood: Likelihood, theta: Theta
+) -> tuple[Value, Point, Value]:
+    """Return value and point of ``f`` at ``theta``, and the value's derivatives along a first axis."""
+    solver = likelihood.solver
+    # A solver whose evaluation is dear has large matrices.
+    return with_directions(f, theta, sequential=solver.sequential, anew=solver.sequential and solver.quasi_newton)
 
 
 def rows_at(likelihood: Likelihood, response: Response, y: Float[Array, " N"], factors: Factors, point: Point) -> Rows:

@@ -27,6 +27,9 @@ MAX_SIZE_SWEPT = 32
 MAX_SIZE_BY_BLOCKS = 160
 """Matrices beyond this size are inverted by halves: 4/3 q³ multiplications in large products instead of 2 q³."""
 
+MAX_HALVINGS = 2
+"""Halves are halved again up to so often: each time doubles what is compiled, and more than two save little."""
+
 
 @jax.custom_jvp
 def inverse_logdet(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
@@ -269,9 +272,9 @@ def _by_cholesky(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q 
 
 
 def _halved(a: Float[jax.Array, "*b q q"]) -> tuple[Float[jax.Array, "*b q q"], Float[jax.Array, "*b"]]:
-    """Invert the leading half, then its Schur complement, down to blocks of at most ``MAX_SIZE_BY_BLOCKS``."""
+    """Invert the leading half, then its Schur complement, each by halves again, ``MAX_HALVINGS`` times."""
     size = a.shape[-1]
-    depth = math.ceil(math.log2(size / MAX_SIZE_BY_BLOCKS))
+    depth = min(math.ceil(math.log2(size / MAX_SIZE_BY_BLOCKS)), MAX_HALVINGS)
     leaf = -(-size // (4 << depth)) * 4
     inverse, logdet = _by_halves(_enlarged(a, leaf << depth), depth)
     return inverse[..., :size, :size], logdet

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import Array, Struct
 from jaxlmm.optimize.constraint import Constraint, Tangent, along_surface, feasible
 
-Tangents = TypeVar("Tangents")
+Value = TypeVar("Value")
+Auxiliary = TypeVar("Auxiliary")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,17 +123,27 @@ def second_order(
         value, gradient = jax.value_and_grad(objective)(x)
         return gradient, value
 
-    gradient, push, value = jax.linearize(first_order, x, has_aux=True)
-    hessian = each_direction(push, x, sequential=sequential)
+    gradient, value, hessian = with_directions(first_order, x, sequential=sequential)
     return value, gradient, 0.5 * (hessian + hessian.T)
 
 
-def each_direction(
-    push: Callable[[Float[jax.Array, " k"]], Tangents], x: Float[jax.Array, " k"], *, sequential: bool
-) -> Tangents:
-    """Return ``push`` of every unit direction at ``x``, along a new first axis.
+def with_directions(
+    f: Callable[[Float[jax.Array, " k"]], tuple[Value, Auxiliary]],
+    x: Float[jax.Array, " k"],
+    *,
+    sequential: bool,
+    anew: bool = False,
+) -> tuple[Value, Auxiliary, Value]:
+    """Return the value of ``f`` at ``x``, what else it returns, and the value's derivatives in every direction of x.
 
-    ``sequential`` saves the memory of all directions but one; together they are faster where matrices are small.
+    These have a first axis over the directions. ``sequential`` saves the memory of all directions but one; together
+    they are faster where matrices are small. ``anew``, the value is evaluated with each direction, which saves the
+    memory of what they share.
     """
     directions = jnp.eye(x.shape[0], dtype=x.dtype)
-    return jax.lax.map(push, directions) if sequential else jax.vmap(push)(directions)
+    if anew:
+        value, auxiliary = f(x)
+        along = jax.lax.map(lambda direction: jax.jvp(f, (x,), (direction,), has_aux=True)[1], directions)
+        return value, auxiliary, along
+    value, push, auxiliary = jax.linearize(f, x, has_aux=True)
+    return value, auxiliary, jax.lax.map(push, directions) if sequential else jax.vmap(push)(directions)

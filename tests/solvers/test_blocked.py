@@ -14,7 +14,7 @@ from jaxlmm.likelihood import likelihood_of
 from jaxlmm.linalg.inverse import inverse_logdet
 from jaxlmm.model import Layout
 from jaxlmm.solvers import SOLVERS, select
-from jaxlmm.solvers.blocked import blocked, coupling
+from jaxlmm.solvers.blocked import blocked, gram
 
 import models
 
@@ -86,15 +86,20 @@ def second_order(likelihood, theta, y):
     return f(theta), jax.grad(f)(theta), jax.hessian(f)(theta)
 
 
-@pytest.mark.parametrize("pair_cost", [1e-3, 1e9])
-def test_random_designs_agree_with_dense(pair_cost, monkeypatch):
-    """With products formed by pairs of entries, and by whole columns."""
-    monkeypatch.setattr(coupling, "MULTIPLICATIONS_PER_SCATTER", pair_cost)
+@pytest.mark.parametrize(
+    ("kind", "pair_cost", "most_pairs"), [("PairGram", 0, 10**9), ("RunGram", 0, 0), ("ColumnGram", 1e9, 0)]
+)
+def test_random_designs_agree_with_dense(kind, pair_cost, most_pairs, monkeypatch):
+    """With products of pairs of entries, of runs of entries over several levels, and of whole columns."""
+    monkeypatch.setattr(gram, "MULTIPLICATIONS_PER_SCATTER", pair_cost)
+    monkeypatch.setattr(gram, "MAX_PAIRS_WRITTEN_OUT", most_pairs)
+    monkeypatch.setattr(gram, "PAIRS_PER_RUN", 4)
+    monkeypatch.setattr(gram, "RUNS_AT_ONCE", 64)
     theta = jnp.array([0.9, 0.3, 0.5, 0.4, -0.2, 0.3, 0.6])
     for seed in range(4):
         design, y = random_design(seed)
         solver = blocked.Blocked.build(design)
-        assert all((gram.columns is None) == (pair_cost < 1) for gram in solver.rest.coupling.grams)
+        assert {type(products).__name__ for products in solver.rest.coupling.grams} == {kind}
         one, other = (
             second_order(likelihood_of(design, built, "REML"), theta, jnp.asarray(y))
             for built in (solver, SOLVERS["dense"].build(design))

@@ -8,6 +8,7 @@ import pytest
 import jaxlmm as lmm
 from jaxlmm.model import Layout
 from jaxlmm.solvers import SOLVERS
+from jaxlmm.solvers.blocked import gram
 
 import models
 
@@ -153,3 +154,28 @@ def test_dense_on_the_range_of_effects_can_too(frame):
     expected = at(SOLVERS["dense"].build(weighted), layout, theta, rows)
     for one, other in zip(found, expected, strict=True):
         close(one, other, VALUE)
+
+
+def test_products_of_runs_of_entries(frame, monkeypatch):
+    """The blocked solver forms products of entries anew where their pairs are too many to be kept."""
+    for limit in ("MULTIPLICATIONS_PER_SCATTER", "MAX_PAIRS_WRITTEN_OUT"):
+        monkeypatch.setattr(gram, limit, 0)
+    logs = log_weights(frame, 0.5)
+    plain, weighted = designs("slopes on both", frame, np.exp(2.0 * logs))
+    base = SOLVERS["blocked"].build(plain)
+    assert all(isinstance(products, gram.RunGram) for products in base.rest.coupling.grams)
+    root, rows = padded(np.exp(logs), plain), columns(plain, frame)
+    layout, theta = without_dispersion(plain), models.theta_of("slopes on both")
+
+    def value(solver, theta):
+        logdet, inner = at(solver, layout, theta, rows * root[:, None])
+        return logdet + jnp.log(jnp.trace(inner))
+
+    def reweighted(theta):
+        return value(base.reweighted(root), theta)
+
+    def built(theta):
+        return value(SOLVERS["dense"].build(weighted), theta)
+
+    close(models.quickly(reweighted)(theta), models.quickly(built)(theta), VALUE)
+    close(models.quickly(jax.grad(reweighted))(theta), models.quickly(jax.grad(built))(theta), GRADIENT)

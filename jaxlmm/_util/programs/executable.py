@@ -49,11 +49,17 @@ class Executable:
         leaves: Sequence[Any],
         static: Mapping[str, Any],
         options: Mapping[str, Any],
+        traced: Callable[[], None],
     ) -> Executable:
-        """Trace and compile ``function(*args, **kwargs, **static)`` for the arguments with these tree and leaves."""
+        """Trace and compile ``function(*args, **kwargs, **static)`` for the arguments with these tree and leaves.
+
+        ``traced`` is called before the compiler, which leaves other threads free to trace.
+        """
         trees: list[jax.tree_util.PyTreeDef] = []
         before, flat = _reads.count, of_leaves(function, tree, static, trees.append)
-        code = jax.jit(flat, compiler_options=dict(options) or None).lower(*leaves).compile()
+        lowered = jax.jit(flat, compiler_options=dict(options) or None).lower(*leaves)
+        traced()
+        code = lowered.compile()
         return cls(code, trees[-1], whole=_reads.count == before)
 
     def serialized(self) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 from collections.abc import Callable
@@ -99,11 +100,16 @@ class Program(Generic[P, T]):
         if signature is None:
             names = frozenset(self._options(args, leaves)) - _unknown
             return self._jitted(names)(*args, **kwargs, **dict(static))
-        result: T = self._executable(signature, leaves)(leaves)
+        executable = self._executable(signature, leaves)
+        _begin_waiting()
+        result: T = executable(leaves)
         return result
 
     def ahead(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Begin to compile for these arguments in another thread, in double precision; a call waits for it."""
+        """Compile for these arguments in another thread, in double precision; a call waits for it.
+
+        The thread begins when the next program that is called has been traced: two that trace hinder each other.
+        """
         leaves, tree = jax.tree.flatten((args, kwargs))
         signature = self._signature(args, tree, leaves, ())
         if signature is None or os.cpu_count() == 1 or held.has((self, signature)):
@@ -114,7 +120,7 @@ class Program(Generic[P, T]):
                 if signature == self._signature(args, tree, leaves, ()):
                     self._executable(signature, leaves)
 
-        _compiler().submit(make, signature)
+        _waiting.append(functools.partial(make, signature))
 
     def _signature(
         self,
@@ -174,11 +180,21 @@ class Program(Generic[P, T]):
             if executable is not None:
                 return executable
         executable = Executable.compiled(
-            self.function, signature.tree, leaves, dict(signature.static), dict(signature.options)
+            self.function, signature.tree, leaves, dict(signature.static), dict(signature.options), _begin_waiting
         )
         if place is not None:
             place.write(key, executable.serialized)
         return executable
+
+
+_waiting: collections.deque[Callable[[], None]] = collections.deque()
+"""What is to be compiled ahead."""
+
+
+def _begin_waiting() -> None:
+    """Let the other thread compile what waits for it."""
+    while _waiting:
+        _compiler().submit(_waiting.popleft())
 
 
 @functools.cache

@@ -47,14 +47,17 @@ class Outside(Struct):
 
 def apply_reflections(
     reflections: tuple[Float[Array, "B _l _l"], ...], widths: Sequence[int], v: Float[Array, "B m c"]
-) -> Float[jax.Array, "B m c"]:
-    """Apply a reflection of each grouping's levels to ``v``, whose columns stand level by level, ``widths`` of each."""
+) -> Float[Array, "B m c"]:
+    """Apply a reflection of each grouping's levels to ``v``, whose columns stand level by level, ``widths`` of each.
+
+    Of NumPy's arrays the result is one too.
+    """
     parts = []
     sizes = [reflection.shape[1] * width for reflection, width in zip(reflections, widths, strict=True)]
     for reflection, columns in zip(reflections, slices(sizes), strict=True):
-        part = jnp.asarray(v)[:, columns]
+        part = v[:, columns]
         parts.append((reflection @ part.reshape(*reflection.shape[:2], -1)).reshape(part.shape))
-    return jnp.concatenate(parts, axis=1)
+    return (np if isinstance(parts[0], np.ndarray) else jnp).concatenate(parts, axis=1)
 
 
 class Block(Struct):
@@ -75,7 +78,7 @@ class Block(Struct):
     def size(self) -> int:
         return sum(count * width for count, width in zip(self.counts, self.widths, strict=True))
 
-    def reflect(self, v: Float[jax.Array, "B m c"]) -> Float[jax.Array, "B m c"]:
+    def reflect(self, v: Float[Array, "B m c"]) -> Float[Array, "B m c"]:
         """Change ``v`` from the levels' columns to reflected ones, or back, where the group has reflections."""
         if self.outside is None or self.outside.reflections is None:
             return v

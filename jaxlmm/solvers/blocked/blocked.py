@@ -15,7 +15,8 @@ from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.blocked.block import Block, dot
 from jaxlmm.solvers.blocked.components import arrange, chosen_for, components_of, members, outside_of, roles
-from jaxlmm.solvers.blocked.coupling import Coupling, Entries
+from jaxlmm.solvers.blocked.coupling import Coupling
+from jaxlmm.solvers.blocked.entries import Entries
 from jaxlmm.solvers.blocked.records import BlockedAugmented, BlockedFactor, BlockedProducts, Solved
 from jaxlmm.solvers.blocked.rest import Rest, VectorsByGroup
 from jaxlmm.solvers.blocked.reweighting import Reweighting
@@ -102,9 +103,8 @@ class Blocked(AbstractSolver):
                 a = a - sum(q * part[codes[eliminated][:n]] for q, part in zip(rows[:n].T, projected, strict=True))
             return a
 
-        with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
-            outside = outside_of(entries, [index for _, index in columns], arrangement, widths, project)
-        coupling = Coupling.of(entries, arrangement.shapes, n_levels)  # while the device still works on ``outside``
+        outside = outside_of(entries, [index for _, index in columns], arrangement, widths, project)
+        coupling = Coupling.of(entries, arrangement.shapes, n_levels)
         described = zip(outside, arrangement.tables, arrangement.counts, strict=True)
         blocks = tuple(Block(*parts, widths) for parts in described)
         firsts = tuple(first.astype(np.int32) for first in first_columns)

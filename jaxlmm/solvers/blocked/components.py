@@ -10,18 +10,18 @@ import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, NumpyArray, bucket, pad, program
+from jaxlmm._util import Array, NumpyArray, bucket, pad
 from jaxlmm.errors import OptionError
 from jaxlmm.linalg import MAX_SIZE_SWEPT, inverse_logdet
 from jaxlmm.model import Design, linked
 from jaxlmm.solvers.blocked.block import NO_LEVEL, Outside, apply_reflections
-from jaxlmm.solvers.blocked.coupling import Entries, slices
+from jaxlmm.solvers.blocked.coupling import slices
+from jaxlmm.solvers.blocked.entries import Entries
 from jaxlmm.solvers.clusters import rounded, similar
 from jaxlmm.solvers.kinds import n_factors
 
@@ -209,13 +209,13 @@ def outside_of(
         if width <= MAX_SIZE_REFLECTED:
             reflections, sum_columns, scales = _reflections(arrangement.tables[i], widths)
             half = apply_reflections(reflections, widths, matrices)
-            matrices = np.array(apply_reflections(reflections, widths, half.swapaxes(-1, -2)))
+            matrices = np.asarray(apply_reflections(reflections, widths, half.swapaxes(-1, -2)))
             for column, scale, total_products in zip(sum_columns.T, scales.T, of_sums, strict=True):
                 exact = total_products[part].reshape(count, width, 1)
-                line = np.array(apply_reflections(reflections, widths, exact))[:, :, 0] * scale[:, None]
+                line = np.asarray(apply_reflections(reflections, widths, exact))[:, :, 0] * scale[:, None]
                 each = np.arange(count)
                 matrices[each, column, :] = matrices[each, :, column] = line
-        outside.append(Outside(matrices, _near_inverse(matrices), reflections))
+        outside.append(Outside(matrices, near_inverse(matrices, on_host=True), reflections))
     return outside
 
 
@@ -275,17 +275,17 @@ def sums_of_levels(
     return np.stack(sum_columns, axis=1), np.stack(scales, axis=1)
 
 
-def near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
-    """Return inverses of positive semidefinite matrices with ``RELATIVE_RIDGE`` added; a column of zeros stays one."""
-    a = jnp.asarray(products)
-    length = jnp.sqrt(jnp.maximum(jnp.diagonal(a, axis1=-2, axis2=-1), 0.0))
-    scale = jnp.where(length > 0, 1.0 / jnp.where(length > 0, length, 1.0), 0.0)
+def near_inverse(products: Float[Array, "B m m"], *, on_host: bool = False) -> Float[Array, "B m m"]:
+    """Return inverses of positive semidefinite matrices with ``RELATIVE_RIDGE`` added; a column of zeros stays one.
+
+    ``on_host`` with NumPy, else traced.
+    """
+    xp = np if on_host else jnp
+    a = xp.asarray(products)
+    length = xp.sqrt(xp.maximum(xp.diagonal(a, axis1=-2, axis2=-1), 0.0))
+    scale = xp.where(length > 0, 1.0 / xp.where(length > 0, length, 1.0), 0.0)
     outer = scale[:, :, None] * scale[:, None, :]
-    eye = jnp.eye(a.shape[-1], dtype=a.dtype)[None]
-    inverse, _ = inverse_logdet(a * outer + (RELATIVE_RIDGE + jnp.where(scale > 0, 0.0, 1.0))[:, :, None] * eye)
+    ridge = (RELATIVE_RIDGE + xp.where(scale > 0, 0.0, 1.0))[:, :, None] * xp.eye(a.shape[-1], dtype=a.dtype)[None]
+    scaled = a * outer + ridge
+    inverse = np.linalg.inv(scaled) if on_host else inverse_logdet(scaled)[0]
     return inverse * outer
-
-
-@program(once=True)
-def _near_inverse(products: Float[Array, "B m m"]) -> Float[jax.Array, "B m m"]:
-    return near_inverse(products)

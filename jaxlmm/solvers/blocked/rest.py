@@ -54,8 +54,7 @@ class Rest(Struct):
         if self.coupling.n_levels * np.shape(self.coupling.values)[1] ** 2 * size**2 > MAX_ENTRIES_WRITTEN_OUT:
             return self, columns
         block, kept = self.blocks[0].trimmed()
-        with jax.ensure_compile_time_eval():  # on the host, also where the caller is being traced
-            coupling = DenseCoupling.of(self.coupling, kept, lambda columns: block.reflect(jnp.asarray(columns)))
+        coupling = DenseCoupling.of(self.coupling, kept, block.reflect)
         return self.replace(coupling=coupling, blocks=(block,)), np.searchsorted(kept, columns)
 
     def zeros(self, width: int, dtype: jnp.dtype) -> VectorsByGroup:

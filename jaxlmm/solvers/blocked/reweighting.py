@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,9 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import Array, NumpyArray, Struct, pad
 from jaxlmm.solvers.blocked.block import Block, Outside, apply_reflections
 from jaxlmm.solvers.blocked.components import IN_BASES_SHARE_OF_LENGTH, near_inverse, sums_of_levels
-from jaxlmm.solvers.blocked.coupling import Coupling, Entries, Gram, add_up, slices
+from jaxlmm.solvers.blocked.coupling import Coupling, slices
+from jaxlmm.solvers.blocked.entries import Entries, Group
+from jaxlmm.solvers.blocked.gram import Gram, add_up
 from jaxlmm.solvers.blocked.rest import Rest
 from jaxlmm.solvers.blocked.rows import Rows
 from jaxlmm.solvers.level_qr import level_qr_traced
@@ -43,8 +45,8 @@ class Reweighting(Struct):
     there, and every pattern of zeros stays. Per column of the rest ``entry``, the entry of the coupling that each row
     adds to, past the last where its value is zero, and ``square``, where its product with the component's first column
     stands among the products of all batches; ``local``, the number of the column within its component. ``inside`` as in
-    :class:`~.coupling.Entries`. Per batch ``pairs``, the entries from which its Gram products are formed, past the
-    last where padded, and ``sums``, None without reflections.
+    :class:`~.entries.Entries`. Per batch ``pairs``, the entries from which its Gram products are formed
+    (:meth:`~.gram.Gram.places`), past the last where padded, and ``sums``, None without reflections.
     """
 
     entry: tuple[Int[Array, " N"], ...]
@@ -80,17 +82,17 @@ class Reweighting(Struct):
                 entry.append(found(np.asarray(rows.codes, np.int64) * total + column, np.asarray(z)[:, c] != 0))
                 square.append(firsts[batch] + component * widths[batch] ** 2 + own * widths[batch])
                 local.append(own)
-        pairs = tuple(
-            _pairs(entries, gram, int(start), total, found)
-            for gram, start in zip(coupling.grams, starts[:-1], strict=True)
-        )
+        pairs = []
+        for gram, start in zip(coupling.grams, starts[:-1], strict=True):
+            level, column = gram.places(Group.of(entries, int(start), gram.count, gram.size))
+            pairs.append(found(level * total + start + column, column >= 0))
         sums = []
         for block in rest.blocks:
             reflected = block.outside is not None and block.outside.reflections is not None
             tables = tuple(np.asarray(levels) for levels in block.levels)
             sums.append(BatchSums(*sums_of_levels(tables, block.widths)) if reflected else None)
         inside = pad(entries.inside, size)
-        return cls(tuple(entry), tuple(square), tuple(local), inside, pairs, tuple(sums))
+        return cls(tuple(entry), tuple(square), tuple(local), inside, tuple(pairs), tuple(sums))
 
     def __call__(
         self, rows: Rows, triangles: Float[Array, "L q q"], rest: Rest, root_weight: Float[jax.Array, " N"]
@@ -162,37 +164,14 @@ class Reweighting(Struct):
         return of_sums
 
 
-def _pairs(entries: Entries, gram: Gram, start: int, total: int, found: Any) -> Int[NumpyArray, "*shape"]:
-    """Return the entries that a batch's products are formed from: pairs (2, K), or whole columns (B, l, m)."""
-    chosen = (entries.column >= start) & (entries.column < start + gram.count * gram.size)
-    level, component = entries.level[chosen], (entries.column[chosen] - start) // gram.size
-    met = np.unique(level, return_counts=True)[1]
-    if gram.level is not None:
-        target = np.asarray(gram.target, np.int64)
-        real = np.arange(target.size) < np.sum(met * (met + 1) // 2)
-        key = np.asarray(gram.level, np.int64) * total + start + target // gram.size**2 * gram.size
-        ends = target // gram.size % gram.size, target % gram.size
-        return np.stack([found(key + end, real) for end in ends])
-    table = np.asarray(gram.levels, np.int64)
-    owner = np.unique(np.stack([level, component]), axis=1)[1]  # a level's columns are all in one component
-    real = np.arange(table.shape[1])[None, :] < np.bincount(owner, minlength=gram.count)[:, None]
-    column = start + np.arange(gram.count)[:, None, None] * gram.size + np.arange(gram.size)
-    valid = np.broadcast_to(real[:, :, None], (*table.shape, gram.size))
-    return found(table[:, :, None] * total + column, valid)
-
-
 def _grams(
     grams: tuple[Gram, ...], pairs: tuple[Int[Array, "*shape"], ...], values: Float[jax.Array, "E q"]
 ) -> tuple[Gram, ...]:
     """Return the Gram products of other ``values`` of the entries."""
-    new = []
-    for gram, index in zip(grams, pairs, strict=True):
-        chosen = values.at[index].get(mode="fill", fill_value=0.0)  # (2, K, q) or (B, l, m, q)
-        if gram.columns is None:
-            new.append(gram.replace(products=jnp.einsum("ki,kj->ijk", chosen[0], chosen[1])))
-        else:
-            new.append(gram.replace(columns=jnp.moveaxis(chosen, -1, 2)))
-    return tuple(new)
+    return tuple(
+        gram.with_values(values.at[index].get(mode="fill", fill_value=0.0))
+        for gram, index in zip(grams, pairs, strict=True)
+    )
 
 
 def _outside(

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, Struct
-from jaxlmm.solvers.blocked.coupling import add_up, take
+from jaxlmm.solvers.blocked.gram import add_up, take
 from jaxlmm.solvers.blocked.rest import Rest
 
 PROJECTION_ROUNDS = 2

@@ -1,8 +1,9 @@
 """What a new process waits for: imports, the first fit of a model and the next, with compiled programs on disk or not.
 
-Run ``python benchmarks/first_call.py [repeats]``. Each repeat starts new interpreters: one whose folder of compiled
-programs is empty, and one that finds there what the first has compiled. Medians and ranges of wall and CPU seconds are
-printed and written to ``benchmarks/results/first_call.json``. Times of the steps are beyond ``import jax, pandas``.
+Run ``python benchmarks/first_call.py [repeats]`` (15 minutes). Each repeat starts new interpreters: one whose folder of
+compiled programs is empty, and one that finds there what the first has compiled. Medians
+and ranges of wall and CPU seconds are printed and written to ``benchmarks/results/first_call.json``. Times of the steps
+are beyond ``import jax, pandas``.
 """
 
 import json
@@ -76,11 +77,65 @@ with jax.enable_x64(True):
         lmm.estimate(design, y).theta.block_until_ready()
 """
 
+LARGE = """
+def ratings(users, items, n, seed=1):
+    rng = np.random.default_rng(seed)
+    active, popular = rng.lognormal(0.0, 1.0, users), rng.lognormal(0.0, 1.4, items)
+    user, item = rng.choice(users, n, p=active / active.sum()), rng.choice(items, n, p=popular / popular.sum())
+    y = 3.5 + 0.45 * rng.normal(size=users)[user] + 0.6 * rng.normal(size=items)[item] + 0.9 * rng.normal(size=n)
+    return pd.DataFrame({"user": user, "item": item, "y": y})
+def fit(data):
+    lmm.fit("y ~ 1 + (1 | user) + (1 | item)", data)
+"""
+
+BALANCED = (
+    LARGE
+    + """
+data = ratings(200, 100, 20_000)
+data["user"], data["item"] = np.divmod(np.arange(20_000), 100)
+with step("crossed: 200 x 100, 20,000 rows"):
+    fit(data)
+for again in range(3):
+    with step("  then again"):
+        fit(data)
+"""
+)
+
+RATINGS = (
+    LARGE
+    + """
+data = ratings(6_040, 3_706, 1_000_209)
+with step("crossed: MovieLens-1M's shape, simulated"):
+    fit(data)
+with step("  then again"):
+    fit(data)
+"""
+)
+
+SCAN = """
+import shutil, subprocess, os
+files = ["mouse.bed", "mouse.bim", "mouse.fam", "mouse.pheno.csv"]
+with tempfile.TemporaryDirectory() as folder:
+    for name in files:
+        shutil.copy(Path(MOUSE) / name, folder)
+    command = [sys.executable, "-m", "jaxlmm.cli", "scan", "trait1 ~ (1 | id)", "mouse.pheno.csv", "--genotypes",
+               "mouse.bed", "--kinship", "auto", "--maf", "0.01", "--out", "out", "--no-progress"]
+    with step("scan of 9,100 markers from the shell"):
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+"""
+
 END = """
+import resource
+marks["peak memory, GB"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, float("nan"))
 print(json.dumps(marks))
 """
 
-SCRIPTS = {"one": ONE, "crossed": CROSSED, "many": MANY, "estimate": ESTIMATE}
+MOUSE = Path(__file__).parent.parent / "tests" / "reference" / "genetics" / "mouse"
+SCAN = f"import tempfile\nfrom pathlib import Path\nMOUSE = {str(MOUSE)!r}\n" + SCAN
+SCRIPTS = {
+    "one": ONE, "crossed": CROSSED, "many": MANY, "estimate": ESTIMATE, "balanced": BALANCED, "ratings": RATINGS,
+    "scan": SCAN,
+}  # fmt: skip
 
 
 def once(script: str, folder: str) -> dict[str, tuple[float, float]]:

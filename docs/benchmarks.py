@@ -102,11 +102,17 @@ def first_call() -> str:
     rows = [
         [
             label.strip(),
-            *(seconds(results[script][kind][label]["wall"]) for kind in KINDS),
+            *(
+                f"{results[script][kind][label]['wall']:.2g}&nbsp;GB"
+                if "memory" in label
+                else seconds(results[script][kind][label]["wall"])
+                for kind in KINDS
+            ),
         ]
-        for script in ("one", "crossed", "many", "estimate")
+        for script in ("one", "crossed", "many", "estimate", "balanced", "ratings", "scan")
         for label in results[script]["nothing compiled"]
-        if script == "one" or not label.startswith(("import", "whole"))
+        if (script == "one" or not label.startswith(("import", "whole")))
+        and (script == "ratings" or "memory" not in label)
     ]
     return f"""## The first call of a process
 

@@ -3,12 +3,12 @@
 from jaxlmm.linalg.eigen import eigh as eigh
 from jaxlmm.linalg.inverse import MAX_SIZE_SWEPT as MAX_SIZE_SWEPT
 from jaxlmm.linalg.inverse import MAX_SIZE_UNROLLED as MAX_SIZE_UNROLLED
-from jaxlmm.linalg.inverse import apply_inverse as apply_inverse
 from jaxlmm.linalg.inverse import inverse_logdet
-from jaxlmm.linalg.inverse import normal_equations as normal_equations
-from jaxlmm.linalg.inverse import shifted_solutions as shifted_solutions
-from jaxlmm.linalg.inverse import solve as solve
 from jaxlmm.linalg.roots import semidefinite_cholesky, semidefinite_root
 from jaxlmm.linalg.rotations import singular_vectors as singular_vectors
+from jaxlmm.linalg.solutions import apply_inverse as apply_inverse
+from jaxlmm.linalg.solutions import normal_equations as normal_equations
+from jaxlmm.linalg.solutions import shifted_solutions as shifted_solutions
+from jaxlmm.linalg.solutions import solve as solve
 
 __all__ = ["inverse_logdet", "semidefinite_cholesky", "semidefinite_root"]

@@ -8,7 +8,7 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.likelihood import likelihood_of
-from jaxlmm.linalg.inverse import shifted_solutions
+from jaxlmm.linalg.solutions import shifted_solutions
 from jaxlmm.solvers import SOLVERS
 from jaxlmm.solvers.moments.classes import MAX_CLASSES_BY_PRODUCT, Classes, both_ways
 

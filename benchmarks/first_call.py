@@ -3,7 +3,7 @@
 Run ``python benchmarks/first_call.py [repeats]`` (15 minutes). Each repeat starts new interpreters: one whose folder of
 compiled programs is empty, and one that finds there what the first has compiled. Medians
 and ranges of wall and CPU seconds are printed and written to ``benchmarks/results/first_call.json``. Times of the steps
-are beyond ``import jax, pandas``.
+are beyond ``import jax, pandas``. The largest data are fitted three times at most.
 """
 
 import json
@@ -162,7 +162,7 @@ def main(repeats: int) -> None:
     print(f"{'seconds, wall / CPU: median (min-max of wall)':48s} {'nothing compiled':>26s} {'second process':>26s}")
     for name, script in SCRIPTS.items():
         runs: dict[str, list[dict[str, tuple[float, float]]]] = {"nothing compiled": [], "second process": []}
-        for _ in range(repeats):
+        for _ in range(min(repeats, 3) if name == "ratings" else repeats):
             with tempfile.TemporaryDirectory() as folder:
                 for rows in runs.values():
                     rows.append(once(script, folder))

@@ -1,9 +1,10 @@
 """What a new process waits for: imports, the first fit of a model and the next, with compiled programs on disk or not.
 
-Run ``python benchmarks/first_call.py [repeats]`` (15 minutes). Each repeat starts new interpreters: one whose folder of
-compiled programs is empty, and one that finds there what the first has compiled. Medians
-and ranges of wall and CPU seconds are printed and written to ``benchmarks/results/first_call.json``. Times of the steps
-are beyond ``import jax, pandas``. The largest data are fitted three times at most.
+Run ``python benchmarks/first_call.py [repeats [case ...]]`` (15 minutes; of some cases the others stay in the file).
+Each repeat starts new interpreters: one whose folder of compiled programs is empty, and one that finds there what the
+first has compiled. Medians and ranges of wall and CPU seconds are printed and written to
+``benchmarks/results/first_call.json``. Times of the steps are beyond ``import jax, pandas``. The largest data are fitted
+three times at most.
 """
 
 import json
@@ -82,6 +83,8 @@ def ratings(users, items, n, seed=1):
     rng = np.random.default_rng(seed)
     active, popular = rng.lognormal(0.0, 1.0, users), rng.lognormal(0.0, 1.4, items)
     user, item = rng.choice(users, n, p=active / active.sum()), rng.choice(items, n, p=popular / popular.sum())
+    if users * items == n:
+        user, item = np.divmod(np.arange(n), items)
     y = 3.5 + 0.45 * rng.normal(size=users)[user] + 0.6 * rng.normal(size=items)[item] + 0.9 * rng.normal(size=n)
     return pd.DataFrame({"user": user, "item": item, "y": y})
 def fit(data):
@@ -92,7 +95,6 @@ BALANCED = (
     LARGE
     + """
 data = ratings(200, 100, 20_000)
-data["user"], data["item"] = np.divmod(np.arange(20_000), 100)
 with step("crossed: 200 x 100, 20,000 rows"):
     fit(data)
 for again in range(3):
@@ -152,15 +154,21 @@ def once(script: str, folder: str) -> dict[str, tuple[float, float]]:
     return marks
 
 
-def main(repeats: int) -> None:
+def main(repeats: int, only: list[str]) -> None:
     import jax
+
+    out = Path(__file__).parent / "results" / "first_call.json"
 
     results = {
         "python": platform.python_version(), "jax": jax.__version__, "device": str(jax.devices()[0].device_kind),
         "cores": os.cpu_count(), "repeats": repeats,
     }  # fmt: skip
     print(f"{'seconds, wall / CPU: median (min-max of wall)':48s} {'nothing compiled':>26s} {'second process':>26s}")
+    if only:  # the others stay as they were measured
+        results = json.loads(out.read_text()) | results
     for name, script in SCRIPTS.items():
+        if only and name not in only:
+            continue
         runs: dict[str, list[dict[str, tuple[float, float]]]] = {"nothing compiled": [], "second process": []}
         for _ in range(min(repeats, 3) if name == "ratings" else repeats):
             with tempfile.TemporaryDirectory() as folder:
@@ -182,9 +190,8 @@ def main(repeats: int) -> None:
             cells = [results[name][kind][label] for kind in runs]
             texts = [f"{c['wall']:.3f} / {c['cpu']:.3f} ({c['min']:.2f}-{c['max']:.2f})" for c in cells]
             print(f"{label:48s} {texts[0]:>26s} {texts[1]:>26s}", flush=True)
-    out = Path(__file__).parent / "results" / "first_call.json"
     out.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, sys.argv[2:])

@@ -3,8 +3,8 @@
 Run ``python benchmarks/first_call.py [repeats [case ...]]`` (15 minutes; of some cases the others stay in the file).
 Each repeat starts new interpreters: one whose folder of compiled programs is empty, and one that finds there what the
 first has compiled. Medians and ranges of wall and CPU seconds are printed and written to
-``benchmarks/results/first_call.json``. Times of the steps are beyond ``import jax, pandas``. The largest data are fitted
-three times at most.
+``benchmarks/results/first_call.json``. Times of the steps are beyond ``import jax, pandas``. The largest data are
+fitted three times at most.
 """
 
 import json

@@ -1,10 +1,10 @@
 """Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
+from jaxlmm.engine.after_fit import Profile, kenward_roger, profile
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.problems import Problems, RowsByResponse, batches
-from jaxlmm.engine.profile import Profile, profile
 from jaxlmm.engine.single import Solution, solve_single
 from jaxlmm.engine.traced import Estimate, estimate
 
@@ -20,6 +20,7 @@ __all__ = [
     "certified",
     "estimate",
     "find_optima",
+    "kenward_roger",
     "patterns_of",
     "profile",
     "rows_of",

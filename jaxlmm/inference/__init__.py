@@ -9,6 +9,7 @@ from jaxlmm.inference.certificate import (
     certify,
 )
 from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
+from jaxlmm.inference.kenward_roger import CovarianceInfluence, KenwardRoger, covariance_influence
 from jaxlmm.inference.status import PROVEN, REASONS, STATUS, Reason
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 from jaxlmm.inference.verdict import Verdict, Verdicts
@@ -22,6 +23,8 @@ __all__ = [
     "STATUS",
     "VANISHING_SIGMA",
     "Contrasts",
+    "CovarianceInfluence",
+    "KenwardRoger",
     "OptimumDerivatives",
     "Reason",
     "Rows",
@@ -31,6 +34,7 @@ __all__ = [
     "Verdicts",
     "blocks_with_multiplier",
     "certify",
+    "covariance_influence",
     "delta_method",
     "examine",
     "patterns",

@@ -1,0 +1,199 @@
+"""Kenward and Roger's (1997) covariance and degrees of freedom of fixed effects, from derivatives of V alone.
+
+With ``F = XᵀV⁻¹X``, ``Φ = F⁻¹`` and V_i the derivative of V in the variance parameter ψ_i,
+
+    ``P_i = ∂F/∂ψ_i = −XᵀV⁻¹V_iV⁻¹X``
+    ``Q_ij = XᵀV⁻¹V_iV⁻¹V_jV⁻¹X``, of which ``(Q_ij + Q_ji) = ∂²F/∂ψ_i∂ψ_j − dF[V_ij]``
+    ``tr(V⁻¹V_iV⁻¹V_j) = dlog|V|[V_ij] − ∂²log|V|/∂ψ_i∂ψ_j``
+
+where ``d·[V_ij]`` is the derivative in V in the direction of its second derivative V_ij. V is linear in the entries of
+the covariance matrices of terms over columns, and so V_ij is a combination of the V_i, and at a boundary, where V_i is
+zero, of the V_ii. No n × n matrix is formed: all is derivatives of log|V| and of Φ, which a solver evaluates. Variances
+and covariances themselves are the parameters of Kenward and Roger's formulas, so that their R_ij are zero, as in the R
+package pbkrtest (Halekoh and Højsgaard 2014).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.inference.derivatives import Bases
+from jaxlmm.inference.uncertainty import Contrasts
+from jaxlmm.likelihood import Likelihood, Response
+from jaxlmm.optimize import with_directions
+
+MAX_NONLINEAR_SHARE = 1e-6
+"""Share of the second derivatives of the covariances that may be no combination of first ones, by rounding."""
+
+SMALL = 1e-10
+"""Eigenvalues of a contrast's covariance below this share of the largest are zero; a numerator of the formula for its
+degrees of freedom below this, too."""
+
+
+class CovarianceInfluence(NamedTuple):
+    """Functions of psi = (theta, log sigma), or theta where sigma is not profiled out: log|V|, Φ and covariances.
+
+    ``vcov`` is Φ on the basis of X; ``entries`` (c,) are those of the covariance matrices of the terms, and last of the
+    residual, in units of the response's scale. Derivatives have first axes over psi.
+    """
+
+    logdet: Float[jax.Array, "*d"]
+    vcov: Float[jax.Array, "*d p p"]
+    entries: Float[jax.Array, "*d c"]
+
+
+def covariance_influence(
+    likelihood: Likelihood, response: Response, bases: Bases, psi: Float[jax.Array, " s"]
+) -> tuple[CovarianceInfluence, CovarianceInfluence, CovarianceInfluence]:
+    """Return values, first derivatives (s, ...) and second ones (s, s, ...) at ``psi`` of one response."""
+    layout, sequential = likelihood.layout, likelihood.solver.sequential
+
+    def at(psi: Float[jax.Array, " s"]) -> CovarianceInfluence:
+        factors = layout.factors(psi[: layout.n_theta], bases)
+        sigma = jnp.exp(psi[-1]) if factors.sigma is None else factors.sigma
+        point = likelihood.at(factors, response)
+        n = jnp.asarray(likelihood.design.n, psi.dtype)
+        residual = jnp.eye(1) if factors.residual is None else factors.residual
+        entries = [(factor @ factor.swapaxes(-1, -2)).reshape(-1) for factor in (*factors.terms, residual)]
+        logdet = point.logdet + 2.0 * n * jnp.log(sigma)
+        return CovarianceInfluence(logdet, sigma**2 * point.vcov, sigma**2 * jnp.concatenate(entries))
+
+    def first(psi: Float[jax.Array, " s"]) -> tuple[tuple[CovarianceInfluence, CovarianceInfluence], None]:
+        value, _, derivative = with_directions(lambda psi: (at(psi), None), psi, sequential=sequential)
+        return (value, derivative), None
+
+    (value, derivative), _, (_, second) = with_directions(first, psi, sequential=sequential)
+    return value, derivative, second
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KenwardRoger:
+    """The adjusted covariance of the coefficients, and what degrees of freedom are computed from.
+
+    ``vcov`` is Φ and ``adjusted`` Kenward and Roger's covariance (p, p); ``w`` (s, s) the covariance of the variance
+    parameters, from the expected information; ``scaled`` (s, p, p) are ``Φ P_i Φ``.
+    """
+
+    vcov: Float[NumpyArray, "p p"]
+    adjusted: Float[NumpyArray, "p p"]
+    w: Float[NumpyArray, "s s"]
+    scaled: Float[NumpyArray, "s p p"]
+
+    @classmethod
+    def of(
+        cls,
+        influence: tuple[CovarianceInfluence, CovarianceInfluence, CovarianceInfluence],
+        free: Bool[NumpyArray, " s"],
+        columns: Float[NumpyArray, "p p"],
+        psi_cov: Float[NumpyArray, "s s"] | None = None,
+    ) -> Self | None:
+        """Evaluate the formulas of 1997; None where V is not linear in covariances.
+
+        Parameters
+        ----------
+        influence
+            What :func:`covariance_influence` returned, on the p columns of X that are no padding.
+        free
+            The entries of psi that are not kept at a boundary.
+        columns
+            The map of coefficients on the basis of X to those of its columns, in units of the response.
+        psi_cov
+            The covariance of psi where parameters are held: the directions of psi that are left are its range.
+        """
+        value, first, second = influence
+        phi = value.vcov
+        information = np.linalg.inv(phi)
+        p_of = -information @ first.vcov @ information
+        turned = p_of[:, None] @ phi @ p_of[None, :]  # P_i Φ P_j
+        f_of = turned + turned.swapaxes(-1, -2) - information @ second.vcov @ information
+        # dF and dlog|V| in the direction of each V_ij, as a combination of known directions
+        kept = np.flatnonzero(~free)
+        pairs = [(i, j) for i in kept for j in kept if i <= j]
+        directions = np.concatenate([first.entries[free], *(second.entries[i, j][None] for i, j in pairs)])
+        size = np.linalg.norm(directions, axis=1, keepdims=True)
+        scaled = directions / np.where(size > 0, size, 1.0)
+        targets = second.entries[np.ix_(free, free)].reshape(-1, scaled.shape[1])
+        shares = np.linalg.lstsq(scaled.T, targets.T, rcond=1e-9)[0]
+        missed = np.linalg.norm(shares.T @ scaled - targets, axis=1)
+        if np.any(missed > MAX_NONLINEAR_SHARE * np.linalg.norm(targets, axis=1).max(initial=0.0)):
+            return None
+        shares = shares / np.where(size > 0, size, 1.0)
+        f_along = np.concatenate([p_of[free], *(f_of[i, j][None] for i, j in pairs)])
+        logdet_along = np.concatenate([first.logdet[free], *(second.logdet[i, j][None] for i, j in pairs)])
+        count = int(free.sum())
+        f_moved = np.tensordot(shares.T, f_along, 1).reshape(count, count, *phi.shape)
+        logdet_moved = (shares.T @ logdet_along).reshape(count, count)
+
+        p_free, block = p_of[free], np.ix_(free, free)
+        q_of = 0.5 * (f_of[block] - f_moved)
+        traces = logdet_moved - second.logdet[block]
+        expected = 0.5 * traces - np.einsum("ab,ijba->ij", phi, q_of)
+        expected += 0.5 * np.einsum("iab,jba->ij", phi @ p_free, phi @ p_free)
+        basis = np.eye(count)
+        if psi_cov is not None:
+            size = np.sqrt(np.diagonal(psi_cov)[free])
+            size = np.where(size > 0, size, 1.0)
+            values, vectors = np.linalg.eigh(psi_cov[block] / np.outer(size, size))
+            basis = size[:, None] * vectors[:, values > SMALL * values.max(initial=0.0)]
+        w = basis @ np.linalg.pinv(basis.T @ expected @ basis, hermitian=True) @ basis.T
+        correction = np.einsum("ij,ijab->ab", w, q_of - turned[block])
+        matrices = phi, phi + 2.0 * phi @ correction @ phi, phi @ p_free @ phi
+        vcov, adjusted, scaled = (columns @ matrix @ columns.T for matrix in matrices)
+        return cls(vcov, adjusted, w, scaled)
+
+    @property
+    def std_error(self) -> Float[NumpyArray, " p"]:
+        """Adjusted standard errors."""
+        return np.sqrt(np.diagonal(self.adjusted))
+
+    def degrees(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
+        """Return the degrees of freedom of each of c combinations of coefficients."""
+        return np.array([self.test(np.zeros(row.size), row[None]).den_df for row in rows]).reshape(-1)
+
+    def test(self, beta: Float[NumpyArray, " p"], rows: Float[NumpyArray, "c p"]) -> Contrasts:
+        """Test that ``rows @ beta`` is zero, by the scaled F of Kenward and Roger (1997, section 3).
+
+        Directions without a variance do not count.
+        """
+        values, vectors = np.linalg.eigh(rows @ self.vcov @ rows.T)
+        counted = values > SMALL * values.max(initial=0.0)
+        c = int(counted.sum())
+        if c == 0 or not np.isfinite(values).all():
+            return Contrasts(*(np.array(np.nan),) * 3)
+        # In the directions in which the contrasts are uncorrelated with variance 1, Θ is the product with itself.
+        unit = (vectors[:, counted] / np.sqrt(values[counted])).T @ rows
+        along = unit @ self.scaled @ unit.T  # (s, c, c)
+        traces = np.trace(along, axis1=1, axis2=2)
+        a1 = float(traces @ self.w @ traces)
+        a2 = float(np.einsum("ij,iab,jba->", self.w, along, along))
+        den_df, scale = _matched(c, a1, a2)
+        estimate = unit @ beta
+        square = float(estimate @ np.linalg.solve(unit @ self.adjusted @ unit.T, estimate))
+        return Contrasts(np.array(float(c)), np.array(den_df), np.array(scale * square / c))
+
+
+def _matched(c: int, a1: float, a2: float) -> tuple[float, float]:
+    """Return degrees of freedom and scale of the F distribution whose mean and variance match those of the statistic.
+
+    Kenward and Roger (1997, section 3.1), with the limits that pbkrtest takes where a term of a ratio is zero.
+    """
+    if a2 <= SMALL**2:
+        return np.inf, 1.0
+    b = (a1 + 6.0 * a2) / (2.0 * c)
+    g = ((c + 1.0) * a1 - (c + 4.0) * a2) / ((c + 2.0) * a2)
+    below = 3.0 * c + 2.0 * (1.0 - g)
+    c1, c2, c3 = g / below, (c - g) / below, (c + 2.0 - g) / below
+    v0, v1, v2 = 1.0 + c1 * b, 1.0 - c2 * b, 1.0 - c3 * b
+    v0 = 0.0 if abs(v0) < SMALL else v0
+    mean = 1.0 - a2 / c
+    ratio = 1.0 if abs(mean) < SMALL and abs(v1) < SMALL else mean / v1
+    rho = ratio**2 * v0 / (c * v2)
+    den_df = 4.0 + (c + 2.0) / (c * rho - 1.0)
+    return den_df, 1.0 if abs(den_df - 2.0) < 1e-2 else den_df * mean / (den_df - 2.0)

@@ -49,6 +49,7 @@ __all__ = [
     "ResumeError",
     "Scan",
     "__version__",
+    "compare",
     "covariance",
     "datasets",
     "design",
@@ -75,7 +76,7 @@ _HOMES = {
     "inference": ("STATUS",),
     "loading": ("load",),
     "model": ("Design",),
-    "results": ("Certificate", "Fit", "FitMany"),
+    "results": ("Certificate", "Fit", "FitMany", "compare"),
     "scanning": ("scan",),
     "scanning.output": ("Scan",),
 }  # fmt: skip

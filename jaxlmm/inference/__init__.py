@@ -1,6 +1,7 @@
 """Inference at an optimum: covariances, degrees of freedom, standard errors, and a certificate."""
 
 from jaxlmm.inference.active_set import blocks_with_multiplier, patterns
+from jaxlmm.inference.between_within import between_within, nested_order
 from jaxlmm.inference.certificate import (
     MAX_DECREMENT,
     MAX_RIDGE_CURVATURE,
@@ -32,11 +33,13 @@ __all__ = [
     "Units",
     "Verdict",
     "Verdicts",
+    "between_within",
     "blocks_with_multiplier",
     "certify",
     "covariance_influence",
     "delta_method",
     "examine",
+    "nested_order",
     "patterns",
     "rows_at",
     "uncertainty",

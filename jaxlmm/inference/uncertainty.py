@@ -50,6 +50,14 @@ class Uncertainty(NamedTuple):
         gradient = np.moveaxis(np.diagonal(self.vcov_derivative, axis1=-3, axis2=-2), -1, -2)
         return self._degrees(np.diagonal(self.vcov, axis1=-2, axis2=-1), gradient)
 
+    def degrees_of(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, "*b c"]:
+        """Return Satterthwaite's degrees of freedom of c combinations of beta."""
+        used = rows.any(axis=0)  # others may have no estimate
+        own = rows[:, used]
+        vcov, derivative = self.vcov[..., used, :][..., used], self.vcov_derivative[..., used, :, :][..., :, used, :]
+        gradient = np.einsum("ci,...ijk,cj->...ck", own, derivative, own, optimize=True)
+        return self._degrees(np.sum((own @ vcov) * own, axis=-1), gradient)
+
     def contrasts(self, beta: Float[NumpyArray, "*b p"], rows: Float[NumpyArray, "c p"], df: str) -> Contrasts:
         """Test that ``rows @ beta`` is zero, by Wald's F.
 

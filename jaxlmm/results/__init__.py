@@ -6,6 +6,7 @@ from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.fitted import Call, Fitted, Origin
 from jaxlmm.results.foreign import SCAN, answering
+from jaxlmm.results.hypotheses import MarginalMeans, compare
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import Collector
 
@@ -19,7 +20,9 @@ __all__ = [
     "FitMany",
     "Fitted",
     "ManyOrigin",
+    "MarginalMeans",
     "Origin",
     "answering",
+    "compare",
     "load_saved",
 ]

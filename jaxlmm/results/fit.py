@@ -6,6 +6,7 @@ import dataclasses
 
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.foreign import FIT, answering
+from jaxlmm.results.hypotheses import anova, drop1, emmeans, ranova, test
 from jaxlmm.results.refit import refit, update
 from jaxlmm.results.rows import fitted, marginal_cov, model_matrix, predict, random_matrix, residuals
 from jaxlmm.results.serialize import save
@@ -75,6 +76,12 @@ class Fit(Fitted):
     model_matrix = model_matrix
     random_matrix = random_matrix
     marginal_cov = marginal_cov
+
+    anova = anova
+    test = test
+    emmeans = emmeans
+    drop1 = drop1
+    ranova = ranova
 
     summary = summary
     tidy = tidy

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, on_host
-from jaxlmm.engine import Solution
+from jaxlmm.engine import Solution, kenward_roger
 from jaxlmm.errors import DataError
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import Rows
+from jaxlmm.inference import KenwardRoger, Rows
 from jaxlmm.model import Design
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
@@ -139,6 +139,16 @@ class Fitted:
         """The evidence for the optimum."""
         return Certificate.of(self.estimates.verdict)
 
+    @functools.cached_property
+    def kenward_roger(self) -> KenwardRoger | None:
+        """Kenward and Roger's covariance of the fixed effects; None where V is not linear in covariances."""
+        solution, uncertainty = self._made_from.solution, self.estimates.uncertainty
+        if self.design.dispersion is not None:
+            return None
+        relative = np.array([self.estimates.sigma / solution.scale])
+        p, psi_cov = self.estimates.beta.size, uncertainty.psi_cov[None]
+        return kenward_roger(solution.problems, solution.optima, relative, p, psi_cov)[0]
+
     # ---- what it was made from -----------------------------------------------------------------------------------
 
     @property
@@ -188,6 +198,11 @@ class Call(Protocol[F]):
 
     A fit cannot import the verb that made it, because imports only go down; the verb hands in this object.
     """
+
+    @property
+    def data(self) -> Any:
+        """The data, as they were given."""
+        ...
 
     def refit(self, fit: F, y: Any) -> F:
         """Fit the model of ``fit`` to another response on its design."""

@@ -19,11 +19,6 @@ _ERRORS = "write {0}.coef()['std_error']"
 _INTERVALS = "intervals stand in {0}.coef(level=0.95) and {0}.variance()"
 _VARIANCE = "write {0}.variance(), or {0}.variance('variance')"
 _MODES, _FITTED, _RESIDUALS = "write {0}.ranef()", "write {0}.fitted()", "write {0}.residuals()"
-_TESTS = (
-    "tests of terms and hypotheses about a single fit are not there yet; lmm.fit_many has anova() and test(), for one "
-    "response too"
-)
-_COMPARE = "comparisons of models are not there yet; refit by method='ML' and compare {0}.deviance or {0}.aic"
 _NOT_YET = "it is not there yet"
 _STATUS = "write {0}.status or {0}.certificate"
 _IS_FITTED = "it is fitted; {0}.refit(y) and {0}.update(...) give another fit"
@@ -60,9 +55,14 @@ FIT = {
     **dict.fromkeys(("y", "endog"), "write {0}.frame.y"),
     **dict.fromkeys(("rsquared", "r2", "r_squared", "rsquared_adj"), "write {0}.pve(), the shares of variance"),
     **dict.fromkeys(("icc", "ICC", "heritability", "h2"), "write {0}.ratio(group)"),
-    **dict.fromkeys(("anova", "Anova", "test", "t_test", "f_test", "wald_test", "wald_test_terms"), _TESTS),
-    **dict.fromkeys(("drop1", "ranova", "rand", "step", "compare", "compare_lr_test", "lrtest"), _COMPARE),
-    **dict.fromkeys(("emmeans", "lsmeans", "post_hoc", "emtrends", "contrast", "contrasts", "r2_score"), _NOT_YET),
+    **dict.fromkeys(("Anova", "joint_tests", "wald_test_terms"), "write {0}.anova(type=3)"),
+    **dict.fromkeys(("t_test", "f_test", "wald_test", "linearHypothesis"), "write {0}.test('a - b = 0')"),
+    **dict.fromkeys(("compare", "compare_lr_test", "lrtest"), "write lmm.compare(fit0, fit1)"),
+    **dict.fromkeys(("rand",), "write {0}.ranova()"),
+    **dict.fromkeys(("step",), "write {0}.drop1() or {0}.ranova(), and {0}.update('. ~ . - x')"),
+    **dict.fromkeys(("lsmeans", "ls_means", "post_hoc"), "write {0}.emmeans('f'), and of that .pairs()"),
+    **dict.fromkeys(("contrast", "contrasts"), "write {0}.emmeans('f').contrast(...), or {0}.test('a - b = 0')"),
+    **dict.fromkeys(("emtrends", "r2_score"), _NOT_YET),
     **dict.fromkeys(("simulate", "bootstrap", "bootMer", "profile", "profile_re"), _NOT_YET),
     **dict.fromkeys(("influence", "cooks_distance", "hatvalues", "get_influence", "get_prediction"), _NOT_YET),
     **dict.fromkeys(("fit", "fit_regularized"), _IS_FITTED),
@@ -155,7 +155,7 @@ OPTIONS = {
     "test": dict.fromkeys(
         ("L", "hypothesis", "linfct", "r_matrix", "hypothesis_matrix", "constraint"), "write h= (the first argument)"
     ),
-    "anova": dict.fromkeys(("type", "typ", "test"), "each term is tested given the others"),
+    "anova": dict.fromkeys(("typ", "test"), "write type=1, 2 or 3 of a single fit"),
     "top": dict.fromkeys(("by", "sort", "sort_by", "number", "p_max"), "write n=10; rows are sorted by p-value"),
     **dict.fromkeys(("to_csv", "to_parquet"), dict.fromkeys(("index", "sep", "engine", "compression"), _OF_TABLE)),
 }

@@ -4,7 +4,8 @@ Usage: python collect.py SOURCE [MANY], where SOURCE holds ``data/*.csv``, ``dat
 the R programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every
 optimum polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines
 that show a contract: a process in time, a residual structure, compound symmetry, models of dispersion; all with known
-matrices across levels (coxme 2.2-22, pedigreemm 0.3-5).
+matrices across levels (coxme 2.2-22, pedigreemm 0.3-5). Tables of marginal means (emmeans 1.8.4-1) and of comparisons
+of models go to ``tables``.
 
 Many responses on one design are two tables each, the data with the responses and lme4's fits, as
 ``21_many_responses.R OUT visible`` writes them into a folder; ``python collect.py SOURCE MANY`` copies that folder too.
@@ -42,6 +43,10 @@ def main(source: Path) -> None:
     for path in sorted((source / "fits").glob("*.json")):
         record = json.loads(path.read_text())
         plain_lme = record.get("engine") == "lme" and not record.get("structure")
+        if record["kind"] in ("emmeans", "lrt"):
+            (HERE / "tables").mkdir(exist_ok=True)
+            shutil.copy(path, HERE / "tables" / path.name)
+            continue
         if record.get("engine") not in ("lmer", *KNOWN) and not plain_lme and path.stem not in OTHERS:
             continue
         shutil.copy(path, HERE / "fits" / path.name)

@@ -49,11 +49,13 @@ def kenward_roger(
     free = np.pad(np.asarray(optima.active_set) == 0, ((0, 0), (0, beyond)), constant_values=True)
     made = []
     for number in range(problems.size):
-        parts = tuple(CovarianceInfluence(*(np.asarray(leaf)[number] for leaf in part)) for part in found)
-        own = tuple(part._replace(vcov=part.vcov[..., :p, :p]) for part in parts)
+        value, first, second = (
+            CovarianceInfluence(part.logdet[number], part.vcov[number][..., :p, :p], part.entries[number])
+            for part in found
+        )
         columns = scale[number] * inverse_triangle[number, :p, :p]
         held = psi_cov[number] if layout.is_held else None
-        made.append(KenwardRoger.of(own, free[number], columns, held))
+        made.append(KenwardRoger.of((value, first, second), free[number], columns, held))
     return made
 
 

@@ -14,7 +14,7 @@ from formulaic.materializers.types import FactorValues, ScopedFactor, ScopedTerm
 from formulaic.parser.types import Factor, Term
 from formulaic.transforms import encode_contrasts, stateful_transform
 from formulaic.transforms import poly as formulaic_poly
-from formulaic.transforms.contrasts import PolyContrasts, TreatmentContrasts
+from formulaic.transforms.contrasts import PolyContrasts, SumContrasts, TreatmentContrasts
 from formulaic.utils.cast import as_columns
 from jaxtyping import Float
 from pandas.api.types import is_bool_dtype
@@ -54,12 +54,19 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    text: str, data: pd.DataFrame, stand_ins: StandIns, transforms: Mapping[str, Any], codings: Mapping[str, Any]
+    text: str,
+    data: pd.DataFrame,
+    stand_ins: StandIns,
+    transforms: Mapping[str, Any],
+    codings: Mapping[str, Any],
+    *,
+    centered: bool = False,
 ) -> Evaluated:
     """Evaluate the right side of a formula with states of ``transforms`` and ``codings``; empty ones are learned.
 
     ``text`` and ``data`` have identifiers (``stand_ins``) in place of columns' names; the result has the columns' own
-    names.
+    names. With ``centered`` all factors are coded by contrasts that sum to zero over the levels, whatever the formula
+    says.
     """
     spec = ModelSpec(
         formula=Formula(text),
@@ -76,12 +83,13 @@ def evaluate(
         "bs": stateful_transform(bs),
         "ns": stateful_transform(ns),
         "poly": poly,
-        "C": as_factor,
+        "C": centered_factor if centered else as_factor,
         "contr": CONTR,
         LOGICAL_AS_NUMBERS: logical_as_numbers,
         **{stand_ins.text(index): value for index, value in enumerate(stand_ins.texts)},
     }
-    matrix = Materializer(data, context=context, written=stand_ins.written).get_model_matrix(spec)
+    coder = centered_factor if centered else as_factor
+    matrix = Materializer(data, context=context, written=stand_ins.written, coder=coder).get_model_matrix(spec)
     learned_spec = matrix.model_spec
     learned_codings = {
         name: {"categories": list(state["categories"]), "ordered": state["ordered"]}
@@ -183,7 +191,7 @@ class Materializer(PandasMaterializer):
         drop_rows: Any,
         reduced_rank: bool = False,
     ) -> Any:
-        encoder = as_factor(values).__formulaic_metadata__.encoder
+        encoder = self.params["coder"](values).__formulaic_metadata__.encoder
         return as_columns(encoder(values, reduced_rank, drop_rows, encoder_state, spec))
 
 
@@ -208,6 +216,11 @@ def as_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValue
         )
 
     return FactorValues(values, kind="categorical", spans_intercept=True, encoder=encoder)
+
+
+def centered_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValues:
+    """Return values as a factor coded by contrasts that sum to zero, whatever others are asked for."""
+    return as_factor(values, SumContrasts)
 
 
 def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:

@@ -12,13 +12,14 @@ from jaxlmm.formula.columns.checks import (
 )
 from jaxlmm.formula.columns.circular import check_response_apart, explains_itself, right_variables
 from jaxlmm.formula.columns.columns import Columns, as_arithmetic, model_columns, model_variables, used_variables
-from jaxlmm.formula.columns.encoding import Encoding
+from jaxlmm.formula.columns.encoding import Encoding, Terms
 from jaxlmm.formula.columns.numeric import array_numbers, frame_numbers
 from jaxlmm.formula.columns.plain import numbers_from_plain, numbers_to_plain
 
 __all__ = [
     "Columns",
     "Encoding",
+    "Terms",
     "array_numbers",
     "as_arithmetic",
     "check_grouping",

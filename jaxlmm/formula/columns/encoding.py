@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,10 @@ from jaxlmm.formula.tokens import Token
 
 CALLS_TO_CHECK = re.compile(r"\b(lag|np\.[\w.]+)\(")
 """Function calls whose value in a row may depend on other rows, which is checked on the data."""
+
+
+Terms: TypeAlias = tuple[tuple[tuple[str, ...], int], ...]
+"""Terms in the order of their columns, each by the factors that it multiplies, with the number of its columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class Encoding:
 
     text: str
     names: tuple[str, ...]
-    terms: tuple[tuple[tuple[str, ...], int], ...]
+    terms: Terms
     variables: Mapping[str, Variable]
     texts: tuple[str, ...]
     transforms: Mapping[str, Any]
@@ -90,6 +94,23 @@ class Encoding:
         if complete.any():
             matrix[complete] = self._evaluate(plain_dtypes(used[complete]))[1]
         return matrix
+
+    def centered_columns(self, data: pd.DataFrame) -> tuple[Float[NumpyArray, "rows c"], Terms]:
+        """Return the columns of complete data with all factors coded by contrasts that sum to zero, and their terms."""
+        from jaxlmm.formula.coding import evaluate
+
+        stand_ins = self.stand_ins
+        read = self._read(plain_dtypes(data))
+        found = evaluate(self.text, read, stand_ins, self.transforms, self.codings, centered=True)
+        return found.matrix, tuple((tuple(map(stand_ins.written, factors)), count) for factors, count in found.terms)
+
+    @property
+    def levels_of(self) -> dict[str, tuple[Any, ...]]:
+        """The levels of each categorical factor of the terms, by its spelling in the formula."""
+        levels = {self.stand_ins.written(name): tuple(state["categories"]) for name, state in self.codings.items()}
+        plain = {name: variable for name, variable in self.variables.items() if not variable.is_number}
+        occurring = {name for factors, _ in self.terms for name in factors}
+        return {name: own.levels or (False, True) for name, own in plain.items() if name in occurring} | levels
 
     def to_plain(self) -> dict[str, Any]:
         """Return the encoding as JSON types.
@@ -137,13 +158,9 @@ class Encoding:
         from jaxlmm.formula.coding import evaluate
 
         stand_ins = self.stand_ins
-        read = {
-            stand_ins.column(index): variable.read(name, data[name])
-            for index, (name, variable) in enumerate(self.variables.items())
-        }
+        table = self._read(data)
         try:
             with np.errstate(all="ignore"):  # the caller looks for undefined values, and raises an error
-                table = pd.DataFrame(read, index=pd.RangeIndex(len(data)))
                 evaluated = evaluate(self.text, table, stand_ins, self.transforms, self.codings)
         except Exception as error:  # of formulaic, or of any function that the formula calls
             own_error = error if isinstance(error, JaxlmmError) else error.__cause__
@@ -165,6 +182,15 @@ class Encoding:
             self.text, evaluated.names, terms, self.variables, self.texts, evaluated.transforms, evaluated.codings
         )
         return learned, evaluated.matrix
+
+    def _read(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return the variables of complete data by their stand-ins, as the types that they have in the fit."""
+        stand_ins = self.stand_ins
+        read = {
+            stand_ins.column(index): variable.read(name, data[name])
+            for index, (name, variable) in enumerate(self.variables.items())
+        }
+        return pd.DataFrame(read, index=pd.RangeIndex(len(data)))
 
     def _check_row_by_row(self, data: pd.DataFrame, matrix: Float[NumpyArray, "n p"]) -> None:
         """Raise if the columns of a subset of the rows, evaluated alone, differ from these rows of ``matrix``."""

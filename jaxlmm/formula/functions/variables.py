@@ -27,6 +27,11 @@ class Variable:
     levels: tuple[Any, ...] = ()
     ordered: bool = False
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it has values and no levels."""
+        return self.kind == "number"
+
     @classmethod
     def of(cls, name: str, column: pd.Series) -> Variable:
         """Return the variable of a complete column; a factor keeps the levels that do not occur."""

@@ -1,7 +1,7 @@
 """Formulas as terms and bars: parsed, resolved against a data frame's names, updated."""
 
 from jaxlmm.formula.syntax.options import ModelOptions
-from jaxlmm.formula.syntax.parse import TAGS, Bar, ParsedFormula, parse, parse_tag, parts_of, residual_bar
+from jaxlmm.formula.syntax.parse import TAGS, Bar, ParsedFormula, parse, parse_tag, parts_of, residual_bar, with_bars
 from jaxlmm.formula.syntax.powers import notes_of_powers
 from jaxlmm.formula.syntax.resolve import column_of, renamed, resolved, resolved_options, with_known_names
 from jaxlmm.formula.syntax.unknown import sorted_names, unknown_names
@@ -24,5 +24,6 @@ __all__ = [
     "sorted_names",
     "unknown_names",
     "updated",
+    "with_bars",
     "with_known_names",
 ]

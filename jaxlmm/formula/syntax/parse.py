@@ -118,6 +118,17 @@ def _parsed(formula: str) -> ParsedFormula:
     return ParsedFormula(formula, join(right), response, tuple(fixed) or intercept, tuple(bars), tuple(offsets))
 
 
+def with_bars(formula: str, bars: Sequence[str]) -> str:
+    """Return a formula with other random terms, given as text, in place of its own.
+
+    >>> with_bars("y ~ x + offset(o) + (1 | a/b)", ["(1 | a)"])
+    'y ~ x + offset(o) + (1 | a)'
+    """
+    parsed = parse(formula)
+    offsets = [f"offset({join(offset)})" for offset in parsed.offsets]
+    return f"{join(parsed.response)} ~ {' + '.join([join(parsed.fixed), *offsets, *bars])}"
+
+
 def parse_tag(text: str, option: str) -> Bar:
     """Parse one ``tag(left | group)``, the value of an option such as ``residual``."""
     bars: list[Bar] = []

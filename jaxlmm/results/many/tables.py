@@ -15,6 +15,7 @@ from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import (
     COEF_COLUMNS,
+    DEGREES_OF_MANY,
     GLANCE,
     SHARE,
     check_group,
@@ -61,7 +62,7 @@ def tidy(many: FittedMany, *, df: str = "satterthwaite", level: float = 0.95) ->
     """
     estimates, labels = many.estimates, many.estimates.labels
     degrees = np.full(estimates.beta.shape, np.inf)
-    if choose_df(df) == "satterthwaite":
+    if choose_df(df, DEGREES_OF_MANY) == "satterthwaite":
         degrees = estimates.uncertainty.satterthwaite()
     tested = np.where(estimates.proven[:, None], degrees, np.nan)
     columns = t_columns(estimates.beta, estimates.uncertainty.std_error, tested, level)
@@ -192,7 +193,7 @@ def false_discovery_rate(p_value: Float[NumpyArray, "m c"]) -> Float[NumpyArray,
 
 def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyArray, "_ p"]], df: str) -> pd.DataFrame:
     estimates = many.estimates
-    choose_df(df)
+    choose_df(df, DEGREES_OF_MANY)
     shape = (len(many), len(hypotheses))
     num_df, den_df, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
     for j, rows in enumerate(hypotheses):

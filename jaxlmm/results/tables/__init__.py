@@ -2,15 +2,18 @@
 
 from jaxlmm.results.tables.columns import COEF_COLUMNS, by_reason, intervals, noted, status_counts, t_columns
 from jaxlmm.results.tables.contrasts import hypothesis, in_words
-from jaxlmm.results.tables.fixed import choose_df, coef, fixef, vcov
+from jaxlmm.results.tables.fixed import coef, fixef, vcov
 from jaxlmm.results.tables.random import check_group, coef_by, on_scale, ranef, ranef_sd, variance, with_scale
 from jaxlmm.results.tables.shares import SHARE, components_of, delta, pve, pve_of, ratio, ratio_of
+from jaxlmm.results.tables.tested import DEGREES_OF_MANY, Tested, choose_df, tested
 from jaxlmm.results.tables.tidy import GLANCE, glance, tidy
 
 __all__ = [
     "COEF_COLUMNS",
+    "DEGREES_OF_MANY",
     "GLANCE",
     "SHARE",
+    "Tested",
     "by_reason",
     "check_group",
     "choose_df",
@@ -33,6 +36,7 @@ __all__ = [
     "ratio_of",
     "status_counts",
     "t_columns",
+    "tested",
     "tidy",
     "variance",
     "vcov",

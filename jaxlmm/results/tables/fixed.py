@@ -5,24 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from jaxlmm.errors import OptionError, choose
+from jaxlmm.errors import choose
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.tables.columns import t_table
-
-DEGREES_OF_FREEDOM = ("satterthwaite", "normal")
-"""The values of ``df``."""
-
-
-def choose_df(df: str) -> str:
-    """Return ``df`` if it is available; raise if not.
-
-    >>> choose_df("satterthwaite")
-    'satterthwaite'
-    """
-    if df == "kenward-roger":
-        listed = ", ".join(repr(choice) for choice in DEGREES_OF_FREEDOM)
-        raise OptionError(f"df: 'kenward-roger' is not available in this version; expected one of {listed}.")
-    return choose("df", df, DEGREES_OF_FREEDOM)
+from jaxlmm.results.tables.tested import tested
 
 
 def fixef(fit: Fitted) -> pd.Series:
@@ -43,7 +29,10 @@ def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.D
     Parameters
     ----------
     df
-        ``"satterthwaite"`` degrees of freedom and t tests, or ``"normal"`` for z tests (``df`` is infinite).
+        How degrees of freedom of t tests are counted: ``"satterthwaite"``; ``"kenward-roger"``, with their covariance
+        of the coefficients too, of fits by REML (Kenward and Roger 1997; ``"kenward-roger-linear"``, without second
+        derivatives of V, is the same where V is linear in variances and covariances); ``"between-within"`` nested
+        groups, as nlme does; ``"normal"`` for z tests (``df`` is infinite).
     level
         The confidence level.
 
@@ -56,7 +45,7 @@ def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.D
     Raises
     ------
     OptionError
-        If ``df`` is something else, or ``level`` is not between 0 and 1.
+        If ``df`` is something else or not defined for the fit, or ``level`` is not between 0 and 1.
 
     Examples
     --------
@@ -69,9 +58,7 @@ def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.D
     Days         10.467  inf     13.015
     """
     estimates, names = fit.estimates, list(fit.estimates.labels.fixed_names)
-    degrees = np.full(len(names), np.inf)
-    if choose_df(df) == "satterthwaite":
-        degrees = estimates.uncertainty.satterthwaite()
-    tested = degrees if estimates.proven else np.full(len(names), np.nan)
-    table = t_table(names, estimates.beta, estimates.uncertainty.std_error, tested, level)
+    own = tested(fit, df)
+    degrees = own.degrees(np.eye(len(names)))
+    table = t_table(names, estimates.beta, np.sqrt(np.diagonal(own.vcov)), degrees, level)
     return table.reindex(pd.Index(estimates.labels.column_names, name="term"))

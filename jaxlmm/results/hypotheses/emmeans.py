@@ -1,0 +1,200 @@
+"""Estimated marginal means, and comparisons of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import OptionError
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.hypotheses.adjust import adjusted, choose_adjustment, critical
+from jaxlmm.results.hypotheses.grid import Grid, names_in, reference_grid, same_cells
+from jaxlmm.results.tables import COEF_COLUMNS, Tested, t_columns, tested
+
+
+def emmeans(
+    fit: Fitted,
+    spec: Any,
+    by: Any = None,
+    *,
+    at: Mapping[str, Any] | None = None,
+    weights: str = "equal",
+    df: str = "satterthwaite",
+    level: float = 0.95,
+) -> MarginalMeans:
+    """Return estimated marginal means: predictions of the fixed effects, averaged over the factors that are not named.
+
+    Parameters
+    ----------
+    spec
+        The factors that the means are of: ``"a"``, ``"a:b"`` or ``["a", "b"]``. A number is one where ``at`` has values
+        of it, or the formula makes it a factor.
+    by
+        Factors within whose levels means are compared.
+    at
+        Values of covariates, which otherwise are at their means over the rows, or some levels of factors.
+    weights
+        ``"equal"`` averages over the levels of other factors, ``"proportional"`` by the rows that have them.
+    df, level
+        As in :meth:`jaxlmm.Fit.coef`.
+
+    Returns
+    -------
+    MarginalMeans
+        The means: ``print`` shows their table, ``to_frame()`` returns it, ``pairs()`` and ``contrast()`` compare them.
+
+    Raises
+    ------
+    OptionError
+        If a name is no variable of the fixed effects.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("angle ~ recipe + temp + (1 | recipe:replicate)", lmm.datasets.cake())
+    >>> fit.emmeans("recipe").pairs()[["contrast", "estimate", "df", "p_value"]].round(3)
+      contrast  estimate    df  p_value
+    0    A - B     1.478  42.0    0.743
+    1    A - C     1.522  42.0    0.729
+    2    B - C     0.044  42.0    1.000
+    """
+    factors, within = names_in("spec", spec), names_in("by", by)
+    grid = reference_grid(fit, [*dict.fromkeys((*factors, *within))], at, weights)
+    offset = _mean_offset(fit)
+    return MarginalMeans(
+        grid, tuple(name for name in factors if name not in within), within, tested(fit, df), offset, level
+    )
+
+
+def _mean_offset(fit: Fitted) -> float:
+    """Return the mean of the offset over the rows, which predictions hold."""
+    return float(fit.frame.offset.mean()) if fit.estimates.ranges.offset.any() else 0.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class MarginalMeans:
+    """Estimated marginal means of ``factors``, compared within the levels of the factors ``by``."""
+
+    grid: Grid
+    factors: tuple[str, ...]
+    by: tuple[str, ...]
+    own: Tested
+    offset: float
+    level: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the means: columns of the factors, then ``estimate std_error df statistic p_value conf_low
+        conf_high``.
+
+        The test is that the mean is zero. A mean that the rows do not determine, as of an empty cell, is NaN.
+        """
+        estimate, std_error, df = self.own.combined(self.grid.rows)
+        columns = t_columns(estimate + self.offset, std_error, df, self.level)
+        table = pd.DataFrame(dict(zip(COEF_COLUMNS, columns, strict=True)))
+        return pd.concat([self.grid.cells[[*self.by, *self.factors]], table], axis=1)
+
+    def pairs(self, *, adjust: str = "tukey", reverse: bool = False) -> pd.DataFrame:
+        """Return all differences of two means, within the levels of ``by``.
+
+        Parameters
+        ----------
+        adjust
+            ``"tukey"`` (Tukey–Kramer, by the studentized range), ``"holm"``, ``"bonferroni"`` or ``"none"``: for the
+            comparisons within one combination of the levels of ``by``. Intervals are simultaneous ones; those beside
+            Holm's p-values are Bonferroni's.
+        reverse
+            Later minus earlier level.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``contrast``, the factors ``by``, ``estimate std_error df statistic p_value conf_low conf_high``.
+        """
+        choose_adjustment(adjust, pairwise=True)
+        names = self._names()
+
+        def pairwise(index: NumpyArray) -> tuple[list[str], Float[NumpyArray, "c m"]]:
+            chosen = list(itertools.combinations(range(index.size), 2))
+            chosen = [pair[::-1] for pair in chosen] if reverse else chosen
+            matrix = np.zeros((len(chosen), index.size))
+            for row, (one, other) in enumerate(chosen):
+                matrix[row, one], matrix[row, other] = 1.0, -1.0
+            return [f"{names[index[one]]} - {names[index[other]]}" for one, other in chosen], matrix
+
+        return self._compared(pairwise, adjust)
+
+    def contrast(self, coefficients: Any, *, adjust: str = "none") -> pd.DataFrame:
+        """Return linear combinations of the means, within the levels of ``by``.
+
+        Parameters
+        ----------
+        coefficients
+            ``{name: numbers}``, one number for each mean in the order of :meth:`to_frame`; or a matrix of them.
+        adjust
+            ``"holm"``, ``"bonferroni"`` or ``"none"``.
+
+        Raises
+        ------
+        OptionError
+            If there are not as many numbers as means.
+        """
+        choose_adjustment(adjust, pairwise=False)
+        named = isinstance(coefficients, Mapping)
+        matrix = np.atleast_2d(np.array(list(coefficients.values()) if named else coefficients, float))
+        names = [str(name) for name in coefficients] if named else [f"c{number + 1}" for number in range(len(matrix))]
+
+        def given(index: NumpyArray) -> tuple[list[str], Float[NumpyArray, "c m"]]:
+            if matrix.ndim != 2 or matrix.shape[1] != index.size:
+                means = ", ".join(self._names()[number] for number in index)
+                raise OptionError(
+                    f"coefficients: expected {index.size} numbers, one for each of {means}, got {matrix.shape[-1]}."
+                )
+            return names, matrix
+
+        return self._compared(given, adjust)
+
+    def _names(self) -> list[str]:
+        return [
+            " ".join(str(value) for value in row) for row in self.grid.cells[list(self.factors)].itertuples(index=False)
+        ]
+
+    def _compared(self, combinations: Any, adjust: str) -> pd.DataFrame:
+        parts = []
+        for key, chosen in same_cells(self.grid.cells, self.by):
+            index = np.flatnonzero(chosen)
+            names, matrix = combinations(index)
+            rows = np.where(np.isnan(self.grid.rows[index]), 0.0, self.grid.rows[index])
+            unknown = np.isnan(self.grid.rows[index]).any(axis=1)
+            combined = np.where((matrix[:, unknown] != 0).any(axis=1)[:, None], np.nan, matrix @ rows)
+            estimate, std_error, df = self.own.combined(combined)
+            estimate = estimate + self.offset * matrix.sum(axis=1)
+            table = pd.DataFrame(dict(zip(COEF_COLUMNS, t_columns(estimate, std_error, df, self.level), strict=True)))
+            half = critical(df, self.level, adjust, index.size) * std_error
+            table["p_value"] = adjusted(
+                table["p_value"].to_numpy(), table["statistic"].to_numpy(), df, adjust, index.size
+            )
+            table["conf_low"], table["conf_high"] = estimate - half, estimate + half
+            for name in reversed(self.by):
+                table.insert(0, name, [key[name]] * len(table))
+            table.insert(0, "contrast", names)
+            parts.append(table)
+        return pd.concat(parts, ignore_index=True)
+
+    def __repr__(self) -> str:
+        held = ", ".join(f"{name} = {value:.6g}" for name, value in self.grid.covariates.items())
+        averaged = ", ".join(self.grid.averaged)
+        notes = [
+            *([f"Averaged over: {averaged}"] if averaged else []),
+            *([f"Covariates at: {held}"] if held else []),
+        ]
+        return "\n".join([self.to_frame().to_string(index=False), *notes])
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html(index=False))

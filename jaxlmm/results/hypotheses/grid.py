@@ -1,0 +1,156 @@
+"""Reference grids: combinations of factor levels and values of covariates, and averages over them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import DataError, OptionError, choose, nearest
+from jaxlmm.formula.functions import listed
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.hypotheses.rows import estimable, variables_on_rows
+
+MAX_CELLS = 100_000
+"""The most combinations of levels that a grid may have."""
+
+
+class Grid(NamedTuple):
+    """Combinations of coefficients whose values are marginal means.
+
+    ``cells``: the levels of the factors that means are of; ``rows`` (c, p) of the kept columns, NaN where the rows of
+    the fit determine no mean; ``covariates`` the values at which the others were held; ``averaged`` the factors that
+    were averaged over.
+    """
+
+    cells: pd.DataFrame
+    rows: Float[NumpyArray, "c p"]
+    covariates: dict[str, Any]
+    averaged: tuple[str, ...]
+
+
+def names_in(option: str, value: Any) -> tuple[str, ...]:
+    """Return the names of factors in ``"a"``, ``"a:b"``, ``"~ a + b"`` or a list of names.
+
+    >>> names_in("spec", "~ a * b"), names_in("spec", ["a", "b"])
+    (('a', 'b'), ('a', 'b'))
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        words = value.replace("~", " ").replace("*", " ").replace(":", " ").replace("+", " ")
+        return tuple(dict.fromkeys(words.split()))
+    if isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
+        return tuple(dict.fromkeys(value))
+    raise OptionError(f"{option}: expected the name of a factor or a list of names, got {value!r}.")
+
+
+def reference_grid(fit: Fitted, factors: Sequence[str], at: Mapping[str, Any] | None, weights: str) -> Grid:
+    """Return the combinations of the ``factors``' levels, averaged over all other factors, covariates at their means.
+
+    Parameters
+    ----------
+    factors
+        Names of variables of the fixed effects.
+    at
+        Values of covariates, or levels of factors, in place of these.
+    weights
+        ``"equal"`` averages over the levels of other factors, ``"proportional"`` over their combinations by how many
+        rows have them.
+
+    Raises
+    ------
+    OptionError
+        If a name is no variable of the fixed effects, or a value of ``at`` is no level.
+    """
+    choose("weights", weights, ("equal", "proportional"))
+    labels = fit.estimates.labels
+    variables, at = labels.encoding.variables, dict(at or {})
+    for option, name in (*(("spec", name) for name in factors), *(("at", name) for name in at)):
+        if name not in variables:
+            raise OptionError(f"{option}: {name!r} is no variable of the fixed effects; {nearest(name, variables)}.")
+    values: dict[str, list[Any]] = {}
+    covariates: dict[str, Any] = {}
+    for name, variable in variables.items():
+        levels = _levels(fit, name)
+        if name in at:
+            given = list(at[name]) if isinstance(at[name], (list, tuple, np.ndarray, pd.Series)) else [at[name]]
+            unknown = [] if levels is None else [value for value in given if value not in levels]
+            if unknown or not given:
+                known = "numbers" if levels is None else listed(levels)
+                raise OptionError(f"at: expected values of {name} among {known}, got {listed(unknown)}.")
+            values[name] = given
+        elif levels is not None:
+            values[name] = list(levels)
+        else:
+            values[name] = [float(np.mean(variables_on_rows(fit)[name].to_numpy(float)))]
+        if levels is None and len(values[name]) == 1:
+            covariates[name] = values[name][0]
+        if name in factors and variable.is_number and levels is None and name not in at:
+            raise OptionError(
+                f"spec: {name} is a number, of which there are no levels; at={{{name!r}: [1, 2]}} says at which values."
+            )
+    count = int(np.prod([len(own) for own in values.values()], dtype=float))
+    if count > MAX_CELLS:
+        raise OptionError(
+            f"spec: expected up to {MAX_CELLS:,} combinations of levels, got {count:,}; say some with at=."
+        )
+    whole = pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))
+    columns = labels.encoding.columns(whole)
+    cells = whole[list(factors)].drop_duplicates().reset_index(drop=True)
+    others = [name for name in values if name not in factors and len(values[name]) > 1]
+    share = _shares(fit, whole, others) if weights == "proportional" and others else np.ones(len(whole))
+    number = _numbers(whole, cells, list(factors))
+    average = np.zeros((len(cells), len(whole)))
+    average[number, np.arange(len(whole))] = share
+    average /= average.sum(axis=1, keepdims=True)
+    means = average @ columns
+    determined = estimable(fit, means)
+    rows = np.where(determined[:, None], means[:, labels.kept], np.nan)
+    return Grid(cells, rows, covariates, tuple(others))
+
+
+def _levels(fit: Fitted, name: str) -> tuple[Any, ...] | None:
+    """Return the levels of a variable that is a factor, or that the formula makes one; None of a number."""
+    encoding = fit.estimates.labels.encoding
+    variable = encoding.variables[name]
+    if not variable.is_number:
+        return variable.levels or (False, True)
+    stand_in = encoding.stand_ins.column(list(encoding.variables).index(name))
+    for text, state in encoding.codings.items():
+        if stand_in in text:  # as factor(x)
+            return tuple(state["categories"])
+    return None
+
+
+def _shares(fit: Fitted, whole: pd.DataFrame, others: list[str]) -> Float[NumpyArray, " c"]:
+    """Return the share of the fit's rows that has the levels of the ``others``, for each combination."""
+    counts = variables_on_rows(fit)[others].astype(object).value_counts()
+    keys = [tuple(row) for row in whole[others].itertuples(index=False)]
+    shares = np.array([float(counts.get(key, 0.0)) for key in keys])
+    if not shares.any():
+        raise DataError("weights: no row of the fit has these levels; expected weights='equal'.")
+    return shares
+
+
+def _numbers(whole: pd.DataFrame, cells: pd.DataFrame, factors: list[str]) -> NumpyArray:
+    """Return which of the cells each combination belongs to."""
+    if not factors:
+        return np.zeros(len(whole), int)
+    index = {tuple(row): number for number, row in enumerate(cells.itertuples(index=False))}
+    return np.array([index[tuple(row)] for row in whole[factors].itertuples(index=False)])
+
+
+def same_cells(cells: pd.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, Any], Bool[NumpyArray, " c"]]]:
+    """Return which cells have each combination of the levels of the factors ``by``."""
+    if not by:
+        return [({}, np.ones(len(cells), bool))]
+    keys = [tuple(row) for row in cells[list(by)].itertuples(index=False)]
+    return [
+        (dict(zip(by, key, strict=True)), np.array([other == key for other in keys])) for key in dict.fromkeys(keys)
+    ]

@@ -1,0 +1,118 @@
+"""Tests of combinations of fixed effects, by each way to count degrees of freedom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import OptionError, choose
+from jaxlmm.inference import Contrasts, KenwardRoger, between_within, nested_order
+from jaxlmm.results.fitted import Fitted
+
+DEGREES_OF_FREEDOM = ("satterthwaite", "kenward-roger", "kenward-roger-linear", "between-within", "normal")
+"""The values of ``df``."""
+
+DEGREES_OF_MANY = ("satterthwaite", "kenward-roger", "normal")
+"""Those of many responses."""
+
+
+class Tested(NamedTuple):
+    """Coefficients with the covariance by which combinations of them are tested.
+
+    ``degrees`` returns the degrees of freedom of each of c combinations, ``rows`` (c, p); ``test`` those of all
+    together with the F statistic.
+    """
+
+    beta: Float[NumpyArray, " p"]
+    vcov: Float[NumpyArray, "p p"]
+    degrees: Callable[[Float[NumpyArray, "c p"]], Float[NumpyArray, " c"]]
+    test: Callable[[Float[NumpyArray, "c p"]], Contrasts]
+
+    def combined(
+        self, rows: Float[NumpyArray, "c p"]
+    ) -> tuple[Float[NumpyArray, " c"], Float[NumpyArray, " c"], Float[NumpyArray, " c"]]:
+        """Return estimates, standard errors and degrees of freedom of combinations; NaN where a row is NaN."""
+        unknown = np.isnan(self.beta) | np.isnan(np.diagonal(self.vcov))
+        with np.errstate(invalid="ignore"):
+            known = np.asarray(np.isfinite(rows).all(axis=1) & ~(rows[:, unknown] != 0.0).any(axis=1))
+        own, vcov = np.where(known[:, None], rows, 0.0)[:, ~unknown], self.vcov[np.ix_(~unknown, ~unknown)]
+        estimate, std_error, df = np.full((3, len(rows)), np.nan)
+        estimate[known] = (own @ self.beta[~unknown])[known]
+        std_error[known] = np.sqrt(np.maximum(np.sum((own @ vcov) * own, axis=1), 0.0))[known]
+        df[known] = self.degrees(rows[known])
+        return estimate, std_error, df
+
+
+def choose_df(df: str, choices: tuple[str, ...] = DEGREES_OF_FREEDOM) -> str:
+    """Return ``df`` if it is one of the ``choices``; raise if not.
+
+    >>> choose_df("satterthwaite")
+    'satterthwaite'
+    """
+    return choose("df", df, choices)
+
+
+def tested(fit: Fitted, df: str) -> Tested:
+    """Return how combinations of the fixed effects of a fit are tested; without an optimum all is NaN.
+
+    Raises
+    ------
+    OptionError
+        If ``df`` is none of :data:`DEGREES_OF_FREEDOM`, or is not defined for this fit.
+    """
+    choose_df(df)
+    uncertainty, beta = fit.estimates.uncertainty, fit.estimates.beta
+    if not fit.estimates.proven:
+        nothing = Contrasts(*(np.array(np.nan),) * 3)
+        return Tested(beta, uncertainty.vcov, lambda rows: np.full(len(rows), np.nan), lambda rows: nothing)
+    if df.startswith("kenward-roger"):
+        adjusted = _kenward_roger(fit, df)
+        return Tested(beta, adjusted.adjusted, adjusted.degrees, lambda rows: adjusted.test(beta, rows))
+    if df == "between-within":
+        own = _between_within(fit)
+
+        def lowest(rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
+            return np.where(rows != 0.0, own, np.inf).min(axis=1, initial=np.inf)
+
+        def test(rows: Float[NumpyArray, "c p"]) -> Contrasts:
+            found = uncertainty.contrasts(beta, rows, "normal")
+            return found._replace(den_df=np.where(np.isnan(found.den_df), np.nan, lowest(rows).min()))
+
+        return Tested(beta, uncertainty.vcov, lowest, test)
+
+    def degrees(rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
+        return uncertainty.degrees_of(rows) if df == "satterthwaite" else np.full(len(rows), np.inf)
+
+    return Tested(beta, uncertainty.vcov, degrees, lambda rows: uncertainty.contrasts(beta, rows, df))
+
+
+def _kenward_roger(fit: Fitted, df: str) -> KenwardRoger:
+    if fit.method != "REML":
+        raise OptionError(
+            f"df: {df!r} is of fits by REML, got one by {fit.method}; fit.update(method='REML') fits the same model."
+        )
+    found = fit.kenward_roger
+    if found is None:
+        raise OptionError(
+            f"df: {df!r} is there for models whose covariance is linear in variances and covariances, got a structure "
+            "of residuals, along positions, or a class of its own; expected 'satterthwaite' or 'normal'."
+        )
+    return found
+
+
+def _between_within(fit: Fitted) -> Float[NumpyArray, " p"]:
+    frame, labels = fit.frame, fit.estimates.labels
+    groups = list(dict.fromkeys(term.group for term in labels.terms))
+    codes = [np.unique(frame.levels[group].codes, return_inverse=True)[1] for group in groups]
+    order = nested_order(codes)
+    if order is None:
+        raise OptionError(
+            f"df: 'between-within' counts groups within groups, and {', '.join(groups)} are crossed; expected "
+            "'satterthwaite' or 'kenward-roger'."
+        )
+    terms = [columns for _, columns in labels.fixed_terms]
+    return between_within(frame.x, terms, [codes[g] for g in order], intercept="Intercept" in labels.fixed_names)

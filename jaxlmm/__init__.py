@@ -13,7 +13,7 @@ from jaxlmm._version import __version__
 
 if TYPE_CHECKING:
     from jaxlmm import covariance, datasets, genetics, plot, solvers, testing
-    from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik
+    from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik, simulate
     from jaxlmm.errors import (
         DataError,
         FormulaError,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxlmm.inference import STATUS
     from jaxlmm.loading import load
     from jaxlmm.model import Design
-    from jaxlmm.results import Certificate, Fit, FitMany
+    from jaxlmm.results import Certificate, Fit, FitMany, compare
     from jaxlmm.scanning import scan
     from jaxlmm.scanning.output import Scan
 
@@ -62,13 +62,14 @@ __all__ = [
     "loglik",
     "plot",
     "scan",
+    "simulate",
     "solvers",
     "testing",
 ]
 
 
 _HOMES = {
-    "api": ("design", "deviance", "estimate", "fit", "fit_many", "loglik"),
+    "api": ("design", "deviance", "estimate", "fit", "fit_many", "loglik", "simulate"),
     "errors": (
         "DataError", "FormulaError", "GenotypeError", "JaxlmmError", "KinshipError", "OptionError", "OutputError",
         "PrecisionError", "ResumeError",

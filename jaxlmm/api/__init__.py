@@ -7,6 +7,7 @@ from jaxlmm.api.many import run_many
 from jaxlmm.api.names import named_options, no_attribute
 from jaxlmm.api.options import FitOptions
 from jaxlmm.api.progress import progress_bar
+from jaxlmm.api.simulating import simulate
 from jaxlmm.api.values import natural
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "no_attribute",
     "progress_bar",
     "run_many",
+    "simulate",
 ]

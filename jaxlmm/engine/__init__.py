@@ -1,6 +1,6 @@
 """Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
-from jaxlmm.engine.after_fit import Profile, kenward_roger, profile
+from jaxlmm.engine.after_fit import Profile, kenward_roger, products_with, profile
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
@@ -22,6 +22,7 @@ __all__ = [
     "find_optima",
     "kenward_roger",
     "patterns_of",
+    "products_with",
     "profile",
     "rows_of",
     "solve_by_response",

@@ -161,6 +161,12 @@ class Likelihood(Struct, abc.ABC):
         """Return −2 log-likelihood (or REML criterion), profiled over beta, and over sigma if the factors have none."""
         return self.criterion(self.at(factors, response), factors.sigma, response)
 
+    @abc.abstractmethod
+    def products(
+        self, factors: Factors, a: Float[jax.Array, "N i"]
+    ) -> tuple[Float[jax.Array, "i i"], Float[jax.Array, ""]]:
+        """Return ``Aᵀ H⁻¹ A`` of columns in rows multiplied by √w, and ``log|H|``."""
+
     # ---- rows ----------------------------------------------------------------------------------------------------
 
     @abc.abstractmethod

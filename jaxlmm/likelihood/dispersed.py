@@ -61,13 +61,12 @@ class Dispersed(Gaussian):
         forms = solver.quadratic_forms(factor.factor, factor.fixed, augmented)
         return self.point(forms, factor.logdet, response, factor)
 
-    def weighted_square(
-        self, factors: Factors, residual: Float[jax.Array, " N"]
-    ) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
+    def products(
+        self, factors: Factors, a: Float[jax.Array, "N i"]
+    ) -> tuple[Float[jax.Array, "i i"], Float[jax.Array, ""]]:
         work = self.factorized(factors)
-        column = (work.root_weight * residual)[:, None]
-        square = work.solver.inner(work.factor, work.solver.cross_products(column, column))[0, 0]
-        return square, work.logdet
+        own = work.root_weight[:, None] * a
+        return work.solver.inner(work.factor, work.solver.cross_products(own, own)), work.logdet
 
     def effects(self, factors: Factors, point: Point, residual: Float[jax.Array, " N"]) -> Effects:
         work = point.factor

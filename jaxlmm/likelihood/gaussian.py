@@ -43,12 +43,6 @@ class Gaussian(Likelihood):
         Every leaf has a first axis over the responses.
         """
 
-    @abc.abstractmethod
-    def weighted_square(
-        self, factors: Factors, residual: Float[jax.Array, " N"]
-    ) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
-        """Return ``eᵀ H⁻¹ e`` of a ``residual`` e in rows multiplied by √w, and ``log|H|``."""
-
     def residuals(
         self, y: Float[jax.Array, "N m"]
     ) -> tuple[Float[jax.Array, "p m"], Float[jax.Array, " m"], Float[jax.Array, "N m"]]:
@@ -125,11 +119,13 @@ class Gaussian(Likelihood):
     ) -> Float[jax.Array, ""]:
         design = self.design
         residual = design.root_weight * (y - design.offset) - design.basis @ (design.triangle @ beta)
-        square, logdet = self.weighted_square(factors, residual)
+        square, logdet = self.products(factors, residual[:, None])
         sigma = sigma / factors.sigma_ratio
         root_weight = jnp.asarray(design.root_weight)
         logdet = logdet - 2.0 * jnp.sum(jnp.log(jnp.where(root_weight > 0, root_weight, 1.0)))
-        return -0.5 * (jnp.asarray(design.n, float) * jnp.log(2.0 * np.pi * sigma**2) + logdet + square / sigma**2)
+        return -0.5 * (
+            jnp.asarray(design.n, float) * jnp.log(2.0 * np.pi * sigma**2) + logdet + square[0, 0] / sigma**2
+        )
 
 
 class KnownWeights(Gaussian):
@@ -155,12 +151,11 @@ class KnownWeights(Gaussian):
         forms = self.solver.quadratic_forms(factor, response.fixed, response.augmented)
         return self.point(forms, self.solver.logdet(factor), response, factor)
 
-    def weighted_square(
-        self, factors: Factors, residual: Float[jax.Array, " N"]
-    ) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
-        factor, column = self.solver.factor(factors), residual[:, None]
-        square = self.solver.inner(factor, self.solver.cross_products(column, column))[0, 0]
-        return square, self.solver.logdet(factor)
+    def products(
+        self, factors: Factors, a: Float[jax.Array, "N i"]
+    ) -> tuple[Float[jax.Array, "i i"], Float[jax.Array, ""]]:
+        factor = self.solver.factor(factors)
+        return self.solver.inner(factor, self.solver.cross_products(a, a)), self.solver.logdet(factor)
 
     def effects(self, factors: Factors, point: Point, residual: Float[jax.Array, " N"]) -> Effects:
         return self.solver.effects(self.design, factors, point.factor, residual)

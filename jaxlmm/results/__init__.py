@@ -9,6 +9,7 @@ from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.hypotheses import MarginalMeans, compare
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import Collector
+from jaxlmm.results.rows import check_draws, drawn
 
 __all__ = [
     "SCAN",
@@ -23,6 +24,8 @@ __all__ = [
     "MarginalMeans",
     "Origin",
     "answering",
+    "check_draws",
     "compare",
+    "drawn",
     "load_saved",
 ]

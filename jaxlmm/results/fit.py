@@ -8,7 +8,7 @@ from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.foreign import FIT, answering
 from jaxlmm.results.hypotheses import anova, drop1, emmeans, ranova, test
 from jaxlmm.results.refit import refit, update
-from jaxlmm.results.rows import fitted, marginal_cov, model_matrix, predict, random_matrix, residuals
+from jaxlmm.results.rows import fitted, marginal_cov, model_matrix, predict, random_matrix, residuals, simulate
 from jaxlmm.results.serialize import save
 from jaxlmm.results.summary import summary
 from jaxlmm.results.tables import (
@@ -72,6 +72,7 @@ class Fit(Fitted):
     fitted = fitted
     residuals = residuals
     predict = predict
+    simulate = simulate
 
     model_matrix = model_matrix
     random_matrix = random_matrix

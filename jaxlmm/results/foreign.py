@@ -63,7 +63,7 @@ FIT = {
     **dict.fromkeys(("lsmeans", "ls_means", "post_hoc"), "write {0}.emmeans('f'), and of that .pairs()"),
     **dict.fromkeys(("contrast", "contrasts"), "write {0}.emmeans('f').contrast(...), or {0}.test('a - b = 0')"),
     **dict.fromkeys(("emtrends", "r2_score"), _NOT_YET),
-    **dict.fromkeys(("simulate", "bootstrap", "bootMer", "profile", "profile_re"), _NOT_YET),
+    **dict.fromkeys(("bootMer", "parametricbootstrap"), "write {0}.bootstrap(1000)"),
     **dict.fromkeys(("influence", "cooks_distance", "hatvalues", "get_influence", "get_prediction"), _NOT_YET),
     **dict.fromkeys(("fit", "fit_regularized"), _IS_FITTED),
     **dict.fromkeys(("model", "data", "model_frame"), "write {0}.frame (its rows), {0}.design or {0}.formula"),
@@ -111,7 +111,7 @@ SCAN = {
 """The same of a scan."""
 
 _LEVEL, _NEWDATA = "write level=0.95, of the interval", "write newdata= (the first argument)"
-_DF, _NO_ERRORS = "write df='satterthwaite' or df='normal'", "standard errors of predictions are not there yet"
+_DF, _ERRORS_ARE_THERE = "write df='satterthwaite'", "the column std_error is always there"
 _ALL_TERMS = "write re_form=None for all random terms, '~0' for none, '~ (1 | g)' for some"
 _WITH_MODES = "write level='conditional' or level='marginal'"
 _NEW = "write new_levels='zero' (or 'error')"
@@ -123,7 +123,7 @@ OPTIONS = {
         **dict.fromkeys(("re_formula", "reform", "use_re", "use_rfx", "random_only", "random_effects"), _ALL_TERMS),
         **dict.fromkeys(("include_random", "include_re", "conditional", "group_rfx_data"), _ALL_TERMS),
         **dict.fromkeys(("exog", "data", "X", "new_data", "test_data", "df", "frame"), _NEWDATA),
-        **dict.fromkeys(("se_fit", "se", "interval", "level", "alpha", "condSE", "std_error", "conf_int"), _NO_ERRORS),
+        **dict.fromkeys(("se_fit", "se", "condSE", "std_error"), _ERRORS_ARE_THERE),
         **dict.fromkeys(("type", "pred_type", "kind"), "a linear model has predictions of one kind"),
         **dict.fromkeys(("na_action", "skip_data_checks", "verify_predictions"), "a row with a missing value is NaN"),
     },

@@ -51,7 +51,7 @@ def test_predictions_are_lme4s(name, form):
     newdata = pd.DataFrame(case["newdata"], index=[f"row {i}" for i in range(len(theirs))])
     found = fit.predict(newdata, re_form=None if form == "all" else form, new_levels="zero")
     assert found.index.equals(newdata.index)
-    assert found.columns.tolist() == ["estimate"]
+    assert found.columns.tolist() == ["estimate", "std_error"]
     # what lies far out of the data multiplies the difference of the estimates
     close(found["estimate"], theirs, max(fit.frame.y.std(), np.nanmax(np.abs(theirs)) / 10), LME4)
 

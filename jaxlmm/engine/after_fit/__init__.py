@@ -1,6 +1,7 @@
-"""What is computed of fits on request: profiles of the deviance, derivatives of second order."""
+"""What is computed of fits on request: profiles, derivatives of second order, products with the inverse covariance."""
 
 from jaxlmm.engine.after_fit.kenward_roger import kenward_roger
+from jaxlmm.engine.after_fit.products import products_with
 from jaxlmm.engine.after_fit.profile import Profile, profile
 
-__all__ = ["Profile", "kenward_roger", "profile"]
+__all__ = ["Profile", "kenward_roger", "products_with", "profile"]

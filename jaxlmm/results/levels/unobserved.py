@@ -128,6 +128,17 @@ def _of_structure(
     return _Term(np.zeros((others.size, 1)), own, cross if others.size else None, None, levels)
 
 
+def root_across(
+    known: LevelStructure, structure: AbstractCovariance, theta: Float[NumpyArray, " k"], unit: float
+) -> Float[NumpyArray, "A A"]:
+    """Return a root of the covariance of all ids, relative to sigma: the levels first, then those without a row."""
+    coords = known.coords[np.concatenate([known.indices, known.unobserved])]
+    order = increasing(coords)
+    root = np.empty((len(coords),) * 2)
+    root[order] = np.asarray(_cholesky(structure, theta, coords[order])) / unit
+    return root
+
+
 def _by_part(
     known: LevelStructure, others: Int[NumpyArray, " R"]
 ) -> Iterator[tuple[Int[NumpyArray, " _"], Float[NumpyArray, "_ d"]]]:

@@ -1,7 +1,18 @@
-"""By row of the data: fitted values, predictions, matrices."""
+"""By row of the data: fitted values, predictions, draws, matrices."""
 
 from jaxlmm.results.rows.fitted import fitted, residuals
 from jaxlmm.results.rows.matrices import marginal_cov, model_matrix, random_matrix
 from jaxlmm.results.rows.predict import predict
+from jaxlmm.results.rows.simulate import check_draws, drawn, simulate
 
-__all__ = ["fitted", "marginal_cov", "model_matrix", "predict", "random_matrix", "residuals"]
+__all__ = [
+    "check_draws",
+    "drawn",
+    "fitted",
+    "marginal_cov",
+    "model_matrix",
+    "predict",
+    "random_matrix",
+    "residuals",
+    "simulate",
+]

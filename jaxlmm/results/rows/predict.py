@@ -6,26 +6,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.errors import DataError, choose
-from jaxlmm.formula.functions import listed
-from jaxlmm.formula.newdata import (
-    MISSING_CODE,
-    UNSEEN_LEVEL,
-    chosen_columns,
-    levels_on,
-    offset_on,
-    positions_on,
-    row_labels,
-)
+from jaxlmm.errors import choose
+from jaxlmm.formula.newdata import MISSING_CODE, chosen_columns, offset_on, row_labels
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.levels import unweighted
+from jaxlmm.results.rows.errors import prediction_variances
 from jaxlmm.results.rows.fitted import fitted
+from jaxlmm.results.rows.terms import TermRows, left_terms, other_terms, own_terms
+from jaxlmm.results.tables import check_level
 
 
-def predict(fit: Fitted, newdata: Any = None, *, re_form: str | None = None, new_levels: str = "error") -> pd.DataFrame:
+def predict(
+    fit: Fitted,
+    newdata: Any = None,
+    *,
+    re_form: str | None = None,
+    new_levels: str = "error",
+    interval: str | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
     """Predict the response: fixed part, offset, and the modes of the random effects that ``re_form`` names.
 
     Parameters
@@ -41,12 +43,21 @@ def predict(fit: Fitted, newdata: Any = None, *, re_form: str | None = None, new
         also what a row without a level has. The ids of a known matrix (``kinship=``) are not new: without a row in
         the fit they have the conditional mean given those with one, ``K_new,old K_old⁻¹ b_old``.
 
+    interval
+        ``"confidence"``, of the mean that is estimated, or ``"prediction"``, of a new observation: with the variances
+        of its residual, at weight 1 (of the fit's own rows at theirs), of levels that are new, and of random effects
+        that ``re_form`` leaves out, whose level is then taken as new. The limits are those of a normal distribution.
+    level
+        The confidence level.
+
     Returns
     -------
     pandas.DataFrame
-        ``estimate`` on the index of ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a
-        logarithm), the offset included. NaN where a variable that is used is missing (of a level see
-        ``new_levels``) or a function of it undefined.
+        ``estimate``, ``std_error``, and with an interval ``conf_low`` and ``conf_high``. The standard error is that of
+        the estimate's difference from its target, fixed and random effects, given the variance parameters (Henderson's
+        mixed-model equations); of a loaded fit it is NaN where modes take part. ``estimate`` on the index of
+        ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a logarithm), the offset included. NaN
+        where a variable that is used is missing (of a level see ``new_levels``) or a function of it undefined.
 
     Raises
     ------
@@ -69,62 +80,76 @@ def predict(fit: Fitted, newdata: Any = None, *, re_form: str | None = None, new
     [450.33, 356.08]
     """
     choose("new_levels", new_levels, ("error", "zero"))
+    if interval is not None:
+        choose("interval", interval, ("confidence", "prediction"))
+    columns = chosen_columns(fit.estimates.labels, re_form)
+    with np.errstate(all="ignore"):  # what is undefined is NaN, not a warning
+        if newdata is None:
+            terms: list[TermRows | None] = [*own_terms(fit, columns)]
+            x, index, estimate = fit.frame.x, fit.frame.index, _own_rows(fit, re_form, terms)
+        else:
+            terms = other_terms(fit, newdata, columns, new_levels)
+            labels = fit.estimates.labels
+            x, index = labels.encoding.columns(newdata)[:, labels.kept], row_labels(newdata)
+            estimate = x @ fit.estimates.beta + offset_on(labels.offset, newdata) + _random_part(fit, terms)
+        table = {"estimate": estimate}
+        with_effects = any(rows is not None and rows.z.any() for rows in terms)
+        if fit.origin is None and (with_effects or interval == "prediction"):
+            if interval is not None:
+                _ = fit.design  # raises: the errors of modes need the rows
+            return pd.DataFrame({**table, "std_error": np.nan}, index=index)
+        if interval == "prediction" and newdata is not None:
+            terms = [*left_terms(fit, newdata, columns)]
+        found = prediction_variances(fit, x, terms)
+        table["std_error"] = np.sqrt(found.error)
+        if interval is not None:
+            check_level(level)
+            spread = found.error
+            if interval == "prediction":
+                spread = found.error + found.left + _residual_variance(fit, newdata)
+            half = np.sqrt(spread) * scipy.special.ndtri(0.5 + 0.5 * level)
+            table |= {"conf_low": estimate - half, "conf_high": estimate + half}
+    return pd.DataFrame(table, index=index)
+
+
+def estimated(fit: Fitted, newdata: Any, re_form: str | None, new_levels: str) -> pd.Series:
+    """Return predictions without their errors, as :func:`predict` does."""
     columns = chosen_columns(fit.estimates.labels, re_form)
     if newdata is None:
-        return (fitted(fit) if re_form is None else _own_rows(fit, columns)).rename("estimate").to_frame()
-    with np.errstate(all="ignore"):  # what is undefined is NaN, not a warning
-        return pd.DataFrame({"estimate": _other_rows(fit, newdata, columns, new_levels)}, index=row_labels(newdata))
+        return pd.Series(_own_rows(fit, re_form, [*own_terms(fit, columns)]), fit.frame.index)
+    terms, labels = other_terms(fit, newdata, columns, new_levels), fit.estimates.labels
+    fixed = labels.encoding.columns(newdata)[:, labels.kept] @ fit.estimates.beta
+    return pd.Series(fixed + offset_on(labels.offset, newdata) + _random_part(fit, terms), row_labels(newdata))
 
 
-def _own_rows(fit: Fitted, chosen: tuple[tuple[int, ...], ...]) -> pd.Series:
+def _own_rows(fit: Fitted, re_form: str | None, terms: list[TermRows | None]) -> Float[NumpyArray, " n"]:
     """Return predictions on the rows of the fit."""
-    total = fitted(fit, "marginal")
-    labels = fit.frame.labels.terms
-    for term, own, modes, columns in zip(fit.design.terms, labels, fit.estimates.modes, chosen, strict=True):
-        codes = fit.frame.levels[own.group].codes
-        if own.positions is not None and columns:
-            total = total + modes.values[codes, np.asarray(term.positions)[: fit.n]]
-        elif columns:
-            total = total + _products(unweighted(fit.frame, term), modes.values[codes], columns)
-    return total
+    if re_form is None:
+        return fitted(fit).to_numpy()
+    return fitted(fit, "marginal").to_numpy() + _random_part(fit, terms)
 
 
-def _other_rows(
-    fit: Fitted, newdata: Any, chosen: tuple[tuple[int, ...], ...], new_levels: str
-) -> Float[NumpyArray, " n"]:
-    """Return predictions on other rows."""
-    estimates, labels = fit.estimates, fit.estimates.labels
-    total = labels.encoding.columns(newdata)[:, labels.kept] @ estimates.beta + offset_on(labels.offset, newdata)
-    for term, modes, columns in zip(labels.terms, estimates.modes, chosen, strict=True):
-        if not columns:
+def _random_part(fit: Fitted, terms: list[TermRows | None]) -> Float[NumpyArray, " n"]:
+    """Return what the modes of the random effects add to each row."""
+    total: Any = 0.0
+    for rows, modes in zip(terms, fit.estimates.modes, strict=True):
+        if rows is None:
             continue
-        group = labels.groups[term.group]
-        levels = levels_on(group, newdata)
-        if new_levels == "error" and len(levels.unseen):
-            raise DataError(
-                f"predict: expected levels of {term.group} that the fit has seen, such as {listed(group.labels[:3])}; "
-                f"got {listed(levels.unseen)}. With new_levels='zero' their random effects are zero; re_form= leaves a "
-                "term out."
-            )
-        if new_levels == "zero":
-            levels = levels._replace(codes=np.where(levels.codes == MISSING_CODE, UNSEEN_LEVEL, levels.codes))
         # The last row is that of an unseen level: its number is -1.
-        table = np.vstack([modes.values, np.zeros((1, len(term.columns)))])
-        effects = table[np.where(levels.codes == MISSING_CODE, 0, levels.codes)]
-        if term.positions is not None:
-            position = positions_on(term, group, levels.codes, newdata)
-            part = np.where(
-                position == MISSING_CODE, np.nan, effects[np.arange(len(position)), np.maximum(position, 0)]
-            )
-        else:
-            assert term.encoding is not None
-            part = _products(term.encoding.columns(newdata), effects, columns)
-        total = total + np.where(levels.codes == MISSING_CODE, np.nan, part)
+        table = np.vstack([modes.values, np.zeros((1, modes.values.shape[1]))])
+        effects = table[np.where(rows.codes == MISSING_CODE, 0, rows.codes)]
+        if rows.positions is not None:
+            effects = effects[np.arange(len(rows.codes)), rows.positions][:, None]
+        total = total + np.sum(rows.z * effects, axis=1)
     return total
 
 
-def _products(
-    z: Float[NumpyArray, "n q"], effects: Float[NumpyArray, "n q"], columns: tuple[int, ...]
-) -> Float[NumpyArray, " n"]:
-    """Return the row sums of the products of some ``columns`` of z and of effects."""
-    return np.sum(z[:, columns] * effects[:, columns], axis=1)
+def _residual_variance(fit: Fitted, newdata: Any) -> Float[NumpyArray, " n"] | float:
+    """Return the variance of a new observation's residual: at the weights of the fit's rows, of others at weight 1."""
+    if newdata is None:
+        return np.asarray(fit.by_row.residual_sds)[: fit.n] ** 2
+    labels, sigma = fit.estimates.labels, fit.sigma
+    if labels.dispersion is None:
+        return sigma**2
+    coefficients = fit.estimates.report[-len(labels.dispersion.columns) :]
+    return sigma**2 * np.exp(2.0 * labels.dispersion.encoding.columns(newdata)[:, 1:] @ coefficients)

@@ -1,6 +1,14 @@
 """Tables of coefficients, variances, shares and tests."""
 
-from jaxlmm.results.tables.columns import COEF_COLUMNS, by_reason, intervals, noted, status_counts, t_columns
+from jaxlmm.results.tables.columns import (
+    COEF_COLUMNS,
+    by_reason,
+    check_level,
+    intervals,
+    noted,
+    status_counts,
+    t_columns,
+)
 from jaxlmm.results.tables.contrasts import hypothesis, in_words
 from jaxlmm.results.tables.fixed import coef, fixef, vcov
 from jaxlmm.results.tables.random import check_group, coef_by, on_scale, ranef, ranef_sd, variance, with_scale
@@ -16,6 +24,7 @@ __all__ = [
     "Tested",
     "by_reason",
     "check_group",
+    "check_level",
     "choose_df",
     "coef",
     "coef_by",

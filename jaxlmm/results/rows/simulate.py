@@ -1,0 +1,156 @@
+"""Responses drawn from a model: fixed part, random effects drawn anew or at their modes, and residuals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm.errors import DataError, OptionError
+from jaxlmm.formula import ModelFrame
+from jaxlmm.formula.newdata import chosen_columns, levels_on
+from jaxlmm.model import Factors, Layout
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.levels import unweighted
+from jaxlmm.results.rows.predict import estimated
+
+
+def simulate(
+    fit: Fitted, nsim: int = 1, *, seed: int = 0, newdata: Any = None, re_form: str | None = "~0"
+) -> pd.DataFrame:
+    """Draw responses from the fitted model.
+
+    Parameters
+    ----------
+    nsim
+        The number of responses.
+    seed
+        Of NumPy's generator: the same seed gives the same numbers.
+    newdata
+        Rows to draw responses of, instead of the fit's, at weight 1; levels of its random effects are drawn anew, each
+        level once. A structure of residuals, along positions, a known matrix or a model of dispersion needs the fit's
+        own rows.
+    re_form
+        The random effects that stay at their modes, as in :meth:`jaxlmm.Fit.predict`; ``"~0"`` draws all of them anew,
+        None none. A term stays as a whole.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × draws, columns 0, 1, …, in units of the formula's left side, with the offset.
+
+    Raises
+    ------
+    OptionError
+        If ``nsim`` is not positive, or ``re_form`` takes some columns of a term only.
+    DataError
+        If the fit was loaded, and has no rows.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> draws = fit.simulate(nsim=2, seed=1)
+    >>> draws.shape, fit.refit(draws[0]).status
+    ((180, 2), 'interior')
+    """
+    check_draws("nsim", nsim)
+    labels = fit.estimates.labels
+    chosen = chosen_columns(labels, re_form)
+    kept = [bool(columns) for columns in chosen]
+    for columns, term in zip(chosen, labels.terms, strict=True):
+        if columns and len(columns) < len(term.columns):
+            raise OptionError(f"re_form: expected whole terms, such as '~ {term.text}', got a part of it: {re_form!r}.")
+    rng, sigma, factors = np.random.default_rng(seed), float(fit.by_row.sigma), _factors(fit)
+    mean = estimated(fit, newdata, re_form, "error")
+    if newdata is None:
+        draws = drawn(fit.frame, factors, sigma, nsim, rng, [not stays for stays in kept])
+    else:
+        draws = _drawn_elsewhere(fit, newdata, factors, sigma, nsim, rng, kept)
+    return pd.DataFrame(mean.to_numpy()[:, None] + draws, index=mean.index)
+
+
+def check_draws(option: str, count: object) -> None:
+    """Raise unless a number of draws is a positive whole number."""
+    whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+    if not whole or int(count) < 1:  # type: ignore[call-overload]
+        raise OptionError(f"{option}: expected a positive whole number, got {count!r}.")
+
+
+def drawn(
+    frame: ModelFrame, factors: Factors, sigma: float, nsim: int, rng: np.random.Generator, anew: list[bool]
+) -> Float[NumpyArray, "n s"]:
+    """Draw the random effects of the terms that are ``anew``, and residuals, on the rows of a frame."""
+    design, n = frame.design, len(frame.index)
+    total = np.zeros((n, nsim))
+    for term, factor, wanted in zip(design.terms, factors.terms, anew, strict=True):
+        root = np.asarray(factor)
+        grouping = design.groupings[term.grouping]
+        codes, count = np.asarray(grouping.codes)[:n], int(np.asarray(grouping.codes)[:n].max(initial=-1)) + 1
+        effects = rng.standard_normal((count, root.shape[-1], nsim))
+        if not wanted:
+            continue
+        if grouping.relation is not None:
+            across = _root(grouping.relation.among(np.arange(count)))
+            effects = np.tensordot(across, effects, axes=1)
+        z = unweighted(frame, term)
+        rows = z @ root if term.positions is None else z * _at(root, codes, np.asarray(term.positions)[:n])
+        total += np.einsum("nr,nrs->ns", rows, effects[codes])
+    sds = 1.0 / np.sqrt(frame.weights)
+    if design.dispersion is not None and factors.dispersion is not None:
+        sds = sds * np.exp(np.asarray(factors.dispersion.log_sd(design.dispersion.columns)))[:n]
+    if design.residual is None or factors.residual is None:
+        noise = rng.standard_normal((n, nsim))
+    else:
+        root = np.asarray(factors.residual)
+        codes = np.asarray(design.groupings[design.residual.grouping].codes)[:n]
+        effects = rng.standard_normal((int(codes.max(initial=-1)) + 1, root.shape[-1], nsim))
+        noise = np.einsum("nr,nrs->ns", _at(root, codes, np.asarray(design.residual.positions)[:n]), effects[codes])
+    return np.asarray(sigma * (total + sds[:, None] * noise))
+
+
+@in_double_precision
+def _factors(fit: Fitted) -> Factors:
+    """Return the covariance factors at the theta that results report."""
+    return jax.tree.map(np.asarray, Layout.of(fit.design).factors(jnp.asarray(fit.estimates.theta)))
+
+
+def _at(
+    root: Float[NumpyArray, "*L q r"], codes: Int[NumpyArray, " n"], positions: Int[NumpyArray, " n"]
+) -> Float[NumpyArray, "n r"]:
+    return np.asarray(root[positions] if root.ndim == 2 else root[codes if len(root) > 1 else 0 * codes, positions])
+
+
+def _root(matrix: Float[NumpyArray, "L L"]) -> Float[NumpyArray, "L L"]:
+    """Return a root of a covariance matrix, which may be singular."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+def _drawn_elsewhere(
+    fit: Fitted, newdata: Any, factors: Factors, sigma: float, nsim: int, rng: np.random.Generator, kept: list[bool]
+) -> Float[NumpyArray, "n s"]:
+    labels, total = fit.estimates.labels, 0.0
+    if factors.residual is not None or factors.dispersion is not None:
+        raise DataError(
+            "simulate: newdata is there for independent residuals of one variance; draw on the fit's own rows."
+        )
+    for number, (term, factor) in enumerate(zip(labels.terms, factors.terms, strict=True)):
+        if kept[number]:
+            continue
+        if term.positions is not None or term.group in fit.frame.level_covariances:
+            raise DataError(f"simulate: {term.text} relates levels or positions; draw on the fit's own rows.")
+        assert term.encoding is not None
+        group = labels.groups[term.group]
+        keys = pd.MultiIndex.from_frame(pd.DataFrame({name: newdata[name] for name in group.factors}))
+        codes = keys.factorize()[0]
+        levels_on(group, newdata)  # raises where a factor is absent
+        effects = rng.standard_normal((int(codes.max(initial=-1)) + 1, np.shape(factor)[-1], nsim))
+        rows = term.encoding.columns(newdata) @ np.asarray(factor)
+        total = total + np.einsum("nr,nrs->ns", rows, effects[codes])
+    return np.asarray(sigma * (total + rng.standard_normal((len(newdata), nsim))))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Float
 
-from jaxlmm._util import as_table, double_precision
+from jaxlmm._util import NumpyArray, as_table, double_precision
 from jaxlmm.api.multipliers import multiplier_names
 from jaxlmm.api.names import check_names
 from jaxlmm.api.options import MODEL_OPTION_NAMES, OPTION_NAMES, FitOptions
@@ -76,6 +77,13 @@ class Call:
         """Fit the model of ``fit`` to another response on its design."""
         call = dataclasses.replace(self, replaced=True)
         return call.run(with_response(fit.frame, y), Choice(type(fit.solution.likelihood.solver), fit.solver_reason))
+
+    def refit_many(self, fit: Fit, y: Float[NumpyArray, "n m"]) -> Any:
+        """Fit the model of ``fit`` to many responses on its rows: a ``FitMany``."""
+        from jaxlmm.api.many import refit_many
+
+        choice = Choice(type(fit.solution.likelihood.solver), fit.solver_reason)
+        return refit_many(dataclasses.replace(self, replaced=True), fit.frame, choice, y)
 
     def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
         """Fit a changed call; the design of ``fit`` serves again where only the way of fitting changes."""

@@ -16,12 +16,12 @@ from jaxlmm.api.call import Call
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
-from jaxlmm.formula import ModelFrame, build_frame, exact_levels, parse, read_responses
+from jaxlmm.formula import ModelFrame, Responses, build_frame, exact_levels, parse, read_responses
 from jaxlmm.formula.syntax import column_of, resolved, with_known_names
 from jaxlmm.formula.tokens import quoted
 from jaxlmm.model import Natural, held_layout
 from jaxlmm.results import Collector, Fit, FitMany, ManyOrigin
-from jaxlmm.solvers import Route, select
+from jaxlmm.solvers import Choice, Route, select
 
 MIN_SHARE_COMPLETE = 0.75
 """Share of complete responses above which all responses go through the complete batch: a copy of the complete ones
@@ -66,8 +66,33 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     parsed = resolved(parsed, table.columns, options, not_predictors, allow_cbind=True)._replace(response=())
     call = dataclasses.replace(call, formula=parsed.text)
     frame = build_frame(parsed, table, options, known_residual=options.known_residual)
-    choice = select(frame.design, options.solver)
     y = read.values if frame.used.all() else read.values[frame.used]
+    return _fitted(call, frame, select(frame.design, options.solver), read, y, started, progress)
+
+
+@in_double_precision
+@np.errstate(all="ignore")
+def refit_many(call: Call, frame: ModelFrame, choice: Choice, y: Float[NumpyArray, "n m"]) -> FitMany:
+    """Fit the model of a frame to other responses ``y`` on its rows, named by their numbers; NaN where missing."""
+    started, values = time.perf_counter(), y
+    if not frame.used.all():
+        values = np.full((frame.used.size, y.shape[1]), np.nan)
+        values[frame.used] = y
+    read = Responses(tuple(str(number) for number in range(y.shape[1])), values, "by order")
+    return _fitted(call, frame, choice, read, y, started, False)
+
+
+def _fitted(
+    call: Call,
+    frame: ModelFrame,
+    choice: Choice,
+    read: Responses,
+    y: Float[NumpyArray, "n m"],
+    started: float,
+    progress: bool | None,
+) -> FitMany:
+    """Fit the model of a frame to the responses that were read, ``y`` on its rows."""
+    options = call.options
     n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
     n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
     notes, circular = frame.notes_on(read.names, y), read.is_circular

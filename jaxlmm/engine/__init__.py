@@ -1,6 +1,6 @@
 """Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
-from jaxlmm.engine.after_fit import Profile, kenward_roger, products_with, profile
+from jaxlmm.engine.after_fit import Profile, Profiler, kenward_roger, products_with, profile
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
@@ -14,6 +14,7 @@ __all__ = [
     "Optima",
     "Problems",
     "Profile",
+    "Profiler",
     "RowsByResponse",
     "Solution",
     "batches",

@@ -7,6 +7,7 @@ import dataclasses
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.foreign import FIT, answering
 from jaxlmm.results.hypotheses import anova, drop1, emmeans, ranova, test
+from jaxlmm.results.intervals import bootstrap, confint, draws, profile
 from jaxlmm.results.refit import refit, update
 from jaxlmm.results.rows import fitted, marginal_cov, model_matrix, predict, random_matrix, residuals, simulate
 from jaxlmm.results.serialize import save
@@ -83,6 +84,11 @@ class Fit(Fitted):
     emmeans = emmeans
     drop1 = drop1
     ranova = ranova
+
+    confint = confint
+    profile = profile
+    bootstrap = bootstrap
+    draws = draws
 
     summary = summary
     tidy = tidy

@@ -208,6 +208,10 @@ class Call(Protocol[F]):
         """Fit the model of ``fit`` to another response on its design."""
         ...
 
+    def refit_many(self, fit: F, y: Float[NumpyArray, "n m"]) -> Any:
+        """Fit the model of ``fit`` to many responses on its rows: a ``FitMany``."""
+        ...
+
     def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:
         """Fit with another formula, other data or other options; what is None or absent stays."""
         ...

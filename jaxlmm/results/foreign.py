@@ -16,7 +16,7 @@ C = TypeVar("C", bound=type)
 _FIXEF = "write {0}.fixef()"
 _TABLE = "the table of fixed effects with tests and intervals is {0}.coef(level=0.95)"
 _ERRORS = "write {0}.coef()['std_error']"
-_INTERVALS = "intervals stand in {0}.coef(level=0.95) and {0}.variance()"
+_INTERVALS = "write {0}.confint(method='wald'), 'profile' or 'bootstrap'"
 _VARIANCE = "write {0}.variance(), or {0}.variance('variance')"
 _MODES, _FITTED, _RESIDUALS = "write {0}.ranef()", "write {0}.fitted()", "write {0}.residuals()"
 _NOT_YET = "it is not there yet"
@@ -29,7 +29,7 @@ FIT = {
     **dict.fromkeys(("pvalues", "pvalue", "p_values", "p_value"), "write {0}.coef()['p_value']"),
     **dict.fromkeys(("tvalues", "tstats", "zvalues"), "write {0}.coef()['statistic']"),
     **dict.fromkeys(("coefs", "coeftable", "fixed_effects", "result_fit"), _TABLE),
-    **dict.fromkeys(("confint", "conf_int", "intervals"), _INTERVALS),
+    **dict.fromkeys(("conf_int", "intervals"), _INTERVALS),
     **dict.fromkeys(("cov_params", "cov", "vcv", "normalized_cov_params"), "write {0}.vcov()"),
     **dict.fromkeys(("VarCorr", "varcorr", "cov_re", "vcomp", "ranef_var", "ranef_corr", "varcomp"), _VARIANCE),
     **dict.fromkeys(("random_effects", "raneftables", "b", "u", "blup"), _MODES),
@@ -64,6 +64,7 @@ FIT = {
     **dict.fromkeys(("contrast", "contrasts"), "write {0}.emmeans('f').contrast(...), or {0}.test('a - b = 0')"),
     **dict.fromkeys(("emtrends", "r2_score"), _NOT_YET),
     **dict.fromkeys(("bootMer", "parametricbootstrap"), "write {0}.bootstrap(1000)"),
+    "profile_re": "write {0}.profile()",
     **dict.fromkeys(("influence", "cooks_distance", "hatvalues", "get_influence", "get_prediction"), _NOT_YET),
     **dict.fromkeys(("fit", "fit_regularized"), _IS_FITTED),
     **dict.fromkeys(("model", "data", "model_frame"), "write {0}.frame (its rows), {0}.design or {0}.formula"),

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.parameters.kinds import KINDS, Kind, Unit
-from jaxlmm.covariance.parameters.scales import SCALES, ScaleName
+from jaxlmm.covariance.parameters.scales import SCALES, BoundedScale, ScaleName
 from jaxlmm.errors import OptionError, choose
 
 
@@ -229,14 +229,19 @@ class Parameter:
         >>> low.round(3).tolist(), high.round(3).tolist()
         ([-0.194, 0.414], [0.194, 0.987])
         """
-        scale, bounds = SCALES[self.scale], (self.lower, self.upper)
+        scale = self.bounded_scale
         value, error = np.asarray(estimate, float), np.asarray(std_error, float)
         with np.errstate(all="ignore"):
-            half = scipy.special.ndtri(0.5 + 0.5 * level) * error * scale.derivative(value, *bounds)
-            center = scale.forward(value, *bounds)
-            limits = [np.clip(scale.inverse(end, *bounds), *bounds) for end in (center - half, center + half)]
+            half = scipy.special.ndtri(0.5 + 0.5 * level) * error * scale.derivative(value)
+            center = scale.forward(value)
+            limits = [np.clip(scale.inverse(end), self.lower, self.upper) for end in (center - half, center + half)]
         low, high = (np.where(np.isnan(error), np.nan, limit) for limit in limits)
         return low, high
+
+    @property
+    def bounded_scale(self) -> BoundedScale:
+        """The scale of its interval, between its bounds."""
+        return BoundedScale.of(self.scale, self.lower, self.upper)
 
     def of(self, group: str) -> Parameter:
         """Return the same parameter of a ``group``."""

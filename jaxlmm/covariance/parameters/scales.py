@@ -33,6 +33,19 @@ class Scale(NamedTuple):
     bounds: tuple[bool, bool]
 
 
+class BoundedScale(NamedTuple):
+    """A scale between two bounds: its maps as functions of values alone."""
+
+    forward: Callable[[Any], Any]
+    inverse: Callable[[Any], Any]
+    derivative: Callable[[Any], Any]
+
+    @classmethod
+    def of(cls, name: ScaleName, lower: float, upper: float) -> BoundedScale:
+        """Return the scale of a name between bounds."""
+        return cls(*(lambda value, own=own: own(value, lower, upper) for own in SCALES[name][:3]))
+
+
 def _place(value: Any, lower: float, upper: float) -> Any:
     """Return where values are between the bounds, from -1 to 1."""
     return (2.0 * value - (lower + upper)) / (upper - lower)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxlmm._util import Array, NumpyArray, program
+from jaxlmm._util import Array, NumpyArray, pad, program
+from jaxlmm.engine.compiled import prepare_fixed, prepare_responses
 from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
+from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.single import single_problem
 from jaxlmm.engine.start import AXIS_SWEEPS, Plan, starts_with
-from jaxlmm.likelihood import likelihood_of
-from jaxlmm.model import Design, Layout, Natural, held_layout
+from jaxlmm.inference import Units
+from jaxlmm.likelihood import Likelihood, likelihood_of
+from jaxlmm.model import Design, Layout, Natural, held_layout, independent_basis
 from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
 from jaxlmm.solvers import AbstractSolver
 
@@ -31,13 +34,8 @@ class Profile(NamedTuple):
     converged: Bool[NumpyArray, " c"]
 
 
-def profile(
-    design: Design, y: Float[NumpyArray, " n"], *, solver: type[AbstractSolver], method: str, held: Sequence[Natural]
-) -> Profile:
-    """Minimize the deviance of one response with natural parameters held at each of several sets of values.
-
-    Nothing is examined: no derivatives, certificate or standard errors. Sets of the same parameters are minimized
-    together, and other values compile nothing.
+class Profiler:
+    """The deviance of one response as a function of natural parameters that are held, and of coefficients.
 
     Parameters
     ----------
@@ -45,35 +43,96 @@ def profile(
         The design and a response ``(n,)`` in its own units.
     solver, method
         A solver's class and ``"REML"`` or ``"ML"``.
-    held
-        The sets of values.
-
-    Raises
-    ------
-    OptionError
-        If a structure cannot have some of the values.
+    fixed
+        Natural parameters that are held throughout, where coefficients are.
     """
-    likelihood = likelihood_of(design, solver.build(design), method)
-    problems = single_problem(likelihood, design, y)
-    layouts = [held_layout(design, values) for values in held]
-    alike: dict[jax.tree_util.PyTreeDef, list[int]] = {}
-    for number, layout in enumerate(layouts):
-        alike.setdefault(jax.tree.structure(layout), []).append(number)
-    found = Profile(np.full(len(held), np.nan), np.zeros(len(held), bool))
-    for group in alike.values():
-        own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
-        descent, bases, scale = Descent(own), layouts[group[0]].bases(), np.asarray(problems.responses.scale)
-        for chosen, count in batches(len(group), LARGE_PROFILE, SMALL_PROFILE):
-            index = np.array(group)[chosen]
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(layouts[i] for i in index))
-            starts = np.concatenate([starts_with(layouts[i], None, scale) for i in index])
-            minimum = _minima(own, stacked, bases, starts, descent.method, descent.plan)
-            found.deviance[index[:count]] = np.asarray(minimum.value)[:count]
-            found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
-    return found
+
+    def __init__(
+        self,
+        design: Design,
+        y: Float[NumpyArray, " n"],
+        *,
+        solver: type[AbstractSolver],
+        method: str,
+        fixed: Natural | None = None,
+    ) -> None:
+        self.design, self.y, self.solver, self.method, self.fixed = design, y, solver, method, fixed
+        self._problems: Problems | None = None
+        self._without: dict[int, tuple[Likelihood, Any, Units, NumpyArray]] = {}
+
+    def at(self, held: Sequence[Natural]) -> Profile:
+        """Return the minima over all other parameters at each set of values.
+
+        Sets of the same parameters are minimized together, and other values compile nothing.
+
+        Raises
+        ------
+        OptionError
+            If a structure cannot have some of the values.
+        """
+        if self._problems is None:
+            likelihood = likelihood_of(self.design, self.solver.build(self.design), self.method)
+            self._problems = single_problem(likelihood, self.design, self.y)
+        problems, likelihood = self._problems, self._problems.likelihood
+        layouts = [held_layout(self.design, values) for values in held]
+        alike: dict[jax.tree_util.PyTreeDef, list[int]] = {}
+        for number, layout in enumerate(layouts):
+            alike.setdefault(jax.tree.structure(layout), []).append(number)
+        found = Profile(np.full(len(held), np.nan), np.zeros(len(held), bool))
+        for group in alike.values():
+            own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
+            descent, bases, scale = Descent(own), layouts[group[0]].bases(), np.asarray(problems.responses.scale)
+            for chosen, count in batches(len(group), LARGE_PROFILE, SMALL_PROFILE):
+                index = np.array(group)[chosen]
+                stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(layouts[i] for i in index))
+                starts = np.concatenate([starts_with(layouts[i], None, scale) for i in index])
+                minimum = _minima(own, stacked, bases, starts, descent.method, descent.plan)
+                found.deviance[index[:count]] = np.asarray(minimum.value)[:count]
+                found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
+        return found
+
+    def at_coefficient(self, column: int, values: Float[NumpyArray, " c"]) -> Profile:
+        """Return the minima over all other parameters where one coefficient has each of the ``values``.
+
+        They are those of the responses less the column times the value, on a design without it.
+        """
+        if column not in self._without:
+            self._without[column] = self._prepared_without(column)
+        likelihood, fixed_products, units, x = self._without[column]
+        weight = np.asarray(self.design.root_weight)
+        own = np.divide(x, weight, where=weight > 0, out=np.zeros_like(x))
+        y = pad(self.y, self.design.n_padded)[:, None] - own[:, None] * values[None, :]
+        size = next((size for size in (SMALL_PROFILE, LARGE_PROFILE) if size >= values.size), values.size)
+        y = np.concatenate([y, np.repeat(y[:, :1], size - values.size, axis=1)], axis=1)
+        responses = jax.tree.map(np.asarray, prepare_responses(likelihood, y)).replace(fixed=fixed_products)
+        optima = find_optima(Problems(likelihood, responses, units, largest=size))
+        return Profile(np.array(optima.value[: values.size]), np.array(optima.converged[: values.size]))
+
+    def _prepared_without(self, column: int) -> tuple[Likelihood, Any, Units, Float[NumpyArray, " N"]]:
+        """Return the likelihood without a column of X, what responses share, and that column in rows times √w."""
+        design = self.design
+        triangle = np.asarray(design.triangle)
+        columns = np.asarray(design.basis) @ triangle
+        rest = independent_basis(np.delete(columns, column, axis=1))
+        smaller = design.replace(
+            basis=rest.basis, triangle=rest.triangle, n_fixed=np.int64(rest.basis.shape[1])
+        ).with_padded_columns()
+        likelihood = likelihood_of(smaller, self.solver.build(smaller).unpadded(), self.method, self.fixed)
+        units = Units(np.linalg.inv(np.asarray(smaller.triangle)), smaller.mean_squares())
+        return likelihood, prepare_fixed(likelihood), units, columns[:, column]
 
 
-@program()
+def profile(
+    design: Design, y: Float[NumpyArray, " n"], *, solver: type[AbstractSolver], method: str, held: Sequence[Natural]
+) -> Profile:
+    """Minimize the deviance of one response with natural parameters held at each of several sets of values.
+
+    Nothing is examined: no derivatives, certificate or standard errors. Parameters are those of :class:`Profiler`.
+    """
+    return Profiler(design, y, solver=solver, method=method).at(held)
+
+
+@program(once=True)
 def _minima(
     problems: Problems,
     layouts: Layout,

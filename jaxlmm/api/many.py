@@ -16,7 +16,7 @@ from jaxlmm.api.call import Call
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
-from jaxlmm.formula import ModelFrame, Responses, build_frame, exact_levels, parse, read_responses
+from jaxlmm.formula import ModelFrame, Responses, build_frame, exact_levels, parse, read_responses, updated
 from jaxlmm.formula.syntax import column_of, resolved, with_known_names
 from jaxlmm.formula.tokens import quoted
 from jaxlmm.model import Natural, held_layout
@@ -43,6 +43,24 @@ class SingleCalls:
         frame[name] = y
         formula = f"{quoted(name).text} ~ {parse(self.call.formula).right}"
         return dataclasses.replace(self.call, formula=formula, data=frame).run()
+
+    @property
+    def data(self) -> Any:
+        """The data, as they were given."""
+        return self.call.data
+
+    def again(
+        self, names: tuple[str, ...], y: Float[NumpyArray, "rows m"], formula: str | None, method: str
+    ) -> FitMany:
+        """Fit responses, on the rows of the data, by another formula, None for the same, and by a method."""
+        right = self.call.formula if formula is None else updated(f"y {self.call.formula}", formula)
+        call = dataclasses.replace(self.call, formula=f"~{right.split('~', 1)[1]}").with_options(method=method)
+        return run_many(call, pd.DataFrame(y, columns=list(names)).set_axis(_index_of(self.call.data)), None, False)
+
+
+def _index_of(data: Any) -> pd.Index:
+    """Return the index by which responses meet the rows of data."""
+    return as_frame(as_table(data), []).index
 
 
 def _holds(column: pd.Series, y: Float[NumpyArray, " n"]) -> bool:

@@ -11,6 +11,7 @@ from jaxlmm.inference.certificate import (
 )
 from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
 from jaxlmm.inference.kenward_roger import CovarianceInfluence, KenwardRoger, covariance_influence
+from jaxlmm.inference.moderation import Prior, fit_prior
 from jaxlmm.inference.status import PROVEN, REASONS, STATUS, Reason
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 from jaxlmm.inference.verdict import Verdict, Verdicts
@@ -27,6 +28,7 @@ __all__ = [
     "CovarianceInfluence",
     "KenwardRoger",
     "OptimumDerivatives",
+    "Prior",
     "Reason",
     "Rows",
     "Uncertainty",
@@ -39,6 +41,7 @@ __all__ = [
     "covariance_influence",
     "delta_method",
     "examine",
+    "fit_prior",
     "nested_order",
     "patterns",
     "rows_at",

@@ -20,6 +20,7 @@ from jaxlmm.results.tables import (
     glance,
     noted,
     pve,
+    r2,
     ranef,
     ranef_sd,
     ratio,
@@ -68,6 +69,7 @@ class Fit(Fitted):
 
     ratio = ratio
     pve = pve
+    r2 = r2
     delta = delta
 
     fitted = fitted

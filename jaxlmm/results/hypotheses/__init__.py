@@ -1,8 +1,34 @@
 """Tests of fixed effects, comparisons of models, and marginal means."""
 
+from jaxlmm.results.hypotheses.adjust import adjusted, choose_adjustment, critical
 from jaxlmm.results.hypotheses.anova import anova, f_tail, test
-from jaxlmm.results.hypotheses.compare import compare, null_distribution
+from jaxlmm.results.hypotheses.compare import Parts, compare, null_distribution, within
 from jaxlmm.results.hypotheses.drop import drop1, ranova
-from jaxlmm.results.hypotheses.emmeans import MarginalMeans, emmeans
+from jaxlmm.results.hypotheses.emmeans import MarginalMeans, combinations_of, emmeans, names_of, pairwise
+from jaxlmm.results.hypotheses.grid import Grid, names_in, reference_grid, same_cells
+from jaxlmm.results.hypotheses.rows import FixedPart
 
-__all__ = ["MarginalMeans", "anova", "compare", "drop1", "emmeans", "f_tail", "null_distribution", "ranova", "test"]
+__all__ = [
+    "FixedPart",
+    "Grid",
+    "MarginalMeans",
+    "Parts",
+    "adjusted",
+    "anova",
+    "choose_adjustment",
+    "combinations_of",
+    "compare",
+    "critical",
+    "drop1",
+    "emmeans",
+    "f_tail",
+    "names_in",
+    "names_of",
+    "null_distribution",
+    "pairwise",
+    "ranova",
+    "reference_grid",
+    "same_cells",
+    "test",
+    "within",
+]

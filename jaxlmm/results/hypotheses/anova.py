@@ -15,7 +15,7 @@ from jaxlmm.errors import OptionError
 from jaxlmm.formula.columns import Terms
 from jaxlmm.model import independent_basis
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.hypotheses.rows import variables_on_rows
+from jaxlmm.results.hypotheses.rows import fixed_part
 from jaxlmm.results.tables import hypothesis, in_words, tested
 
 TEST_COLUMNS = ["term", "num_df", "den_df", "statistic", "p_value"]
@@ -126,7 +126,7 @@ def f_tail(
 def _marginal(fit: Fitted) -> list[tuple[str, Float[NumpyArray, "_ p"]]]:
     """Return type III hypotheses: the coefficients of a term where all factors are coded by contrasts of sum zero."""
     x = fit.frame.x
-    centered, terms = fit.estimates.labels.encoding.centered_columns(variables_on_rows(fit))
+    centered, terms = fit.estimates.labels.encoding.centered_columns(fixed_part(fit).variables())
     kept = independent_basis(centered).kept
     if kept.sum() != x.shape[1]:  # as where the formula leaves the intercept out
         return _as_coded(fit)

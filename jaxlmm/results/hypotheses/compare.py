@@ -11,6 +11,7 @@ import scipy
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.covariance import Parameter
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.results.fitted import Fitted
 
@@ -88,7 +89,8 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
         raise OptionError(f"compare: expected two or more fits, got {len(fits)}.")
     _check_same_data(fits)
     fits = tuple(sorted(fits, key=lambda fit: fit.n_params))
-    same_x = all(_within(fit, fits[0]) and _within(fits[0], fit) for fit in fits)
+    first = fits[0].frame.x
+    same_x = all(within(fit.frame.x, first) and within(first, fit.frame.x) for fit in fits)
     again = {fit.method for fit in fits} != {"ML"} and not (same_x and len({fit.method for fit in fits}) == 1)
     if again and not refit:
         raise OptionError(
@@ -107,7 +109,7 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
         }  # fmt: skip
         if number:
             smaller = fits[number - 1]
-            null = null_distribution(smaller, fit)
+            null = null_distribution(Parts.of(smaller), Parts.of(fit))
             statistic = smaller.deviance - fit.deviance if null.degrees else np.nan
             proven = smaller.estimates.proven and fit.estimates.proven
             row |= {
@@ -118,17 +120,28 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COMPARE_COLUMNS)
 
 
-def null_distribution(smaller: Fitted, larger: Fitted) -> NullDistribution:
-    """Return the null distribution of the likelihood ratio of two fits of the same data."""
+class Parts(NamedTuple):
+    """What decides whether models are nested: free natural parameters, columns of X, number of parameters."""
+
+    natural: tuple[Parameter, ...]
+    x: Float[NumpyArray, "n p"]
+    n_params: int
+
+    @classmethod
+    def of(cls, fit: Fitted) -> Parts:
+        """Return the parts of a fit."""
+        estimates = fit.estimates
+        free = (p for p, fixed in zip(estimates.labels.natural, estimates.fixed, strict=True) if not fixed)
+        return cls(tuple(free), fit.frame.x, fit.n_params)
+
+
+def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
+    """Return the null distribution of the likelihood ratio of two models of the same data."""
     df = larger.n_params - smaller.n_params
-    free = [
-        {p.name: p for p, fixed in zip(fit.estimates.labels.natural, fit.estimates.fixed, strict=True) if not fixed}
-        for fit in (smaller, larger)
-    ]
-    nested = _within(smaller, larger) and free[0].keys() <= free[1].keys() and df > 0
-    if not nested:
+    names = {parameter.name for parameter in smaller.natural}
+    if not (names <= {parameter.name for parameter in larger.natural} and df > 0 and within(smaller.x, larger.x)):
         return NullDistribution("not nested", (), ())
-    more = [parameter for name, parameter in free[1].items() if name not in free[0]]
+    more = [parameter for parameter in larger.natural if parameter.name not in names]
     variances = [parameter for parameter in more if parameter.is_sd]
     others = [parameter for parameter in more if not parameter.is_sd]
     if not variances:
@@ -155,9 +168,8 @@ def _same(one: Float[NumpyArray, " n"] | None, other: Float[NumpyArray, " n"] | 
     return one is not None and other is not None and bool(np.array_equal(one, other))
 
 
-def _within(smaller: Fitted, larger: Fitted) -> bool:
-    """Whether the columns of X of one fit are combinations of the other's."""
-    x, space = smaller.frame.x, larger.frame.x
+def within(x: Float[NumpyArray, "n p"], space: Float[NumpyArray, "n _"]) -> bool:
+    """Whether the columns ``x`` are combinations of those of another model."""
     if x.shape[1] == 0:
         return True
     off = x - space @ np.linalg.lstsq(space, x, rcond=None)[0] if space.shape[1] else x

@@ -12,7 +12,7 @@ from jaxlmm.errors import OptionError
 from jaxlmm.formula.columns import Encoding
 from jaxlmm.formula.syntax import with_bars
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.hypotheses.compare import null_distribution
+from jaxlmm.results.hypotheses.compare import Parts, null_distribution
 
 DROP_COLUMNS = ["term", "n_params", "loglik", "deviance", "aic", "statistic", "df", "p_value", "null_distribution"]
 
@@ -134,7 +134,7 @@ def _table(whole: Fitted, dropped: list[tuple[str, Fitted]]) -> pd.DataFrame:
             "statistic": np.nan, "df": np.nan, "p_value": np.nan, "null_distribution": "",
         }  # fmt: skip
         if fit is not whole:
-            null, statistic = null_distribution(fit, whole), fit.deviance - whole.deviance
+            null, statistic = null_distribution(Parts.of(fit), Parts.of(whole)), fit.deviance - whole.deviance
             proven = fit.estimates.proven and whole.estimates.proven
             row |= {
                 "statistic": statistic, "df": float(whole.n_params - fit.n_params),

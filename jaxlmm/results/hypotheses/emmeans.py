@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxlmm.errors import OptionError
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.hypotheses.adjust import adjusted, choose_adjustment, critical
 from jaxlmm.results.hypotheses.grid import Grid, names_in, reference_grid, same_cells
+from jaxlmm.results.hypotheses.rows import fixed_part
 from jaxlmm.results.tables import COEF_COLUMNS, Tested, t_columns, tested
 
 
@@ -66,7 +67,7 @@ def emmeans(
     2    B - C     0.044  42.0    1.000
     """
     factors, within = names_in("spec", spec), names_in("by", by)
-    grid = reference_grid(fit, [*dict.fromkeys((*factors, *within))], at, weights)
+    grid = reference_grid(fixed_part(fit), [*dict.fromkeys((*factors, *within))], at, weights)
     offset = _mean_offset(fit)
     return MarginalMeans(
         grid, tuple(name for name in factors if name not in within), within, tested(fit, df), offset, level
@@ -118,17 +119,8 @@ class MarginalMeans:
             ``contrast``, the factors ``by``, ``estimate std_error df statistic p_value conf_low conf_high``.
         """
         choose_adjustment(adjust, pairwise=True)
-        names = self._names()
-
-        def pairwise(index: NumpyArray) -> tuple[list[str], Float[NumpyArray, "c m"]]:
-            chosen = list(itertools.combinations(range(index.size), 2))
-            chosen = [pair[::-1] for pair in chosen] if reverse else chosen
-            matrix = np.zeros((len(chosen), index.size))
-            for row, (one, other) in enumerate(chosen):
-                matrix[row, one], matrix[row, other] = 1.0, -1.0
-            return [f"{names[index[one]]} - {names[index[other]]}" for one, other in chosen], matrix
-
-        return self._compared(pairwise, adjust)
+        names = names_of(self.grid.cells, self.factors)
+        return self._compared(lambda index: pairwise([names[cell] for cell in index], reverse=reverse), adjust)
 
     def contrast(self, coefficients: Any, *, adjust: str = "none") -> pd.DataFrame:
         """Return linear combinations of the means, within the levels of ``by``.
@@ -152,7 +144,8 @@ class MarginalMeans:
 
         def given(index: NumpyArray) -> tuple[list[str], Float[NumpyArray, "c m"]]:
             if matrix.ndim != 2 or matrix.shape[1] != index.size:
-                means = ", ".join(self._names()[number] for number in index)
+                cells = names_of(self.grid.cells, self.factors)
+                means = ", ".join(cells[number] for number in index)
                 raise OptionError(
                     f"coefficients: expected {index.size} numbers, one for each of {means}, got {matrix.shape[-1]}."
                 )
@@ -160,20 +153,12 @@ class MarginalMeans:
 
         return self._compared(given, adjust)
 
-    def _names(self) -> list[str]:
-        return [
-            " ".join(str(value) for value in row) for row in self.grid.cells[list(self.factors)].itertuples(index=False)
-        ]
-
     def _compared(self, combinations: Any, adjust: str) -> pd.DataFrame:
         parts = []
         for key, chosen in same_cells(self.grid.cells, self.by):
             index = np.flatnonzero(chosen)
             names, matrix = combinations(index)
-            rows = np.where(np.isnan(self.grid.rows[index]), 0.0, self.grid.rows[index])
-            unknown = np.isnan(self.grid.rows[index]).any(axis=1)
-            combined = np.where((matrix[:, unknown] != 0).any(axis=1)[:, None], np.nan, matrix @ rows)
-            estimate, std_error, df = self.own.combined(combined)
+            estimate, std_error, df = self.own.combined(combinations_of(matrix, self.grid.rows[index]))
             estimate = estimate + self.offset * matrix.sum(axis=1)
             table = pd.DataFrame(dict(zip(COEF_COLUMNS, t_columns(estimate, std_error, df, self.level), strict=True)))
             half = critical(df, self.level, adjust, index.size) * std_error
@@ -198,3 +183,29 @@ class MarginalMeans:
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(index=False))
+
+
+def names_of(cells: pd.DataFrame, factors: Sequence[str]) -> list[str]:
+    """Return the levels of each cell as one text."""
+    return [" ".join(str(value) for value in row) for row in cells[list(factors)].itertuples(index=False)]
+
+
+def pairwise(names: Sequence[str], *, reverse: bool = False) -> tuple[list[str], Float[NumpyArray, "c m"]]:
+    """Return the names and the coefficients of all differences of two of m means.
+
+    >>> pairwise(["a", "b"])
+    (['a - b'], array([[ 1., -1.]]))
+    """
+    chosen = list(itertools.combinations(range(len(names)), 2))
+    chosen = [pair[::-1] for pair in chosen] if reverse else chosen
+    matrix = np.zeros((len(chosen), len(names)))
+    for row, (one, other) in enumerate(chosen):
+        matrix[row, one], matrix[row, other] = 1.0, -1.0
+    return [f"{names[one]} - {names[other]}" for one, other in chosen], matrix
+
+
+def combinations_of(matrix: Float[NumpyArray, "c m"], rows: Float[NumpyArray, "m p"]) -> Float[NumpyArray, "c p"]:
+    """Return combinations of means as rows of coefficients, NaN where a mean of one is not determined."""
+    unknown = np.isnan(rows).any(axis=1)
+    touched = (matrix[:, unknown] != 0).any(axis=1)
+    return np.where(touched[:, None], np.nan, matrix @ np.where(np.isnan(rows), 0.0, rows))

@@ -13,8 +13,7 @@ from jaxtyping import Bool, Float
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, OptionError, choose, nearest
 from jaxlmm.formula.functions import listed
-from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.hypotheses.rows import estimable, variables_on_rows
+from jaxlmm.results.hypotheses.rows import FixedPart
 
 MAX_CELLS = 100_000
 """The most combinations of levels that a grid may have."""
@@ -50,7 +49,7 @@ def names_in(option: str, value: Any) -> tuple[str, ...]:
     raise OptionError(f"{option}: expected the name of a factor or a list of names, got {value!r}.")
 
 
-def reference_grid(fit: Fitted, factors: Sequence[str], at: Mapping[str, Any] | None, weights: str) -> Grid:
+def reference_grid(part: FixedPart, factors: Sequence[str], at: Mapping[str, Any] | None, weights: str) -> Grid:
     """Return the combinations of the ``factors``' levels, averaged over all other factors, covariates at their means.
 
     Parameters
@@ -69,7 +68,7 @@ def reference_grid(fit: Fitted, factors: Sequence[str], at: Mapping[str, Any] | 
         If a name is no variable of the fixed effects, or a value of ``at`` is no level.
     """
     choose("weights", weights, ("equal", "proportional"))
-    labels = fit.estimates.labels
+    labels = part.labels
     variables, at = labels.encoding.variables, dict(at or {})
     for option, name in (*(("spec", name) for name in factors), *(("at", name) for name in at)):
         if name not in variables:
@@ -77,7 +76,7 @@ def reference_grid(fit: Fitted, factors: Sequence[str], at: Mapping[str, Any] | 
     values: dict[str, list[Any]] = {}
     covariates: dict[str, Any] = {}
     for name, variable in variables.items():
-        levels = _levels(fit, name)
+        levels = _levels(part, name)
         if name in at:
             given = list(at[name]) if isinstance(at[name], (list, tuple, np.ndarray, pd.Series)) else [at[name]]
             unknown = [] if levels is None else [value for value in given if value not in levels]
@@ -88,7 +87,7 @@ def reference_grid(fit: Fitted, factors: Sequence[str], at: Mapping[str, Any] | 
         elif levels is not None:
             values[name] = list(levels)
         else:
-            values[name] = [float(np.mean(variables_on_rows(fit)[name].to_numpy(float)))]
+            values[name] = [float(np.mean(part.variables()[name].to_numpy(float)))]
         if levels is None and len(values[name]) == 1:
             covariates[name] = values[name][0]
         if name in factors and variable.is_number and levels is None and name not in at:
@@ -104,20 +103,20 @@ def reference_grid(fit: Fitted, factors: Sequence[str], at: Mapping[str, Any] | 
     columns = labels.encoding.columns(whole)
     cells = whole[list(factors)].drop_duplicates().reset_index(drop=True)
     others = [name for name in values if name not in factors and len(values[name]) > 1]
-    share = _shares(fit, whole, others) if weights == "proportional" and others else np.ones(len(whole))
+    share = _shares(part, whole, others) if weights == "proportional" and others else np.ones(len(whole))
     number = _numbers(whole, cells, list(factors))
     average = np.zeros((len(cells), len(whole)))
     average[number, np.arange(len(whole))] = share
     average /= average.sum(axis=1, keepdims=True)
     means = average @ columns
-    determined = estimable(fit, means)
+    determined = part.estimable(means)
     rows = np.where(determined[:, None], means[:, labels.kept], np.nan)
     return Grid(cells, rows, covariates, tuple(others))
 
 
-def _levels(fit: Fitted, name: str) -> tuple[Any, ...] | None:
+def _levels(part: FixedPart, name: str) -> tuple[Any, ...] | None:
     """Return the levels of a variable that is a factor, or that the formula makes one; None of a number."""
-    encoding = fit.estimates.labels.encoding
+    encoding = part.labels.encoding
     variable = encoding.variables[name]
     if not variable.is_number:
         return variable.levels or (False, True)
@@ -128,9 +127,9 @@ def _levels(fit: Fitted, name: str) -> tuple[Any, ...] | None:
     return None
 
 
-def _shares(fit: Fitted, whole: pd.DataFrame, others: list[str]) -> Float[NumpyArray, " c"]:
+def _shares(part: FixedPart, whole: pd.DataFrame, others: list[str]) -> Float[NumpyArray, " c"]:
     """Return the share of the fit's rows that has the levels of the ``others``, for each combination."""
-    counts = variables_on_rows(fit)[others].astype(object).value_counts()
+    counts = part.variables()[others].astype(object).value_counts()
     keys = [tuple(row) for row in whole[others].itertuples(index=False)]
     shares = np.array([float(counts.get(key, 0.0)) for key in keys])
     if not shares.any():

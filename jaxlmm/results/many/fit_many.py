@@ -9,7 +9,10 @@ from jaxlmm._util import write_whole
 from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.foreign import FIT_MANY, answering
+from jaxlmm.results.many.compare import compare
+from jaxlmm.results.many.emmeans import emmeans
 from jaxlmm.results.many.fitted import FittedMany
+from jaxlmm.results.many.moderate import moderate
 from jaxlmm.results.many.rows import fitted, ranef, residuals
 from jaxlmm.results.many.serialize import save
 from jaxlmm.results.many.tables import anova, failed, glance, pve, ratio, test, tidy, variance
@@ -91,6 +94,9 @@ class FitMany(FittedMany):
     ratio = ratio
     pve = pve
     failed = failed
+    moderate = moderate
+    emmeans = emmeans
+    compare = compare
 
     fitted = fitted
     residuals = residuals

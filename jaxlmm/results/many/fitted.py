@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pandas as pd
 from jaxtyping import Float
@@ -22,6 +22,18 @@ class ManyCall(Protocol):
 
     def single(self, name: str, y: Float[NumpyArray, " _"]) -> Fit:
         """Fit one response, on the rows of the data, by ``fit``."""
+        ...
+
+    @property
+    def data(self) -> Any:
+        """The data, as they were given."""
+        ...
+
+    def again(
+        self, names: tuple[str, ...], y: Float[NumpyArray, "_ m"], formula: str | None, method: str
+    ) -> FittedMany:
+        """Fit the responses by another formula (one with a dot too), or None for the same, and by a method."""
+        ...
 
 
 class ManyOrigin(NamedTuple):
@@ -66,6 +78,16 @@ class FittedMany:
             index=self.frame.index,
             columns=pd.Index(self.responses, name="response"),
         )
+
+    @property
+    def call(self) -> ManyCall:
+        """The formula, data and options."""
+        return self._made_from.call
+
+    @property
+    def values(self) -> Float[NumpyArray, "_ m"]:
+        """The responses on all rows of the data."""
+        return self._made_from.y
 
     @property
     def _made_from(self) -> ManyOrigin:

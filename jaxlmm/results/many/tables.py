@@ -11,6 +11,7 @@ import scipy
 from jaxtyping import Bool, Float, Shaped
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.results.hypotheses import f_tail
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import (
@@ -66,9 +67,9 @@ def tidy(many: FittedMany, *, df: str = "satterthwaite", level: float = 0.95) ->
         degrees = estimates.uncertainty.satterthwaite()
     tested = np.where(estimates.proven[:, None], degrees, np.nan)
     columns = t_columns(estimates.beta, estimates.uncertainty.std_error, tested, level)
-    table = {name: _spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
+    table = {name: spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
     table["q_value"] = false_discovery_rate(table["p_value"])
-    return _long(many, "term", labels.column_names, table, with_n=True)
+    return long_table(many, "term", labels.column_names, table, with_n=True)
 
 
 def variance(many: FittedMany, scale: str = "sd") -> pd.DataFrame:
@@ -81,7 +82,7 @@ def variance(many: FittedMany, scale: str = "sd") -> pd.DataFrame:
     low, high = intervals(parameters, estimate, std_error)
     names = [parameter.name for parameter in parameters]
     table = {"estimate": estimate, "std_error": std_error, "conf_low": low, "conf_high": high}
-    frame = _long(many, "parameter", names, {**table, "at_boundary": estimates.at_boundary}, with_n=True)
+    frame = long_table(many, "parameter", names, {**table, "at_boundary": estimates.at_boundary}, with_n=True)
     frame.insert(3, "group", np.tile(np.array([parameter.group for parameter in parameters], object), len(many)))
     frame.insert(len(frame.columns) - 2, "fixed", np.tile(estimates.fixed, len(many)))
     return with_scale(frame, scale)
@@ -199,14 +200,9 @@ def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyA
     for j, rows in enumerate(hypotheses):
         num_df[:, j], den_df[:, j], statistic[:, j] = estimates.uncertainty.contrasts(estimates.beta, rows, df)
     den_df[~estimates.proven] = np.nan
-    with np.errstate(invalid="ignore"):
-        p_value = np.where(
-            np.isinf(den_df),
-            scipy.special.chdtrc(num_df, num_df * statistic),
-            scipy.special.fdtrc(num_df, den_df, statistic),
-        )
+    p_value = f_tail(statistic, num_df, den_df)
     table = {"num_df": num_df, "den_df": den_df, "statistic": statistic, "p_value": p_value}
-    return _long(many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})
+    return long_table(many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})
 
 
 def _shares(
@@ -214,17 +210,17 @@ def _shares(
 ) -> pd.DataFrame:
     low, high = intervals([SHARE] * len(names), share, std_error)
     table = {"estimate": share, "std_error": std_error, "conf_low": low, "conf_high": high}
-    return _long(many, "component", names, table, with_n=True)
+    return long_table(many, "component", names, table, with_n=True)
 
 
-def _spread(values: Float[NumpyArray, "m p"], kept: Bool[NumpyArray, " c"]) -> Float[NumpyArray, "m c"]:
+def spread(values: Float[NumpyArray, "m p"], kept: Bool[NumpyArray, " c"]) -> Float[NumpyArray, "m c"]:
     """Return all columns, of which those that are ``kept`` have ``values`` and the others NaN."""
     spread = np.full((len(values), kept.size), np.nan)
     spread[:, kept] = values
     return spread
 
 
-def _long(
+def long_table(
     many: FittedMany,
     word: str,
     names: Sequence[str],

@@ -12,7 +12,7 @@ from jaxlmm.results.tables.columns import (
 from jaxlmm.results.tables.contrasts import hypothesis, in_words
 from jaxlmm.results.tables.fixed import coef, fixef, vcov
 from jaxlmm.results.tables.random import check_group, coef_by, on_scale, ranef, ranef_sd, variance, with_scale
-from jaxlmm.results.tables.shares import SHARE, components_of, delta, pve, pve_of, ratio, ratio_of
+from jaxlmm.results.tables.shares import SHARE, components_of, delta, pve, pve_of, r2, ratio, ratio_of
 from jaxlmm.results.tables.tested import DEGREES_OF_MANY, Tested, choose_df, tested
 from jaxlmm.results.tables.tidy import GLANCE, glance, tidy
 
@@ -39,6 +39,7 @@ __all__ = [
     "on_scale",
     "pve",
     "pve_of",
+    "r2",
     "ranef",
     "ranef_sd",
     "ratio",

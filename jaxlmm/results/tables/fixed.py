@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from jaxlmm.errors import choose
 from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.tables.clustered import KINDS_OF_CLUSTERS, sandwich
 from jaxlmm.results.tables.columns import t_table
-from jaxlmm.results.tables.tested import tested
+from jaxlmm.results.tables.tested import choose_df, tested
 
 
 def fixef(fit: Fitted) -> pd.Series:
@@ -16,14 +19,44 @@ def fixef(fit: Fitted) -> pd.Series:
     return pd.Series(fit.estimates.beta.copy(), index=list(fit.estimates.labels.fixed_names), name="estimate")
 
 
-def vcov(fit: Fitted, kind: str = "model") -> pd.DataFrame:
-    """Return the covariance matrix of the fixed effects, terms × terms; ``kind`` is ``"model"``."""
-    choose("kind", kind, ("model",))
+def vcov(fit: Fitted, kind: str = "model", cluster: Any = None) -> pd.DataFrame:
+    """Return the covariance matrix of the fixed effects, terms × terms.
+
+    Parameters
+    ----------
+    kind
+        ``"model"``; ``"kenward-roger"``, adjusted for few groups; ``"CR0"``, ``"CR1"``, ``"CR2"``, robust against other
+        covariances within clusters (:func:`jaxlmm.results.tables.clustered.sandwich`).
+    cluster
+        Of the last three: a grouping factor, a column of the data, or a value for each row of the fit; None for the
+        only grouping factor. Clusters must be uncorrelated by the model.
+
+    Raises
+    ------
+    OptionError
+        If ``kind`` is something else, or rows of several clusters are correlated by the model.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> fit.vcov("CR2").round(3).to_numpy().tolist()
+    [[46.575, -1.451], [-1.451, 2.389]]
+    """
+    choose("kind", kind, ("model", "kenward-roger", *KINDS_OF_CLUSTERS))
     names = list(fit.estimates.labels.fixed_names)
-    return pd.DataFrame(fit.estimates.uncertainty.vcov.copy(), index=names, columns=names)
+    if kind == "kenward-roger":
+        matrix = tested(fit, kind).vcov
+    elif kind in KINDS_OF_CLUSTERS:
+        matrix = sandwich(fit, kind, cluster).vcov
+    else:
+        matrix = fit.estimates.uncertainty.vcov
+    return pd.DataFrame(matrix.copy(), index=names, columns=names)
 
 
-def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.DataFrame:
+def coef(
+    fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95, vcov: str = "model", cluster: Any = None
+) -> pd.DataFrame:
     """Return the table of fixed effects, index ``term``.
 
     Parameters
@@ -35,6 +68,9 @@ def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.D
         groups, as nlme does; ``"normal"`` for z tests (``df`` is infinite).
     level
         The confidence level.
+    vcov, cluster
+        Another covariance, as :meth:`vcov` has it: ``"CR0"``, ``"CR1"``, ``"CR2"``, with Satterthwaite's degrees of
+        freedom of that covariance (Bell and McCaffrey 2002).
 
     Returns
     -------
@@ -58,7 +94,14 @@ def coef(fit: Fitted, df: str = "satterthwaite", *, level: float = 0.95) -> pd.D
     Days         10.467  inf     13.015
     """
     estimates, names = fit.estimates, list(fit.estimates.labels.fixed_names)
-    own = tested(fit, df)
-    degrees = own.degrees(np.eye(len(names)))
-    table = t_table(names, estimates.beta, np.sqrt(np.diagonal(own.vcov)), degrees, level)
+    choose("vcov", vcov, ("model", *KINDS_OF_CLUSTERS))
+    if vcov == "model":
+        own = tested(fit, df)
+        covariance, degrees = own.vcov, own.degrees(np.eye(len(names)))
+    else:
+        robust = sandwich(fit, vcov, cluster)
+        covariance = robust.vcov
+        degrees = np.full(len(names), np.inf) if choose_df(df) == "normal" else robust.degrees(np.eye(len(names)))
+        degrees = degrees if estimates.proven else np.full(len(names), np.nan)
+    table = t_table(names, estimates.beta, np.sqrt(np.diagonal(covariance)), degrees, level)
     return table.reindex(pd.Index(estimates.labels.column_names, name="term"))

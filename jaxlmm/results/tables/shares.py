@@ -46,6 +46,27 @@ def pve(fit: Fitted) -> pd.DataFrame:
     return _share_frame(components_of(fit.estimates), shares, std_error).rename_axis("component")
 
 
+def r2(fit: Fitted) -> pd.DataFrame:
+    """Return the shares of variance that the model explains: Nakagawa and Schielzeth's (2013) R², with random slopes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows ``marginal``, by the fixed part, and ``conditional``, by fixed and random effects: ``estimate std_error
+        conf_low conf_high``. Variances of random effects are averaged over the rows (Johnson 2014).
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
+    >>> fit.r2()["estimate"].round(3).to_dict()
+    {'marginal': 0.279, 'conditional': 0.799}
+    """
+    shares, std_error = pve_of(fit.estimates)
+    explained = np.array([shares[0], 1.0 - shares[-1]])
+    return _share_frame(["marginal", "conditional"], explained, std_error[[0, -1]]).rename_axis("r2")
+
+
 def components_of(estimates: Estimates | ManyEstimates) -> list[str]:
     """Return the names of the components of the total variance: the fixed part, each group, the residual."""
     return ["fixed", *estimates.labels.groups, "Residual"]

@@ -1,0 +1,130 @@
+"""Cluster-robust covariances of fixed effects: the sandwich, and its corrections for few clusters."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm.errors import DataError, OptionError, nearest
+from jaxlmm.formula.columns import variables_of
+from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.levels import factors_at, row_covariance
+
+KINDS_OF_CLUSTERS = ("CR0", "CR1", "CR2")
+"""Cluster-robust covariances."""
+
+SMALLEST_EIGENVALUE = 1e-10
+"""Of a cluster's matrix, relative to the largest: smaller ones are zero, and their direction is left out (Pustejovsky
+and
+Tipton 2018)."""
+
+
+class Sandwich(NamedTuple):
+    """A cluster-robust covariance (p, p), and what its degrees of freedom are computed from.
+
+    Per cluster ``weights`` (n_g, p): the rows that estimate each coefficient, ``A_gᵀ V_g⁻¹ X_g M``; ``covariances``
+    V_g; ``x``.
+    """
+
+    vcov: Float[NumpyArray, "p p"]
+    weights: list[Float[NumpyArray, "_g p"]]
+    covariances: list[Float[NumpyArray, "_g _g"]]
+    x: list[Float[NumpyArray, "_g p"]]
+    model: Float[NumpyArray, "p p"]
+
+    def degrees(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
+        """Return Satterthwaite's degrees of freedom of combinations, if V is right (Bell and McCaffrey 2002)."""
+        found = np.empty(len(rows))
+        for number, row in enumerate(rows):
+            own = [weights @ row for weights in self.weights]
+            crossed = np.stack([x.T @ one for x, one in zip(self.x, own, strict=True)])
+            products = -crossed @ self.model @ crossed.T
+            products[np.diag_indices(len(own))] += [one @ v @ one for one, v in zip(own, self.covariances, strict=True)]
+            found[number] = np.trace(products) ** 2 / np.sum(products**2)
+        return found
+
+
+@in_double_precision
+def sandwich(fit: Fitted, kind: str, cluster: Any) -> Sandwich:
+    """Return the cluster-robust covariance of the fixed effects.
+
+    ``M (Σ_g X_gᵀ V_g⁻¹ A_g e_g e_gᵀ A_gᵀ V_g⁻¹ X_g) M`` with ``M = (XᵀV⁻¹X)⁻¹`` and e the marginal residuals: ``"CR0"``
+    with A the identity, ``"CR1"`` that times m/(m − 1) for m clusters, ``"CR2"`` with ``A_g = D_gᵀ B_g^(−1/2) D_g``,
+    ``D_gᵀD_g = V_g`` and ``B_g = D_g (V_g − X_g M X_gᵀ) D_gᵀ`` (Bell and McCaffrey 2002; Pustejovsky and Tipton 2018),
+    as clubSandwich has it.
+
+    Raises
+    ------
+    OptionError
+        If the rows of several clusters are correlated by the model.
+    """
+    frame, codes = fit.frame, _codes(fit, cluster)
+    _check_apart(fit, codes)
+    solution = fit.solution
+    factors = factors_at(solution.layout, solution.theta, solution.bases)
+    variance, model = float(fit.by_row.sigma) ** 2, fit.estimates.uncertainty.vcov
+    assert frame.y is not None
+    residual = frame.y - frame.offset - frame.x @ fit.estimates.beta
+    meat = np.zeros_like(model)
+    weights, covariances, columns = [], [], []
+    for level in range(int(codes.max(initial=-1)) + 1):
+        rows = np.flatnonzero(codes == level)
+        x, v = frame.x[rows], variance * row_covariance(frame, factors, rows)
+        solved = np.linalg.solve(v, x)
+        adjusted = solved
+        if kind == "CR2":
+            root = np.linalg.cholesky(v).T  # D_g, with D_gᵀ D_g = V_g
+            inner = root @ (v - x @ model @ x.T) @ root.T
+            values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
+            kept = values > SMALLEST_EIGENVALUE * values.max(initial=0.0)
+            inverse_root = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
+            adjusted = (root.T @ inverse_root @ root).T @ solved
+        score = adjusted.T @ residual[rows]
+        meat += np.outer(score, score)
+        weights.append(adjusted @ model)
+        covariances.append(v)
+        columns.append(x)
+    count = len(weights)
+    factor = count / (count - 1.0) if kind == "CR1" else 1.0
+    return Sandwich(factor * model @ meat @ model, weights, covariances, columns, model)
+
+
+def _codes(fit: Fitted, cluster: Any) -> Int[NumpyArray, " n"]:
+    """Return the cluster of each row: of a grouping factor, a column, or an array; None for the only factor."""
+    levels = fit.frame.levels
+    if cluster is None:
+        if len(levels) != 1:
+            raise OptionError(f"cluster: expected one of {', '.join(levels) or 'the columns of the data'}, got None.")
+        cluster = next(iter(levels))
+    if isinstance(cluster, str):
+        if cluster in levels:
+            return np.unique(np.asarray(levels[cluster].codes), return_inverse=True)[1]
+        try:
+            values = variables_of(fit.call.data, [cluster])[cluster][fit.frame.used]
+        except DataError:
+            known = nearest(cluster, levels)
+            raise OptionError(f"cluster: {cluster!r} is no grouping factor and no column; {known}.") from None
+    else:
+        values = pd.Series(np.asarray(cluster))
+        if len(values) != len(fit.frame.index):
+            raise OptionError(f"cluster: expected a value for each of {len(fit.frame.index)} rows, got {len(values)}.")
+    codes, _ = pd.factorize(values)
+    if (codes < 0).any():
+        raise OptionError(f"cluster: expected a value in every row, got {int((codes < 0).sum())} without one.")
+    return codes
+
+
+def _check_apart(fit: Fitted, codes: Int[NumpyArray, " n"]) -> None:
+    """Raise where a level of a grouping factor, or a known matrix, relates rows of several clusters."""
+    for group, level in fit.frame.levels.items():
+        own = np.asarray(level.codes)
+        pairs = np.unique(np.stack([own, codes]), axis=1)
+        if group in fit.frame.level_covariances or np.unique(pairs[0]).size < pairs.shape[1]:
+            raise OptionError(
+                f"cluster: rows of several clusters are correlated by {group}; expected clusters within which all "
+                "levels of the grouping factors lie, as those of the outermost factor."
+            )

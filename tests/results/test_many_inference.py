@@ -1,0 +1,112 @@
+"""Marginal means, comparisons and moderated tests of many responses: each as of the response alone."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxlmm as lmm
+from jaxlmm.inference import fit_prior
+
+from references import HERE
+
+LIMMA = json.loads((HERE / "robust_and_moderated.json").read_text())["limma"]
+CLOSE = 1e-6
+"""Estimates of one response in a batch and alone, relative: the searches end at other points of a flat bottom."""
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame([(g, a, b) for g in range(10) for a in "uvw" for b in "xy"], columns=["g", "a", "b"])
+    frame["t"] = rng.normal(size=len(frame))
+    return frame
+
+
+@pytest.fixture(scope="module")
+def y(frame):
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(len(frame), 6)) * np.sqrt(0.3 * 8 / rng.chisquare(8, 6))
+    values += rng.normal(size=(10, 6))[frame["g"]]
+    values[:4, 1] = np.nan
+    values[:, 5] = 2.0
+    return pd.DataFrame(values, columns=[f"y{number}" for number in range(6)])
+
+
+@pytest.fixture(scope="module")
+def many(frame, y):
+    return lmm.fit_many("~ a * b + t + (1 | g)", frame, responses=y)
+
+
+def test_marginal_means_are_those_of_each_response(many):
+    means, pairs = many.emmeans("a", by="b", at={"t": 0.3}), {}
+    table, pairs = means.to_frame(), means.pairs(adjust="bonferroni")
+    for name in ("y0", "y1"):
+        single = many[name].emmeans("a", by="b", at={"t": 0.3})
+        for ours, theirs in ((table, single.to_frame()), (pairs, single.pairs(adjust="bonferroni"))):
+            own = ours[ours["response"] == name].reset_index(drop=True)
+            for column in ("estimate", "std_error", "df", "p_value", "conf_low", "conf_high"):
+                np.testing.assert_allclose(own[column], theirs[column], rtol=1e-4, atol=CLOSE)
+    assert table[table["response"] == "y5"]["estimate"].isna().all()
+    assert (table[table["response"] == "y5"]["status"] == "failed").all()
+    with pytest.raises(lmm.OptionError, match="df"):
+        many.emmeans("a", df="between-within")
+
+
+def test_comparisons_are_those_of_each_response(many, frame, y):
+    table = many.compare("~ . - a:b").set_index("response")
+    for name in ("y0", "y1"):
+        fit = many[name]
+        single = lmm.compare(fit, fit.update(". ~ . - a:b"))
+        assert table.loc[name, "statistic"] == pytest.approx(single["statistic"][1], abs=1e-5)
+        assert table.loc[name, "p_value"] == pytest.approx(single["p_value"][1], rel=1e-4)
+    assert table.loc["y5", "status"] == "failed"
+    assert np.isnan(table.loc["y5", "p_value"])
+    without = many.compare("~ a * b + t").set_index("response")
+    assert without["null_distribution"].unique().tolist() == ["0.5 chi2(0) + 0.5 chi2(1)"]
+    linear = lmm.fit_many("~ a * b + t", frame, responses=y).glance().set_index("response")
+    both = many.glance().set_index("response")
+    np.testing.assert_allclose(without["statistic"][:5], (linear["deviance"] - both["deviance"])[:5], atol=1e-6)
+
+
+@pytest.mark.parametrize("case", range(len(LIMMA)))
+def test_priors_are_limmas(case):
+    record = LIMMA[case]
+    variance, df = (np.array(record[key], float) for key in ("variance", "df"))
+    df = np.broadcast_to(df, variance.shape)
+    prior = fit_prior(variance, df)
+    assert prior.df == pytest.approx(float(record["df_prior"][0]), rel=1e-6)
+    assert prior.variance == pytest.approx(record["var_prior"][0], rel=1e-6)
+    np.testing.assert_allclose(prior.posterior(variance, df), record["var_post"], rtol=1e-6)
+
+
+def test_equal_variances_are_pooled():
+    rng = np.random.default_rng(1)
+    variance = 0.5 * rng.chisquare(1000, 50) / 1000
+    prior = fit_prior(np.repeat(variance.mean(), 50), np.full(50, 10.0))
+    assert np.isinf(prior.df)
+    np.testing.assert_allclose(prior.posterior(variance, np.full(50, 10.0)), prior.variance)
+
+
+def test_moderated_tests(frame):
+    """Of a design without groups they are limma's: one residual df, s̃² in place of s²."""
+    rng = np.random.default_rng(8)
+    y = rng.normal(size=(len(frame), 40)) * np.sqrt(0.5 * 6 / rng.chisquare(6, 40))
+    many = lmm.fit_many("~ a + t", frame, responses=y)
+    moderated, prior = many.moderate(), many.moderate().prior
+    plain, table = many.tidy(), moderated.tidy()
+    s2 = many.glance()["sigma"].to_numpy() ** 2
+    own = fit_prior(s2, np.full(40, len(frame) - 4.0))
+    np.testing.assert_allclose(prior["df"], own.df, rtol=1e-6)
+    post = own.posterior(s2, np.full(40, len(frame) - 4.0))
+    rows = plain["term"] == "t"
+    expected = plain[rows]["std_error"].to_numpy() * np.sqrt(post / s2)
+    np.testing.assert_allclose(table[rows]["std_error"], expected, rtol=1e-6)
+    np.testing.assert_allclose(table[rows]["df"], len(frame) - 4 + own.df, rtol=1e-6)
+    one = moderated.test("t = 0").set_index("response")
+    np.testing.assert_allclose(one["statistic"], table[rows]["statistic"] ** 2, rtol=1e-6)
+    np.testing.assert_allclose(one["p_value"], table[rows]["p_value"], rtol=1e-6)
+    assert moderated.anova()["term"].unique().tolist() == ["a", "t"]
+    with pytest.raises(lmm.DataError, match="expected 3 responses or more"):
+        lmm.fit_many("~ a + t", frame, responses=y[:, :2]).moderate()

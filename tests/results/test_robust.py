@@ -1,0 +1,59 @@
+"""Cluster-robust covariances against clubSandwich, R² against its definition."""
+
+import json
+
+import numpy as np
+import pytest
+
+import jaxlmm as lmm
+
+from references import HERE
+
+R = json.loads((HERE / "robust_and_moderated.json").read_text())
+MODELS = R["clubSandwich"]
+OPTIMA = 1e-5
+"""Relative: lme4's optimum is good to about 1e-6 in theta."""
+
+
+def fitted(name):
+    data = lmm.datasets.sleepstudy().iloc[R["rows"]]
+    return lmm.fit(MODELS[name]["formula"], data)
+
+
+@pytest.mark.parametrize("kind", ["CR0", "CR1", "CR2"])
+@pytest.mark.parametrize("name", MODELS)
+def test_sandwiches_are_clubsandwichs(name, kind):
+    record, fit = MODELS[name], fitted(name)
+    np.testing.assert_allclose(fit.theta, record["theta"], rtol=1e-3)
+    expected = np.array(record[kind]["vcov"]).reshape(fit.vcov().shape)
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    np.testing.assert_allclose(fit.vcov(kind).to_numpy() / scale, expected / scale, atol=10 * OPTIMA)
+    table = fit.coef(vcov=kind)
+    np.testing.assert_allclose(table["df"], record[kind]["df"], rtol=1e-3)
+    np.testing.assert_allclose(table["std_error"], np.sqrt(np.diag(expected)), rtol=10 * OPTIMA)
+
+
+def test_clusters():
+    data = lmm.datasets.cake()
+    fit = lmm.fit("angle ~ recipe + temp + (1 | replicate) + (1 | recipe:replicate)", data)
+    outer = fit.vcov("CR1", "replicate")
+    np.testing.assert_allclose(outer, fit.vcov("CR1", data["replicate"].to_numpy()))
+    with pytest.raises(lmm.OptionError, match="correlated by replicate"):
+        fit.vcov("CR2", "recipe:replicate")
+    with pytest.raises(lmm.OptionError, match="cluster: expected one of replicate, recipe:replicate"):
+        fit.vcov("CR2")
+    with pytest.raises(lmm.OptionError, match="no grouping factor and no column"):
+        fit.vcov("CR0", "batch")
+    with pytest.raises(lmm.OptionError, match="kind"):
+        fit.vcov("HC3")
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(fit.vcov("kenward-roger"))), fit.coef("kenward-roger")["std_error"], rtol=1e-12
+    )
+
+
+def test_r2_is_of_shares():
+    fit = fitted("slope")
+    shares, found = fit.pve(), fit.r2()
+    assert found.loc["marginal", "estimate"] == pytest.approx(shares.loc["fixed", "estimate"])
+    assert found.loc["conditional", "estimate"] == pytest.approx(1 - shares.loc["Residual", "estimate"])
+    assert (found["conf_low"] < found["estimate"]).all()

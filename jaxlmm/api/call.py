@@ -11,15 +11,16 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, as_table, double_precision
-from jaxlmm.api.multipliers import multiplier_names
 from jaxlmm.api.names import check_names
 from jaxlmm.api.options import MODEL_OPTION_NAMES, OPTION_NAMES, FitOptions
+from jaxlmm.api.responses import refitted
 from jaxlmm.api.values import natural
-from jaxlmm.engine import solve_single
+from jaxlmm.engine import Solution, solve_single
 from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula import ModelFrame, build_frame, check_levels, parse, updated, with_response
 from jaxlmm.formula.syntax import resolved
-from jaxlmm.results import Estimates, Fit, Origin
+from jaxlmm.inference import blocks_with_multiplier
+from jaxlmm.results import Estimates, Fit, ManyEstimates, Origin
 from jaxlmm.solvers import Choice, select
 
 
@@ -54,7 +55,7 @@ class Call:
                 first_order=options.first_order, start=start, fixed=fixed,
             )  # fmt: skip
             solution, found, rows = minimized.certified(labels.natural, fixed)
-            verdict = found.verdicts.one(0, labels.parameters, multiplier_names(frame, solution))
+            verdict = found.verdicts.one(0, labels.parameters, _multiplier_names(frame, solution))
             estimates = Estimates.of(frame, solution, found, rows, verdict, choice, options.method, fixed)
         return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
 
@@ -78,12 +79,9 @@ class Call:
         call = dataclasses.replace(self, replaced=True)
         return call.run(with_response(fit.frame, y), Choice(type(fit.solution.likelihood.solver), fit.solver_reason))
 
-    def refit_many(self, fit: Fit, y: Float[NumpyArray, "n m"]) -> Any:
-        """Fit the model of ``fit`` to many responses on its rows: a ``FitMany``."""
-        from jaxlmm.api.many import refit_many
-
-        choice = Choice(type(fit.solution.likelihood.solver), fit.solver_reason)
-        return refit_many(dataclasses.replace(self, replaced=True), fit.frame, choice, y)
+    def refit_many(self, fit: Fit, y: Float[NumpyArray, "n m"]) -> ManyEstimates:
+        """Fit the model of ``fit`` to many responses on its rows."""
+        return refitted(self.options, fit.frame, Choice(type(fit.solution.likelihood.solver), fit.solver_reason), y)
 
     def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
         """Fit a changed call; the design of ``fit`` serves again where only the way of fitting changes."""
@@ -101,3 +99,20 @@ class Call:
                 "anew. Put the response into a data frame and pass data=, or update the original fit and refit that."
             )
         return call.run()
+
+
+def _multiplier_names(frame: ModelFrame, solution: Solution) -> dict[int, str]:
+    """Name each block of the active set, by its number: by a standard deviation, or by its term.
+
+    By the standard deviation if the block is one parameter, and it and all before it in its structure are of kind
+    ``sd``, so that theta and the natural parameters correspond one to one; else by the term: in a block of several
+    parameters the multiplier is that of the term's smallest eigenvalue.
+    """
+    names, layout = {}, solution.likelihood.layout
+    for number, block in blocks_with_multiplier(solution.active_set).items():
+        for labels, in_theta in zip(frame.labels.terms, layout.slices(), strict=False):
+            if in_theta.start <= block[0] < in_theta.stop:
+                preceding = labels.natural[: int(block[0]) - in_theta.start + 1]
+                one_each = block.size == 1 and all(parameter.is_sd for parameter in preceding)
+                names[number] = preceding[-1].name if one_each else f"{labels.text}: smallest eigenvalue"
+    return names

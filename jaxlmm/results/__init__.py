@@ -7,12 +7,14 @@ from jaxlmm.results.fit import Fit
 from jaxlmm.results.fitted import Call, Fitted, Origin
 from jaxlmm.results.foreign import SCAN, answering
 from jaxlmm.results.hypotheses import MarginalMeans, compare
+from jaxlmm.results.intervals import Bootstrap, Profile
 from jaxlmm.results.many import FitMany, ManyOrigin
-from jaxlmm.results.many_estimates import Collector
+from jaxlmm.results.many_estimates import Collector, ManyEstimates
 from jaxlmm.results.rows import check_draws, drawn
 
 __all__ = [
     "SCAN",
+    "Bootstrap",
     "Call",
     "Certificate",
     "Collector",
@@ -20,9 +22,11 @@ __all__ = [
     "Fit",
     "FitMany",
     "Fitted",
+    "ManyEstimates",
     "ManyOrigin",
     "MarginalMeans",
     "Origin",
+    "Profile",
     "answering",
     "check_draws",
     "compare",

@@ -18,6 +18,7 @@ from jaxlmm.inference import KenwardRoger, Rows
 from jaxlmm.model import Design
 from jaxlmm.results.certificate import Certificate
 from jaxlmm.results.estimates import Estimates
+from jaxlmm.results.many_estimates import ManyEstimates
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -208,8 +209,8 @@ class Call(Protocol[F]):
         """Fit the model of ``fit`` to another response on its design."""
         ...
 
-    def refit_many(self, fit: F, y: Float[NumpyArray, "n m"]) -> Any:
-        """Fit the model of ``fit`` to many responses on its rows: a ``FitMany``."""
+    def refit_many(self, fit: F, y: Float[NumpyArray, "n m"]) -> ManyEstimates:
+        """Fit the model of ``fit`` to many responses on its rows."""
         ...
 
     def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:

@@ -135,7 +135,7 @@ def test_a_fit_answers_foreign_options(fit, method, option, ours):
     [
         ("tidy", "ddf", "df="),
         ("tidy", "conf_int", "level="),
-        ("anova", "type", "each term is tested"),
+        ("anova", "typ", "type=1, 2 or 3"),
         ("test", "L", "h="),
         ("residuals", "scaled", "type='pearson'"),
         ("variance", "comp", "scale="),
@@ -171,7 +171,7 @@ def test_every_method_answers(cls):
 STATSMODELS = (
     "params bse pvalues tvalues cov_params conf_int resid fittedvalues random_effects cov_re llf nobs df_resid"
 )
-LME4 = "confint anova VarCorr logLik AIC BIC getME ngrps isSingular REMLcrit simulate profile drop1 emmeans"
+LME4 = "Anova VarCorr logLik AIC BIC getME ngrps isSingular REMLcrit bootMer lsmeans lrtest rand influence"
 OF_MANY = "params confint coef pvalues vcov predict logLik topTable bse random_effects"
 OF_SCANS = "pvalues params results to_csv manhattan qq head"
 OF_THE_PACKAGE = "lmer lme mixedlm lmm MixedLM Lmer LinearMixedModel glmer glmmTMB dream kinship"
@@ -227,7 +227,9 @@ def test_protocols_go_on_as_usual(fit, many, tmp_path):
         assert one.coef().equals(fit.coef())
     assert copy.copy(many).tidy().equals(many.tidy())
     assert np.asarray(fit, dtype=object).shape == ()
-    assert inspect.signature(fit.predict).parameters.keys() == {"newdata", "re_form", "new_levels"}
+    assert inspect.signature(fit.predict).parameters.keys() == {
+        "newdata", "re_form", "new_levels", "interval", "level",
+    }  # fmt: skip
     assert "Predict the response" in fit.predict.__doc__
     IPython = pytest.importorskip("IPython")
     shown, _ = IPython.core.formatters.DisplayFormatter().format(fit)

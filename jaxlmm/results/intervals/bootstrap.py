@@ -70,10 +70,10 @@ def bootstrap(
         values = np.array([_series(statistic(one)).to_numpy(float) for one in fits]).reshape(nsim, len(own))
         status = pd.Series([one.status for one in fits], name="status")
     else:
-        many = fit.call.refit_many(fit, y)
+        refits = fit.call.refit_many(fit, y)
         own = _values(fit.estimates, statistic, 0).iloc[0]
-        values = _values(many.estimates, statistic, nsim).to_numpy()
-        status = pd.Series(many.estimates.words, name="status")
+        values = _values(refits, statistic, nsim).to_numpy()
+        status = pd.Series(refits.words, name="status")
     return Bootstrap(fit, own, pd.DataFrame(values, columns=own.index), status, statistic)
 
 
@@ -148,7 +148,7 @@ class Bootstrap:
         if callable(self.statistic):
             raise OptionError("method: 'bca' is of statistics by name; of a function take 'percentile' or 'basic'.")
         y = np.where(codes[:, None] == levels[None, :], np.nan, frame.y[:, None])
-        left = _values(self.fit.call.refit_many(self.fit, y).estimates, self.statistic, levels.size).to_numpy()
+        left = _values(self.fit.call.refit_many(self.fit, y), self.statistic, levels.size).to_numpy()
         apart = np.nanmean(left, axis=0) - left
         apart = np.where(np.isfinite(apart), apart, 0.0)
         square = np.sum(apart**2, axis=0)

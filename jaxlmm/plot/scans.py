@@ -1,4 +1,4 @@
-"""Pictures of fits. Matplotlib is imported when one is drawn."""
+"""Pictures of many tests: of responses, and of markers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pandas as pd
 import scipy
 
 from jaxlmm.errors import DataError, OptionError, nearest
-from jaxlmm.results import Fit, FitMany
+from jaxlmm.plot.axes import axes_or_new
+from jaxlmm.results import FitMany
 from jaxlmm.scanning.output import Scan
 
 if TYPE_CHECKING:
@@ -18,52 +19,8 @@ if TYPE_CHECKING:
 GENOME_WIDE_P = 5e-8
 """The p-value below which a marker is called significant in a genome-wide scan of people."""
 
-MIN_FONT_POINTS, MAX_FONT_POINTS, LINE_HEIGHT = 6.0, 10.0, 1.2
-"""Smallest readable and usual font size in points, and the height of a line relative to the font size."""
-
 MAX_MARKED_Q = 0.05
 """The q-value (false discovery rate) below which a point is marked."""
-
-
-def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
-    """Draw the conditional modes of a group in increasing order, with 95 % intervals; one color per column.
-
-    Parameters
-    ----------
-    fit, group
-        A fit and one of its grouping factors.
-    ax
-        Axes to draw on; a new figure otherwise.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Levels in which a column does not occur (their mode is exactly zero) are left out of that column. The levels
-        are named below where there is room for it.
-
-    Examples
-    --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
-    >>> import jaxlmm as lmm
-    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
-    >>> lmm.plot.ranef(fit, "Subject").get_ylabel()
-    'conditional mode'
-    """
-    ax = _axes(ax)
-    modes, sds = pd.DataFrame(fit.ranef(group)), pd.DataFrame(fit.ranef_sd(group))
-    start, names = 0, []
-    for column in modes:
-        shown = modes[column][modes[column] != 0.0].sort_values()
-        x = start + np.arange(len(shown))
-        ax.errorbar(x, shown, 1.96 * sds[column].loc[shown.index], fmt=".", elinewidth=0.7, label=str(column))
-        start += len(shown)
-        names += [str(level) for level in shown.index]
-    _name_ticks(ax, names)
-    ax.axhline(0.0, color="grey", linewidth=0.8)
-    ax.set(xlabel=f"{group}, in order of the mode", ylabel="conditional mode")
-    ax.legend(frameon=False)
-    return ax
 
 
 def volcano(many: FitMany, term: str, *, ax: Any = None) -> Axes:
@@ -95,7 +52,7 @@ def volcano(many: FitMany, term: str, *, ax: Any = None) -> Axes:
     if term not in set(table["term"]):
         raise OptionError(f"term: {term!r} is no coefficient; {nearest(str(term), list(table['term'].unique()))}.")
     table = table[(table["term"] == term) & table["p_value"].notna()]
-    ax, marked = _axes(ax), (table["q_value"] < MAX_MARKED_Q).to_numpy()
+    ax, marked = axes_or_new(ax), (table["q_value"] < MAX_MARKED_Q).to_numpy()
     height = -np.log10(np.maximum(table["p_value"].to_numpy(float), np.finfo(float).tiny))
     for selected, color, label in (
         (~marked, "grey", f"q ≥ {MAX_MARKED_Q}"),
@@ -137,7 +94,7 @@ def manhattan(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axe
     '-log10 p'
     """
     table, height = _tests(hits, response)
-    ax, start, ticks, names = _axes(ax), 0.0, [], []
+    ax, start, ticks, names = axes_or_new(ax), 0.0, [], []
     for number, (chromosome, rows) in enumerate(table.groupby("chromosome", sort=False)):
         position = rows["position"].to_numpy(float)
         offset = np.arange(len(rows)) if np.ptp(position) == 0 else position - position.min()
@@ -186,7 +143,7 @@ def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
     m = observed.size
     rank = np.arange(1, m + 1)
     expected = -np.log10((rank - 0.5) / m)
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     low, high = (-np.log10(scipy.special.betaincinv(rank, m + 1 - rank, share)) for share in (0.975, 0.025))
     ax.fill_between(expected, low, high, color="lightgrey")
     ax.plot(expected, expected, color="grey", linewidth=0.8)
@@ -214,20 +171,3 @@ def _p_label(hits: Scan) -> str:
     """Return the label of the axis: −log10 p, and the test if there are several."""
     test = hits.height.removeprefix("neg_log10_p").removeprefix("_")
     return f"-log10 p ({test})" if test else "-log10 p"
-
-
-def _name_ticks(ax: Any, names: list[str]) -> None:
-    """Label the ticks 0, 1, … of the horizontal axis, upright, if a readable font size has room there."""
-    width = ax.bbox.width / ax.figure.dpi * 72.0  # in points
-    size = min(width / max(len(names), 1) / LINE_HEIGHT, MAX_FONT_POINTS)
-    if names and size >= MIN_FONT_POINTS:
-        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-
-
-def _axes(ax: Any) -> Any:
-    """Return ``ax``, or axes of a new figure."""
-    if ax is not None:
-        return ax
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(8.0, 4.5), layout="constrained").add_subplot()

@@ -255,7 +255,7 @@ def test_normal_tests_are_z():
 @pytest.mark.parametrize("verb", ["coef", "summary", "tidy"])
 def test_df_that_is_not_there(verb):
     fit = lmm.fit("y ~ x + (1 | g)", DATA)
-    with pytest.raises(lmm.OptionError, match="df: expected one of 'satterthwaite', 'kenward-roger', .*, got 'kr'"):
+    with pytest.raises(lmm.OptionError, match=r"df: expected one of 'satterthwaite', 'kenward-roger', .*, got 'kr'"):
         getattr(fit, verb)(df="kr")
 
 

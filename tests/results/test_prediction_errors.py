@@ -135,6 +135,9 @@ def test_loaded_fits(tmp_path):
     new = pd.DataFrame({"Subject": ["308"], "Days": [3.0]})
     assert np.isnan(loaded.predict(new)["std_error"][0])
     assert loaded.predict(new)["estimate"][0] == pytest.approx(fit.predict(new)["estimate"][0])
+    pd.testing.assert_frame_equal(
+        loaded.predict(new, re_form="~0", interval="confidence"), fit.predict(new, re_form="~0", interval="confidence")
+    )
     with pytest.raises(lmm.DataError, match="loaded from a file"):
         loaded.predict(new, interval="confidence")
     with pytest.raises(lmm.OptionError, match="interval"):

@@ -56,9 +56,12 @@ def prediction_variances(
     terms
         The random effects on the rows; None where a term has no part in them.
     """
+    vcov, m = fit.estimates.uncertainty.vcov, len(x)
+    if all(rows is None for rows in terms):  # a loaded fit has this too
+        return PredictionVariances(np.sum((x @ vcov) * x, axis=1), np.zeros(m))
     solution = fit.solution
     factors = factors_at(solution.layout, solution.theta, solution.bases)
-    variance, m = float(fit.by_row.sigma) ** 2, len(x)
+    variance = float(fit.by_row.sigma) ** 2
     parts = [
         _term(fit, number, rows, np.asarray(factor), 1.0 if factors.sigma is None else float(factors.sigma))
         for number, (rows, factor) in enumerate(zip(terms, factors.terms, strict=True))
@@ -81,7 +84,6 @@ def prediction_variances(
 
         cross, explained = products_with(solution, m, columns)
         shift = np.asarray(fit.design.triangle).T @ cross[: x.shape[1]]
-    vcov = fit.estimates.uncertainty.vcov
     moved = x - shift.T
     error = variance * (prior - explained) + np.sum((moved @ vcov) * moved, axis=1)
     return PredictionVariances(np.where(np.isnan(error), np.nan, np.maximum(error, 0.0)), variance * left)

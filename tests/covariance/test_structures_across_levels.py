@@ -169,7 +169,7 @@ def test_a_class_of_ones_own_with_names_of_its_own(plane, tmp_path):
     again = lmm.load(tmp_path / "own.json")
     assert str(again.summary()) == str(own.summary())
     asked = {"site": ["s20", "s00"], "x": [0.0, 1.0]}
-    assert np.array_equal(again.predict(asked), own.predict(asked))
+    assert np.array_equal(again.predict(asked)["estimate"], own.predict(asked)["estimate"])
 
 
 def test_a_slope_beside_the_intercept_each_with_its_process():

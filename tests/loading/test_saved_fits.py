@@ -147,7 +147,9 @@ def test_it_predicts_as_the_fit(kind, tmp_path):
             continue
         mine, theirs = (f.predict(data, re_form=re_form, new_levels="zero") for f in (fit, back))
         assert mine["estimate"].notna().sum() > len(data) - 10
-        same(mine, theirs)
+        same(mine[["estimate"]], theirs[["estimate"]])
+        if re_form == "~0":  # errors of modes need the rows
+            same(mine, theirs)
     if kind == "relatives":
         assert not set(fit.estimates.labels.groups["g"].unobserved).isdisjoint(data["g"])
         some = data[data["g"] == "g01"]

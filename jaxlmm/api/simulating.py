@@ -77,7 +77,7 @@ def simulate(
         weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
         dispersion=dispersion,
     )  # fmt: skip
-    frame = build_frame(parse(formula, as_table(data).columns), data, options)
+    frame = build_frame(parse(formula, as_table(data).columns), data, options, known_residual=True)
     names, layout = frame.labels.fixed_names, Layout.of(frame.design)
     if isinstance(beta, Mapping):
         if set(beta) != set(names):

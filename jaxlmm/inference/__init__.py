@@ -11,7 +11,7 @@ from jaxlmm.inference.certificate import (
 )
 from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
 from jaxlmm.inference.kenward_roger import CovarianceInfluence, KenwardRoger, covariance_influence
-from jaxlmm.inference.moderation import Prior, fit_prior
+from jaxlmm.inference.moderation import Prior, fit_prior, moderated, residual_degrees
 from jaxlmm.inference.status import PROVEN, REASONS, STATUS, Reason
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 from jaxlmm.inference.verdict import Verdict, Verdicts
@@ -42,8 +42,10 @@ __all__ = [
     "delta_method",
     "examine",
     "fit_prior",
+    "moderated",
     "nested_order",
     "patterns",
+    "residual_degrees",
     "rows_at",
     "uncertainty",
 ]

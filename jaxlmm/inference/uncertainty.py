@@ -55,6 +55,9 @@ class Uncertainty(NamedTuple):
         used = rows.any(axis=0)  # others may have no estimate
         own = rows[:, used]
         vcov, derivative = self.vcov[..., used, :][..., used], self.vcov_derivative[..., used, :, :][..., :, used, :]
+        unknown = np.isnan(np.diagonal(vcov, axis1=-2, axis2=-1))  # of rows that touch them the caller knows
+        either = unknown[..., :, None] | unknown[..., None, :]
+        vcov, derivative = np.where(either, 0.0, vcov), np.where(either[..., None], 0.0, derivative)
         gradient = np.einsum("ci,...ijk,cj->...ck", own, derivative, own, optimize=True)
         return self._degrees(np.sum((own @ vcov) * own, axis=-1), gradient)
 

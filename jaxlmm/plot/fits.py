@@ -163,7 +163,7 @@ def profile(prof: Profile, parameter: str | None = None, *, ax: Any = None) -> A
     prof
         What :meth:`jaxlmm.Fit.profile` returned.
     parameter
-        Its name; without one all are drawn, each scaled by the distance of its 99 % limits.
+        Its name; without one all are drawn, each scaled by the range that is drawn.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def profile(prof: Profile, parameter: str | None = None, *, ax: Any = None) -> A
     critical = float(scipy.special.ndtri(0.975))
     for level in (-critical, 0.0, critical):
         ax.axhline(level, color="grey", linewidth=0.8, linestyle="-" if level == 0.0 else ":")
-    ax.set(xlabel=parameter or "distance from the estimate, of that between the 99 % limits", ylabel="ζ (dotted: 95 %)")
+    ax.set(xlabel=parameter or "distance from the estimate, of the range drawn", ylabel="ζ (dotted: 95 %)")
     if parameter is None:
         ax.legend(frameon=False, fontsize=8.0)
     return ax

@@ -149,6 +149,16 @@ def test_between_within_is_nlmes():
     assert compared > 20
 
 
+def test_type_3_with_an_empty_cell_agrees_with_lmertest():
+    cake = lmm.datasets.cake()
+    lowest = cake["temperature"].astype(float).min()
+    cake = cake[(cake["recipe"] != "A") | (cake["temperature"].astype(float) != lowest)]
+    table = lmm.fit("angle ~ recipe * temperature + (1 | recipe:replicate)", cake).anova().set_index("term")
+    expected = pd.DataFrame(table_of("empty_cells_cake")).T
+    assert table.index.tolist() == expected.index.tolist()
+    np.testing.assert_allclose(table[expected.columns], expected, rtol=SATTERTHWAITE, atol=1e-12)
+
+
 def test_a_cell_without_rows_has_no_mean():
     frame = balanced()
     fit = lmm.fit("y ~ a * b + (1 | g)", frame[(frame["a"] != "w") | (frame["b"] != "y")])
@@ -272,8 +282,27 @@ def test_comparisons_of_other_data_are_refused():
         lmm.compare(fit, lmm.fit("y ~ a + b + (1 | g)", frame.iloc[1:]))
     with pytest.raises(lmm.DataError, match="same response"):
         lmm.compare(fit, lmm.fit("y ~ a + b + (1 | g)", frame.assign(y=frame["y"] + frame["t"])))
+    with pytest.raises(lmm.DataError, match="weights and offset"):
+        lmm.compare(fit, lmm.fit("y ~ a + b + offset(t) + (1 | g)", frame))
     with pytest.raises(lmm.OptionError, match="two or more fits"):
         lmm.compare(fit)
+    with pytest.raises(lmm.OptionError, match=r"two or more fits.*a list"):
+        lmm.compare([fit, fit])
+
+
+def test_restricted_likelihoods_of_other_columns_are_not_compared():
+    """The restricted likelihood depends on the columns of X, not on their span alone."""
+    frame = balanced()
+    one, other = lmm.fit("y ~ a + (1 | g)", frame), lmm.fit("y ~ 0 + a + (t | g)", frame)
+    assert lmm.compare(one, other)["model"].str.endswith("[by ML]").all()
+
+
+def test_a_variance_held_inside_its_range_is_no_boundary():
+    frame = balanced()
+    free = lmm.fit("y ~ a + (1 | g)", frame, method="ML")
+    held = {value: free.update(fixed={"g: sd(Intercept)": value}) for value in (0.0, 0.5)}
+    assert lmm.compare(held[0.5], free)["null_distribution"][1] == "chi2(1)"
+    assert lmm.compare(held[0.0], free)["null_distribution"][1] == "0.5 chi2(0) + 0.5 chi2(1)"
 
 
 def test_terms_that_are_left_out():

@@ -54,6 +54,16 @@ def test_marginal_means_are_those_of_each_response(many):
         many.emmeans("a", df="between-within")
 
 
+def test_marginal_means_hold_the_mean_offset(frame, y):
+    many = lmm.fit_many("~ a + offset(t) + (1 | g)", frame, responses=y[["y0", "y2"]])
+    one = many[many.responses[1]].emmeans("a", df="normal").to_frame()
+    both = many.emmeans("a", df="normal").to_frame()
+    own = both[both["response"] == many.responses[1]]
+    np.testing.assert_allclose(own["estimate"], one["estimate"], rtol=1e-8)
+    with pytest.raises(lmm.OptionError, match="df: expected"):
+        many.emmeans("a", df="kenward-roger")
+
+
 def test_comparisons_are_those_of_each_response(many, frame, y):
     table = many.compare("~ . - a:b").set_index("response")
     for name in ("y0", "y1"):
@@ -98,7 +108,7 @@ def test_moderated_tests(frame):
     plain, table = many.tidy(), moderated.tidy()
     s2 = many.glance()["sigma"].to_numpy() ** 2
     own = fit_prior(s2, np.full(40, len(frame) - 4.0))
-    np.testing.assert_allclose(prior["df"], own.df, rtol=1e-6)
+    np.testing.assert_allclose(prior, own, rtol=1e-6)
     post = own.posterior(s2, np.full(40, len(frame) - 4.0))
     rows = plain["term"] == "t"
     expected = plain[rows]["std_error"].to_numpy() * np.sqrt(post / s2)
@@ -110,3 +120,26 @@ def test_moderated_tests(frame):
     assert moderated.anova()["term"].unique().tolist() == ["a", "t"]
     with pytest.raises(lmm.DataError, match="expected 3 responses or more"):
         lmm.fit_many("~ a + t", frame, responses=y[:, :2]).moderate()
+
+
+def test_moderated_tests_of_mixed_models():
+    """Within plates the error is residual and moderated in full; the mean's error is of the groups, and stays."""
+    data = lmm.datasets.penicillin()
+    data["half"] = np.where(data["sample"].isin(["A", "B", "C"]), "x", "y")
+    rng = np.random.default_rng(5)
+    spread = np.sqrt(0.3 * 8 / rng.chisquare(8, 30))
+    plates = data["plate"].astype("category").cat.codes.to_numpy()
+    y = rng.normal(size=(len(data), 30)) * spread + 2.0 * rng.normal(size=(24, 30))[plates]
+    many = lmm.fit_many("~ half + (1 | plate)", data, responses=y)
+    moderated = many.moderate()
+    s2 = many.estimates.residual_sd**2
+    ratio = np.sqrt(moderated.prior.posterior(s2, np.full(30, 143.0 - 24.0)) / s2)
+    plain, table = many.tidy().set_index("term"), moderated.tidy().set_index("term")
+    change = (table["std_error"] / plain["std_error"]).groupby(level=0, sort=False).apply(np.asarray)
+    within, between = change["half[T.y]"], change["Intercept"]
+    np.testing.assert_allclose(within, ratio, rtol=1e-3)
+    assert np.all(np.abs(between - 1.0) < 0.2 * np.abs(ratio - 1.0) + 1e-6)
+    d = 119.0
+    np.testing.assert_allclose(table.loc["half[T.y]", "df"], d + moderated.prior.df, rtol=2e-2)
+    np.testing.assert_allclose(table.loc["Intercept", "df"], plain.loc["Intercept", "df"], rtol=5e-2)
+    assert np.all(plain.loc["Intercept", "df"] < 30)

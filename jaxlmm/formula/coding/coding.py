@@ -60,13 +60,13 @@ def evaluate(
     transforms: Mapping[str, Any],
     codings: Mapping[str, Any],
     *,
-    centered: bool = False,
+    coding: str = "",
 ) -> Evaluated:
     """Evaluate the right side of a formula with states of ``transforms`` and ``codings``; empty ones are learned.
 
     ``text`` and ``data`` have identifiers (``stand_ins``) in place of columns' names; the result has the columns' own
-    names. With ``centered`` all factors are coded by contrasts that sum to zero over the levels, whatever the formula
-    says.
+    names. With ``coding`` all factors are coded in one way, whatever the formula says: by contrasts that sum to zero
+    over the levels (``"centered"``), in full, or as factors without contrasts of their own are (``"default"``).
     """
     spec = ModelSpec(
         formula=Formula(text),
@@ -83,13 +83,14 @@ def evaluate(
         "bs": stateful_transform(bs),
         "ns": stateful_transform(ns),
         "poly": poly,
-        "C": centered_factor if centered else as_factor,
+        "C": CODERS[coding],
         "contr": CONTR,
         LOGICAL_AS_NUMBERS: logical_as_numbers,
         **{stand_ins.text(index): value for index, value in enumerate(stand_ins.texts)},
     }
-    coder = centered_factor if centered else as_factor
-    matrix = Materializer(data, context=context, written=stand_ins.written, coder=coder).get_model_matrix(spec)
+    coder, full = CODERS[coding], coding == "full"
+    made = Materializer(data, context=context, written=stand_ins.written, coder=coder, full=full)
+    matrix = made.get_model_matrix(spec)
     learned_spec = matrix.model_spec
     learned_codings = {
         name: {"categories": list(state["categories"]), "ordered": state["ordered"]}
@@ -146,6 +147,7 @@ class Materializer(PandasMaterializer):
                 if reduced:
                     reduced = not full_next and (not margin or any(margin <= other for other in earlier))
                     full_next = False
+                    reduced = reduced and not self.params["full"]
                 scoped.append(ScopedFactor(evaluated, reduced=reduced))
             earlier.append(self._variables(term))
             yield term, [ScopedTerm(scoped, scale=scale)]
@@ -221,6 +223,15 @@ def as_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValue
 def centered_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValues:
     """Return values as a factor coded by contrasts that sum to zero, whatever others are asked for."""
     return as_factor(values, SumContrasts)
+
+
+def default_factor(values: Any, contrasts: Any = None, **options: Any) -> FactorValues:
+    """Return values as a factor that has no contrasts of its own, whatever others are asked for."""
+    return as_factor(values)
+
+
+CODERS = {"": as_factor, "centered": centered_factor, "full": centered_factor, "default": default_factor}
+"""What codes factors, by ``coding``."""
 
 
 def coded_by(column: pd.Categorical, state: dict[str, Any]) -> pd.Categorical:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -95,13 +95,19 @@ class Encoding:
             matrix[complete] = self._evaluate(plain_dtypes(used[complete]))[1]
         return matrix
 
-    def centered_columns(self, data: pd.DataFrame) -> tuple[Float[NumpyArray, "rows c"], Terms]:
-        """Return the columns of complete data with all factors coded by contrasts that sum to zero, and their terms."""
+    def recoded(
+        self, data: pd.DataFrame, coding: Literal["centered", "full", "default"]
+    ) -> tuple[Float[NumpyArray, "rows c"], Terms]:
+        """Return the columns of complete data with all factors coded in another way, and their terms.
+
+        By contrasts that sum to zero (``"centered"``), with an indicator of each level in each term (``"full"``), or
+        as factors without contrasts of their own are (``"default"``).
+        """
         from jaxlmm.formula.coding import evaluate
 
         stand_ins = self.stand_ins
         read = self._read(plain_dtypes(data))
-        found = evaluate(self.text, read, stand_ins, self.transforms, self.codings, centered=True)
+        found = evaluate(self.text, read, stand_ins, self.transforms, self.codings, coding=coding)
         return found.matrix, tuple((tuple(map(stand_ins.written, factors)), count) for factors, count in found.terms)
 
     @property

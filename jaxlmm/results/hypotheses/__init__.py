@@ -4,8 +4,15 @@ from jaxlmm.results.hypotheses.adjust import adjusted, choose_adjustment, critic
 from jaxlmm.results.hypotheses.anova import anova, f_tail, test
 from jaxlmm.results.hypotheses.compare import Parts, compare, null_distribution, within
 from jaxlmm.results.hypotheses.drop import drop1, ranova
-from jaxlmm.results.hypotheses.emmeans import MarginalMeans, combinations_of, emmeans, names_of, pairwise
-from jaxlmm.results.hypotheses.grid import Grid, names_in, reference_grid, same_cells
+from jaxlmm.results.hypotheses.emmeans import (
+    MarginalMeans,
+    combinations_of,
+    emmeans,
+    given_coefficients,
+    names_of,
+    pairwise,
+)
+from jaxlmm.results.hypotheses.grid import Grid, factors_and_by, reference_grid, same_cells
 from jaxlmm.results.hypotheses.rows import FixedPart
 
 __all__ = [
@@ -22,7 +29,8 @@ __all__ = [
     "drop1",
     "emmeans",
     "f_tail",
-    "names_in",
+    "factors_and_by",
+    "given_coefficients",
     "names_of",
     "null_distribution",
     "pairwise",

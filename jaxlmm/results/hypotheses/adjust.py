@@ -55,14 +55,14 @@ def critical(df: Float[NumpyArray, "*b c"], level: float, adjust: str, n_means: 
 
     Holm's steps have no intervals; those of Bonferroni are used.
     """
-    count = max(df.shape[-1], 1)
+    count = np.maximum(np.sum(~np.isnan(df), axis=-1, keepdims=True), 1)
     if adjust == "tukey" and n_means > 2:
         found = np.full(df.shape, np.nan)
         values, index = np.unique(np.minimum(df[np.isfinite(df) | np.isinf(df)], 1e5), return_inverse=True)
         quantiles = scipy.stats.studentized_range.ppf(level, n_means, values) / np.sqrt(2.0)
         found[~np.isnan(df)] = quantiles[index]
         return found
-    tail = 0.5 * (1.0 - level) / (count if adjust in ("bonferroni", "holm") else 1)
+    tail = 0.5 * (1.0 - level) / (count if adjust in ("bonferroni", "holm") else np.ones_like(count))
     with np.errstate(invalid="ignore"):
         student = scipy.special.stdtrit(np.where(np.isinf(df), 1.0, df), 1.0 - tail)
     return np.where(np.isinf(df), scipy.special.ndtri(1.0 - tail), student)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,16 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError
+from jaxlmm.formula import ModelLabels
 from jaxlmm.formula.columns import Terms
-from jaxlmm.model import independent_basis
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.hypotheses.rows import fixed_part
 from jaxlmm.results.tables import hypothesis, in_words, tested
 
 TEST_COLUMNS = ["term", "num_df", "den_df", "statistic", "p_value"]
+
+RANK_SHARE = 1e-9
+"""Singular values below this share of the largest are zero."""
 
 TYPES: dict[object, int] = {1: 1, 2: 2, 3: 3, "1": 1, "2": 2, "3": 3, "I": 1, "II": 2, "III": 3}
 
@@ -30,9 +33,8 @@ def anova(fit: Fitted, type: int | str = 3, *, df: str = "satterthwaite") -> pd.
     ----------
     type
         What a term is tested for. ``3``: given all others, averaged over the levels of the factors with which it
-        interacts, however they are coded (SAS's type III; where cells are empty, of the columns that remain
-        independent); ``2``: given all terms that do not contain it; ``1``: given those before it in the formula. All
-        are those of lmerTest.
+        interacts, however they are coded (SAS's type III, also where cells are empty); ``2``: given all terms that do
+        not contain it; ``1``: given those before it in the formula. All are those of lmerTest.
     df
         As in :meth:`jaxlmm.Fit.coef`.
 
@@ -125,20 +127,96 @@ def f_tail(
 
 def _marginal(fit: Fitted) -> list[tuple[str, Float[NumpyArray, "_ p"]]]:
     """Return type III hypotheses: the coefficients of a term where all factors are coded by contrasts of sum zero."""
-    x = fit.frame.x
-    centered, terms = fit.estimates.labels.encoding.centered_columns(fixed_part(fit).variables())
-    kept = independent_basis(centered).kept
-    if kept.sum() != x.shape[1]:  # as where the formula leaves the intercept out
-        return _as_coded(fit)
-    coefficients = np.linalg.lstsq(centered[:, kept], x, rcond=None)[0]
+    x, labels, variables = fit.frame.x, fit.estimates.labels, fixed_part(fit).variables()
+    centered, terms = labels.encoding.recoded(variables, "centered")
+    if not labels.kept.all() or np.linalg.matrix_rank(centered) != x.shape[1] or centered.shape[1] != x.shape[1]:
+        return _estimable_marginal(fit)
+    coefficients = np.linalg.lstsq(centered, x, rcond=None)[0]
     coefficients[np.abs(coefficients) < 1e-12 * np.abs(coefficients).max(initial=0.0)] = 0.0
-    return [(name, coefficients[index]) for name, index in _by_term(terms, kept) if index.size]
+    found = [(name, index) for name, index in _by_term(terms, np.ones(centered.shape[1], bool)) if index.size]
+    return _in_own_columns(fit, [(name, coefficients[index]) for name, index in found])
 
 
-def _as_coded(fit: Fitted) -> list[tuple[str, Float[NumpyArray, "_ p"]]]:
+def _estimable_marginal(fit: Fitted) -> list[tuple[str, Float[NumpyArray, "_ p"]]]:
+    """Return type III hypotheses where cells are empty, or columns dependent: SAS's, of estimable functions.
+
+    With an indicator for each level of each factor, the functions of a term are those that are zero in all terms
+    that do not contain it, orthogonal to those that are zero in the term itself (SAS Institute, "The Four Types of
+    Estimable Functions").
+    """
     labels = fit.estimates.labels
-    eye = np.eye(len(labels.fixed_names))
-    return [(name, eye[columns]) for name, columns in labels.fixed_terms]
+    whole, terms = labels.encoding.recoded(fixed_part(fit).variables(), "full")
+    scale = np.linalg.norm(whole, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    _, size, basis = np.linalg.svd(np.linalg.qr(whole / scale, mode="r"))
+    estimable = basis[: np.sum(size > RANK_SHARE * size.max(initial=0.0))] * scale
+    # A function of all columns is one of X: its rows are combinations of those of the data.
+    to_x = np.linalg.lstsq(whole, fit.frame.x, rcond=None)[0]
+    sets = _sets_of_factors(labels)
+    ends = np.cumsum([0, *(count for _, count in terms)])
+    names = [":".join(factors) or "Intercept" for factors, _ in terms]
+    columns = {name: slice(first, end) for name, first, end in zip(names, ends[:-1], ends[1:], strict=True)}
+    hypotheses = []
+    for name, own in columns.items():
+        if name == "Intercept":
+            continue
+        apart = [estimable[:, columns[other]] for other in names if other != name and not sets.contains(other, name)]
+        zero = np.concatenate([np.zeros((len(estimable), 0)), *apart], axis=1)
+        functions = _null_space(zero.T) @ estimable
+        without = _null_space(functions[:, own].T) @ functions
+        if len(without):
+            q, _ = np.linalg.qr(without.T)
+            functions = functions - (functions @ q) @ q.T
+        _, size, rows = np.linalg.svd(functions, full_matrices=False)
+        rows = rows[size > RANK_SHARE * size.max(initial=0.0)] @ to_x if size.size else np.zeros((0, to_x.shape[1]))
+        if len(rows):
+            hypotheses.append((name, rows))
+    return hypotheses
+
+
+def _null_space(matrix: Float[NumpyArray, "i r"]) -> Float[NumpyArray, "_ r"]:
+    """Return an orthonormal basis, in rows, of the vectors that a matrix takes to zero."""
+    if not matrix.size:
+        return np.eye(matrix.shape[1])
+    _, size, vectors = np.linalg.svd(matrix)
+    return vectors[np.sum(size > RANK_SHARE * size.max(initial=0.0)) :]
+
+
+def _in_own_columns(
+    fit: Fitted, hypotheses: list[tuple[str, Float[NumpyArray, "_ p"]]]
+) -> list[tuple[str, Float[NumpyArray, "_ p"]]]:
+    """Return the same hypotheses with an identity in each term's own columns, where they can be written so.
+
+    Degrees of freedom of several directions depend, slightly, on how a hypothesis is written. lmerTest writes it so;
+    here it is in the columns of factors without contrasts of their own, for results that no coding changes.
+    """
+    labels, x = fit.estimates.labels, fit.frame.x
+    default, terms = labels.encoding.recoded(fixed_part(fit).variables(), "default")
+    if default.shape[1] != x.shape[1] or np.linalg.matrix_rank(default) != x.shape[1]:
+        return hypotheses
+    own, to_default = dict(_by_term(terms, np.ones(x.shape[1], bool))), np.linalg.lstsq(x, default, rcond=None)[0]
+    written = []
+    for name, rows in hypotheses:
+        block = rows @ to_default[:, own[name]]
+        square = block.shape[0] == block.shape[1] and np.linalg.cond(block) < 1e10
+        written.append((name, np.linalg.solve(block, rows) if square else rows))
+    return written
+
+
+class _Sets(NamedTuple):
+    """The factors of each term, and those among them that are numbers."""
+
+    factors: dict[str, frozenset[str]]
+    numbers: dict[str, frozenset[str]]
+
+    def contains(self, larger: str, smaller: str) -> bool:
+        """Whether a term has the same numbers as another, and all its factors and more."""
+        return self.factors[smaller] < self.factors[larger] and self.numbers[smaller] == self.numbers[larger]
+
+
+def _sets_of_factors(labels: ModelLabels) -> _Sets:
+    factors = {":".join(own) or "Intercept": frozenset(own) for own, _ in labels.encoding.terms}
+    return _Sets(factors, {name: own - labels.encoding.levels_of.keys() for name, own in factors.items()})
 
 
 def _sequential(fit: Fitted, kind: int) -> list[tuple[str, Float[NumpyArray, "_ p"]]]:
@@ -148,8 +226,7 @@ def _sequential(fit: Fitted, kind: int) -> list[tuple[str, Float[NumpyArray, "_ 
     """
     labels, x = fit.estimates.labels, fit.frame.x
     terms = _by_term(labels.encoding.terms, labels.kept)
-    by_name = {":".join(factors) or "Intercept": frozenset(factors) for factors, _ in labels.encoding.terms}
-    numeric = {name: own - labels.encoding.levels_of.keys() for name, own in by_name.items()}
+    sets = _sets_of_factors(labels)
     intercept = np.setdiff1d(np.arange(x.shape[1]), np.concatenate([np.zeros(0, int), *(index for _, index in terms)]))
     hypotheses = []
     for number, (name, index) in enumerate(terms):
@@ -157,11 +234,7 @@ def _sequential(fit: Fitted, kind: int) -> list[tuple[str, Float[NumpyArray, "_ 
             continue
         others = terms[number + 1 :]
         if kind == 2:
-            others = [
-                (other, columns)
-                for other, columns in terms
-                if by_name[name] < by_name[other] and numeric[name] == numeric[other]
-            ]
+            others = [(other, columns) for other, columns in terms if sets.contains(other, name)]
         after = np.concatenate([np.zeros(0, int), *(columns for _, columns in others)])
         before = np.setdiff1d(np.arange(x.shape[1]), np.concatenate([index, after]))
         order = np.concatenate([np.union1d(before, intercept), index, after]).astype(int)
@@ -170,7 +243,7 @@ def _sequential(fit: Fitted, kind: int) -> list[tuple[str, Float[NumpyArray, "_ 
         first = len(order) - len(after) - len(index)
         rows[:, order] = triangle[first : first + index.size] / np.diag(triangle)[first : first + index.size, None]
         hypotheses.append((name, rows))
-    return hypotheses
+    return _in_own_columns(fit, hypotheses) if kind == 2 and labels.kept.all() else hypotheses
 
 
 def _by_term(terms: Terms, kept: NumpyArray) -> list[tuple[str, NumpyArray]]:

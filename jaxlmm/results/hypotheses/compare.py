@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from jaxtyping import Float
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
 from jaxlmm.errors import DataError, OptionError
+from jaxlmm.formula import ModelFrame
+from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.results.fitted import Fitted
 
 COMPARE_COLUMNS = [
@@ -85,12 +87,15 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
     0         4        NaN  NaN
     1         6      42.84  2.0  0.5 chi2(1) + 0.5 chi2(2)
     """
-    if len(fits) < 2:
-        raise OptionError(f"compare: expected two or more fits, got {len(fits)}.")
+    others = [type(fit).__name__ for fit in fits if not isinstance(fit, Fitted)]
+    if len(fits) < 2 or others:
+        given = f"a {others[0]}" if others else str(len(fits))
+        raise OptionError(f"compare: expected two or more fits, as compare(fit0, fit1), got {given}.")
     _check_same_data(fits)
     fits = tuple(sorted(fits, key=lambda fit: fit.n_params))
-    first = fits[0].frame.x
-    same_x = all(within(fit.frame.x, first) and within(first, fit.frame.x) for fit in fits)
+    same_x = all(
+        np.array_equal(fit.frame.x, fits[0].frame.x) for fit in fits
+    )  # the restricted likelihood is of a basis
     again = {fit.method for fit in fits} != {"ML"} and not (same_x and len({fit.method for fit in fits}) == 1)
     if again and not refit:
         raise OptionError(
@@ -110,40 +115,70 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
         if number:
             smaller = fits[number - 1]
             null = null_distribution(Parts.of(smaller), Parts.of(fit))
-            statistic = smaller.deviance - fit.deviance if null.degrees else np.nan
-            proven = smaller.estimates.proven and fit.estimates.proven
-            row |= {
-                "statistic": statistic, "df": float(fit.n_params - smaller.n_params),
-                "p_value": null.tail(statistic) if proven else np.nan, "null_distribution": null.name,
-            }  # fmt: skip
+            row |= tested_against(null, smaller, fit)
         rows.append(row)
     return pd.DataFrame(rows, columns=COMPARE_COLUMNS)
 
 
+def tested_against(null: NullDistribution, smaller: Fitted, larger: Fitted) -> dict[str, float | str]:
+    """Return the columns of a likelihood-ratio test; NaN where models are not nested, or an optimum is not proven."""
+    usable = bool(null.degrees) and smaller.estimates.proven and larger.estimates.proven
+    statistic = smaller.deviance - larger.deviance if usable else np.nan
+    return {
+        "statistic": statistic,
+        "df": float(larger.n_params - smaller.n_params) if null.degrees else np.nan,
+        "p_value": null.tail(statistic),
+        "null_distribution": null.name,
+    }
+
+
 class Parts(NamedTuple):
-    """What decides whether models are nested: free natural parameters, columns of X, number of parameters."""
+    """What decides whether models are nested: free natural parameters, those ``held`` by name, columns of X, number of
+    parameters, and what relates the levels ``across`` each group.
+    """
 
     natural: tuple[Parameter, ...]
+    held: dict[str, float]
     x: Float[NumpyArray, "n p"]
     n_params: int
+    across: Mapping[str, KnownMatrix | LevelStructure]
 
     @classmethod
     def of(cls, fit: Fitted) -> Parts:
         """Return the parts of a fit."""
         estimates = fit.estimates
-        free = (p for p, fixed in zip(estimates.labels.natural, estimates.fixed, strict=True) if not fixed)
-        return cls(tuple(free), fit.frame.x, fit.n_params)
+        given = np.where(estimates.fixed, estimates.report, np.nan)
+        return cls.from_frame(fit.frame, given, fit.n_params)
+
+    @classmethod
+    def from_frame(cls, frame: ModelFrame, given: Float[NumpyArray, " r"], n_params: int) -> Parts:
+        """Return the parts of a model, some of whose natural parameters are ``given``, the others NaN."""
+        natural = frame.labels.natural
+        free = tuple(p for p, value in zip(natural, given, strict=True) if np.isnan(value))
+        held = {p.name: float(value) for p, value in zip(natural, given, strict=True) if not np.isnan(value)}
+        return cls(free, held, frame.x, n_params, frame.level_covariances)
+
+    def nested_in(self, larger: Parts) -> bool:
+        """Whether all that this model can be the larger one can be too."""
+        names = {parameter.name for parameter in larger.natural}
+        free = {parameter.name for parameter in self.natural} <= names
+        same = all(self.held.get(name) == value for name, value in larger.held.items())
+        shared = {parameter.group for parameter in self.natural} & {parameter.group for parameter in larger.natural}
+        related = all(_relates_alike(self.across.get(group), larger.across.get(group)) for group in shared)
+        return free and same and related and within(self.x, larger.x)
 
 
 def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
     """Return the null distribution of the likelihood ratio of two models of the same data."""
     df = larger.n_params - smaller.n_params
-    names = {parameter.name for parameter in smaller.natural}
-    if not (names <= {parameter.name for parameter in larger.natural} and df > 0 and within(smaller.x, larger.x)):
+    if df <= 0 or not smaller.nested_in(larger):
         return NullDistribution("not nested", (), ())
+    names = {parameter.name for parameter in smaller.natural}
     more = [parameter for parameter in larger.natural if parameter.name not in names]
-    variances = [parameter for parameter in more if parameter.is_sd]
-    others = [parameter for parameter in more if not parameter.is_sd]
+    # What is held strictly inside its range is no boundary.
+    inside = {p.name for p in more if p.name in smaller.held and not p.at_end(smaller.held[p.name])}
+    variances = [parameter for parameter in more if parameter.is_sd and parameter.name not in inside]
+    others = [parameter for parameter in more if not parameter.is_sd and parameter.name not in inside]
     if not variances:
         return NullDistribution(f"chi2({df})", (df,), (1.0,))
     if len(variances) == 1 and all(parameter.is_correlation_of_columns for parameter in others):
@@ -155,13 +190,23 @@ def _check_same_data(fits: Sequence[Fitted]) -> None:
     first = fits[0].frame
     for fit in fits[1:]:
         frame = fit.frame
-        if len(frame.index) != len(first.index) or not frame.index.equals(first.index):
+        if len(frame.index) != len(first.index):
             raise DataError(
                 f"compare: expected fits of the same rows, got {len(first.index)} and {len(frame.index)} of them; "
                 "leave rows with missing values out of the data before both fits."
             )
-        if not (_same(frame.y, first.y) and _same(frame.weights, first.weights)):
-            raise DataError("compare: expected fits of the same response and weights, got others.")
+        if not frame.index.equals(first.index):
+            raise DataError("compare: expected fits of the same rows in the same order, got another index.")
+        if not all(_same(getattr(frame, part), getattr(first, part)) for part in ("y", "weights", "offset")):
+            raise DataError("compare: expected fits of the same response, weights and offset, got others.")
+
+
+def _relates_alike(one: KnownMatrix | LevelStructure | None, other: KnownMatrix | LevelStructure | None) -> bool:
+    """Whether the levels of a group covary alike in two models."""
+    if isinstance(one, KnownMatrix) and isinstance(other, KnownMatrix):
+        first, second = one.relation.sparse(), other.relation.sparse()
+        return first.shape == second.shape and abs(first - second).max() == 0.0
+    return type(one) is type(other)
 
 
 def _same(one: Float[NumpyArray, " n"] | None, other: Float[NumpyArray, " n"] | None) -> bool:

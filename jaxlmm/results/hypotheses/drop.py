@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxlmm.errors import OptionError
+from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula.columns import Encoding
+from jaxlmm.formula.groups import TermLabels
 from jaxlmm.formula.syntax import with_bars
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.hypotheses.compare import Parts, null_distribution
+from jaxlmm.results.hypotheses.compare import Parts, null_distribution, tested_against
 
 DROP_COLUMNS = ["term", "n_params", "loglik", "deviance", "aic", "statistic", "df", "p_value", "null_distribution"]
 
@@ -89,9 +90,10 @@ def ranova(fit: Fitted) -> pd.DataFrame:
     for number, term in enumerate(labels.terms):
         for name, kept in _reductions(term.text, term.encoding, term.group):
             bars = [*texts[:number], *([kept] if kept else []), *texts[number + 1 :]]
-            groups = {own.group for other, own in enumerate(labels.terms) if other != number or kept}
+            left = [own for other, own in enumerate(labels.terms) if other != number]
             formula = with_bars(fit.formula, bars)
-            dropped.append((name, fit.call.update(fit, formula, None, _options_of(fit, groups))))
+            options = _options_of(fit, {own.group for own in left} | ({term.group} if kept else set()), left)
+            dropped.append((name, fit.call.update(fit, formula, None, options)))
     return _table(fit, dropped)
 
 
@@ -106,23 +108,31 @@ def _reductions(text: str, encoding: Encoding | None, group: str) -> list[tuple[
         return [(written, "")]
     found = []
     for own in terms:
-        if not own:
-            continue  # the intercept stays while there are slopes
+        if not own or any(set(own) < set(other) for other in terms):
+            continue  # the intercept stays while there are slopes, and a column while an interaction has it
         rest = [":".join(factors) for factors in terms if factors and factors != own]
         left = " + ".join(["1" if () in terms else "0", *rest])
         found.append((f"{':'.join(own)} in {written}", f"{tag}({left} | {group})"))
     return found
 
 
-def _options_of(fit: Fitted, groups: set[str]) -> dict[str, Any]:
-    """Return known matrices and structures without those of groups that are left out."""
-    changed = {}
+def _options_of(fit: Fitted, groups: set[str], terms: Sequence[TermLabels]) -> dict[str, Any]:
+    """Return options without those of what is left out: of other ``groups``, or parameters of other ``terms``."""
+    changed: dict[str, Any] = {"start": None}
+    options = getattr(fit.call, "options", None)
     for name in ("kinship", "covariance"):
-        given = getattr(getattr(fit.call, "options", None), name, None)
+        given = getattr(options, name, None)
         if isinstance(given, Mapping):
-            kept = {key: value for key, value in given.items() if key in groups or "|" in str(key)}
+            kept = {key: value for key, value in given.items() if str(key).split("|")[-1].strip() in groups}
             if len(kept) < len(given):
                 changed[name] = kept or None
+    given = getattr(options, "fixed", None)
+    if isinstance(given, Mapping):
+        of_terms = {parameter.name for term in fit.estimates.labels.terms for parameter in term.natural}
+        left = {parameter.name for term in terms for parameter in term.natural}
+        changed["fixed"] = {
+            name: value for name, value in given.items() if name in left or name not in of_terms
+        } or None
     return changed
 
 
@@ -134,11 +144,11 @@ def _table(whole: Fitted, dropped: list[tuple[str, Fitted]]) -> pd.DataFrame:
             "statistic": np.nan, "df": np.nan, "p_value": np.nan, "null_distribution": "",
         }  # fmt: skip
         if fit is not whole:
-            null, statistic = null_distribution(Parts.of(fit), Parts.of(whole)), fit.deviance - whole.deviance
-            proven = fit.estimates.proven and whole.estimates.proven
-            row |= {
-                "statistic": statistic, "df": float(whole.n_params - fit.n_params),
-                "p_value": null.tail(statistic) if proven else np.nan, "null_distribution": null.name,
-            }  # fmt: skip
+            if not np.array_equal(fit.frame.used, whole.frame.used):
+                raise DataError(
+                    f"without {term} other rows are complete; leave rows with missing values out of the data, and fit "
+                    "again."
+                )
+            row |= tested_against(null_distribution(Parts.of(fit), Parts.of(whole)), fit, whole)
         rows.append(row)
     return pd.DataFrame(rows, columns=DROP_COLUMNS)

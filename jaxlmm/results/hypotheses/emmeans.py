@@ -15,7 +15,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.hypotheses.adjust import adjusted, choose_adjustment, critical
-from jaxlmm.results.hypotheses.grid import Grid, names_in, reference_grid, same_cells
+from jaxlmm.results.hypotheses.grid import Grid, factors_and_by, reference_grid, same_cells
 from jaxlmm.results.hypotheses.rows import fixed_part
 from jaxlmm.results.tables import COEF_COLUMNS, Tested, t_columns, tested
 
@@ -66,7 +66,7 @@ def emmeans(
     1    A - C     1.522  42.0    0.729
     2    B - C     0.044  42.0    1.000
     """
-    factors, within = names_in("spec", spec), names_in("by", by)
+    factors, within = factors_and_by(spec, by)
     grid = reference_grid(fixed_part(fit), [*dict.fromkeys((*factors, *within))], at, weights)
     offset = _mean_offset(fit)
     return MarginalMeans(
@@ -138,20 +138,7 @@ class MarginalMeans:
             If there are not as many numbers as means.
         """
         choose_adjustment(adjust, pairwise=False)
-        named = isinstance(coefficients, Mapping)
-        matrix = np.atleast_2d(np.array(list(coefficients.values()) if named else coefficients, float))
-        names = [str(name) for name in coefficients] if named else [f"c{number + 1}" for number in range(len(matrix))]
-
-        def given(index: NumpyArray) -> tuple[list[str], Float[NumpyArray, "c m"]]:
-            if matrix.ndim != 2 or matrix.shape[1] != index.size:
-                cells = names_of(self.grid.cells, self.factors)
-                means = ", ".join(cells[number] for number in index)
-                raise OptionError(
-                    f"coefficients: expected {index.size} numbers, one for each of {means}, got {matrix.shape[-1]}."
-                )
-            return names, matrix
-
-        return self._compared(given, adjust)
+        return self._compared(lambda index: given_coefficients(coefficients, self.grid, self.factors, index), adjust)
 
     def _compared(self, combinations: Any, adjust: str) -> pd.DataFrame:
         parts = []
@@ -202,6 +189,23 @@ def pairwise(names: Sequence[str], *, reverse: bool = False) -> tuple[list[str],
     for row, (one, other) in enumerate(chosen):
         matrix[row, one], matrix[row, other] = 1.0, -1.0
     return [f"{names[one]} - {names[other]}" for one, other in chosen], matrix
+
+
+def given_coefficients(
+    coefficients: Any, grid: Grid, factors: Sequence[str], index: NumpyArray
+) -> tuple[list[str], Float[NumpyArray, "c m"]]:
+    """Return names and matrix of a user's combinations of the means ``index``; raise if they do not fit."""
+    named = isinstance(coefficients, Mapping)
+    try:
+        matrix = np.atleast_2d(np.array(list(coefficients.values()) if named else coefficients, float))
+    except (TypeError, ValueError):
+        matrix = np.empty((0, 0))
+    if matrix.ndim != 2 or matrix.shape[1] != index.size or not len(matrix):
+        cells = names_of(grid.cells, factors)
+        means = ", ".join(cells[number] for number in index)
+        got = matrix.shape[-1] or repr(coefficients)
+        raise OptionError(f"coefficients: expected {index.size} numbers, one for each of {means}, got {got}.")
+    return [str(name) for name in coefficients] if named else [f"c{i + 1}" for i in range(len(matrix))], matrix
 
 
 def combinations_of(matrix: Float[NumpyArray, "c m"], rows: Float[NumpyArray, "m p"]) -> Float[NumpyArray, "c p"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -49,6 +50,21 @@ def names_in(option: str, value: Any) -> tuple[str, ...]:
     raise OptionError(f"{option}: expected the name of a factor or a list of names, got {value!r}.")
 
 
+def factors_and_by(spec: Any, by: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the factors that means are of, and those within whose levels they are compared; "a | b" says both.
+
+    >>> factors_and_by("~ a | b", None), factors_and_by("a", ["b"])
+    ((('a',), ('b',)), (('a',), ('b',)))
+    """
+    if isinstance(spec, str) and "|" in spec and by is None:
+        spec, by = spec.split("|", 1)
+    factors, within = names_in("spec", spec), names_in("by", by)
+    both = [name for name in factors if name in within]
+    if both:
+        raise OptionError(f"by: {both[0]!r} is among the factors that means are of, too.")
+    return factors, within
+
+
 def reference_grid(part: FixedPart, factors: Sequence[str], at: Mapping[str, Any] | None, weights: str) -> Grid:
     """Return the combinations of the ``factors``' levels, averaged over all other factors, covariates at their means.
 
@@ -68,6 +84,10 @@ def reference_grid(part: FixedPart, factors: Sequence[str], at: Mapping[str, Any
         If a name is no variable of the fixed effects, or a value of ``at`` is no level.
     """
     choose("weights", weights, ("equal", "proportional"))
+    if not factors:
+        raise OptionError("spec: expected the name of a factor or a list of names, got none.")
+    if not (at is None or isinstance(at, Mapping)):
+        raise OptionError(f"at: expected a dict from variables to values, as {{'x': [1, 2]}}, got {at!r}.")
     labels = part.labels
     variables, at = labels.encoding.variables, dict(at or {})
     for option, name in (*(("spec", name) for name in factors), *(("at", name) for name in at)):
@@ -103,7 +123,8 @@ def reference_grid(part: FixedPart, factors: Sequence[str], at: Mapping[str, Any
     columns = labels.encoding.columns(whole)
     cells = whole[list(factors)].drop_duplicates().reset_index(drop=True)
     others = [name for name in values if name not in factors and len(values[name]) > 1]
-    share = _shares(part, whole, others) if weights == "proportional" and others else np.ones(len(whole))
+    weighted = [name for name in others if name not in at]
+    share = _shares(part, whole, weighted) if weights == "proportional" and weighted else np.ones(len(whole))
     number = _numbers(whole, cells, list(factors))
     average = np.zeros((len(cells), len(whole)))
     average[number, np.arange(len(whole))] = share
@@ -118,13 +139,12 @@ def _levels(part: FixedPart, name: str) -> tuple[Any, ...] | None:
     """Return the levels of a variable that is a factor, or that the formula makes one; None of a number."""
     encoding = part.labels.encoding
     variable = encoding.variables[name]
-    if not variable.is_number:
-        return variable.levels or (False, True)
     stand_in = encoding.stand_ins.column(list(encoding.variables).index(name))
+    alone = re.compile(rf"{stand_in}|(C|factor|ordered)\(\s*{stand_in}\s*(,.*)?\)", re.DOTALL)
     for text, state in encoding.codings.items():
-        if stand_in in text:  # as factor(x)
+        if alone.fullmatch(text):  # its levels that occur
             return tuple(state["categories"])
-    return None
+    return None if variable.is_number else variable.levels or (False, True)
 
 
 def _shares(part: FixedPart, whole: pd.DataFrame, others: list[str]) -> Float[NumpyArray, " c"]:

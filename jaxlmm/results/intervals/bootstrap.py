@@ -65,10 +65,12 @@ def bootstrap(
         choose("statistic", statistic, STATISTICS)
     y = simulate(fit, nsim, seed=seed).to_numpy()
     if callable(statistic):
-        fits = [fit.call.refit(fit, column) for column in y.T]
-        own = _series(statistic(fit))
-        values = np.array([_series(statistic(one)).to_numpy(float) for one in fits]).reshape(nsim, len(own))
-        status = pd.Series([one.status for one in fits], name="status")
+        own, rows, words = _series(statistic(fit)), [], []
+        for column in y.T:
+            one = fit.call.refit(fit, column)
+            words.append(one.status)
+            rows.append(_series(statistic(one)).to_numpy(float) if one.estimates.proven else np.full(len(own), np.nan))
+        values, status = np.array(rows).reshape(nsim, len(own)), pd.Series(words, name="status")
     else:
         refits = fit.call.refit_many(fit, y)
         own = _values(fit.estimates, statistic, 0).iloc[0]
@@ -171,8 +173,7 @@ def _values(estimates: Estimates | ManyEstimates, statistic: str | None, count: 
     if statistic in (None, "fixef"):
         parts["fixef"] = (list(labels.fixed_names), estimates.beta)
     if statistic in (None, "variance"):
-        report = np.where(np.asarray(_no_optimum(estimates))[..., None], np.nan, estimates.report)
-        parts["variance"] = (list(labels.parameters), report)
+        parts["variance"] = (list(labels.parameters), estimates.report)
     if statistic == "ratio":
         groups = list(labels.groups)
         parts["ratio"] = (groups, np.stack([ratio_of(estimates, group)[0] for group in groups], axis=-1))
@@ -180,10 +181,5 @@ def _values(estimates: Estimates | ManyEstimates, statistic: str | None, count: 
         parts["pve"] = (components_of(estimates), pve_of(estimates)[0])
     names = [name for own, _ in parts.values() for name in own]
     values = np.concatenate([np.atleast_2d(own) for _, own in parts.values()], axis=1)
+    values = np.where(np.reshape(estimates.proven, (-1, 1)), values, np.nan)
     return pd.DataFrame(values.reshape(max(count, 1), len(names)), columns=names)
-
-
-def _no_optimum(estimates: Estimates | ManyEstimates) -> Any:
-    if isinstance(estimates, ManyEstimates):
-        return ~np.isfinite(estimates.deviance)
-    return np.array(not np.isfinite(estimates.deviance))

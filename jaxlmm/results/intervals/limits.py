@@ -73,7 +73,7 @@ class LimitSearch:
             self.trial = self._inside(self.estimate + growth * (self.inner - self.estimate))
             return
         if abs(self.outer - self.inner) <= 1e-9 * max(abs(self.inner), abs(self.outer)):
-            self._end(self.outer)
+            self._end(self.outer if np.isfinite(self.outer_zeta) else np.nan)  # no minimum was found beyond
             return
         share = 0.5
         if np.isfinite(self.outer_zeta):

@@ -12,6 +12,7 @@ import scipy
 
 from jaxlmm._util import in_double_precision
 from jaxlmm.covariance import Parameter
+from jaxlmm.engine import Profile as Minima
 from jaxlmm.engine import Profiler
 from jaxlmm.errors import DataError, OptionError, choose, nearest
 from jaxlmm.model import Natural
@@ -161,12 +162,12 @@ class Profile:
         for name in dict.fromkeys(asked[index][0] for index in effects):
             own = [index for index in effects if asked[index][0] == name]
             values = np.array([asked[index][1] for index in own])
-            found[own] = self.profiler.at_coefficient(labels.fixed_names.index(name), values).deviance
+            found[own] = _where_converged(self.profiler.at_coefficient(labels.fixed_names.index(name), values))
         others = [index for index in range(len(asked)) if index not in set(effects)]
         if others:
             by_name = [{**self.given, asked[index][0]: asked[index][1]} for index in others]
             held = [Natural.of(self.fit.design, labels.blocks, own_values) for own_values in by_name]
-            found[others] = self.profiler.at(held).deviance
+            found[others] = _where_converged(self.profiler.at(held))
         return found
 
     def _limits(self, level: float) -> tuple[list[float], list[float]]:
@@ -196,3 +197,8 @@ class Profile:
             first = float(parameter.interval(own, error, 2.0 * float(scipy.special.ndtr(critical)) - 1.0)[side])
         size = abs(own) if own else float(self.fit.sigma)
         return LimitSearch(own, first, size, self._bounds(name)[side], attained=attained, side=side, critical=critical)
+
+
+def _where_converged(found: Minima) -> np.ndarray[Any, Any]:
+    """Return deviances, NaN where the minimizer stopped early."""
+    return np.where(found.converged, found.deviance, np.nan)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm.errors import DataError
-from jaxlmm.results.hypotheses import Parts, null_distribution, within
+from jaxlmm.results.hypotheses import Parts, null_distribution
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many.tables import false_discovery_rate
 
@@ -49,8 +49,10 @@ def compare(many: FittedMany, formula: str) -> pd.DataFrame:
         raise DataError(
             "compare: expected models of the same rows; leave rows with missing values out of the data first."
         )
+    if not np.array_equal(other.frame.offset, many.frame.offset):
+        raise DataError("compare: expected models of the same offset, got another one.")
     one: FittedMany = many
-    if method != "ML" and not (within(one.frame.x, other.frame.x) and within(other.frame.x, one.frame.x)):
+    if method != "ML" and not (np.array_equal(one.frame.x, other.frame.x)):
         one, other = many.call.again(names, y, None, "ML"), many.call.again(names, y, formula, "ML")
     smaller, larger = (one, other) if _parts(one).n_params <= _parts(other).n_params else (other, one)
     null = null_distribution(_parts(smaller), _parts(larger))
@@ -78,5 +80,4 @@ def compare(many: FittedMany, formula: str) -> pd.DataFrame:
 
 def _parts(many: FittedMany) -> Parts:
     estimates = many.estimates
-    free = (p for p, fixed in zip(estimates.labels.natural, estimates.fixed, strict=True) if not fixed)
-    return Parts(tuple(free), many.frame.x, estimates.beta.shape[1] + estimates.n_variance_params)
+    return Parts.from_frame(many.frame, estimates.given, estimates.beta.shape[1] + estimates.n_variance_params)

@@ -18,7 +18,8 @@ from jaxlmm.results.hypotheses import (
     choose_adjustment,
     combinations_of,
     critical,
-    names_in,
+    factors_and_by,
+    given_coefficients,
     names_of,
     pairwise,
     reference_grid,
@@ -62,7 +63,7 @@ def emmeans(
     2    angle    B - C     0.044
     """
     choose_df(df, DEGREES_OF_MANY)
-    factors, within = names_in("spec", spec), names_in("by", by)
+    factors, within = factors_and_by(spec, by)
     part = FixedPart.of(many.estimates.labels, lambda: (many.frame, many.call.data))
     grid = reference_grid(part, [*dict.fromkeys((*factors, *within))], at, weights)
     return ManyMarginalMeans(many, grid, tuple(name for name in factors if name not in within), within, df, level)
@@ -83,7 +84,7 @@ class ManyMarginalMeans:
         """Return the means: ``response n``, the factors, ``estimate std_error df statistic p_value conf_low conf_high
         q_value status reason``.
         """
-        columns = self._tested(self.grid.rows)
+        columns = self._tested(self.grid.rows, np.full(len(self.grid.rows), self._offset()))
         table = dict(zip(COEF_COLUMNS, columns, strict=True))
         return self._long(self.grid.cells[[*self.by, *self.factors]], table)
 
@@ -91,7 +92,7 @@ class ManyMarginalMeans:
         """Return all differences of two means of each response, within the levels of ``by``.
 
         ``adjust`` is for the comparisons of one response, as in a single fit's ``pairs``; ``q_value`` is over the
-        responses, comparison by comparison, of the adjusted p-values. Tukey's takes a millisecond for each.
+        responses, comparison by comparison, of the adjusted p-values. Tukey's takes a tenth of a second for each.
         """
         choose_adjustment(adjust, pairwise=True)
         names = names_of(self.grid.cells, self.factors)
@@ -100,8 +101,11 @@ class ManyMarginalMeans:
     def contrast(self, coefficients: Mapping[str, Any], *, adjust: str = "none") -> pd.DataFrame:
         """Return linear combinations of the means, ``{name: numbers}``, of each response."""
         choose_adjustment(adjust, pairwise=False)
-        matrix = np.array(list(coefficients.values()), float)
-        return self._compared(lambda index: (list(coefficients), matrix), adjust)
+        return self._compared(lambda index: given_coefficients(coefficients, self.grid, self.factors, index), adjust)
+
+    def __repr__(self) -> str:
+        means = ", ".join((*self.by, *self.factors))
+        return f"<marginal means of {means} for {len(self.many)} responses: to_frame(), pairs(), contrast()>"
 
     def _compared(
         self, combinations: Callable[[NumpyArray], tuple[list[str], Float[NumpyArray, "c m"]]], adjust: str
@@ -111,7 +115,7 @@ class ManyMarginalMeans:
             index = np.flatnonzero(chosen)
             names, matrix = combinations(index)
             estimate, std_error, df, statistic, p_value, _, _ = self._tested(
-                combinations_of(matrix, self.grid.rows[index])
+                combinations_of(matrix, self.grid.rows[index]), self._offset() * matrix.sum(axis=1)
             )
             half = critical(df, self.level, adjust, index.size) * std_error
             p_value = adjusted(p_value, statistic, df, adjust, index.size)
@@ -120,15 +124,19 @@ class ManyMarginalMeans:
         joined = [np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)]
         return self._long(pd.DataFrame(keys), dict(zip(COEF_COLUMNS, joined, strict=True)))
 
-    def _tested(self, rows: Float[NumpyArray, "c p"]) -> list[Float[NumpyArray, "m c"]]:
-        """Return the columns of tests of combinations, responses × combinations."""
+    def _offset(self) -> float:
+        """Return the mean of the offset over the rows, which predictions hold."""
+        return float(self.many.frame.offset.mean())
+
+    def _tested(self, rows: Float[NumpyArray, "c p"], added: Float[NumpyArray, " c"]) -> list[Float[NumpyArray, "m c"]]:
+        """Return the columns of tests of combinations to which constants are ``added``, responses × combinations."""
         estimates = self.many.estimates
         known = np.asarray(np.isfinite(rows).all(axis=1))
         own = np.where(known[:, None], rows, 0.0)
         aliased = np.isnan(estimates.beta)
         unknown = ~known[None, :] | ((own != 0.0) @ aliased.T).T.astype(bool)
         vcov = np.where(aliased[:, :, None] | aliased[:, None, :], 0.0, estimates.uncertainty.vcov)
-        estimate = np.where(aliased, 0.0, estimates.beta) @ own.T
+        estimate = np.where(aliased, 0.0, estimates.beta) @ own.T + added
         with np.errstate(invalid="ignore"):
             std_error = np.sqrt(np.einsum("ci,mij,cj->mc", own, vcov, own, optimize=True))
         df = estimates.uncertainty.degrees_of(own) if self.df == "satterthwaite" else np.full(estimate.shape, np.inf)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.inference import Prior, fit_prior
+from jaxlmm.inference import Prior, Uncertainty, fit_prior, moderated, residual_degrees
 from jaxlmm.results.hypotheses import f_tail
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many.tables import false_discovery_rate, long_table, spread
@@ -23,22 +23,24 @@ FEWEST_RESPONSES = 3
 
 
 def moderate(many: FittedMany) -> Moderated:
-    """Moderate the residual variances across responses by empirical Bayes, as limma and dream do.
+    """Moderate the residual variances across responses by empirical Bayes: limma's tests, for mixed models.
 
-    The residual variances s² of the responses are taken to be scaled chi-squared with the degrees of freedom d of the
-    contrast that is tested, by Satterthwaite, and their expectations inverse chi-squared with prior degrees of freedom
-    d₀ and scale s₀² (Smyth 2004). Standard errors are those with ``s̃² = (d₀ s₀² + d s²)/(d₀ + d)`` in place of s², and
-    degrees of freedom d₀ + d, but not more than those of all responses together.
+    The residual variances s² of the responses are taken to be scaled chi-squared with d degrees of freedom, by
+    Satterthwaite, and their expectations inverse chi-squared with prior degrees of freedom d₀ and scale s₀² (Smyth
+    2004). Each becomes ``s̃² = (d₀ s₀² + d s²)/(d₀ + d)``, with d₀ + d degrees of freedom, but not more than those of
+    all responses together. Standard errors and degrees of freedom of the coefficients follow by the fit's own
+    derivatives: those of a contrast within groups nearly as s̃/s, while one between groups, whose error is mostly that
+    of the random effects, hardly changes. Where there are no random effects they are limma's.
 
     Returns
     -------
     Moderated
-        ``.tidy()``, ``.anova()``, ``.test(h)`` as of ``many``, and ``.prior``: d₀ and s₀² of each coefficient.
+        ``.tidy()``, ``.anova()``, ``.test(h)`` as of ``many``, and ``.prior``: d₀ (``df``) and s₀² (``variance``).
 
     Raises
     ------
     DataError
-        If fewer than three responses have a proven optimum.
+        If fewer than three responses have a proven optimum, or the residual standard deviation is fixed.
 
     Examples
     --------
@@ -52,24 +54,34 @@ def moderate(many: FittedMany) -> Moderated:
     proven = int(many.estimates.proven.sum())
     if proven < FEWEST_RESPONSES:
         raise DataError(f"moderate: expected {FEWEST_RESPONSES} responses or more with a proven optimum, got {proven}.")
-    return Moderated(many)
+    estimates = many.estimates
+    own = np.where(estimates.proven, estimates.residual_sd**2, np.nan)
+    prior = fit_prior(own, residual_degrees(estimates.uncertainty))
+    if estimates.theta.shape[1] == estimates.uncertainty.psi_cov.shape[1] or np.isnan(prior.df):
+        raise DataError("moderate: expected residual variances that are estimated, got a residual sd that is fixed.")
+    return Moderated(many, prior, moderated(estimates.uncertainty, own, prior))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Moderated:
-    """Tests of ``many`` fits with moderated residual variances."""
+    """Tests of ``many`` fits with moderated residual variances, and their ``prior``."""
 
     many: FittedMany
+    prior: Prior
+    uncertainty: Uncertainty
+
+    def __repr__(self) -> str:
+        df, variance = self.prior
+        return (
+            f"<{len(self.many)} responses, prior residual variance {variance:.4g} with {df:.4g} degrees of freedom: "
+            "tidy(), anova(), test()>"
+        )
 
     def tidy(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return the fixed effects with moderated t tests: the columns of ``many.tidy()``."""
         estimates, labels = self.many.estimates, self.many.estimates.labels
-        degrees = self._degrees()
-        std_error, df = estimates.uncertainty.std_error.copy(), degrees.copy()
-        for column in range(degrees.shape[1]):
-            ratio, df[:, column], _ = self._moderated(degrees[:, column])
-            std_error[:, column] *= np.sqrt(ratio)
-        columns = t_columns(estimates.beta, std_error, df, level)
+        df = np.where(estimates.proven[:, None], self.uncertainty.satterthwaite(), np.nan)
+        columns = t_columns(estimates.beta, self.uncertainty.std_error, df, level)
         table = {name: spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
         table["q_value"] = false_discovery_rate(table["p_value"])
         return long_table(self.many, "term", labels.column_names, table, with_n=True)
@@ -84,33 +96,11 @@ class Moderated:
         """Return a moderated F test of a hypothesis, as ``many.test(h)`` reads it."""
         return self._tests([", ".join(in_words(h)) or "h"], [hypothesis(h, self.many.estimates.labels.fixed_names)])
 
-    @property
-    def prior(self) -> pd.DataFrame:
-        """The prior of each coefficient, index ``term``: ``df variance``."""
-        priors = [self._moderated(degrees)[2] for degrees in self._degrees().T]
-        index = pd.Index(list(self.many.estimates.labels.fixed_names), name="term")
-        return pd.DataFrame(priors, index=index, columns=["df", "variance"])
-
-    def _degrees(self) -> Float[NumpyArray, "m p"]:
-        estimates = self.many.estimates
-        return np.where(estimates.proven[:, None], estimates.uncertainty.satterthwaite(), np.nan)
-
-    def _moderated(self, df: Float[NumpyArray, " m"]) -> tuple[Float[NumpyArray, " m"], Float[NumpyArray, " m"], Prior]:
-        """Return the ratio of moderated to plain variances, degrees of freedom, and the prior."""
-        variance = np.where(self.many.estimates.proven, self.many.estimates.residual_sd**2, np.nan)
-        prior = fit_prior(variance, df)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = prior.posterior(variance, df) / variance
-        return ratio, np.minimum(df + prior.df, np.nansum(df)), prior
-
     def _tests(self, names: Sequence[str], hypotheses: list[Float[NumpyArray, "_ p"]]) -> pd.DataFrame:
         estimates = self.many.estimates
-        num_df, den_df, statistic = (np.empty((len(self.many), len(hypotheses))) for _ in range(3))
-        for j, rows in enumerate(hypotheses):
-            found = estimates.uncertainty.contrasts(estimates.beta, rows, "satterthwaite")
-            own = np.where(estimates.proven, found.den_df, np.nan)
-            ratio, den_df[:, j], _ = self._moderated(own)
-            num_df[:, j], statistic[:, j] = found.num_df, found.statistic / ratio
+        found = [self.uncertainty.contrasts(estimates.beta, rows, "satterthwaite") for rows in hypotheses]
+        num_df, den_df, statistic = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
+        den_df = np.where(estimates.proven[:, None], den_df, np.nan)
         p_value = f_tail(statistic, num_df, den_df)
         table = {"num_df": num_df, "den_df": den_df, "statistic": statistic, "p_value": p_value}
         return long_table(self.many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})

@@ -85,7 +85,8 @@ def predict(
     columns = chosen_columns(fit.estimates.labels, re_form)
     with np.errstate(all="ignore"):  # what is undefined is NaN, not a warning
         if newdata is None:
-            terms: list[TermRows | None] = [*own_terms(fit, columns)]
+            asked = interval == "prediction"  # then what is left out counts too
+            terms: list[TermRows | None] = [rows if rows.z.any() or asked else None for rows in own_terms(fit, columns)]
             x, index, estimate = fit.frame.x, fit.frame.index, _own_rows(fit, re_form, terms)
         else:
             terms = other_terms(fit, newdata, columns, new_levels)

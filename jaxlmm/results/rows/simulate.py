@@ -13,13 +13,15 @@ from jaxtyping import Float, Int
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula import ModelFrame
-from jaxlmm.formula.newdata import chosen_columns, levels_on
+from jaxlmm.formula.columns import variables_of
+from jaxlmm.formula.newdata import chosen_columns, levels_on, row_labels
 from jaxlmm.model import Factors, Layout
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import unweighted
 from jaxlmm.results.rows.predict import estimated
 
 
+@in_double_precision
 def simulate(
     fit: Fitted, nsim: int = 1, *, seed: int = 0, newdata: Any = None, re_form: str | None = "~0"
 ) -> pd.DataFrame:
@@ -147,10 +149,10 @@ def _drawn_elsewhere(
             raise DataError(f"simulate: {term.text} relates levels or positions; draw on the fit's own rows.")
         assert term.encoding is not None
         group = labels.groups[term.group]
-        keys = pd.MultiIndex.from_frame(pd.DataFrame({name: newdata[name] for name in group.factors}))
+        keys = pd.MultiIndex.from_frame(variables_of(newdata, group.factors))
         codes = keys.factorize()[0]
         levels_on(group, newdata)  # raises where a factor is absent
         effects = rng.standard_normal((int(codes.max(initial=-1)) + 1, np.shape(factor)[-1], nsim))
         rows = term.encoding.columns(newdata) @ np.asarray(factor)
         total = total + np.einsum("nr,nrs->ns", rows, effects[codes])
-    return np.asarray(sigma * (total + rng.standard_normal((len(newdata), nsim))))
+    return np.asarray(sigma * (total + rng.standard_normal((len(row_labels(newdata)), nsim))))

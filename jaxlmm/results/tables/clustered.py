@@ -18,9 +18,7 @@ KINDS_OF_CLUSTERS = ("CR0", "CR1", "CR2")
 """Cluster-robust covariances."""
 
 SMALLEST_EIGENVALUE = 1e-10
-"""Of a cluster's matrix, relative to the largest: smaller ones are zero, and their direction is left out (Pustejovsky
-and
-Tipton 2018)."""
+"""Of a cluster's matrix, relative to the largest: smaller ones are zero, and their directions are left out."""
 
 
 class Sandwich(NamedTuple):
@@ -62,6 +60,9 @@ def sandwich(fit: Fitted, kind: str, cluster: Any) -> Sandwich:
     OptionError
         If the rows of several clusters are correlated by the model.
     """
+    if not fit.estimates.proven:
+        nothing = np.full_like(fit.estimates.uncertainty.vcov, np.nan)
+        return Sandwich(nothing, [], [], [], nothing)
     frame, codes = fit.frame, _codes(fit, cluster)
     _check_apart(fit, codes)
     solution = fit.solution

@@ -16,7 +16,7 @@ from jaxlmm.results.fitted import Fitted
 DEGREES_OF_FREEDOM = ("satterthwaite", "kenward-roger", "kenward-roger-linear", "between-within", "normal")
 """The values of ``df``."""
 
-DEGREES_OF_MANY = ("satterthwaite", "kenward-roger", "normal")
+DEGREES_OF_MANY = ("satterthwaite", "normal")
 """Those of many responses."""
 
 
@@ -98,8 +98,8 @@ def _kenward_roger(fit: Fitted, df: str) -> KenwardRoger:
     found = fit.kenward_roger
     if found is None:
         raise OptionError(
-            f"df: {df!r} is there for models whose covariance is linear in variances and covariances, got a structure "
-            "of residuals, along positions, or a class of its own; expected 'satterthwaite' or 'normal'."
+            f"df: {df!r} is there for models whose covariance is linear in variances and covariances, got a model "
+            "of dispersion, of residuals, along positions, or a class of its own; expected 'satterthwaite'."
         )
     return found
 

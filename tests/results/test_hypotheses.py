@@ -184,6 +184,19 @@ def test_means_are_averages_of_predictions():
     assert weighted["u"] == pytest.approx(unequal.predict(grid, re_form="~0")["estimate"].mean())
 
 
+@pytest.mark.parametrize("df", ["satterthwaite", "kenward-roger", "between-within", "normal"])
+def test_hypotheses_about_other_values_are_those_of_a_shifted_response(df):
+    frame = balanced().iloc[3:]
+    fit = lmm.fit("y ~ a + t + (1 | g)", frame)
+    shifted = fit.refit(frame["y"].to_numpy() - 2.0 * frame["t"].to_numpy())
+    one, other = fit.test("t = 2, a[T.w] = 0", df=df), shifted.test("t = 0, a[T.w] = 0", df=df)
+    np.testing.assert_allclose(one.iloc[:, 1:].to_numpy(float), other.iloc[:, 1:].to_numpy(float), rtol=1e-5)
+    assert one["p_value"][0] != pytest.approx(fit.test("t = 0", df=df)["p_value"][0])
+    if df == "satterthwaite":
+        many = lmm.fit_many("~ a + t + (1 | g)", frame, responses=frame[["y"]])
+        np.testing.assert_allclose(many.test("t = 2")["statistic"], fit.test("t - 2 = 0")["statistic"], rtol=1e-5)
+
+
 def test_adjusted_p_values():
     means = lmm.fit("y ~ a + (1 | g)", balanced()).emmeans("a")
     plain = means.pairs(adjust="none")["p_value"].to_numpy()

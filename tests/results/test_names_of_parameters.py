@@ -343,7 +343,7 @@ NAMES = [
 )
 def test_hypotheses_are_read_in_one_pass(h, expected):
     rows = [[row.get(name, 0.0) for name in NAMES] for row in expected]
-    assert hypothesis(h, NAMES).tolist() == rows
+    assert hypothesis(h, NAMES).rows.tolist() == rows
 
 
 @pytest.mark.parametrize(
@@ -356,8 +356,7 @@ def test_hypotheses_are_read_in_one_pass(h, expected):
         ("b0 = 0", "no coefficient is named 'b0'"),
         ("2 b = 0", "expected an operator before 'b'"),
         ("b e = 0", "expected an operator before 'e'"),
-        ("2 * (b - e) = 3", "expected a hypothesis about zero"),
-        ("b - 1 = 0", "expected a hypothesis about zero"),
+        ("e = 2, 2 * e = 5", "equations that can be true together"),
         ("b * e = 0", "multiplied and divided by numbers"),
         ("b / 0 = 0", "multiplied and divided by numbers"),
         ("(b = 0", "a parenthesis is not closed"),

@@ -56,9 +56,9 @@ def anova(fit: Fitted, type: int | str = 3, *, df: str = "satterthwaite") -> pd.
     >>> fit = lmm.fit("angle ~ recipe * temperature + (1 | recipe:replicate)", lmm.datasets.cake())
     >>> fit.anova().round(4)
                      term  num_df  den_df  statistic  p_value
-    0              recipe     2.0    42.0     0.2495   0.7803
-    1         temperature     5.0   210.0    20.5200   0.0000
-    2  recipe:temperature    10.0   210.0     1.0176   0.4295
+    0              recipe     2.0    42.0     0.2488   0.7809
+    1         temperature     5.0   210.0    20.5199   0.0000
+    2  recipe:temperature    10.0   210.0     1.0062   0.4393
     """
     if type not in TYPES:
         raise OptionError(f"type: expected 1, 2 or 3, got {type!r}.")
@@ -73,9 +73,9 @@ def test(fit: Fitted, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # 
     Parameters
     ----------
     h
-        Text in names of coefficients, ``"a - b = 0"`` or ``"a = 0, b = 0"`` (together), a list of such texts
-        (together), or a matrix (c, p) whose product with the coefficients is zero. Of several names that stand at one
-        place the longest is read; backquotes say where one begins and ends.
+        Text in names of coefficients, ``"a - b = 0"``, ``"a = 1"`` or ``"a = 0, b = 0"`` (together), a list of such
+        texts (together), or a matrix (c, p) whose product with the coefficients is zero. Of several names that stand
+        at one place the longest is read; backquotes say where one begins and ends.
     df
         As in :meth:`jaxlmm.Fit.coef`.
 
@@ -87,7 +87,8 @@ def test(fit: Fitted, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # 
     Raises
     ------
     OptionError
-        If the hypothesis cannot be read, names what is no coefficient, or has another number of columns.
+        If the hypothesis cannot be read, names what is no coefficient, contradicts itself, or has another number of
+        columns.
 
     Examples
     --------
@@ -95,18 +96,22 @@ def test(fit: Fitted, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # 
     >>> fit = lmm.fit("effort ~ Type + (1 | Subject)", lmm.datasets.ergostool())
     >>> fit.test("Type[T.T2] - Type[T.T3] = 0", df="kenward-roger").round(4)
                               term  num_df  den_df  statistic  p_value
-    0  Type[T.T2] - Type[T.T3] = 0     1.0    24.0    11.1414   0.0027
+    0  Type[T.T2] - Type[T.T3] = 0     1.0    24.0     10.325   0.0037
     """
-    rows = hypothesis(h, fit.estimates.labels.fixed_names)
-    return test_table(fit, [", ".join(in_words(h)) or "h"], [rows], df)
+    rows, at = hypothesis(h, fit.estimates.labels.fixed_names)
+    return test_table(fit, [", ".join(in_words(h)) or "h"], [rows], df, at)
 
 
 def test_table(
-    fit: Fitted, names: Sequence[str], hypotheses: Sequence[Float[NumpyArray, "_ p"]], df: str
+    fit: Fitted,
+    names: Sequence[str],
+    hypotheses: Sequence[Float[NumpyArray, "_ p"]],
+    df: str,
+    at: Float[NumpyArray, " p"] | float = 0.0,  # noqa: PT028
 ) -> pd.DataFrame:
-    """Return F tests that the products of each matrix with the coefficients are zero."""
+    """Return F tests that the products of each matrix with the coefficients are those with ``at``."""
     own = tested(fit, df)
-    found = [own.test(rows) for rows in hypotheses]
+    found = [own.test(rows, at) for rows in hypotheses]
     parts = np.array([[float(part) for part in test] for test in found]).reshape(-1, 3)
     num_df, den_df, statistic = parts.T
     table = {"term": list(names), "num_df": num_df, "den_df": den_df, "statistic": statistic}

@@ -39,8 +39,8 @@ def drop1(fit: Fitted) -> pd.DataFrame:
     >>> fit.drop1()[["term", "statistic", "df", "p_value"]].round(4)
          term  statistic   df  p_value
     0  <none>        NaN  NaN      NaN
-    1  recipe     0.5229  2.0   0.7700
-    2    temp    91.0105  1.0   0.0000
+    1  recipe     0.5300  2.0   0.7672
+    2    temp    79.5306  1.0   0.0000
     """
     whole = fit if fit.method == "ML" else fit.call.update(fit, None, None, {"method": "ML"})
     names = [frozenset(factors) for factors, _ in fit.estimates.labels.encoding.terms if factors]

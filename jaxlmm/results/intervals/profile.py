@@ -53,7 +53,7 @@ def profile(fit: Fitted, parameters: Sequence[str] | str | None = None, *, crite
     OptionError
         If a name is no parameter, is one that is fixed, or a fixed effect by REML.
     DataError
-        If the fit was loaded, or has no proven optimum.
+    [[0.85, 0.63, 1.18]]
 
     Examples
     --------

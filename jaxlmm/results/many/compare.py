@@ -40,8 +40,8 @@ def compare(many: FittedMany, formula: str) -> pd.DataFrame:
     >>> many = lmm.fit_many("~ recipe + temp + (1 | replicate)", cake, responses=["angle", "log"])
     >>> many.compare("~ . - recipe")[["response", "statistic", "df", "null_distribution"]].round(2)
       response  statistic   df null_distribution
-    0    angle       4.79  2.0           chi2(2)
-    1      log       4.25  2.0           chi2(2)
+    0    angle       5.83  2.0           chi2(2)
+    1      log       8.22  2.0           chi2(2)
     """
     names, y, method = many.responses, many.values, many.estimates.method
     other = many.call.again(names, y, formula, method)

@@ -94,11 +94,17 @@ class Moderated:
 
     def test(self, h: Any) -> pd.DataFrame:
         """Return a moderated F test of a hypothesis, as ``many.test(h)`` reads it."""
-        return self._tests([", ".join(in_words(h)) or "h"], [hypothesis(h, self.many.estimates.labels.fixed_names)])
+        rows, at = hypothesis(h, self.many.estimates.labels.fixed_names)
+        return self._tests([", ".join(in_words(h)) or "h"], [rows], at)
 
-    def _tests(self, names: Sequence[str], hypotheses: list[Float[NumpyArray, "_ p"]]) -> pd.DataFrame:
+    def _tests(
+        self,
+        names: Sequence[str],
+        hypotheses: list[Float[NumpyArray, "_ p"]],
+        at: Float[NumpyArray, " p"] | float = 0.0,
+    ) -> pd.DataFrame:
         estimates = self.many.estimates
-        found = [self.uncertainty.contrasts(estimates.beta, rows, "satterthwaite") for rows in hypotheses]
+        found = [self.uncertainty.contrasts(estimates.beta - at, rows, "satterthwaite") for rows in hypotheses]
         num_df, den_df, statistic = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
         den_df = np.where(estimates.proven[:, None], den_df, np.nan)
         p_value = f_tail(statistic, num_df, den_df)

@@ -135,17 +135,17 @@ def test(many: FittedMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame
     Parameters
     ----------
     h
-        Text in names of coefficients, ``"a - b = 0"`` or ``"a = 0, b = 0"`` (together), a list of such texts
-        (together), or a matrix (c, p). Of several names that stand at one place the longest is read; backquotes say
-        where one begins and ends, as in ``"`a` - `b` = 0"`` beside a coefficient ``a - b``.
+        Text in names of coefficients, ``"a - b = 0"``, ``"a = 1"`` or ``"a = 0, b = 0"`` (together), a list of such
+        texts (together), or a matrix (c, p). Of several names that stand at one place the longest is read; backquotes
+        say where one begins and ends, as in ``"`a` - `b` = 0"`` beside a coefficient ``a - b``.
 
     Returns
     -------
     pandas.DataFrame
         ``response term num_df den_df statistic p_value q_value status reason``; ``term`` is the hypothesis.
     """
-    rows = hypothesis(h, many.estimates.labels.fixed_names)
-    return _tests(many, [", ".join(in_words(h)) or "h"], [rows], df)
+    rows, at = hypothesis(h, many.estimates.labels.fixed_names)
+    return _tests(many, [", ".join(in_words(h)) or "h"], [rows], df, at)
 
 
 def ratio(many: FittedMany, group: str) -> pd.DataFrame:
@@ -192,13 +192,19 @@ def false_discovery_rate(p_value: Float[NumpyArray, "m c"]) -> Float[NumpyArray,
     return adjusted
 
 
-def _tests(many: FittedMany, names: Sequence[str], hypotheses: list[Float[NumpyArray, "_ p"]], df: str) -> pd.DataFrame:
+def _tests(
+    many: FittedMany,
+    names: Sequence[str],
+    hypotheses: list[Float[NumpyArray, "_ p"]],
+    df: str,
+    at: Float[NumpyArray, " p"] | float = 0.0,
+) -> pd.DataFrame:
     estimates = many.estimates
     choose_df(df, DEGREES_OF_MANY)
     shape = (len(many), len(hypotheses))
     num_df, den_df, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
     for j, rows in enumerate(hypotheses):
-        num_df[:, j], den_df[:, j], statistic[:, j] = estimates.uncertainty.contrasts(estimates.beta, rows, df)
+        num_df[:, j], den_df[:, j], statistic[:, j] = estimates.uncertainty.contrasts(estimates.beta - at, rows, df)
     den_df[~estimates.proven] = np.nan
     p_value = f_tail(statistic, num_df, den_df)
     table = {"num_df": num_df, "den_df": den_df, "statistic": statistic, "p_value": p_value}

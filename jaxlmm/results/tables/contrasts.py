@@ -1,4 +1,4 @@
-"""Hypotheses about coefficients, in words or as a matrix, as linear combinations that are zero.
+"""Hypotheses about coefficients, in words or as a matrix, as linear combinations with given values.
 
 A linear form of p coefficients is a vector of d = p + 1 numbers: their factors, and last a constant.
 """
@@ -22,34 +22,45 @@ _WORD = re.compile(r"`[^`]*`?|[^\s=,+*/()−-]+|.", re.DOTALL)
 _SPELLED = {"==": "=", "−": "-"}
 
 
-def hypothesis(h: Any, names: Sequence[str]) -> Float[NumpyArray, "c p"]:
-    """Return a hypothesis as the matrix whose product with the coefficients ``names`` is zero.
+class Hypothesis(NamedTuple):
+    """That the products of ``rows`` with the coefficients are those with ``at``, coefficients of which it is true."""
+
+    rows: Float[NumpyArray, "c p"]
+    at: Float[NumpyArray, " p"]
+
+
+def hypothesis(h: Any, names: Sequence[str]) -> Hypothesis:
+    """Return a hypothesis about the coefficients ``names``.
 
     Parameters
     ----------
     h
-        Text such as ``"a - b = 0"``, ``"a = b"`` or ``"a = 0, b = 0"``, or a list of such texts, in names of
-        coefficients; or a matrix (c, p) or row (p,). Of several names that stand at one place the longest is read;
-        backquotes say where one begins and ends, and that a name is no number or sign.
+        Text such as ``"a - b = 0"``, ``"a = b + 1"`` or ``"a = 0, b = 0"``, or a list of such texts, in names of
+        coefficients; or a matrix (c, p) or row (p,) whose product with them is zero. Of several names that stand at
+        one place the longest is read; backquotes say where one begins and ends, and that a name is no number or sign.
 
     Raises
     ------
     OptionError
-        If it cannot be read, names what is no coefficient, is not about zero, or has another number of columns.
+        If it cannot be read, names what is no coefficient, contradicts itself, or has another number of columns.
 
     Examples
     --------
-    >>> hypothesis("f[T.b] - 2 * x = 0", ["Intercept", "f[T.b]", "x"]).tolist()
+    >>> hypothesis("f[T.b] - 2 * x = 0", ["Intercept", "f[T.b]", "x"]).rows.tolist()
     [[0.0, 1.0, -2.0]]
-    >>> hypothesis("a-b = 0, `a`-`b` = 0", ["a", "b", "a-b"]).tolist()
+    >>> hypothesis("a-b = 0, `a`-`b` = 0", ["a", "b", "a-b"]).rows.tolist()
     [[0.0, 0.0, 1.0], [1.0, -1.0, 0.0]]
+    >>> hypothesis("2 * a = 3", ["a", "b"]).at.round(12).tolist()
+    [1.5, 0.0]
     """
     texts = in_words(h)
     if texts:
-        rows = np.concatenate([_Reader(text, names).hypotheses() for text in texts])
-        if np.any(rows[:, -1] != 0.0):
-            raise OptionError(f"h: expected a hypothesis about zero, as in 'a - b = 0', got {h!r}.")
-        return _nonzero(rows[:, :-1] + 0.0, h)  # no zero with a sign
+        forms = np.concatenate([_Reader(text, names).hypotheses() for text in texts])
+        rows, values = _nonzero(forms[:, :-1] + 0.0, h), -forms[:, -1]  # no zero with a sign
+        at = np.linalg.lstsq(rows, values, rcond=None)[0] if values.any() else np.zeros(len(names))
+        if not np.allclose(rows @ at, values, rtol=1e-9, atol=1e-9 * np.abs(values).max()):
+            raise OptionError(f"h: expected equations that can be true together, got {h!r}.")
+        return Hypothesis(rows, at)
     try:
         rows = np.atleast_2d(np.asarray(h, float))
     except (TypeError, ValueError):
@@ -60,7 +71,7 @@ def hypothesis(h: Any, names: Sequence[str]) -> Float[NumpyArray, "c p"]:
             f"h: expected text such as '{names[-1]} = 0', or a matrix of finite numbers with {len(names)} columns, one "
             f"per coefficient ({', '.join(names)}), got {got}."
         )
-    return _nonzero(rows, h)
+    return Hypothesis(_nonzero(rows, h), np.zeros(len(names)))
 
 
 def in_words(h: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,14 +24,18 @@ DEGREES_OF_MANY = ("satterthwaite", "normal")
 class Tested(NamedTuple):
     """Coefficients with the covariance by which combinations of them are tested.
 
-    ``degrees`` returns the degrees of freedom of each of c combinations, ``rows`` (c, p); ``test`` those of all
-    together with the F statistic.
+    ``degrees`` returns the degrees of freedom of each of c combinations, ``rows`` (c, p); ``tests`` those of all
+    together, with the F statistic of coefficients (p,).
     """
 
     beta: Float[NumpyArray, " p"]
     vcov: Float[NumpyArray, "p p"]
     degrees: Callable[[Float[NumpyArray, "c p"]], Float[NumpyArray, " c"]]
-    test: Callable[[Float[NumpyArray, "c p"]], Contrasts]
+    tests: Callable[[Float[NumpyArray, " p"], Float[NumpyArray, "c p"]], Contrasts]
+
+    def test(self, rows: Float[NumpyArray, "c p"], at: Float[NumpyArray, " p"] | float) -> Contrasts:
+        """Return the F test that the products of ``rows`` with the coefficients are those with ``at``."""
+        return self.tests(self.beta - at, rows)
 
     def combined(
         self, rows: Float[NumpyArray, "c p"]
@@ -68,26 +73,26 @@ def tested(fit: Fitted, df: str) -> Tested:
     uncertainty, beta = fit.estimates.uncertainty, fit.estimates.beta
     if not fit.estimates.proven:
         nothing = Contrasts(*(np.array(np.nan),) * 3)
-        return Tested(beta, uncertainty.vcov, lambda rows: np.full(len(rows), np.nan), lambda rows: nothing)
+        return Tested(beta, uncertainty.vcov, lambda rows: np.full(len(rows), np.nan), lambda *_: nothing)
     if df.startswith("kenward-roger"):
         adjusted = _kenward_roger(fit, df)
-        return Tested(beta, adjusted.adjusted, adjusted.degrees, lambda rows: adjusted.test(beta, rows))
+        return Tested(beta, adjusted.adjusted, adjusted.degrees, adjusted.test)
     if df == "between-within":
         own = _between_within(fit)
 
         def lowest(rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
             return np.where(rows != 0.0, own, np.inf).min(axis=1, initial=np.inf)
 
-        def test(rows: Float[NumpyArray, "c p"]) -> Contrasts:
+        def tests(beta: Float[NumpyArray, " p"], rows: Float[NumpyArray, "c p"]) -> Contrasts:
             found = uncertainty.contrasts(beta, rows, "normal")
             return found._replace(den_df=np.where(np.isnan(found.den_df), np.nan, lowest(rows).min()))
 
-        return Tested(beta, uncertainty.vcov, lowest, test)
+        return Tested(beta, uncertainty.vcov, lowest, tests)
 
     def degrees(rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
         return uncertainty.degrees_of(rows) if df == "satterthwaite" else np.full(len(rows), np.inf)
 
-    return Tested(beta, uncertainty.vcov, degrees, lambda rows: uncertainty.contrasts(beta, rows, df))
+    return Tested(beta, uncertainty.vcov, degrees, partial(uncertainty.contrasts, df=df))
 
 
 def _kenward_roger(fit: Fitted, df: str) -> KenwardRoger:

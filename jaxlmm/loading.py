@@ -59,8 +59,8 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
     >>> str(again.summary()) == str(fit.summary())
     True
     >>> again.predict({"Subject": ["308"], "Days": [10]}).round(2)
-       estimate
-    0    450.33
+       estimate  std_error
+    0    450.33        NaN
     """
     name = str(path)
     if os.path.isdir(name) and labels is None:

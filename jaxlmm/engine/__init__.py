@@ -1,6 +1,6 @@
 """Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
-from jaxlmm.engine.after_fit import Profile, Profiler, kenward_roger, products_with, profile
+from jaxlmm.engine.after_fit import Minima, Profiler, kenward_roger, products_with
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
@@ -11,9 +11,9 @@ from jaxlmm.engine.traced import Estimate, estimate
 __all__ = [
     "Estimate",
     "Found",
+    "Minima",
     "Optima",
     "Problems",
-    "Profile",
     "Profiler",
     "RowsByResponse",
     "Solution",
@@ -24,7 +24,6 @@ __all__ = [
     "kenward_roger",
     "patterns_of",
     "products_with",
-    "profile",
     "rows_of",
     "solve_by_response",
     "solve_many",

@@ -87,16 +87,16 @@ def moderated(uncertainty: Uncertainty, variance: Float[NumpyArray, " m"], prior
     unknown = np.isnan(np.diagonal(vcov, axis1=-2, axis2=-1))
     either = unknown[:, :, None] | unknown[:, None, :]
     own = usable & np.isfinite(np.where(either, 0.0, vcov)).all(axis=(1, 2))
-    known, filled = either[own], np.where(either[own], np.eye(vcov.shape[-1]), vcov[own])
-    slope = np.where(known[..., None], 0.0, derivative[own])
+    left_out, filled = either[own], np.where(either[own], np.eye(vcov.shape[-1]), vcov[own])
+    slope = np.where(left_out[..., None], 0.0, derivative[own])
     values, vectors = np.linalg.eigh(filled)
     root, inverse = (_of_values(values**power, vectors) for power in (0.5, -0.5))
     step, directions = np.linalg.eigh(inverse @ np.einsum("mijk,mk->mij", slope, shift[own]) @ inverse)
     map_ = root @ _of_values(np.exp(0.5 * step), directions) @ inverse
     moved = map_ @ filled @ map_.swapaxes(-1, -2)
     turned = np.einsum("mab,mbck,mdc->madk", map_, slope, map_, optimize=True)
-    vcov[own] = np.where(known, np.nan, moved)
-    derivative[own] = np.where(known[..., None], np.nan, turned)
+    vcov[own] = np.where(left_out, np.nan, moved)
+    derivative[own] = np.where(left_out[..., None], np.nan, turned)
     return uncertainty._replace(psi_cov=psi_cov, vcov=vcov, vcov_derivative=derivative)
 
 

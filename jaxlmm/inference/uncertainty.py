@@ -52,12 +52,9 @@ class Uncertainty(NamedTuple):
 
     def degrees_of(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, "*b c"]:
         """Return Satterthwaite's degrees of freedom of c combinations of beta."""
-        used = rows.any(axis=0)  # others may have no estimate
+        used = np.asarray(rows.any(axis=0))  # others may have no estimate
         own = rows[:, used]
-        vcov, derivative = self.vcov[..., used, :][..., used], self.vcov_derivative[..., used, :, :][..., :, used, :]
-        unknown = np.isnan(np.diagonal(vcov, axis1=-2, axis2=-1))  # of rows that touch them the caller knows
-        either = unknown[..., :, None] | unknown[..., None, :]
-        vcov, derivative = np.where(either, 0.0, vcov), np.where(either[..., None], 0.0, derivative)
+        _, vcov, derivative = self._known(used)  # of rows that touch the unknown the caller knows
         gradient = np.einsum("ci,...ijk,cj->...ck", own, derivative, own, optimize=True)
         return self._degrees(np.sum((own @ vcov) * own, axis=-1), gradient)
 
@@ -69,14 +66,11 @@ class Uncertainty(NamedTuple):
         do not count, nor rows of coefficients without an estimate; a test of such alone, or of a row that mixes them
         with others, is NaN.
         """
-        used = rows.any(axis=0)
+        used = np.asarray(rows.any(axis=0))
         beta, rows = beta[..., used], rows[:, used]
-        vcov, derivative = self.vcov[..., used, :][..., used], self.vcov_derivative[..., used, :, :][..., :, used, :]
-        unknown = np.isnan(beta) | np.isnan(np.diagonal(vcov, axis1=-2, axis2=-1))
+        unknown, vcov, derivative = self._known(used, np.isnan(beta))
         mixed = np.any(((rows != 0) @ unknown[..., None] & ((rows != 0) @ ~unknown[..., None])), axis=(-2, -1))
-        either = unknown[..., :, None] | unknown[..., None, :]
-        beta, vcov = np.where(unknown, 0.0, beta), np.where(either, 0.0, vcov)
-        derivative = np.where(either[..., None], 0.0, derivative)
+        beta = np.where(unknown, 0.0, beta)
         testable = np.asarray(~mixed & np.isfinite(beta).all(axis=-1) & np.isfinite(vcov).all(axis=(-2, -1)))
         values, vectors = np.linalg.eigh(np.where(testable[..., None, None], rows @ vcov @ rows.T, 0.0))
         counted = values > 1e-10 * np.max(values, axis=-1, keepdims=True, initial=0.0)
@@ -96,6 +90,17 @@ class Uncertainty(NamedTuple):
             combined = np.where((number == 1) | (highest - lowest < 1e-8) | np.isinf(lowest), highest, several)
         missing = ~testable | (number == 0)
         return Contrasts(np.where(missing, np.nan, number), np.where(missing, np.nan, combined), statistic)
+
+    def _known(
+        self, used: Bool[NumpyArray, " p"], aliased: Bool[NumpyArray, "*b u"] | bool = False
+    ) -> tuple[Bool[NumpyArray, "*b u"], Float[NumpyArray, "*b u u"], Float[NumpyArray, "*b u u s"]]:
+        """Return which of the coefficients that are ``used`` have no variance or are ``aliased``; covariances and their
+        derivatives, with zeros for these.
+        """
+        vcov, derivative = self.vcov[..., used, :][..., used], self.vcov_derivative[..., used, :, :][..., :, used, :]
+        unknown = aliased | np.isnan(np.diagonal(vcov, axis1=-2, axis2=-1))
+        either = unknown[..., :, None] | unknown[..., None, :]
+        return unknown, np.where(either, 0.0, vcov), np.where(either[..., None], 0.0, derivative)
 
     def _degrees(
         self, variance: Float[NumpyArray, "*b c"], gradient: Float[NumpyArray, "*b c s"]

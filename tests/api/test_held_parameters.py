@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 import jaxlmm as lmm
 from jaxlmm.covariance import RESIDUAL_SD, Unstructured, parameters_of
-from jaxlmm.engine import profile
+from jaxlmm.engine import Profiler
 from jaxlmm.model import Natural
 from jaxlmm.solvers import Moments
 
@@ -181,7 +181,7 @@ def test_a_profile_is_the_plain_optimum_at_each_value(grid):
     blocks = (parameters_of(Unstructured(), "g", ("Intercept", "a")), (RESIDUAL_SD,))
     with jax.enable_x64(True):
         held = [Natural.of(design, blocks, values) for values in grid]
-        found = profile(design, THREE["y"].to_numpy(), solver=Moments, method="REML", held=held)
+        found = Profiler(design, THREE["y"].to_numpy(), solver=Moments, method="REML").at(held)
     assert found.converged.all()
     lowest = np.array([plain_profile(values) for values in grid])
     assert (found.deviance <= lowest + OPTIMUM).all()

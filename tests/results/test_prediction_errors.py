@@ -59,11 +59,11 @@ def test_the_mixed_model_equations():
     np.testing.assert_allclose(interval["conf_high"] - interval["estimate"], half, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["slope", "crossed", "slopes on both", "kinship", "ou", "ou residual", "weights"])
+@pytest.mark.parametrize(
+    "name", ["slope", "crossed", "slopes on both", "kinship", "ou", "ou residual", "weights, offset"]
+)
 def test_dense_matrices(name, frame):
     """Of the fit's own rows, for every solver and structure: c is then the random part of a row of V."""
-    if name not in models.MODELS:
-        pytest.skip("no such model")
     fit = lmm.fit(models.MODELS[name].formula, frame, **models._options(name, frame))
     residual = np.asarray(fit.by_row.residual_sds)[: fit.n] ** 2
     v = fit.marginal_cov().to_numpy()

@@ -2,6 +2,6 @@
 
 from jaxlmm.engine.after_fit.kenward_roger import kenward_roger
 from jaxlmm.engine.after_fit.products import products_with
-from jaxlmm.engine.after_fit.profile import Profile, Profiler, profile
+from jaxlmm.engine.after_fit.profile import Minima, Profiler
 
-__all__ = ["Profile", "Profiler", "kenward_roger", "products_with", "profile"]
+__all__ = ["Minima", "Profiler", "kenward_roger", "products_with"]

@@ -27,7 +27,7 @@ SMALL_PROFILE, LARGE_PROFILE = 8, 64
 """Sets of values at which a compiled function works at once; numbers between are padded to one of these."""
 
 
-class Profile(NamedTuple):
+class Minima(NamedTuple):
     """Minima at c sets of values: the ``deviance`` (c,), and whether the minimizer ``converged``."""
 
     deviance: Float[NumpyArray, " c"]
@@ -60,7 +60,7 @@ class Profiler:
         self._problems: Problems | None = None
         self._without: dict[int, tuple[Likelihood, Any, Units, NumpyArray]] = {}
 
-    def at(self, held: Sequence[Natural]) -> Profile:
+    def at(self, held: Sequence[Natural]) -> Minima:
         """Return the minima over all other parameters at each set of values.
 
         Sets of the same parameters are minimized together, and other values compile nothing.
@@ -78,7 +78,7 @@ class Profiler:
         alike: dict[jax.tree_util.PyTreeDef, list[int]] = {}
         for number, layout in enumerate(layouts):
             alike.setdefault(jax.tree.structure(layout), []).append(number)
-        found = Profile(np.full(len(held), np.nan), np.zeros(len(held), bool))
+        found = Minima(np.full(len(held), np.nan), np.zeros(len(held), bool))
         for group in alike.values():
             own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
             descent, bases, scale = Descent(own), layouts[group[0]].bases(), np.asarray(problems.responses.scale)
@@ -91,7 +91,7 @@ class Profiler:
                 found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
         return found
 
-    def at_coefficient(self, column: int, values: Float[NumpyArray, " c"]) -> Profile:
+    def at_coefficient(self, column: int, values: Float[NumpyArray, " c"]) -> Minima:
         """Return the minima over all other parameters where one coefficient has each of the ``values``.
 
         They are those of the responses less the column times the value, on a design without it.
@@ -106,7 +106,7 @@ class Profiler:
         y = np.concatenate([y, np.repeat(y[:, :1], size - values.size, axis=1)], axis=1)
         responses = jax.tree.map(np.asarray, prepare_responses(likelihood, y)).replace(fixed=fixed_products)
         optima = find_optima(Problems(likelihood, responses, units, largest=size))
-        return Profile(np.array(optima.value[: values.size]), np.array(optima.converged[: values.size]))
+        return Minima(np.array(optima.value[: values.size]), np.array(optima.converged[: values.size]))
 
     def _prepared_without(self, column: int) -> tuple[Likelihood, Any, Units, Float[NumpyArray, " N"]]:
         """Return the likelihood without a column of X, what responses share, and that column in rows times √w."""
@@ -120,16 +120,6 @@ class Profiler:
         likelihood = likelihood_of(smaller, self.solver.build(smaller).unpadded(), self.method, self.fixed)
         units = Units(np.linalg.inv(np.asarray(smaller.triangle)), smaller.mean_squares())
         return likelihood, prepare_fixed(likelihood), units, columns[:, column]
-
-
-def profile(
-    design: Design, y: Float[NumpyArray, " n"], *, solver: type[AbstractSolver], method: str, held: Sequence[Natural]
-) -> Profile:
-    """Minimize the deviance of one response with natural parameters held at each of several sets of values.
-
-    Nothing is examined: no derivatives, certificate or standard errors. Parameters are those of :class:`Profiler`.
-    """
-    return Profiler(design, y, solver=solver, method=method).at(held)
 
 
 @program(once=True)

@@ -93,9 +93,8 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
         raise OptionError(f"compare: expected two or more fits, as compare(fit0, fit1), got {given}.")
     _check_same_data(fits)
     fits = tuple(sorted(fits, key=lambda fit: fit.n_params))
-    same_x = all(
-        np.array_equal(fit.frame.x, fits[0].frame.x) for fit in fits
-    )  # the restricted likelihood is of a basis
+    # The restricted likelihood depends on the columns, not on their span alone.
+    same_x = all(np.array_equal(fit.frame.x, fits[0].frame.x) for fit in fits)
     again = {fit.method for fit in fits} != {"ML"} and not (same_x and len({fit.method for fit in fits}) == 1)
     if again and not refit:
         raise OptionError(

@@ -12,8 +12,7 @@ import scipy
 
 from jaxlmm._util import in_double_precision
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine import Profile as Minima
-from jaxlmm.engine import Profiler
+from jaxlmm.engine import Minima, Profiler
 from jaxlmm.errors import DataError, OptionError, choose, nearest
 from jaxlmm.model import Natural
 from jaxlmm.results.fitted import Fitted
@@ -53,7 +52,7 @@ def profile(fit: Fitted, parameters: Sequence[str] | str | None = None, *, crite
     OptionError
         If a name is no parameter, is one that is fixed, or a fixed effect by REML.
     DataError
-    [[0.85, 0.63, 1.18]]
+        If the fit was loaded, or has no proven optimum.
 
     Examples
     --------
@@ -61,7 +60,7 @@ def profile(fit: Fitted, parameters: Sequence[str] | str | None = None, *, crite
     >>> fit = lmm.fit("diameter ~ 1 + (1 | plate) + (1 | sample)", lmm.datasets.penicillin())
     >>> prof = fit.profile("plate: sd(Intercept)", criterion="REML")
     >>> prof.confint().round(2).to_numpy().tolist()
-    [[0.85, 0.63, 1.16]]
+    [[0.85, 0.63, 1.18]]
     """
     choose("criterion", criterion, ("ML", "REML"))
     if criterion == "REML" and fit.method != "REML":

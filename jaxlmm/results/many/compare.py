@@ -52,7 +52,7 @@ def compare(many: FittedMany, formula: str) -> pd.DataFrame:
     if not np.array_equal(other.frame.offset, many.frame.offset):
         raise DataError("compare: expected models of the same offset, got another one.")
     one: FittedMany = many
-    if method != "ML" and not (np.array_equal(one.frame.x, other.frame.x)):
+    if method != "ML" and not np.array_equal(one.frame.x, other.frame.x):
         one, other = many.call.again(names, y, None, "ML"), many.call.again(names, y, formula, "ML")
     smaller, larger = (one, other) if _parts(one).n_params <= _parts(other).n_params else (other, one)
     null = null_distribution(_parts(smaller), _parts(larger))

@@ -42,7 +42,6 @@ def predict(
         What a level is that the fit has not seen: ``"error"``, or ``"zero"``, the mean of its effects, which is then
         also what a row without a level has. The ids of a known matrix (``kinship=``) are not new: without a row in
         the fit they have the conditional mean given those with one, ``K_new,old K_old⁻¹ b_old``.
-
     interval
         ``"confidence"``, of the mean that is estimated, or ``"prediction"``, of a new observation: with the variances
         of its residual, at weight 1 (of the fit's own rows at theirs), of levels that are new, and of random effects
@@ -82,6 +81,7 @@ def predict(
     choose("new_levels", new_levels, ("error", "zero"))
     if interval is not None:
         choose("interval", interval, ("confidence", "prediction"))
+        check_level(level)
     columns = chosen_columns(fit.estimates.labels, re_form)
     with np.errstate(all="ignore"):  # what is undefined is NaN, not a warning
         if newdata is None:
@@ -104,7 +104,6 @@ def predict(
         found = prediction_variances(fit, x, terms)
         table["std_error"] = np.sqrt(found.error)
         if interval is not None:
-            check_level(level)
             spread = found.error
             if interval == "prediction":
                 spread = found.error + found.left + _residual_variance(fit, newdata)

@@ -36,7 +36,9 @@ class Sandwich(NamedTuple):
 
     def degrees(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
         """Return Satterthwaite's degrees of freedom of combinations, if V is right (Bell and McCaffrey 2002)."""
-        found = np.empty(len(rows))
+        found = np.full(len(rows), np.nan)
+        if not self.weights:  # of a fit without an optimum
+            return found
         for number, row in enumerate(rows):
             own = [weights @ row for weights in self.weights]
             crossed = np.stack([x.T @ one for x, one in zip(self.x, own, strict=True)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm.results.tables.clustered import Sandwich
 
 from references import HERE
 
@@ -49,6 +50,11 @@ def test_clusters():
     np.testing.assert_allclose(
         np.sqrt(np.diag(fit.vcov("kenward-roger"))), fit.coef("kenward-roger")["std_error"], rtol=1e-12
     )
+
+
+def test_without_an_optimum_degrees_of_freedom_are_missing():
+    nothing = np.full((2, 2), np.nan)
+    assert np.isnan(Sandwich(nothing, [], [], [], nothing).degrees(np.eye(2))).all()
 
 
 def test_r2_is_of_shares():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import itertools
 from typing import Self
 
@@ -26,7 +27,7 @@ RUNS_AT_ONCE = 2**14
 """How many runs are added up at a time."""
 
 
-class Gram(Struct):
+class Gram(Struct, abc.ABC):
     """The products ``Σ_j P_jᵀ W_j P_j`` of one group: ``count`` matrices of ``size`` rows and columns.
 
     The nonzero entries of P, those of a level beside one another and by column in it, are multiplied in pairs where few
@@ -37,20 +38,20 @@ class Gram(Struct):
     count: int = static(kw_only=True)
     size: int = static(kw_only=True)
 
+    @abc.abstractmethod
     def __call__(self, weight: Float[jax.Array, "L q q"]) -> Float[jax.Array, "B m m"]:
         """Add the products up with ``weight`` W."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def places(self, group: Group) -> tuple[Int[NumpyArray, "*shape"], Int[NumpyArray, "*shape"]]:
         """Return level and column of each entry of the ``group`` that :meth:`with_values` takes.
 
         The column, counted from the group's first, is -1 where it is padding.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def with_values(self, values: Float[jax.Array, "*shape q"]) -> Self:
         """Return the products of other values of the entries, those at :meth:`places`."""
-        raise NotImplementedError
 
     def _symmetric(self, upper: Float[jax.Array, " _Bmm"]) -> Float[jax.Array, "B m m"]:
         """Return matrices whose flattened upper triangles are given, with zeros below."""

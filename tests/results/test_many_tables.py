@@ -167,7 +167,15 @@ def test_a_contrast_is_a_coefficient_of_the_factor_with_another_reference(many):
     np.testing.assert_allclose(joint["den_df"], expected["den_df"], rtol=EXACT)
 
 
-@pytest.mark.parametrize("h", ["k[T.z] = 0", "x = 1", np.eye(3), "x +", ""])
+def test_a_hypothesis_about_another_value_than_zero(many):
+    mine, terms = many.test("x = 1"), many.tidy().query("term == 'x'")
+    np.testing.assert_allclose(
+        mine["statistic"][:4], ((terms["estimate"] - 1.0) / terms["std_error"])[:4] ** 2, rtol=EXACT
+    )
+    np.testing.assert_allclose(mine["den_df"][:4], terms["df"][:4], rtol=EXACT)
+
+
+@pytest.mark.parametrize("h", ["k[T.z] = 0", "x = one", np.eye(3), "x +", ""])
 def test_a_hypothesis_that_cannot_be_read(many, h):
     with pytest.raises(lmm.OptionError, match="h: "):
         many.test(h)

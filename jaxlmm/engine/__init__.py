@@ -1,6 +1,14 @@
 """Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
-from jaxlmm.engine.after_fit import Minima, Profiler, kenward_roger, products_with
+from jaxlmm.engine.after_fit import (
+    Minima,
+    Profiler,
+    WithoutRows,
+    estimates_without,
+    kenward_roger,
+    leverages,
+    products_with,
+)
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
@@ -17,11 +25,14 @@ __all__ = [
     "Profiler",
     "RowsByResponse",
     "Solution",
+    "WithoutRows",
     "batches",
     "certified",
     "estimate",
+    "estimates_without",
     "find_optima",
     "kenward_roger",
+    "leverages",
     "patterns_of",
     "products_with",
     "rows_of",

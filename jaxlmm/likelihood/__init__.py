@@ -2,6 +2,7 @@
 
 from jaxlmm.likelihood.choice import likelihood_of
 from jaxlmm.likelihood.contract import Likelihood, Point, Response
+from jaxlmm.likelihood.dispersed import Rescaled
 from jaxlmm.likelihood.gaussian import additive_constant
 
-__all__ = ["Likelihood", "Point", "Response", "additive_constant", "likelihood_of"]
+__all__ = ["Likelihood", "Point", "Rescaled", "Response", "additive_constant", "likelihood_of"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
-from jaxlmm.likelihood.contract import Point, Response
+from jaxlmm._util import Array
+from jaxlmm.likelihood.contract import Likelihood, Point, Response
 from jaxlmm.likelihood.gaussian import Gaussian
-from jaxlmm.model import Factors
-from jaxlmm.solvers import AbstractSolver, Effects
+from jaxlmm.model import Design, Dispersion, Factors
+from jaxlmm.solvers import AbstractSolver, Effects, select, unsuitable
 
 
 class WeightedFactor(NamedTuple):
@@ -47,7 +50,7 @@ class Dispersed(Gaussian):
         return self.solver.guess(jax.tree.map(lambda leaf: leaf[0], augmented), response.count)
 
     def factorized(self, factors: Factors) -> WeightedFactor:
-        log_sd = self._log_sd(factors)
+        log_sd = self.log_sds(factors)
         root_weight = jnp.exp(-log_sd)
         solver = self.solver.reweighted(root_weight)
         basis = root_weight[:, None] * jnp.asarray(self.design.basis)
@@ -73,14 +76,38 @@ class Dispersed(Gaussian):
         return work.solver.effects(self.design, factors, work.factor, work.root_weight * residual)
 
     def residual_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
-        return jnp.exp(self._log_sd(factors))
+        return jnp.exp(self.log_sds(factors))
 
     def mean_residual_variance(self, factors: Factors) -> Float[jax.Array, ""]:
         real = jnp.asarray(self.design.root_weight) > 0
-        squares = jnp.where(real, jnp.exp(2.0 * self._log_sd(factors)), 0.0)
+        squares = jnp.where(real, jnp.exp(2.0 * self.log_sds(factors)), 0.0)
         return jnp.sum(squares) / jnp.asarray(self.design.n, squares.dtype)
 
-    def _log_sd(self, factors: Factors) -> Float[jax.Array, " N"]:
+    def log_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
+        """Return the logarithms of the rows' residual standard deviations, relative to sigma."""
         assert factors.dispersion is not None
         assert self.design.dispersion is not None
         return factors.dispersion.log_sd(self.design.dispersion.columns)
+
+
+class Rescaled(Dispersed):
+    """Rows whose residual standard deviations are multiplied by ``exp(log_scale)``, for derivatives in these."""
+
+    log_scale: Float[Array, " N"] = dataclasses.field(kw_only=True)
+
+    @classmethod
+    def of(cls, likelihood: Likelihood, design: Design) -> Self:
+        """Return the ``likelihood`` on its ``design``, with its own solver or another one that can be reweighted."""
+        if design.dispersion is None:
+            none = Dispersion.of(np.zeros((int(design.n), 0)), design.n_padded)
+            design = design.replace(dispersion=none)
+        own = type(likelihood.solver)
+        solver = select(design).solver if unsuitable(own, design) else own
+        return cls(
+            solver.build(design), likelihood.layout, design.without_relations(), likelihood.reml, likelihood.related,
+            log_scale=np.zeros(design.n_padded),
+        )  # fmt: skip
+
+    def log_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
+        own = jnp.zeros(()) if factors.dispersion is None else super().log_sds(factors)
+        return own + jnp.asarray(self.log_scale)

@@ -1,6 +1,6 @@
 """Pictures of fits and tests. Matplotlib is imported when one is drawn."""
 
-from jaxlmm.plot.fits import emmeans, lines, profile, qq, ranef, residuals
+from jaxlmm.plot.fits import emmeans, influence, lines, profile, qq, ranef, residuals
 from jaxlmm.plot.scans import manhattan, qq_p, volcano
 
-__all__ = ["emmeans", "lines", "manhattan", "profile", "qq", "qq_p", "ranef", "residuals", "volcano"]
+__all__ = ["emmeans", "influence", "lines", "manhattan", "profile", "qq", "qq_p", "ranef", "residuals", "volcano"]

@@ -1,4 +1,4 @@
-"""Pictures of one fit: effects, residuals, lines by group, profiles, marginal means."""
+"""Pictures of one fit: effects, residuals, lines by group, profiles, marginal means, influence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import scipy
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.formula.columns import variables_of
 from jaxlmm.plot.axes import axes_or_new, name_ticks
-from jaxlmm.results import Fit, MarginalMeans, Profile
+from jaxlmm.results import Fit, Influence, MarginalMeans, Profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_GROUPS_DRAWN = 40
 """The most groups whose lines are drawn: the first of them."""
+
+N_CASES_NAMED = 5
+"""The cases of the largest influence, whose names are drawn."""
 
 
 def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
@@ -220,4 +223,33 @@ def emmeans(means: MarginalMeans, *, ax: Any = None) -> Axes:
     ax.set(xlabel=", ".join(means.factors), ylabel=f"marginal mean ({means.level:.0%} interval)")
     if means.by:
         ax.legend(title=", ".join(means.by), frameon=False)
+    return ax
+
+
+def influence(found: Influence, *, ax: Any = None) -> Axes:
+    """Draw Cook's distance of each case that was left out; the largest are named.
+
+    Parameters
+    ----------
+    found
+        What :meth:`jaxlmm.Fit.influence` returned.
+    ax
+        Axes to draw on; a new figure otherwise.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
+    >>> lmm.plot.influence(fit.influence(by="Subject")).get_xlabel()
+    'Subject'
+    """
+    ax, distance = axes_or_new(ax), found.cooks_distance()
+    place = np.arange(len(distance))
+    ax.vlines(place, 0.0, distance, linewidth=0.8)
+    ax.plot(place, distance, ".")
+    for number in distance.reset_index(drop=True).nlargest(N_CASES_NAMED).index:
+        ax.annotate(str(distance.index[number]), (number, distance.iloc[number]), (3, 3), textcoords="offset points")
+    ax.set_xticks([])
+    ax.set_ylim(bottom=0.0)
+    ax.set(xlabel=str(distance.index.name or "row"), ylabel="Cook's distance")
     return ax

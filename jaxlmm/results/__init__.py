@@ -10,7 +10,7 @@ from jaxlmm.results.hypotheses import MarginalMeans, compare
 from jaxlmm.results.intervals import Bootstrap, Profile
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import Collector, ManyEstimates
-from jaxlmm.results.rows import check_draws, drawn
+from jaxlmm.results.rows import Influence, check_draws, drawn
 
 __all__ = [
     "SCAN",
@@ -22,6 +22,7 @@ __all__ = [
     "Fit",
     "FitMany",
     "Fitted",
+    "Influence",
     "ManyEstimates",
     "ManyOrigin",
     "MarginalMeans",

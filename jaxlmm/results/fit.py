@@ -9,7 +9,17 @@ from jaxlmm.results.foreign import FIT, answering
 from jaxlmm.results.hypotheses import anova, drop1, emmeans, ranova, test
 from jaxlmm.results.intervals import bootstrap, confint, draws, profile
 from jaxlmm.results.refit import refit, update
-from jaxlmm.results.rows import fitted, marginal_cov, model_matrix, predict, random_matrix, residuals, simulate
+from jaxlmm.results.rows import (
+    fitted,
+    influence,
+    leverage,
+    marginal_cov,
+    model_matrix,
+    predict,
+    random_matrix,
+    residuals,
+    simulate,
+)
 from jaxlmm.results.serialize import save
 from jaxlmm.results.summary import summary
 from jaxlmm.results.tables import (
@@ -76,6 +86,8 @@ class Fit(Fitted):
     residuals = residuals
     predict = predict
     simulate = simulate
+    leverage = leverage
+    influence = influence
 
     model_matrix = model_matrix
     random_matrix = random_matrix

@@ -13,6 +13,7 @@ from jaxlmm.solvers.select import Choice as Choice
 from jaxlmm.solvers.select import as_solver as as_solver
 from jaxlmm.solvers.select import identity as identity
 from jaxlmm.solvers.select import select as select
+from jaxlmm.solvers.select import unsuitable as unsuitable
 from jaxlmm.solvers.spectral import Spectral
 
 __all__ = [

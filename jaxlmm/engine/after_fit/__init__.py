@@ -1,7 +1,9 @@
-"""What is computed of fits on request: profiles, derivatives of second order, products with the inverse covariance."""
+"""What is computed of fits on request: profiles, derivatives of second order, leverages, fits without some rows."""
 
 from jaxlmm.engine.after_fit.kenward_roger import kenward_roger
+from jaxlmm.engine.after_fit.leverage import leverages
 from jaxlmm.engine.after_fit.products import products_with
 from jaxlmm.engine.after_fit.profile import Minima, Profiler
+from jaxlmm.engine.after_fit.without import WithoutRows, estimates_without
 
-__all__ = ["Minima", "Profiler", "kenward_roger", "products_with"]
+__all__ = ["Minima", "Profiler", "WithoutRows", "estimates_without", "kenward_roger", "leverages", "products_with"]

@@ -61,11 +61,28 @@ def solve_by_response(
     """Minimize the deviance of responses ``y`` with missing values, by a ``route`` other than ``Route.DESIGN``.
 
     The ``design`` is without padding (``Design.unpadded``). Yields the indices (columns of y) of some responses and
-    what was found for them, or None for those that need a design of their own: the columns of X are nearly collinear on
-    their rows, there are no more rows than columns, or the fixed effects fit perfectly. ``done`` is called with the
-    number of responses just solved, without those yielded with None, which the caller counts.
+    what was found for them, or None for those that :func:`prepared_by_response` does not prepare. ``done`` is called
+    with the number of responses just solved, without those yielded with None, which the caller counts.
     """
     likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
+    for index, problems in prepared_by_response(design, likelihood, y, route):
+        if problems is not None:
+            examine_soon(problems)
+            yield index, certified(problems, find_optima(problems, first_order, start), parameters, fixed)
+            done(index.size)
+        else:
+            yield index, None
+
+
+def prepared_by_response(
+    design: Design, likelihood: Likelihood, y: Float[NumpyArray, "n m"], route: Route
+) -> Iterator[tuple[Int[NumpyArray, " b"], Problems | None]]:
+    """Prepare responses ``y`` with missing values, by a ``route`` other than ``Route.DESIGN``, some of them at a time.
+
+    The ``likelihood`` is that of the ``design``, with its solver unpadded. Yields indices (columns of y) with their
+    problems, or with None for those that need a design of their own: the columns of X are nearly collinear on their
+    rows, there are no more rows than columns, or the fixed effects fit perfectly.
+    """
     units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
     prepare = functools.partial(_on_host, design) if route is Route.PATTERN else _compiled
     bytes_per_response = 8 * design.n_padded * (2 * design.basis.shape[1] + 8)  # about 2p + 8 doubles a row
@@ -76,11 +93,9 @@ def solve_by_response(
         index = np.arange(first, min(first + step, y.shape[1]))
         problems, good = prepare(likelihood, units, y[:, index], size)
         if problems is not None:
-            examine_soon(problems)
-            yield index[good], certified(problems, find_optima(problems, first_order, start), parameters, fixed)
+            yield index[good], problems
         if not good.all():
             yield index[~good], None
-        done(int(good.sum()))
 
 
 def _on_host(

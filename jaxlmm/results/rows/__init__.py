@@ -1,14 +1,18 @@
-"""By row of the data: fitted values, predictions, draws, matrices."""
+"""By row of the data: fitted values, predictions, draws, matrices, influence."""
 
 from jaxlmm.results.rows.fitted import fitted, residuals
+from jaxlmm.results.rows.influence import Influence, influence, leverage
 from jaxlmm.results.rows.matrices import marginal_cov, model_matrix, random_matrix
 from jaxlmm.results.rows.predict import predict
 from jaxlmm.results.rows.simulate import check_draws, drawn, simulate
 
 __all__ = [
+    "Influence",
     "check_draws",
     "drawn",
     "fitted",
+    "influence",
+    "leverage",
     "marginal_cov",
     "model_matrix",
     "predict",

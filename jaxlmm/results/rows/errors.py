@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
-from jaxlmm.engine import products_with
+from jaxlmm.engine import leverages, products_with
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import factors_at, root_across
@@ -41,7 +41,7 @@ class _Term(NamedTuple):
 
 @in_double_precision
 def prediction_variances(
-    fit: Fitted, x: Float[NumpyArray, "m p"], terms: Sequence[TermRows | None]
+    fit: Fitted, x: Float[NumpyArray, "m p"], terms: Sequence[TermRows | None], *, own_rows: bool = False
 ) -> PredictionVariances:
     """Return the variances of the errors of predictions ``x β + Σ z b``, and of the effects that they leave out.
 
@@ -55,11 +55,17 @@ def prediction_variances(
         The columns of the fixed effects that are kept.
     terms
         The random effects on the rows; None where a term has no part in them.
+    own_rows
+        Whether these are the fitted values of the rows themselves, of which a leverage is the variance of the error
+        over that of the residual, where residuals are independent.
     """
     vcov, m = fit.estimates.uncertainty.vcov, len(x)
     if all(rows is None for rows in terms):  # a loaded fit has this too
         return PredictionVariances(np.sum((x @ vcov) * x, axis=1), np.zeros(m))
     solution = fit.solution
+    if own_rows and fit.design.residual is None:
+        sds = np.asarray(fit.by_row.residual_sds)[:m]
+        return PredictionVariances(sds**2 * leverages(solution, fit.design), np.zeros(m))
     factors = factors_at(solution.layout, solution.theta, solution.bases)
     variance = float(fit.by_row.sigma) ** 2
     parts = [

@@ -7,7 +7,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.errors import choose
+from jaxlmm.engine import leverages
+from jaxlmm.errors import OptionError, choose
 from jaxlmm.results.fitted import Fitted
 
 
@@ -28,16 +29,30 @@ def residuals(fit: Fitted, type: str = "response", level: str = "conditional") -
     ----------
     type
         ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation;
-        ``"normalized"``: pearson, and decorrelated by the residual structure's Cholesky factor.
+        ``"normalized"``: pearson, and decorrelated by the residual structure's Cholesky factor; ``"studentized"``: in
+        units of their own standard deviation, pearson over ``√(1 − leverage)``.
     level
         Of the fitted values.
+
+    Raises
+    ------
+    OptionError
+        If studentized residuals are asked of a fit with a residual structure, or around marginal fitted values.
     """
-    kind = choose("type", type, ("response", "pearson", "normalized"))
+    kind = choose("type", type, ("response", "pearson", "normalized", "studentized"))
+    if kind == "studentized" and (level == "marginal" or fit.design.residual is not None):
+        what = "marginal fitted values" if level == "marginal" else "a residual structure"
+        raise OptionError(
+            f"type: 'studentized' is of conditional residuals that are independent, got {what}; expected 'pearson' or "
+            "'normalized'."
+        )
     raw = np.asarray(fit.frame.y) - fitted(fit, level)
     if kind != "response":
         raw = raw / np.asarray(fit.by_row.residual_sds)[: fit.n]
     if kind == "normalized" and fit.design.residual is not None:
         raw = pd.Series(_decorrelated(fit, raw.to_numpy()), index=raw.index)
+    if kind == "studentized":
+        raw = raw / np.sqrt(1.0 - leverages(fit.solution, fit.design))
     return raw.rename("residual")
 
 

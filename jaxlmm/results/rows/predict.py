@@ -101,7 +101,7 @@ def predict(
             return pd.DataFrame({**table, "std_error": np.nan}, index=index)
         if interval == "prediction" and newdata is not None:
             terms = [*left_terms(fit, newdata, columns)]
-        found = prediction_variances(fit, x, terms)
+        found = prediction_variances(fit, x, terms, own_rows=newdata is None and re_form is None)
         table["std_error"] = np.sqrt(found.error)
         if interval is not None:
             spread = found.error

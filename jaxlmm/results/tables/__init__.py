@@ -1,5 +1,6 @@
 """Tables of coefficients, variances, shares and tests."""
 
+from jaxlmm.results.tables.clusters import codes_by
 from jaxlmm.results.tables.columns import (
     COEF_COLUMNS,
     by_reason,
@@ -26,6 +27,7 @@ __all__ = [
     "check_group",
     "check_level",
     "choose_df",
+    "codes_by",
     "coef",
     "coef_by",
     "components_of",

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
-from jaxlmm.errors import DataError, OptionError, nearest
-from jaxlmm.formula.columns import variables_of
+from jaxlmm.errors import OptionError
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import factors_at, row_covariance
+from jaxlmm.results.tables.clusters import codes_by
 
 KINDS_OF_CLUSTERS = ("CR0", "CR1", "CR2")
 """Cluster-robust covariances."""
@@ -65,7 +64,7 @@ def sandwich(fit: Fitted, kind: str, cluster: Any) -> Sandwich:
     if not fit.estimates.proven:
         nothing = np.full_like(fit.estimates.uncertainty.vcov, np.nan)
         return Sandwich(nothing, [], [], [], nothing)
-    frame, codes = fit.frame, _codes(fit, cluster)
+    frame, codes = fit.frame, _clusters(fit, cluster)
     _check_apart(fit, codes)
     solution = fit.solution
     factors = factors_at(solution.layout, solution.theta, solution.bases)
@@ -96,29 +95,14 @@ def sandwich(fit: Fitted, kind: str, cluster: Any) -> Sandwich:
     return Sandwich(factor * model @ meat @ model, weights, covariances, columns, model)
 
 
-def _codes(fit: Fitted, cluster: Any) -> Int[NumpyArray, " n"]:
-    """Return the cluster of each row: of a grouping factor, a column, or an array; None for the only factor."""
-    levels = fit.frame.levels
+def _clusters(fit: Fitted, cluster: Any) -> Int[NumpyArray, " n"]:
+    """Return the cluster of each row; None for the only grouping factor."""
     if cluster is None:
+        levels = fit.frame.levels
         if len(levels) != 1:
             raise OptionError(f"cluster: expected one of {', '.join(levels) or 'the columns of the data'}, got None.")
         cluster = next(iter(levels))
-    if isinstance(cluster, str):
-        if cluster in levels:
-            return np.unique(np.asarray(levels[cluster].codes), return_inverse=True)[1]
-        try:
-            values = variables_of(fit.call.data, [cluster])[cluster][fit.frame.used]
-        except DataError:
-            known = nearest(cluster, levels)
-            raise OptionError(f"cluster: {cluster!r} is no grouping factor and no column; {known}.") from None
-    else:
-        values = pd.Series(np.asarray(cluster))
-        if len(values) != len(fit.frame.index):
-            raise OptionError(f"cluster: expected a value for each of {len(fit.frame.index)} rows, got {len(values)}.")
-    codes, _ = pd.factorize(values)
-    if (codes < 0).any():
-        raise OptionError(f"cluster: expected a value in every row, got {int((codes < 0).sum())} without one.")
-    return codes
+    return codes_by(fit, cluster, "cluster")[0]
 
 
 def _check_apart(fit: Fitted, codes: Int[NumpyArray, " n"]) -> None:

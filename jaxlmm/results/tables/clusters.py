@@ -1,0 +1,49 @@
+"""The rows of a fit by the levels of a factor that is named or given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import DataError, OptionError, nearest
+from jaxlmm.formula.columns import variables_of
+from jaxlmm.results.fitted import Fitted
+
+
+def codes_by(fit: Fitted, by: Any, option: str) -> tuple[Int[NumpyArray, " n"], pd.Index]:
+    """Return the number of each row's level, and the levels that have rows.
+
+    Parameters
+    ----------
+    by
+        A grouping factor, a column of the data, or an array with a value for each row.
+    option
+        The option that errors name.
+
+    Raises
+    ------
+    OptionError
+        If there is no such column, or a row has no value.
+    """
+    levels = fit.frame.levels
+    if isinstance(by, str) and by in levels:
+        present, codes = np.unique(np.asarray(levels[by].codes), return_inverse=True)
+        return codes, pd.Index(np.asarray(fit.estimates.labels.groups[by].ids, object)[present], name=by)
+    if isinstance(by, str):
+        try:
+            values = variables_of(fit.call.data, [by])[by][fit.frame.used]
+        except DataError:
+            known = nearest(by, levels)
+            raise OptionError(f"{option}: {by!r} is no grouping factor and no column; {known}.") from None
+    else:
+        values = pd.Series(np.asarray(by))
+        if len(values) != len(fit.frame.index):
+            raise OptionError(f"{option}: expected a value for each of {len(fit.frame.index)} rows, got {len(values)}.")
+    codes, present = pd.factorize(values)
+    if (codes < 0).any():
+        raise OptionError(f"{option}: expected a value in every row, got {int((codes < 0).sum())} without one.")
+    return codes, pd.Index(present, name=by if isinstance(by, str) else option)

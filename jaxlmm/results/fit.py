@@ -6,7 +6,7 @@ import dataclasses
 
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.foreign import FIT, answering
-from jaxlmm.results.hypotheses import anova, drop1, emmeans, ranova, test
+from jaxlmm.results.hypotheses import anova, drop1, emmeans, emtrends, ranova, test
 from jaxlmm.results.intervals import bootstrap, confint, draws, profile
 from jaxlmm.results.refit import refit, update
 from jaxlmm.results.rows import (
@@ -96,6 +96,7 @@ class Fit(Fitted):
     anova = anova
     test = test
     emmeans = emmeans
+    emtrends = emtrends
     drop1 = drop1
     ranova = ranova
 

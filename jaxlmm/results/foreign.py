@@ -19,7 +19,6 @@ _ERRORS = "write {0}.coef()['std_error']"
 _INTERVALS = "write {0}.confint(method='wald'), 'profile' or 'bootstrap'"
 _VARIANCE = "write {0}.variance(), or {0}.variance('variance')"
 _MODES, _FITTED, _RESIDUALS = "write {0}.ranef()", "write {0}.fitted()", "write {0}.residuals()"
-_NOT_YET = "it is not there yet"
 _STATUS = "write {0}.status or {0}.certificate"
 _IS_FITTED = "it is fitted; {0}.refit(y) and {0}.update(...) give another fit"
 
@@ -62,10 +61,12 @@ FIT = {
     **dict.fromkeys(("step",), "write {0}.drop1() or {0}.ranova(), and {0}.update('. ~ . - x')"),
     **dict.fromkeys(("lsmeans", "ls_means", "post_hoc"), "write {0}.emmeans('f'), and of that .pairs()"),
     **dict.fromkeys(("contrast", "contrasts"), "write {0}.emmeans('f').contrast(...), or {0}.test('a - b = 0')"),
-    **dict.fromkeys(("emtrends",), _NOT_YET),
+    "lstrends": "write {0}.emtrends('f', 'x')",
     **dict.fromkeys(("bootMer", "parametricbootstrap"), "write {0}.bootstrap(1000)"),
     "profile_re": "write {0}.profile()",
-    **dict.fromkeys(("influence", "cooks_distance", "hatvalues", "get_influence", "get_prediction"), _NOT_YET),
+    **dict.fromkeys(("cooks_distance", "dfbeta", "dfbetas", "get_influence"), "write {0}.influence().to_frame()"),
+    "hatvalues": "write {0}.leverage()",
+    "get_prediction": "write {0}.predict(newdata, interval='confidence')",
     **dict.fromkeys(("fit", "fit_regularized"), _IS_FITTED),
     **dict.fromkeys(("model", "data", "model_frame"), "write {0}.frame (its rows), {0}.design or {0}.formula"),
     **dict.fromkeys(("plot", "plot_summary", "hist"), "write lmm.plot.ranef(fit, group)"),

@@ -1,4 +1,4 @@
-"""Estimated marginal means, and comparisons of them."""
+"""Estimated marginal means and slopes, and comparisons of them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ def emmeans(
     Parameters
     ----------
     spec
-        The factors that the means are of: ``"a"``, ``"a:b"`` or ``["a", "b"]``. A number is one where ``at`` has values
-        of it, or the formula makes it a factor.
+        The factors that the means are of: ``"a"``, ``"a:b"`` or ``["a", "b"]``; ``"~ 1"`` for one mean over all. A
+        number is one where ``at`` has values of it, or the formula makes it a factor.
     by
         Factors within whose levels means are compared.
     at
         Values of covariates, which otherwise are at their means over the rows, or some levels of factors.
     weights
-        ``"equal"`` averages over the levels of other factors, ``"proportional"`` by the rows that have them.
+        ``"equal"`` averages over the levels of other factors, ``"proportional"`` by the rows that have their
+        combinations, ``"outer"`` by the product of the shares of each factor's levels, ``"cells"`` by the rows of each
+        mean.
     df, level
         As in :meth:`jaxlmm.Fit.coef`.
 
@@ -68,10 +70,50 @@ def emmeans(
     """
     factors, within = factors_and_by(spec, by)
     grid = reference_grid(fixed_part(fit), [*dict.fromkeys((*factors, *within))], at, weights)
-    offset = _mean_offset(fit)
-    return MarginalMeans(
-        grid, tuple(name for name in factors if name not in within), within, tested(fit, df), offset, level
-    )
+    return MarginalMeans(grid, factors, within, tested(fit, df), _mean_offset(fit), level)
+
+
+def emtrends(
+    fit: Fitted,
+    spec: Any,
+    var: str,
+    by: Any = None,
+    *,
+    at: Mapping[str, Any] | None = None,
+    weights: str = "equal",
+    df: str = "satterthwaite",
+    level: float = 0.95,
+) -> MarginalMeans:
+    """Return estimated marginal slopes over a covariate: the change of :meth:`jaxlmm.Fit.emmeans` for one unit of it.
+
+    Parameters
+    ----------
+    spec
+        The factors that the slopes are of, as in ``emmeans``; ``"~ 1"`` for one slope.
+    var
+        A covariate. The slope is that at its mean, or at its value in ``at``, which matters where it is not linear.
+    by, at, weights, df, level
+        As in ``emmeans``.
+
+    Raises
+    ------
+    OptionError
+        If a name is no variable of the fixed effects, or ``var`` is a factor.
+
+    Examples
+    --------
+    >>> import jaxlmm as lmm
+    >>> fit = lmm.fit("angle ~ recipe * temp + (1 | recipe:replicate)", lmm.datasets.cake())
+    >>> fit.emtrends("recipe", "temp").to_frame()[["recipe", "estimate", "std_error"]].round(4)
+      recipe  estimate  std_error
+    0      A    0.1537     0.0282
+    1      B    0.1646     0.0282
+    2      C    0.1558     0.0282
+    """
+    factors, within = factors_and_by(spec, by)
+    part, names = fixed_part(fit), [*dict.fromkeys((*factors, *within))]
+    grid = reference_grid(part, names, at, weights, slope=str(var))
+    return MarginalMeans(grid, factors, within, tested(fit, df), 0.0, level)
 
 
 def _mean_offset(fit: Fitted) -> float:
@@ -81,7 +123,7 @@ def _mean_offset(fit: Fitted) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class MarginalMeans:
-    """Estimated marginal means of ``factors``, compared within the levels of the factors ``by``."""
+    """Estimated marginal means, or slopes, of ``factors``, compared within the levels of the factors ``by``."""
 
     grid: Grid
     factors: tuple[str, ...]

@@ -19,6 +19,12 @@ from jaxlmm.results.hypotheses.rows import FixedPart
 MAX_CELLS = 100_000
 """The most combinations of levels that a grid may have."""
 
+WEIGHTS = ("equal", "proportional", "outer", "cells")
+"""The values of ``weights``."""
+
+SLOPE_STEP = 1e-3
+"""The step of the central difference that is the slope over a covariate, as a part of the covariate's range."""
+
 
 class Grid(NamedTuple):
     """Combinations of coefficients whose values are marginal means.
@@ -35,16 +41,16 @@ class Grid(NamedTuple):
 
 
 def names_in(option: str, value: Any) -> tuple[str, ...]:
-    """Return the names of factors in ``"a"``, ``"a:b"``, ``"~ a + b"`` or a list of names.
+    """Return the names of factors in ``"a"``, ``"a:b"``, ``"~ a + b"`` or a list of names; ``"~ 1"`` has none.
 
-    >>> names_in("spec", "~ a * b"), names_in("spec", ["a", "b"])
-    (('a', 'b'), ('a', 'b'))
+    >>> names_in("spec", "~ a * b"), names_in("spec", ["a", "b"]), names_in("spec", "~ 1")
+    (('a', 'b'), ('a', 'b'), ())
     """
     if value is None:
         return ()
     if isinstance(value, str):
-        words = value.replace("~", " ").replace("*", " ").replace(":", " ").replace("+", " ")
-        return tuple(dict.fromkeys(words.split()))
+        words = value.replace("~", " ").replace("*", " ").replace(":", " ").replace("+", " ").split()
+        return () if words == ["1"] else tuple(dict.fromkeys(words))
     if isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
         return tuple(dict.fromkeys(value))
     raise OptionError(f"{option}: expected the name of a factor or a list of names, got {value!r}.")
@@ -65,27 +71,30 @@ def factors_and_by(spec: Any, by: Any) -> tuple[tuple[str, ...], tuple[str, ...]
     return factors, within
 
 
-def reference_grid(part: FixedPart, factors: Sequence[str], at: Mapping[str, Any] | None, weights: str) -> Grid:
+def reference_grid(
+    part: FixedPart, factors: Sequence[str], at: Mapping[str, Any] | None, weights: str, *, slope: str | None = None
+) -> Grid:
     """Return the combinations of the ``factors``' levels, averaged over all other factors, covariates at their means.
 
     Parameters
     ----------
     factors
-        Names of variables of the fixed effects.
+        Names of variables of the fixed effects; none for one average over all.
     at
         Values of covariates, or levels of factors, in place of these.
     weights
         ``"equal"`` averages over the levels of other factors, ``"proportional"`` over their combinations by how many
-        rows have them.
+        rows have them, ``"outer"`` by the product of the shares of each factor's levels, ``"cells"`` by how many rows
+        of each of the means have them.
+    slope
+        A covariate, over which the grid is of slopes instead of means.
 
     Raises
     ------
     OptionError
         If a name is no variable of the fixed effects, or a value of ``at`` is no level.
     """
-    choose("weights", weights, ("equal", "proportional"))
-    if not factors:
-        raise OptionError("spec: expected the name of a factor or a list of names, got none.")
+    choose("weights", weights, WEIGHTS)
     if not (at is None or isinstance(at, Mapping)):
         raise OptionError(f"at: expected a dict from variables to values, as {{'x': [1, 2]}}, got {at!r}.")
     labels = part.labels
@@ -120,19 +129,39 @@ def reference_grid(part: FixedPart, factors: Sequence[str], at: Mapping[str, Any
             f"spec: expected up to {MAX_CELLS:,} combinations of levels, got {count:,}; say some with at=."
         )
     whole = pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))
-    columns = labels.encoding.columns(whole)
-    cells = whole[list(factors)].drop_duplicates().reset_index(drop=True)
+    columns = labels.encoding.columns(whole) if slope is None else _slopes(part, whole, slope)
+    cells = whole[list(factors)].drop_duplicates().reset_index(drop=True) if factors else pd.DataFrame(index=[0])
     others = [name for name in values if name not in factors and len(values[name]) > 1]
     weighted = [name for name in others if name not in at]
-    share = _shares(part, whole, weighted) if weights == "proportional" and weighted else np.ones(len(whole))
+    share = np.ones(len(whole))
+    if weighted and weights == "outer":
+        share = np.prod([_shares(part, whole, [name]) for name in weighted], axis=0)
+    elif weighted and weights != "equal":
+        share = _shares(part, whole, [*weighted, *(factors if weights == "cells" else ())])
     number = _numbers(whole, cells, list(factors))
     average = np.zeros((len(cells), len(whole)))
     average[number, np.arange(len(whole))] = share
-    average /= average.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        average /= average.sum(axis=1, keepdims=True)  # NaN: a cell without rows
     means = average @ columns
-    determined = part.estimable(means)
+    determined = part.estimable(np.nan_to_num(means)) & np.isfinite(means).all(axis=1)
     rows = np.where(determined[:, None], means[:, labels.kept], np.nan)
     return Grid(cells, rows, covariates, tuple(others))
+
+
+def _slopes(part: FixedPart, whole: pd.DataFrame, name: str) -> Float[NumpyArray, "c p"]:
+    """Return the derivatives of the columns in a covariate, by central differences."""
+    labels = part.labels
+    variables = labels.encoding.variables
+    if name not in variables:
+        raise OptionError(f"var: {name!r} is no variable of the fixed effects; {nearest(name, variables)}.")
+    if _levels(part, name) is not None or not variables[name].is_number:
+        raise OptionError(f"var: expected a covariate, got {name}, a factor, over which there is no slope.")
+    step = SLOPE_STEP * float(np.ptp(part.variables()[name].to_numpy(float)))
+    above, below = (
+        labels.encoding.columns(whole.assign(**{name: whole[name].astype(float) + h})) for h in (step, -step)
+    )
+    return np.asarray((above - below) / (2.0 * step))
 
 
 def _levels(part: FixedPart, name: str) -> tuple[Any, ...] | None:

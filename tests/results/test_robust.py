@@ -63,3 +63,37 @@ def test_r2_is_of_shares():
     assert found.loc["marginal", "estimate"] == pytest.approx(shares.loc["fixed", "estimate"])
     assert found.loc["conditional", "estimate"] == pytest.approx(1 - shares.loc["Residual", "estimate"])
     assert (found["conf_low"] < found["estimate"]).all()
+
+
+@pytest.mark.parametrize("kind", ["CR0", "CR1", "CR2"])
+@pytest.mark.parametrize("name", MODELS)
+def test_robust_tests_of_several_coefficients_are_clubsandwichs(name, kind):
+    fit = fitted(name)
+    statistic, num_df, den_df, p_value = MODELS[name][kind]["htz"]
+    found = fit.test(np.eye(len(fit.fixef()))[1:], vcov=kind).iloc[0]
+    assert found["num_df"] == num_df
+    assert found["den_df"] == pytest.approx(den_df, rel=1e-3)
+    assert found["statistic"] == pytest.approx(statistic, rel=1e-4)
+    assert found["p_value"] == pytest.approx(p_value, rel=1e-3)
+
+
+def test_every_table_takes_a_robust_covariance():
+    data = lmm.datasets.cake()
+    fit = lmm.fit("angle ~ recipe + temp + (1 | recipe:replicate)", data)
+    table = fit.coef(vcov="CR2")
+    one = fit.test("temp = 0", vcov="CR2").iloc[0]
+    assert one["statistic"] == pytest.approx(table.loc["temp", "statistic"] ** 2)
+    assert one["den_df"] == pytest.approx(table.loc["temp", "df"])
+    assert fit.anova(vcov="CR2").set_index("term").loc["temp", "statistic"] == pytest.approx(one["statistic"])
+    slope = fit.emtrends("~ 1", "temp", vcov="CR2").to_frame().iloc[0]
+    assert slope["std_error"] == pytest.approx(table.loc["temp", "std_error"])
+    assert slope["df"] == pytest.approx(table.loc["temp", "df"])
+    text = fit.summary(vcov="CR2").text
+    assert "cluster-robust standard errors (CR2)" in text
+    assert f"{table.loc['temp', 'df']:.2f}" in text
+    plain = fit.test("temp = 0", vcov="CR0", df="normal").iloc[0]
+    assert np.isinf(plain["den_df"])
+    with pytest.raises(lmm.OptionError, match="df: beside vcov='CR2' expected"):
+        fit.anova(vcov="CR2", df="kenward-roger")
+    with pytest.raises(lmm.OptionError, match="cluster: clusters are of"):
+        fit.emmeans("recipe", cluster="replicate")

@@ -16,7 +16,7 @@ from jaxlmm.formula import ModelLabels
 from jaxlmm.formula.columns import Terms
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.hypotheses.rows import fixed_part
-from jaxlmm.results.tables import hypothesis, in_words, tested
+from jaxlmm.results.tables import Tested, hypothesis, in_words, tested
 
 TEST_COLUMNS = ["term", "num_df", "den_df", "statistic", "p_value"]
 
@@ -26,7 +26,9 @@ RANK_SHARE = 1e-9
 TYPES: dict[object, int] = {1: 1, 2: 2, 3: 3, "1": 1, "2": 2, "3": 3, "I": 1, "II": 2, "III": 3}
 
 
-def anova(fit: Fitted, type: int | str = 3, *, df: str = "satterthwaite") -> pd.DataFrame:
+def anova(
+    fit: Fitted, type: int | str = 3, *, df: str = "satterthwaite", vcov: str = "model", cluster: Any = None
+) -> pd.DataFrame:
     """Return an F test of each term of the fixed effects.
 
     Parameters
@@ -35,8 +37,8 @@ def anova(fit: Fitted, type: int | str = 3, *, df: str = "satterthwaite") -> pd.
         What a term is tested for. ``3``: given all others, averaged over the levels of the factors with which it
         interacts, however they are coded (SAS's type III, also where cells are empty); ``2``: given all terms that do
         not contain it; ``1``: given those before it in the formula. All are those of lmerTest.
-    df
-        As in :meth:`jaxlmm.Fit.coef`.
+    df, vcov, cluster
+        As in :meth:`jaxlmm.Fit.coef`; the F of a robust covariance is Hotelling's T² of Pustejovsky and Tipton (2018).
 
     Returns
     -------
@@ -64,10 +66,19 @@ def anova(fit: Fitted, type: int | str = 3, *, df: str = "satterthwaite") -> pd.
         raise OptionError(f"type: expected 1, 2 or 3, got {type!r}.")
     kind = TYPES[type]
     hypotheses = _marginal(fit) if kind == 3 else _sequential(fit, kind)
-    return test_table(fit, [name for name, _ in hypotheses], [rows for _, rows in hypotheses], df)
+    return test_table(
+        [name for name, _ in hypotheses], [rows for _, rows in hypotheses], tested(fit, df, vcov, cluster)
+    )
 
 
-def test(fit: Fitted, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
+def test(
+    fit: Fitted,
+    h: Any,
+    *,
+    df: str = "satterthwaite",
+    vcov: str = "model",
+    cluster: Any = None,  # noqa: PT028
+) -> pd.DataFrame:
     """Return an F test of a hypothesis about the fixed effects.
 
     Parameters
@@ -76,8 +87,8 @@ def test(fit: Fitted, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # 
         Text in names of coefficients, ``"a - b = 0"``, ``"a = 1"`` or ``"a = 0, b = 0"`` (together), a list of such
         texts (together), or a matrix (c, p) whose product with the coefficients is zero. Of several names that stand
         at one place the longest is read; backquotes say where one begins and ends.
-    df
-        As in :meth:`jaxlmm.Fit.coef`.
+    df, vcov, cluster
+        As in :meth:`jaxlmm.Fit.coef`; the F of a robust covariance is Hotelling's T² of Pustejovsky and Tipton (2018).
 
     Returns
     -------
@@ -99,18 +110,16 @@ def test(fit: Fitted, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # 
     0  Type[T.T2] - Type[T.T3] = 0     1.0    24.0     10.325   0.0037
     """
     rows, at = hypothesis(h, fit.estimates.labels.fixed_names)
-    return test_table(fit, [", ".join(in_words(h)) or "h"], [rows], df, at)
+    return test_table([", ".join(in_words(h)) or "h"], [rows], tested(fit, df, vcov, cluster), at)
 
 
 def test_table(
-    fit: Fitted,
     names: Sequence[str],
     hypotheses: Sequence[Float[NumpyArray, "_ p"]],
-    df: str,
+    own: Tested,
     at: Float[NumpyArray, " p"] | float = 0.0,  # noqa: PT028
 ) -> pd.DataFrame:
     """Return F tests that the products of each matrix with the coefficients are those with ``at``."""
-    own = tested(fit, df)
     found = [own.test(rows, at) for rows in hypotheses]
     parts = np.array([[float(part) for part in test] for test in found]).reshape(-1, 3)
     num_df, den_df, statistic = parts.T

@@ -28,6 +28,8 @@ def emmeans(
     at: Mapping[str, Any] | None = None,
     weights: str = "equal",
     df: str = "satterthwaite",
+    vcov: str = "model",
+    cluster: Any = None,
     level: float = 0.95,
 ) -> MarginalMeans:
     """Return estimated marginal means: predictions of the fixed effects, averaged over the factors that are not named.
@@ -45,7 +47,7 @@ def emmeans(
         ``"equal"`` averages over the levels of other factors, ``"proportional"`` by the rows that have their
         combinations, ``"outer"`` by the product of the shares of each factor's levels, ``"cells"`` by the rows of each
         mean.
-    df, level
+    df, vcov, cluster, level
         As in :meth:`jaxlmm.Fit.coef`.
 
     Returns
@@ -70,7 +72,7 @@ def emmeans(
     """
     factors, within = factors_and_by(spec, by)
     grid = reference_grid(fixed_part(fit), [*dict.fromkeys((*factors, *within))], at, weights)
-    return MarginalMeans(grid, factors, within, tested(fit, df), _mean_offset(fit), level)
+    return MarginalMeans(grid, factors, within, tested(fit, df, vcov, cluster), _mean_offset(fit), level)
 
 
 def emtrends(
@@ -82,6 +84,8 @@ def emtrends(
     at: Mapping[str, Any] | None = None,
     weights: str = "equal",
     df: str = "satterthwaite",
+    vcov: str = "model",
+    cluster: Any = None,
     level: float = 0.95,
 ) -> MarginalMeans:
     """Return estimated marginal slopes over a covariate: the change of :meth:`jaxlmm.Fit.emmeans` for one unit of it.
@@ -92,7 +96,7 @@ def emtrends(
         The factors that the slopes are of, as in ``emmeans``; ``"~ 1"`` for one slope.
     var
         A covariate. The slope is that at its mean, or at its value in ``at``, which matters where it is not linear.
-    by, at, weights, df, level
+    by, at, weights, df, vcov, cluster, level
         As in ``emmeans``.
 
     Raises
@@ -113,7 +117,7 @@ def emtrends(
     factors, within = factors_and_by(spec, by)
     part, names = fixed_part(fit), [*dict.fromkeys((*factors, *within))]
     grid = reference_grid(part, names, at, weights, slope=str(var))
-    return MarginalMeans(grid, factors, within, tested(fit, df), 0.0, level)
+    return MarginalMeans(grid, factors, within, tested(fit, df, vcov, cluster), 0.0, level)
 
 
 def _mean_offset(fit: Fitted) -> float:

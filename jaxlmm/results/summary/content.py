@@ -13,7 +13,8 @@ import numpy as np
 from jaxlmm.covariance import RESIDUAL_SD, Parameter
 from jaxlmm.formula import TermLabels
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.tables import coef, variance, vcov
+from jaxlmm.results.tables import coef, variance
+from jaxlmm.results.tables import vcov as vcov_of
 
 KINSHIP_DIAGONAL_TOLERANCE = 0.05
 """A known matrix whose mean diagonal is no further than this from 0.5 is taken to hold kinship coefficients."""
@@ -40,12 +41,12 @@ class SummaryContent(NamedTuple):
     notes: list[str]
 
 
-def summary_content(fit: Fitted, df: str, correlation: bool | None) -> SummaryContent:
+def summary_content(fit: Fitted, df: str, vcov: str, cluster: Any, correlation: bool | None) -> SummaryContent:
     """Return the content of a fit's summary; options as in :meth:`jaxlmm.results.Fit.summary`."""
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
     tables = [_quantiles(fit), _random(fit), _parameters(fit), _dispersion(fit)]
-    tables += [_fixed(fit, df), _correlation(fit, correlation)]
+    tables += [_fixed(fit, df, vcov, cluster), _correlation(fit, correlation)]
     notes, p = _notes(fit), fit.estimates.beta.size
     if correlation is None and p > MAX_CORRELATED_EFFECTS:
         notes.append(f"The correlations of {p} fixed effects are not shown; summary(correlation=True) shows them.")
@@ -183,11 +184,11 @@ def _mark(row: Mapping[Any, Any]) -> str:
     return "fixed" if row["fixed"] else "boundary" if row["at_boundary"] else ""
 
 
-def _fixed(fit: Fitted, df: str) -> Table:
-    normal = df == "normal"
+def _fixed(fit: Fitted, df: str, vcov: str, cluster: Any) -> Table:
+    effects, normal = coef(fit, df, vcov=vcov, cluster=cluster), df == "normal"
     test = "z" if normal else "t"
     rows, kept = [], fit.estimates.labels.kept
-    for is_kept, (term, row) in zip(kept, coef(fit, df).iterrows(), strict=True):
+    for is_kept, (term, row) in zip(kept, effects.iterrows(), strict=True):
         if not is_kept:
             rows.append([str(term), "dropped", *[""] * (3 if normal else 4)])
             continue
@@ -195,11 +196,12 @@ def _fixed(fit: Fitted, df: str) -> Table:
         numbers = [_number(row["estimate"]), _number(row["std_error"]), *count]
         rows.append([str(term), *numbers, f"{row['statistic']:.3f}", _p_value(row["p_value"])])
     header = ["", "Estimate", "Std. Error", *([] if normal else ["df"]), f"{test} value", f"Pr(>|{test}|)"]
-    return Table("Fixed effects", header, rows, 1)
+    title = "Fixed effects" if vcov == "model" else f"Fixed effects, with cluster-robust standard errors ({vcov})"
+    return Table(title, header, rows, 1)
 
 
 def _correlation(fit: Fitted, shown: bool | None) -> Table:
-    title, covariance = "Correlation of fixed effects", vcov(fit)
+    title, covariance = "Correlation of fixed effects", vcov_of(fit)
     names = list(covariance.columns)
     if len(names) < 2 or not (len(names) <= MAX_CORRELATED_EFFECTS if shown is None else shown):
         return Table(title, [], [], 1)

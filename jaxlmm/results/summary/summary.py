@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -34,13 +35,20 @@ class Summary:
         return as_html(self.content)
 
 
-def summary(fit: Fitted, df: str = "satterthwaite", *, correlation: bool | None = None) -> Summary:
+def summary(
+    fit: Fitted,
+    df: str = "satterthwaite",
+    *,
+    vcov: str = "model",
+    cluster: Any = None,
+    correlation: bool | None = None,
+) -> Summary:
     """Return the printed summary of the fit; ``print`` it.
 
     Parameters
     ----------
-    df
-        As in :meth:`coef`.
+    df, vcov, cluster
+        As in :meth:`coef`, of the table of fixed effects.
     correlation
         Whether to show the correlations of the fixed effects' estimates; None shows those of up to 12.
 
@@ -53,4 +61,4 @@ def summary(fit: Fitted, df: str = "satterthwaite", *, correlation: bool | None 
     """
     if correlation is not None and not isinstance(correlation, bool | np.bool_):
         raise OptionError(f"correlation: expected None, True or False, got {correlation!r}.")
-    return Summary(summary_content(fit, df, correlation))
+    return Summary(summary_content(fit, df, vcov, cluster, correlation))

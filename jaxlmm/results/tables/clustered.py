@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.errors import OptionError
+from jaxlmm.inference import Contrasts
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import factors_at, row_covariance
 from jaxlmm.results.tables.clusters import codes_by
@@ -39,12 +40,48 @@ class Sandwich(NamedTuple):
         if not self.weights:  # of a fit without an optimum
             return found
         for number, row in enumerate(rows):
-            own = [weights @ row for weights in self.weights]
-            crossed = np.stack([x.T @ one for x, one in zip(self.x, own, strict=True)])
-            products = -crossed @ self.model @ crossed.T
-            products[np.diag_indices(len(own))] += [one @ v @ one for one, v in zip(own, self.covariances, strict=True)]
+            products = self._products(row[None])[0, 0]
             found[number] = np.trace(products) ** 2 / np.sum(products**2)
         return found
+
+    def test(self, beta: Float[NumpyArray, " p"], rows: Float[NumpyArray, "c p"]) -> Contrasts:
+        """Test that ``rows @ beta`` is zero, by Hotelling's T² with estimated degrees of freedom.
+
+        With D the covariance of the contrasts over its expectation, if V is right, η = c(c + 1)/Σ Var(D_st) and
+        ``F = (η − c + 1)/(ηc) Q`` on c and η − c + 1 degrees of freedom (Pustejovsky and Tipton 2018, "HTZ").
+        Directions without a variance do not count.
+        """
+        values, vectors = np.linalg.eigh(rows @ self.vcov @ rows.T)
+        counted = values > SMALLEST_EIGENVALUE * values.max(initial=0.0)
+        c = int(counted.sum())
+        if c == 0 or not self.weights or not np.isfinite(values).all():
+            return Contrasts(*(np.array(np.nan),) * 3)
+        rows = vectors[:, counted].T @ rows
+        products = self._products(rows)
+        expected = np.trace(products, axis1=2, axis2=3)
+        size, axes = np.linalg.eigh(0.5 * (expected + expected.T))
+        unit = (axes / np.sqrt(size)).T  # in these directions the covariance is expected to be the identity
+        own = np.einsum("as,bt,stij->abij", unit, unit, products, optimize=True)
+        squares = np.einsum("ssij,ttij->", own, own, optimize=True) + np.einsum("stij,tsij->", own, own, optimize=True)
+        eta = c * (c + 1.0) / float(squares)
+        estimate = rows @ beta
+        statistic = float(estimate @ np.linalg.solve(rows @ self.vcov @ rows.T, estimate)) / c
+        den_df = eta - c + 1.0
+        known = den_df > 0.0
+        return Contrasts(
+            np.array(float(c)),
+            np.array(den_df if known else np.nan),
+            np.array(statistic * den_df / eta if known else np.nan),
+        )
+
+    def _products(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, "c c m m"]:
+        """Return the covariances of the m clusters' scores in combinations, for each two of these, if V is right."""
+        own = [weights @ rows.T for weights in self.weights]
+        crossed = np.stack([x.T @ one for x, one in zip(self.x, own, strict=True)])  # (m, p, c)
+        products = -np.einsum("ips,pq,jqt->stij", crossed, self.model, crossed, optimize=True)
+        for number, (one, v) in enumerate(zip(own, self.covariances, strict=True)):
+            products[:, :, number, number] += one.T @ v @ one
+        return products
 
 
 @in_double_precision

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxlmm.errors import OptionError, choose
+from jaxlmm.errors import choose
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.tables.clustered import KINDS_OF_CLUSTERS, sandwich
 from jaxlmm.results.tables.columns import t_table
-from jaxlmm.results.tables.tested import tested
+from jaxlmm.results.tables.tested import check_cluster, tested
 
 
 def fixef(fit: Fitted) -> pd.Series:
@@ -44,7 +44,7 @@ def vcov(fit: Fitted, kind: str = "model", cluster: Any = None) -> pd.DataFrame:
     [[46.575, -1.451], [-1.451, 2.389]]
     """
     choose("kind", kind, ("model", "kenward-roger", *KINDS_OF_CLUSTERS))
-    _check_cluster(kind, cluster)
+    check_cluster(kind, cluster)
     names = list(fit.estimates.labels.fixed_names)
     if kind == "kenward-roger":
         matrix = tested(fit, kind).vcov
@@ -95,24 +95,6 @@ def coef(
     Days         10.467  inf     13.015
     """
     estimates, names = fit.estimates, list(fit.estimates.labels.fixed_names)
-    choose("vcov", vcov, ("model", *KINDS_OF_CLUSTERS))
-    _check_cluster(vcov, cluster)
-    if vcov != "model" and df not in ("satterthwaite", "normal"):
-        raise OptionError(
-            f"df: beside vcov={vcov!r} expected 'satterthwaite' (of that covariance) or 'normal', got {df!r}."
-        )
-    if vcov == "model":
-        own = tested(fit, df)
-        covariance, degrees = own.vcov, own.degrees(np.eye(len(names)))
-    else:
-        robust = sandwich(fit, vcov, cluster)
-        covariance = robust.vcov
-        degrees = np.full(len(names), np.inf) if df == "normal" else robust.degrees(np.eye(len(names)))
-        degrees = degrees if estimates.proven else np.full(len(names), np.nan)
-    table = t_table(names, estimates.beta, np.sqrt(np.diagonal(covariance)), degrees, level)
+    own = tested(fit, df, vcov, cluster)
+    table = t_table(names, estimates.beta, np.sqrt(np.diagonal(own.vcov)), own.degrees(np.eye(len(names))), level)
     return table.reindex(pd.Index(estimates.labels.column_names, name="term"))
-
-
-def _check_cluster(kind: str, cluster: Any) -> None:
-    if cluster is not None and kind not in KINDS_OF_CLUSTERS:
-        raise OptionError(f"cluster: clusters are of {', '.join(KINDS_OF_CLUSTERS)}, got {kind!r}.")

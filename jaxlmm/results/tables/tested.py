@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.inference import Contrasts, KenwardRoger, between_within, nested_order
 from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.tables.clustered import KINDS_OF_CLUSTERS, sandwich
 
 DEGREES_OF_FREEDOM = ("satterthwaite", "kenward-roger", "kenward-roger-linear", "between-within", "normal")
 """The values of ``df``."""
@@ -61,15 +62,19 @@ def choose_df(df: str, choices: tuple[str, ...] = DEGREES_OF_FREEDOM) -> str:
     return choose("df", df, choices)
 
 
-def tested(fit: Fitted, df: str) -> Tested:
+def tested(fit: Fitted, df: str, vcov: str = "model", cluster: Any = None) -> Tested:
     """Return how combinations of the fixed effects of a fit are tested; without an optimum all is NaN.
 
     Raises
     ------
     OptionError
-        If ``df`` is none of :data:`DEGREES_OF_FREEDOM`, or is not defined for this fit.
+        If ``df`` is none of :data:`DEGREES_OF_FREEDOM`, or is not defined for this fit, or beside ``vcov``.
     """
     choose_df(df)
+    choose("vcov", vcov, ("model", *KINDS_OF_CLUSTERS))
+    check_cluster(vcov, cluster)
+    if vcov != "model":
+        return _robust(fit, df, vcov, cluster)
     uncertainty, beta = fit.estimates.uncertainty, fit.estimates.beta
     if not fit.estimates.proven:
         nothing = Contrasts(*(np.array(np.nan),) * 3)
@@ -93,6 +98,24 @@ def tested(fit: Fitted, df: str) -> Tested:
         return uncertainty.degrees_of(rows) if df == "satterthwaite" else np.full(len(rows), np.inf)
 
     return Tested(beta, uncertainty.vcov, degrees, partial(uncertainty.contrasts, df=df))
+
+
+def check_cluster(kind: str, cluster: Any) -> None:
+    """Raise if clusters are given beside a covariance that has none."""
+    if cluster is not None and kind not in KINDS_OF_CLUSTERS:
+        raise OptionError(f"cluster: clusters are of {', '.join(KINDS_OF_CLUSTERS)}, got {kind!r}.")
+
+
+def _robust(fit: Fitted, df: str, vcov: str, cluster: Any) -> Tested:
+    if df not in ("satterthwaite", "normal"):
+        raise OptionError(
+            f"df: beside vcov={vcov!r} expected 'satterthwaite' (of that covariance) or 'normal', got {df!r}."
+        )
+    beta, robust = fit.estimates.beta, sandwich(fit, vcov, cluster)
+    if df == "satterthwaite" or not fit.estimates.proven:
+        return Tested(beta, robust.vcov, robust.degrees, robust.test)
+    wald = fit.estimates.uncertainty._replace(vcov=robust.vcov)
+    return Tested(beta, robust.vcov, lambda rows: np.full(len(rows), np.inf), partial(wald.contrasts, df="normal"))
 
 
 def _kenward_roger(fit: Fitted, df: str) -> KenwardRoger:

@@ -20,7 +20,9 @@ for (name in names(models)) {
     v <- vcovCR(fit, type = kind)
     test <- coef_test(fit, v, test = "Satterthwaite")
     df <- if ("df_Satt" %in% names(test)) test$df_Satt else test$df
-    kinds <- c(kinds, sprintf("\"%s\": {\"vcov\": %s, \"df\": %s}", kind, numbers(as.matrix(v)), numbers(df)))
+    wald <- Wald_test(fit, diag(length(fixef(fit)))[-1, , drop = FALSE], vcov = v, test = "HTZ")
+    kinds <- c(kinds, sprintf("\"%s\": {\"vcov\": %s, \"df\": %s, \"htz\": %s}", kind, numbers(as.matrix(v)), numbers(df),
+                              numbers(c(wald$Fstat, wald$df_num, wald$df_denom, wald$p_val))))
   }
   parts <- c(parts, sprintf("\"%s\": {\"formula\": \"%s\", \"theta\": %s, %s}", name, models[[name]],
                             numbers(getME(fit, "theta")), paste(kinds, collapse = ", ")))

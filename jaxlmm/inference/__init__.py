@@ -9,6 +9,7 @@ from jaxlmm.inference.certificate import (
     VANISHING_SIGMA,
     certify,
 )
+from jaxlmm.inference.curvature import Curvature, Products, curvature, natural_products
 from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
 from jaxlmm.inference.kenward_roger import CovarianceInfluence, KenwardRoger, covariance_influence
 from jaxlmm.inference.moderation import Prior, fit_prior, moderated, residual_degrees
@@ -26,9 +27,11 @@ __all__ = [
     "VANISHING_SIGMA",
     "Contrasts",
     "CovarianceInfluence",
+    "Curvature",
     "KenwardRoger",
     "OptimumDerivatives",
     "Prior",
+    "Products",
     "Reason",
     "Rows",
     "Uncertainty",
@@ -39,10 +42,12 @@ __all__ = [
     "blocks_with_multiplier",
     "certify",
     "covariance_influence",
+    "curvature",
     "delta_method",
     "examine",
     "fit_prior",
     "moderated",
+    "natural_products",
     "nested_order",
     "patterns",
     "residual_degrees",

@@ -11,12 +11,17 @@ the covariance matrices of terms over columns, and so V_ij is a combination of t
 zero, of the V_ii. No n × n matrix is formed: all is derivatives of log|V| and of Φ, which a solver evaluates. Variances
 and covariances themselves are the parameters of Kenward and Roger's formulas, so that their R_ij are zero, as in the R
 package pbkrtest (Halekoh and Højsgaard 2014).
+
+Where V is not linear in its parameters (a structure along positions, a model of dispersion, a class of a user's own),
+derivatives along the V_ij are taken by themselves (:mod:`jaxlmm.inference.curvature`), and the formulas' parameters are
+the natural ones, variances in place of standard deviations, as SAS has them: their ``R_kl = XᵀV⁻¹V_klV⁻¹X`` depend on
+that choice, all else does not. Without them the covariance is the linear one of SAS's ``FIRSTORDER``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +29,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.inference.curvature import Curvature
 from jaxlmm.inference.derivatives import Bases
 from jaxlmm.inference.uncertainty import Contrasts
 from jaxlmm.likelihood import Likelihood, Response
@@ -77,12 +83,14 @@ def covariance_influence(
 class KenwardRoger:
     """The adjusted covariance of the coefficients, and what degrees of freedom are computed from.
 
-    ``vcov`` is Φ and ``adjusted`` Kenward and Roger's covariance (p, p); ``w`` (s, s) the covariance of the variance
-    parameters, from the expected information; ``scaled`` (s, p, p) are ``Φ P_i Φ``.
+    ``vcov`` is Φ and ``adjusted`` Kenward and Roger's covariance (p, p), ``linear`` that without second derivatives of
+    V; ``w`` (s, s) the covariance of the variance parameters, from the expected information; ``scaled`` (s, p, p) are
+    ``Φ P_i Φ``.
     """
 
     vcov: Float[NumpyArray, "p p"]
     adjusted: Float[NumpyArray, "p p"]
+    linear: Float[NumpyArray, "p p"]
     w: Float[NumpyArray, "s s"]
     scaled: Float[NumpyArray, "s p p"]
 
@@ -93,8 +101,10 @@ class KenwardRoger:
         free: Bool[NumpyArray, " s"],
         columns: Float[NumpyArray, "p p"],
         psi_cov: Float[NumpyArray, "s s"] | None = None,
+        curvature: Curvature | None = None,
     ) -> Self | None:
-        """Evaluate the formulas of 1997; None where V is not linear in covariances.
+        """Evaluate the formulas of 1997; None where V is not linear in covariances, and no ``curvature`` is given, or
+        where that is not finite.
 
         Parameters
         ----------
@@ -106,6 +116,8 @@ class KenwardRoger:
             The map of coefficients on the basis of X to those of its columns, in units of the response.
         psi_cov
             The covariance of psi where parameters are held: the directions of psi that are left are its range.
+        curvature
+            What :func:`~jaxlmm.inference.curvature.curvature` returned, on the same columns.
         """
         value, first, second = influence
         phi = value.vcov
@@ -113,30 +125,19 @@ class KenwardRoger:
         p_of = -information @ first.vcov @ information
         turned = p_of[:, None] @ phi @ p_of[None, :]  # P_i Φ P_j
         f_of = turned + turned.swapaxes(-1, -2) - information @ second.vcov @ information
-        # dF and dlog|V| in the direction of each V_ij, as a combination of known directions
-        kept = np.flatnonzero(~free)
-        pairs = [(i, j) for i in kept for j in kept if i <= j]
-        directions = np.concatenate([first.entries[free], *(second.entries[i, j][None] for i, j in pairs)])
-        size = np.linalg.norm(directions, axis=1, keepdims=True)
-        scaled = directions / np.where(size > 0, size, 1.0)
-        targets = second.entries[np.ix_(free, free)].reshape(-1, scaled.shape[1])
-        shares = np.linalg.lstsq(scaled.T, targets.T, rcond=1e-9)[0]
-        missed = np.linalg.norm(shares.T @ scaled - targets, axis=1)
-        if np.any(missed > MAX_NONLINEAR_SHARE * np.linalg.norm(targets, axis=1).max(initial=0.0)):
+        if curvature is None:
+            moved = _along_known_directions(first, second, p_of, f_of, free)
+        else:
+            moved = _along_curvature(curvature, information, p_of, free)
+        if moved is None:
             return None
-        shares = shares / np.where(size > 0, size, 1.0)
-        f_along = np.concatenate([p_of[free], *(f_of[i, j][None] for i, j in pairs)])
-        logdet_along = np.concatenate([first.logdet[free], *(second.logdet[i, j][None] for i, j in pairs)])
-        count = int(free.sum())
-        f_moved = np.tensordot(shares.T, f_along, 1).reshape(count, count, *phi.shape)
-        logdet_moved = (shares.T @ logdet_along).reshape(count, count)
-
+        f_moved, logdet_moved, second_moved = moved
         p_free, block = p_of[free], np.ix_(free, free)
         q_of = 0.5 * (f_of[block] - f_moved)
         traces = logdet_moved - second.logdet[block]
         expected = 0.5 * traces - np.einsum("ab,ijba->ij", phi, q_of)
         expected += 0.5 * np.einsum("iab,jba->ij", phi @ p_free, phi @ p_free)
-        basis = np.eye(count)
+        basis = np.eye(len(p_free))
         if psi_cov is not None:
             size = np.sqrt(np.diagonal(psi_cov)[free])
             size = np.where(size > 0, size, 1.0)
@@ -144,9 +145,15 @@ class KenwardRoger:
             basis = size[:, None] * vectors[:, values > SMALL * values.max(initial=0.0)]
         w = basis @ np.linalg.pinv(basis.T @ expected @ basis, hermitian=True) @ basis.T
         correction = np.einsum("ij,ijab->ab", w, q_of - turned[block])
-        matrices = phi, phi + 2.0 * phi @ correction @ phi, phi @ p_free @ phi
-        vcov, adjusted, scaled = (columns @ matrix @ columns.T for matrix in matrices)
-        return cls(vcov, adjusted, w, scaled)
+        by_second = np.einsum("ij,ijab->ab", w, second_moved)
+        linear = phi + 2.0 * phi @ correction @ phi
+        matrices = phi, linear - 0.5 * phi @ by_second @ phi, linear, phi @ p_free @ phi
+        vcov, adjusted, linear, scaled = (columns @ matrix @ columns.T for matrix in matrices)
+        return cls(vcov, adjusted, linear, w, scaled)
+
+    def without_second_derivatives(self) -> Self:
+        """Return the same with the linear covariance in place of the adjusted one."""
+        return dataclasses.replace(self, adjusted=self.linear)
 
     @property
     def std_error(self) -> Float[NumpyArray, " p"]:
@@ -177,6 +184,57 @@ class KenwardRoger:
         estimate = unit @ beta
         square = float(estimate @ np.linalg.solve(unit @ self.adjusted @ unit.T, estimate))
         return Contrasts(np.array(float(c)), np.array(den_df), np.array(scale * square / c))
+
+
+Moved: TypeAlias = tuple[Float[NumpyArray, "f f p p"], Float[NumpyArray, "f f"], Float[NumpyArray, "f f p p"]]
+"""dF and dlog|V| in the direction of each V_ij, and R_ij of natural parameters, of the f free entries of psi."""
+
+
+def _along_known_directions(
+    first: CovarianceInfluence,
+    second: CovarianceInfluence,
+    p_of: Float[NumpyArray, "s p p"],
+    f_of: Float[NumpyArray, "s s p p"],
+    free: Bool[NumpyArray, " s"],
+) -> Moved | None:
+    """Write each V_ij as a combination of directions whose derivatives are known; None if one is not."""
+    kept = np.flatnonzero(~free)
+    pairs = [(i, j) for i in kept for j in kept if i <= j]
+    directions = np.concatenate([first.entries[free], *(second.entries[i, j][None] for i, j in pairs)])
+    size = np.linalg.norm(directions, axis=1, keepdims=True)
+    scaled = directions / np.where(size > 0, size, 1.0)
+    targets = second.entries[np.ix_(free, free)].reshape(-1, scaled.shape[1])
+    shares = np.linalg.lstsq(scaled.T, targets.T, rcond=1e-9)[0]
+    missed = np.linalg.norm(shares.T @ scaled - targets, axis=1)
+    if np.any(missed > MAX_NONLINEAR_SHARE * np.linalg.norm(targets, axis=1).max(initial=0.0)):
+        return None
+    shares = shares / np.where(size > 0, size, 1.0)
+    f_along = np.concatenate([p_of[free], *(f_of[i, j][None] for i, j in pairs)])
+    logdet_along = np.concatenate([first.logdet[free], *(second.logdet[i, j][None] for i, j in pairs)])
+    count = int(free.sum())
+    f_moved = np.tensordot(shares.T, f_along, 1).reshape(count, count, *p_of.shape[1:])
+    return f_moved, (shares.T @ logdet_along).reshape(count, count), np.zeros_like(f_moved)
+
+
+def _along_curvature(
+    curvature: Curvature,
+    information: Float[NumpyArray, "p p"],
+    p_of: Float[NumpyArray, "s p p"],
+    free: Bool[NumpyArray, " s"],
+) -> Moved | None:
+    """Take derivatives along each V_ij from what was differentiated; None where a covariance that moves is singular.
+
+    ``R_ij + Σ_k P_k ∂²φ_k/∂ψ_i∂ψ_j`` is R of the natural parameters φ, written in psi.
+    """
+    block = np.ix_(free, free)
+    vcov, logdet, natural = curvature.vcov[block], curvature.logdet[block], curvature.natural[:, free]
+    natural_second = curvature.natural_second[:, free][:, :, free]
+    if not all(np.isfinite(part).all() for part in (vcov, logdet, natural, natural_second)):
+        return None
+    f_moved = -information @ vcov @ information
+    p_natural = np.tensordot(np.linalg.pinv(natural.T), p_of[free], 1)
+    bent = np.einsum("kij,kab->ijab", natural_second, p_natural, optimize=True)
+    return f_moved, logdet, bent - f_moved
 
 
 def _matched(c: int, a1: float, a2: float) -> tuple[float, float]:

@@ -110,4 +110,5 @@ class Rescaled(Dispersed):
 
     def log_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
         own = jnp.zeros(()) if factors.dispersion is None else super().log_sds(factors)
-        return own + jnp.asarray(self.log_scale)
+        real = jnp.asarray(self.design.root_weight) > 0
+        return own + jnp.where(real, jnp.asarray(self.log_scale), 0.0)  # padded rows have no part in log|H|

@@ -142,13 +142,12 @@ class Fitted:
 
     @functools.cached_property
     def kenward_roger(self) -> KenwardRoger | None:
-        """Kenward and Roger's covariance of the fixed effects; None where V is not linear in covariances."""
+        """Kenward and Roger's covariance of the fixed effects; None where :func:`jaxlmm.engine.kenward_roger` has none."""
         solution, uncertainty = self._made_from.solution, self.estimates.uncertainty
-        if self.design.dispersion is not None:
-            return None
-        relative = np.array([self.estimates.sigma / solution.scale])
+        relative = np.array([float(self.by_row.sigma) / solution.scale])
         p, psi_cov = self.estimates.beta.size, uncertainty.psi_cov[None]
-        return kenward_roger(solution.problems, solution.optima, relative, p, psi_cov)[0]
+        natural = self.estimates.labels.natural
+        return kenward_roger(solution.problems, solution.optima, relative, p, psi_cov, natural)[0]
 
     # ---- what it was made from -----------------------------------------------------------------------------------
 

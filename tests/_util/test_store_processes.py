@@ -58,3 +58,26 @@ def test_processes_race(tmp_path):
     assert traced.split() == ["0"]
     assert len(list((tmp_path / "programs").iterdir())) == 3
     assert not list((tmp_path / "programs").glob("*.partial"))
+
+
+def test_lapack_is_found_by_a_process_that_only_reads(tmp_path):
+    """A program that calls LAPACK was compiled by another process, and no other one does in this."""
+    (tmp_path / "own.py").write_text(
+        "import jax.numpy as jnp, numpy as np\n"
+        "from jaxlmm._util.programs import program\n"
+        "@program()\n"
+        "def root(x):\n"
+        "    print('traced')\n"
+        "    return jnp.linalg.cholesky(x)\n"
+        "print(float(root(np.diag([4.0, 9.0]))[1, 1]))\n"
+    )
+    environment = {
+        **{key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key},
+        "JAXLMM_CACHE_DIR": str(tmp_path / "programs"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    }
+    for expected in (["traced", "3.0"], ["3.0"]):
+        command = [sys.executable, "-c", "import own"]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, text=True, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == expected

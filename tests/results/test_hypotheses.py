@@ -218,12 +218,15 @@ def test_adjusted_p_values():
         (lambda fit: fit.emmeans("c"), "spec: 'c' is no variable of the fixed effects"),
         (lambda fit: fit.emmeans("t"), "t is a number, of which there are no levels"),
         (lambda fit: fit.emmeans("a", at={"b": "z"}), "at: expected values of b among 'x', 'y', got 'z'"),
-        (lambda fit: fit.emmeans("a", weights="cells"), "weights"),
+        (lambda fit: fit.emmeans("a", weights="rows"), "weights"),
         (lambda fit: fit.emmeans("a").pairs(adjust="sidak"), "adjust"),
         (lambda fit: fit.emmeans("a").contrast([1, -1]), "expected 3 numbers, one for each of u, v, w, got 2"),
         (lambda fit: fit.test("a[T.q] = 0"), "a"),
         (lambda fit: fit.update(method="ML").coef("kenward-roger"), "is of fits by REML, got one by ML"),
-        (lambda fit: fit.update(residual="ou(t | g)").coef("kenward-roger"), "linear in variances and covariances"),
+        (
+            lambda fit: fit.update(residual="ou(t | g)", dispersion="~ t").coef("kenward-roger"),
+            "linear in variances and covariances",
+        ),
         (lambda fit: fit.update(". ~ . + (1 | a)").coef("between-within"), "crossed"),
     ],
 )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.experimental import serialize_executable
+
+
+LAPACK = b"lapack_"
+"""Stands in every executable that calls LAPACK, as the name of the function."""
 
 
 class _Reads(threading.local):
@@ -76,6 +82,8 @@ class Executable:
     def loaded(cls, written: bytes, count: int, device: jax.Device) -> Executable | None:
         """Return the executable of ``count`` leaves that was serialized, for a device; None where it cannot be read."""
         try:
+            if LAPACK in written:
+                _find_lapack()
             code, tree = pickle.loads(written)
             arguments = jax.tree.structure((tuple(range(count)), {}))
             results = jax.tree.structure(list(range(tree.num_leaves)))
@@ -85,6 +93,15 @@ class Executable:
             return cls(loaded, tree, whole=False)
         except Exception:  # a class that moved, a driver that changed: it is compiled again
             return None
+
+
+@functools.cache
+def _find_lapack() -> None:
+    """Let JAX look up the functions of LAPACK, as it does when it first lowers a call of one.
+
+    An executable that was compiled in another process calls them by address, and would crash.
+    """
+    jax.jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), jnp.float32))
 
 
 def of_leaves(

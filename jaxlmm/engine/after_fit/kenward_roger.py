@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -10,9 +11,18 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, double_precision, program
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine.minimum import Optima
 from jaxlmm.engine.problems import Problem, Problems, in_batches
-from jaxlmm.inference import CovarianceInfluence, KenwardRoger, covariance_influence
+from jaxlmm.inference import (
+    CovarianceInfluence,
+    Curvature,
+    KenwardRoger,
+    Products,
+    covariance_influence,
+    curvature,
+    natural_products,
+)
 
 
 def kenward_roger(
@@ -21,8 +31,12 @@ def kenward_roger(
     relative_sigma: Float[NumpyArray, " b"],
     p: int,
     psi_cov: Float[NumpyArray, "b s s"],
+    parameters: Sequence[Parameter],
 ) -> list[KenwardRoger | None]:
-    """Return Kenward and Roger's covariance for each response; None where V is not linear in covariances.
+    """Return Kenward and Roger's covariance for each response.
+
+    None where V is not linear in covariances, and a covariance matrix is singular, or residuals are correlated and have
+    a model of dispersion too.
 
     Parameters
     ----------
@@ -34,20 +48,24 @@ def kenward_roger(
         The number of columns of X that are no padding.
     psi_cov
         The covariance of psi (:class:`~jaxlmm.inference.Uncertainty`), which is zero where parameters are held.
+    parameters
+        The natural parameters.
     """
     layout = problems.likelihood.layout
     psi = np.asarray(optima.theta)
     beyond = layout.n_psi - layout.n_theta
     if beyond:
         psi = np.concatenate([psi, np.log(relative_sigma)[:, None]], axis=1)
+    everyone = np.arange(problems.size)
     with double_precision():
-        everyone = np.arange(problems.size)
         found = in_batches(problems.without_rows(), _influence, everyone, psi, optima.bases)
     scale = np.asarray(problems.responses.scale)
     units = problems.units if problems.own is None else problems.own.units
     inverse_triangle = np.broadcast_to(units.inverse_triangle, (problems.size, *np.shape(units.inverse_triangle)[-2:]))
     free = np.pad(np.asarray(optima.active_set) == 0, ((0, 0), (0, beyond)), constant_values=True)
-    made = []
+    linear = layout.dispersion is None  # else rows differ in ways that no covariance matrix of a term shows
+    bent = None
+    made: list[KenwardRoger | None] = []
     for number in range(problems.size):
         value, first, second = (
             CovarianceInfluence(part.logdet[number], part.vcov[number][..., :p, :p], part.entries[number])
@@ -55,7 +73,18 @@ def kenward_roger(
         )
         columns = scale[number] * inverse_triangle[number, :p, :p]
         held = psi_cov[number] if layout.is_held else None
-        made.append(KenwardRoger.of((value, first, second), free[number], columns, held))
+        own = KenwardRoger.of((value, first, second), free[number], columns, held) if linear else None
+        if own is None and not (layout.dispersion is not None and layout.residual is not None):
+            if bent is None:
+                products = natural_products(parameters)
+                run = functools.partial(_curvature, products=products)
+                with double_precision():
+                    bent = in_batches(problems.without_rows(), run, everyone, psi, optima.bases)
+            curved = Curvature(
+                bent.logdet[number], bent.vcov[number][..., :p, :p], bent.natural[number], bent.natural_second[number]
+            )
+            own = KenwardRoger.of((value, first, second), free[number], columns, held, curved)
+        made.append(own)
     return made
 
 
@@ -69,5 +98,17 @@ def _influence(
         problem: Problem, psi: jax.Array, bases: Sequence[jax.Array]
     ) -> tuple[CovarianceInfluence, CovarianceInfluence, CovarianceInfluence]:
         return covariance_influence(problem.likelihood, problem.response, bases, jnp.asarray(psi))
+
+    return problems.each(one, psi, bases)
+
+
+@program(once=True, static=("products",))
+def _curvature(
+    problems: Problems, psi: Float[Array, "b s"], bases: Sequence[Float[Array, "b _ _"]], *, products: Products
+) -> Curvature:
+    """Return derivatives along the second derivatives of V at ``psi`` in ``bases``."""
+
+    def one(problem: Problem, psi: jax.Array, bases: Sequence[jax.Array]) -> Curvature:
+        return curvature(problem.likelihood, problem.response, bases, jnp.asarray(psi), products)
 
     return problems.each(one, psi, bases)

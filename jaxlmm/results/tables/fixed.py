@@ -65,7 +65,8 @@ def coef(
     df
         How degrees of freedom of t tests are counted: ``"satterthwaite"``; ``"kenward-roger"``, with their covariance
         of the coefficients too, of fits by REML (Kenward and Roger 1997; ``"kenward-roger-linear"``, without second
-        derivatives of V, is the same where V is linear in variances and covariances); ``"between-within"`` nested
+        derivatives of V, is the same where V is linear in variances and covariances; elsewhere the parameters are the
+        natural ones, with variances in place of standard deviations, as in SAS); ``"between-within"`` nested
         groups, as nlme does; ``"normal"`` for z tests (``df`` is infinite).
     level
         The confidence level.

@@ -126,10 +126,10 @@ def _kenward_roger(fit: Fitted, df: str) -> KenwardRoger:
     found = fit.kenward_roger
     if found is None:
         raise OptionError(
-            f"df: {df!r} is there for models whose covariance is linear in variances and covariances, got a model "
-            "of dispersion, of residuals, along positions, or a class of its own; expected 'satterthwaite'."
+            f"df: {df!r} needs a model whose covariance is linear in variances and covariances, or else no singular "
+            "covariance matrix, and not both a model of dispersion and one of residuals; expected 'satterthwaite'."
         )
-    return found
+    return found.without_second_derivatives() if df == "kenward-roger-linear" else found
 
 
 def _between_within(fit: Fitted) -> Float[NumpyArray, " p"]:

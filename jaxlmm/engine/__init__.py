@@ -10,7 +10,7 @@ from jaxlmm.engine.after_fit import (
     products_with,
 )
 from jaxlmm.engine.found import Found, certified
-from jaxlmm.engine.many import patterns_of, rows_of, solve_by_response, solve_many
+from jaxlmm.engine.many import Prepared, patterns_of, prepared_anew, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.problems import Problems, RowsByResponse, batches
 from jaxlmm.engine.single import Solution, solve_single
@@ -21,6 +21,7 @@ __all__ = [
     "Found",
     "Minima",
     "Optima",
+    "Prepared",
     "Problems",
     "Profiler",
     "RowsByResponse",
@@ -34,6 +35,7 @@ __all__ = [
     "kenward_roger",
     "leverages",
     "patterns_of",
+    "prepared_anew",
     "products_with",
     "rows_of",
     "solve_by_response",

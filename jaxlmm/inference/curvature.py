@@ -40,7 +40,7 @@ class _Direction(NamedTuple):
     """A direction of V over sigma²: of the terms' covariance matrices, of the residual's, and of rows' variances."""
 
     terms: tuple[Float[jax.Array, "... _ _"], ...]
-    residual: Float[jax.Array, "..."]
+    residual: Float[jax.Array, ...]
 
 
 def curvature(
@@ -74,7 +74,7 @@ def curvature(
 
     factors, sigma = factors_at(psi)
     here = jax.tree.map(lambda part: part / sigma**2, covariances(psi))
-    n = jnp.asarray(likelihood.design.n, psi.dtype)
+    n = response.count + likelihood.reml * jnp.asarray(likelihood.design.n_fixed, psi.dtype)
 
     def along(direction: _Direction) -> tuple[Float[jax.Array, ""], Float[jax.Array, "p p"]]:
         terms, residual = jax.tree.map(lambda part: part / sigma**2, direction)
@@ -114,7 +114,7 @@ def curvature(
 
 
 def _move(root: Float[jax.Array, "... q r"], direction: Float[jax.Array, "... q q"]) -> Float[jax.Array, "... q r"]:
-    """Return the change of a factor that changes its covariance by ``direction``; a zero one leaves a singular factor."""
+    """Return the change of a factor that changes its covariance by ``direction``, none where that is zero."""
     inverse, _ = inverse_logdet(root @ root.swapaxes(-1, -2))
     return jnp.where(jnp.any(direction != 0.0), 0.5 * direction @ inverse @ root, 0.0)
 
@@ -133,7 +133,7 @@ def natural_products(parameters: Sequence[Parameter]) -> Products:
     sds = {(one.group, one.columns): number for number, one in enumerate(parameters) if one.is_sd}
     products = []
     for number, one in enumerate(parameters):
-        pair = one.columns if one.kind == "correlation" and len(one.columns) == 2 else ()
+        pair = one.columns if one.is_correlation_of_columns else ()
         own = tuple(sds[one.group, (column,)] for column in pair if (one.group, (column,)) in sds)
         products.append((number, number) if one.is_sd else (number, *own) if len(own) == 2 else (number,))
     return tuple(products)

@@ -55,6 +55,16 @@ class CovarianceInfluence(NamedTuple):
     entries: Float[jax.Array, "*d c"]
 
 
+def psi_at(
+    likelihood: Likelihood, response: Response, bases: Bases, theta: Float[jax.Array, " k"]
+) -> Float[jax.Array, " s"]:
+    """Return psi at an optimum: theta, followed by log sigma where that is profiled out."""
+    if likelihood.layout.absolute:
+        return theta
+    point = likelihood.at(likelihood.layout.factors(theta, bases), response)
+    return jnp.append(theta, 0.5 * jnp.log(point.r2 / jnp.maximum(response.count, 1.0)))
+
+
 def covariance_influence(
     likelihood: Likelihood, response: Response, bases: Bases, psi: Float[jax.Array, " s"]
 ) -> tuple[CovarianceInfluence, CovarianceInfluence, CovarianceInfluence]:
@@ -65,7 +75,9 @@ def covariance_influence(
         factors = layout.factors(psi[: layout.n_theta], bases)
         sigma = jnp.exp(psi[-1]) if factors.sigma is None else factors.sigma
         point = likelihood.at(factors, response)
-        n = jnp.asarray(likelihood.design.n, psi.dtype)
+        n = response.count + likelihood.reml * jnp.asarray(
+            likelihood.design.n_fixed, psi.dtype
+        )  # its own, where values are missing
         residual = jnp.eye(1) if factors.residual is None else factors.residual
         entries = [(factor @ factor.swapaxes(-1, -2)).reshape(-1) for factor in (*factors.terms, residual)]
         logdet = point.logdet + 2.0 * n * jnp.log(sigma)
@@ -227,8 +239,9 @@ def _along_curvature(
     ``R_ij + Σ_k P_k ∂²φ_k/∂ψ_i∂ψ_j`` is R of the natural parameters φ, written in psi.
     """
     block = np.ix_(free, free)
-    vcov, logdet, natural = curvature.vcov[block], curvature.logdet[block], curvature.natural[:, free]
-    natural_second = curvature.natural_second[:, free][:, :, free]
+    logdet, vcov, natural, natural_second = (np.asarray(part) for part in curvature)
+    logdet, vcov = logdet[block], vcov[block]
+    natural, natural_second = natural[:, free], natural_second[:, free][:, :, free]
     if not all(np.isfinite(part).all() for part in (vcov, logdet, natural, natural_second)):
         return None
     f_moved = -information @ vcov @ information

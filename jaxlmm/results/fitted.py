@@ -142,12 +142,11 @@ class Fitted:
 
     @functools.cached_property
     def kenward_roger(self) -> KenwardRoger | None:
-        """Kenward and Roger's covariance of the fixed effects; None where :func:`jaxlmm.engine.kenward_roger` has none."""
+        """Kenward and Roger's covariance of the fixed effects; None where the engine has none."""
         solution, uncertainty = self._made_from.solution, self.estimates.uncertainty
-        relative = np.array([float(self.by_row.sigma) / solution.scale])
+        optima, natural = solution.optima, self.estimates.labels.natural
         p, psi_cov = self.estimates.beta.size, uncertainty.psi_cov[None]
-        natural = self.estimates.labels.natural
-        return kenward_roger(solution.problems, solution.optima, relative, p, psi_cov, natural)[0]
+        return kenward_roger(solution.problems, optima.theta, optima.bases, psi_cov, p, natural)[0]
 
     # ---- what it was made from -----------------------------------------------------------------------------------
 

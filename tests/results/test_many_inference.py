@@ -61,7 +61,7 @@ def test_marginal_means_hold_the_mean_offset(frame, y):
     own = both[both["response"] == many.responses[1]]
     np.testing.assert_allclose(own["estimate"], one["estimate"], rtol=1e-8)
     with pytest.raises(lmm.OptionError, match="df: expected"):
-        many.emmeans("a", df="kenward-roger")
+        many.emmeans("a", df="between-within")
 
 
 def test_comparisons_are_those_of_each_response(many, frame, y):
@@ -143,3 +143,27 @@ def test_moderated_tests_of_mixed_models():
     np.testing.assert_allclose(table.loc["half[T.y]", "df"], d + moderated.prior.df, rtol=2e-2)
     np.testing.assert_allclose(table.loc["Intercept", "df"], plain.loc["Intercept", "df"], rtol=5e-2)
     assert np.all(plain.loc["Intercept", "df"] < 30)
+
+
+@pytest.mark.parametrize("df", ["kenward-roger", "kenward-roger-linear"])
+def test_kenward_roger_is_that_of_each_response(many, df):
+    table, tests = many.tidy(df=df), many.anova(df=df)
+    joint = many.test("a[T.v] = 0, a[T.w] = 0", df=df).set_index("response")
+    means = many.emmeans("a", df=df).pairs()
+    for name in ("y0", "y1"):  # y1 has missing values
+        single = many[name]
+        own = table[table["response"] == name].set_index("term")
+        for column in ("estimate", "std_error", "df", "p_value"):
+            np.testing.assert_allclose(own[column], single.coef(df)[column], rtol=1e-3, atol=CLOSE)
+        one = single.test("a[T.v] = 0, a[T.w] = 0", df=df).iloc[0]
+        np.testing.assert_allclose(
+            joint.loc[name, ["num_df", "den_df", "statistic"]].astype(float),
+            one[["num_df", "den_df", "statistic"]].astype(float), rtol=1e-4,
+        )  # fmt: skip
+        pairs = single.emmeans("a", df=df).pairs(adjust="none")
+        np.testing.assert_allclose(means[means["response"] == name]["std_error"], pairs["std_error"], rtol=1e-4)
+    assert tests[tests["response"] == "y5"]["p_value"].isna().all()
+    assert (tests[tests["response"] == "y0"]["den_df"] > 0).all()
+    by_ml = lmm.fit_many("~ a + (1 | g)", many.call.data, responses=many.y[["y0"]], method="ML")
+    with pytest.raises(lmm.OptionError, match="is of fits by REML, got one by ML"):
+        by_ml.tidy(df=df)

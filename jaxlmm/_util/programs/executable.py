@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import serialize_executable
 
-
 LAPACK = b"lapack_"
 """Stands in every executable that calls LAPACK, as the name of the function."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, double_precision, program
 from jaxlmm.covariance import Parameter
-from jaxlmm.engine.minimum import Optima
+from jaxlmm.engine.descent import Bases
 from jaxlmm.engine.problems import Problem, Problems, in_batches
 from jaxlmm.inference import (
     CovarianceInfluence,
@@ -22,15 +23,16 @@ from jaxlmm.inference import (
     covariance_influence,
     curvature,
     natural_products,
+    psi_at,
 )
 
 
 def kenward_roger(
     problems: Problems,
-    optima: Optima,
-    relative_sigma: Float[NumpyArray, " b"],
-    p: int,
+    theta: Float[NumpyArray, "b k"],
+    bases: Bases,
     psi_cov: Float[NumpyArray, "b s s"],
+    p: int,
     parameters: Sequence[Parameter],
 ) -> list[KenwardRoger | None]:
     """Return Kenward and Roger's covariance for each response.
@@ -40,29 +42,24 @@ def kenward_roger(
 
     Parameters
     ----------
-    problems, optima
+    problems, theta, bases
         Prepared responses, and the optima that were found of them.
-    relative_sigma
-        Sigma in units of the responses' scales.
+    psi_cov
+        The covariance of psi (:class:`~jaxlmm.inference.Uncertainty`), zero where a parameter is kept at a boundary, or
+        held.
     p
         The number of columns of X that are no padding.
-    psi_cov
-        The covariance of psi (:class:`~jaxlmm.inference.Uncertainty`), which is zero where parameters are held.
     parameters
         The natural parameters.
     """
     layout = problems.likelihood.layout
-    psi = np.asarray(optima.theta)
-    beyond = layout.n_psi - layout.n_theta
-    if beyond:
-        psi = np.concatenate([psi, np.log(relative_sigma)[:, None]], axis=1)
     everyone = np.arange(problems.size)
     with double_precision():
-        found = in_batches(problems.without_rows(), _influence, everyone, psi, optima.bases)
+        psi, found = in_batches(problems.without_rows(), _influence, everyone, theta, tuple(bases))
     scale = np.asarray(problems.responses.scale)
     units = problems.units if problems.own is None else problems.own.units
     inverse_triangle = np.broadcast_to(units.inverse_triangle, (problems.size, *np.shape(units.inverse_triangle)[-2:]))
-    free = np.pad(np.asarray(optima.active_set) == 0, ((0, 0), (0, beyond)), constant_values=True)
+    free = np.diagonal(psi_cov, axis1=1, axis2=2) != 0.0
     linear = layout.dispersion is None  # else rows differ in ways that no covariance matrix of a term shows
     bent = None
     made: list[KenwardRoger | None] = []
@@ -79,7 +76,7 @@ def kenward_roger(
                 products = natural_products(parameters)
                 run = functools.partial(_curvature, products=products)
                 with double_precision():
-                    bent = in_batches(problems.without_rows(), run, everyone, psi, optima.bases)
+                    bent = in_batches(problems.without_rows(), run, everyone, psi, tuple(bases))
             curved = Curvature(
                 bent.logdet[number], bent.vcov[number][..., :p, :p], bent.natural[number], bent.natural_second[number]
             )
@@ -90,16 +87,16 @@ def kenward_roger(
 
 @program(once=True)
 def _influence(
-    problems: Problems, psi: Float[Array, "b s"], bases: Sequence[Float[Array, "b _ _"]]
-) -> tuple[CovarianceInfluence, CovarianceInfluence, CovarianceInfluence]:
-    """Return log|V|, (XᵀV⁻¹X)⁻¹ and covariances with their derivatives at ``psi`` in ``bases``."""
+    problems: Problems, theta: Float[Array, "b k"], bases: Sequence[Float[Array, "b _ _"]]
+) -> tuple[Float[jax.Array, "b s"], tuple[CovarianceInfluence, CovarianceInfluence, CovarianceInfluence]]:
+    """Return psi, and log|V|, (XᵀV⁻¹X)⁻¹ and covariances with their derivatives at ``theta`` in ``bases``."""
 
-    def one(
-        problem: Problem, psi: jax.Array, bases: Sequence[jax.Array]
-    ) -> tuple[CovarianceInfluence, CovarianceInfluence, CovarianceInfluence]:
-        return covariance_influence(problem.likelihood, problem.response, bases, jnp.asarray(psi))
+    def one(problem: Problem, theta: jax.Array, bases: Sequence[jax.Array]) -> Any:
+        likelihood, response, theta = problem.likelihood, problem.response, jnp.asarray(theta)
+        psi = psi_at(likelihood, response, bases, theta)
+        return psi, covariance_influence(likelihood, response, bases, psi)
 
-    return problems.each(one, psi, bases)
+    return problems.each(one, theta, bases)
 
 
 @program(once=True, static=("products",))

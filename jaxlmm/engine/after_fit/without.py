@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.engine.compiled import examine_all
 from jaxlmm.engine.descent import Descent
-from jaxlmm.engine.many import patterns_of, prepared_by_response
+from jaxlmm.engine.many import prepared_anew
 from jaxlmm.engine.minimum import tiled
 from jaxlmm.engine.problems import Problems, in_batches
-from jaxlmm.engine.single import Solution, single_problem
+from jaxlmm.engine.single import Solution
 from jaxlmm.engine.start import starts_with
 from jaxlmm.inference import OptimumDerivatives
-from jaxlmm.likelihood import likelihood_of
 from jaxlmm.model import Design, Natural
-from jaxlmm.solvers import Route
 
 MAX_EVALUATIONS = 3
 """Evaluations of the deviance with derivatives: at the optimum of all rows, and where Newton's first steps lead."""
@@ -46,8 +44,8 @@ def estimates_without(
 ) -> WithoutRows:
     """Return the estimates after Newton's first steps from the optimum of all rows, on the rows that are left.
 
-    By the implicit function theorem the first step is the change of the optimum to first order in the gradient of what is
-    left out. Parameters at a boundary stay there.
+    By the implicit function theorem the first step is the change of the optimum to first order in the gradient of
+    what is left out. Parameters at a boundary stay there.
 
     Parameters
     ----------
@@ -62,34 +60,12 @@ def estimates_without(
         np.full((y.shape[1], design.basis.shape[1]), np.nan), np.full((y.shape[1], natural.flat.size), np.nan),
         np.full(y.shape[1], np.nan),
     )  # fmt: skip
-    solver, plain = type(solution.likelihood.solver), design.unpadded()
-
-    def take(index: Int[NumpyArray, " b"], problems: Problems, columns: Int[NumpyArray, " _"]) -> None:
+    solver = type(solution.likelihood.solver)
+    for index, problems, columns, _, _ in prepared_anew(design, y, solver=solver, method=method, fixed=fixed):
         at = _step(problems, solution, natural)
         found.beta[np.ix_(index, columns)] = at.beta[:, : columns.size]
         found.report[index] = at.values.report
         found.sigma[index] = at.sigma
-
-    alone, together = [], []
-    for rows, index in patterns_of(y, np.arange(y.shape[1])):
-        own = design.dispersion is not None or solver.route(design, index.size) is Route.DESIGN
-        (alone if own else together).append((rows, index))
-    if together:
-        route = solver.route(design, together[0][1].size)
-        numbers = np.concatenate([index for _, index in together])
-        likelihood = likelihood_of(plain, solver.build(plain).unpadded(), method, fixed)
-        for part, problems in prepared_by_response(plain, likelihood, y[:, numbers], route):
-            if problems is not None:
-                take(numbers[part], problems, np.arange(design.basis.shape[1]))
-            else:
-                alone += patterns_of(y, numbers[part])
-    for rows, index in alone:
-        some, kept = design.at_rows(rows)
-        if rows.size > kept.sum():
-            likelihood = likelihood_of(some, solver.build(some), method, fixed)
-            problem = single_problem(likelihood, some, y[rows, index[0]])
-            if np.isfinite(problem.responses.scale).all() and np.all(np.asarray(problem.responses.scale) > 0):
-                take(index[:1], problem, np.flatnonzero(kept))
     return found
 
 

@@ -110,6 +110,28 @@ def solve_many(
         first += index.size
 
 
+def prepared_in_batches(
+    design: Design,
+    y: Float[NumpyArray, "n m"],
+    *,
+    solver: type[AbstractSolver],
+    method: str,
+    fixed: Natural | None = None,
+) -> Iterator[tuple[Int[NumpyArray, " b"], Problems]]:
+    """Prepare complete responses ``y`` on a design, as many at a time as memory holds; yield indices and problems.
+
+    Those that the fixed effects fit perfectly are left out.
+    """
+    likelihood = likelihood_of(design, solver.build(design).unpadded(), method, fixed)
+    units = Units(np.linalg.inv(np.asarray(design.triangle)), design.mean_squares())
+    fixed_products, sizes = prepare_fixed(likelihood), _Sizes.of(likelihood)
+    for first in range(0, y.shape[1], sizes.in_memory):
+        index = np.arange(first, min(first + sizes.in_memory, y.shape[1]))
+        responses, kept = _prepared(likelihood, fixed_products, y[:, index], sizes.prepared)
+        if kept.any():
+            yield index[kept], Problems(likelihood, responses, units, largest=sizes.evaluated, mesh=mesh_of_devices())
+
+
 def rows_of(
     design: Design,
     y: Float[NumpyArray, "n m"],

@@ -75,8 +75,8 @@ def test(
     fit: Fitted,
     h: Any,
     *,
-    df: str = "satterthwaite",
-    vcov: str = "model",
+    df: str = "satterthwaite",  # noqa: PT028
+    vcov: str = "model",  # noqa: PT028
     cluster: Any = None,  # noqa: PT028
 ) -> pd.DataFrame:
     """Return an F test of a hypothesis about the fixed effects.

@@ -27,7 +27,8 @@ from jaxlmm.results.hypotheses import (
 )
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many.tables import false_discovery_rate
-from jaxlmm.results.tables import COEF_COLUMNS, DEGREES_OF_MANY, choose_df, t_columns
+from jaxlmm.results.many.tested import ManyTested, many_tested
+from jaxlmm.results.tables import COEF_COLUMNS, t_columns
 
 
 def emmeans(
@@ -62,11 +63,11 @@ def emmeans(
     1    angle    A - C     1.522
     2    angle    B - C     0.044
     """
-    choose_df(df, DEGREES_OF_MANY)
+    own = many_tested(many, df)
     factors, within = factors_and_by(spec, by)
     part = FixedPart.of(many.estimates.labels, lambda: (many.frame, many.call.data))
     grid = reference_grid(part, [*dict.fromkeys((*factors, *within))], at, weights)
-    return ManyMarginalMeans(many, grid, tuple(name for name in factors if name not in within), within, df, level)
+    return ManyMarginalMeans(many, grid, factors, within, own, level)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -77,7 +78,7 @@ class ManyMarginalMeans:
     grid: Grid
     factors: tuple[str, ...]
     by: tuple[str, ...]
-    df: str
+    own: ManyTested
     level: float
 
     def to_frame(self) -> pd.DataFrame:
@@ -130,18 +131,8 @@ class ManyMarginalMeans:
 
     def _tested(self, rows: Float[NumpyArray, "c p"], added: Float[NumpyArray, " c"]) -> list[Float[NumpyArray, "m c"]]:
         """Return the columns of tests of combinations to which constants are ``added``, responses × combinations."""
-        estimates = self.many.estimates
-        known = np.asarray(np.isfinite(rows).all(axis=1))
-        own = np.where(known[:, None], rows, 0.0)
-        aliased = np.isnan(estimates.beta)
-        unknown = ~known[None, :] | ((own != 0.0) @ aliased.T).T.astype(bool)
-        vcov = np.where(aliased[:, :, None] | aliased[:, None, :], 0.0, estimates.uncertainty.vcov)
-        estimate = np.where(aliased, 0.0, estimates.beta) @ own.T + added
-        with np.errstate(invalid="ignore"):
-            std_error = np.sqrt(np.einsum("ci,mij,cj->mc", own, vcov, own, optimize=True))
-        df = estimates.uncertainty.degrees_of(own) if self.df == "satterthwaite" else np.full(estimate.shape, np.inf)
-        df = np.where(estimates.proven[:, None] & ~unknown, df, np.nan)
-        return t_columns(np.where(unknown, np.nan, estimate), np.where(unknown, np.nan, std_error), df, self.level)
+        estimate, std_error, df = self.own.combined(rows)
+        return t_columns(estimate + added, std_error, df, self.level)
 
     def _long(self, keys: pd.DataFrame, table: dict[str, Float[NumpyArray, "m c"]]) -> pd.DataFrame:
         estimates, count, m = self.many.estimates, len(keys), len(self.many)

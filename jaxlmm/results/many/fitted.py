@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import NumpyArray, double_precision
+from jaxlmm.engine import kenward_roger, prepared_anew
 from jaxlmm.errors import DataError
 from jaxlmm.formula import ModelFrame
+from jaxlmm.inference import KenwardRoger
+from jaxlmm.model import Natural
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.many_estimates import ManyEstimates
 from jaxlmm.solvers import AbstractSolver
@@ -88,6 +93,26 @@ class FittedMany:
     def values(self) -> Float[NumpyArray, "_ m"]:
         """The responses on all rows of the data."""
         return self._made_from.y
+
+    @functools.cached_property
+    def kenward_roger(self) -> list[KenwardRoger | None]:
+        """Kenward and Roger's covariance of each response's coefficients; None where there is none, or no optimum."""
+        estimates, frame, solver = self.estimates, self.frame, self._made_from.solver
+        wanted = np.flatnonzero(estimates.proven & np.isfinite(estimates.deviance))
+        found: list[KenwardRoger | None] = [None] * len(self)
+        natural, fixed = estimates.labels.natural, Natural.split(estimates.labels.blocks, estimates.given)
+        y = self._made_from.y[frame.used][:, wanted]
+        with double_precision():
+            for index, problems, columns, _, _ in prepared_anew(
+                frame.design, y, solver=solver, method=estimates.method, fixed=fixed
+            ):
+                own = wanted[index]
+                theta, bases = estimates.theta[own], tuple(basis[own] for basis in estimates.bases)
+                psi_cov = estimates.uncertainty.psi_cov[own]
+                made = kenward_roger(problems, theta, bases, psi_cov, columns.size, natural)
+                for number, one in zip(own, made, strict=True):
+                    found[number] = one
+        return found
 
     @property
     def _made_from(self) -> ManyOrigin:

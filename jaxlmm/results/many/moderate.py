@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.inference import Prior, Uncertainty, fit_prior, moderated, residual_degrees
-from jaxlmm.results.hypotheses import f_tail
 from jaxlmm.results.many.fitted import FittedMany
-from jaxlmm.results.many.tables import false_discovery_rate, long_table, spread
-from jaxlmm.results.tables import COEF_COLUMNS, hypothesis, in_words, t_columns
+from jaxlmm.results.many.tables import coefficients_table, hypothesis_table, terms_table
+from jaxlmm.results.many.tested import ManyTested
 
 FEWEST_RESPONSES = 3
 """Responses with a proven optimum that a prior is estimated from, at least."""
@@ -79,34 +75,17 @@ class Moderated:
 
     def tidy(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return the fixed effects with moderated t tests: the columns of ``many.tidy()``."""
-        estimates, labels = self.many.estimates, self.many.estimates.labels
-        df = np.where(estimates.proven[:, None], self.uncertainty.satterthwaite(), np.nan)
-        columns = t_columns(estimates.beta, self.uncertainty.std_error, df, level)
-        table = {name: spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
-        table["q_value"] = false_discovery_rate(table["p_value"])
-        return long_table(self.many, "term", labels.column_names, table, with_n=True)
+        return coefficients_table(self.many, self._tested(), level)
 
     def anova(self) -> pd.DataFrame:
         """Return moderated F tests of all terms, given the others: the columns of ``many.anova()``."""
-        labels = self.many.estimates.labels
-        terms, eye = labels.fixed_terms, np.eye(len(labels.fixed_names))
-        return self._tests([name for name, _ in terms], [eye[columns] for _, columns in terms])
+        return terms_table(self.many, self._tested())
 
     def test(self, h: Any) -> pd.DataFrame:
         """Return a moderated F test of a hypothesis, as ``many.test(h)`` reads it."""
-        rows, at = hypothesis(h, self.many.estimates.labels.fixed_names)
-        return self._tests([", ".join(in_words(h)) or "h"], [rows], at)
+        return hypothesis_table(self.many, self._tested(), h)
 
-    def _tests(
-        self,
-        names: Sequence[str],
-        hypotheses: list[Float[NumpyArray, "_ p"]],
-        at: Float[NumpyArray, " p"] | float = 0.0,
-    ) -> pd.DataFrame:
-        estimates = self.many.estimates
-        found = [self.uncertainty.contrasts(estimates.beta - at, rows, "satterthwaite") for rows in hypotheses]
-        num_df, den_df, statistic = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
-        den_df = np.where(estimates.proven[:, None], den_df, np.nan)
-        p_value = f_tail(statistic, num_df, den_df)
-        table = {"num_df": num_df, "den_df": den_df, "statistic": statistic, "p_value": p_value}
-        return long_table(self.many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})
+    def _tested(self) -> ManyTested:
+        estimates, proven = self.many.estimates, self.many.estimates.proven
+        psi_cov = np.where(proven[:, None, None], self.uncertainty.psi_cov, np.nan)
+        return ManyTested.by_satterthwaite(estimates.beta, self.uncertainty._replace(psi_cov=psi_cov))

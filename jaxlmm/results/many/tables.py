@@ -13,14 +13,13 @@ from jaxtyping import Bool, Float, Shaped
 from jaxlmm._util import NumpyArray
 from jaxlmm.results.hypotheses import f_tail
 from jaxlmm.results.many.fitted import FittedMany
+from jaxlmm.results.many.tested import ManyTested, many_tested
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import (
     COEF_COLUMNS,
-    DEGREES_OF_MANY,
     GLANCE,
     SHARE,
     check_group,
-    choose_df,
     components_of,
     hypothesis,
     in_words,
@@ -38,8 +37,11 @@ def tidy(many: FittedMany, *, df: str = "satterthwaite", level: float = 0.95) ->
 
     Parameters
     ----------
-    df, level
-        As in :meth:`jaxlmm.Fit.coef`.
+    df
+        ``"satterthwaite"``, ``"kenward-roger"``, ``"kenward-roger-linear"`` or ``"normal"``, as in
+        :meth:`jaxlmm.Fit.coef`.
+    level
+        The confidence level.
 
     Returns
     -------
@@ -61,15 +63,7 @@ def tidy(many: FittedMany, *, df: str = "satterthwaite", level: float = 0.95) ->
     3       log    0.0337     0.0048  17.0
     5      root    0.2959     0.0426  17.0
     """
-    estimates, labels = many.estimates, many.estimates.labels
-    degrees = np.full(estimates.beta.shape, np.inf)
-    if choose_df(df, DEGREES_OF_MANY) == "satterthwaite":
-        degrees = estimates.uncertainty.satterthwaite()
-    tested = np.where(estimates.proven[:, None], degrees, np.nan)
-    columns = t_columns(estimates.beta, estimates.uncertainty.std_error, tested, level)
-    table = {name: spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
-    table["q_value"] = false_discovery_rate(table["p_value"])
-    return long_table(many, "term", labels.column_names, table, with_n=True)
+    return coefficients_table(many, many_tested(many, df), level)
 
 
 def variance(many: FittedMany, scale: str = "sd") -> pd.DataFrame:
@@ -124,9 +118,7 @@ def anova(many: FittedMany, *, df: str = "satterthwaite") -> pd.DataFrame:
     0    angle  recipe     2.0       2.19
     1     temp  recipe     2.0       0.00
     """
-    labels = many.estimates.labels
-    terms, eye = labels.fixed_terms, np.eye(len(labels.fixed_names))
-    return _tests(many, [name for name, _ in terms], [eye[columns] for _, columns in terms], df)
+    return terms_table(many, many_tested(many, df))
 
 
 def test(many: FittedMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame:  # noqa: PT028
@@ -144,8 +136,7 @@ def test(many: FittedMany, h: Any, *, df: str = "satterthwaite") -> pd.DataFrame
     pandas.DataFrame
         ``response term num_df den_df statistic p_value q_value status reason``; ``term`` is the hypothesis.
     """
-    rows, at = hypothesis(h, many.estimates.labels.fixed_names)
-    return _tests(many, [", ".join(in_words(h)) or "h"], [rows], df, at)
+    return hypothesis_table(many, many_tested(many, df), h)
 
 
 def ratio(many: FittedMany, group: str) -> pd.DataFrame:
@@ -192,20 +183,38 @@ def false_discovery_rate(p_value: Float[NumpyArray, "m c"]) -> Float[NumpyArray,
     return adjusted
 
 
-def _tests(
+def coefficients_table(many: FittedMany, own: ManyTested, level: float) -> pd.DataFrame:
+    """Return the columns of :func:`tidy` by a way of testing."""
+    labels = many.estimates.labels
+    columns = t_columns(own.beta, own.std_error, own.degrees(np.eye(own.beta.shape[1])), level)
+    table = {name: spread(values, labels.kept) for name, values in zip(COEF_COLUMNS, columns, strict=True)}
+    table["q_value"] = false_discovery_rate(table["p_value"])
+    return long_table(many, "term", labels.column_names, table, with_n=True)
+
+
+def terms_table(many: FittedMany, own: ManyTested) -> pd.DataFrame:
+    """Return the columns of :func:`anova` by a way of testing."""
+    labels = many.estimates.labels
+    terms, eye = labels.fixed_terms, np.eye(len(labels.fixed_names))
+    return table_of_tests(many, own, [name for name, _ in terms], [eye[columns] for _, columns in terms])
+
+
+def hypothesis_table(many: FittedMany, own: ManyTested, h: Any) -> pd.DataFrame:
+    """Return the columns of :func:`test` by a way of testing."""
+    rows, at = hypothesis(h, many.estimates.labels.fixed_names)
+    return table_of_tests(many, own, [", ".join(in_words(h)) or "h"], [rows], at)
+
+
+def table_of_tests(
     many: FittedMany,
+    own: ManyTested,
     names: Sequence[str],
     hypotheses: list[Float[NumpyArray, "_ p"]],
-    df: str,
     at: Float[NumpyArray, " p"] | float = 0.0,
 ) -> pd.DataFrame:
-    estimates = many.estimates
-    choose_df(df, DEGREES_OF_MANY)
-    shape = (len(many), len(hypotheses))
-    num_df, den_df, statistic = np.empty(shape), np.empty(shape), np.empty(shape)
-    for j, rows in enumerate(hypotheses):
-        num_df[:, j], den_df[:, j], statistic[:, j] = estimates.uncertainty.contrasts(estimates.beta - at, rows, df)
-    den_df[~estimates.proven] = np.nan
+    """Return F tests that the products of each matrix with the coefficients are those with ``at``."""
+    found = [own.tests(own.beta - at, rows) for rows in hypotheses]
+    num_df, den_df, statistic = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
     p_value = f_tail(statistic, num_df, den_df)
     table = {"num_df": num_df, "den_df": den_df, "statistic": statistic, "p_value": p_value}
     return long_table(many, "term", names, {**table, "q_value": false_discovery_rate(p_value)})

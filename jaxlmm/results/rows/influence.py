@@ -139,11 +139,11 @@ class Influence:
 
     def dfbeta(self) -> pd.DataFrame:
         """Return the change that each case makes to the coefficients: those with it less those without."""
-        return self.fit.estimates.beta - self.fixef
+        return self.fixef.rsub(self.fit.estimates.beta, axis=1)
 
     def dfbetas(self) -> pd.DataFrame:
         """Return the change in standard errors of the coefficients, those of all rows."""
-        return self.dfbeta() / self.fit.estimates.uncertainty.std_error
+        return self.dfbeta().div(self.fit.estimates.uncertainty.std_error, axis=1)
 
     def cooks_distance(self) -> pd.Series:
         """Return ``dᵀ Var(β̂)⁻¹ d / p`` with d the change of the p coefficients (Cook 1977), Var that of all rows.

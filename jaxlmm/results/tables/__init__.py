@@ -14,12 +14,11 @@ from jaxlmm.results.tables.contrasts import hypothesis, in_words
 from jaxlmm.results.tables.fixed import coef, fixef, vcov
 from jaxlmm.results.tables.random import check_group, coef_by, on_scale, ranef, ranef_sd, variance, with_scale
 from jaxlmm.results.tables.shares import SHARE, components_of, delta, pve, pve_of, r2, ratio, ratio_of
-from jaxlmm.results.tables.tested import DEGREES_OF_MANY, Tested, choose_df, tested
+from jaxlmm.results.tables.tested import Tested, choose_df, tested
 from jaxlmm.results.tables.tidy import GLANCE, glance, tidy
 
 __all__ = [
     "COEF_COLUMNS",
-    "DEGREES_OF_MANY",
     "GLANCE",
     "SHARE",
     "Tested",

@@ -43,7 +43,7 @@ def codes_by(fit: Fitted, by: Any, option: str) -> tuple[Int[NumpyArray, " n"], 
         values = pd.Series(np.asarray(by))
         if len(values) != len(fit.frame.index):
             raise OptionError(f"{option}: expected a value for each of {len(fit.frame.index)} rows, got {len(values)}.")
-    codes, present = pd.factorize(values)
+    codes, found = pd.factorize(values)
     if (codes < 0).any():
         raise OptionError(f"{option}: expected a value in every row, got {int((codes < 0).sum())} without one.")
-    return codes, pd.Index(present, name=by if isinstance(by, str) else option)
+    return codes, pd.Index(found, name=by if isinstance(by, str) else option)

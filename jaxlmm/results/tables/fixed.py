@@ -47,7 +47,7 @@ def vcov(fit: Fitted, kind: str = "model", cluster: Any = None) -> pd.DataFrame:
     check_cluster(kind, cluster)
     names = list(fit.estimates.labels.fixed_names)
     if kind == "kenward-roger":
-        matrix = tested(fit, kind).vcov
+        matrix = tested(fit, kind, "model", None).vcov
     elif kind in KINDS_OF_CLUSTERS:
         matrix = sandwich(fit, kind, cluster).vcov
     else:

@@ -18,9 +18,6 @@ from jaxlmm.results.tables.clustered import KINDS_OF_CLUSTERS, sandwich
 DEGREES_OF_FREEDOM = ("satterthwaite", "kenward-roger", "kenward-roger-linear", "between-within", "normal")
 """The values of ``df``."""
 
-DEGREES_OF_MANY = ("satterthwaite", "normal")
-"""Those of many responses."""
-
 
 class Tested(NamedTuple):
     """Coefficients with the covariance by which combinations of them are tested.
@@ -62,7 +59,7 @@ def choose_df(df: str, choices: tuple[str, ...] = DEGREES_OF_FREEDOM) -> str:
     return choose("df", df, choices)
 
 
-def tested(fit: Fitted, df: str, vcov: str = "model", cluster: Any = None) -> Tested:
+def tested(fit: Fitted, df: str, vcov: str, cluster: Any) -> Tested:
     """Return how combinations of the fixed effects of a fit are tested; without an optimum all is NaN.
 
     Raises

@@ -1,6 +1,7 @@
 """Optima of responses on a design: arrays in, arrays out, in compiled functions."""
 
 from jaxlmm.engine.after_fit import (
+    ManyProfiler,
     Minima,
     Profiler,
     WithoutRows,
@@ -19,6 +20,7 @@ from jaxlmm.engine.traced import Estimate, estimate
 __all__ = [
     "Estimate",
     "Found",
+    "ManyProfiler",
     "Minima",
     "Optima",
     "Prepared",

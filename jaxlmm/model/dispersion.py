@@ -40,9 +40,9 @@ class Scaling(Struct):
     ``values`` (d,) are the coefficients γ that are fixed, any number for the ``free`` ones.
     """
 
-    center: Float[Array, " d"]
-    spread: Float[Array, " d"]
-    values: Float[Array, " d"]
+    center: Float[Array, "*b d"]
+    spread: Float[Array, "*b d"]
+    values: Float[Array, "*b d"]
     free: tuple[int, ...] = static()
 
     @classmethod

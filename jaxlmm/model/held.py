@@ -40,13 +40,16 @@ class Equation(NamedTuple):
 class Held(Struct):
     """The parameters of one term that are held: ``equations`` with their ``targets`` (h,), in units of the response.
 
+    ``numbers`` says of which parameter each equation is, by its number, −1 for one that is of none alone.
+
     An equation whose target is NaN is that of a parameter that is free: so which parameters are held compiles nothing,
     where a term has few. ``unit`` is that in which the layout's factors are written, in units of the response.
     """
 
-    targets: Float[Array, " h"]
+    targets: Float[Array, "*b h"]
     unit: Float[Array, "*b"] | float
     equations: tuple[Equation, ...] = static(default=())
+    numbers: tuple[int, ...] = static(default=())
 
     @classmethod
     def of(
@@ -65,8 +68,9 @@ class Held(Struct):
         if sds.any() and np.all(values[sds] == 0.0):
             entries = _without_covariance(structure, coords)
             if entries is not None:
-                return cls(entries, np.float64(1.0), tuple(Equation("entry", (k,)) for k in range(entries.size)))
-        equations, targets = [], []
+                about = tuple(Equation("entry", (k,)) for k in range(entries.size))
+                return cls(entries, np.float64(1.0), about, (-1,) * entries.size)
+        equations, targets, numbers = [], [], []
         rows, pairs = _rows_of(structure, coords, parameters)
         few = values.size <= MAX_PARAMETERS_AS_DATA
         for number in range(values.size) if few else np.flatnonzero(np.isfinite(values)).tolist():
@@ -74,16 +78,19 @@ class Held(Struct):
             if equation is not None:
                 equations.append(equation)
                 targets.append(float(values[number]))
+                numbers.append(number)
         if isinstance(structure, ScaledRows):
             lengths = np.linalg.norm(structure.basis(root), axis=1)
             equations += [Equation("length", (row,)) for row in range(len(lengths))]
             targets += lengths.tolist()
-        return cls(np.array(targets, float), np.float64(1.0), tuple(equations))
+            numbers += [-1] * len(lengths)
+        return cls(np.array(targets, float), np.float64(1.0), tuple(equations), tuple(numbers))
 
     def beside(self, other: Self) -> Self:
         """Return both sets of equations, in the unit of the ``other``."""
         targets = np.concatenate([self.targets, other.targets])
-        return self.replace(targets=targets, unit=other.unit, equations=self.equations + other.equations)
+        equations, numbers = self.equations + other.equations, self.numbers + other.numbers
+        return self.replace(targets=targets, unit=other.unit, equations=equations, numbers=numbers)
 
     def errors(
         self,

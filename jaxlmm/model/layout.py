@@ -69,9 +69,9 @@ class Layout(Struct):
 
     structures: tuple[AbstractCovariance, ...]
     coords: tuple[Float[Array, "... _ _"], ...]
-    roots: tuple[Float[Array, "_ _"], ...]
+    roots: tuple[Float[Array, "... _ _"], ...]
     residual: AbstractCovariance | None
-    residual_coords: Float[Array, "L q d"] | None
+    residual_coords: Float[Array, "*b L q d"] | None
     sigma: Float[Array, "*b"] | None = None
     dispersion: Scaling | None = None
     held: tuple[Held, ...] = ()

@@ -167,3 +167,61 @@ def test_kenward_roger_is_that_of_each_response(many, df):
     by_ml = lmm.fit_many("~ a + (1 | g)", many.call.data, responses=many.y[["y0"]], method="ML")
     with pytest.raises(lmm.OptionError, match="is of fits by REML, got one by ML"):
         by_ml.tidy(df=df)
+
+
+@pytest.fixture(scope="module")
+def slopes():
+    """Three responses with a slope in each group, one with missing values, one at a boundary, one constant."""
+    sleep, rng = lmm.datasets.sleepstudy(), np.random.default_rng(0)
+    y = sleep[["Reaction"]].to_numpy() + rng.normal(size=(180, 4)) * 30
+    y[:3, 1] = np.nan
+    y[:, 2] = rng.normal(size=180)
+    y[:, 3] = 1.0
+    y[:, 2] -= np.repeat(y[:, 2].reshape(18, 10).mean(axis=1), 10)
+    return lmm.fit_many("~ Days + (1 | Subject)", sleep, responses=y)
+
+
+@pytest.mark.parametrize("method", ["wald", "profile"])
+def test_intervals_are_those_of_each_response(slopes, method):
+    table = slopes.confint(method=method, level=0.9)
+    assert list(table["parameter"][:4]) == ["Intercept", "Days", "Subject: sd(Intercept)", "Residual: sd"]
+    for name in slopes.responses[:3]:
+        own = table[table["response"] == name].set_index("parameter")
+        single = slopes[name].confint(method=method, level=0.9)
+        np.testing.assert_allclose(own[["estimate", "conf_low", "conf_high"]], single, rtol=1e-4, atol=1e-5)
+    assert slopes["y3"].status == "boundary"
+    assert table.loc[table["response"] == "y3", "conf_low"].iloc[2] == (
+        0.0 if method == "profile" else pytest.approx(np.nan, nan_ok=True)
+    )
+    assert table.loc[table["response"] == "y4", ["conf_low", "conf_high"]].isna().all().all()
+    chosen = slopes.confint(["Residual: sd"], method, level=0.9)
+    np.testing.assert_allclose(
+        chosen["conf_high"], table.loc[table["parameter"] == "Residual: sd", "conf_high"], rtol=1e-6
+    )
+
+
+def test_bootstraps_are_those_of_each_response(slopes):
+    boot = slopes.bootstrap(50, seed=2)
+    table = boot.confint()
+    own = boot["y2"]
+    np.testing.assert_allclose(table.loc[table["response"] == "y2", "conf_low"], own.confint()["conf_low"], rtol=1e-12)
+    assert own.values.shape == (50, 4)
+    assert np.isnan(table.loc[table["response"] == "y4", "conf_low"]).all()
+    again = slopes.confint("Days", "bootstrap", nsim=50, seed=2)
+    np.testing.assert_allclose(again["conf_low"], table.loc[table["parameter"] == "Days", "conf_low"])
+    assert not np.allclose(boot["y1"].values["Days"] - 10, boot["y2"].values["Days"] - 10)
+    with pytest.raises(lmm.OptionError, match="'y4' has no bootstrap: it has no proven optimum"):
+        boot["y4"]
+
+
+def test_intervals_that_are_not_there(slopes, tmp_path):
+    with pytest.raises(lmm.OptionError, match="no parameter is named 'Dys'"):
+        slopes.confint("Dys")
+    with pytest.raises(lmm.OptionError, match="method"):
+        slopes.confint(method="exact")
+    slopes.save(tmp_path / "many.jaxlmm")
+    loaded = lmm.load(tmp_path / "many.jaxlmm")
+    pd.testing.assert_frame_equal(loaded.confint(), slopes.confint())
+    for method in ("profile", "bootstrap"):
+        with pytest.raises(lmm.DataError, match="loaded"):
+            loaded.confint(method=method)

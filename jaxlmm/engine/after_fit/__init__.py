@@ -4,6 +4,16 @@ from jaxlmm.engine.after_fit.kenward_roger import kenward_roger
 from jaxlmm.engine.after_fit.leverage import leverages
 from jaxlmm.engine.after_fit.products import products_with
 from jaxlmm.engine.after_fit.profile import Minima, Profiler
+from jaxlmm.engine.after_fit.profile_many import ManyProfiler
 from jaxlmm.engine.after_fit.without import WithoutRows, estimates_without
 
-__all__ = ["Minima", "Profiler", "WithoutRows", "estimates_without", "kenward_roger", "leverages", "products_with"]
+__all__ = [
+    "ManyProfiler",
+    "Minima",
+    "Profiler",
+    "WithoutRows",
+    "estimates_without",
+    "kenward_roger",
+    "leverages",
+    "products_with",
+]

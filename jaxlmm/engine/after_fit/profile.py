@@ -99,9 +99,7 @@ class Profiler:
         if column not in self._without:
             self._without[column] = self._prepared_without(column)
         likelihood, fixed_products, units, x = self._without[column]
-        weight = np.asarray(self.design.root_weight)
-        own = np.divide(x, weight, where=weight > 0, out=np.zeros_like(x))
-        y = pad(self.y, self.design.n_padded)[:, None] - own[:, None] * values[None, :]
+        y = pad(self.y, self.design.n_padded)[:, None] - x[:, None] * values[None, :]
         size = next((size for size in (SMALL_PROFILE, LARGE_PROFILE) if size >= values.size), values.size)
         y = np.concatenate([y, np.repeat(y[:, :1], size - values.size, axis=1)], axis=1)
         responses = jax.tree.map(np.asarray, prepare_responses(likelihood, y)).replace(fixed=fixed_products)
@@ -109,17 +107,22 @@ class Profiler:
         return Minima(np.array(optima.value[: values.size]), np.array(optima.converged[: values.size]))
 
     def _prepared_without(self, column: int) -> tuple[Likelihood, Any, Units, Float[NumpyArray, " N"]]:
-        """Return the likelihood without a column of X, what responses share, and that column in rows times √w."""
-        design = self.design
-        triangle = np.asarray(design.triangle)
-        columns = np.asarray(design.basis) @ triangle
-        rest = independent_basis(np.delete(columns, column, axis=1))
-        smaller = design.replace(
-            basis=rest.basis, triangle=rest.triangle, n_fixed=np.int64(rest.basis.shape[1])
-        ).with_padded_columns()
+        """Return the likelihood without a column of X, what responses share, and that column."""
+        smaller, x = without_column(self.design, column)
+        smaller = smaller.with_padded_columns()
         likelihood = likelihood_of(smaller, self.solver.build(smaller).unpadded(), self.method, self.fixed)
         units = Units(np.linalg.inv(np.asarray(smaller.triangle)), smaller.mean_squares())
-        return likelihood, prepare_fixed(likelihood), units, columns[:, column]
+        return likelihood, prepare_fixed(likelihood), units, x
+
+
+def without_column(design: Design, column: int) -> tuple[Design, Float[NumpyArray, " N"]]:
+    """Return the design without a column of X, and that column, in its own units."""
+    triangle, weight = np.asarray(design.triangle), np.asarray(design.root_weight)
+    columns = np.asarray(design.basis) @ triangle
+    rest = independent_basis(np.delete(columns, column, axis=1))
+    smaller = design.replace(basis=rest.basis, triangle=rest.triangle, n_fixed=np.int64(rest.basis.shape[1]))
+    x = columns[:, column]
+    return smaller, np.divide(x, weight, where=weight > 0, out=np.zeros_like(x))
 
 
 @program(once=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
+
+from jaxlmm.covariance import Parameter
 
 TOLERANCE = 1e-5
 """How far ζ of a limit may be from its quantile."""
@@ -88,3 +91,24 @@ class LimitSearch:
         if not np.isfinite(self.bound) or (value - self.bound) * self.sign < 0:
             return value
         return self.bound if self.attained else 0.5 * (self.inner + self.bound)
+
+
+MAX_ROUNDS = 60
+"""Rounds after which a limit that was not found is NaN."""
+
+
+def search_from_wald(
+    parameter: Parameter | None, estimate: float, std_error: float, size: float, *, side: int, critical: float
+) -> LimitSearch:
+    """Return the search of a limit that begins at Wald's; of a coefficient, which is no ``parameter``, None.
+
+    ``size`` is that of the parameter where its estimate is zero.
+    """
+    size = abs(estimate) if estimate else size
+    if parameter is None:
+        first, attained, bound = estimate + (2 * side - 1) * critical * std_error, False, (2 * side - 1) * np.inf
+    else:
+        level = 2.0 * float(scipy.special.ndtr(critical)) - 1.0
+        first = float(parameter.interval(estimate, std_error, level)[side])
+        attained, bound = parameter.attained[side], (parameter.lower, parameter.upper)[side]
+    return LimitSearch(estimate, first, size, bound, attained=attained, side=side, critical=critical)

@@ -16,11 +16,8 @@ from jaxlmm.engine import Minima, Profiler
 from jaxlmm.errors import DataError, OptionError, choose, nearest
 from jaxlmm.model import Natural
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.intervals.limits import LimitSearch
+from jaxlmm.results.intervals.limits import MAX_ROUNDS, LimitSearch, search_from_wald
 from jaxlmm.results.tables import check_level
-
-MAX_ROUNDS = 60
-"""Rounds after which a limit that was not found is NaN."""
 
 POINTS = np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.25])
 """Points of a profile on either side, as parts of the distance of its 99 % limit."""
@@ -189,13 +186,10 @@ class Profile:
         estimates, parameter, own = self.fit.estimates, self._parameter(name), self._estimate(name)
         if parameter is None:
             error = float(estimates.uncertainty.std_error[estimates.labels.fixed_names.index(name)])
-            first, attained = own + (2 * side - 1) * critical * error, False
         else:
-            number, attained = estimates.labels.parameters.index(name), parameter.attained[side]
+            number = estimates.labels.parameters.index(name)
             error = float(np.sqrt(estimates.uncertainty.report_cov[number, number]))
-            first = float(parameter.interval(own, error, 2.0 * float(scipy.special.ndtr(critical)) - 1.0)[side])
-        size = abs(own) if own else float(self.fit.sigma)
-        return LimitSearch(own, first, size, self._bounds(name)[side], attained=attained, side=side, critical=critical)
+        return search_from_wald(parameter, own, error, float(self.fit.sigma), side=side, critical=critical)
 
 
 def _where_converged(found: Minima) -> np.ndarray[Any, Any]:

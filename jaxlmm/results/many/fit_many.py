@@ -12,6 +12,7 @@ from jaxlmm.results.foreign import FIT_MANY, answering
 from jaxlmm.results.many.compare import compare
 from jaxlmm.results.many.emmeans import emmeans
 from jaxlmm.results.many.fitted import FittedMany
+from jaxlmm.results.many.intervals import bootstrap, confint
 from jaxlmm.results.many.moderate import moderate
 from jaxlmm.results.many.rows import fitted, ranef, residuals
 from jaxlmm.results.many.serialize import save
@@ -97,6 +98,9 @@ class FitMany(FittedMany):
     moderate = moderate
     emmeans = emmeans
     compare = compare
+
+    confint = confint
+    bootstrap = bootstrap
 
     fitted = fitted
     residuals = residuals

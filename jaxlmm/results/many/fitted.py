@@ -94,10 +94,15 @@ class FittedMany:
         """The responses on all rows of the data."""
         return self._made_from.y
 
+    @property
+    def solver(self) -> type[AbstractSolver]:
+        """The solver's class."""
+        return self._made_from.solver
+
     @functools.cached_property
     def kenward_roger(self) -> list[KenwardRoger | None]:
         """Kenward and Roger's covariance of each response's coefficients; None where there is none, or no optimum."""
-        estimates, frame, solver = self.estimates, self.frame, self._made_from.solver
+        estimates, frame, solver = self.estimates, self.frame, self.solver
         wanted = np.flatnonzero(estimates.proven & np.isfinite(estimates.deviance))
         found: list[KenwardRoger | None] = [None] * len(self)
         natural, fixed = estimates.labels.natural, Natural.split(estimates.labels.blocks, estimates.given)

@@ -1,0 +1,132 @@
+"""The deviance of many responses where one parameter of each is held at a value: minima over all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxlmm._util import Array, NumpyArray, program
+from jaxlmm.engine.after_fit.profile import LARGE_PROFILE, SMALL_PROFILE, Minima, without_column
+from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
+from jaxlmm.engine.many import prepared_anew
+from jaxlmm.engine.minimum import find_optima, tiled
+from jaxlmm.engine.problems import Problem, Problems, batches
+from jaxlmm.engine.start import AXIS_SWEEPS, Plan
+from jaxlmm.model import Design, Layout, Natural, held_at_each
+from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
+from jaxlmm.solvers import AbstractSolver
+
+FEW_RESPONSES = 16
+"""Responses up to which small batches are minimized."""
+
+
+class ManyProfiler:
+    """The deviances of many responses as functions of a natural parameter that is held, or of a coefficient.
+
+    Parameters
+    ----------
+    design, y
+        The design and responses ``(n, m)`` in their own units, NaN where they are missing.
+    solver, method
+        A solver's class and ``"REML"`` or ``"ML"``.
+    fixed
+        Natural parameters that are held throughout, where coefficients are.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        y: Float[NumpyArray, "n m"],
+        *,
+        solver: type[AbstractSolver],
+        method: str,
+        fixed: Natural | None = None,
+    ) -> None:
+        self.design, self.y, self.solver, self.method, self.fixed = design, y, solver, method, fixed
+        self.prepared = [
+            (numbers, problems)
+            for numbers, problems, *_ in prepared_anew(design, y, solver=solver, method=method, fixed=fixed)
+        ]
+        self._without: dict[int, tuple[Design, NumpyArray]] = {}
+
+    def at(
+        self,
+        natural: Callable[[float], Natural],
+        where: tuple[int, int],
+        index: Int[NumpyArray, " c"],
+        values: Float[NumpyArray, " c"],
+    ) -> Minima:
+        """Return the minima of responses ``index`` where a parameter has the value of each.
+
+        ``natural`` returns all that is held where the parameter has a value, which stands at ``where``: the number of
+        its term, and its number among the term's. Other values compile nothing.
+        """
+        found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
+        size = SMALL_PROFILE if self.y.shape[1] <= FEW_RESPONSES else LARGE_PROFILE
+        for alike, template, layouts in held_at_each(self.design, natural, *where, values):
+            for numbers, problems in self.prepared:
+                place = {int(number): position for position, number in enumerate(numbers)}
+                own = np.array([k for k, number in enumerate(index[alike]) if int(number) in place], int)
+                positions = np.array([place[int(number)] for number in index[alike][own]], int)
+                likelihood = problems.likelihood.replace(layout=template)
+                descent = Descent(problems.replace(likelihood=likelihood))
+                for chosen, count in batches(own.size, size, size):
+                    some = problems.only(positions[chosen]).replace(likelihood=likelihood, mesh=None)
+                    held = jax.tree.map(lambda leaf, at=own[chosen]: np.asarray(leaf)[at], layouts)
+                    bases = tiled(template.bases(), chosen.size)
+                    minimum = _minima(some.without_rows(), held, bases, template.start(), descent.method, descent.plan)
+                    to = alike[own[chosen[:count]]]
+                    found.deviance[to] = np.asarray(minimum.value)[:count]
+                    found.converged[to] = np.asarray(minimum.converged)[:count]
+        return found
+
+    def at_coefficient(self, column: int, index: Int[NumpyArray, " c"], values: Float[NumpyArray, " c"]) -> Minima:
+        """Return the minima of responses ``index`` where one coefficient has the value of each."""
+        if column not in self._without:
+            self._without[column] = without_column(self.design, column)
+        smaller, x = self._without[column]
+        y = self.y[:, index] - x[: len(self.y), None] * values[None, :]
+        found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
+        for numbers, problems, *_ in prepared_anew(
+            smaller, y, solver=self.solver, method=self.method, fixed=self.fixed
+        ):
+            optima = find_optima(problems)
+            found.deviance[numbers], found.converged[numbers] = optima.value, optima.converged
+        return found
+
+
+def _runs_seldom(problems: Problems, *_: Any) -> bool:
+    """Whether the batch is one of few responses, for which optimizing takes longer than it saves."""
+    return problems.size <= SMALL_PROFILE
+
+
+@program(once=_runs_seldom)
+def _minima(
+    problems: Problems,
+    layouts: Layout,
+    bases: Sequence[Float[Array, "b _ _"]],
+    start: Float[Array, " k"],
+    method: AbstractMinimizer,
+    plan: Plan,
+) -> Minimum:
+    """Minimize the deviance of each problem in its own layout; ``layouts`` have a first axis on every leaf."""
+    sequential = problems.likelihood.solver.sequential
+
+    def one(problem: Problem, layout: Layout, bases: Sequence[Float[jax.Array, "_ _"]]) -> Minimum:
+        likelihood = problem.likelihood.replace(layout=layout).for_response(problem.response)
+        own = Problem(likelihood, problem.response, problem.units)
+        if layout.n_theta == 0:
+            nothing = jnp.zeros(0)
+            value = own.deviance(nothing, bases)
+            return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
+        objective, begin = own.objective(bases), jnp.asarray(start)
+        near, holds = objective.feasible(begin, jnp.ones_like(begin))
+        begin = plan.searched(objective, jnp.where(holds, near, begin), jnp.int32(AXIS_SWEEPS), sequential=sequential)
+        return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
+
+    return problems.each(one, layouts, tuple(bases))

@@ -16,10 +16,19 @@ SMALLEST_SHARE_OF_MEDIAN = 1e-5
 
 
 class Prior(NamedTuple):
-    """A scaled inverse chi-squared distribution of variances; degrees of freedom are infinite where all are equal."""
+    """A scaled inverse chi-squared distribution of variances; degrees of freedom are infinite where all are equal.
+
+    A robust prior has them ``by_response``, fewer for outliers.
+    """
 
     df: float
     variance: float
+    by_response: Float[NumpyArray, " m"] | None = None
+
+    @property
+    def degrees(self) -> Float[NumpyArray, "*m"]:
+        """Degrees of freedom, those of each response where they differ."""
+        return np.asarray(self.df if self.by_response is None else self.by_response)
 
     def posterior(self, variance: Float[NumpyArray, "*m"], df: Float[NumpyArray, "*m"]) -> Float[NumpyArray, "*m"]:
         """Return the posterior means of variances that are estimated with ``df`` degrees of freedom.
@@ -27,9 +36,10 @@ class Prior(NamedTuple):
         >>> Prior(4.0, 2.0).posterior(np.array([1.0]), np.array([4.0])).tolist()
         [1.5]
         """
-        if np.isinf(self.df):
-            return np.where(np.isfinite(variance), self.variance, np.nan)
-        return np.asarray((df * variance + self.df * self.variance) / (df + self.df))
+        infinite, own = np.isinf(self.degrees), np.where(np.isinf(self.degrees), 0.0, self.degrees)
+        with np.errstate(invalid="ignore"):
+            mean = (df * variance + own * self.variance) / (df + own)
+        return np.asarray(np.where(infinite, np.where(np.isfinite(variance), self.variance, np.nan), mean))
 
 
 def fit_prior(variance: Float[NumpyArray, " m"], df: Float[NumpyArray, " m"]) -> Prior:
@@ -76,7 +86,7 @@ def moderated(uncertainty: Uncertainty, variance: Float[NumpyArray, " m"], prior
     d = residual_degrees(uncertainty)
     usable = np.asarray(np.isfinite(d) & np.isfinite(variance))
     posterior = prior.posterior(variance, d)
-    weight = np.minimum(prior.df, np.sum(d[usable]) - d)  # no more than all responses together
+    weight = np.minimum(prior.degrees, np.sum(d[usable]) - d)  # no more than all responses together
     toward = uncertainty.psi_cov[:, :, -1]
     with np.errstate(invalid="ignore", divide="ignore"):
         shift = toward * (0.5 * np.log(posterior / variance) / a)[:, None]

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.inference import fit_prior
+from jaxlmm.inference import fit_prior, fit_robust_prior
 
 from references import HERE
 
-LIMMA = json.loads((HERE / "robust_and_moderated.json").read_text())["limma"]
+REFERENCES = json.loads((HERE / "robust_and_moderated.json").read_text())
+LIMMA, ROBUST = REFERENCES["limma"], REFERENCES["robust"]
 CLOSE = 1e-6
 """Estimates of one response in a batch and alone, relative: the searches end at other points of a flat bottom."""
 
@@ -91,6 +92,32 @@ def test_priors_are_limmas(case):
     np.testing.assert_allclose(prior.posterior(variance, df), record["var_post"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("case", range(len(ROBUST)))
+def test_robust_priors_are_limmas(case):
+    record = ROBUST[case]
+    variance, df = (np.array(record[key], float) for key in ("variance", "df"))
+    prior = fit_robust_prior(variance, df)
+    assert np.unique(record["df_prior"]).size > 1  # there are outliers
+    np.testing.assert_allclose(prior.by_response, np.array(record["df_prior"], float), rtol=1e-5)
+    assert prior.variance == pytest.approx(record["var_prior"][0], rel=1e-6)
+    np.testing.assert_allclose(prior.posterior(variance, df), record["var_post"], rtol=1e-5)
+
+
+def test_an_outlying_variance_does_not_move_a_robust_prior(frame):
+    rng = np.random.default_rng(9)
+    y = rng.normal(size=(60, 60)) * np.sqrt(8 / rng.chisquare(8, 60)) + rng.normal(size=(10, 60))[frame["g"]]
+    many = lmm.fit_many("~ a + (1 | g)", frame, responses=y)
+    y[:, 7] *= 50.0
+    wild = lmm.fit_many("~ a + (1 | g)", frame, responses=y)
+    plain, robust = (many.moderate(robust=robust).prior for robust in (False, True))
+    moved, held = (wild.moderate(robust=robust).prior for robust in (False, True))
+    assert abs(held.df - robust.df) < 0.5 * abs(moved.df - plain.df)
+    assert held.by_response[7] < 0.5 < held.by_response[8]
+    table = wild.moderate(robust=True).tidy()
+    own, left = (frame[frame["response"] == "y8"]["std_error"].to_numpy() for frame in (table, wild.tidy()))
+    np.testing.assert_allclose(own, left, rtol=0.05)  # the outlier keeps its own variance
+
+
 def test_equal_variances_are_pooled():
     rng = np.random.default_rng(1)
     variance = 0.5 * rng.chisquare(1000, 50) / 1000
@@ -108,7 +135,7 @@ def test_moderated_tests(frame):
     plain, table = many.tidy(), moderated.tidy()
     s2 = many.glance()["sigma"].to_numpy() ** 2
     own = fit_prior(s2, np.full(40, len(frame) - 4.0))
-    np.testing.assert_allclose(prior, own, rtol=1e-6)
+    np.testing.assert_allclose(prior[:2], own[:2], rtol=1e-6)
     post = own.posterior(s2, np.full(40, len(frame) - 4.0))
     rows = plain["term"] == "t"
     expected = plain[rows]["std_error"].to_numpy() * np.sqrt(post / s2)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm.errors import DataError
-from jaxlmm.inference import Prior, Uncertainty, fit_prior, moderated, residual_degrees
+from jaxlmm.inference import Prior, Uncertainty, fit_prior, fit_robust_prior, moderated, residual_degrees
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many.tables import coefficients_table, hypothesis_table, terms_table
 from jaxlmm.results.many.tested import ManyTested
@@ -18,7 +18,7 @@ FEWEST_RESPONSES = 3
 """Responses with a proven optimum that a prior is estimated from, at least."""
 
 
-def moderate(many: FittedMany) -> Moderated:
+def moderate(many: FittedMany, *, robust: bool = False) -> Moderated:
     """Moderate the residual variances across responses by empirical Bayes: limma's tests, for mixed models.
 
     The residual variances s² of the responses are taken to be scaled chi-squared with d degrees of freedom, by
@@ -27,6 +27,12 @@ def moderate(many: FittedMany) -> Moderated:
     all responses together. Standard errors and degrees of freedom of the coefficients follow by the fit's own
     derivatives: those of a contrast within groups nearly as s̃/s, while one between groups, whose error is mostly that
     of the random effects, hardly changes. Where there are no random effects they are limma's.
+
+    Parameters
+    ----------
+    robust
+        Whether outlying variances have less weight in the prior, and fewer prior degrees of freedom themselves (Phipson
+        et al. 2016), as in limma's ``eBayes(robust=TRUE)``.
 
     Returns
     -------
@@ -52,7 +58,7 @@ def moderate(many: FittedMany) -> Moderated:
         raise DataError(f"moderate: expected {FEWEST_RESPONSES} responses or more with a proven optimum, got {proven}.")
     estimates = many.estimates
     own = np.where(estimates.proven, estimates.residual_sd**2, np.nan)
-    prior = fit_prior(own, residual_degrees(estimates.uncertainty))
+    prior = (fit_robust_prior if robust else fit_prior)(own, residual_degrees(estimates.uncertainty))
     if estimates.theta.shape[1] == estimates.uncertainty.psi_cov.shape[1] or np.isnan(prior.df):
         raise DataError("moderate: expected residual variances that are estimated, got a residual sd that is fixed.")
     return Moderated(many, prior, moderated(estimates.uncertainty, own, prior))
@@ -67,7 +73,7 @@ class Moderated:
     uncertainty: Uncertainty
 
     def __repr__(self) -> str:
-        df, variance = self.prior
+        df, variance = self.prior.df, self.prior.variance
         return (
             f"<{len(self.many)} responses, prior residual variance {variance:.4g} with {df:.4g} degrees of freedom: "
             "tidy(), anova(), test()>"

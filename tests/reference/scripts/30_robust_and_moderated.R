@@ -34,10 +34,14 @@ plain <- squeezeVar(variance, df)
 equal <- squeezeVar(variance, 5)
 set.seed(2); tight <- 0.3 * rchisq(200, 10) / 10
 near <- squeezeVar(tight, 10)
+outliers <- variance; outliers[c(5, 77, 120)] <- outliers[c(5, 77, 120)] * c(50, 500, 20)
+robust <- squeezeVar(outliers, df, robust = TRUE)
+robust_tight <- squeezeVar(replace(tight, 3, 5), 10, robust = TRUE)
 moderated <- function(v, d, s) sprintf(
   "{\"variance\": %s, \"df\": %s, \"df_prior\": %s, \"var_prior\": %s, \"var_post\": %s}",
   numbers(v), numbers(d), numbers(s$df.prior), numbers(s$var.prior), numbers(s$var.post))
-text <- sprintf("{\"clubSandwich\": {%s}, \"rows\": %s, \"limma\": [%s, %s, %s]}", paste(parts, collapse = ", "),
+text <- sprintf("{\"clubSandwich\": {%s}, \"rows\": %s, \"limma\": [%s, %s, %s], \"robust\": [%s, %s]}", paste(parts, collapse = ", "),
   numbers(as.integer(which(keep)) - 1), moderated(variance, df, plain), moderated(variance, rep(5, 200), equal),
-  moderated(tight, rep(10, 200), near))
+  moderated(tight, rep(10, 200), near), moderated(outliers, df, robust),
+  moderated(replace(tight, 3, 5), rep(10, 200), robust_tight))
 writeLines(text, arguments[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from jaxlmm.results import maketables
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.foreign import FIT, answering
 from jaxlmm.results.hypotheses import anova, drop1, emmeans, emtrends, ranova, test
@@ -112,3 +113,12 @@ class Fit(Fitted):
 
     refit = refit
     update = update
+
+    # ---- the protocol of maketables ---------------------------------------------------------------
+
+    __maketables_coef_table__ = property(maketables.coef_table)
+    __maketables_stat__ = maketables.stat
+    __maketables_depvar__ = property(maketables.depvar)
+    __maketables_vcov_info__ = property(maketables.vcov_info)
+    __maketables_stat_labels__ = property(maketables.stat_labels)
+    __maketables_default_stat_keys__ = property(maketables.default_stat_keys)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxlmm.results import maketables
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.foreign import FIT, answering
 from jaxlmm.results.hypotheses import anova, drop1, emmeans, emtrends, ranova, test
 from jaxlmm.results.intervals import bootstrap, confint, draws, profile
+from jaxlmm.results.maketables import coef_table, default_stat_keys, depvar, stat, stat_labels, vcov_info
 from jaxlmm.results.refit import refit, update
 from jaxlmm.results.rows import (
     fitted,
@@ -116,9 +116,9 @@ class Fit(Fitted):
 
     # ---- the protocol of maketables ---------------------------------------------------------------
 
-    __maketables_coef_table__ = property(maketables.coef_table)
-    __maketables_stat__ = maketables.stat
-    __maketables_depvar__ = property(maketables.depvar)
-    __maketables_vcov_info__ = property(maketables.vcov_info)
-    __maketables_stat_labels__ = property(maketables.stat_labels)
-    __maketables_default_stat_keys__ = property(maketables.default_stat_keys)
+    __maketables_coef_table__ = property(coef_table)
+    __maketables_stat__ = stat
+    __maketables_depvar__ = property(depvar)
+    __maketables_vcov_info__ = property(vcov_info)
+    __maketables_stat_labels__ = property(stat_labels)
+    __maketables_default_stat_keys__ = property(default_stat_keys)

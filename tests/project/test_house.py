@@ -29,7 +29,7 @@ ROOMS = [
     "results.foreign", "results.levels", "results.certificate", "results.plain", "results.estimates",
     "results.many_estimates",
     "results.fitted", "results.tables", "results.hypotheses", "results.rows", "results.intervals", "results.summary",
-    "results.serialize", "results.refit", "results.fit", "results.many", "results",
+    "results.serialize", "results.refit", "results.maketables", "results.fit", "results.many", "results",
     "api",
     "scanning.kernels", "scanning.output", "scanning.options", "scanning.loco", "scanning.data", "scanning.null_fits",
     "scanning.patterns", "scanning.group_scan", "scanning.checkpoint", "scanning",

@@ -13,7 +13,7 @@ import scipy
 from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.inference.moderation import Prior, fit_prior
+from jaxlmm.inference.moderation.prior import Prior, fit_prior
 
 TAILS = (0.05, 0.1)
 """The shares of the smallest and largest variances that are winsorized, as in limma."""

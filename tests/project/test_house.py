@@ -28,7 +28,7 @@ ROOMS = [
     "likelihood", "inference", "engine",
     "results.foreign", "results.levels", "results.certificate", "results.plain", "results.estimates",
     "results.many_estimates",
-    "results.fitted", "results.tables", "results.hypotheses", "results.rows", "results.intervals", "results.summary",
+    "results.fitted", "results.tables", "results.rows", "results.hypotheses", "results.intervals", "results.summary",
     "results.serialize", "results.refit", "results.maketables", "results.fit", "results.many", "results",
     "api",
     "scanning.kernels", "scanning.output", "scanning.options", "scanning.loco", "scanning.data", "scanning.null_fits",

@@ -336,3 +336,19 @@ def test_terms_that_are_left_out():
     assert random["df"].tolist()[1:] == [2.0, 1.0]
     smaller = lmm.fit("y ~ a * b + t + (1 | g) + (1 | h)", frame)
     assert random["deviance"][1] == pytest.approx(smaller.deviance, abs=1e-6)
+
+
+def test_a_bootstrap_of_the_likelihood_ratio():
+    sleep = lmm.datasets.sleepstudy()
+    noise = sleep.assign(y=np.random.default_rng(3).normal(size=180))
+    flat, random = (lmm.fit(f"y ~ Days{term}", noise, method="ML") for term in ("", " + (1 | Subject)"))
+    mixture, drawn = (lmm.compare(flat, random, nsim=nsim, seed=1).iloc[1] for nsim in (0, 2000))
+    assert drawn["null_distribution"] == "bootstrap(2000)"
+    assert drawn["statistic"] == mixture["statistic"]
+    error = np.sqrt(mixture["p_value"] * (1 - mixture["p_value"]) / 2000)
+    assert drawn["p_value"] == pytest.approx(mixture["p_value"], abs=4 * error + 0.03)
+    models = [lmm.fit(f"Reaction ~ {columns} + (1 | Subject)", sleep) for columns in ("1", "Days")]
+    fixed = lmm.compare(*models, nsim=99)
+    assert fixed["p_value"].iloc[1] == pytest.approx(0.01)
+    with pytest.raises(lmm.OptionError, match="nsim"):
+        lmm.compare(flat, random, nsim=-1)

@@ -16,6 +16,7 @@ from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.rows import check_draws, simulate
 
 COMPARE_COLUMNS = [
     "model", "n_params", "loglik", "deviance", "aic", "bic", "statistic", "df", "p_value", "null_distribution",
@@ -23,6 +24,10 @@ COMPARE_COLUMNS = [
 
 MAX_OFF_SPACE = 1e-7
 """Share of a column's length that may lie off the columns of another model, by rounding."""
+
+
+EQUAL_DEVIANCES = 1e-7
+"""Deviances that differ by less are equal but for rounding, as those of two models whose variance is zero."""
 
 
 class NullDistribution(NamedTuple):
@@ -48,7 +53,7 @@ class NullDistribution(NamedTuple):
         return float(sum(parts))
 
 
-def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
+def compare(*fits: Fitted, refit: bool = True, nsim: int = 0, seed: int = 0) -> pd.DataFrame:
     """Compare models of one response on the same rows by likelihood-ratio tests, each with the next larger.
 
     Parameters
@@ -59,6 +64,10 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
         Fits by REML whose fixed effects differ have criteria that cannot be compared: they are fitted again by ML, and
         the table says so beside the formula; False raises an error instead. REML fits with the same fixed effects are
         compared as they are.
+    nsim, seed
+        With ``nsim`` p-values are by a parametric bootstrap: the share of so many draws from the smaller model, of a
+        generator with this seed, to which both models are fitted, whose statistic is as large (Davison and Hinkley
+        1997, section 4.2.5). The null distribution is then that of the draws.
 
     Returns
     -------
@@ -66,13 +75,14 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
         ``model n_params loglik deviance aic bic statistic df p_value null_distribution``. Where the smaller model has
         one variance at zero, alone or with its covariances, the null distribution is a mixture of chi-squared ones
         (Self and Liang 1987; Stram and Lee 1994); with several variances at zero it is the chi-squared one of all
-        parameters, whose p-values are too large ("conservative"). ``"not nested"``: no test. NaN where a fit has no
-        proven optimum.
+        parameters, whose p-values are too large ("conservative"); ``"bootstrap(n)"`` is that of n draws with a proven
+        optimum of both models. ``"not nested"``: no test. NaN where a fit has no proven optimum.
 
     Raises
     ------
     OptionError
-        If there are fewer than two fits, or REML fits differ in their fixed effects and ``refit`` is False.
+        If there are fewer than two fits, REML fits differ in their fixed effects and ``refit`` is False, or ``nsim``
+        is negative.
     DataError
         If responses, rows or weights differ, or a fit was loaded from a file.
 
@@ -91,6 +101,8 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
     if len(fits) < 2 or others:
         given = f"a {others[0]}" if others else str(len(fits))
         raise OptionError(f"compare: expected two or more fits, as compare(fit0, fit1), got {given}.")
+    if nsim:
+        check_draws("nsim", nsim)
     _check_same_data(fits)
     fits = tuple(sorted(fits, key=lambda fit: fit.n_params))
     # The restricted likelihood depends on the columns, not on their span alone.
@@ -114,7 +126,10 @@ def compare(*fits: Fitted, refit: bool = True) -> pd.DataFrame:
         if number:
             smaller = fits[number - 1]
             null = null_distribution(Parts.of(smaller), Parts.of(fit))
-            row |= tested_against(null, smaller, fit)
+            test = tested_against(null, smaller, fit)
+            if nsim and np.isfinite(float(test["statistic"])):
+                test |= _bootstrapped(smaller, fit, float(test["statistic"]), nsim, seed)
+            row |= test
         rows.append(row)
     return pd.DataFrame(rows, columns=COMPARE_COLUMNS)
 
@@ -129,6 +144,16 @@ def tested_against(null: NullDistribution, smaller: Fitted, larger: Fitted) -> d
         "p_value": null.tail(statistic),
         "null_distribution": null.name,
     }
+
+
+def _bootstrapped(smaller: Fitted, larger: Fitted, statistic: float, nsim: int, seed: int) -> dict[str, float | str]:
+    """Return the p-value by draws from the smaller model."""
+    y = simulate(smaller, nsim, seed=seed).to_numpy()
+    one, other = (fit.call.refit_many(fit, y) for fit in (smaller, larger))
+    usable = one.proven & other.proven
+    as_large = (one.deviance - other.deviance)[usable] >= statistic - EQUAL_DEVIANCES
+    p_value = (1.0 + as_large.sum()) / (1.0 + usable.sum())
+    return {"p_value": float(p_value), "null_distribution": f"bootstrap({usable.sum()})"}
 
 
 class Parts(NamedTuple):

@@ -4,7 +4,7 @@ from jaxlmm.model.basis import independent_basis, least_squares
 from jaxlmm.model.design import Design, Grouping, Term, mean_products
 from jaxlmm.model.dispersion import Dispersion, ScaledDispersion, Scaling
 from jaxlmm.model.graph import connected, linked
-from jaxlmm.model.held_at_each import held_at_each
+from jaxlmm.model.held_layouts import held_layouts
 from jaxlmm.model.holding import beginning_at, held_layout, near, point_at, relative_to
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
@@ -23,8 +23,8 @@ __all__ = [
     "Term",
     "beginning_at",
     "connected",
-    "held_at_each",
     "held_layout",
+    "held_layouts",
     "independent_basis",
     "least_squares",
     "linked",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
 
@@ -71,7 +72,9 @@ class Held(Struct):
                 about = tuple(Equation("entry", (k,)) for k in range(entries.size))
                 return cls(entries, np.float64(1.0), about, (-1,) * entries.size)
         equations, targets, numbers = [], [], []
-        rows, pairs = _rows_of(structure, coords, parameters)
+        block = np.asarray(coords[0] if coords.ndim == 3 else coords)
+        generic = np.asarray(structure.start(np.asarray(coords)))
+        rows, pairs = _rows_of(structure, _Array.of(block), _Array.of(generic), tuple(parameters))
         few = values.size <= MAX_PARAMETERS_AS_DATA
         for number in range(values.size) if few else np.flatnonzero(np.isfinite(values)).tolist():
             equation = _equation(structure, coords, values, number, rows, pairs)
@@ -148,14 +151,30 @@ def _correlation_errors(
     return jnp.where(exist, jnp.sum(one * other, axis=1) / (first * second) - correlations, 0.0)[:, None]
 
 
+class _Array(NamedTuple):
+    """An array of numbers that can be a key: its ``shape``, and its entries as ``bytes``."""
+
+    shape: tuple[int, ...]
+    bytes: bytes
+
+    @classmethod
+    def of(cls, array: Float[NumpyArray, ...]) -> _Array:
+        return cls(array.shape, np.asarray(array, float).tobytes())
+
+    @property
+    def values(self) -> Float[NumpyArray, ...]:
+        return np.frombuffer(self.bytes).reshape(self.shape)
+
+
+@functools.lru_cache(maxsize=256)  # a profile asks it of each point
 def _rows_of(
-    structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"], parameters: Sequence[Parameter]
+    structure: AbstractCovariance, coords: _Array, start: _Array, parameters: tuple[Parameter, ...]
 ) -> tuple[dict[str, int], dict[int, tuple[int, int]]]:
     """Return the rows of the factor of which standard deviations are the lengths, by column, and those of which
     correlations are the cosines, by number: not every structure's are, as one sees at a theta without symmetries.
     """
-    block, generic = _generic(structure, coords)
-    factor = np.asarray(structure.cholesky(generic, block))
+    generic = jnp.asarray(np.where(start.values == 0.0, GENERIC_ENTRY, start.values))
+    factor = np.asarray(structure.cholesky(generic, jnp.asarray(coords.values)))
     reported = np.asarray(structure.report(generic, jnp.asarray(factor), jnp.ones(())))
     lengths = np.linalg.norm(factor, axis=1)
     rows = {

@@ -16,10 +16,10 @@ from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.single import single_problem
-from jaxlmm.engine.start import AXIS_SWEEPS, Plan, starts_with
+from jaxlmm.engine.start import AXIS_SWEEPS, Plan
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, likelihood_of
-from jaxlmm.model import Design, Layout, Natural, held_layout, independent_basis
+from jaxlmm.model import Design, Layout, Natural, held_layouts, independent_basis
 from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
 from jaxlmm.solvers import AbstractSolver
 
@@ -74,21 +74,17 @@ class Profiler:
             likelihood = likelihood_of(self.design, self.solver.build(self.design), self.method)
             self._problems = single_problem(likelihood, self.design, self.y)
         problems, likelihood = self._problems, self._problems.likelihood
-        layouts = [held_layout(self.design, values) for values in held]
-        alike: dict[jax.tree_util.PyTreeDef, list[int]] = {}
-        for number, layout in enumerate(layouts):
-            alike.setdefault(jax.tree.structure(layout), []).append(number)
         found = Minima(np.full(len(held), np.nan), np.zeros(len(held), bool))
-        for group in alike.values():
-            own = problems.replace(likelihood=likelihood.replace(layout=layouts[group[0]]))
-            descent, bases, scale = Descent(own), layouts[group[0]].bases(), np.asarray(problems.responses.scale)
-            for chosen, count in batches(len(group), LARGE_PROFILE, SMALL_PROFILE):
-                index = np.array(group)[chosen]
-                stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(layouts[i] for i in index))
-                starts = np.concatenate([starts_with(layouts[i], None, scale) for i in index])
-                minimum = _minima(own, stacked, bases, starts, descent.method, descent.plan)
-                found.deviance[index[:count]] = np.asarray(minimum.value)[:count]
-                found.converged[index[:count]] = np.asarray(minimum.converged)[:count]
+        values = np.stack([one.flat for one in held])
+        for alike, template, layouts in held_layouts(self.design, held[0].parameters, values):
+            own = problems.replace(likelihood=likelihood.replace(layout=template))
+            descent, bases = Descent(own), template.bases()
+            for chosen, count in batches(alike.size, LARGE_PROFILE, SMALL_PROFILE):
+                some = jax.tree.map(lambda leaf, chosen=chosen: np.asarray(leaf)[chosen], layouts)
+                minimum = _minima(own, some, bases, template.start(), descent.method, descent.plan)
+                to = alike[chosen[:count]]
+                found.deviance[to] = np.asarray(minimum.value)[:count]
+                found.converged[to] = np.asarray(minimum.converged)[:count]
         return found
 
     def at_coefficient(self, column: int, values: Float[NumpyArray, " c"]) -> Minima:
@@ -130,27 +126,38 @@ def _minima(
     problems: Problems,
     layouts: Layout,
     bases: Sequence[Float[Array, "_ _"]],
-    starts: Float[Array, "c k"],
+    start: Float[Array, " k"],
     method: AbstractMinimizer,
     plan: Plan,
 ) -> Minimum:
-    """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf.
-
-    ``starts`` are those of the layouts.
-    """
+    """Minimize the deviance of a single problem in each of the ``layouts``, along a first axis of every leaf."""
     response = take(problems.responses.replace(fixed=None), 0).replace(fixed=problems.responses.fixed)
     sequential, own_bases = problems.likelihood.solver.sequential, [jnp.asarray(basis) for basis in bases]
 
-    def one(layout: Layout, start: Float[jax.Array, " k"]) -> Minimum:
-        likelihood = problems.likelihood.replace(layout=layout).for_response(response)
-        if layout.n_theta == 0:
-            nothing = jnp.zeros(0)
-            value = Problem(likelihood, response, problems.units).deviance(nothing, own_bases)
-            return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
-        objective = Problem(likelihood, response, problems.units).objective(own_bases)
-        begin = plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
-        return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
+    def one(layout: Layout) -> Minimum:
+        problem = Problem(problems.likelihood, response, problems.units)
+        return minimum_in(problem, layout, own_bases, start, method, plan)
 
-    several = layouts, jnp.asarray(starts)
-    mapped: Minimum = jax.lax.map(lambda both: one(*both), several) if sequential else jax.vmap(one)(*several)
+    mapped: Minimum = jax.lax.map(one, layouts) if sequential else jax.vmap(one)(layouts)
     return mapped
+
+
+def minimum_in(
+    problem: Problem,
+    layout: Layout,
+    bases: Sequence[Float[jax.Array, "_ _"]],
+    start: Float[Array, " k"],
+    method: AbstractMinimizer,
+    plan: Plan,
+) -> Minimum:
+    """Minimize the deviance of one problem in a ``layout`` that holds parameters, from a start near those values."""
+    likelihood = problem.likelihood.replace(layout=layout).for_response(problem.response)
+    own = Problem(likelihood, problem.response, problem.units)
+    if layout.n_theta == 0:
+        nothing = jnp.zeros(0)
+        value = own.deviance(nothing, bases)
+        return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
+    objective, begin, sequential = own.objective(bases), jnp.asarray(start), likelihood.solver.sequential
+    near, holds = objective.feasible(begin, jnp.ones_like(begin))
+    begin = plan.searched(objective, jnp.where(holds, near, begin), jnp.int32(AXIS_SWEEPS), sequential=sequential)
+    return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, program
-from jaxlmm.engine.after_fit.profile import LARGE_PROFILE, SMALL_PROFILE, Minima, without_column
-from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
+from jaxlmm.covariance import Parameter
+from jaxlmm.engine.after_fit.profile import LARGE_PROFILE, SMALL_PROFILE, Minima, minimum_in, without_column
+from jaxlmm.engine.descent import Descent
 from jaxlmm.engine.many import prepared_anew
 from jaxlmm.engine.minimum import find_optima, tiled
 from jaxlmm.engine.problems import Problem, Problems, batches
-from jaxlmm.engine.start import AXIS_SWEEPS, Plan
-from jaxlmm.model import Design, Layout, Natural, held_at_each
-from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
+from jaxlmm.engine.start import Plan
+from jaxlmm.model import Design, Layout, Natural, held_layouts
+from jaxlmm.optimize import AbstractMinimizer, Minimum
 from jaxlmm.solvers import AbstractSolver
 
 FEW_RESPONSES = 16
@@ -55,20 +55,15 @@ class ManyProfiler:
         self._without: dict[int, tuple[Design, NumpyArray]] = {}
 
     def at(
-        self,
-        natural: Callable[[float], Natural],
-        where: tuple[int, int],
-        index: Int[NumpyArray, " c"],
-        values: Float[NumpyArray, " c"],
+        self, blocks: Sequence[Sequence[Parameter]], index: Int[NumpyArray, " c"], values: Float[NumpyArray, "c r"]
     ) -> Minima:
-        """Return the minima of responses ``index`` where a parameter has the value of each.
+        """Return the minima of responses ``index`` where natural parameters have the values of each, NaN where free.
 
-        ``natural`` returns all that is held where the parameter has a value, which stands at ``where``: the number of
-        its term, and its number among the term's. Other values compile nothing.
+        ``blocks`` are the parameters of each term. Other values compile nothing.
         """
         found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
         size = SMALL_PROFILE if self.y.shape[1] <= FEW_RESPONSES else LARGE_PROFILE
-        for alike, template, layouts in held_at_each(self.design, natural, *where, values):
+        for alike, template, layouts in held_layouts(self.design, blocks, values):
             for numbers, problems in self.prepared:
                 place = {int(number): position for position, number in enumerate(numbers)}
                 own = np.array([k for k, number in enumerate(index[alike]) if int(number) in place], int)
@@ -115,18 +110,8 @@ def _minima(
     plan: Plan,
 ) -> Minimum:
     """Minimize the deviance of each problem in its own layout; ``layouts`` have a first axis on every leaf."""
-    sequential = problems.likelihood.solver.sequential
 
     def one(problem: Problem, layout: Layout, bases: Sequence[Float[jax.Array, "_ _"]]) -> Minimum:
-        likelihood = problem.likelihood.replace(layout=layout).for_response(problem.response)
-        own = Problem(likelihood, problem.response, problem.units)
-        if layout.n_theta == 0:
-            nothing = jnp.zeros(0)
-            value = own.deviance(nothing, bases)
-            return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
-        objective, begin = own.objective(bases), jnp.asarray(start)
-        near, holds = objective.feasible(begin, jnp.ones_like(begin))
-        begin = plan.searched(objective, jnp.where(holds, near, begin), jnp.int32(AXIS_SWEEPS), sequential=sequential)
-        return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))
+        return minimum_in(problem, layout, bases, start, method, plan)
 
     return problems.each(one, layouts, tuple(bases))

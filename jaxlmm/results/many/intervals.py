@@ -233,11 +233,11 @@ class _Profiles:
         if column < len(labels.fixed_names):
             found = self.profiler.at_coefficient(column, which, values)
         else:
-            parameter = labels.natural[column - len(labels.fixed_names)]
-            block = next(number for number, own in enumerate(labels.blocks) if parameter in own)
-
-            def natural(value: float) -> Natural:
-                return Natural.of(design, labels.blocks, {**self.given, parameter.name: value})
-
-            found = self.profiler.at(natural, (block, labels.blocks[block].index(parameter)), which, values)
+            held = np.tile(self.many.estimates.given, (values.size, 1))
+            held[:, column - len(labels.fixed_names)] = values
+            for row in np.flatnonzero(values == 0.0):  # a standard deviation of 0 leaves its correlations undefined
+                named = dict(zip(labels.parameters, held[row], strict=True))
+                own = {name: float(value) for name, value in named.items() if np.isfinite(value)}
+                held[row] = Natural.of(design, labels.blocks, own).flat
+            found = self.profiler.at(labels.blocks, which, held)
         return np.where(found.converged, found.deviance, np.nan)

@@ -31,6 +31,8 @@ clock("profile", suppressWarnings(confint(ml, method = "profile", quiet = TRUE))
 clock("bootstrap", suppressWarnings(bootMer(m, function(f) c(fixef(f), getME(f, "theta")), nsim = 200, seed = 1)))
 clock("kenward_roger", summary(k, ddf = "Kenward-Roger"))
 clock("anova", anova(k, type = 3))
+clock("influence", influence(m, groups = "Subject"))
+clock("influence_rows", influence(m))
 clock("emmeans", pairs(emmeans(k, ~ temperature | recipe, lmer.df = "satterthwaite")))
 """
 NAMES = {
@@ -38,6 +40,10 @@ NAMES = {
     "bootstrap": "10,000 bootstrap refits of the sleep study",
     "kenward_roger": "Kenward–Roger's table of the cakes",
     "anova": "type III tests of the cakes",
+    "influence": "influence of the 18 subjects of the sleep study",
+    "influence_rows": "influence of its 180 rows",
+    "predict": "its predictions with standard errors",
+    "profile_many": "the same profiles of 300 responses, each",
     "emmeans": "45 comparisons of marginal means of the cakes",
 }
 
@@ -54,7 +60,14 @@ def measured(function, repeats=7):
     return {"cold": cold, "median": statistics.median(warm), "min": min(warm), "max": max(warm)}
 
 
+def each(seconds, count):
+    """Seconds of one of ``count`` responses."""
+    return {name: value / count for name, value in seconds.items()}
+
+
 def ours():
+    import numpy as np
+
     import jaxlmm as lmm
 
     sleep, cake = lmm.datasets.sleepstudy(), lmm.datasets.cake()
@@ -62,12 +75,18 @@ def ours():
     ml = lmm.fit("Reaction ~ Days + (Days | Subject)", sleep, method="ML")
     formula = "angle ~ recipe * temperature + (1 | recipe:replicate)"
     cakes = lmm.fit(formula, cake)
+    y = sleep[["Reaction"]].to_numpy() + 30.0 * np.random.default_rng(0).normal(size=(len(sleep), 300))
+    many = lmm.fit_many("~ Days + (Days | Subject)", sleep, responses=y, method="ML")
     fits = iter([cakes, *(lmm.fit(formula, cake) for _ in range(8))])  # a fit keeps what Kenward–Roger needs
     return {
         "profile": measured(lambda: ml.confint(method="profile")),
         "bootstrap": measured(lambda: study.bootstrap(10_000, seed=1)),
         "kenward_roger": measured(lambda: next(fits).coef("kenward-roger")),
         "anova": measured(lambda: cakes.anova()),
+        "influence": measured(lambda: study.influence("Subject").to_frame()),
+        "influence_rows": measured(lambda: study.influence().to_frame()),
+        "predict": measured(lambda: study.predict()),
+        "profile_many": each(measured(lambda: many.confint(method="profile"), 3), len(many)),
         "emmeans": measured(lambda: cakes.emmeans("temperature", by="recipe").pairs()),
     }
 
@@ -78,6 +97,7 @@ def of_r():
     lines = [line.split() for line in done.stdout.splitlines()]
     seconds = {words[0]: float(words[1]) for words in lines if len(words) == 2}
     seconds["bootstrap"] *= 50.0
+    seconds["profile_many"] = seconds["profile"]
     return seconds
 
 

@@ -177,7 +177,7 @@ def make(letter: str, scale: float) -> Case:
 @contextlib.contextmanager
 def only_optima(evaluations: np.ndarray | None = None):
     """Let ``fit_many`` stop at each optimum; ``evaluations`` (m,) is filled where it is given."""
-    from jaxlmm.api import many as verb
+    from jaxlmm.api import responses as verb
     from jaxlmm.engine.many import batch as many
     from jaxlmm.engine.many import missing as rows_by_response
     from jaxlmm.results import many_estimates

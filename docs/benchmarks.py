@@ -140,8 +140,8 @@ def inference() -> str:
     ]
     return f"""## After the fit
 
-R's times are those of lme4's `confint`, `bootMer` and `influence`, of pbkrtest, lmerTest and emmeans. Of a comparison of
-marginal means nearly all is Tukey's distribution in SciPy.
+R's times are those of lme4's `confint`, `bootMer` and `influence`, of pbkrtest, lmerTest and emmeans. Of a comparison
+of marginal means nearly all is Tukey's distribution in SciPy.
 
 {table(["part", "ours", "cold", "R / ours"], rows)}
 
@@ -157,10 +157,11 @@ def coverage() -> str:
         for design, cases in results["designs"].items()
         for case, entry in cases.items()
     ]
+    error = 100.0 * (0.95 * 0.05 / results["sets"]) ** 0.5
     return f"""## Coverage
 
-How often 95&nbsp;% intervals hold the truth, and tests at 5&nbsp;% reject a null hypothesis that is true, in {results["sets"]:,}
-data sets drawn from known models. The Monte Carlo standard error of 95&nbsp;% is {100 * (0.95 * 0.05 / results["sets"]) ** 0.5:.2f}&nbsp;%.
+How often 95&nbsp;% intervals hold the truth, and tests at 5&nbsp;% reject a null hypothesis that is true, in
+{results["sets"]:,} data sets drawn from known models. 95&nbsp;% has a Monte Carlo standard error of {error:.2f}&nbsp;%.
 
 {table(["model", "case", "share", "data sets"], rows)}
 
@@ -341,7 +342,8 @@ Beside a floor: operations that no method can do without, and what has to be sen
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, single(), first_call(), inference(), coverage(), many(), kinship(), scan(), nested(), gpu()])
+    sections = (single, first_call, inference, coverage, many, kinship, scan, nested, gpu)
+    return "\n".join([HEAD, *(section() for section in sections)])
 
 
 if __name__ == "__main__":

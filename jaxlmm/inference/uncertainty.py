@@ -52,6 +52,11 @@ class Uncertainty(NamedTuple):
 
     def degrees_of(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, "*b c"]:
         """Return Satterthwaite's degrees of freedom of c combinations of beta."""
+        if np.all(np.count_nonzero(rows, axis=1) == 1):  # coefficients themselves, for which less is to do
+            at = np.argmax(rows != 0.0, axis=1)
+            square = np.take_along_axis(rows, at[:, None], axis=1)[:, 0] ** 2
+            gradient = self.vcov_derivative[..., at, at, :] * square[:, None]
+            return self._degrees(self.vcov[..., at, at] * square, gradient)
         used = np.asarray(rows.any(axis=0))  # others may have no estimate
         own = rows[:, used]
         _, vcov, derivative = self._known(used)  # of rows that touch the unknown the caller knows

@@ -7,9 +7,12 @@ Written to ``results/coverage.json``. The Monte Carlo standard error of a share 
 
 import argparse
 import json
+import os
+import platform
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -129,7 +132,10 @@ def main():
     for design, cases in found.items():
         for case, entry in cases.items():
             print(f"{design:45s} {case:55s} {100 * entry['share']:6.2f} % of {entry['sets']}")
-    results = {"sets": arguments.sets, "jaxlmm": lmm.__version__, "designs": found}
+    results = {
+        "sets": arguments.sets, "python": platform.python_version(), "jax": jax.__version__, "jaxlmm": lmm.__version__,
+        "device": str(jax.devices()[0].device_kind), "cores": os.cpu_count(), "designs": found,
+    }  # fmt: skip
     Path(arguments.out).write_text(json.dumps(results, indent=1) + "\n")
 
 

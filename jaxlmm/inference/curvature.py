@@ -23,6 +23,10 @@ Products: TypeAlias = tuple[tuple[int, ...], ...]
 """Natural parameters as products of reported ones: their numbers, a variance being a standard deviation twice."""
 
 
+MAX_MOVE_ERROR = 1e-7
+"""Error of a change of a covariance matrix, relative to it, beyond which that is singular."""
+
+
 class Curvature(NamedTuple):
     """Derivatives along the second derivatives V_ij of V, and of natural parameters φ; s entries of psi.
 
@@ -114,9 +118,16 @@ def curvature(
 
 
 def _move(root: Float[jax.Array, "... q r"], direction: Float[jax.Array, "... q q"]) -> Float[jax.Array, "... q r"]:
-    """Return the change of a factor that changes its covariance by ``direction``, none where that is zero."""
-    inverse, _ = inverse_logdet(root @ root.swapaxes(-1, -2))
-    return jnp.where(jnp.any(direction != 0.0), 0.5 * direction @ inverse @ root, 0.0)
+    """Return the change of a factor that changes its covariance by ``direction``, none where that is zero.
+
+    It is NaN where the covariance is singular, if only by rounding.
+    """
+    covariance = root @ root.swapaxes(-1, -2)
+    inverse, _ = inverse_logdet(covariance)
+    error = jnp.max(jnp.abs(direction @ inverse @ covariance - direction))
+    reached = error <= MAX_MOVE_ERROR * jnp.max(jnp.abs(direction))
+    move = jnp.where(reached, 0.5 * direction @ inverse @ root, jnp.nan)
+    return jnp.where(jnp.any(direction != 0.0), move, 0.0)
 
 
 def natural_products(parameters: Sequence[Parameter]) -> Products:

@@ -167,11 +167,6 @@ class KenwardRoger:
         """Return the same with the linear covariance in place of the adjusted one."""
         return dataclasses.replace(self, adjusted=self.linear)
 
-    @property
-    def std_error(self) -> Float[NumpyArray, " p"]:
-        """Adjusted standard errors."""
-        return np.sqrt(np.diagonal(self.adjusted))
-
     def degrees(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, " c"]:
         """Return the degrees of freedom of each of c combinations of coefficients."""
         return np.array([self.test(np.zeros(row.size), row[None]).den_df for row in rows]).reshape(-1)

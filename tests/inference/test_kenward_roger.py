@@ -111,3 +111,19 @@ def test_where_there_is_none():
     both = lmm.fit("Reaction ~ Days", DATA, residual="ou(Days | Subject)", dispersion="~ Days")
     with pytest.raises(lmm.OptionError, match="df: 'kenward-roger' needs a model"):
         both.coef("kenward-roger")
+
+
+def test_where_a_correlation_is_one_nothing_is_made_up():
+    """Its covariance matrix is singular but for rounding, and V is not linear in the dispersion."""
+    singular = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        subject = np.unique(DATA["Subject"], return_inverse=True)[1]
+        lines = rng.normal(size=18)[subject] * (1.0 + 0.3 * DAYS)
+        data = DATA.assign(y=lines + rng.normal(size=len(DATA)) * np.exp(0.05 * DAYS))
+        fit = lmm.fit("y ~ Days + (Days | Subject)", data, dispersion="~ Days")
+        if fit.status == "boundary":
+            singular += 1
+            with pytest.raises(lmm.OptionError, match="no singular"):
+                fit.coef("kenward-roger")
+    assert singular >= 2

@@ -122,3 +122,23 @@ def test_what_cannot_be_left_out(fits, tmp_path):
     with pytest.raises(lmm.DataError, match="loaded"):
         lmm.load(tmp_path / "fit.jaxlmm").influence()
     assert "18 cases left out" in repr(fits["sleep"].influence("Subject"))
+
+
+@pytest.mark.parametrize("method", ["implicit", "exact"])
+def test_the_last_level_is_left_out_of_a_model_of_dispersion(method):
+    fit = lmm.fit("Reaction ~ Days + (1 | Subject)", SLEEP, dispersion="~ Days")
+    found = fit.influence("Subject", method)
+    last = SLEEP["Subject"].iloc[-1]
+    alone = lmm.fit("Reaction ~ Days + (1 | Subject)", SLEEP[SLEEP["Subject"] != last], dispersion="~ Days")
+    error = fit.coef()["std_error"].to_numpy()
+    np.testing.assert_allclose(found.fixef.loc[last] / error, alone.fixef() / error, atol=1e-3)
+    assert found.fixef.notna().all().all()
+
+
+def test_a_row_that_is_fitted_exactly_has_no_studentized_residual():
+    data = SLEEP.assign(one=(np.arange(180) == 7).astype(float))
+    fit = lmm.fit("Reaction ~ Days + one + (1 | Subject)", data)
+    assert fit.leverage().iloc[7] == pytest.approx(1.0)
+    studentized = fit.residuals("studentized")
+    assert np.isnan(studentized.iloc[7])
+    assert studentized.drop(7).notna().all()

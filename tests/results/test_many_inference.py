@@ -252,3 +252,23 @@ def test_intervals_that_are_not_there(slopes, tmp_path):
     for method in ("profile", "bootstrap"):
         with pytest.raises(lmm.DataError, match="loaded"):
             loaded.confint(method=method)
+
+
+def test_profiles_where_the_rows_of_a_response_drop_a_column(frame):
+    """A column that is aliased with the profiled one does not take its place."""
+    rng = np.random.default_rng(6)
+    y = rng.normal(size=(60, 2)) + rng.normal(size=(10, 2))[frame["g"]]
+    y[(frame["a"] == "v") & (frame["b"] == "y"), 1] = np.nan
+    many = lmm.fit_many("~ a * b + (1 | g)", frame, responses=y)
+    table = many.confint(method="profile")
+    single = many["y2"].confint(method="profile")
+    own = table[table["response"] == "y2"].set_index("parameter").loc[single.index]
+    np.testing.assert_allclose(own[["conf_low", "conf_high"]], single[["conf_low", "conf_high"]], atol=1e-5)
+    boot = many.bootstrap(20, seed=1)
+    assert set(boot.confint()["parameter"]) == set(table["parameter"])
+    assert boot.confint(parameters="b[T.y]")["parameter"].unique().tolist() == ["b[T.y]"]
+    with pytest.raises(lmm.OptionError, match="no parameter is named 'b'"):
+        boot.confint(parameters="b")
+    held = lmm.fit_many("~ a + (1 | g)", frame, responses=y, fixed={"Residual: sd": 1.0})
+    with pytest.raises(lmm.OptionError, match="'Residual: sd' is fixed, and has no profile"):
+        held.confint("Residual: sd", method="profile")

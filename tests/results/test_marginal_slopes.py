@@ -62,3 +62,28 @@ def test_what_has_no_slope(fits):
         fits[1].emtrends("recipe", "tmp")
     with pytest.raises(lmm.OptionError, match="weights"):
         fits[1].emmeans("recipe", weights="rows")
+
+
+def test_weights_by_cells_where_a_number_is_one_of_the_factors(fits):
+    at = fits[1].emmeans("temp", at={"temp": [180, 192.5]}, weights="cells").to_frame()
+    expected = fits[1].emmeans("temp", at={"temp": [180, 192.5]}, weights="proportional").to_frame()
+    np.testing.assert_allclose(at["estimate"], expected["estimate"])
+
+
+def test_levels_that_are_chosen_have_the_weights_of_their_rows(fits):
+    chosen = fits[1].emmeans("~ 1", at={"recipe": ["A", "B"]}, weights="proportional").to_frame()["estimate"].iloc[0]
+    each = fits[1].emmeans("recipe", weights="proportional", at={"recipe": ["A", "B"]}).to_frame()["estimate"]
+    cells = fits[1].emmeans("part:recipe", at={"recipe": ["A", "B"]}).to_frame()
+    counts = CAKE.groupby(["part", "recipe"]).size()
+    weights = [counts[row["part"], row["recipe"]] for _, row in cells.iterrows()]
+    assert chosen == pytest.approx(np.average(cells["estimate"], weights=weights))
+    assert len(each) == 2
+
+
+def test_slopes_of_many_responses_are_those_of_each():
+    both = CAKE.assign(log=np.log(CAKE["angle"]))
+    many = lmm.fit_many("~ recipe * poly(temp, 2) + part + (1 | recipe:replicate)", both, responses=["angle", "log"])
+    table = many.emtrends("recipe", "temp").to_frame()
+    for name in many.responses:
+        single = many[name].emtrends("recipe", "temp").to_frame()
+        np.testing.assert_allclose(table[table["response"] == name]["estimate"], single["estimate"], rtol=1e-5)

@@ -97,3 +97,12 @@ def test_every_table_takes_a_robust_covariance():
         fit.anova(vcov="CR2", df="kenward-roger")
     with pytest.raises(lmm.OptionError, match="cluster: clusters are of"):
         fit.emmeans("recipe", cluster="replicate")
+
+
+def test_few_clusters():
+    data = lmm.datasets.sleepstudy()
+    fit = lmm.fit("Reaction ~ C(Days) + (1 | Subject)", data[data["Subject"].isin(["308", "309", "310"])])
+    assert fit.anova(vcov="CR1")["statistic"].isna().all()  # nine contrasts of three clusters
+    assert np.isfinite(fit.coef(vcov="CR1")["std_error"]).all()
+    with pytest.raises(lmm.OptionError, match="expected two or more clusters, got one"):
+        fit.coef(vcov="CR2", cluster=np.zeros(30))

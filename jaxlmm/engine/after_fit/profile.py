@@ -111,13 +111,16 @@ class Profiler:
         return likelihood, prepare_fixed(likelihood), units, x
 
 
-def without_column(design: Design, column: int) -> tuple[Design, Float[NumpyArray, " N"]]:
-    """Return the design without a column of X, and that column, in its own units."""
+def without_column(
+    design: Design, column: int, columns: Sequence[int] | None = None
+) -> tuple[Design, Float[NumpyArray, " N"]]:
+    """Return the design of some ``columns`` of X, by default all, but without one, and that column in its own units."""
     triangle, weight = np.asarray(design.triangle), np.asarray(design.root_weight)
-    columns = np.asarray(design.basis) @ triangle
-    rest = independent_basis(np.delete(columns, column, axis=1))
+    whole = np.asarray(design.basis) @ triangle
+    others = [number for number in (range(whole.shape[1]) if columns is None else columns) if number != column]
+    rest = independent_basis(whole[:, others])
     smaller = design.replace(basis=rest.basis, triangle=rest.triangle, n_fixed=np.int64(rest.basis.shape[1]))
-    x = columns[:, column]
+    x = whole[:, column]
     return smaller, np.divide(x, weight, where=weight > 0, out=np.zeros_like(x))
 
 

@@ -48,11 +48,8 @@ class ManyProfiler:
         fixed: Natural | None = None,
     ) -> None:
         self.design, self.y, self.solver, self.method, self.fixed = design, y, solver, method, fixed
-        self.prepared = [
-            (numbers, problems)
-            for numbers, problems, *_ in prepared_anew(design, y, solver=solver, method=method, fixed=fixed)
-        ]
-        self._without: dict[int, tuple[Design, NumpyArray]] = {}
+        self.prepared = list(prepared_anew(design, y, solver=solver, method=method, fixed=fixed))
+        self._without: dict[tuple[int, tuple[int, ...]], tuple[Design, NumpyArray]] = {}
 
     def at(
         self, blocks: Sequence[Sequence[Parameter]], index: Int[NumpyArray, " c"], values: Float[NumpyArray, "c r"]
@@ -64,7 +61,7 @@ class ManyProfiler:
         found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
         size = SMALL_PROFILE if self.y.shape[1] <= FEW_RESPONSES else LARGE_PROFILE
         for alike, template, layouts in held_layouts(self.design, blocks, values):
-            for numbers, problems in self.prepared:
+            for numbers, problems, _ in self.prepared:
                 place = {int(number): position for position, number in enumerate(numbers)}
                 own = np.array([k for k, number in enumerate(index[alike]) if int(number) in place], int)
                 positions = np.array([place[int(number)] for number in index[alike][own]], int)
@@ -82,16 +79,22 @@ class ManyProfiler:
 
     def at_coefficient(self, column: int, index: Int[NumpyArray, " c"], values: Float[NumpyArray, " c"]) -> Minima:
         """Return the minima of responses ``index`` where one coefficient has the value of each."""
-        if column not in self._without:
-            self._without[column] = without_column(self.design, column)
-        smaller, x = self._without[column]
-        y = self.y[:, index] - x[: len(self.y), None] * values[None, :]
         found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
-        for numbers, problems, *_ in prepared_anew(
-            smaller, y, solver=self.solver, method=self.method, fixed=self.fixed
-        ):
-            optima = find_optima(problems)
-            found.deviance[numbers], found.converged[numbers] = optima.value, optima.converged
+        kept_of = {int(k): tuple(columns.tolist()) for numbers, _, columns in self.prepared for k in numbers}
+        kept = [kept_of.get(int(number), ()) for number in index]
+        for columns in dict.fromkeys(kept):  # those that a response's rows determine
+            alike = np.array([place for place, own in enumerate(kept) if own == columns])
+            if column not in columns:
+                continue
+            if (column, columns) not in self._without:
+                self._without[column, columns] = without_column(self.design, column, columns)
+            smaller, x = self._without[column, columns]
+            y = self.y[:, index[alike]] - x[: len(self.y), None] * values[None, alike]
+            for numbers, problems, _ in prepared_anew(
+                smaller, y, solver=self.solver, method=self.method, fixed=self.fixed
+            ):
+                optima = find_optima(problems)
+                found.deviance[alike[numbers]], found.converged[alike[numbers]] = optima.value, optima.converged
         return found
 
 

@@ -61,7 +61,7 @@ def estimates_without(
         np.full(y.shape[1], np.nan),
     )  # fmt: skip
     solver = type(solution.likelihood.solver)
-    for index, problems, columns, _, _ in prepared_anew(design, y, solver=solver, method=method, fixed=fixed):
+    for index, problems, columns in prepared_anew(design, y, solver=solver, method=method, fixed=fixed):
         at = _step(problems, solution, natural)
         found.beta[np.ix_(index, columns)] = at.beta[:, : columns.size]
         found.report[index] = at.values.report

@@ -18,16 +18,11 @@ from jaxlmm.solvers import AbstractSolver, Route
 
 
 class Prepared(NamedTuple):
-    """Problems of the responses ``numbers``; ``columns`` are those of X that their rows determine.
-
-    Where these responses share their rows, ``design`` is that of them and ``rows`` their numbers, else both are None.
-    """
+    """Problems of the responses ``numbers``; ``columns`` are those of X that their rows determine."""
 
     numbers: Int[NumpyArray, " b"]
     problems: Problems
     columns: Int[NumpyArray, " p"]
-    design: Design | None
-    rows: Int[NumpyArray, " _"] | None
 
 
 def prepared_anew(
@@ -47,7 +42,7 @@ def prepared_anew(
     for rows, index in patterns_of(y, np.arange(y.shape[1])):
         if rows.size == len(y):
             for part, problems in prepared_in_batches(plain, y[:, index], solver=solver, method=method, fixed=fixed):
-                yield Prepared(index[part], problems, columns, plain, rows)
+                yield Prepared(index[part], problems, columns)
         elif design.dispersion is not None or solver.route(design, index.size) is Route.DESIGN:
             alone.append((rows, index))
         else:
@@ -61,7 +56,7 @@ def prepared_anew(
             numbers = np.concatenate(parts)
             for part, some in prepared_by_response(plain, likelihood, y[:, numbers], route):
                 if some is not None:
-                    yield Prepared(numbers[part], some, columns, None, None)
+                    yield Prepared(numbers[part], some, columns)
                 else:
                     alone += patterns_of(y, numbers[part])
     for rows, index in alone:
@@ -69,4 +64,4 @@ def prepared_anew(
         if rows.size > kept.sum():
             batch = y[np.ix_(rows, index)]
             for part, problems in prepared_in_batches(own, batch, solver=solver, method=method, fixed=fixed):
-                yield Prepared(index[part], problems, np.flatnonzero(kept), own, rows)
+                yield Prepared(index[part], problems, np.flatnonzero(kept))

@@ -152,7 +152,7 @@ def _bootstrapped(smaller: Fitted, larger: Fitted, statistic: float, nsim: int, 
     one, other = (fit.call.refit_many(fit, y) for fit in (smaller, larger))
     usable = one.proven & other.proven
     as_large = (one.deviance - other.deviance)[usable] >= statistic - EQUAL_DEVIANCES
-    p_value = (1.0 + as_large.sum()) / (1.0 + usable.sum())
+    p_value = (1.0 + as_large.sum()) / (1.0 + usable.sum()) if usable.any() else np.nan
     return {"p_value": float(p_value), "null_distribution": f"bootstrap({usable.sum()})"}
 
 

@@ -132,12 +132,12 @@ def reference_grid(
     columns = labels.encoding.columns(whole) if slope is None else _slopes(part, whole, slope)
     cells = whole[list(factors)].drop_duplicates().reset_index(drop=True) if factors else pd.DataFrame(index=[0])
     others = [name for name in values if name not in factors and len(values[name]) > 1]
-    weighted = [name for name in others if name not in at]
-    share = np.ones(len(whole))
+    weighted = [name for name in others if _levels(part, name) is not None]
+    share, own = np.ones(len(whole)), [name for name in factors if _levels(part, name) is not None]
     if weighted and weights == "outer":
         share = np.prod([_shares(part, whole, [name]) for name in weighted], axis=0)
     elif weighted and weights != "equal":
-        share = _shares(part, whole, [*weighted, *(factors if weights == "cells" else ())])
+        share = _shares(part, whole, [*weighted, *(own if weights == "cells" else ())])
     number = _numbers(whole, cells, list(factors))
     average = np.zeros((len(cells), len(whole)))
     average[number, np.arange(len(whole))] = share

@@ -63,11 +63,42 @@ def emmeans(
     1    angle    A - C     1.522
     2    angle    B - C     0.044
     """
+    return _marginal(many, spec, by, None, at, weights, df, level)
+
+
+def emtrends(
+    many: FittedMany,
+    spec: Any,
+    var: str,
+    by: Any = None,
+    *,
+    at: Mapping[str, Any] | None = None,
+    weights: str = "equal",
+    df: str = "satterthwaite",
+    level: float = 0.95,
+) -> ManyMarginalMeans:
+    """Return estimated marginal slopes over a covariate of all responses; parameters are those of
+    :meth:`jaxlmm.Fit.emtrends`.
+    """
+    return _marginal(many, spec, by, str(var), at, weights, df, level)
+
+
+def _marginal(
+    many: FittedMany,
+    spec: Any,
+    by: Any,
+    slope: str | None,
+    at: Mapping[str, Any] | None,
+    weights: str,
+    df: str,
+    level: float,
+) -> ManyMarginalMeans:
     own = many_tested(many, df)
     factors, within = factors_and_by(spec, by)
     part = FixedPart.of(many.estimates.labels, lambda: (many.frame, many.call.data))
-    grid = reference_grid(part, [*dict.fromkeys((*factors, *within))], at, weights)
-    return ManyMarginalMeans(many, grid, factors, within, own, level)
+    grid = reference_grid(part, [*dict.fromkeys((*factors, *within))], at, weights, slope=slope)
+    offset = float(many.frame.offset.mean()) if slope is None else 0.0
+    return ManyMarginalMeans(many, grid, factors, within, own, offset, level)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -79,13 +110,14 @@ class ManyMarginalMeans:
     factors: tuple[str, ...]
     by: tuple[str, ...]
     own: ManyTested
+    offset: float
     level: float
 
     def to_frame(self) -> pd.DataFrame:
         """Return the means: ``response n``, the factors, ``estimate std_error df statistic p_value conf_low conf_high
         q_value status reason``.
         """
-        columns = self._tested(self.grid.rows, np.full(len(self.grid.rows), self._offset()))
+        columns = self._tested(self.grid.rows, np.full(len(self.grid.rows), self.offset))
         table = dict(zip(COEF_COLUMNS, columns, strict=True))
         return self._long(self.grid.cells[[*self.by, *self.factors]], table)
 
@@ -116,7 +148,7 @@ class ManyMarginalMeans:
             index = np.flatnonzero(chosen)
             names, matrix = combinations(index)
             estimate, std_error, df, statistic, p_value, _, _ = self._tested(
-                combinations_of(matrix, self.grid.rows[index]), self._offset() * matrix.sum(axis=1)
+                combinations_of(matrix, self.grid.rows[index]), self.offset * matrix.sum(axis=1)
             )
             half = critical(df, self.level, adjust, index.size) * std_error
             p_value = adjusted(p_value, statistic, df, adjust, index.size)
@@ -124,10 +156,6 @@ class ManyMarginalMeans:
             parts.append((estimate, std_error, df, statistic, p_value, estimate - half, estimate + half))
         joined = [np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)]
         return self._long(pd.DataFrame(keys), dict(zip(COEF_COLUMNS, joined, strict=True)))
-
-    def _offset(self) -> float:
-        """Return the mean of the offset over the rows, which predictions hold."""
-        return float(self.many.frame.offset.mean())
 
     def _tested(self, rows: Float[NumpyArray, "c p"], added: Float[NumpyArray, " c"]) -> list[Float[NumpyArray, "m c"]]:
         """Return the columns of tests of combinations to which constants are ``added``, responses × combinations."""

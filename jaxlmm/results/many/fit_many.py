@@ -10,7 +10,7 @@ from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.foreign import FIT_MANY, answering
 from jaxlmm.results.many.compare import compare
-from jaxlmm.results.many.emmeans import emmeans
+from jaxlmm.results.many.emmeans import emmeans, emtrends
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many.intervals import bootstrap, confint
 from jaxlmm.results.many.moderate import moderate
@@ -97,6 +97,7 @@ class FitMany(FittedMany):
     failed = failed
     moderate = moderate
     emmeans = emmeans
+    emtrends = emtrends
     compare = compare
 
     confint = confint

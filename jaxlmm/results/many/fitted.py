@@ -108,7 +108,7 @@ class FittedMany:
         natural, fixed = estimates.labels.natural, Natural.split(estimates.labels.blocks, estimates.given)
         y = self._made_from.y[frame.used][:, wanted]
         with double_precision():
-            for index, problems, columns, _, _ in prepared_anew(
+            for index, problems, columns in prepared_anew(
                 frame.design, y, solver=solver, method=estimates.method, fixed=fixed
             ):
                 own = wanted[index]
@@ -124,6 +124,6 @@ class FittedMany:
         if self.origin is None:
             raise DataError(
                 "these fits were loaded from a file, which holds no rows: expected fits by fit_many. Fit again, or use "
-                "tables: tidy, variance, glance, anova, test, ratio, pve, failed."
+                "tables: tidy, variance, glance, anova, test, confint, ratio, pve, failed."
             )
         return self.origin

@@ -71,10 +71,12 @@ def confint(
     check_level(level)
     labels = many.estimates.labels
     names = [*labels.fixed_names, *labels.parameters]
-    wanted = names if parameters is None else [parameters] if isinstance(parameters, str) else list(parameters)
-    for name in wanted:
-        if name not in names:
-            raise OptionError(f"parameters: no parameter is named {name!r}; {nearest(str(name), names)}.")
+    wanted = names if parameters is None else _chosen(parameters, names)
+    held = [name for name, fixed in zip(labels.parameters, many.estimates.fixed, strict=True) if fixed]
+    if method == "profile" and parameters is not None and set(held) & set(wanted):
+        raise OptionError(
+            f"parameters: {next(name for name in wanted if name in held)!r} is fixed, and has no profile."
+        )
     columns = [names.index(name) for name in wanted]
     if method == "profile":
         own, low, high = _profiled(many, columns, level)
@@ -105,12 +107,11 @@ def bootstrap(many: FittedMany, nsim: int = 1000, *, seed: int = 0, statistic: s
     """
     seeds = np.random.SeedSequence(seed).spawn(len(many))
     drawn = {}
-    for name, proven, own in zip(many.responses, many.estimates.proven, seeds, strict=True):
+    for place, (name, proven) in enumerate(zip(many.responses, many.estimates.proven, strict=True)):
         if proven:
-            number = int(own.generate_state(1, np.uint64)[0])
-            drawn[name] = many.call.single(name, many.values[:, many.responses.index(name)]).bootstrap(
-                nsim, seed=number, statistic=statistic
-            )
+            own = int(seeds[place].generate_state(1, np.uint64)[0])
+            fit = many.call.single(name, many.values[:, place])
+            drawn[name] = fit.bootstrap(nsim, seed=own, statistic=statistic)
     return ManyBootstrap(many, drawn)
 
 
@@ -128,13 +129,12 @@ class ManyBootstrap:
         return self.drawn[response]
 
     def confint(
-        self, method: str = "percentile", *, level: float = 0.95, parameters: Sequence[str] | None = None
+        self, method: str = "percentile", *, level: float = 0.95, parameters: Sequence[str] | str | None = None
     ) -> pd.DataFrame:
         """Return intervals of all responses, ``response n parameter estimate conf_low conf_high status reason``."""
         tables = {name: boot.confint(method, level=level) for name, boot in self.drawn.items()}
-        names = (
-            list(parameters) if parameters is not None else list(next(iter(tables.values())).index if tables else [])
-        )
+        every = list(dict.fromkeys(name for table in tables.values() for name in table.index))
+        names = every if parameters is None else _chosen(parameters, every)
         shape = (len(self.many), len(names))
         table = {column: np.full(shape, np.nan) for column in ("estimate", "conf_low", "conf_high")}
         for number, response in enumerate(self.many.responses):
@@ -146,6 +146,15 @@ class ManyBootstrap:
 
     def __repr__(self) -> str:
         return f"<bootstraps of {len(self.drawn)} responses: confint(), boot['name']>"
+
+
+def _chosen(parameters: Sequence[str] | str, names: Sequence[str]) -> list[str]:
+    """Return the names that are asked for; raise if one is not there."""
+    wanted = [parameters] if isinstance(parameters, str) else list(parameters)
+    for name in wanted:
+        if name not in names:
+            raise OptionError(f"parameters: no parameter is named {name!r}; {nearest(str(name), names)}.")
+    return wanted
 
 
 def _wald(many: FittedMany, level: float) -> tuple[Float[NumpyArray, "m c"], Float[NumpyArray, "m c"]]:

@@ -11,6 +11,9 @@ from jaxlmm.engine import leverages
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.results.fitted import Fitted
 
+SMALLEST_LEFT = 1e-10
+"""A row whose leverage leaves less than this has a residual of zero, but for rounding."""
+
 
 def fitted(fit: Fitted, level: str = "conditional") -> pd.Series:
     """Return fitted values on the data's index: with the random effects' modes, or ``"marginal"`` without.
@@ -30,7 +33,7 @@ def residuals(fit: Fitted, type: str = "response", level: str = "conditional") -
     type
         ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation;
         ``"normalized"``: pearson, and decorrelated by the residual structure's Cholesky factor; ``"studentized"``: in
-        units of their own standard deviation, pearson over ``√(1 − leverage)``.
+        units of their own standard deviation, pearson over ``√(1 − leverage)``, NaN where the leverage is 1.
     level
         Of the fitted values.
 
@@ -52,7 +55,8 @@ def residuals(fit: Fitted, type: str = "response", level: str = "conditional") -
     if kind == "normalized" and fit.design.residual is not None:
         raw = pd.Series(_decorrelated(fit, raw.to_numpy()), index=raw.index)
     if kind == "studentized":
-        raw = raw / np.sqrt(1.0 - leverages(fit.solution, fit.design))
+        left = 1.0 - leverages(fit.solution, fit.design)
+        raw = raw / np.sqrt(np.where(left > SMALLEST_LEFT, left, np.nan))
     return raw.rename("residual")
 
 

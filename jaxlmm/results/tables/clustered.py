@@ -49,13 +49,17 @@ class Sandwich(NamedTuple):
 
         With D the covariance of the contrasts over its expectation, if V is right, η = c(c + 1)/Σ Var(D_st) and
         ``F = (η − c + 1)/(ηc) Q`` on c and η − c + 1 degrees of freedom (Pustejovsky and Tipton 2018, "HTZ").
-        Directions without a variance do not count.
+        Directions without a variance do not count; NaN where there are as many contrasts as clusters, or more.
         """
-        values, vectors = np.linalg.eigh(rows @ self.vcov @ rows.T)
+        nothing = Contrasts(*(np.array(np.nan),) * 3)
+        if not self.weights:  # of a fit without an optimum
+            return nothing
+        values, vectors = np.linalg.eigh(rows @ self.model @ rows.T)
         counted = values > SMALLEST_EIGENVALUE * values.max(initial=0.0)
         c = int(counted.sum())
-        if c == 0 or not self.weights or not np.isfinite(values).all():
-            return Contrasts(*(np.array(np.nan),) * 3)
+        robust = np.linalg.eigvalsh(vectors[:, counted].T @ rows @ self.vcov @ rows.T @ vectors[:, counted])
+        if c == 0 or not robust.min() > SMALLEST_EIGENVALUE * robust.max():
+            return nothing
         rows = vectors[:, counted].T @ rows
         products = self._products(rows)
         expected = np.trace(products, axis1=2, axis2=3)
@@ -96,12 +100,14 @@ def sandwich(fit: Fitted, kind: str, cluster: Any) -> Sandwich:
     Raises
     ------
     OptionError
-        If the rows of several clusters are correlated by the model.
+        If the rows of several clusters are correlated by the model, or there is one cluster.
     """
+    frame, codes = fit.frame, _clusters(fit, cluster)
+    if not codes.max(initial=0):
+        raise OptionError("cluster: expected two or more clusters, got one.")
     if not fit.estimates.proven:
         nothing = np.full_like(fit.estimates.uncertainty.vcov, np.nan)
         return Sandwich(nothing, [], [], [], nothing)
-    frame, codes = fit.frame, _clusters(fit, cluster)
     _check_apart(fit, codes)
     solution = fit.solution
     factors = factors_at(solution.layout, solution.theta, solution.bases)

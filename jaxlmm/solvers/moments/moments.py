@@ -107,6 +107,8 @@ class Moments(AbstractSolver):
     def unpadded(self) -> Self:
         classes = max(int(np.count_nonzero(self.multiplicity)), 1)
         levels = max(int(np.max(self.codes, initial=0)) + 1, 1)
+        if not self.pooled:  # each level is a class; the last ones may have no row
+            classes = levels
         q = self.rows.shape[1]
         # Judged by Q, not by R_c: levels of a class have equal triangles but for rounding, which may be zero or not.
         nonzero = np.zeros((classes, q), bool)

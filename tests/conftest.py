@@ -1,6 +1,7 @@
 """Settings of every test: strict JAX, programs in a folder of the run, a timeout that prints all stacks; fixtures."""
 
 import faulthandler
+import importlib
 import os
 import shutil
 import tempfile
@@ -18,7 +19,10 @@ TIMEOUT = 300
 PROGRAMS = "JAXLMM_CACHE_DIR"
 """Where programs are kept: all test processes share a folder that is removed at the end, unless one is given."""
 
-compiled.MAX_PARAMETERS_COMPILED_ONCE = 100  # compiling takes most of the time of tests, and few search twice
+# Compiling takes most of the time of tests, and few run a function twice: none is optimized.
+compiled.MAX_PARAMETERS_COMPILED_ONCE = 100
+programs = importlib.import_module("jaxlmm._util.programs.program")
+programs.CPU_OPTIONS.update(programs.ONCE_OPTIONS)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jaxlmm.errors import DataError
@@ -51,7 +52,8 @@ def stat(fit: Fitted, key: str) -> Any:
         "aic": fit.aic, "bic": fit.bic, "method": fit.method,
         "groups": ", ".join(f"{name} {count}" for name, count in fit.n_groups.items()) or None,
     }  # fmt: skip
-    return values.get(key)
+    found = values.get(key)
+    return None if isinstance(found, float) and not np.isfinite(found) else found  # as where no residual is left
 
 
 def depvar(fit: Fitted) -> str:

@@ -142,3 +142,30 @@ def test_a_row_that_is_fitted_exactly_has_no_studentized_residual():
     studentized = fit.residuals("studentized")
     assert np.isnan(studentized.iloc[7])
     assert studentized.drop(7).notna().all()
+
+
+@pytest.mark.parametrize("method", ["implicit", "exact"])
+def test_without_the_reference_level_its_contrasts_are_not_determined(method):
+    fit = lmm.fit("angle ~ recipe + temp + (1 | recipe:replicate)", lmm.datasets.cake())
+    found = fit.influence("recipe", method).fixef
+    assert found.loc["A", ["Intercept", "recipe[T.B]", "recipe[T.C]"]].isna().all()
+    assert np.isnan(found.loc["B", "recipe[T.B]"])
+    alone = lmm.fit("angle ~ recipe + temp + (1 | recipe:replicate)", lmm.datasets.cake().query("recipe != 'B'"))
+    error = alone.coef()["std_error"]["recipe[T.C]"]
+    assert found.loc["B", "recipe[T.C]"] == pytest.approx(alone.fixef()["recipe[T.C]"], abs=1e-3 * error)
+    assert found["temp"].notna().all()
+
+
+def test_series_are_taken_by_the_index_of_the_data_and_no_residual_is_refused():
+    data = SLEEP.assign(Reaction=SLEEP["Reaction"].where(SLEEP.index != 5), half=SLEEP["Days"] > 4)
+    fit = lmm.fit("Reaction ~ Days + (1 | Subject)", data)
+    assert fit.n == 179
+    by_series, by_column = fit.influence(data["half"], "exact"), fit.influence("half", "exact")
+    np.testing.assert_allclose(by_series.fixef, by_column.fixef)
+    flat = SLEEP.assign(y=np.repeat(np.arange(18.0) ** 1.5, 10))
+    exact = lmm.fit("y ~ Days + (1 | Subject)", flat)
+    assert exact.sigma == 0.0
+    with pytest.raises(lmm.DataError, match="leaves none"):
+        exact.influence("Subject")
+    assert exact.coef(vcov="CR2")["std_error"].isna().all()
+    assert exact.__maketables_stat__("ll") is None

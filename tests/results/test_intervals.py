@@ -172,3 +172,13 @@ def test_wald_is_that_of_the_tables(sleep):
 def test_bad_input(sleep, call, message):
     with pytest.raises(lmm.OptionError, match=re.escape(message)):
         call(sleep)
+
+
+def test_a_profile_ends_at_a_bound_that_cannot_be_attained():
+    """A correlation over time that is nearly zero: its deviance stays low all the way down."""
+    sleep = lmm.datasets.sleepstudy()
+    noise = sleep.assign(y=np.random.default_rng(4).normal(size=180))
+    fit = lmm.fit("y ~ Days", noise, residual="ou(Days | Subject)", start={"Residual: rho": 0.05})
+    found = fit.confint("Residual: rho", method="profile")
+    assert found["conf_low"].iloc[0] == 0.0
+    assert 0.0 < found["conf_high"].iloc[0] < 0.5

@@ -13,6 +13,9 @@ TOLERANCE = 1e-5
 USUAL_STEP = 0.3
 """The first step relative to the parameter's size, where there is no standard error."""
 
+AT_BOUND = 1e-6
+"""A distance from a bound that cannot be attained, relative to the estimate's, at which the search ends there."""
+
 MAX_GROWTH = 3.0
 """By how much the distance from the estimate grows at most in one step outwards."""
 
@@ -66,6 +69,10 @@ class LimitSearch:
         """Take ζ at the trial; choose the next one, or end."""
         if abs(zeta - self.critical) <= TOLERANCE or (zeta < self.critical and self.trial == self.bound):
             self._end(self.trial)
+            return
+        near = np.isfinite(self.bound) and abs(self.trial - self.bound) <= AT_BOUND * abs(self.estimate - self.bound)
+        if zeta < self.critical and near:
+            self._end(self.bound)  # which it cannot attain, but comes as near to as one likes
             return
         if zeta < self.critical:
             self.inner, self.inner_zeta = self.trial, zeta

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxlmm.errors import DataError
+from jaxlmm.errors import DataError, OptionError
 from jaxlmm.inference import Prior, Uncertainty, fit_prior, fit_robust_prior, moderated, residual_degrees
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many.tables import coefficients_table, hypothesis_table, terms_table
@@ -53,6 +53,8 @@ def moderate(many: FittedMany, *, robust: bool = False) -> Moderated:
     >>> many.moderate().tidy().loc[1, ["term", "df"]].tolist()[0]
     'Days'
     """
+    if not isinstance(robust, bool | np.bool_):
+        raise OptionError(f"robust: expected True or False, got {robust!r}.")
     proven = int(many.estimates.proven.sum())
     if proven < FEWEST_RESPONSES:
         raise DataError(f"moderate: expected {FEWEST_RESPONSES} responses or more with a proven optimum, got {proven}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.engine import WithoutRows, estimates_without, leverages
@@ -18,6 +18,9 @@ from jaxlmm.results.tables import codes_by
 
 METHODS = ("implicit", "exact")
 """The values of ``method``."""
+
+SMALLEST_SIZE = 1e-9
+"""Singular values of X, relative to the largest, that are zero but for rounding."""
 
 BYTES_AT_ONCE = 2**27
 """Bytes of the responses without some rows that are made at once."""
@@ -64,7 +67,7 @@ def influence(fit: Fitted, by: Any = "row", method: str = "implicit") -> Influen
     OptionError
         If ``by`` is no factor of the fit and no column.
     DataError
-        If the fit was loaded, or has no proven optimum.
+        If the fit was loaded, has no proven optimum, or leaves no residual.
 
     Examples
     --------
@@ -77,6 +80,8 @@ def influence(fit: Fitted, by: Any = "row", method: str = "implicit") -> Influen
     choose("method", method, METHODS)
     if not fit.estimates.proven:
         raise DataError(f"influence: expected a fit with a proven optimum, got one whose status is {fit.status}.")
+    if fit.sigma == 0.0:
+        raise DataError("influence: expected a fit with a residual, got one that leaves none (sigma is 0).")
     y, n = fit.frame.y, fit.n
     assert y is not None
     codes, cases = (np.arange(n), fit.frame.index) if isinstance(by, str) and by == "row" else codes_by(fit, by, "by")
@@ -87,6 +92,7 @@ def influence(fit: Fitted, by: Any = "row", method: str = "implicit") -> Influen
         without = np.where(codes[:, None] == chosen[None, :], np.nan, y[:, None])
         parts.append((_refitted if method == "exact" else _stepped)(fit, without))
     beta, report, sigma = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    beta = _determined(fit, codes, beta)
     labels = fit.estimates.labels
     return Influence(
         fit,
@@ -96,6 +102,17 @@ def influence(fit: Fitted, by: Any = "row", method: str = "implicit") -> Influen
         pd.DataFrame(report, cases, list(labels.parameters)),
         pd.Series(sigma, cases, name="sigma"),
     )
+
+
+def _determined(fit: Fitted, codes: Int[NumpyArray, " n"], beta: Float[NumpyArray, "c p"]) -> Float[NumpyArray, "c p"]:
+    """Return the coefficients, NaN where columns depend on others on the rows that are left and do not determine one."""
+    beta, x = beta.copy(), fit.frame.x
+    scale = np.linalg.norm(x, axis=0)
+    for case in np.flatnonzero(np.isnan(beta).any(axis=1) & ~np.isnan(beta).all(axis=1)):
+        _, size, vectors = np.linalg.svd(x[codes != case] / scale, full_matrices=True)
+        null = vectors[np.sum(size > SMALLEST_SIZE * size.max(initial=0.0)) :]
+        beta[case, np.abs(null).max(axis=0, initial=0.0) > SMALLEST_SIZE] = np.nan
+    return beta
 
 
 def _refitted(fit: Fitted, y: NumpyArray) -> WithoutRows:

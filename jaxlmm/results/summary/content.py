@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
+from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import RESIDUAL_SD, Parameter
 from jaxlmm.formula import TermLabels
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.tables import coef, variance
-from jaxlmm.results.tables import vcov as vcov_of
+from jaxlmm.results.tables import coef, tested, variance
 
 KINSHIP_DIAGONAL_TOLERANCE = 0.05
 """A known matrix whose mean diagonal is no further than this from 0.5 is taken to hold kinship coefficients."""
@@ -46,7 +47,7 @@ def summary_content(fit: Fitted, df: str, vcov: str, cluster: Any, correlation: 
     kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
     tables = [_quantiles(fit), _random(fit), _parameters(fit), _dispersion(fit)]
-    tables += [_fixed(fit, df, vcov, cluster), _correlation(fit, correlation)]
+    tables += [_fixed(fit, df, vcov, cluster), _correlation(fit, tested(fit, df, vcov, cluster).vcov, correlation)]
     notes, p = _notes(fit), fit.estimates.beta.size
     if correlation is None and p > MAX_CORRELATED_EFFECTS:
         notes.append(f"The correlations of {p} fixed effects are not shown; summary(correlation=True) shows them.")
@@ -200,14 +201,13 @@ def _fixed(fit: Fitted, df: str, vcov: str, cluster: Any) -> Table:
     return Table(title, header, rows, 1)
 
 
-def _correlation(fit: Fitted, shown: bool | None) -> Table:
-    title, covariance = "Correlation of fixed effects", vcov_of(fit)
-    names = list(covariance.columns)
+def _correlation(fit: Fitted, covariance: Float[NumpyArray, "p p"], shown: bool | None) -> Table:
+    title, names = "Correlation of fixed effects", list(fit.estimates.labels.fixed_names)
     if len(names) < 2 or not (len(names) <= MAX_CORRELATED_EFFECTS if shown is None else shown):
         return Table(title, [], [], 1)
     sd = np.sqrt(np.diag(covariance))
     with np.errstate(invalid="ignore"):  # a coefficient that is determined exactly has no correlation
-        matrix = covariance.to_numpy() / np.outer(sd, sd)
+        matrix = covariance / np.outer(sd, sd)
     matrix = np.where(np.abs(matrix) < 5e-4, 0.0, matrix)
     short = [name[:10] for name in names[:-1]]
     numbered = len(set(short)) < len(short)  # cut names that are the same: columns are headed by numbers

@@ -105,7 +105,7 @@ def sandwich(fit: Fitted, kind: str, cluster: Any) -> Sandwich:
     frame, codes = fit.frame, _clusters(fit, cluster)
     if not codes.max(initial=0):
         raise OptionError("cluster: expected two or more clusters, got one.")
-    if not fit.estimates.proven:
+    if not fit.estimates.proven or fit.sigma == 0.0:
         nothing = np.full_like(fit.estimates.uncertainty.vcov, np.nan)
         return Sandwich(nothing, [], [], [], nothing)
     _check_apart(fit, codes)

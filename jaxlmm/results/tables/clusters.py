@@ -20,7 +20,8 @@ def codes_by(fit: Fitted, by: Any, option: str) -> tuple[Int[NumpyArray, " n"], 
     Parameters
     ----------
     by
-        A grouping factor, a column of the data, or an array with a value for each row.
+        A grouping factor, a column of the data, or an array with a value for each row of the fit; a series of the data
+        where rows with missing values were left out is taken by its index.
     option
         The option that errors name.
 
@@ -40,6 +41,8 @@ def codes_by(fit: Fitted, by: Any, option: str) -> tuple[Int[NumpyArray, " n"], 
             known = nearest(by, levels)
             raise OptionError(f"{option}: {by!r} is no grouping factor and no column; {known}.") from None
     else:
+        if isinstance(by, pd.Series) and len(by) != len(fit.frame.index) and by.index.is_unique:
+            by = by.reindex(fit.frame.index)  # a column of data of which rows were left out
         values = pd.Series(np.asarray(by))
         if len(values) != len(fit.frame.index):
             raise OptionError(f"{option}: expected a value for each of {len(fit.frame.index)} rows, got {len(values)}.")

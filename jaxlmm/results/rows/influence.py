@@ -105,7 +105,7 @@ def influence(fit: Fitted, by: Any = "row", method: str = "implicit") -> Influen
 
 
 def _determined(fit: Fitted, codes: Int[NumpyArray, " n"], beta: Float[NumpyArray, "c p"]) -> Float[NumpyArray, "c p"]:
-    """Return the coefficients, NaN where columns depend on others on the rows that are left and do not determine one."""
+    """Return the coefficients, NaN where the rows that are left do not determine one."""
     beta, x = beta.copy(), fit.frame.x
     scale = np.linalg.norm(x, axis=0)
     for case in np.flatnonzero(np.isnan(beta).any(axis=1) & ~np.isnan(beta).all(axis=1)):

@@ -79,11 +79,25 @@ def variances(sets):
 
 
 def share_of_variance(sets):
-    """The share of a group in the variance, by the delta method on its logit."""
+    """The share of a group in the variance: by the delta method on its logit, and by its profile.
+
+    Where it has a value theta has one, so that the deviance there is its profile.
+    """
     frame, formula = slopes(60, 5), "~ time + (1 | g)"
     y = drawn(formula, frame, sets, 3, [0.0, 0.0], [1.0], 1.0)
     many = lmm.fit_many(formula, frame, responses=y, progress=False)
-    return {"60 groups of 5 rows": {"share of the variance (ratio)": within(many.ratio("g"), 0.5)}}
+    design = lmm.design(formula, frame)
+    with jax.enable_x64(True):
+        at_truth = jax.jit(jax.vmap(lmm.deviance(design), (None, 0)))(np.array([1.0]), y.to_numpy().T)
+    above = np.asarray(at_truth) - many.glance()["deviance"].to_numpy()
+    return {
+        "60 groups of 5 rows": {
+            "share of the variance (ratio)": within(many.ratio("g"), 0.5),
+            "share of the variance, profile of the REML criterion": share(
+                (above <= stats.chi2.ppf(0.95, 1)).astype(float)
+            ),
+        }
+    }
 
 
 def predictions(sets):

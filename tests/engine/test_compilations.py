@@ -1,5 +1,7 @@
 """A second data set of the same model class compiles nothing."""
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,8 @@ import jaxlmm as lmm
 from jaxlmm._util import Program
 from jaxlmm._util.programs import forget, made_ready
 from jaxlmm.engine import compiled
+
+of_programs = importlib.import_module("jaxlmm._util.programs.program")
 
 
 def programs(function):
@@ -115,7 +119,8 @@ def test_a_search_of_many_parameters_is_optimized(terms, is_optimized, monkeypat
         return ready(program, signature, leaves)
 
     monkeypatch.setattr(Program, "_ready", noted)
-    monkeypatch.setattr(compiled, "MAX_PARAMETERS_COMPILED_ONCE", 3)  # as it is outside of tests
+    monkeypatch.setattr(compiled, "MAX_PARAMETERS_COMPILED_ONCE", 3)  # as it is outside of tests, and the next line
+    monkeypatch.delitem(of_programs.CPU_OPTIONS, "xla_backend_optimization_level")
     forget()
     with pytest.raises(SearchFoundError):
         lmm.fit(f"y ~ x + {terms}", crossed(200))

@@ -95,14 +95,14 @@ class FittedMany:
         return self._made_from.y
 
     @property
-    def solver(self) -> type[AbstractSolver]:
+    def solver_class(self) -> type[AbstractSolver]:
         """The solver's class."""
         return self._made_from.solver
 
     @functools.cached_property
     def kenward_roger(self) -> list[KenwardRoger | None]:
         """Kenward and Roger's covariance of each response's coefficients; None where there is none, or no optimum."""
-        estimates, frame, solver = self.estimates, self.frame, self.solver
+        estimates, frame, solver = self.estimates, self.frame, self.solver_class
         wanted = np.flatnonzero(estimates.proven & np.isfinite(estimates.deviance))
         found: list[KenwardRoger | None] = [None] * len(self)
         natural, fixed = estimates.labels.natural, Natural.split(estimates.labels.blocks, estimates.given)

@@ -195,7 +195,7 @@ class _Profiles:
         given = dict(zip(labels.parameters, estimates.given, strict=True))
         self.given = {name: float(value) for name, value in given.items() if np.isfinite(value)}
         fixed = Natural.of(many.frame.design, labels.blocks, self.given) if self.given else None
-        y, solver = many.y.to_numpy()[:, index], many.solver
+        y, solver = many.y.to_numpy()[:, index], many.solver_class
         self.profiler = ManyProfiler(many.frame.design, y, solver=solver, method=estimates.method, fixed=fixed)
         critical = float(np.sqrt(scipy.special.chdtri(1.0, 1.0 - level)))
         p = len(labels.fixed_names)

@@ -250,6 +250,7 @@ def influence(found: Influence, *, ax: Any = None) -> Axes:
     for number in distance.reset_index(drop=True).nlargest(N_CASES_NAMED).index:
         ax.annotate(str(distance.index[number]), (number, distance.iloc[number]), (3, 3), textcoords="offset points")
     ax.set_xticks([])
+    ax.margins(y=0.12)  # for the names
     ax.set_ylim(bottom=0.0)
     ax.set(xlabel=str(distance.index.name or "row"), ylabel="Cook's distance")
     return ax

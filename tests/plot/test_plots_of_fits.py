@@ -32,6 +32,16 @@ def test_lines(sleep):
         lmm.plot.lines(sleep, "Days", "subject")
 
 
+def test_influence(sleep):
+    found = sleep.influence("Subject")
+    ax = lmm.plot.influence(found)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), found.cooks_distance())
+    named = {text.get_text() for text in ax.texts}
+    assert named == set(found.cooks_distance().nlargest(5).index)
+    assert ax.get_ylim()[1] > found.cooks_distance().max()
+    assert lmm.plot.influence(sleep.influence()).get_xlabel() == "row"
+
+
 def test_profiles(sleep):
     prof = sleep.profile(["Days", "Residual: sd"])
     ax = lmm.plot.profile(prof, "Residual: sd")

@@ -11,7 +11,7 @@ from jaxlmm.engine.after_fit import (
     products_with,
 )
 from jaxlmm.engine.found import Found, certified
-from jaxlmm.engine.many import Prepared, patterns_of, prepared_anew, rows_of, solve_by_response, solve_many
+from jaxlmm.engine.many import patterns_of, prepared_anew, rows_of, solve_by_response, solve_many
 from jaxlmm.engine.minimum import Optima, find_optima
 from jaxlmm.engine.problems import Problems, RowsByResponse, batches
 from jaxlmm.engine.single import Solution, solve_single
@@ -23,7 +23,6 @@ __all__ = [
     "ManyProfiler",
     "Minima",
     "Optima",
-    "Prepared",
     "Problems",
     "Profiler",
     "RowsByResponse",

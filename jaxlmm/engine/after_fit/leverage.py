@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array, NumpyArray, double_precision, program
 from jaxlmm.engine.single import Solution
 from jaxlmm.likelihood import Likelihood, Rescaled
+from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design
 
 
@@ -23,8 +24,7 @@ def leverages(solution: Solution, design: Design) -> Float[NumpyArray, " n"]:
     """
     with double_precision():
         likelihood = Rescaled.of(solution.likelihood, design)
-        layout = solution.layout
-        found = _leverages(likelihood.replace(layout=layout), solution.theta, solution.bases)
+        found = _leverages(likelihood.replace(layout=solution.layout), solution.theta, solution.bases)
     return np.asarray(found)[: int(design.n)]
 
 
@@ -38,6 +38,6 @@ def _leverages(
         own = likelihood.replace(log_scale=log_scale)
         work = own.factorized(factors)
         information = work.solver.inner(work.factor, work.fixed)
-        return work.logdet + jnp.linalg.slogdet(information)[1]
+        return work.logdet + inverse_logdet(information)[1]
 
     return 1.0 - 0.5 * jax.grad(determinants)(jnp.zeros(likelihood.design.n_padded))

@@ -49,6 +49,9 @@ class ManyProfiler:
     ) -> None:
         self.design, self.y, self.solver, self.method, self.fixed = design, y, solver, method, fixed
         self.prepared = list(prepared_anew(design, y, solver=solver, method=method, fixed=fixed))
+        self._chunk, self._place = np.full((2, y.shape[1]), -1)  # where each response is among what is prepared
+        for chunk, (numbers, *_) in enumerate(self.prepared):
+            self._chunk[numbers], self._place[numbers] = chunk, np.arange(numbers.size)
         self._without: dict[tuple[int, tuple[int, ...]], tuple[Design, NumpyArray]] = {}
 
     def at(
@@ -61,10 +64,9 @@ class ManyProfiler:
         found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
         size = SMALL_PROFILE if self.y.shape[1] <= FEW_RESPONSES else LARGE_PROFILE
         for alike, template, layouts in held_layouts(self.design, blocks, values):
-            for numbers, problems, _ in self.prepared:
-                place = {int(number): position for position, number in enumerate(numbers)}
-                own = np.array([k for k, number in enumerate(index[alike]) if int(number) in place], int)
-                positions = np.array([place[int(number)] for number in index[alike][own]], int)
+            for chunk, (_, problems, _) in enumerate(self.prepared):
+                own = np.flatnonzero(self._chunk[index[alike]] == chunk)
+                positions = self._place[index[alike][own]]
                 likelihood = problems.likelihood.replace(layout=template)
                 descent = Descent(problems.replace(likelihood=likelihood))
                 for chosen, count in batches(own.size, size, size):
@@ -80,8 +82,7 @@ class ManyProfiler:
     def at_coefficient(self, column: int, index: Int[NumpyArray, " c"], values: Float[NumpyArray, " c"]) -> Minima:
         """Return the minima of responses ``index`` where one coefficient has the value of each."""
         found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
-        kept_of = {int(k): tuple(columns.tolist()) for numbers, _, columns in self.prepared for k in numbers}
-        kept = [kept_of.get(int(number), ()) for number in index]
+        kept = [tuple(self.prepared[chunk].columns.tolist()) if chunk >= 0 else () for chunk in self._chunk[index]]
         for columns in dict.fromkeys(kept):  # those that a response's rows determine
             alike = np.array([place for place, own in enumerate(kept) if own == columns])
             if column not in columns:

@@ -34,9 +34,7 @@ class ManyTested(NamedTuple):
     @classmethod
     def by_satterthwaite(cls, beta: Float[NumpyArray, "m p"], uncertainty: Uncertainty) -> Self:
         """Return tests by Satterthwaite's degrees of freedom."""
-        return cls(
-            beta, uncertainty.vcov, uncertainty.degrees_of, partial(uncertainty.contrasts, df="satterthwaite")
-        )  # fmt: skip
+        return cls(beta, uncertainty.vcov, uncertainty.degrees_of, partial(uncertainty.contrasts, df="satterthwaite"))
 
     @property
     def std_error(self) -> Float[NumpyArray, "m p"]:

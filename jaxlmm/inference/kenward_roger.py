@@ -75,9 +75,8 @@ def covariance_influence(
         factors = layout.factors(psi[: layout.n_theta], bases)
         sigma = jnp.exp(psi[-1]) if factors.sigma is None else factors.sigma
         point = likelihood.at(factors, response)
-        n = response.count + likelihood.reml * jnp.asarray(
-            likelihood.design.n_fixed, psi.dtype
-        )  # its own, where values are missing
+        # Its own number of rows, where values are missing.
+        n = response.count + likelihood.reml * jnp.asarray(likelihood.design.n_fixed, psi.dtype)
         residual = jnp.eye(1) if factors.residual is None else factors.residual
         entries = [(factor @ factor.swapaxes(-1, -2)).reshape(-1) for factor in (*factors.terms, residual)]
         logdet = point.logdet + 2.0 * n * jnp.log(sigma)

@@ -52,9 +52,8 @@ class Uncertainty(NamedTuple):
 
     def degrees_of(self, rows: Float[NumpyArray, "c p"]) -> Float[NumpyArray, "*b c"]:
         """Return Satterthwaite's degrees of freedom of c combinations of beta."""
-        if rows.size and np.all(
-            np.count_nonzero(rows, axis=1) == 1
-        ):  # coefficients themselves, for which less is to do
+        single = np.count_nonzero(rows, axis=1) == 1
+        if rows.size and single.all():  # coefficients themselves, for which less is to do
             at = np.argmax(rows != 0.0, axis=1)
             square = np.take_along_axis(rows, at[:, None], axis=1)[:, 0] ** 2
             gradient = self.vcov_derivative[..., at, at, :] * square[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
 
@@ -72,9 +71,7 @@ class Held(Struct):
                 about = tuple(Equation("entry", (k,)) for k in range(entries.size))
                 return cls(entries, np.float64(1.0), about, (-1,) * entries.size)
         equations, targets, numbers = [], [], []
-        block = np.asarray(coords[0] if coords.ndim == 3 else coords)
-        generic = np.asarray(structure.start(np.asarray(coords)))
-        rows, pairs = _rows_of(structure, _Array.of(block), _Array.of(generic), tuple(parameters))
+        rows, pairs = _rows_of(structure, coords, parameters)
         few = values.size <= MAX_PARAMETERS_AS_DATA
         for number in range(values.size) if few else np.flatnonzero(np.isfinite(values)).tolist():
             equation = _equation(structure, coords, values, number, rows, pairs)
@@ -151,30 +148,14 @@ def _correlation_errors(
     return jnp.where(exist, jnp.sum(one * other, axis=1) / (first * second) - correlations, 0.0)[:, None]
 
 
-class _Array(NamedTuple):
-    """An array of numbers that can be a key: its ``shape``, and its entries as ``bytes``."""
-
-    shape: tuple[int, ...]
-    bytes: bytes
-
-    @classmethod
-    def of(cls, array: Float[NumpyArray, ...]) -> _Array:
-        return cls(array.shape, np.asarray(array, float).tobytes())
-
-    @property
-    def values(self) -> Float[NumpyArray, ...]:
-        return np.frombuffer(self.bytes).reshape(self.shape)
-
-
-@functools.lru_cache(maxsize=256)  # a profile asks it of each point
 def _rows_of(
-    structure: AbstractCovariance, coords: _Array, start: _Array, parameters: tuple[Parameter, ...]
+    structure: AbstractCovariance, coords: Float[NumpyArray, "*L q d"], parameters: Sequence[Parameter]
 ) -> tuple[dict[str, int], dict[int, tuple[int, int]]]:
     """Return the rows of the factor of which standard deviations are the lengths, by column, and those of which
     correlations are the cosines, by number: not every structure's are, as one sees at a theta without symmetries.
     """
-    generic = jnp.asarray(np.where(start.values == 0.0, GENERIC_ENTRY, start.values))
-    factor = np.asarray(structure.cholesky(generic, jnp.asarray(coords.values)))
+    block, generic = _generic(structure, coords)
+    factor = np.asarray(structure.cholesky(generic, block))
     reported = np.asarray(structure.report(generic, jnp.asarray(factor), jnp.ones(())))
     lengths = np.linalg.norm(factor, axis=1)
     rows = {

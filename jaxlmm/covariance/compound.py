@@ -53,7 +53,7 @@ class CompoundSymmetry(Correlated):
         q = coords.shape[0]
         if q == 1:
             return jnp.ones((1, 1))
-        rho, before = _rho(angles[0], q), np.arange(q)
+        rho, before = _rho(angles[0], q), np.arange(float(q))
         own = jnp.sqrt(q / (q - 1)) * jnp.sin(angles[0])  # the root of 1 − rho
         # The pivots are (1 − rho) (1 + k rho) / (1 + (k − 1) rho); the last one is zero at the lower end of rho.
         left = jnp.maximum(1.0 + (before - 1) * rho, 1.0 / q)

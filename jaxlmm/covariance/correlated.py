@@ -117,7 +117,7 @@ class Correlated(AbstractCovariance):
         free = np.zeros(angles.size, np.int32)
         candidates: list[Candidate] = []
         for zeros in range(count, 0, -1):
-            active = jnp.where(rank < zeros, 1 + np.arange(count), 0)
+            active = jnp.where(rank < zeros, 1 + np.arange(count, dtype=np.int32), np.int32(0))
             near = jnp.abs(sds[order[zeros - 1]]) ** (1 if self.hom else 2) < NEARLY_ZERO
             point = jnp.append(jnp.where(rank < zeros, 0.0, sds), angles)
             # Without any standard deviation the correlations drop out.

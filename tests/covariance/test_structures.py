@@ -178,6 +178,27 @@ def test_natural_parameters(name):
     np.testing.assert_allclose(found, NATURAL[name], rtol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["cs", "ar1 at 1", "ad", "exp, nugget", "rr", "fa", "by level"])
+def test_boundary_candidates_near_the_boundary_are_simpler_points(name):
+    """Each valid one but the last has parameters at an end, has moved little, and has a covariance of lower rank."""
+    structure, theta, coords, _ = CASES[name]
+    with jax.enable_x64(True):
+        theta, coords = jnp.asarray(theta, float) * 1.0, jnp.asarray(coords)
+        point = theta.at[-1].set(0.01 if name != "ad" else np.pi - 0.01)
+        size = 1 if name == "exp, nugget" else len(coords)
+        found = structure.boundary_candidates(point, jnp.eye(size), jnp.eye(size), coords)
+        assert found.theta.shape == found.active_set.shape == (len(found.valid), theta.size)
+        assert bool(found.valid[-1])
+        assert bool(jnp.all(found.theta[-1] == point))
+        assert not found.active_set[-1].any()
+        simpler = [k for k in range(len(found.valid) - 1) if found.valid[k]]
+        for k in simpler:
+            assert bool(jnp.any(found.active_set[k] > 0))
+            near, far = structure.covariance(found.theta[k], coords), structure.covariance(point, coords)
+            assert float(jnp.max(jnp.abs(near - far))) < 0.1
+    assert bool(simpler) == (name not in ("rr",))
+
+
 def test_structures_that_do_not_fit_say_so():
     with pytest.raises(lmm.OptionError, match="d from 1 to the 3 columns"):
         covariance.ReducedRank(d=4).check(np.zeros((3, 1)))

@@ -65,7 +65,7 @@ class ReducedRank(AbstractCovariance):
         candidates: list[Candidate] = []
         for rank in range(min(self.d, q)):
             kept = jnp.where(np.arange(q) < rank, sds, 0.0)
-            point = lower_factor(vectors * kept)[rows, columns]
+            point = lower_factor(vectors * kept[None, :])[rows, columns]
             active = np.where(columns < rank, 0, np.where(columns == rank, 1, -1))
             candidates.append((point, basis, active, sds[rank] <= NEARLY_ZERO))
         candidates.append((theta, basis, np.zeros(theta.size), np.True_))

@@ -152,7 +152,7 @@ class Correlated(AbstractCovariance):
 def nearest_multiple(angles: Float[jax.Array, " a"], period: float) -> Float[jax.Array, " a"]:
     """Return the nearest multiples of a ``period``.
 
-    >>> nearest_multiple(jnp.array([0.1, 3.0]), np.pi).round(3).tolist()
+    >>> np.round(np.asarray(nearest_multiple(jnp.array([0.1, 3.0]), np.pi), float), 3).tolist()
     [0.0, 3.142]
     """
     return period * jnp.round(angles / period)

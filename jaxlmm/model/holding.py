@@ -66,10 +66,10 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
             own, coords, [*layout.roots, np.eye(1)], fixed.parameters, values, strict=False
         )
     )
-    if fixed.absolute and any(isinstance(structure, Field) for structure in structures):
+    if fixed.absolute and any(isinstance(structure, Field) and not structure.scale for structure in structures):
         raise OptionError(
-            "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
-            "across levels are; write a class with parameters and report."
+            "fixed: a standard deviation cannot be fixed beside a structure across levels that has no parameter for "
+            "its scale alone; let theta[0] multiply its factor, or write a class with parameters and report."
         )
     layout = layout.replace(
         dispersion=dispersion,

@@ -29,8 +29,9 @@ class AnteDependence(Correlated):
     Examples
     --------
     >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> theta = jnp.append(jnp.ones(3), jnp.arccos(jnp.array([0.5, 0.8])))
-    >>> AnteDependence().covariance(theta, jnp.zeros((3, 1))).round(3).tolist()
+    >>> np.round(np.asarray(AnteDependence().covariance(theta, jnp.zeros((3, 1))), float), 3).tolist()
     [[1.0, 0.5, 0.4], [0.5, 1.0, 0.8], [0.4, 0.8, 1.0]]
     """
 

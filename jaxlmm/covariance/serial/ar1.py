@@ -29,8 +29,9 @@ class AR1(Correlated):
     Examples
     --------
     >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> theta = jnp.array([2.0, jnp.arccos(0.5)])
-    >>> AR1().covariance(theta, jnp.array([[1.0], [2.0], [4.0]])).round(3).tolist()
+    >>> np.round(np.asarray(AR1().covariance(theta, jnp.array([[1.0], [2.0], [4.0]])), float), 3).tolist()
     [[4.0, 2.0, 0.5], [2.0, 4.0, 1.0], [0.5, 1.0, 4.0]]
     """
 

@@ -9,6 +9,7 @@ from jaxlmm.covariance.diagonal import Diagonal
 from jaxlmm.covariance.field import Field
 from jaxlmm.covariance.field import as_field as as_field
 from jaxlmm.covariance.field import increasing as increasing
+from jaxlmm.covariance.links import Links
 from jaxlmm.covariance.ou import OU
 from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
 from jaxlmm.covariance.scaled import ScaledRows as ScaledRows
@@ -22,6 +23,7 @@ __all__ = [
     "Diagonal",
     "Field",
     "Kind",
+    "Links",
     "Parameter",
     "Unstructured",
     "parameters_of",

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance.frozen import refuse_to_set
+from jaxlmm.covariance.links import Links
 from jaxlmm.covariance.parameters import Parameter, correlations_of, sds_of
 from jaxlmm.covariance.reports import report_sd_corr
 from jaxlmm.linalg import singular_vectors
@@ -24,6 +25,9 @@ even function of a standard deviation."""
 
 NEARLY_ZERO = 0.05
 """Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
+
+MAX_LEADING_POSITIONS = 64
+"""Positions of a chain beyond which a matrix is that of the first ones alone."""
 
 SMALLEST_GUESSED_SD = 0.1
 """Smallest relative standard deviation of a start guessed from the data: at zero the gradient vanishes."""
@@ -148,6 +152,30 @@ class AbstractCovariance(Struct, abc.ABC):
     ) -> Float[jax.Array, "q q"] | None:
         """Return the covariance (q, q) that :meth:`cholesky` factorizes if its author wrote that; None for a factor."""
         return None
+
+    @property
+    def is_markov(self) -> bool:
+        """Whether it is a first-order Markov chain along one coordinate, of which :meth:`markov` returns the links."""
+        return type(self).markov is not AbstractCovariance.markov
+
+    def markov(
+        self, theta: Float[jax.Array, " k"], before: Float[jax.Array, "m d"], coords: Float[jax.Array, "m d"]
+    ) -> Links:
+        """Return the links from positions ``before`` to later ones, ``coords``, whatever lies between; else none.
+
+        With it series of any length are fitted in time linear in it. ``before`` equals ``coords`` where there is no
+        position before: values there are not used, but they and their derivatives must be finite.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not known to be a Markov chain")
+
+    def leading_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "_ _"]:
+        """Return the factor at ``coords`` (q, d) or, where a chain is long, at the first of these."""
+        theta, coords = jnp.asarray(theta), jnp.asarray(coords)
+        if len(coords) <= MAX_LEADING_POSITIONS or not self.is_markov:
+            return self.cholesky(theta, coords)
+        some = coords[:MAX_LEADING_POSITIONS]
+        sd, rho, innovation = self.markov(theta, jnp.concatenate([some[:1], some[:-1]]), some)
+        return Links(sd, rho.at[0].set(0.0), innovation.at[0].set(1.0)).factor()
 
     def check(self, coords: Float[NumpyArray, "q d"]) -> None:
         """Raise if the structure cannot be used at ``coords`` (q, d)."""

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates, SearchAxes
+from jaxlmm.covariance.links import Links
 from jaxlmm.covariance.parameters import Parameter
 from jaxlmm.errors import OptionError
 
@@ -44,12 +45,16 @@ class OU(AbstractCovariance):
         time = coords[order, 0]
         rate = jnp.exp(theta[1])
         decay = jnp.exp(-rate * jnp.abs(time[:, None] - time[None, :]))
-        innovation_variance = -jnp.expm1(-2.0 * rate * (time[1:] - time[:-1]))  # 1 - rho ** (2 * gap)
-        positive = innovation_variance > 0
-        innovation_sd = jnp.where(positive, jnp.sqrt(jnp.where(positive, innovation_variance, 1.0)), 0.0)
+        innovation_sd = _innovation_sd(rate * (time[1:] - time[:-1]))
         scale = jnp.concatenate([jnp.ones(1, time.dtype), innovation_sd])
         factor = jnp.tril(decay) * scale[None, :]
         return theta[0] * factor[jnp.argsort(order)]
+
+    def markov(
+        self, theta: Float[jax.Array, " k"], before: Float[jax.Array, "m d"], coords: Float[jax.Array, "m d"]
+    ) -> Links:
+        decline = jnp.exp(theta[1]) * (coords[:, 0] - before[:, 0])
+        return Links(jnp.full_like(decline, theta[0]), jnp.exp(-decline), _innovation_sd(decline))
 
     def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         # A relative sd of 0.5, and a correlation that falls to exp(-1) over the median gap between neighbors.
@@ -84,3 +89,10 @@ class OU(AbstractCovariance):
     ) -> Float[jax.Array, " r"]:
         # rho is not defined where the sd is 0.
         return jnp.stack([sigma * jnp.abs(theta[0]), jnp.where(theta[0] == 0, jnp.nan, jnp.exp(-jnp.exp(theta[1])))])
+
+
+def _innovation_sd(decline: Float[jax.Array, " m"]) -> Float[jax.Array, " m"]:
+    """Return ``sqrt(1 − rho²)`` where −log rho is ``decline``."""
+    variance = -jnp.expm1(-2.0 * decline)
+    positive = variance > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.model.chain import ChainFactor, MarkovChain
 from jaxlmm.model.design import Design
 from jaxlmm.model.dispersion import ScaledDispersion, Scaling
 from jaxlmm.model.held import Held
@@ -32,14 +33,15 @@ SIGMA_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.7
 class Factors(NamedTuple):
     """Covariance factors at one theta, relative to sigma.
 
-    ``terms``: per term (q, q), or (L, q, q), one for each level, where the structure runs along q positions;
+    ``terms``: per term (q, q), or (L, q, q), one for each level, where the structure runs along q positions, or the
+    links of a Markov chain where the solver takes these;
     ``residual``: None without a structure; ``sigma``, in units of the response's scale, is None where it is profiled
     out; ``dispersion``: None without a model of it, else sigma is the geometric mean of the rows' residual standard
     deviations.
     """
 
-    terms: tuple[Float[jax.Array, "... _ _"], ...]
-    residual: Float[jax.Array, "*b L q q"] | None
+    terms: tuple[Float[jax.Array, "... _ _"] | ChainFactor, ...]
+    residual: Float[jax.Array, "*b L q q"] | ChainFactor | None
     sigma: Float[jax.Array, "*b"] | None = None
     dispersion: ScaledDispersion | None = None
 
@@ -63,6 +65,7 @@ class Layout(Struct):
 
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
     response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too. The
+    ``chains`` are, of each term and last of the residual structure, those whose links the solver takes. The
     parameters of a term, and last of the residual structure, that are ``held`` remain in theta, which :meth:`errors`
     keep on a surface of ``n_held`` fewer dimensions: data, so that another number of them compiles nothing.
     """
@@ -77,10 +80,11 @@ class Layout(Struct):
     held: tuple[Held, ...] = ()
     absolute: bool = static(default=False)
     n_held: Int[Array, "*b"] | int = np.int32(0)
+    chains: tuple[MarkovChain | None, ...] = ()
 
     @classmethod
-    def of(cls, design: Design) -> Layout:
-        """Return the layout of a design."""
+    def of(cls, design: Design, chains: tuple[MarkovChain | None, ...] = ()) -> Layout:
+        """Return the layout of a design; ``chains`` are those of a solver."""
         return cls(
             tuple(term.structure for term in design.terms),
             tuple(term.coords for term in design.terms),
@@ -88,6 +92,7 @@ class Layout(Struct):
             design.residual.structure if design.residual else None,
             design.residual.coords if design.residual else None,
             dispersion=None if design.dispersion is None else Scaling.of(design.dispersion),
+            chains=chains,
         )
 
     def in_unit(self, unit: Float[Array, ""] | float) -> Self:
@@ -108,10 +113,10 @@ class Layout(Struct):
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             if self.held[t].equations:
                 own = theta[slices[t]]
-                parts += self.held[t].errors(structure, own, _first(_factor(structure, own, coords, bases[t])))
+                parts += self.held[t].errors(structure, own, _leading(structure, own, coords, bases[t]))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
             own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
-            factor = _first(_factor(self.residual, own, self.residual_coords))
+            factor = _leading(self.residual, own, self.residual_coords)
             parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
 
@@ -172,12 +177,13 @@ class Layout(Struct):
         they are in the data; with them, those of scaled columns.
         """
         slices = self.slices()
-        terms = []
+        chains, terms = self.chains or (None,) * (len(self.structures) + 1), []
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
-            terms.append(_factor(structure, theta[slices[t]], coords, None if bases is None else bases[t]))
+            own, basis = theta[slices[t]], None if bases is None else bases[t]
+            terms.append(_factor(structure, own, coords, basis, chains[t]))
         residual = None
         if self.residual is not None and self.residual_coords is not None:
-            residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords)
+            residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords, chain=chains[-1])
         dispersion = None
         if self.dispersion is not None:
             dispersion = self.dispersion.at(theta[self.beyond], scaled=bases is not None)
@@ -186,7 +192,8 @@ class Layout(Struct):
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
         if self.sigma is not None and dispersion is not None:
             sigma = sigma * jnp.exp(dispersion.log_ratio)
-        return Factors(tuple(factor / sigma for factor in terms), residual, sigma, dispersion)
+        relative = (factor.over(sigma) if isinstance(factor, ChainFactor) else factor / sigma for factor in terms)
+        return Factors(tuple(relative), residual, sigma, dispersion)
 
     def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
         """Return the natural parameters of every term, then of the residual, its standard deviation first, and last the
@@ -196,18 +203,27 @@ class Layout(Struct):
         """
         parts = []
         sigma = jnp.asarray(scale) if factors.sigma is None else factors.sigma * scale
-        for structure, factor, where in zip(self.structures, factors.terms, self.slices(), strict=False):
-            one = _first(factor)
-            one = one if factors.sigma is None else one * factors.sigma
+        for t, (structure, where) in enumerate(zip(self.structures, self.slices(), strict=False)):
+            one = _first(factors.terms[t], factors.sigma, structure, theta[where], self.coords[t])
             parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
         sigma = sigma * factors.sigma_ratio
         if self.residual is None or factors.residual is None:
             parts.append(sigma[None])
         else:
-            parts.append(self.residual.report(self.residual_theta(theta), factors.residual[0], sigma))
+            one = self.leading(theta, factors)[-1]
+            parts.append(self.residual.report(self.residual_theta(theta), one, sigma))
         if self.dispersion is not None and factors.dispersion is not None:
             parts.append(self.dispersion.report(factors.dispersion.coefficients))
         return jnp.concatenate(parts)
+
+    def leading(self, theta: Float[Array, " k"], factors: Factors) -> list[Float[jax.Array, "_ _"]]:
+        """Return the ``factors`` of the terms, and last of the residual structure, where it is, of the first level."""
+        parts = zip(factors.terms, self.structures, self.slices(), self.coords, strict=False)
+        found = [_first(factor, None, structure, theta[where], coords) for factor, structure, where, coords in parts]
+        if self.residual is None or factors.residual is None or self.residual_coords is None:
+            return found
+        own = self.residual_theta(theta)
+        return [*found, _first(factors.residual, None, self.residual, own, self.residual_coords)]
 
     def residual_theta(self, theta: Float[Array, " k"]) -> Float[jax.Array, " _"]:
         """Return the residual structure's parameters, its scale of 1 first."""
@@ -279,13 +295,37 @@ def _factor(
     theta: Float[jax.Array, " k"],
     coords: Float[Array, "*L q d"],
     basis: Float[Array, "_ _"] | None = None,
-) -> Float[jax.Array, "*L q q"]:
+    chain: MarkovChain | None = None,
+) -> Float[jax.Array, "*L q q"] | ChainFactor:
+    if chain is not None:
+        return chain.factor(structure, theta)
     coords = jnp.asarray(coords)
     if coords.ndim == 3:
         return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
     return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
 
 
-def _first(factor: Float[jax.Array, "*L q q"]) -> Float[jax.Array, "q q"]:
-    """Return the factor of the first level where each has its own."""
-    return factor[0] if factor.ndim == 3 else factor
+def _leading(
+    structure: AbstractCovariance,
+    theta: Float[jax.Array, " k"],
+    coords: Float[Array, "*L q d"],
+    basis: Float[Array, "_ _"] | None = None,
+) -> Float[jax.Array, "_ _"]:
+    """Return the factor of the columns, or at the leading positions of the first level."""
+    if coords.ndim == 3:
+        return structure.leading_factor(theta, coords[0])
+    return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
+
+
+def _first(
+    factor: Float[jax.Array, "*L q q"] | ChainFactor,
+    sigma: Float[Array, ""] | None,
+    structure: AbstractCovariance,
+    theta: Float[jax.Array, " k"],
+    coords: Float[Array, "*L q d"],
+) -> Float[jax.Array, "_ _"]:
+    """Return the factor of the first level where each has its own, times ``sigma``."""
+    if isinstance(factor, ChainFactor):
+        return structure.leading_factor(theta, coords[0] if coords.ndim == 3 else coords)
+    one = factor[0] if factor.ndim == 3 else factor
+    return one if sigma is None else one * sigma

@@ -5,6 +5,7 @@ from jaxlmm.model import Factors
 from jaxlmm.solvers.base import AbstractSolver, ByResponse, Effects, Route
 from jaxlmm.solvers.base import QuadraticForms as QuadraticForms
 from jaxlmm.solvers.blocked import Blocked
+from jaxlmm.solvers.chain import Chain
 from jaxlmm.solvers.clusters import clusters_of as clusters_of
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
@@ -20,6 +21,7 @@ __all__ = [
     "AbstractSolver",
     "Blocked",
     "ByResponse",
+    "Chain",
     "Dense",
     "Effects",
     "Factors",

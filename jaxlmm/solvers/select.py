@@ -10,11 +10,12 @@ from jaxlmm.errors import OptionError
 from jaxlmm.model import Design
 from jaxlmm.solvers.base import AbstractSolver
 from jaxlmm.solvers.blocked import Blocked
+from jaxlmm.solvers.chain import Chain
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
 from jaxlmm.solvers.spectral import Spectral
 
-SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Spectral, Dense)}
+SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Spectral, Chain, Dense)}
 """The solvers by name, in the order in which they are asked: the cheapest first, and last the one for any model."""
 
 
@@ -34,7 +35,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """Return the solver for a design: the one that is asked for, or the first of ``SOLVERS`` that can do the model.
 
     The first four need independent residuals, with or without a model of dispersion; with one, a known matrix is
-    "anything else".
+    "anything else". A chain of short series alone, too.
 
     =======================================================  ========
     model                                                    solver
@@ -43,6 +44,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     terms over columns, on one grouping factor               moments
     terms over columns, on several grouping factors          blocked
     one term of one column, across levels of a known matrix  spectral
+    one Markov chain along positions, columns on one group   chain
     anything else, in clusters of at most 3,000 rows         dense
     =======================================================  ========
 
@@ -53,7 +55,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """
     asked = as_solver(solver)
     if asked is None:
-        asked = next(one for one in SOLVERS.values() if not unsuitable(one, design))
+        asked = next(one for one in SOLVERS.values() if not unsuitable(one, design) and one.pays(design))
     elif why := unsuitable(asked, design):
         *others, last = (repr(name) for name, one in SOLVERS.items() if not unsuitable(one, design))
         shown = repr(asked.name) if asked in SOLVERS.values() else asked.__name__

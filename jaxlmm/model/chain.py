@@ -26,7 +26,7 @@ class ChainFactor(NamedTuple):
     onward: Links
     cells: Int[jax.Array, "*b M"]
 
-    def over(self, sigma: Float[jax.Array, ""]) -> ChainFactor:
+    def __truediv__(self, sigma: Float[jax.Array, ""]) -> ChainFactor:
         """Return the factor divided by ``sigma``."""
         parts = [part._replace(sd=part.sd / sigma) for part in (self.links, self.into, self.onward)]
         return ChainFactor(*parts, self.cells)
@@ -121,3 +121,29 @@ def _padded(ends: Ends, size: int) -> Ends:
 
 def _filled(cells: Int[NumpyArray, " _"], size: int, past: int) -> Int[NumpyArray, " {size}"]:
     return np.concatenate([cells, np.full(size - cells.size, past)]).astype(np.int32)
+
+
+def leading_factor(
+    structure: AbstractCovariance,
+    theta: Float[jax.Array, " k"],
+    coords: Float[Array, "*L q d"],
+    basis: Float[Array, "_ _"] | None = None,
+) -> Float[jax.Array, "_ _"]:
+    """Return the factor of columns, or that of the first level at its leading positions."""
+    if coords.ndim == 3:
+        return structure.leading_factor(theta, coords[0])
+    return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
+
+
+def first_factor(
+    factor: Float[jax.Array, "*L q q"] | ChainFactor,
+    sigma: Float[Array, ""] | None,
+    structure: AbstractCovariance,
+    theta: Float[jax.Array, " k"],
+    coords: Float[Array, "*L q d"],
+) -> Float[jax.Array, "_ _"]:
+    """Return the factor of the first level, of a chain at its leading positions, times ``sigma``."""
+    if isinstance(factor, ChainFactor):
+        return structure.leading_factor(theta, coords[0] if coords.ndim == 3 else coords)
+    one = factor[0] if factor.ndim == 3 else factor
+    return one if sigma is None else one * sigma

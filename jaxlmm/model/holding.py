@@ -12,7 +12,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance import NEARLY_ZERO, AbstractCovariance, Field, Parameter, ScaledRows, Unstructured
 from jaxlmm.errors import OptionError
-from jaxlmm.model.chain import MarkovChain
+from jaxlmm.model.chain import MarkovChain, leading_factor
 from jaxlmm.model.design import Design, Term
 from jaxlmm.model.dispersion import Scaling
 from jaxlmm.model.held import Held
@@ -230,8 +230,11 @@ def _jacobians(
     """Return the derivatives in theta of the errors, and of all covariances and what stands beyond them in theta."""
 
     def covariances(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " c"]:
-        factors = layout.factors(theta, bases)
-        first = layout.leading(theta, factors)
+        slices = layout.slices()
+        terms = zip(layout.structures, slices, layout.coords, bases, strict=False)
+        first = [leading_factor(structure, theta[own], coords, basis) for structure, own, coords, basis in terms]
+        if layout.residual is not None and layout.residual_coords is not None:
+            first.append(leading_factor(layout.residual, layout.residual_theta(theta), layout.residual_coords))
         return jnp.concatenate([*((one @ one.T).reshape(-1) for one in first), theta[sum(layout.counts) :]])
 
     theta = jnp.asarray(theta)

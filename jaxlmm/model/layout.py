@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.model.chain import ChainFactor, MarkovChain
+from jaxlmm.model.chain import ChainFactor, MarkovChain, first_factor, leading_factor
 from jaxlmm.model.design import Design
 from jaxlmm.model.dispersion import ScaledDispersion, Scaling
 from jaxlmm.model.held import Held
@@ -65,9 +65,9 @@ class Layout(Struct):
 
     Where a standard deviation is fixed in units of the response, the layout is ``absolute``: theta is relative to the
     response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too. The
-    ``chains`` are, of each term and last of the residual structure, those whose links the solver takes. The
     parameters of a term, and last of the residual structure, that are ``held`` remain in theta, which :meth:`errors`
     keep on a surface of ``n_held`` fewer dimensions: data, so that another number of them compiles nothing.
+    ``chains`` are, of each term and last of the residual structure, those whose links the solver takes, or None.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -113,10 +113,10 @@ class Layout(Struct):
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             if self.held[t].equations:
                 own = theta[slices[t]]
-                parts += self.held[t].errors(structure, own, _leading(structure, own, coords, bases[t]))
+                parts += self.held[t].errors(structure, own, leading_factor(structure, own, coords, bases[t]))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
             own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
-            factor = _leading(self.residual, own, self.residual_coords)
+            factor = leading_factor(self.residual, own, self.residual_coords)
             parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
 
@@ -177,7 +177,7 @@ class Layout(Struct):
         they are in the data; with them, those of scaled columns.
         """
         slices = self.slices()
-        chains, terms = self.chains or (None,) * (len(self.structures) + 1), []
+        terms, chains = [], self.chains or (None,) * (len(slices) + 1)
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             own, basis = theta[slices[t]], None if bases is None else bases[t]
             terms.append(_factor(structure, own, coords, basis, chains[t]))
@@ -192,8 +192,7 @@ class Layout(Struct):
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
         if self.sigma is not None and dispersion is not None:
             sigma = sigma * jnp.exp(dispersion.log_ratio)
-        relative = (factor.over(sigma) if isinstance(factor, ChainFactor) else factor / sigma for factor in terms)
-        return Factors(tuple(relative), residual, sigma, dispersion)
+        return Factors(tuple(factor / sigma for factor in terms), residual, sigma, dispersion)
 
     def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
         """Return the natural parameters of every term, then of the residual, its standard deviation first, and last the
@@ -204,26 +203,18 @@ class Layout(Struct):
         parts = []
         sigma = jnp.asarray(scale) if factors.sigma is None else factors.sigma * scale
         for t, (structure, where) in enumerate(zip(self.structures, self.slices(), strict=False)):
-            one = _first(factors.terms[t], factors.sigma, structure, theta[where], self.coords[t])
+            one = first_factor(factors.terms[t], factors.sigma, structure, theta[where], self.coords[t])
             parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
         sigma = sigma * factors.sigma_ratio
-        if self.residual is None or factors.residual is None:
+        if self.residual is None or factors.residual is None or self.residual_coords is None:
             parts.append(sigma[None])
         else:
-            one = self.leading(theta, factors)[-1]
-            parts.append(self.residual.report(self.residual_theta(theta), one, sigma))
+            own = self.residual_theta(theta)
+            one = first_factor(factors.residual, None, self.residual, own, self.residual_coords)
+            parts.append(self.residual.report(own, one, sigma))
         if self.dispersion is not None and factors.dispersion is not None:
             parts.append(self.dispersion.report(factors.dispersion.coefficients))
         return jnp.concatenate(parts)
-
-    def leading(self, theta: Float[Array, " k"], factors: Factors) -> list[Float[jax.Array, "_ _"]]:
-        """Return the ``factors`` of the terms, and last of the residual structure, where it is, of the first level."""
-        parts = zip(factors.terms, self.structures, self.slices(), self.coords, strict=False)
-        found = [_first(factor, None, structure, theta[where], coords) for factor, structure, where, coords in parts]
-        if self.residual is None or factors.residual is None or self.residual_coords is None:
-            return found
-        own = self.residual_theta(theta)
-        return [*found, _first(factors.residual, None, self.residual, own, self.residual_coords)]
 
     def residual_theta(self, theta: Float[Array, " k"]) -> Float[jax.Array, " _"]:
         """Return the residual structure's parameters, its scale of 1 first."""
@@ -303,29 +294,3 @@ def _factor(
     if coords.ndim == 3:
         return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
     return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
-
-
-def _leading(
-    structure: AbstractCovariance,
-    theta: Float[jax.Array, " k"],
-    coords: Float[Array, "*L q d"],
-    basis: Float[Array, "_ _"] | None = None,
-) -> Float[jax.Array, "_ _"]:
-    """Return the factor of the columns, or at the leading positions of the first level."""
-    if coords.ndim == 3:
-        return structure.leading_factor(theta, coords[0])
-    return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
-
-
-def _first(
-    factor: Float[jax.Array, "*L q q"] | ChainFactor,
-    sigma: Float[Array, ""] | None,
-    structure: AbstractCovariance,
-    theta: Float[jax.Array, " k"],
-    coords: Float[Array, "*L q d"],
-) -> Float[jax.Array, "_ _"]:
-    """Return the factor of the first level where each has its own, times ``sigma``."""
-    if isinstance(factor, ChainFactor):
-        return structure.leading_factor(theta, coords[0] if coords.ndim == 3 else coords)
-    one = factor[0] if factor.ndim == 3 else factor
-    return one if sigma is None else one * sigma

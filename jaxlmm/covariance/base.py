@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm.covariance.along import AlongMethod
 from jaxlmm.covariance.frozen import refuse_to_set
-from jaxlmm.covariance.links import Links
+from jaxlmm.covariance.links import Markovian
 from jaxlmm.covariance.parameters import Parameter, correlations_of, sds_of
 from jaxlmm.covariance.reports import report_sd_corr
-from jaxlmm.linalg import singular_vectors
+from jaxlmm.linalg import semidefinite_root, singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
 """Relative standard deviations tried as a start; never 0, where the gradient vanishes for any data: the deviance is an
@@ -25,9 +26,6 @@ even function of a standard deviation."""
 
 NEARLY_ZERO = 0.05
 """Relative standard deviations below this are tried at exactly 0 (and kept there only if the deviance agrees)."""
-
-MAX_LEADING_POSITIONS = 64
-"""Positions of a chain beyond which a matrix is that of the first ones alone."""
 
 SMALLEST_GUESSED_SD = 0.1
 """Smallest relative standard deviation of a start guessed from the data: at zero the gradient vanishes."""
@@ -65,16 +63,17 @@ class BoundaryCandidates(NamedTuple):
         )
 
 
-class AbstractCovariance(Struct, abc.ABC):
+class AbstractCovariance(Markovian, Struct, abc.ABC):
     """A covariance structure for a block of q columns, or of q positions.
 
-    A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put decides what it acts on; the
-    class does not know. ``covariance=`` puts it within the columns of a random term; a tag of the formula, as in
-    ``ou(time | g)``, puts a built-in one there, along positions, or (``residual=``) among the residuals; ``kinship=``
-    puts one with ``coords`` across the levels of a group. Hyper-parameters are plain annotated fields, numbers and
-    arrays; what sets a shape, a branch or a function is declared as ``order: int = lmm.covariance.static()``, and must
-    be hashable. Objects are frozen. Before the first fit a structure is tried out
-    (:func:`jaxlmm.testing.check_covariance`, for authors too).
+    A new structure needs :meth:`n_params` and either :meth:`cholesky` or :meth:`covariance`, whichever is easier to
+    write: the other one is derived. Where an object is put decides what it acts on; the class does not know.
+    ``covariance=`` puts it within the columns of a random term; a tag of the formula, as in ``ou(time | g)``, puts a
+    built-in one along positions, or (``residual=``) among the residuals, where ``Structure().along("time | g")`` puts
+    any; ``kinship=`` puts one with ``coords`` across the levels of a group. Hyper-parameters are plain annotated
+    fields, numbers and arrays; what sets a shape, a branch or a function is declared as
+    ``order: int = lmm.covariance.static()``, and must be hashable. Objects are frozen. Before the first fit a structure
+    is tried out (:func:`jaxlmm.testing.check_covariance`, for authors too).
 
     Parameters
     ----------
@@ -106,6 +105,8 @@ class AbstractCovariance(Struct, abc.ABC):
     """
 
     coords: Any = static(default=None, kw_only=True)
+    along: ClassVar[AlongMethod] = AlongMethod()
+    """``residual=Structure.along("time | group")``: the structure among the residuals of a group, along positions."""
 
     def without_coords(self) -> Self:
         """Return the structure as a model takes it: coordinates stand in the model's terms."""
@@ -117,7 +118,6 @@ class AbstractCovariance(Struct, abc.ABC):
     def n_params(self, q: int) -> int:
         """Return how many parameters a block of ``q`` columns (or positions) needs."""
 
-    @abc.abstractmethod
     def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         """Return a lower factor of the covariance relative to the residual variance.
 
@@ -137,10 +137,32 @@ class AbstractCovariance(Struct, abc.ABC):
             singular matrices, and batched LAPACK calls can deadlock on CPUs with few cores. Used as a residual
             structure, ``theta[0]`` is held at 1 and must be the standard deviation of the first position.
         """
+        # A root by pivoted elimination, no triangle: accurate near singularity, and solvers need only L Lᵀ = Σ.
+        return semidefinite_root(self.covariance(theta, coords))
+
+    def covariance(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
+        """Return the covariance (q, q) relative to the residual variance, positive semidefinite at any ``theta``.
+
+        A class that writes it may leave out :meth:`cholesky`: along positions and across levels no factor is needed,
+        so that a kernel costs its own evaluation; within columns the factor is found by pivoted elimination.
+        """
+        factor = self.cholesky(theta, coords)
+        return factor @ factor.T
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__setattr__ = refuse_to_set  # type: ignore[method-assign]
+        written = {name for name in ("cholesky", "covariance") if name in vars(cls)}
+        if written == {"covariance"}:  # one that is inherited would be that of another structure
+            cls.cholesky = AbstractCovariance.cholesky  # type: ignore[method-assign]
+        elif written == {"cholesky"}:
+            cls.covariance = AbstractCovariance.covariance  # type: ignore[method-assign]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        base = AbstractCovariance
+        if cls.cholesky is base.cholesky and cls.covariance is base.covariance:
+            raise TypeError(f"{cls.__name__}: expected one of the methods cholesky and covariance, got neither.")
+        return super().__new__(cls)
 
     @property
     def authored(self) -> bool:
@@ -150,32 +172,17 @@ class AbstractCovariance(Struct, abc.ABC):
     def covariance_as_written(
         self, theta: Float[Array, " k"], coords: Float[Array, "q d"]
     ) -> Float[jax.Array, "q q"] | None:
-        """Return the covariance (q, q) that :meth:`cholesky` factorizes if its author wrote that; None for a factor."""
-        return None
+        """Return :meth:`covariance` (q, q) if that is what the author wrote; None where it follows from the factor."""
+        derived = type(self).covariance is AbstractCovariance.covariance
+        return None if derived else self.covariance(jnp.asarray(theta), jnp.asarray(coords))
 
-    @property
-    def is_markov(self) -> bool:
-        """Whether it is a first-order Markov chain along one coordinate, of which :meth:`markov` returns the links."""
-        return type(self).markov is not AbstractCovariance.markov
+    def reported_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
+        """Return the factor (q, q) that :meth:`report` gets for a block of positions or levels, long chains in part."""
+        return self.leading_factor(theta, coords)
 
-    def markov(
-        self, theta: Float[jax.Array, " k"], before: Float[jax.Array, "m d"], coords: Float[jax.Array, "m d"]
-    ) -> Links:
-        """Return the links from positions ``before`` to later ones, ``coords``, whatever lies between; else none.
-
-        With it series of any length are fitted in time linear in it. ``before`` equals ``coords`` where there is no
-        position before: values there are not used, but they and their derivatives must be finite.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is not known to be a Markov chain")
-
-    def leading_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "_ _"]:
-        """Return the factor at ``coords`` (q, d) or, where a chain is long, at the first of these."""
-        theta, coords = jnp.asarray(theta), jnp.asarray(coords)
-        if len(coords) <= MAX_LEADING_POSITIONS or not self.is_markov:
-            return self.cholesky(theta, coords)
-        some = coords[:MAX_LEADING_POSITIONS]
-        sd, rho, innovation = self.markov(theta, jnp.concatenate([some[:1], some[:-1]]), some)
-        return Links(sd, rho.at[0].set(0.0), innovation.at[0].set(1.0)).factor()
+    def placed(self, coords: Float[NumpyArray, "q d"]) -> Self:
+        """Return the structure for ``coords`` (q, d) that all levels share: itself, unless they set a shape."""
+        return self
 
     def check(self, coords: Float[NumpyArray, "q d"]) -> None:
         """Raise if the structure cannot be used at ``coords`` (q, d)."""

@@ -9,6 +9,7 @@ Derivatives are recurrences too, so that no loop is ever differentiated.
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,11 @@ from jaxtyping import Float
 
 MAX_STEPS_ONE_BY_ONE = 256
 """Length up to which a recurrence is one loop."""
+
+Matrix: TypeAlias = tuple[
+    Float[jax.Array, " B"], Float[jax.Array, " B"], Float[jax.Array, " B"], Float[jax.Array, " B"]
+]
+"""The entries of B matrices of size two, row by row."""
 
 
 def linear_recurrence(
@@ -86,9 +92,7 @@ def riccati_recurrence(
     size = blocks[0].shape[1]
     one, zero = jnp.ones(size, kept.dtype), jnp.zeros(size, kept.dtype)
 
-    def link(
-        matrix: tuple[Float[jax.Array, " B"], ...], step: tuple[Float[jax.Array, " B"], ...]
-    ) -> tuple[tuple[Float[jax.Array, " B"], ...], None]:
+    def link(matrix: Matrix, step: tuple[Float[jax.Array, " B"], ...]) -> tuple[Matrix, None]:
         (a, b, c, d), (r, q, h) = matrix, step
         below = h * a + c, h * b + d
         top = r * a + q * below[0], r * b + q * below[1]
@@ -120,10 +124,10 @@ def _riccati_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 def _riccati(
     start: Float[jax.Array, "*B"],
-    kept: Float[jax.Array, "T *B"],
-    added: Float[jax.Array, "T *B"],
-    precision: Float[jax.Array, "T *B"],
-) -> Float[jax.Array, "T *B"]:
+    kept: Float[jax.Array, "T ..."],
+    added: Float[jax.Array, "T ..."],
+    precision: Float[jax.Array, "T ..."],
+) -> Float[jax.Array, "T ..."]:
     """Return the Riccati recurrence along the first axis, from the ``start`` before it."""
 
     def step(
@@ -133,7 +137,7 @@ def _riccati(
         variance = kept * (variance / (1.0 + precision * variance)) + added
         return variance, variance
 
-    variances: Float[jax.Array, "T *B"] = jax.lax.scan(step, start, (kept, added, precision))[1]
+    variances: Float[jax.Array, "T ..."] = jax.lax.scan(step, start, (kept, added, precision))[1]
     return variances
 
 
@@ -157,7 +161,7 @@ def _linear(coefficients: Float[jax.Array, " n"], constants: Float[jax.Array, "n
 
 
 def _linear_from(
-    start: Float[jax.Array, "*B c"], coefficients: Float[jax.Array, "T *B"], constants: Float[jax.Array, "T *B c"]
+    start: Float[jax.Array, "*B c"], coefficients: Float[jax.Array, "T ..."], constants: Float[jax.Array, "T *B c"]
 ) -> Float[jax.Array, "T *B c"]:
     """Return the linear recurrence along the first axis, from the ``start`` before it."""
 
@@ -171,7 +175,7 @@ def _linear_from(
     return found
 
 
-def _in_blocks(x: Float[jax.Array, "n *c"]) -> Float[jax.Array, "T B *c"]:
+def _in_blocks(x: Float[jax.Array, "n ..."]) -> Float[jax.Array, "T B *c"]:
     """Return x (T, B, ...) in B blocks of T steps, both about the root of its length; the last one ends in zeros."""
     n = x.shape[0]
     steps = math.isqrt(n - 1) + 1
@@ -180,6 +184,6 @@ def _in_blocks(x: Float[jax.Array, "n *c"]) -> Float[jax.Array, "T B *c"]:
     return padded.reshape(count, steps, *x.shape[1:]).swapaxes(0, 1)
 
 
-def _out_of_blocks(blocks: Float[jax.Array, "T B *c"], n: int) -> Float[jax.Array, "n *c"]:
+def _out_of_blocks(blocks: Float[jax.Array, "T B *c"], n: int) -> Float[jax.Array, "n ..."]:
     """Return the first n steps of blocks in one axis."""
     return blocks.swapaxes(0, 1).reshape(-1, *blocks.shape[2:])[:n]

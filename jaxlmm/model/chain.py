@@ -1,4 +1,4 @@
-"""Markov chains along the positions of all levels of a term, as one chain with links to nothing where a level begins."""
+"""Markov chains along the positions of all levels of a term, as one chain, unlinked where a level begins."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, bucket, pad
-from jaxlmm.covariance import AbstractCovariance, Links
+from jaxlmm.covariance import MAX_LEADING_POSITIONS, AbstractCovariance, Links, Steps
 from jaxlmm.model.design import Design, Term
+
+PAST = np.iinfo(np.int32).max
+"""The number of a padded position, past all."""
 
 
 class ChainFactor(NamedTuple):
@@ -26,28 +29,58 @@ class ChainFactor(NamedTuple):
     onward: Links
     cells: Int[jax.Array, "*b M"]
 
-    def __truediv__(self, sigma: Float[jax.Array, ""]) -> ChainFactor:
+    def over(self, sigma: Float[jax.Array, ""]) -> ChainFactor:
         """Return the factor divided by ``sigma``."""
-        parts = [part._replace(sd=part.sd / sigma) for part in (self.links, self.into, self.onward)]
-        return ChainFactor(*parts, self.cells)
+        links, into, onward = (part._replace(sd=part.sd / sigma) for part in (self.links, self.into, self.onward))
+        return ChainFactor(links, into, onward, self.cells)
 
-    def mean_square(self, weights: Float[Array, "L q"]) -> Float[jax.Array, ""]:
-        """Return the sum of the variances at all positions, times ``weights``, which are zero without a row."""
-        own = jnp.asarray(weights).reshape(-1).at[self.cells].get(mode="fill", fill_value=0.0)
-        return jnp.sum(own * self.links.sd**2)
+    def leading(self) -> Float[jax.Array, "_ _"]:
+        """Return the covariance of the first nodes."""
+        factor = Links(*(part[:MAX_LEADING_POSITIONS] for part in self.links)).factor()
+        return factor @ factor.T
+
+    def mean_square(self, weights: Float[Array, "_ q"]) -> Float[jax.Array, ""]:
+        """Return the sum of the variances at all positions of all blocks, times ``weights``, zero without a row."""
+        weights, cells = jnp.asarray(weights), self.cells
+        if len(weights) == 1:
+            cells = jnp.where(cells == PAST, PAST, cells % weights.size)
+        variances = jnp.zeros(weights.size).at[cells].set(self.links.sd**2, mode="drop")
+        return jnp.sum(weights.reshape(-1) * variances)
 
 
-class Ends(NamedTuple):
-    """Positions ``before`` and ``coords`` of links, and which of them ``exist``."""
+class Joints(NamedTuple):
+    """The ``steps`` of links, and which of them ``exist``; the others are to nothing."""
 
-    before: Float[Array, "*b m d"]
-    coords: Float[Array, "*b m d"]
+    steps: Steps
     exist: Bool[Array, "*b m"]
 
+    @classmethod
+    def of(cls, term: Term, earlier: Int[NumpyArray, " m"], later: Int[NumpyArray, " m"]) -> Self:
+        """Return the links from cells to later cells, where both are of one level; −1 for none."""
+        q, coords = term.size, np.asarray(term.coords)
+        exist = (earlier >= 0) & (later >= 0) & (earlier // q == later // q)
+        there = np.where(later >= 0, later, earlier)
+        before = np.where(exist, earlier, there)
+
+        def at(cells: Int[NumpyArray, " m"]) -> Float[NumpyArray, "m d"]:
+            return np.asarray(coords[cells // q if len(coords) > 1 else 0 * cells, cells % q])
+
+        numbers = ((cells % q).astype(np.int32) for cells in (before, there))
+        return cls(Steps(at(before), at(there), *numbers), exist)
+
+    def padded(self, size: int) -> Self:
+        """Pad by links to nothing, at a position that there is."""
+        extra = size - self.exist.size
+        if not extra:
+            return self
+        there = (self.steps.coords, self.steps.coords, self.steps.number, self.steps.number)
+        filled = (np.concatenate([own, np.repeat(at[:1], extra, 0)]) for own, at in zip(self.steps, there, strict=True))
+        return type(self)(Steps(*filled), pad(np.asarray(self.exist), size))
+
     def links(self, structure: AbstractCovariance, theta: Float[jax.Array, " k"]) -> Links:
-        """Return the links; those that do not exist are to nothing."""
+        """Return the links of a ``structure``."""
         exist = jnp.asarray(self.exist)
-        sd, rho, innovation = structure.markov(theta, jnp.asarray(self.before), jnp.asarray(self.coords))
+        sd, rho, innovation = structure.markov(theta, Steps(*map(jnp.asarray, self.steps)))
         return Links(sd, jnp.where(exist, rho, 0.0), jnp.where(exist, innovation, 1.0))
 
 
@@ -59,9 +92,9 @@ class MarkovChain(Struct):
     Padded ones are past all.
     """
 
-    nodes: Ends
-    into: Ends
-    onward: Ends
+    nodes: Joints
+    into: Joints
+    onward: Joints
     cells: Int[Array, "*b M"]
     unobserved: Int[Array, "*b E"]
     earlier: Int[Array, "*b E"]
@@ -78,22 +111,14 @@ class MarkovChain(Struct):
         unobserved = np.setdiff1d(every, cells, assume_unique=True)
         later = np.searchsorted(cells, unobserved)
         earlier = later - 1
-        coords = np.asarray(term.coords)
-
-        def ends(earlier: NumpyArray, later: NumpyArray) -> Ends:
-            """Return the links from cells to later cells of the same level; −1 for none."""
-            exist = (earlier >= 0) & (later >= 0) & (earlier // term.size == later // term.size)
-            at, other = np.where(later >= 0, later, earlier), np.where(earlier >= 0, earlier, later)
-            return Ends(*(_at(coords, np.where(exist, cell, at)) for cell in (other, at)), exist)
-
         padded = np.concatenate([[-1], cells, [-1]])
-        into = ends(padded[earlier + 1], unobserved)
-        onward = ends(unobserved, padded[later + 1])
+        nodes = Joints.of(term, padded[:-2], cells)
+        into = Joints.of(term, padded[earlier + 1], unobserved)
+        onward = Joints.of(term, unobserved, padded[later + 1])
         m, e = (bucket(part.size, 64) if part.size else 0 for part in (cells, unobserved))
-        past = coords.shape[-2] * int(design.groupings[term.grouping].n_levels)
         chain = cls(
-            _padded(ends(padded[:-2], cells), m), _padded(into, e), _padded(onward, e),
-            _filled(cells, m, past), _filled(unobserved, e, past),
+            nodes.padded(m), into.padded(e), onward.padded(e),
+            _filled(cells, m), _filled(unobserved, e),
             pad(np.where(into.exist, earlier, m).astype(np.int32), e),
             pad(np.where(onward.exist, later, m).astype(np.int32), e),
         )  # fmt: skip
@@ -101,49 +126,9 @@ class MarkovChain(Struct):
 
     def factor(self, structure: AbstractCovariance, theta: Float[jax.Array, " k"]) -> ChainFactor:
         """Return the covariance of a ``structure`` along the chain."""
-        parts = [ends.links(structure, theta) for ends in (self.nodes, self.into, self.onward)]
-        return ChainFactor(*parts, jnp.asarray(self.cells))
+        links, into, onward = (joints.links(structure, theta) for joints in (self.nodes, self.into, self.onward))
+        return ChainFactor(links, into, onward, jnp.asarray(self.cells))
 
 
-def _at(coords: Float[NumpyArray, "*L q d"], cells: Int[NumpyArray, " m"]) -> Float[NumpyArray, "m d"]:
-    """Return the coordinates of cells, where levels have their own or share them."""
-    return np.asarray(coords.reshape(-1, coords.shape[-1])[cells if coords.ndim == 3 else cells % coords.shape[-2]])
-
-
-def _padded(ends: Ends, size: int) -> Ends:
-    """Pad links by ones to nothing, at a position that there is."""
-    if not size:
-        return ends
-    extra = size - ends.exist.size
-    at = np.repeat(ends.coords[:1], extra, axis=0)
-    return Ends(np.concatenate([ends.before, at]), np.concatenate([ends.coords, at]), pad(ends.exist, size))
-
-
-def _filled(cells: Int[NumpyArray, " _"], size: int, past: int) -> Int[NumpyArray, " {size}"]:
-    return np.concatenate([cells, np.full(size - cells.size, past)]).astype(np.int32)
-
-
-def leading_factor(
-    structure: AbstractCovariance,
-    theta: Float[jax.Array, " k"],
-    coords: Float[Array, "*L q d"],
-    basis: Float[Array, "_ _"] | None = None,
-) -> Float[jax.Array, "_ _"]:
-    """Return the factor of columns, or that of the first level at its leading positions."""
-    if coords.ndim == 3:
-        return structure.leading_factor(theta, coords[0])
-    return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
-
-
-def first_factor(
-    factor: Float[jax.Array, "*L q q"] | ChainFactor,
-    sigma: Float[Array, ""] | None,
-    structure: AbstractCovariance,
-    theta: Float[jax.Array, " k"],
-    coords: Float[Array, "*L q d"],
-) -> Float[jax.Array, "_ _"]:
-    """Return the factor of the first level, of a chain at its leading positions, times ``sigma``."""
-    if isinstance(factor, ChainFactor):
-        return structure.leading_factor(theta, coords[0] if coords.ndim == 3 else coords)
-    one = factor[0] if factor.ndim == 3 else factor
-    return one if sigma is None else one * sigma
+def _filled(cells: Int[NumpyArray, " _"], size: int) -> Int[NumpyArray, " {size}"]:
+    return np.concatenate([cells, np.full(size - cells.size, PAST)]).astype(np.int32)

@@ -12,11 +12,12 @@ from jaxtyping import Float
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance import NEARLY_ZERO, AbstractCovariance, Field, Parameter, ScaledRows, Unstructured
 from jaxlmm.errors import OptionError
-from jaxlmm.model.chain import MarkovChain, leading_factor
+from jaxlmm.model.chain import MarkovChain
 from jaxlmm.model.design import Design, Term
 from jaxlmm.model.dispersion import Scaling
 from jaxlmm.model.held import Held
 from jaxlmm.model.layout import Layout
+from jaxlmm.model.matrices import first_covariance
 from jaxlmm.model.natural import Natural
 from jaxlmm.optimize import feasible
 
@@ -40,9 +41,7 @@ ROUNDING_OF_ROWS = 1e-10
 """The size of a row of a Jacobian, relative to the largest, below which it is rounding."""
 
 
-def held_layout(
-    design: Design, fixed: Natural | None, chains: tuple[MarkovChain | None, ...] = ()
-) -> Layout:
+def held_layout(design: Design, fixed: Natural | None, chains: tuple[MarkovChain | None, ...] = ()) -> Layout:
     """Return the layout of a design in which some natural parameters are ``fixed``; ``chains`` are those of a solver.
 
     Raises
@@ -230,12 +229,9 @@ def _jacobians(
     """Return the derivatives in theta of the errors, and of all covariances and what stands beyond them in theta."""
 
     def covariances(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " c"]:
-        slices = layout.slices()
-        terms = zip(layout.structures, slices, layout.coords, bases, strict=False)
-        first = [leading_factor(structure, theta[own], coords, basis) for structure, own, coords, basis in terms]
-        if layout.residual is not None and layout.residual_coords is not None:
-            first.append(leading_factor(layout.residual, layout.residual_theta(theta), layout.residual_coords))
-        return jnp.concatenate([*((one @ one.T).reshape(-1) for one in first), theta[sum(layout.counts) :]])
+        factors = layout.factors(theta, bases)
+        parts = [*factors.terms, *([] if factors.residual is None else [factors.residual])]
+        return jnp.concatenate([*(first_covariance(part).reshape(-1) for part in parts), theta[sum(layout.counts) :]])
 
     theta = jnp.asarray(theta)
     return jax.jacfwd(lambda theta: layout.errors(theta, bases))(theta), jax.jacfwd(covariances)(theta)

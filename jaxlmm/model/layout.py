@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
-from jaxlmm.model.chain import ChainFactor, MarkovChain, first_factor, leading_factor
+from jaxlmm.model.chain import MarkovChain
 from jaxlmm.model.design import Design
 from jaxlmm.model.dispersion import ScaledDispersion, Scaling
 from jaxlmm.model.held import Held
+from jaxlmm.model.matrices import covariance_of, over, reported_factor
 
 LARGEST_GUESSED_SD = 40.0
 """Largest relative standard deviation of a start guessed from the data: where rows leave next to no residual, the guess
@@ -31,17 +32,18 @@ SIGMA_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.7
 
 
 class Factors(NamedTuple):
-    """Covariance factors at one theta, relative to sigma.
+    """Covariances at one theta, relative to sigma.
 
-    ``terms``: per term (q, q), or (L, q, q), one for each level, where the structure runs along q positions, or the
-    links of a Markov chain where the solver takes these;
-    ``residual``: None without a structure; ``sigma``, in units of the response's scale, is None where it is profiled
-    out; ``dispersion``: None without a model of it, else sigma is the geometric mean of the rows' residual standard
-    deviations.
+    ``terms``: per term over columns the factor (q, q) of its covariance; per term over q positions the covariance
+    itself, (L, q, q) where each level has positions of its own, (1, q, q) where all share them. ``residual``: the
+    covariance of the residuals of a level, as that of a term over positions, None without a structure. The covariance
+    of a chain that the solver takes is a :class:`~jaxlmm.model.ChainFactor`. ``sigma``, in units of the response's
+    scale, is None where it is profiled out; ``dispersion``: None without a model of it, else sigma is the geometric
+    mean of the rows' residual standard deviations.
     """
 
-    terms: tuple[Float[jax.Array, "... _ _"] | ChainFactor, ...]
-    residual: Float[jax.Array, "*b L q q"] | ChainFactor | None
+    terms: tuple[Any, ...]
+    residual: Any
     sigma: Float[jax.Array, "*b"] | None = None
     dispersion: ScaledDispersion | None = None
 
@@ -113,10 +115,10 @@ class Layout(Struct):
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             if self.held[t].equations:
                 own = theta[slices[t]]
-                parts += self.held[t].errors(structure, own, leading_factor(structure, own, coords, bases[t]))
+                parts += self.held[t].errors(structure, own, reported_factor(structure, own, coords, bases[t]))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
             own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
-            factor = leading_factor(self.residual, own, self.residual_coords)
+            factor = reported_factor(self.residual, own, self.residual_coords)
             parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
 
@@ -171,7 +173,7 @@ class Layout(Struct):
         return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
     def factors(self, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]] | None = None) -> Factors:
-        """Return the covariance factors at ``theta``; bases (q, q) multiply the terms' factors from the left.
+        """Return the covariances at ``theta``; bases (q, q) multiply the factors of columns from the left.
 
         Without ``bases`` theta is that of results, in which the coefficients of dispersion are those of its columns as
         they are in the data; with them, those of scaled columns.
@@ -180,10 +182,11 @@ class Layout(Struct):
         terms, chains = [], self.chains or (None,) * (len(slices) + 1)
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             own, basis = theta[slices[t]], None if bases is None else bases[t]
-            terms.append(_factor(structure, own, coords, basis, chains[t]))
+            terms.append(covariance_of(structure, own, coords, basis, chains[t]))
         residual = None
         if self.residual is not None and self.residual_coords is not None:
-            residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords, chain=chains[-1])
+            own = self.residual_theta(theta)
+            residual = covariance_of(self.residual, own, self.residual_coords, chain=chains[-1])
         dispersion = None
         if self.dispersion is not None:
             dispersion = self.dispersion.at(theta[self.beyond], scaled=bases is not None)
@@ -192,7 +195,7 @@ class Layout(Struct):
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
         if self.sigma is not None and dispersion is not None:
             sigma = sigma * jnp.exp(dispersion.log_ratio)
-        return Factors(tuple(factor / sigma for factor in terms), residual, sigma, dispersion)
+        return Factors(tuple(over(part, sigma) for part in terms), residual, sigma, dispersion)
 
     def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
         """Return the natural parameters of every term, then of the residual, its standard deviation first, and last the
@@ -202,16 +205,19 @@ class Layout(Struct):
         """
         parts = []
         sigma = jnp.asarray(scale) if factors.sigma is None else factors.sigma * scale
-        for t, (structure, where) in enumerate(zip(self.structures, self.slices(), strict=False)):
-            one = first_factor(factors.terms[t], factors.sigma, structure, theta[where], self.coords[t])
+        pairs = zip(self.structures, factors.terms, self.coords, self.slices(), strict=False)
+        for structure, factor, coords, where in pairs:
+            if coords.ndim == 3:
+                one = structure.reported_factor(theta[where], coords[0])
+            else:
+                one = factor if factors.sigma is None else factor * factors.sigma
             parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
         sigma = sigma * factors.sigma_ratio
-        if self.residual is None or factors.residual is None or self.residual_coords is None:
+        if self.residual is None or self.residual_coords is None:
             parts.append(sigma[None])
         else:
             own = self.residual_theta(theta)
-            one = first_factor(factors.residual, None, self.residual, own, self.residual_coords)
-            parts.append(self.residual.report(own, one, sigma))
+            parts.append(self.residual.report(own, reported_factor(self.residual, own, self.residual_coords), sigma))
         if self.dispersion is not None and factors.dispersion is not None:
             parts.append(self.dispersion.report(factors.dispersion.coefficients))
         return jnp.concatenate(parts)
@@ -279,18 +285,3 @@ class Layout(Struct):
         """Return the index of the term of each entry of theta."""
         counts = (*self.counts, self.n_dispersion, int(self.sigma_is_free))
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-
-
-def _factor(
-    structure: AbstractCovariance,
-    theta: Float[jax.Array, " k"],
-    coords: Float[Array, "*L q d"],
-    basis: Float[Array, "_ _"] | None = None,
-    chain: MarkovChain | None = None,
-) -> Float[jax.Array, "*L q q"] | ChainFactor:
-    if chain is not None:
-        return chain.factor(structure, theta)
-    coords = jnp.asarray(coords)
-    if coords.ndim == 3:
-        return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
-    return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)

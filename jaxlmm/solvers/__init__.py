@@ -15,6 +15,7 @@ from jaxlmm.solvers.select import as_solver as as_solver
 from jaxlmm.solvers.select import identity as identity
 from jaxlmm.solvers.select import select as select
 from jaxlmm.solvers.select import unsuitable as unsuitable
+from jaxlmm.solvers.select import with_matrices as with_matrices
 from jaxlmm.solvers.spectral import Spectral
 
 __all__ = [

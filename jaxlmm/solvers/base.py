@@ -92,7 +92,8 @@ class AbstractSolver(Struct, abc.ABC):
     - ``diagonalizes``, of a class: it works in an eigenbasis of the covariance. A scan of a model with one variance
       ratio has its own code for that, which tests the markers with ``solver="auto"`` or such a class; where another
       solver is asked for, that tests them.
-    - :attr:`chains`: the links of Markov chains stand in ``factors`` in place of matrices.
+    - :attr:`chains`, where the class ``takes_links``: the links of Markov chains stand in ``factors`` in place of
+      matrices. Where matrices are moved, as for Kenward and Roger's covariance, another solver takes its place.
     - :meth:`pays`: a model that it can do is left to the solvers after it.
     - :meth:`operations`: the cost of an evaluation, by which a scan in a folder is divided into parts.
 
@@ -101,6 +102,7 @@ class AbstractSolver(Struct, abc.ABC):
 
     name: ClassVar[str]
     diagonalizes: ClassVar[bool] = False
+    takes_links: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod

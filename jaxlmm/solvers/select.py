@@ -15,7 +15,9 @@ from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
 from jaxlmm.solvers.spectral import Spectral
 
-SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Spectral, Chain, Dense)}
+SOLVERS: dict[str, type[AbstractSolver]] = {
+    solver.name: solver for solver in (Moments, Blocked, Spectral, Chain, Dense)
+}
 """The solvers by name, in the order in which they are asked: the cheapest first, and last the one for any model."""
 
 
@@ -73,6 +75,21 @@ def unsuitable(solver: type[AbstractSolver], design: Design) -> str:
     if design.dispersion is not None and solver.reweighted is AbstractSolver.reweighted:
         return "a model of dispersion, for which it has no method reweighted"
     return solver.unsuitable(design)
+
+
+def with_matrices(solver: type[AbstractSolver], design: Design) -> type[AbstractSolver]:
+    """Return a solver, or where it takes the links of Markov chains the first one that takes covariance matrices.
+
+    Raises
+    ------
+    OptionError
+        If the model is larger than what that one takes.
+    """
+    if not solver.takes_links:
+        return solver
+    other = next(one for one in SOLVERS.values() if not one.takes_links and not unsuitable(one, design))
+    other.reason(design)
+    return other
 
 
 def as_solver(solver: Any) -> type[AbstractSolver] | None:

@@ -71,15 +71,14 @@ def _decorrelated(fit: Fitted, values: Float[NumpyArray, " n"]) -> Float[NumpyAr
     assert term is not None
     codes = np.asarray(fit.design.groupings[term.grouping].codes)[: fit.n]
     positions = np.asarray(term.positions)[: fit.n]
-    factor = fit.by_row.residual_factor
+    factor = fit.by_row.residual_covariance
     if isinstance(factor, ChainFactor):
         return _decorrelated_along(factor.links, codes.astype(np.int64) * term.size + positions, codes, values)
-    factors = np.asarray(factor)
-    decorrelated = np.empty_like(values)
+    covariances, decorrelated = np.asarray(factor), np.empty_like(values)
     for level in np.unique(codes):
         rows = np.flatnonzero(codes == level)
-        root = factors[level][positions[rows]]
-        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
+        own = covariances[int(term.blocks(level))][np.ix_(positions[rows], positions[rows])]
+        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(own), values[rows])
     return decorrelated
 
 

@@ -18,7 +18,7 @@ from jaxlmm.solvers.chain.levels import LevelEffects
 from jaxlmm.solvers.chain.records import Along, ChainAugmented, ChainFactored, ChainProducts
 from jaxlmm.solvers.chain.whitening import Filtered, Observed
 
-MIN_ROWS_OF_CLUSTER = 60
+MIN_ROWS_OF_CLUSTER = 16
 """Rows of the largest cluster from which recurrences over all rows cost less than dense matrices of the clusters."""
 
 MAX_ENTRIES_IN_PARALLEL = 2**19
@@ -28,10 +28,11 @@ MAX_ENTRIES_IN_PARALLEL = 2**19
 class Chain(AbstractSolver):
     """One first-order Markov chain along positions, of the residuals or of a random term, and columns of whole chains.
 
-    The chains of all levels are one, without a link where a level begins. T whitens it: ``Tᵀ T`` is the inverse of R,
-    where the residuals are the chain, and T has two diagonals; where a random term is, that of ``I + Qᵀ Z K Zᵀ Q``, on
-    the basis Q of its columns, and T is a Kalman filter (:class:`~jaxlmm.solvers.chain.whitening.Filtered`). Off Q, H is
-    the identity. Effects of columns, on levels that contain whole chains, are those of a model with white rows:
+    The chains of all levels are one, without a link where a level begins. T whitens it: where the residuals are the
+    chain, ``Tᵀ T = R⁻¹`` and T has two diagonals; where a random term is, ``Tᵀ T`` is the inverse of
+    ``I + Qᵀ Z K Zᵀ Q`` on the basis Q of its columns, and T is a Kalman filter
+    (:class:`~jaxlmm.solvers.chain.whitening.Filtered`); off Q, H is the identity. Effects of columns, on levels that
+    contain whole chains, are those of a model with white rows:
 
         ``AᵀH⁻¹B = (TA − TZΛ Û_A)ᵀ (TB − TZΛ Û_B) + Û_Aᵀ Û_B``,  ``Û_A = (I + ΛᵀZᵀTᵀTZΛ)⁻¹ ΛᵀZᵀTᵀTA``
 
@@ -40,6 +41,7 @@ class Chain(AbstractSolver):
     """
 
     name: ClassVar[str] = "chain"
+    takes_links: ClassVar[bool] = True
 
     chain: MarkovChain
     node: Int[Array, "*b N"]  # of each row; past the last where padded

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import Array
-from jaxlmm.model import ChainFactor, Design, Factors, MarkovChain
+from jaxlmm.model import PAST, ChainFactor, Design, Factors, MarkovChain
 from jaxlmm.solvers.base import Effects
 from jaxlmm.solvers.chain.levels import LevelEffects, at_rows
 from jaxlmm.solvers.chain.records import Along, ChainFactored
@@ -48,17 +47,14 @@ def effects_along(
         assert isinstance(own_factor, ChainFactor)
         assert isinstance(factor.whitening, Filtered)
         modes, variances = _smoothed(own_factor, factor.whitening, nodes, jnp.asarray(columns.nodes), levels, chain)
-        coords = np.shape(design.terms[number].coords)
-        rows = coords[0] if len(coords) == 3 else design.n_padded
-        both = (jnp.zeros(rows * coords[-2]).at[jnp.asarray(cells)] for cells in (_cells(chain), _cells(chain)))
-        mode, sd = (at.set(part, mode="drop") for at, part in zip(both, (modes, jnp.sqrt(variances)), strict=True))
-        found[number] = mode.reshape(rows, -1), sd.reshape(rows, -1)
+        term = design.terms[number]
+        rows = term.coords.shape[0] if term.own_positions else design.n_padded  # at most as many levels as rows
+        cells = jnp.concatenate([jnp.asarray(chain.cells), jnp.asarray(chain.unobserved)])
+        empty = jnp.zeros(rows * term.size).at[cells]
+        mode, sd = (empty.set(part, mode="drop").reshape(rows, -1) for part in (modes, jnp.sqrt(variances)))
+        found[number] = mode, sd
     ordered = [found[number] for number in range(len(design.terms))]
     return Effects(tuple(mode for mode, _ in ordered), tuple(sd for _, sd in ordered))
-
-
-def _cells(chain: MarkovChain) -> jax.Array:
-    return jnp.concatenate([jnp.asarray(chain.cells), jnp.asarray(chain.unobserved)])
 
 
 def _smoothed(
@@ -87,7 +83,9 @@ def _smoothed(
     total = jnp.concatenate([variance, between])
     if levels is not None:
         codes = levels.codes[: nodes.shape[0]]
-        of_cells = jnp.concatenate([codes, jnp.where(jnp.asarray(chain.into.exist), *(_codes(codes, i) for i in (earlier, later)))])
+        neighbor = jnp.where(jnp.asarray(chain.into.exist), earlier, later)
+        between = codes.at[neighbor].get(mode="fill", fill_value=PAST)
+        of_cells = jnp.concatenate([codes, between])
         slopes = with_unobserved(filtered.smoothed(columns))
         spread = levels.covariance().at[of_cells].get(mode="fill", fill_value=0.0)
         total = total + jnp.einsum("cq,cqs,cs->c", slopes, spread, slopes)
@@ -95,9 +93,5 @@ def _smoothed(
     return sd * with_unobserved(filtered.smoothed(nodes))[:, 0], sd**2 * total
 
 
-def _taken(values: Float[jax.Array, "M *i"], index: jax.Array) -> Float[jax.Array, "E *i"]:
+def _taken(values: Float[jax.Array, "M ..."], index: jax.Array) -> Float[jax.Array, "E ..."]:
     return values.at[index].get(mode="fill", fill_value=0.0)
-
-
-def _codes(codes: jax.Array, index: jax.Array) -> jax.Array:
-    return codes.at[index].get(mode="fill", fill_value=np.iinfo(np.int32).max)

@@ -57,7 +57,7 @@ def at_rows(
     return jnp.einsum("rq,rqi->ri", z, effects.at[codes].get(mode="fill", fill_value=0.0))
 
 
-def _sums(products: Float[jax.Array, "r *c"], codes: Int[jax.Array, " r"], n_levels: int) -> Float[jax.Array, "L *c"]:
+def _sums(products: Float[jax.Array, "r ..."], codes: Int[jax.Array, " r"], n_levels: int) -> Float[jax.Array, "L ..."]:
     """Return sums by level; without those of padded rows."""
     flat = products.reshape(len(products), -1)
     total = jnp.zeros((n_levels, flat.shape[1])).at[codes].add(flat, mode="drop")

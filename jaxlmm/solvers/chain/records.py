@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Float
 
+from jaxlmm._util import Array
 from jaxlmm.solvers.chain.levels import LevelEffects
 from jaxlmm.solvers.chain.whitening import Filtered, Observed
 
@@ -17,8 +18,8 @@ class Along(NamedTuple):
     ``outside`` has no rows where Q spans all rows, and where only its cross-products are needed.
     """
 
-    nodes: Float[jax.Array, "*b M i"]
-    outside: Float[jax.Array, "*b r i"]
+    nodes: Float[Array, "*b M i"]
+    outside: Float[Array, "*b r i"]
 
 
 class ChainProducts(NamedTuple):
@@ -30,7 +31,7 @@ class ChainProducts(NamedTuple):
 
 
 class ChainAugmented(NamedTuple):
-    """Responses e along the chain, ``right``; ``outside`` and ``square`` are cross-products there, with A and itself."""
+    """Responses e along the chain, ``right``; ``outside``, ``square`` are cross-products there, with A and itself."""
 
     right: Along
     outside: Float[jax.Array, "*b i"]

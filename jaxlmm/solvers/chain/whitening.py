@@ -32,8 +32,8 @@ class Filtered(NamedTuple):
     """A chain u of unit variance that is observed as ``x = g u + e``, Var(e) = I: the Kalman filter.
 
     ``size`` is g; ``variance`` P that of u at a node given all x before it, and ``spread`` ``f = 1 + g² P`` that of x
-    there. ``T x = (x − g E(u | x before)) / √f`` is white: ``(I + g K g)⁻¹ = Tᵀ T``, with K the correlation of u (Kalman
-    1960, "A new approach to linear filtering and prediction problems"). All is positive but x, and nothing cancels.
+    there. ``T x = (x − g E(u | x before)) / √f`` is white: ``(I + g K g)⁻¹ = Tᵀ T``, with K the correlation of u
+    (Kalman 1960, "A new approach to linear filtering and prediction problems"). All is positive but x: nothing cancels.
     """
 
     links: Links

@@ -143,11 +143,13 @@ class Dense(AbstractSolver):
         """Return H on the basis of each cluster of a group."""
         size = group.basis.shape[-1]
         total = jnp.broadcast_to(jnp.eye(size), (group.basis.shape[0], size, size))
-        if group.levels is not None and factors.residual is not None:
-            own = factors.residual[group.levels, group.positions]
+        if group.levels is not None and group.positions is not None and factors.residual is not None:
+            blocks = group.levels if len(factors.residual) > 1 else jnp.zeros_like(group.levels)
+            positions = jnp.asarray(group.positions)
+            own = factors.residual[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
             real = (group.basis.sum(axis=1) > 0)[:, None, :]
             together = (group.levels[:, :, None] == group.levels[:, None, :]) & real
-            total = jnp.where(together & together.swapaxes(-1, -2), own @ own.swapaxes(-1, -2), total)
+            total = jnp.where(together & together.swapaxes(-1, -2), own, total)
         for term, factor in zip(group.terms, factors.terms, strict=True):
             total = total + term.covariance(factor)
         return total
@@ -169,7 +171,7 @@ class Dense(AbstractSolver):
         modes, sds = [], []
         for t, term in enumerate(design.terms):
             root = factors.terms[t]
-            size = root.shape[0] if root.ndim == 3 else design.n_padded  # at most as many levels as rows
+            size = root.shape[0] if term.own_positions else design.n_padded  # at most as many levels as rows
             mode = variance = jnp.zeros((size, term.size))
             for group, inverse in zip(self.groups, factor.inverses, strict=True):
                 local = group.terms[t]
@@ -188,8 +190,13 @@ def _modes(
     inverse: Float[jax.Array, "B m m"],
     residual: Float[jax.Array, " N"],
 ) -> tuple[Float[jax.Array, "B L q"], Float[jax.Array, "B L q"]]:
-    """Return modes and conditional variances of one term in a group."""
-    spread = term.spread(factor)
+    """Return modes and conditional variances of one term in a group.
+
+    Those of a term over columns are computed from its factor Λ, ``Λ (K − SᵀH⁻¹S) Λᵀ``, S the columns times Λ; along
+    positions from the covariance.
+    """
+    along = factor.ndim == 3
+    spread = jnp.asarray(term.columns) if along else term.columns @ factor
     prior = jnp.ones(spread.shape[:1] + spread.shape[2:3])
     if term.root is not None:
         spread = jnp.einsum("bmjr,blj->bmlr", spread, term.root)
@@ -199,8 +206,11 @@ def _modes(
     score = jnp.einsum("bmlr,bm->blr", spread, weighted)
     flat = spread.reshape(*spread.shape[:2], -1)
     solved = (inverse @ flat).reshape(spread.shape)
-    conditional = prior[..., None, None] * jnp.eye(spread.shape[-1])[None, None]
-    conditional = conditional - jnp.einsum("bmlr,bmls->blrs", spread, solved)
-    local = factor[None, None] if factor.ndim == 2 else factor.at[term.levels].get(mode="fill", fill_value=0.0)
+    explained = jnp.einsum("bmlr,bmls->blrs", spread, solved)
+    local = term.by_level(factor)
     mode = jnp.sum(local * score[..., None, :], axis=-1)
+    if along:
+        own = prior[..., None] * jnp.diagonal(local, axis1=-2, axis2=-1)
+        return mode, own - jnp.sum((local @ explained) * local, axis=-1)
+    conditional = prior[..., None, None] * jnp.eye(spread.shape[-1])[None, None] - explained
     return mode, jnp.sum((local @ conditional) * local, axis=-1)

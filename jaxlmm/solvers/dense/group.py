@@ -14,8 +14,9 @@ from jaxlmm.linalg import MAX_SIZE_SWEPT
 from jaxlmm.model import Design
 from jaxlmm.solvers.clusters import Cluster, padded_count, rounded, stacked
 
-TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q r"]
-"""The factor Λ of a term over columns, or over positions for each of G levels."""
+TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q q"]
+"""The factor Λ of a term over columns; over positions, the covariance in each of G blocks, one of all levels or one of
+each."""
 
 
 class GroupTerm(Struct):
@@ -35,18 +36,25 @@ class GroupTerm(Struct):
 
     def covariance(self, factor: TermFactor) -> Float[jax.Array, "B m m"]:
         """Return the term's covariance ``Uᵀ Z Λ Λᵀ Zᵀ U`` on the basis U."""
+        columns = jnp.asarray(self.columns)
+        flat = columns.reshape(*columns.shape[:2], -1)
         if self.products is not None:
             entries = (factor @ factor.T)[np.triu_indices(factor.shape[0])]
             return jnp.tensordot(entries, jnp.asarray(self.products), axes=1)
-        spread = self.spread(factor)
-        spread = spread.reshape(*spread.shape[:2], -1)
-        return spread @ spread.swapaxes(-1, -2)
-
-    def spread(self, factor: TermFactor) -> Float[jax.Array, "B m L r"]:
-        """Return ``Uᵀ Z Λ``, from independent effects of unit variance to the basis U."""
         if factor.ndim == 2:
-            return jnp.asarray(self.columns) @ factor
-        return jnp.einsum("bmlq,blqr->bmlr", self.columns, factor.at[self.levels].get(mode="fill", fill_value=0.0))
+            spread = (columns @ factor).reshape(*columns.shape[:2], -1)
+            return spread @ spread.swapaxes(-1, -2)
+        if len(factor) == 1:
+            spread = columns @ factor[0]
+        else:
+            spread = jnp.einsum("bmlq,blqr->bmlr", columns, self.by_level(factor))
+        return spread.reshape(*columns.shape[:2], -1) @ flat.swapaxes(-1, -2)
+
+    def by_level(self, factor: TermFactor) -> Float[jax.Array, "_ _ q r"]:
+        """Return the factor, or the covariance, of each cluster and level: (1, 1, q, r) if it is the same of all."""
+        if factor.ndim == 2:
+            return factor[None, None]
+        return factor[None] if len(factor) == 1 else factor.at[self.levels].get(mode="fill", fill_value=0.0)
 
 
 class ClusterGroup(Struct):

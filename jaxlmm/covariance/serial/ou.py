@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates, SearchAxes
-from jaxlmm.covariance.links import Links
+from jaxlmm.covariance.links import Links, Steps
 from jaxlmm.covariance.parameters import Parameter
 from jaxlmm.errors import OptionError
 
@@ -50,10 +50,8 @@ class OU(AbstractCovariance):
         factor = jnp.tril(decay) * scale[None, :]
         return theta[0] * factor[jnp.argsort(order)]
 
-    def markov(
-        self, theta: Float[jax.Array, " k"], before: Float[jax.Array, "m d"], coords: Float[jax.Array, "m d"]
-    ) -> Links:
-        decline = jnp.exp(theta[1]) * (coords[:, 0] - before[:, 0])
+    def markov(self, theta: Float[jax.Array, " k"], steps: Steps) -> Links:
+        decline = jnp.exp(theta[1]) * (steps.coords[:, 0] - steps.before[:, 0])
         return Links(jnp.full_like(decline, theta[0]), jnp.exp(-decline), _innovation_sd(decline))
 
     def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:

@@ -176,7 +176,7 @@ class AbstractCovariance(Markovian, Struct, abc.ABC):
         derived = type(self).covariance is AbstractCovariance.covariance
         return None if derived else self.covariance(jnp.asarray(theta), jnp.asarray(coords))
 
-    def reported_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
+    def reported_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "_ _"]:
         """Return the factor (q, q) that :meth:`report` gets for a block of positions or levels, long chains in part."""
         return self.leading_factor(theta, coords)
 

@@ -45,7 +45,7 @@ class Chain(AbstractSolver):
 
     chain: MarkovChain
     node: Int[Array, "*b N"]  # of each row; past the last where padded
-    row: Int[Array, "*b M"]  # the one row of each node, of residuals; past the last where padded
+    row: Int[Array, "*b R"]  # the one row of each node, of residuals; past the last where padded
     loading: Float[Array, "*b N"]  # the entry of Z of each row, 1 of residuals
     root: Float[Array, "*b M"]  # the length of the column of Z of each node
     z: Float[Array, "*b N q"]  # the columns of all terms over columns
@@ -121,17 +121,6 @@ class Chain(AbstractSolver):
         if len(outside):
             outside[:n] = z - unit[:, None] * nodes[node]
         return Along(nodes, outside)
-
-    def unpadded(self) -> Self:
-        n = int(np.sum(np.asarray(self.node) < np.shape(self.root)[0]))
-        m, size = np.shape(self.root)[0], np.shape(self.node)[0]
-        outside = self.columns.outside[:n] if len(self.columns.outside) else self.columns.outside
-        codes = np.asarray(self.codes)
-        return self.replace(
-            node=self.node[:n], loading=self.loading[:n], z=self.z[:n],
-            row=np.where(np.asarray(self.row) < size, self.row, n).astype(np.int32),
-            columns=Along(self.columns.nodes, outside), codes=codes[: m + len(outside)] if codes.size else codes,
-        )  # fmt: skip
 
     def without_rows(self) -> Self:
         none: NumpyArray = np.zeros(0, np.int32)

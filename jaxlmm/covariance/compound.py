@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm.covariance.correlated import Correlated
+from jaxlmm._util import Array, NumpyArray
+from jaxlmm.covariance.correlated import Correlated, nearest_multiple
+from jaxlmm.covariance.parameters import Parameter
 
 STARTING_ANGLE = 0.9
 """An angle at which correlations are moderate and positive for any number of columns."""

@@ -81,9 +81,9 @@ def positions_of(
     longest = int(np.bincount(np.unique(levels.codes.astype(np.int64) * len(points) + number) // len(points)).max())
     on_grid = shared or _has_own_parameters(structure) or len(points) <= max(MAX_SHARED, 2 * longest)
     if on_grid:
-        coords, indices = np.asarray(points[None]), np.asarray(number.astype(np.int32))
+        structure, coords = structure.placed(points), points[None]
+        indices: Int[NumpyArray, " n"] = number.astype(np.int32)
         names = tuple(_name(point, read.labels) for point in points)
-        structure = structure.placed(points)
     else:
         coords, indices = _own_grids(read.values, number, levels)
         names = tuple(f"position {index + 1}" for index in range(coords.shape[1]))

@@ -72,7 +72,9 @@ def test_derivatives(n):
     def f(point):
         rate = jnp.exp(point[0])
         x = linear_recurrence(a * jnp.exp(-rate), b * point[1])
-        p = riccati_recurrence(jnp.exp(-2.0 * rate) * a**2, 1.1 - a**2 * point[1] ** 2, jnp.exp(point[1]) + b[:, 0] ** 2)
+        p = riccati_recurrence(
+            jnp.exp(-2.0 * rate) * a**2, 1.1 - a**2 * point[1] ** 2, jnp.exp(point[1]) + b[:, 0] ** 2
+        )
         return weights @ (jnp.sum(x**2, axis=1) + jnp.log(p))
 
     points = jnp.array([[-1.0, 0.4], [0.2, 0.7]])

@@ -146,7 +146,9 @@ def test_fits_are_those_of_dense_matrices(name):
     assert ours.deviance == pytest.approx(dense.deviance, abs=1e-8)
     for table in ("coef", "variance"):
         for column in ("estimate", "std_error"):
-            np.testing.assert_allclose(getattr(ours, table)()[column], getattr(dense, table)()[column], rtol=SAME_OPTIMUM)
+            np.testing.assert_allclose(
+                getattr(ours, table)()[column], getattr(dense, table)()[column], rtol=SAME_OPTIMUM
+            )
     if ours.status == "interior":  # with a singular covariance there is none
         ours_df, dense_df = (fit.coef("kenward-roger")["df"] for fit in (ours, dense))
         np.testing.assert_allclose(ours_df, dense_df, rtol=SAME_OPTIMUM)
@@ -166,8 +168,9 @@ def test_many_responses_and_missing_values():
     many = lmm.fit_many("~" + right, frame, responses=y, solver="chain", **options)
     for number in range(3):
         one = lmm.fit(formula, frame.assign(y=y[:, number]), solver="chain", **options)
-        assert many[number].deviance == pytest.approx(one.deviance, abs=1e-7)
-        np.testing.assert_allclose(many[number].coef()["estimate"], one.coef()["estimate"], rtol=SAME_OPTIMUM)
+        found = many[f"y{number + 1}"]
+        assert found.deviance == pytest.approx(one.deviance, abs=1e-7)
+        np.testing.assert_allclose(found.coef()["estimate"], one.coef()["estimate"], rtol=SAME_OPTIMUM)
 
 
 def test_a_model_of_dispersion():

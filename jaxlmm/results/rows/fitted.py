@@ -102,7 +102,9 @@ def _decorrelated_along(
                 f"type: 'normalized' residuals of {rows.size:,} rows of one group need these in the order of their "
                 "positions; sort the data before the fit."
             )
-        factor = Links(*(np.asarray(part)[: order.size][of_nodes] for part in links)).factor()
-        root = np.asarray(factor)[np.argsort(np.argsort(cells[rows]))]
+        factor = np.diag(innovation[of_nodes])
+        for node, own_rho in enumerate(rho[of_nodes][1:]):
+            factor[node + 1] += own_rho * factor[node]
+        root = (sd[of_nodes][:, None] * factor)[np.argsort(np.argsort(cells[rows]))]
         decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
     return decorrelated

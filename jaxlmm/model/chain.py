@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import Array, NumpyArray, Struct, bucket, pad
+from jaxlmm._util import Array, NumpyArray, Struct, bucket, pad, static
 from jaxlmm.covariance import MAX_LEADING_POSITIONS, AbstractCovariance, Links, Steps
 from jaxlmm.model.design import Design, Term
 
@@ -99,6 +99,7 @@ class MarkovChain(Struct):
     unobserved: Int[Array, "*b E"]
     earlier: Int[Array, "*b E"]
     later: Int[Array, "*b E"]
+    n_levels: int = static()  # padded
 
     @classmethod
     def of(cls, design: Design, term: Term) -> tuple[Self, Int[NumpyArray, " n"]]:
@@ -121,6 +122,7 @@ class MarkovChain(Struct):
             _filled(cells, m), _filled(unobserved, e),
             pad(np.where(into.exist, earlier, m).astype(np.int32), e),
             pad(np.where(onward.exist, later, m).astype(np.int32), e),
+            bucket(int(design.groupings[term.grouping].n_levels)),
         )  # fmt: skip
         return chain, node.reshape(-1).astype(np.int32)
 

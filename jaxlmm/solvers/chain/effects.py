@@ -48,7 +48,7 @@ def effects_along(
         assert isinstance(factor.whitening, Filtered)
         modes, variances = _smoothed(own_factor, factor.whitening, nodes, jnp.asarray(columns.nodes), levels, chain)
         term = design.terms[number]
-        rows = term.coords.shape[0] if term.own_positions else design.n_padded  # at most as many levels as rows
+        rows = chain.n_levels
         cells = jnp.concatenate([jnp.asarray(chain.cells), jnp.asarray(chain.unobserved)])
         empty = jnp.zeros(rows * term.size).at[cells]
         mode, sd = (empty.set(part, mode="drop").reshape(rows, -1) for part in (modes, jnp.sqrt(variances)))

@@ -1,6 +1,7 @@
 """The model as data: terms, designs and the layout of theta."""
 
 from jaxlmm.model.basis import independent_basis, least_squares
+from jaxlmm.model.chain import PAST, ChainFactor, MarkovChain
 from jaxlmm.model.design import Design, Grouping, Term, mean_products
 from jaxlmm.model.dispersion import Dispersion, ScaledDispersion, Scaling
 from jaxlmm.model.graph import connected, linked
@@ -11,11 +12,14 @@ from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
 
 __all__ = [
+    "PAST",
+    "ChainFactor",
     "Design",
     "Dispersion",
     "Factors",
     "Grouping",
     "Layout",
+    "MarkovChain",
     "Natural",
     "Relation",
     "ScaledDispersion",

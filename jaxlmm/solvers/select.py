@@ -10,12 +10,13 @@ from jaxlmm.errors import OptionError
 from jaxlmm.model import Design
 from jaxlmm.solvers.base import AbstractSolver
 from jaxlmm.solvers.blocked import Blocked
+from jaxlmm.solvers.chain import Chain
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
 from jaxlmm.solvers.patterns import Patterns
 from jaxlmm.solvers.spectral import Spectral
 
-_IN_ORDER: tuple[type[AbstractSolver], ...] = (Moments, Blocked, Spectral, Patterns, Dense)
+_IN_ORDER: tuple[type[AbstractSolver], ...] = (Moments, Blocked, Spectral, Patterns, Chain, Dense)
 
 SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in _IN_ORDER}
 """The solvers by name, in the order in which they are asked: the cheapest first, and last the one for any model."""
@@ -37,7 +38,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """Return the solver for a design: the one that is asked for, or the first of ``SOLVERS`` that can do the model.
 
     The first four need independent residuals, with or without a model of dispersion; with one, a known matrix is
-    "anything else".
+    "anything else". A chain of short series alone, too.
 
     =======================================================  ========
     model                                                    solver
@@ -47,6 +48,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     terms over columns, on several grouping factors          blocked
     one term of one column, across levels of a known matrix  spectral
     structures along positions, whose patterns repeat        patterns
+    one Markov chain along positions, columns on one group   chain
     anything else, in clusters of at most 3,000 rows         dense
     =======================================================  ========
 
@@ -57,7 +59,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """
     asked = as_solver(solver)
     if asked is None:
-        asked = next(one for one in SOLVERS.values() if not unsuitable(one, design))
+        asked = next(one for one in SOLVERS.values() if not unsuitable(one, design) and one.pays(design))
     elif why := unsuitable(asked, design):
         *others, last = (repr(name) for name, one in SOLVERS.items() if not unsuitable(one, design))
         shown = repr(asked.name) if asked in SOLVERS.values() else asked.__name__
@@ -75,6 +77,21 @@ def unsuitable(solver: type[AbstractSolver], design: Design) -> str:
     if design.dispersion is not None and solver.reweighted is AbstractSolver.reweighted:
         return "a model of dispersion, for which it has no method reweighted"
     return solver.unsuitable(design)
+
+
+def with_matrices(solver: type[AbstractSolver], design: Design) -> type[AbstractSolver]:
+    """Return a solver, or where it takes the links of Markov chains the first one that takes covariance matrices.
+
+    Raises
+    ------
+    OptionError
+        If the model is larger than what that one takes.
+    """
+    if not solver.takes_links:
+        return solver
+    other = next(one for one in SOLVERS.values() if not one.takes_links and not unsuitable(one, design))
+    other.reason(design)
+    return other
 
 
 def as_solver(solver: Any) -> type[AbstractSolver] | None:

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm._util import Array, program
+from jaxlmm._util import Array, is_traced, program
 from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
 from jaxlmm.errors import DataError, PrecisionError
 from jaxlmm.likelihood import Likelihood, likelihood_of
-from jaxlmm.model import Design
-from jaxlmm.solvers import AbstractSolver, select
+from jaxlmm.linalg import inverse_triangle
+from jaxlmm.model import Design, at_rest, settled
+from jaxlmm.solvers import AbstractSolver, built
 
 
 def deviance(
@@ -60,7 +61,7 @@ def deviance(
     (2,)
     """
     likelihood = _likelihood(design, criterion(method), solver)
-    n, k = int(design.n), likelihood.layout.n_theta
+    n, k = int(likelihood.design.n), likelihood.layout.n_theta
 
     def f(theta: Float[Array, " k"], y: Float[Array, " n"]) -> Float[Array, ""]:
         theta, y = jnp.asarray(theta), jnp.asarray(y)
@@ -93,7 +94,7 @@ def loglik(
     True True
     """
     likelihood = _likelihood(design, "ML", solver)
-    n, k, p = int(design.n), likelihood.layout.n_theta, design.basis.shape[1]
+    n, k, p = int(likelihood.design.n), likelihood.layout.n_theta, design.basis.shape[1]
 
     def f(
         beta: Float[Array, " p"], theta: Float[Array, " k"], sigma: Float[Array, ""] | float, y: Float[Array, " n"]
@@ -153,9 +154,11 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
             f"y: expected double precision (float64), got {y.dtype}. Call inside 'with jax.enable_x64(True):', and "
             "make the array there."
         )
-    _check_shape("y", y, (int(design.n),))
-    likelihood = _likelihood(design, criterion(method), solver)
-    return _estimate(likelihood, np.linalg.inv(np.asarray(design.triangle)), likelihood.padded(y))
+    likelihood, triangle = _likelihood(design, criterion(method), solver), design.triangle
+    _check_shape("y", y, (int(likelihood.design.n),))
+    inverse = inverse_triangle(triangle) if is_traced(triangle) else np.linalg.inv(np.asarray(triangle))
+    layout = at_rest(likelihood.layout, design.pattern) if is_traced(likelihood.layout) and design.pattern else None
+    return _estimate(likelihood, inverse, likelihood.padded(y), layout)
 
 
 @program()
@@ -175,7 +178,8 @@ def _loglik(
 
 
 def _likelihood(design: Design, method: str, solver: str | type[AbstractSolver]) -> Likelihood:
-    return likelihood_of(design, select(design, solver).solver.build(design), method)
+    design = settled(design)
+    return likelihood_of(design, built(design, solver), method)
 
 
 def _check_shape(name: str, value: jax.Array, expected: tuple[int, ...]) -> None:

@@ -9,6 +9,7 @@ from jaxlmm.model.holding import beginning_at, held_layout, near, point_at, rela
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
+from jaxlmm.model.values import Pattern, at_rest, padded_rows, relation_of, settled, weighted_basis
 
 __all__ = [
     "Design",
@@ -17,10 +18,12 @@ __all__ = [
     "Grouping",
     "Layout",
     "Natural",
+    "Pattern",
     "Relation",
     "ScaledDispersion",
     "Scaling",
     "Term",
+    "at_rest",
     "beginning_at",
     "connected",
     "held_layout",
@@ -30,6 +33,10 @@ __all__ = [
     "linked",
     "mean_products",
     "near",
+    "padded_rows",
     "point_at",
+    "relation_of",
     "relative_to",
+    "settled",
+    "weighted_basis",
 ]

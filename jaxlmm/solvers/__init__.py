@@ -11,6 +11,7 @@ from jaxlmm.solvers.moments import Moments
 from jaxlmm.solvers.select import SOLVERS as SOLVERS
 from jaxlmm.solvers.select import Choice as Choice
 from jaxlmm.solvers.select import as_solver as as_solver
+from jaxlmm.solvers.select import built as built
 from jaxlmm.solvers.select import identity as identity
 from jaxlmm.solvers.select import select as select
 from jaxlmm.solvers.select import unsuitable as unsuitable

@@ -6,11 +6,12 @@ import dataclasses
 import inspect
 from typing import Any, NamedTuple
 
+from jaxlmm._util import is_traced
 from jaxlmm.errors import OptionError
 from jaxlmm.model import Design
 from jaxlmm.solvers.base import AbstractSolver
 from jaxlmm.solvers.blocked import Blocked
-from jaxlmm.solvers.dense import Dense
+from jaxlmm.solvers.dense import Dense, DenseByRows
 from jaxlmm.solvers.moments import Moments
 from jaxlmm.solvers.spectral import Spectral
 
@@ -61,6 +62,28 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
             f"solver={shown} cannot do this model: {why}. Use solver={', '.join([repr('auto'), *others])} or {last}."
         )
     return Choice(asked, asked.reason(design))
+
+
+def built(design: Design, solver: str | type[AbstractSolver] = "auto") -> AbstractSolver:
+    """Return the solver of a design, built: of numbers by :func:`select`, of traced ones the dense solver by rows.
+
+    What a solver decomposes beforehand, it decomposes in numbers: weighted columns of Z and known matrices. All else
+    may be traced: X, the offset, coordinates, and the fields of structures.
+
+    Raises
+    ------
+    OptionError
+        As :func:`select`; or if another solver is asked for where weights, columns of Z or known matrices are traced.
+    """
+    matrices = [grouping.relation for grouping in design.groupings]
+    if not is_traced((matrices, [term.z for term in design.terms])):
+        return select(design, solver).solver.build(design)
+    if as_solver(solver) not in (None, Dense):
+        raise OptionError(
+            f"solver: expected 'auto' or 'dense' where weights, columns of Z or known matrices are traced, got "
+            f"{identity(solver)!r}, which decomposes them beforehand, in numbers."
+        )
+    return DenseByRows.build(design)
 
 
 def unsuitable(solver: type[AbstractSolver], design: Design) -> str:

@@ -6,7 +6,7 @@ from jaxlmm.formula.groups.ids import comparable, named_like, spelling_hint
 from jaxlmm.formula.groups.kinship import KnownMatrix, group_names, known_matrices, not_grouped_by
 from jaxlmm.formula.groups.labels import DispersionLabels, GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.groups.levels import Levels, grouping_levels, level_labels, real_factors
-from jaxlmm.formula.groups.structures import structures_of
+from jaxlmm.formula.groups.structures import check_structure, structures_of
 from jaxlmm.formula.groups.terms import TermBuilder
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "OffsetLabels",
     "TermBuilder",
     "TermLabels",
+    "check_structure",
     "comparable",
     "group_names",
     "grouping_levels",

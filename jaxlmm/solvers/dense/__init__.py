@@ -1,5 +1,6 @@
 """Clusters of related levels, and residual structures: dense blocks."""
 
+from jaxlmm.solvers.dense.by_rows import DenseByRows
 from jaxlmm.solvers.dense.dense import Dense
 
-__all__ = ["Dense"]
+__all__ = ["Dense", "DenseByRows"]

@@ -157,7 +157,7 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     likelihood, triangle = _likelihood(design, criterion(method), solver), design.triangle
     _check_shape("y", y, (int(likelihood.design.n),))
     inverse = inverse_triangle(triangle) if is_traced(triangle) else np.linalg.inv(np.asarray(triangle))
-    layout = at_rest(likelihood.layout, design.pattern) if is_traced(likelihood.layout) and design.pattern else None
+    layout = at_rest(likelihood.layout, design.incidence) if is_traced(likelihood.layout) and design.incidence else None
     return _estimate(likelihood, inverse, likelihood.padded(y), layout)
 
 

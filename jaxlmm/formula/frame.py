@@ -45,7 +45,7 @@ from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
 from jaxlmm.formula.rows import Rows, complete_rows, offset_of, response_of
 from jaxlmm.formula.syntax import TAGS, Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
-from jaxlmm.model import Design, Grouping, Pattern, Term, independent_basis, least_squares
+from jaxlmm.model import Design, Grouping, Incidence, Term, independent_basis, least_squares
 
 MAX_PERFECT_RESIDUAL = 1e-12
 """Share of the length of a response up to which its residual from the fixed effects is rounding."""
@@ -132,7 +132,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     )  # fmt: skip
     across = enumerate(factors.covariances.get(name) for name in factors.levels)
     places = {number: one.positions for number, one in across if isinstance(one, LevelStructure)}
-    design = design.replace(pattern=Pattern.of(design, tuple(factors.levels), places))
+    design = design.replace(incidence=Incidence.of(design, tuple(factors.levels), places))
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
     groups = {

@@ -9,16 +9,16 @@ from jaxlmm.model.holding import beginning_at, held_layout, near, point_at, rela
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
-from jaxlmm.model.values import Pattern, at_rest, padded_rows, relation_of, settled, weighted_basis
+from jaxlmm.model.values import Incidence, at_rest, padded_rows, relation_of, settled, weighted_basis
 
 __all__ = [
     "Design",
     "Dispersion",
     "Factors",
     "Grouping",
+    "Incidence",
     "Layout",
     "Natural",
-    "Pattern",
     "Relation",
     "ScaledDispersion",
     "Scaling",

@@ -14,7 +14,7 @@ from jaxlmm.errors import OptionError
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.dispersion import Dispersion
 from jaxlmm.model.relation import Relation
-from jaxlmm.model.values import Pattern, replaced
+from jaxlmm.model.values import Incidence, replaced
 
 COLUMN_ROUNDING = 1e-12
 """Columns on some rows are recomputed from the QR decomposition of all rows; what is left of one after projection on
@@ -79,9 +79,10 @@ class Design(Struct):
     (N,) is subtracted from a response first; ``terms`` share ``groupings``; ``residual`` is a structure within groups,
     or None for independent errors; ``dispersion`` a model of their standard deviations, or None where all have the
     same.
-    ``pattern`` is what is known of rows and levels where the arrays are traced; it is no part of compiled functions.
-    On the host alone, ``built_with`` builds the same model with other options, and ``whole_roots`` are the roots of the
-    design that these rows were taken from.
+    ``incidence`` is what is known of rows and levels where the arrays are traced; it is no part of compiled functions.
+    On the host alone, ``built_with`` builds the same model with other options, ``whole_roots`` are the roots of the
+    design that these rows were taken from, and ``rescaled`` are the terms in numbers, by whose rows' factors, traced,
+    their z differ.
     """
 
     basis: Float[Array, "N p"]
@@ -96,7 +97,8 @@ class Design(Struct):
     dispersion: Dispersion | None
     built_with: Callable[[Mapping[str, Any]], Design] | None = aside()
     whole_roots: tuple[Float[NumpyArray, "_ _"], ...] | None = aside(default=None)
-    pattern: Pattern | None = static(default=None)
+    incidence: Incidence | None = static(default=None)
+    rescaled: tuple[tuple[Term, ...], Float[Array, " N"]] | None = aside(default=None)
 
     def replace(
         self,
@@ -208,7 +210,7 @@ class Design(Struct):
         Of these the solver has taken what it needs in ``build``.
         """
         groupings = tuple(grouping.replace(relation=None) for grouping in self.groupings)
-        return self.replace(groupings=groupings, whole_roots=None, pattern=None)
+        return self.replace(groupings=groupings, whole_roots=None, incidence=None, rescaled=None)
 
     def unpadded(self) -> Self:
         """Return the same design without padding: for many responses, compiling once more is worth it."""
@@ -267,7 +269,8 @@ class Design(Struct):
             residual=None if self.residual is None else of_term(self.residual),
             dispersion=self.dispersion and self.dispersion.replace(columns=take(self.dispersion.columns)),
             built_with=None,
-            pattern=None,
+            incidence=None,
+            rescaled=None,
         )
 
 

@@ -15,7 +15,7 @@ from jaxlmm.api.arrays.read import ONE_GROUP, as_columns, by_group, check_levels
 from jaxlmm.covariance import AbstractCovariance, Unstructured, as_field, increasing
 from jaxlmm.errors import DataError, KinshipError, OptionError
 from jaxlmm.formula import check_structure
-from jaxlmm.model import Design, Grouping, Pattern, Term, padded_rows, relation_of, weighted_basis
+from jaxlmm.model import Design, Grouping, Incidence, Term, padded_rows, relation_of, weighted_basis
 
 MAX_LEVELS_CHECKED = 8
 """Number of levels at whose coordinates the contract of a structure is checked."""
@@ -110,7 +110,7 @@ def design_from_arrays(
     )  # fmt: skip
     places = {number: place for number, (*_, place) in enumerate(built) if place is not None}
     roots = [_root(grouping, term) for grouping, term, _ in built]
-    return design.replace(pattern=Pattern.of(design, tuple(codes), places, roots))
+    return design.replace(incidence=Incidence.of(design, tuple(codes), places, roots))
 
 
 def _built_with(arguments: Mapping[str, Any], single: bool, changes: Mapping[str, Any]) -> Design:

@@ -48,9 +48,9 @@ def replaced(design: Design, changes: Mapping[str, Any]) -> Design:
                 f"replace: expected terms of the same shapes, got {after} in place of {before} (terms, columns and "
                 "levels); build a model of another shape with lmm.design."
             )
-        same = result.pattern is not None and design.pattern is not None
-        if same and result.pattern.structure == design.pattern.structure:
-            result = dataclasses.replace(result, pattern=design.pattern)
+        same = result.incidence is not None and design.incidence is not None
+        if same and result.incidence.structure == design.incidence.structure:
+            result = dataclasses.replace(result, incidence=design.incidence)
     for name, value in arrays.items():
         result = SETTERS[name](result, value)
     if not arrays or result.built_with is None:
@@ -97,7 +97,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _count(design: Design) -> int:
-    return int(design.n) if design.pattern is None else design.pattern.n
+    return int(design.n) if design.incidence is None else design.incidence.n
 
 
 def _shapes(design: Design) -> tuple[tuple[int, ...], ...]:
@@ -127,9 +127,10 @@ def _with_weights(design: Design, value: Any) -> Design:
     ratio = root / jnp.where(real, old, 1.0)
     basis, triangle, _ = orthonormal_basis(ratio[:, None] * jnp.asarray(design.basis))
     terms = tuple(term.replace(z=ratio[:, None] * jnp.asarray(term.z)) for term in design.terms)
-    return dataclasses.replace(
-        design, root_weight=root, basis=basis, triangle=triangle @ jnp.asarray(design.triangle), terms=terms
-    )
+    plain, before = (design.terms, 1.0) if design.rescaled is None else design.rescaled
+    rescaled = None if is_traced([term.z for term in plain]) else (plain, before * ratio)
+    triangle = triangle @ jnp.asarray(design.triangle)
+    return dataclasses.replace(design, root_weight=root, basis=basis, triangle=triangle, terms=terms, rescaled=rescaled)
 
 
 def _with_columns(design: Design, value: Any) -> Design:
@@ -176,16 +177,16 @@ def _with_kinship(design: Design, value: Mapping[str, Any]) -> Design:
 
 def _across(design: Design, name: str, value: Any) -> Design:
     """Return the design with another matrix across the levels of one group, or a structure at other coordinates."""
-    names = () if design.pattern is None else design.pattern.names
-    if design.pattern is None or name not in names:
+    names = () if design.incidence is None else design.incidence.names
+    if design.incidence is None or name not in names:
         raise KinshipError(f"kinship: no random term is grouped by {name!r}; {nearest(name, names)}.")
     number = names.index(name)
-    places = design.pattern.places[number]
+    places = design.incidence.places[number]
     if isinstance(value, AbstractCovariance):
         return _along(design, name, number, places, value)
     if places is not None:
         raise OptionError(f"replace: expected a structure across the levels of {name!r}, as there is, got a matrix.")
-    groupings, count = list(design.groupings), design.pattern.n_levels[number]
+    groupings, count = list(design.groupings), design.incidence.n_levels[number]
     groupings[number] = groupings[number].replace(relation=relation_of(name, value, count))
     return dataclasses.replace(design, groupings=tuple(groupings))
 

@@ -12,7 +12,7 @@ from jaxlmm._util import is_traced
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.errors import DataError
 from jaxlmm.model.relation import Relation
-from jaxlmm.model.values.pattern import Pattern
+from jaxlmm.model.values.incidence import Incidence
 
 Design: TypeAlias = Any
 Layout: TypeAlias = Any
@@ -25,12 +25,12 @@ def settled(design: Design) -> Design:
     Raises
     ------
     DataError
-        If a design without a pattern is traced.
+        If a design without its incidence is traced.
     """
     if not is_traced(design):
         return design
-    pattern = design.pattern
-    if pattern is None:
+    incidence = design.incidence
+    if incidence is None:
         raise DataError(
             "design: expected one as lmm.design or lmm.design_from_arrays builds it, got a traced one that was cut to "
             "some rows or unpadded, whose groups are not known. Close over the design, and replace its values."
@@ -38,16 +38,16 @@ def settled(design: Design) -> Design:
     groupings = tuple(
         grouping.replace(codes=codes, n_levels=np.int64(count), relation=_settled_relation(grouping.relation, entries))
         for grouping, codes, count, entries in zip(
-            design.groupings, pattern.codes, pattern.n_levels, pattern.entries, strict=True
+            design.groupings, incidence.codes, incidence.n_levels, incidence.entries, strict=True
         )
     )
     terms = tuple(
-        term.replace(positions=positions) for term, positions in zip(design.terms, pattern.positions, strict=False)
+        term.replace(positions=positions) for term, positions in zip(design.terms, incidence.positions, strict=False)
     )
-    residual = None if design.residual is None else design.residual.replace(positions=pattern.positions[-1])
-    roots = tuple(np.asarray(root) for root in pattern.roots)
+    residual = None if design.residual is None else design.residual.replace(positions=incidence.positions[-1])
+    roots = tuple(np.asarray(root) for root in incidence.roots)
     return dataclasses.replace(
-        design, n=np.int64(pattern.n), groupings=groupings, terms=terms, residual=residual, whole_roots=roots
+        design, n=np.int64(incidence.n), groupings=groupings, terms=terms, residual=residual, whole_roots=roots
     )
 
 
@@ -57,7 +57,7 @@ def _settled_relation(relation: Relation | None, entries: Any) -> Relation | Non
     return relation.replace(starts=entries[0], columns=entries[1])
 
 
-def at_rest(layout: Layout, pattern: Pattern) -> Layout:
+def at_rest(layout: Layout, incidence: Incidence) -> Layout:
     """Return a layout in numbers alone, at which a search begins: hyper-parameters that are traced are 1.
 
     Coordinates that are traced are those that the design was built with.
@@ -70,7 +70,7 @@ def at_rest(layout: Layout, pattern: Pattern) -> Layout:
         return rest
 
     coords = [*layout.coords, *([] if layout.residual_coords is None else [layout.residual_coords])]
-    built = [own if is_traced(here) else here for here, own in zip(coords, pattern.coords, strict=True)]
+    built = [own if is_traced(here) else here for here, own in zip(coords, incidence.coords, strict=True)]
     count = len(layout.coords)
     return layout.replace(
         structures=tuple(numbers(structure) for structure in layout.structures),

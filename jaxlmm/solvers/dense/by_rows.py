@@ -1,4 +1,4 @@
-"""The dense solver where values are traced: matrices of clusters by rows, from a design's pattern alone."""
+"""The dense solver where values are traced: matrices of clusters by rows, from a design's incidence alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class DenseByRows(Dense):
     """The dense solver on the rows themselves, for weights, columns of Z and known matrices that JAX traces.
 
     Nothing is decomposed beforehand: the covariance of each cluster is formed from these arrays at each theta, so that
-    it is a function of them, with derivatives. The clusters are those of the design's pattern. Adding the identity to
+    it is a function of them, with derivatives. The clusters are those of the design's incidence. Adding the identity to
     large variances costs the digits of their ratio, which a basis of the random effects' columns would not.
     """
 
@@ -72,9 +72,8 @@ class DenseByRows(Dense):
 
     @classmethod
     def build(cls, design: Design) -> Self:
-        """Arrange the rows of a design whose values may be traced, but not its pattern."""
-        plain = design.replace(groupings=tuple(one.replace(relation=_ones(one.relation)) for one in design.groupings))
-        clusters = clusters_of(plain)
+        """Arrange the rows of a design whose values may be traced, but not its incidence."""
+        clusters = clusters_of(_plain(design))
         largest = max(rows.size for rows in clusters)
         if largest > MAX_ROWS_OF_CLUSTER:
             raise OptionError(
@@ -109,8 +108,17 @@ class DenseByRows(Dense):
         raise NotImplementedError("modes of random effects are computed from numbers")
 
 
+def largest_cluster(design: Design) -> int:
+    """Return the number of rows of the largest cluster of a design, of which values may be traced."""
+    return max(rows.size for rows in clusters_of(_plain(design)))
+
+
+def _plain(design: Design) -> Design:
+    """Return the design with known matrices in numbers, zero where they are."""
+    return design.replace(groupings=tuple(one.replace(relation=_ones(one.relation)) for one in design.groupings))
+
+
 def _ones(relation: Relation | None) -> Relation | None:
-    """Return a known matrix of the same pattern in numbers."""
     return None if relation is None else relation.replace(values=np.ones(relation.values.shape))
 
 

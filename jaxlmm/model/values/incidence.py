@@ -1,4 +1,4 @@
-"""The pattern of a design: what stays when its values are traced, as part of the program that is compiled."""
+"""The incidence of a design, its rows in levels and at positions: part of the program when its values are traced."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Entries = tuple[Int[NumpyArray, " _"], Int[NumpyArray, " _"]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pattern:
+class Incidence:
     """The rows, levels and positions of a design, on the host: all of it that is no value, and equal by content.
 
     Inside a function that JAX traces a design's arrays have no numbers. Which rows share a level must be known even
     then: it decides what is computed. ``names`` are those of the grouping factors, ``codes`` and ``n_levels`` theirs,
-    ``entries`` the pattern of a sparse known matrix, ``places`` the position of each level where the levels are
+    ``entries`` where a sparse known matrix is not zero, ``places`` the position of each level where the levels are
     positions of one block (:class:`Grouping`, :class:`Relation`). ``positions`` are those of the terms' rows, last
     the residual's; ``roots`` and ``coords`` are the values that the design was built with, by which a search for an
     optimum is scaled; it ends at the same optimum whatever they are.
@@ -46,8 +46,8 @@ class Pattern:
         names: Sequence[str],
         places: Mapping[int, Int[NumpyArray, " _"]],
         roots: Sequence[Float[NumpyArray, "_ _"]] | None = None,
-    ) -> Pattern:
-        """Return the pattern of a :class:`Design` whose groups have ``names``; ``places`` are by number of the group.
+    ) -> Incidence:
+        """Return that of a :class:`Design` whose groups have ``names``; ``places`` are by number of the group.
 
         Its roots are those of the design, unless they are given; coordinates that are traced are here whole numbers.
         """
@@ -79,7 +79,7 @@ class Pattern:
         return self.structure + _digest((), (*self.roots, *self.coords))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pattern) and self._key == other._key
+        return isinstance(other, Incidence) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)

@@ -109,12 +109,13 @@ def loglik(
 
 
 def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type[AbstractSolver] = "auto") -> Estimate:
-    """Return the optimum for a response as a pure function of it: for ``jit``, ``vmap`` and derivatives.
+    """Return the optimum as a pure function of a response and of a design's values: for ``jit``, ``vmap``, derivatives.
 
     Parameters
     ----------
     design
-        From :func:`design`, or ``fit.design``.
+        From :func:`design`, :func:`design_from_arrays`, or ``fit.design``; with values that are traced, by
+        :meth:`Design.replace` or as an argument of a transformed function.
     y
         A response (n,), complete, in double precision.
     method
@@ -127,13 +128,16 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     Estimate
         A pytree: ``theta`` (k,) in the order of ``fit.theta``, ``beta`` (p,), ``sigma`` (), ``deviance`` (), and
         ``status`` (), an index into ``jaxlmm.STATUS`` (judged by gradient and Hessian alone, without the walks along a
-        ridge of ``fit``). Derivatives in ``y`` of any order, forward and reverse, are those of the implicit function
-        theorem with the exact Hessian; a parameter that is held at a boundary has derivatives of zero.
+        ridge of ``fit``). Derivatives of any order, forward and reverse, in ``y``, weights, offset, X, known matrices,
+        coordinates and fields of structures are those of the implicit function theorem with the exact Hessian; a
+        parameter that is held at a boundary has derivatives of zero.
 
     Raises
     ------
     PrecisionError
         If ``y`` is not in double precision.
+    DataError, OptionError
+        If what is traced cannot be.
 
     Examples
     --------
@@ -146,7 +150,11 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     ...     found = lmm.estimate(design, y)
     ...     slope = jax.grad(lambda y: lmm.estimate(design, y).beta[1])(y)
     ...     print(lmm.STATUS[found.status], found.beta.round(2).tolist(), round(float(slope @ y), 2))
+    ...     weights = jnp.ones(180)
+    ...     by_weight = jax.grad(lambda w: lmm.estimate(design.replace(weights=w), y).sigma)(weights)
+    ...     print(round(float(by_weight @ weights / found.sigma), 6))  # weights times c: sigma times the root of c
     interior [251.41, 10.47] 10.47
+    0.5
     """
     y = jnp.asarray(y)
     if y.dtype != jnp.float64:

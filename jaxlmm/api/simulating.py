@@ -15,6 +15,7 @@ from jaxlmm.errors import OptionError
 from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.model import Layout
 from jaxlmm.results import check_draws, drawn
+from jaxlmm.results.levels import with_roots
 
 
 @in_double_precision
@@ -92,7 +93,8 @@ def simulate(
         raise OptionError(f"theta: expected {layout.n_theta} numbers in the order of fit.theta, got {theta!r}.")
     if isinstance(sigma, bool) or not isinstance(sigma, (int, float, np.number)) or not 0.0 < float(sigma) < np.inf:
         raise OptionError(f"sigma: expected a positive number, got {sigma!r}.")
-    factors, rng = layout.factors(jnp.asarray(parameters.reshape(-1))), np.random.default_rng(seed)
+    factors = with_roots(layout.factors(jnp.asarray(parameters.reshape(-1))))
+    rng = np.random.default_rng(seed)
     relative = float(sigma) / float(factors.sigma_ratio)
     draws = drawn(frame, factors, relative, int(nsim), rng, [True] * len(frame.design.terms))
     return pd.DataFrame((frame.x @ coefficients + frame.offset)[:, None] + draws, index=frame.index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm.covariance.along import AlongMethod
 from jaxlmm.covariance.frozen import refuse_to_set
 from jaxlmm.covariance.parameters import Parameter, correlations_of, sds_of
 from jaxlmm.covariance.reports import report_sd_corr
-from jaxlmm.linalg import singular_vectors
+from jaxlmm.linalg import semidefinite_root, singular_vectors
 
 SD_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.5, 8.0, 15.0, 40.0])
 """Relative standard deviations tried as a start; never 0, where the gradient vanishes for any data: the deviance is an
@@ -63,13 +64,14 @@ class BoundaryCandidates(NamedTuple):
 class AbstractCovariance(Struct, abc.ABC):
     """A covariance structure for a block of q columns, or of q positions.
 
-    A new structure needs :meth:`n_params` and :meth:`cholesky`. Where an object is put decides what it acts on; the
-    class does not know. ``covariance=`` puts it within the columns of a random term; a tag of the formula, as in
-    ``ou(time | g)``, puts a built-in one there, along positions, or (``residual=``) among the residuals; ``kinship=``
-    puts one with ``coords`` across the levels of a group. Hyper-parameters are plain annotated fields, numbers and
-    arrays; what sets a shape, a branch or a function is declared as ``order: int = lmm.covariance.static()``, and must
-    be hashable. Objects are frozen. Before the first fit a structure is tried out
-    (:func:`jaxlmm.testing.check_covariance`, for authors too).
+    A new structure needs :meth:`n_params` and either :meth:`cholesky` or :meth:`covariance`, whichever is easier to
+    write: the other one is derived. Where an object is put decides what it acts on; the class does not know.
+    ``covariance=`` puts it within the columns of a random term; a tag of the formula, as in ``ou(time | g)``, puts a
+    built-in one along positions, or (``residual=``) among the residuals, where ``Structure().along("time | g")`` puts
+    any; ``kinship=`` puts one with ``coords`` across the levels of a group. Hyper-parameters are plain annotated
+    fields, numbers and arrays; what sets a shape, a branch or a function is declared as
+    ``order: int = lmm.covariance.static()``, and must be hashable. Objects are frozen. Before the first fit a structure
+    is tried out (:func:`jaxlmm.testing.check_covariance`, for authors too).
 
     Parameters
     ----------
@@ -101,6 +103,8 @@ class AbstractCovariance(Struct, abc.ABC):
     """
 
     coords: Any = static(default=None, kw_only=True)
+    along: ClassVar[AlongMethod] = AlongMethod()
+    """``residual=Structure.along("time | group")``: the structure among the residuals of a group, along positions."""
 
     def without_coords(self) -> Self:
         """Return the structure as a model takes it: coordinates stand in the model's terms."""
@@ -113,7 +117,6 @@ class AbstractCovariance(Struct, abc.ABC):
     def n_params(self, q: int) -> int:
         """Return how many parameters a block of ``q`` columns (or positions) needs."""
 
-    @abc.abstractmethod
     def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         """Return a lower factor of the covariance relative to the residual variance.
 
@@ -133,10 +136,32 @@ class AbstractCovariance(Struct, abc.ABC):
             singular matrices, and batched LAPACK calls can deadlock on CPUs with few cores. Used as a residual
             structure, ``theta[0]`` is held at 1 and must be the standard deviation of the first position.
         """
+        # A root by pivoted elimination, no triangle: accurate near singularity, and solvers need only L Lᵀ = Σ.
+        return semidefinite_root(self.covariance(theta, coords))
+
+    def covariance(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
+        """Return the covariance (q, q) relative to the residual variance, positive semidefinite at any ``theta``.
+
+        A class that writes it may leave out :meth:`cholesky`: along positions and across levels no factor is needed,
+        so that a kernel costs its own evaluation; within columns the factor is found by pivoted elimination.
+        """
+        factor = self.cholesky(theta, coords)
+        return factor @ factor.T
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__setattr__ = refuse_to_set  # type: ignore[method-assign]
+        written = {name for name in ("cholesky", "covariance") if name in vars(cls)}
+        if written == {"covariance"}:  # one that is inherited would be that of another structure
+            cls.cholesky = AbstractCovariance.cholesky  # type: ignore[method-assign]
+        elif written == {"cholesky"}:
+            cls.covariance = AbstractCovariance.covariance  # type: ignore[method-assign]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        base = AbstractCovariance
+        if cls.cholesky is base.cholesky and cls.covariance is base.covariance:
+            raise TypeError(f"{cls.__name__}: expected one of the methods cholesky and covariance, got neither.")
+        return super().__new__(cls)
 
     @property
     def authored(self) -> bool:
@@ -146,8 +171,17 @@ class AbstractCovariance(Struct, abc.ABC):
     def covariance_as_written(
         self, theta: Float[Array, " k"], coords: Float[Array, "q d"]
     ) -> Float[jax.Array, "q q"] | None:
-        """Return the covariance (q, q) that :meth:`cholesky` factorizes if its author wrote that; None for a factor."""
-        return None
+        """Return :meth:`covariance` (q, q) if that is what the author wrote; None where it follows from the factor."""
+        derived = type(self).covariance is AbstractCovariance.covariance
+        return None if derived else self.covariance(jnp.asarray(theta), jnp.asarray(coords))
+
+    def reported_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
+        """Return the factor (q, q) that :meth:`report` gets for a block of positions or levels."""
+        return self.cholesky(jnp.asarray(theta), jnp.asarray(coords))
+
+    def placed(self, coords: Float[NumpyArray, "q d"]) -> Self:
+        """Return the structure for ``coords`` (q, d) that all levels share: itself, unless they set a shape."""
+        return self
 
     def check(self, coords: Float[NumpyArray, "q d"]) -> None:
         """Raise if the structure cannot be used at ``coords`` (q, d)."""

@@ -71,7 +71,10 @@ class Custom(AbstractCovariance):
     def n_params(self, q: int) -> int:
         return self.count
 
+    def covariance(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
+        matrix = self.function(theta, coords)
+        return matrix @ matrix.T if self.returns == "factor" else matrix
+
     def cholesky(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
         matrix = self.function(theta, coords)
-        # A root by pivoted Cholesky, no triangle: accurate near singularity, and solvers need only L Lᵀ = Σ.
         return matrix if self.returns == "factor" else semidefinite_root(matrix)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm._util import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance.base import (
     NEARLY_ZERO,
     SD_NODES,
@@ -25,6 +25,11 @@ from jaxlmm.covariance.reports import report_sd
 class Diagonal(AbstractCovariance):
     """Independent columns, each with its own variance; ``theta`` are the relative standard deviations.
 
+    Parameters
+    ----------
+    hom
+        Whether there is one standard deviation for all.
+
     Examples
     --------
     >>> import jax.numpy as jnp
@@ -32,20 +37,23 @@ class Diagonal(AbstractCovariance):
     [[1.0, 0.0], [0.0, 2.0]]
     """
 
+    hom: bool = static(default=False)
+
     def n_params(self, q: int) -> int:
-        return q
+        return 1 if self.hom else q
 
     def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
-        return jnp.diag(theta)
+        return jnp.diag(jnp.broadcast_to(theta, (coords.shape[0],)))
 
     def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
-        return jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESSED_SD**2))
+        variances = jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESSED_SD**2)
+        return jnp.sqrt(jnp.mean(variances)[None] if self.hom else variances)
 
     def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
-        return tuple((k, SD_NODES) for k in range(coords.shape[-2]))
+        return tuple((k, SD_NODES) for k in range(self.n_params(coords.shape[-2])))
 
     def basis(self, root: Float[NumpyArray, "q q"]) -> Float[NumpyArray, "q q"]:
-        return np.diag(1.0 / np.linalg.norm(root, axis=0))
+        return np.eye(len(root)) if self.hom else np.diag(1.0 / np.linalg.norm(root, axis=0))
 
     def boundary_candidates(
         self,
@@ -64,12 +72,13 @@ class Diagonal(AbstractCovariance):
         return BoundaryCandidates.of(candidates)
 
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
-        return abs(basis.diagonal() * theta)
+        return abs(theta) if self.hom else abs(basis.diagonal() * theta)
 
     def parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
-        return sds_of(columns)
+        return (Parameter("sd", "sd"),) if self.hom else sds_of(columns)
 
     def report(
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
     ) -> Float[jax.Array, " r"]:
-        return report_sd(jnp.asarray(factor), jnp.asarray(sigma))
+        sds = report_sd(jnp.asarray(factor), jnp.asarray(sigma))
+        return sds[:1] if self.hom else sds

@@ -40,6 +40,15 @@ class Field(AbstractCovariance):
     def cholesky(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
         return self.structure.cholesky(theta, coords)
 
+    def covariance(self, theta: Float[jax.Array, " k"], coords: Float[jax.Array, "q d"]) -> Float[jax.Array, "q q"]:
+        return self.structure.covariance(theta, coords)
+
+    def reported_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
+        # The report reads the lengths of the rows alone: no root of a matrix of all levels.
+        variances = jnp.diagonal(self.covariance(jnp.asarray(theta), jnp.asarray(coords)))
+        positive = variances > 0
+        return jnp.diag(jnp.where(positive, jnp.sqrt(jnp.where(positive, variances, 1.0)), 0.0))
+
     def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         return self.structure.start(coords)
 

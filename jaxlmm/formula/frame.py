@@ -33,6 +33,7 @@ from jaxlmm.formula.groups import (
     OffsetLabels,
     TermBuilder,
     TermLabels,
+    bars_by_level,
     group_names,
     grouping_levels,
     known_matrices,
@@ -43,7 +44,7 @@ from jaxlmm.formula.groups import (
 )
 from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
 from jaxlmm.formula.rows import Rows, complete_rows, offset_of, response_of
-from jaxlmm.formula.syntax import TAGS, Bar, ModelOptions, ParsedFormula, resolved, resolved_options
+from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
 from jaxlmm.model import Design, Grouping, Incidence, Term, independent_basis, least_squares
 
@@ -110,6 +111,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     options = resolved_options(options, parsed, table.columns)
     bars = (*parsed.bars, *((options.residual_bar,) if options.residual_bar else ()))
     rows = complete_rows(parsed, bars, table, options.weights, options.offset)
+    parsed = parsed._replace(bars=bars_by_level(parsed.bars, rows.data))
     root_weight = np.sqrt(check_weights(rows.weights, len(rows.data)))
     total_offset, encodings = offset_of(parsed, rows)
     y = response_of(parsed, rows.data) if parsed.response else None
@@ -195,7 +197,7 @@ def _factors(
     matrices = known_matrices(options.kinship, {bar.group_name: levels[bar.group_name] for bar in parsed.bars})
     for bar in parsed.bars:
         identified = bar.group_name in matrices or (residual_bar is not None and residual_bar.group == bar.group)
-        exempt = identified or known_residual or TAGS[bar.tag].left == "positions"
+        exempt = identified or known_residual or bar.over_positions
         check_grouping(bar.group_name, len(levels[bar.group_name].labels), len(data), exempt)
     names = {group: group_names(group, matrices.get(group, ())) for group in levels}
     covariances = {matrix.name: matrix for of_group in matrices.values() for matrix in of_group}
@@ -237,7 +239,7 @@ def _random_terms(
         groupings = (*groupings, _grouping(levels[group], None, padded))
         index = len(groupings) - 1
     unweighted = TermBuilder(data, np.ones(len(data)), padded, set())
-    term, labels = unweighted.build(bar, TAGS[bar.tag].structure(), levels[group], group, index, None)
+    term, labels = unweighted.along(bar, bar.structure, levels[group], group, index)
     return _Terms(built, groupings, *_as_residual(term, labels, levels[group]))
 
 

@@ -72,8 +72,8 @@ def curvature(
         elif factors.residual is None:
             residual = jnp.ones(())
         else:
-            residual = factors.residual @ factors.residual.swapaxes(-1, -2)
-        terms = tuple(factor @ factor.swapaxes(-1, -2) for factor in factors.terms)
+            residual = factors.residual
+        terms = tuple(part @ part.T if part.ndim == 2 else part for part in factors.terms)
         return _Direction(*jax.tree.map(lambda part: sigma**2 * part, (terms, residual)))
 
     factors, sigma = factors_at(psi)
@@ -92,7 +92,7 @@ def curvature(
             changed = tuple(root + step * move for root, move in zip(factors.terms, moves, strict=True))
             moved, own = factors._replace(terms=changed), likelihood
             if factors.residual is not None:
-                moved = moved._replace(residual=factors.residual + step * _move(factors.residual, residual))
+                moved = moved._replace(residual=factors.residual + step * residual)
             elif rescaled is not None:
                 own = rescaled.replace(log_scale=0.5 * step * residual / here.residual)
             point = own.at(moved, response)
@@ -120,9 +120,11 @@ def curvature(
 def _move(root: Float[jax.Array, "... q r"], direction: Float[jax.Array, "... q q"]) -> Float[jax.Array, "... q r"]:
     """Return the change of a factor that changes its covariance by ``direction``, none where that is zero.
 
-    It is NaN where the covariance is singular, if only by rounding.
+    It is NaN where the covariance is singular, if only by rounding. Along positions the covariance stands itself.
     """
-    covariance = root @ root.swapaxes(-1, -2)
+    if root.ndim == 3:
+        return direction
+    covariance = root @ root.T
     inverse, _ = inverse_logdet(covariance)
     error = jnp.max(jnp.abs(direction @ inverse @ covariance - direction))
     reached = error <= MAX_MOVE_ERROR * jnp.max(jnp.abs(direction))

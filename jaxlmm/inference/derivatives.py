@@ -76,15 +76,15 @@ class Rows(NamedTuple):
     """Estimates for levels and rows at an optimum, in response units.
 
     ``modes`` and ``mode_sds`` per term, levels × columns; ``marginal`` and ``conditional`` fitted values without the
-    offset; ``residual_factor`` of the residual structure, where there is one; ``residual_sds`` those of each row, by
-    its weight and the model of dispersion; ``sigma`` is what covariance factors are relative to.
+    offset; ``residual_covariance`` of the residual structure, where there is one; ``residual_sds`` those of each row,
+    by its weight and the model of dispersion; ``sigma`` is what covariances are relative to.
     """
 
     modes: tuple[Float[Array, "... _ _"], ...]
     mode_sds: tuple[Float[Array, "... _ _"], ...]
     marginal: Float[Array, "*b N"]
     conditional: Float[Array, "*b N"]
-    residual_factor: Float[Array, "*b L q q"] | None
+    residual_covariance: Float[Array, "*b L q q"] | None
     residual_sds: Float[Array, "*b N"]
     sigma: Float[Array, "*b"]
 
@@ -235,8 +235,10 @@ def _components(
     """
     parts = []
     for square, factor in zip(units.mean_squares, factors.terms, strict=True):
-        rows = jnp.asarray(square)[..., None] * factor if factor.ndim == 3 else square @ factor
-        parts.append(jnp.sum(rows * factor))
+        if factor.ndim == 3:
+            parts.append(jnp.sum(jnp.asarray(square) * jnp.diagonal(factor, axis1=-2, axis2=-1)))
+        else:
+            parts.append(jnp.sum((square @ factor) * factor))
     parts.append(residual)
     return sigma**2 * jnp.stack(parts)
 

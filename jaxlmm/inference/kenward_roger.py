@@ -78,7 +78,7 @@ def covariance_influence(
         # Its own number of rows, where values are missing.
         n = response.count + likelihood.reml * jnp.asarray(likelihood.design.n_fixed, psi.dtype)
         residual = jnp.eye(1) if factors.residual is None else factors.residual
-        entries = [(factor @ factor.swapaxes(-1, -2)).reshape(-1) for factor in (*factors.terms, residual)]
+        entries = [(part @ part.T if part.ndim == 2 else part).reshape(-1) for part in (*factors.terms, residual)]
         logdet = point.logdet + 2.0 * n * jnp.log(sigma)
         return CovarianceInfluence(logdet, sigma**2 * point.vcov, sigma**2 * jnp.concatenate(entries))
 

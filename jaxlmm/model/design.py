@@ -41,8 +41,9 @@ class Term(Struct):
 
     A term over *columns* has ``z`` (N, q), whose rows are weighted by the root of the observation's weight, and
     ``coords`` (q, 1), the indices 0 … q − 1 of the columns. A term over *positions* has ``positions``, the index of
-    each row's position in its level, ``coords`` (L, q, d) in d dimensions, and ``z`` (N, 1), the roots of the weights,
-    times the term's column where a structure acts across levels; 1 of the residual structure.
+    each row's position in its level, ``coords`` (L, q, d) in d dimensions, (1, q, d) where the levels share them, and
+    ``z`` (N, 1), the roots of the weights, times the term's column where a structure acts across levels; 1 of the
+    residual structure.
     """
 
     structure: AbstractCovariance
@@ -60,6 +61,15 @@ class Term(Struct):
     def over_positions(self) -> bool:
         """Whether the term acts over positions rather than columns."""
         return self.positions is not None
+
+    @property
+    def own_positions(self) -> bool:
+        """Whether each level has coordinates of its own."""
+        return self.over_positions and self.coords.shape[0] > 1
+
+    def blocks(self, codes: Int[Array, "*b"]) -> Int[Array, "*b"]:
+        """Return which of the blocks of positions is that of each level, in NumPy or JAX."""
+        return codes if self.own_positions else 0 * codes
 
     def root(self, scale: Float[NumpyArray, "N 1"] | float = 1.0) -> Float[NumpyArray, "q q"]:
         """Return the upper triangle R of ``RᵀR = mean(z zᵀ)`` over the rows that the term touches.
@@ -185,7 +195,7 @@ class Design(Struct):
         """Return the mean squares M of each term, by which it adds to the variance of a row, on average.
 
         A term over columns adds ``tr(M Var(b))``, where M (q, q) is the mean of ``z zᵀ``. One over positions adds
-        ``Σ_lj M_lj Var(b_lj)``, where M (L, q) is the sum of ``z²`` over the rows of each level and position, divided
+        ``Σ_lj M_lj Var(b_lj)``, where M (L, q) is the sum of ``z²`` over the rows of each block and position, divided
         by n. Both are without weights, and times the diagonal of a known matrix across levels.
         """
         n = int(self.n)
@@ -199,7 +209,7 @@ class Design(Struct):
             if term.positions is None:
                 squares.append(np.asarray(mean_products(z, np.ones((n, 1)))[0]))
                 continue
-            cell = codes.astype(np.int64) * term.size + np.asarray(term.positions)[:n]
+            cell = term.blocks(codes).astype(np.int64) * term.size + np.asarray(term.positions)[:n]
             shape = term.coords.shape[:2]
             squares.append(np.bincount(cell, z[:, 0] ** 2, minlength=shape[0] * shape[1]).reshape(shape) / n)
         return tuple(squares)

@@ -229,8 +229,8 @@ def _jacobians(
     def covariances(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " c"]:
         factors = layout.factors(theta, bases)
         parts = [*factors.terms, *([] if factors.residual is None else [factors.residual])]
-        first = [factor[0] if factor.ndim == 3 else factor for factor in parts]
-        return jnp.concatenate([*((one @ one.T).reshape(-1) for one in first), theta[sum(layout.counts) :]])
+        first = [part[0] if part.ndim == 3 else part @ part.T for part in parts]
+        return jnp.concatenate([*(one.reshape(-1) for one in first), theta[sum(layout.counts) :]])
 
     theta = jnp.asarray(theta)
     return jax.jacfwd(lambda theta: layout.errors(theta, bases))(theta), jax.jacfwd(covariances)(theta)

@@ -30,12 +30,13 @@ SIGMA_NODES = np.array([0.05, 0.1, 0.18, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.7
 
 
 class Factors(NamedTuple):
-    """Covariance factors at one theta, relative to sigma.
+    """Covariances at one theta, relative to sigma.
 
-    ``terms``: per term (q, q), or (L, q, q), one for each level, where the structure runs along q positions;
-    ``residual``: None without a structure; ``sigma``, in units of the response's scale, is None where it is profiled
-    out; ``dispersion``: None without a model of it, else sigma is the geometric mean of the rows' residual standard
-    deviations.
+    ``terms``: per term over columns the factor (q, q) of its covariance; per term over q positions the covariance
+    itself, (L, q, q) where each level has positions of its own, (1, q, q) where all share them. ``residual``: the
+    covariance of the residuals of a level, as that of a term over positions, None without a structure; ``sigma``, in
+    units of the response's scale, is None where it is profiled out; ``dispersion``: None without a model of it, else
+    sigma is the geometric mean of the rows' residual standard deviations.
     """
 
     terms: tuple[Float[jax.Array, "... _ _"], ...]
@@ -108,10 +109,10 @@ class Layout(Struct):
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             if self.held[t].equations:
                 own = theta[slices[t]]
-                parts += self.held[t].errors(structure, own, _first(_factor(structure, own, coords, bases[t])))
+                parts += self.held[t].errors(structure, own, _reported(structure, own, coords, bases[t]))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
             own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
-            factor = _first(_factor(self.residual, own, self.residual_coords))
+            factor = _reported(self.residual, own, self.residual_coords)
             parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
 
@@ -166,7 +167,7 @@ class Layout(Struct):
         return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
     def factors(self, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]] | None = None) -> Factors:
-        """Return the covariance factors at ``theta``; bases (q, q) multiply the terms' factors from the left.
+        """Return the covariances at ``theta``; bases (q, q) multiply the factors of columns from the left.
 
         Without ``bases`` theta is that of results, in which the coefficients of dispersion are those of its columns as
         they are in the data; with them, those of scaled columns.
@@ -186,7 +187,8 @@ class Layout(Struct):
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
         if self.sigma is not None and dispersion is not None:
             sigma = sigma * jnp.exp(dispersion.log_ratio)
-        return Factors(tuple(factor / sigma for factor in terms), residual, sigma, dispersion)
+        relative = tuple(part / (sigma if part.ndim == 2 else sigma**2) for part in terms)
+        return Factors(relative, residual, sigma, dispersion)
 
     def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
         """Return the natural parameters of every term, then of the residual, its standard deviation first, and last the
@@ -196,15 +198,19 @@ class Layout(Struct):
         """
         parts = []
         sigma = jnp.asarray(scale) if factors.sigma is None else factors.sigma * scale
-        for structure, factor, where in zip(self.structures, factors.terms, self.slices(), strict=False):
-            one = _first(factor)
-            one = one if factors.sigma is None else one * factors.sigma
+        pairs = zip(self.structures, factors.terms, self.coords, self.slices(), strict=False)
+        for structure, factor, coords, where in pairs:
+            if coords.ndim == 3:
+                one = structure.reported_factor(theta[where], coords[0])
+            else:
+                one = factor if factors.sigma is None else factor * factors.sigma
             parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
         sigma = sigma * factors.sigma_ratio
-        if self.residual is None or factors.residual is None:
+        if self.residual is None or self.residual_coords is None:
             parts.append(sigma[None])
         else:
-            parts.append(self.residual.report(self.residual_theta(theta), factors.residual[0], sigma))
+            own = self.residual_theta(theta)
+            parts.append(self.residual.report(own, _reported(self.residual, own, self.residual_coords), sigma))
         if self.dispersion is not None and factors.dispersion is not None:
             parts.append(self.dispersion.report(factors.dispersion.coefficients))
         return jnp.concatenate(parts)
@@ -280,12 +286,20 @@ def _factor(
     coords: Float[Array, "*L q d"],
     basis: Float[Array, "_ _"] | None = None,
 ) -> Float[jax.Array, "*L q q"]:
+    """Return the factor among columns, in a basis if there is one; along positions the covariance of each block."""
     coords = jnp.asarray(coords)
     if coords.ndim == 3:
-        return jax.vmap(structure.cholesky, in_axes=(None, 0))(theta, coords)
+        return jax.vmap(structure.covariance, in_axes=(None, 0))(theta, coords)
     return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
 
 
-def _first(factor: Float[jax.Array, "*L q q"]) -> Float[jax.Array, "q q"]:
-    """Return the factor of the first level where each has its own."""
-    return factor[0] if factor.ndim == 3 else factor
+def _reported(
+    structure: AbstractCovariance,
+    theta: Float[jax.Array, " k"],
+    coords: Float[Array, "*L q d"],
+    basis: Float[Array, "_ _"] | None = None,
+) -> Float[jax.Array, "q q"]:
+    """Return the factor from which natural parameters are reported: along positions, that of the first block."""
+    if coords.ndim == 3:
+        return structure.reported_factor(theta, jnp.asarray(coords)[0])
+    return _factor(structure, theta, coords, basis)

@@ -8,6 +8,7 @@ from jaxlmm.solvers.blocked import Blocked
 from jaxlmm.solvers.clusters import clusters_of as clusters_of
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
+from jaxlmm.solvers.patterns import Patterns
 from jaxlmm.solvers.select import SOLVERS as SOLVERS
 from jaxlmm.solvers.select import Choice as Choice
 from jaxlmm.solvers.select import as_solver as as_solver
@@ -25,6 +26,7 @@ __all__ = [
     "Effects",
     "Factors",
     "Moments",
+    "Patterns",
     "Route",
     "Spectral",
     "static",

@@ -16,9 +16,12 @@ from jaxlmm.solvers.base import AbstractSolver
 from jaxlmm.solvers.blocked import Blocked
 from jaxlmm.solvers.dense import Dense, DenseByRows, largest_cluster
 from jaxlmm.solvers.moments import Moments
+from jaxlmm.solvers.patterns import Patterns
 from jaxlmm.solvers.spectral import Spectral
 
-SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Spectral, Dense)}
+_IN_ORDER: tuple[type[AbstractSolver], ...] = (Moments, Blocked, Spectral, Patterns, Dense)
+
+SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in _IN_ORDER}
 """The solvers by name, in the order in which they are asked: the cheapest first, and last the one for any model."""
 
 
@@ -51,6 +54,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     terms over columns, on one grouping factor               moments
     terms over columns, on several grouping factors          blocked
     one term of one column, across levels of a known matrix  spectral
+    structures along positions, whose patterns repeat        patterns
     anything else, in clusters of at most 3,000 rows         dense
     =======================================================  ========
 

@@ -1,5 +1,6 @@
 """Grouping factors: levels, structures, known matrices, labels."""
 
+from jaxlmm.formula.groups.by_level import bars_by_level
 from jaxlmm.formula.groups.coordinates import LevelStructure
 from jaxlmm.formula.groups.copies import notes_of_copies
 from jaxlmm.formula.groups.ids import comparable, named_like, spelling_hint
@@ -19,6 +20,7 @@ __all__ = [
     "OffsetLabels",
     "TermBuilder",
     "TermLabels",
+    "bars_by_level",
     "check_structure",
     "comparable",
     "group_names",

@@ -1,4 +1,4 @@
-"""Grouping factors: the level of each row, and positions within levels."""
+"""Grouping factors: the level of each row."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.formula.columns import finite_or_raise
 from jaxlmm.genetics.ids import exact_up_to, inexact, label_texts
 
 
@@ -78,46 +77,3 @@ def level_labels(parts: Sequence[pd.Index]) -> pd.Index:
     if len(parts) == 1:
         return parts[0]
     return pd.Index([":".join(level) for level in zip(*map(label_texts, parts), strict=True)])
-
-
-def positions_in_levels(
-    name: str, positions: Float[NumpyArray, " n"], levels: Levels, shared: bool
-) -> tuple[Int[NumpyArray, " n"], Float[NumpyArray, "L q 1"]]:
-    """Return the index of each row among its level's distinct positions, and the positions.
-
-    Levels that covary have a ``shared`` set of positions, those of all rows.
-
-    Returns
-    -------
-    indices, coords
-        int32, and increasing along q; a level with fewer positions than the longest is extended in steps of one, by
-        positions that no row has.
-    """
-    finite_or_raise(positions[:, None], (name,))
-    if shared:
-        distinct, indices = np.unique(positions, return_inverse=True)
-        grid = np.broadcast_to(distinct[:, None], (len(levels.labels), distinct.size, 1))
-        return indices.reshape(-1).astype(np.int32), np.array(grid)
-    groups = len(levels.labels)
-    order = np.lexsort((positions, levels.codes))
-    sorted_codes, sorted_positions = levels.codes[order], positions[order]
-    is_new = np.r_[True, (np.diff(sorted_codes) != 0) | (np.diff(sorted_positions) != 0)]
-    first = np.r_[True, np.diff(sorted_codes) != 0]
-    rank = np.cumsum(is_new) - 1
-    index_sorted = rank - rank[np.flatnonzero(first)][np.cumsum(first) - 1]
-    longest = int(index_sorted.max()) + 1
-    coords = np.full((groups, longest), np.nan)
-    coords[sorted_codes, index_sorted] = sorted_positions
-    last = np.nanmax(coords, axis=1, keepdims=True)
-    missing = np.cumsum(np.isnan(coords), axis=1)
-    coords = np.where(np.isnan(coords), last + missing, coords)
-    indices = np.empty(positions.size, np.int32)
-    indices[order] = index_sorted
-    return indices, coords[..., None]
-
-
-def position_values(matrix: Float[NumpyArray, "n _"], name: str) -> Float[NumpyArray, " n"]:
-    """Return the single column of a matrix of positions; raise if it has several."""
-    if matrix.shape[1] != 1:
-        raise DataError(f"{name}: expected one numeric position per row, got {matrix.shape[1]} columns.")
-    return matrix[:, 0]

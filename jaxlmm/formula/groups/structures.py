@@ -10,7 +10,7 @@ from jaxlmm._util import NumpyArray, is_traced
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.covariance.contract import check_contract
 from jaxlmm.errors import OptionError, nearest
-from jaxlmm.formula.syntax import TAGS, Bar
+from jaxlmm.formula.syntax import Bar
 from jaxlmm.formula.tokens import join, tokenize, word
 
 
@@ -22,7 +22,7 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
     OptionError
         If a key matches no term, or a group's name matches several, or the value is no covariance structure.
     """
-    structures: list[AbstractCovariance] = [TAGS[bar.tag].structure() for bar in bars]
+    structures = [bar.structure for bar in bars]
     for key, structure in (covariance or {}).items():
         if not isinstance(structure, AbstractCovariance):
             raise OptionError(
@@ -41,13 +41,18 @@ def structures_of(bars: Sequence[Bar], covariance: Mapping[str, AbstractCovarian
             choices = [f"{join(bar.left)} | {bar.group_name}" for bar in bars]
             problem = "matches no term" if not indices else f"matches {len(indices)} terms; write the whole bar"
             raise OptionError(f"covariance: {key!r} {problem}; {nearest(key, choices)}.")
-        if TAGS[bars[indices[0]].tag].left == "positions":
+        if bars[indices[0]].over_positions:
             raise OptionError(
                 f"covariance of {key!r}: acts within the columns of a term such as '(0 + f | g)', got a term over "
                 f"positions, {bars[indices[0]].text}."
             )
         structures[indices[0]] = structure
     return structures
+
+
+def is_from_tag(structure: AbstractCovariance, bar: Bar) -> bool:
+    """Whether a structure of a bar is the one that its tag names."""
+    return type(structure) is type(bar.structure)
 
 
 def _spellings(bar: Bar) -> set[str]:

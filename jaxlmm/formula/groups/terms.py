@@ -11,14 +11,14 @@ from jaxtyping import Float
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.covariance import AbstractCovariance, Parameter, parameters_of
 from jaxlmm.errors import DataError, FormulaError, KinshipError
-from jaxlmm.formula.columns import Columns, Encoding, as_arithmetic, finite_or_raise, model_columns
+from jaxlmm.formula.columns import Columns, finite_or_raise, model_columns
 from jaxlmm.formula.groups.coordinates import LevelStructure
 from jaxlmm.formula.groups.kinship import KnownMatrix
 from jaxlmm.formula.groups.labels import TermLabels
-from jaxlmm.formula.groups.levels import Levels, position_values, positions_in_levels
-from jaxlmm.formula.groups.structures import check_structure
-from jaxlmm.formula.syntax import TAGS, Bar
-from jaxlmm.formula.tokens import Token, tokenize
+from jaxlmm.formula.groups.levels import Levels
+from jaxlmm.formula.groups.positions import positions_of
+from jaxlmm.formula.groups.structures import check_structure, is_from_tag
+from jaxlmm.formula.syntax import Bar
 from jaxlmm.model import Term
 
 
@@ -49,29 +49,39 @@ class TermBuilder(NamedTuple):
         """
         if isinstance(covariance, LevelStructure):
             return self._across(bar, structure, levels, covariance, grouping)
-        related = covariance is not None
-        if TAGS[bar.tag].left == "positions":
-            positions_matrix, encoding = _positions(bar, self.data)
-            values = position_values(positions_matrix, bar.text)
-            indices, coords = positions_in_levels(bar.text, values, levels, related)
-            columns: tuple[str, ...] = tuple(f"position {index + 1}" for index in range(coords.shape[1]))
-            z, positions = self.root_weight[:, None], pad(indices, self.padded)
-            observed = coords[..., 0] if related else np.full(coords.shape[:2], np.nan)
-            observed[levels.codes, indices] = values
-        else:
-            observed = None
-            matrix = self._columns(bar)
-            encoding = matrix.encoding
-            columns = tuple(self._unique(f"{group}: ", name) for name in matrix.names)
-            if type(structure) is not TAGS[bar.tag].structure:
-                check_structure(structure, np.arange(float(len(columns)))[:, None], f"covariance of {bar.text}")
-            coords, positions = np.arange(float(len(columns)))[:, None], None
-            z = matrix.matrix * self.root_weight[:, None]
+        if bar.over_positions:
+            return self.along(bar, structure, levels, group, grouping, related=covariance is not None)
+        matrix = self._columns(bar)
+        names = matrix.names if bar.level is None else _names_in_level(bar, matrix.names, self.data)
+        columns = tuple(self._unique(f"{group}: ", name) for name in names)
+        coords = np.arange(float(len(columns)))[:, None]
+        check_structure(structure, coords, f"covariance of {bar.text}")
         own = parameters_of(structure, group, columns)
+        if bar.level is not None:
+            own = tuple(one if one.columns else one.suffixed(f"[{bar.level}]") for one in own)
         if group != bar.group_name and columns == ("Intercept",):  # one matrix of several: the sd of its effects
             own = tuple(parameter.about(()) for parameter in own)
-        term = Term(structure, coords, pad(z, self.padded), positions, grouping)
-        return term, TermLabels(group, columns, bar.text, self._distinct(own), encoding, observed)
+        z = matrix.matrix * self.root_weight[:, None]
+        term = Term(structure, coords, pad(z, self.padded), None, grouping)
+        return term, TermLabels(group, columns, bar.text, self._distinct(own), matrix.encoding, None)
+
+    def along(
+        self,
+        bar: Bar,
+        structure: AbstractCovariance,
+        levels: Levels,
+        group: str,
+        grouping: int,
+        *,
+        related: bool = False,
+    ) -> tuple[Term, TermLabels]:
+        """Return a term over positions, or the residual's, and its labels; levels that are ``related`` covary."""
+        found = positions_of(bar, structure, self.data, levels, shared=related)
+        observed = np.broadcast_to(found.coords[0, :, 0], found.observed.shape) if related else found.observed
+        named = self._distinct(parameters_of(found.structure, group, found.names))
+        positions = pad(found.indices, self.padded)
+        term = Term(found.structure, found.coords, pad(self.root_weight[:, None], self.padded), positions, grouping)
+        return term, TermLabels(group, found.names, bar.text, named, found.encoding, observed)
 
     def _across(
         self, bar: Bar, structure: AbstractCovariance, levels: Levels, across: LevelStructure, grouping: int
@@ -80,7 +90,7 @@ class TermBuilder(NamedTuple):
 
         Its labels are those of a term of one column by group; its arrays, those of a term over positions.
         """
-        is_structured = TAGS[bar.tag].left == "positions" or type(structure) is not TAGS[bar.tag].structure
+        is_structured = bar.over_positions or not is_from_tag(structure, bar)
         matrix = None if is_structured else self._columns(bar)
         if matrix is None or len(matrix.names) != 1:
             what = bar.text if matrix is None else f"{len(matrix.names)} in {bar.text} ({', '.join(matrix.names[:4])})"
@@ -126,24 +136,10 @@ class TermBuilder(NamedTuple):
         return suffix
 
 
-def _positions(bar: Bar, data: pd.DataFrame) -> tuple[Float[NumpyArray, "n _"], Encoding | None]:
-    """Return positions: numbers, level numbers of a factor, or, without encoding, the order of the rows for ``1``."""
-    left = list(bar.left)
-    if [token.text for token in left[:2]] == ["0", "+"]:
-        left = left[2:]
-    if [token.text for token in left] == ["1"]:
-        return np.arange(float(len(data)))[:, None], None
-    name = left[0].name
-    if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
-        if not isinstance(data[name].dtype, pd.CategoricalDtype):
-            raise DataError(
-                f"{bar.text}: expected positions as numbers or as a factor (whose levels are steps of one), got "
-                f"{data[name].dtype} such as {data[name].iloc[0]!s}; convert {name!r} first, for a date for example to "
-                "days since the first."
-            )
-        left = [*tokenize("level_number"), Token("operator", "("), *left, Token("operator", ")")]
-    columns = model_columns(as_arithmetic(left), data)
-    return columns.matrix, columns.encoding
+def _names_in_level(bar: Bar, names: tuple[str, ...], data: pd.DataFrame) -> tuple[str, ...]:
+    """Return the names of the columns of a bar for one level of a factor: those without it, and the level."""
+    plain = model_columns(bar.whole_left, data).names
+    return tuple(f"{name}[{bar.level}]" for name in plain) if len(plain) == len(names) else names
 
 
 def _check_columns(bar: Bar, columns: Columns) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from jaxlmm.errors import OptionError
 from jaxlmm.formula.functions import column_name
 from jaxlmm.formula.groups import ModelLabels, real_factors
-from jaxlmm.formula.syntax import TAGS, Bar, parse, parse_tag, renamed
+from jaxlmm.formula.syntax import Bar, parse, parse_tag, renamed
 from jaxlmm.formula.tokens import Token, is_bar, join, split, tokenize
 
 
@@ -87,7 +87,7 @@ def _columns_of_bar(labels: ModelLabels, bar: Bar, variables: Sequence[str]) -> 
             for index, name in enumerate(term.columns):
                 if owners.setdefault(name, term.text) == term.text:
                     columns.setdefault(name, set()).add((number, index))
-    names = _names(bar.left, variables) if TAGS[bar.tag].left == "columns" else ()
+    names = _names(bar.left, variables) if not bar.over_positions else ()
     if not names or not columns.keys() >= set(names):
         terms = "; ".join(f"{term.text} with columns {', '.join(term.columns[:8])}" for term in labels.terms)
         raise OptionError(
@@ -97,9 +97,10 @@ def _columns_of_bar(labels: ModelLabels, bar: Bar, variables: Sequence[str]) -> 
     return set().union(*(columns[name] for name in names))
 
 
-def _term_key(bar: Bar, variables: Sequence[str]) -> tuple[str, frozenset[str], tuple[str, ...]]:
-    """Return the tag, factors and columns of a bar, which are equal for two spellings of one term."""
-    return bar.tag, frozenset(real_factors(bar.group)), _names(bar.left, variables) or (join(bar.left),)
+def _term_key(bar: Bar, variables: Sequence[str]) -> tuple[object, ...]:
+    """Return the tag, options, factors and columns of a bar, which are equal for two spellings of one term."""
+    names = _names(bar.left, variables) or (join(bar.left),)
+    return bar.tag, frozenset(bar.options), bar.by, frozenset(real_factors(bar.group)), names
 
 
 def _names(left: Sequence[Token], variables: Sequence[str]) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """Formulas as terms and bars: parsed, resolved against a data frame's names, updated."""
 
 from jaxlmm.formula.syntax.options import ModelOptions
-from jaxlmm.formula.syntax.parse import TAGS, Bar, ParsedFormula, parse, parse_tag, parts_of, residual_bar, with_bars
+from jaxlmm.formula.syntax.parse import Bar, ParsedFormula, bar_of, parse, parse_tag, parts_of, residual_bar, with_bars
 from jaxlmm.formula.syntax.powers import notes_of_powers
 from jaxlmm.formula.syntax.resolve import column_of, renamed, resolved, resolved_options, with_known_names
+from jaxlmm.formula.syntax.tags import TAGS
 from jaxlmm.formula.syntax.unknown import sorted_names, unknown_names
 from jaxlmm.formula.syntax.update import updated
 
@@ -12,6 +13,7 @@ __all__ = [
     "Bar",
     "ModelOptions",
     "ParsedFormula",
+    "bar_of",
     "column_of",
     "notes_of_powers",
     "parse",

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import KinshipError, OptionError
 from jaxlmm.formula.syntax.dispersion import dispersion_terms
 from jaxlmm.formula.syntax.parse import Bar, residual_bar
@@ -26,7 +26,7 @@ class ModelOptions:
     covariance
         ``{group or bar: structure}``, a structure within the columns of a term.
     residual
-        A residual structure as text, ``"ou(time | group)"``.
+        A residual structure as text, ``"ou(time | group)"``, or one's own, ``Structure().along("time | group")``.
     dispersion
         A formula of the residual's log standard deviation, ``"~ x + f"``.
 
@@ -45,7 +45,7 @@ class ModelOptions:
     offset: str | Sequence[float] | None = None
     kinship: Mapping[str, Any] | None = None
     covariance: Mapping[str, AbstractCovariance] | None = None
-    residual: str | None = None
+    residual: str | Along | None = None
     dispersion: str | None = None
 
     def __post_init__(self) -> None:

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from jaxlmm.covariance import OU, AbstractCovariance, Diagonal, Unstructured
+from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula.syntax.products import expand
+from jaxlmm.formula.syntax.tags import FUNCTIONS_TOO, TAGS, Options, check_use, options_text, tag_options
 from jaxlmm.formula.syntax.unknown import backquotes_message, unquoted_columns
 from jaxlmm.formula.tokens import Token, is_bar, join, quoted, split, tokenize, word
 
 
-class Tag(NamedTuple):
-    """A covariance structure that a formula can name; ``left``: whether columns or positions stand left of the bar."""
-
-    structure: type[AbstractCovariance]
-    left: Literal["columns", "positions"]
-
-
-TAGS = {"us": Tag(Unstructured, "columns"), "diag": Tag(Diagonal, "columns"), "ou": Tag(OU, "positions")}
-"""The covariance structures of formulas, by the name before the parentheses."""
-
-
 class Bar(NamedTuple):
-    """One random term: ``tag(left | group)``; ``group`` lists the factors whose interaction groups the rows."""
+    """One random term: ``tag(left | group)``; ``group`` lists the factors whose interaction groups the rows.
+
+    ``options`` are the arguments of its structure, ``by`` a factor each level of which has parameters of its own. A
+    term over columns becomes a term for each ``level`` of that, whose left side was ``whole_left`` before. ``own`` is a
+    structure in the tag's place.
+    """
 
     left: tuple[Token, ...]
     group: tuple[str, ...]
     tag: str
     text: str
+    options: Options = ()
+    by: str | None = None
+    level: str | None = None
+    whole_left: tuple[Token, ...] = ()
+    own: AbstractCovariance | None = None
 
     @property
     def group_name(self) -> str:
         """The grouping factor's name, ``a:b`` for an interaction."""
         return ":".join(self.group)
+
+    @property
+    def over_positions(self) -> bool:
+        """Whether positions stand left of the bar of the random term."""
+        return TAGS[self.tag].left == "positions"
+
+    @property
+    def structure(self) -> AbstractCovariance:
+        """The structure that the tag names, with its options."""
+        return TAGS[self.tag].structure(**dict(self.options)) if self.own is None else self.own
 
 
 class ParsedFormula(NamedTuple):
@@ -65,6 +75,7 @@ def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]
     """Return the expressions of a formula with these random terms, its model of dispersion, and grouping factors."""
     bars = list(bars)
     groups = [[quoted(factor) for factor in bar.group if factor != "1"] for bar in bars]
+    groups += [[quoted(bar.by)] for bar in bars if bar.by is not None]
     return [parsed.response, parsed.fixed, parsed.dispersion, *parsed.offsets, *(bar.left for bar in bars), *groups]
 
 
@@ -133,7 +144,10 @@ def parse_tag(text: str, option: str) -> Bar:
     """Parse one ``tag(left | group)``, the value of an option such as ``residual``."""
     bars: list[Bar] = []
     if not isinstance(text, str):
-        raise OptionError(f"{option}: expected text such as 'ou(time | subject)', got {type(text).__name__}.")
+        raise OptionError(
+            f"{option}: expected text such as 'ou(time | subject)', or a structure with its positions, as in "
+            f"OU().along('time | subject'), got {type(text).__name__}."
+        )
     tokens = tokenize(text)
     if len(tokens) < 2 or tokens[0].kind != "name" or not is_bar(tokens):
         raise FormulaError(f"{option}: expected one term such as 'ou(time | subject)', got {text!r}.")
@@ -143,15 +157,17 @@ def parse_tag(text: str, option: str) -> Bar:
     return bars[0]
 
 
-def residual_bar(text: str) -> Bar:
-    """Parse a residual structure, which is one over positions.
+def residual_bar(value: str | Along) -> Bar:
+    """Parse a residual structure, whose left side is a position: a factor, whole numbers, or coordinates.
 
-    >>> residual_bar("ou(time | subject)").tag
-    'ou'
+    >>> residual_bar("us(visit | subject)").tag
+    'us'
     """
-    bar = parse_tag(text, "residual")
-    if TAGS[bar.tag].left != "positions":
-        raise OptionError(f"residual: expected a structure over positions such as 'ou(time | g)', got {text!r}.")
+    if isinstance(value, Along):
+        bar = parse_tag(f"us({value.text})", "residual")
+        return bar._replace(own=value.structure, text=f"{type(value.structure).__name__}({value.text})")
+    bar = parse_tag(value, "residual")
+    check_use(bar.tag, "residual", bar.text)
     return bar
 
 
@@ -173,13 +189,14 @@ def _collect(
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: a random term cannot be subtracted; leave it out instead.")
             _add_bar(formula, term, bars)
+            check_use(bars[-1].tag, "random", bars[-1].text)
         elif sign == "-" and (term[0].text == "offset" or _has_bar(term)):
             raise FormulaError(f"formula {formula!r}: {join(term)!r} cannot be subtracted; leave it out instead.")
         elif inside and _has_bar(inside):
             _collect(formula, inside, fixed, bars, offsets)
         elif term[0].text == "offset" and len(term) > 2 and term[1].text == "(":
             offsets.append(tuple(term[2:-1]))
-        elif term[0].text in TAGS and len(term) > 1 and term[1].text == "(":
+        elif term[0].text in TAGS and term[0].text not in FUNCTIONS_TOO and len(term) > 1 and term[1].text == "(":
             raise FormulaError(f"formula {formula!r}: {term[0].text!r} needs a bar, as in '{term[0].text}(t | g)'.")
         elif _has_bar(term):
             raise FormulaError(
@@ -205,10 +222,13 @@ def _has_bar(term: Sequence[Token]) -> bool:
     return False
 
 
-def bar_of(tag: str, left: tuple[Token, ...], group: tuple[str, ...]) -> Bar:
+def bar_of(
+    tag: str, left: tuple[Token, ...], group: tuple[str, ...], options: Options = (), by: str | None = None
+) -> Bar:
     """Return the random term of these parts."""
     factors = ":".join(name if name == "1" else word(name) for name in group)
-    return Bar(left, group, tag, f"{tag}({join(left)} | {factors})")
+    more = options_text(options, None if by is None else word(by))
+    return Bar(left, group, tag, f"{tag}({join(left)} | {factors}{more})", options, by)
 
 
 def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
@@ -220,7 +240,9 @@ def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
     sides = split(term[(2 if term[0].kind == "name" else 1) : -1], ("|", "||"))
     if len(sides) != 2:
         raise FormulaError(f"formula {formula!r}: expected one bar in {text!r}, got {len(sides) - 1}.")
-    (_, left), (bar, right) = sides
+    (_, left), (bar, after) = sides
+    (_, right), *rest = split(after, (",",))
+    options, by = tag_options(tag, [part for _, part in rest], text)
     if not left:
         raise FormulaError(
             f"formula {formula!r}: the left side of the bar in {text!r} is empty; write '(1 | g)' for an intercept."
@@ -234,7 +256,7 @@ def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
         lefts = _uncorrelated(left)
     for group in _groups(formula, text, right):
         for part in lefts:
-            bars.append(bar_of(tag, part, group))
+            bars.append(bar_of(tag, part, group, options, by))
 
 
 def _uncorrelated(left: Sequence[Token]) -> list[tuple[Token, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxlmm.formula.syntax.parse import TAGS
+from jaxlmm.formula.syntax.tags import TAGS
 from jaxlmm.formula.tokens import Token, closing, join, split, tokenize
 
 

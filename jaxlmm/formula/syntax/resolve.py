@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
+from jaxlmm.covariance import Along
 from jaxlmm.errors import DataError, FormulaError, nearest
 from jaxlmm.formula.syntax.options import ModelOptions
 from jaxlmm.formula.syntax.parse import Bar, ParsedFormula, bar_of, parse, parts_of
@@ -90,7 +91,8 @@ def _named_columns(options: ModelOptions) -> dict[str, str]:
 
 def _columns_in_use(parsed: ParsedFormula, columns: Collection[Any], options: ModelOptions) -> set[str]:
     """Return the columns of the response, groups, offsets and weights."""
-    groups = [name for bar in (*parsed.bars, *_residual_bars(columns, options)) for name in bar.group]
+    bars = (*parsed.bars, *_residual_bars(columns, options))
+    groups = [name for bar in bars for name in (*bar.group, *([bar.by] if bar.by is not None else []))]
     option_columns = [column_called(value, columns) or value for value in _named_columns(options).values()]
     expression_columns = [
         name for part in (parsed.response, *parsed.offsets) for name in sorted_names(part, columns)[0]
@@ -110,7 +112,8 @@ def resolved_options(options: Options, parsed: ParsedFormula, columns: Collectio
         if any(key != group for key, group in group_of.items()):
             changes[name] = {group_of.get(key, key): value for key, value in by_group.items()}
     for bar in _residual_bars(columns, options):
-        changes["residual"] = bar.text
+        positions = bar.text[bar.text.index("(") + 1 : -1]
+        changes["residual"] = bar.text if bar.own is None else Along(bar.own, positions)
     return dataclasses.replace(options, **changes) if changes else options
 
 
@@ -143,7 +146,9 @@ def _renamed_bar(bar: Bar, columns: Collection[Any]) -> Bar:
     """Return a bar with each column as the data spell it."""
     group = tuple(column_called(name, columns) or name for name in bar.group)
     left = _renamed_tokens(bar.left, columns)
-    return bar if (left, group) == (bar.left, bar.group) else bar_of(bar.tag, left, group)
+    by = None if bar.by is None else column_called(bar.by, columns) or bar.by
+    same = (left, group, by) == (bar.left, bar.group, bar.by)
+    return bar if same else bar_of(bar.tag, left, group, bar.options, by)._replace(own=bar.own)
 
 
 def _renamed_tokens(tokens: Sequence[Token], columns: Collection[Any]) -> tuple[Token, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,9 +15,36 @@ from jaxlmm.formula import ModelFrame
 from jaxlmm.model import Factors, Layout, Term
 
 
-@program(once=True)
 def factors_at(layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]]) -> Factors:
-    """Return the covariance factors at ``theta`` in the ``bases``, one per term."""
+    """Return the covariance factors at ``theta`` in the ``bases``, one per term, roots along positions; in NumPy."""
+    return with_roots(_factors_at(layout, theta, bases))
+
+
+def with_roots(factors: Factors) -> Factors:
+    """Return roots in place of the covariances of terms over positions and of the residual, in NumPy."""
+    host: Any = jax.tree.map(np.asarray, factors)
+    terms = tuple(part if part.ndim == 2 else roots_of(part) for part in host.terms)
+    rooted: Factors = host._replace(terms=terms, residual=None if host.residual is None else roots_of(host.residual))
+    return rooted
+
+
+def roots_of(matrices: Float[NumpyArray, "L q q"]) -> Float[NumpyArray, "L q q"]:
+    """Return roots of covariance matrices, lower triangular where all are regular.
+
+    >>> roots_of(np.array([[[4.0, 0.0], [0.0, 0.0]]])).tolist()
+    [[[2.0, 0.0], [0.0, 0.0]]]
+    """
+    try:
+        return np.asarray(np.linalg.cholesky(matrices))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrices)
+        rounding = matrices.shape[-1] * np.finfo(float).eps * values[..., -1:]
+        roots = vectors * np.sqrt(np.where(values > rounding, values, 0.0))[..., None, :]
+        return np.asarray(roots[..., ::-1])
+
+
+@program(once=True)
+def _factors_at(layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]]) -> Factors:
     return layout.factors(jnp.asarray(theta), bases)
 
 
@@ -29,13 +58,13 @@ def row_roots(
 ) -> Float[NumpyArray, "n r"]:
     """Return vectors whose inner products are the term's covariances, within a level, of some ``rows`` of the frame.
 
-    The ``factor`` of a term over positions has a first axis over the levels.
+    The ``factor`` of a term over positions has a first axis over the blocks of positions.
     """
     z = unweighted(frame, term)[rows]
     if term.positions is None:
         return np.asarray(z @ factor)
     codes = np.asarray(frame.design.groupings[term.grouping].codes)[rows]
-    return np.asarray(z * factor[codes, np.asarray(term.positions)[rows]])
+    return np.asarray(z * factor[term.blocks(codes), np.asarray(term.positions)[rows]])
 
 
 def row_covariance(frame: ModelFrame, factors: Factors, rows: Int[NumpyArray, " n"]) -> Float[NumpyArray, "n n"]:
@@ -61,7 +90,7 @@ def row_covariance(frame: ModelFrame, factors: Factors, rows: Int[NumpyArray, " 
     else:
         codes = np.asarray(design.groupings[design.residual.grouping].codes)[rows]
         positions = np.asarray(design.residual.positions)[rows]
-        correlated = np.asarray(factors.residual)[codes, positions] * sds[:, None]
+        correlated = np.asarray(factors.residual)[design.residual.blocks(codes), positions] * sds[:, None]
         _add_within(total, correlated, codes)
     return total
 

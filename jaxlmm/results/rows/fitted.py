@@ -64,12 +64,12 @@ def _decorrelated(fit: Fitted, values: Float[NumpyArray, " n"]) -> Float[NumpyAr
     """Solve with the Cholesky factor of the residual correlation, group by group."""
     term = fit.design.residual
     assert term is not None
-    factors = np.asarray(fit.by_row.residual_factor)
+    covariances = np.asarray(fit.by_row.residual_covariance)
     codes = np.asarray(fit.design.groupings[term.grouping].codes)[: fit.n]
     positions = np.asarray(term.positions)[: fit.n]
     decorrelated = np.empty_like(values)
     for level in np.unique(codes):
         rows = np.flatnonzero(codes == level)
-        root = factors[level][positions[rows]]
-        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
+        own = covariances[int(term.blocks(level))][np.ix_(positions[rows], positions[rows])]
+        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(own), values[rows])
     return decorrelated

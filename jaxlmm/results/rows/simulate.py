@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -15,9 +14,9 @@ from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.columns import variables_of
 from jaxlmm.formula.newdata import chosen_columns, levels_on, row_labels
-from jaxlmm.model import Factors, Layout
+from jaxlmm.model import Factors, Layout, Term
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.levels import unweighted
+from jaxlmm.results.levels import unweighted, with_roots
 from jaxlmm.results.rows.predict import estimated
 
 
@@ -101,7 +100,7 @@ def drawn(
             across = _root(grouping.relation.among(np.arange(count)))
             effects = np.tensordot(across, effects, axes=1)
         z = unweighted(frame, term)
-        rows = z @ root if term.positions is None else z * _at(root, codes, np.asarray(term.positions)[:n])
+        rows = z @ root if term.positions is None else z * _at(root, term, codes)
         total += np.einsum("nr,nrs->ns", rows, effects[codes])
     sds = 1.0 / np.sqrt(frame.weights)
     if design.dispersion is not None and factors.dispersion is not None:
@@ -112,20 +111,19 @@ def drawn(
         root = np.asarray(factors.residual)
         codes = np.asarray(design.groupings[design.residual.grouping].codes)[:n]
         effects = rng.standard_normal((int(codes.max(initial=-1)) + 1, root.shape[-1], nsim))
-        noise = np.einsum("nr,nrs->ns", _at(root, codes, np.asarray(design.residual.positions)[:n]), effects[codes])
+        noise = np.einsum("nr,nrs->ns", _at(root, design.residual, codes), effects[codes])
     return np.asarray(sigma * (total + sds[:, None] * noise))
 
 
 @in_double_precision
 def _factors(fit: Fitted) -> Factors:
     """Return the covariance factors at the theta that results report."""
-    return jax.tree.map(np.asarray, Layout.of(fit.design).factors(jnp.asarray(fit.estimates.theta)))
+    return with_roots(Layout.of(fit.design).factors(jnp.asarray(fit.estimates.theta)))
 
 
-def _at(
-    root: Float[NumpyArray, "*L q r"], codes: Int[NumpyArray, " n"], positions: Int[NumpyArray, " n"]
-) -> Float[NumpyArray, "n r"]:
-    return np.asarray(root[positions] if root.ndim == 2 else root[codes if len(root) > 1 else 0 * codes, positions])
+def _at(root: Float[NumpyArray, "L q r"], term: Term, codes: Int[NumpyArray, " n"]) -> Float[NumpyArray, "n r"]:
+    """Return the rows of the roots at the positions of the rows."""
+    return np.asarray(root[term.blocks(codes), np.asarray(term.positions)[: len(codes)]])
 
 
 def _root(matrix: Float[NumpyArray, "L L"]) -> Float[NumpyArray, "L L"]:

@@ -111,10 +111,14 @@ def _check_pytree(method: str, solver: type[AbstractSolver], built: object) -> N
 
 
 def _thetas(design: Design) -> Float[NumpyArray, "4 k"]:
-    """Return the thetas at which a solver is tried, one a row: start, random, large variances, variances of zero."""
-    start, rng = Layout.of(design).start(), np.random.default_rng(4)
+    """Return the thetas at which a solver is tried, one a row: start, random, large variances, variances of zero.
+
+    The last is that of the random terms alone: residuals have a regular covariance.
+    """
+    layout = Layout.of(design)
+    start, rng = layout.start(), np.random.default_rng(4)
     random = start + 0.5 * rng.normal(size=start.size)
-    return np.stack([start, random, 4.0 * random, 0.0 * start])
+    return np.stack([start, random, 4.0 * random, np.where(layout.blocks() < len(design.terms), 0.0, start)])
 
 
 def _factors(design: Design, theta: Float[NumpyArray, " k"]) -> Factors:

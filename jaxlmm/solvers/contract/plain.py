@@ -82,9 +82,9 @@ def _term(design: Design, term: Term, factor: Float[NumpyArray, "... _ _"]) -> P
         prior = np.kron(known, factor @ factor.T)
     else:
         columns[row, codes, np.asarray(term.positions)[:n]] = z[:, 0]
-        own = factor @ factor.swapaxes(-1, -2)
+        own = factor[np.arange(levels) if term.own_positions else np.zeros(levels, int)]
         prior = np.zeros((levels, term.size, levels, term.size))
-        prior[np.arange(levels), :, np.arange(levels), :] = own[:levels]
+        prior[np.arange(levels), :, np.arange(levels), :] = own
         prior = prior.reshape(levels * term.size, -1)
     return PlainTerm(columns.reshape(n, -1), prior, np.unique(codes), term.size)
 
@@ -94,5 +94,6 @@ def _residual(design: Design, factors: Factors) -> Float[NumpyArray, "n n"]:
     if design.residual is None or factors.residual is None:
         return np.eye(n)
     codes = np.asarray(design.groupings[design.residual.grouping].codes)[:n]
-    own = np.asarray(factors.residual)[codes, np.asarray(design.residual.positions)[:n]]
-    return np.where(codes[:, None] == codes[None, :], own @ own.T, 0.0)
+    blocks, positions = design.residual.blocks(codes), np.asarray(design.residual.positions)[:n]
+    own = np.asarray(factors.residual)[blocks[:, None], positions[:, None], positions[None, :]]
+    return np.where(codes[:, None] == codes[None, :], own, 0.0)

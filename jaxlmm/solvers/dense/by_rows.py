@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +33,24 @@ class RowTerm(Struct):
     known: Float[Array, "B N N"] | None
 
     def covariance(self, factor: TermFactor) -> Float[jax.Array, "B N N"]:
-        """Return the term's covariance ``Z Λ Λᵀ Zᵀ``, times the known matrix."""
+        """Return the term's covariance in the rows, times the known matrix."""
         z = jnp.asarray(self.z)
-        spread = z @ factor if self.positions is None else z * factor[self.codes, self.positions]
-        total = spread @ spread.swapaxes(-1, -2)
+        if self.positions is None:
+            spread = z @ factor
+            total = spread @ spread.swapaxes(-1, -2)
+        else:
+            total = z * _between(factor, self.codes, self.positions) * z.swapaxes(-1, -2)
         if self.known is not None:
             return total * self.known
         return jnp.where(self.codes[:, :, None] == self.codes[:, None, :], total, 0.0)
+
+
+def _between(
+    covariance: Float[jax.Array, "L q q"], codes: Int[Array, "B N"], positions: Int[Array, "B N"]
+) -> Float[jax.Array, "B N N"]:
+    """Return the covariances of positions of a level; (1, q, q) are those of all levels."""
+    blocks = jnp.asarray(codes) if len(covariance) > 1 else jnp.zeros(codes.shape, int)
+    return covariance[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
 
 
 class RowGroup(Struct):
@@ -53,6 +64,17 @@ class RowGroup(Struct):
     terms: tuple[RowTerm, ...]
     levels: Int[Array, "B N"] | None
     positions: Int[Array, "B N"] | None
+
+    def covariance(self, factors: Factors) -> Float[jax.Array, "B N N"]:
+        """Return H of each cluster, the identity on padding."""
+        total = jnp.broadcast_to(jnp.eye(self.index.shape[1]), (*self.index.shape, self.index.shape[1]))
+        if self.levels is not None and self.positions is not None and factors.residual is not None:
+            together = (self.levels[:, :, None] == self.levels[:, None, :]) & self.real[:, :, None]
+            own = _between(factors.residual, self.levels, self.positions)
+            total = jnp.where(together & self.real[:, None, :], own, total)
+        for term, factor in zip(self.terms, factors.terms, strict=True):
+            total = total + term.covariance(factor)
+        return total
 
     def reweighted(self, root_weight: Float[jax.Array, " _rows"]) -> Self:
         """Return the group with rows multiplied by ``root_weight``."""
@@ -91,16 +113,6 @@ class DenseByRows(Dense):
 
     def _on_bases(self, a: Float[jax.Array, "N i"]) -> list[Float[jax.Array, "_B _m i"]]:
         return [jnp.where(group.real[..., None], a[group.index], 0.0) for group in self.groups]
-
-    def _matrix(self, group: Any, factors: Factors) -> Float[jax.Array, "B m m"]:
-        total = jnp.broadcast_to(jnp.eye(group.index.shape[1]), (*group.index.shape, group.index.shape[1]))
-        if group.levels is not None and factors.residual is not None:
-            own = factors.residual[group.levels, group.positions]
-            together = (group.levels[:, :, None] == group.levels[:, None, :]) & group.real[:, :, None]
-            total = jnp.where(together & group.real[:, None, :], own @ own.swapaxes(-1, -2), total)
-        for term, factor in zip(group.terms, factors.terms, strict=True):
-            total = total + term.covariance(factor)
-        return total
 
     def effects(
         self, design: Design, factors: Factors, factor: DenseFactor, residual: Float[jax.Array, " N"]

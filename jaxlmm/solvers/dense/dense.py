@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
@@ -134,23 +135,10 @@ class Dense(AbstractSolver):
         return a
 
     def factor(self, factors: Factors) -> DenseFactor:
-        matrices = [self._matrix(group, factors) for group in self.groups]
+        matrices = [group.covariance(factors) for group in self.groups]
         parts = [inverse_logdet(matrix) for matrix in matrices]
         logdet = sum((jnp.sum(d) for _, d in parts), start=jnp.zeros(()))
         return DenseFactor(matrices, [inverse for inverse, _ in parts], logdet)
-
-    def _matrix(self, group: ClusterGroup, factors: Factors) -> Float[jax.Array, "B m m"]:
-        """Return H on the basis of each cluster of a group."""
-        size = group.basis.shape[-1]
-        total = jnp.broadcast_to(jnp.eye(size), (group.basis.shape[0], size, size))
-        if group.levels is not None and factors.residual is not None:
-            own = factors.residual[group.levels, group.positions]
-            real = (group.basis.sum(axis=1) > 0)[:, None, :]
-            together = (group.levels[:, :, None] == group.levels[:, None, :]) & real
-            total = jnp.where(together & together.swapaxes(-1, -2), own @ own.swapaxes(-1, -2), total)
-        for term, factor in zip(group.terms, factors.terms, strict=True):
-            total = total + term.covariance(factor)
-        return total
 
     def logdet(self, factor: DenseFactor) -> Float[jax.Array, ""]:
         return factor.logdet
@@ -166,19 +154,30 @@ class Dense(AbstractSolver):
     def effects(
         self, design: Design, factors: Factors, factor: DenseFactor, residual: Float[jax.Array, " N"]
     ) -> Effects:
-        modes, sds = [], []
-        for t, term in enumerate(design.terms):
-            root = factors.terms[t]
-            size = root.shape[0] if root.ndim == 3 else design.n_padded  # at most as many levels as rows
-            mode = variance = jnp.zeros((size, term.size))
-            for group, inverse in zip(self.groups, factor.inverses, strict=True):
-                local = group.terms[t]
-                local_mode, local_variance = _modes(group, local, root, inverse, residual)
-                mode = mode.at[local.levels].add(local_mode, mode="drop")
-                variance = variance.at[local.levels].add(local_variance, mode="drop")
-            modes.append(mode)
-            sds.append(jnp.sqrt(jnp.maximum(variance, 0.0)))
-        return Effects(tuple(modes), tuple(sds))
+        return effects_of(design, factors, self.groups, factor.inverses, residual)
+
+
+def effects_of(
+    design: Design,
+    factors: Factors,
+    groups: Sequence[ClusterGroup],
+    inverses: Sequence[Float[jax.Array, "_B _m _m"]],
+    residual: Float[jax.Array, " N"],
+) -> Effects:
+    """Return the modes of all terms from groups of clusters and the inverses of H on their bases."""
+    modes, sds = [], []
+    for t, term in enumerate(design.terms):
+        root = factors.terms[t]
+        size = root.shape[0] if term.own_positions else design.n_padded  # at most as many levels as rows
+        mode = variance = jnp.zeros((size, term.size))
+        for group, inverse in zip(groups, inverses, strict=True):
+            local = group.terms[t]
+            local_mode, local_variance = _modes(group, local, root, inverse, residual)
+            mode = mode.at[local.levels].add(local_mode, mode="drop")
+            variance = variance.at[local.levels].add(local_variance, mode="drop")
+        modes.append(mode)
+        sds.append(jnp.sqrt(jnp.maximum(variance, 0.0)))
+    return Effects(tuple(modes), tuple(sds))
 
 
 def _modes(
@@ -188,8 +187,13 @@ def _modes(
     inverse: Float[jax.Array, "B m m"],
     residual: Float[jax.Array, " N"],
 ) -> tuple[Float[jax.Array, "B L q"], Float[jax.Array, "B L q"]]:
-    """Return modes and conditional variances of one term in a group."""
-    spread = term.spread(factor)
+    """Return modes and conditional variances of one term in a group.
+
+    Those of a term over columns are computed from its factor Λ, ``Λ (K − SᵀH⁻¹S) Λᵀ``, S the columns times Λ; along
+    positions from the covariance.
+    """
+    along = factor.ndim == 3
+    spread = jnp.asarray(term.columns) if along else term.columns @ factor
     prior = jnp.ones(spread.shape[:1] + spread.shape[2:3])
     if term.root is not None:
         spread = jnp.einsum("bmjr,blj->bmlr", spread, term.root)
@@ -199,8 +203,11 @@ def _modes(
     score = jnp.einsum("bmlr,bm->blr", spread, weighted)
     flat = spread.reshape(*spread.shape[:2], -1)
     solved = (inverse @ flat).reshape(spread.shape)
-    conditional = prior[..., None, None] * jnp.eye(spread.shape[-1])[None, None]
-    conditional = conditional - jnp.einsum("bmlr,bmls->blrs", spread, solved)
-    local = factor[None, None] if factor.ndim == 2 else factor.at[term.levels].get(mode="fill", fill_value=0.0)
+    explained = jnp.einsum("bmlr,bmls->blrs", spread, solved)
+    local = term.by_level(factor)
     mode = jnp.sum(local * score[..., None, :], axis=-1)
+    if along:
+        own = prior[..., None] * jnp.diagonal(local, axis1=-2, axis2=-1)
+        return mode, own - jnp.sum((local @ explained) * local, axis=-1)
+    conditional = prior[..., None, None] * jnp.eye(spread.shape[-1])[None, None] - explained
     return mode, jnp.sum((local @ conditional) * local, axis=-1)

@@ -11,11 +11,12 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.linalg import MAX_SIZE_SWEPT
-from jaxlmm.model import Design
+from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.clusters import Cluster, padded_count, rounded, stacked
 
-TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q r"]
-"""The factor Λ of a term over columns, or over positions for each of G levels."""
+TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q q"]
+"""The factor Λ of a term over columns; over positions, the covariance in each of G blocks, one of all levels or one of
+each."""
 
 
 class GroupTerm(Struct):
@@ -35,18 +36,25 @@ class GroupTerm(Struct):
 
     def covariance(self, factor: TermFactor) -> Float[jax.Array, "B m m"]:
         """Return the term's covariance ``Uᵀ Z Λ Λᵀ Zᵀ U`` on the basis U."""
+        columns = jnp.asarray(self.columns)
+        flat = columns.reshape(*columns.shape[:2], -1)
         if self.products is not None:
             entries = (factor @ factor.T)[np.triu_indices(factor.shape[0])]
             return jnp.tensordot(entries, jnp.asarray(self.products), axes=1)
-        spread = self.spread(factor)
-        spread = spread.reshape(*spread.shape[:2], -1)
-        return spread @ spread.swapaxes(-1, -2)
-
-    def spread(self, factor: TermFactor) -> Float[jax.Array, "B m L r"]:
-        """Return ``Uᵀ Z Λ``, from independent effects of unit variance to the basis U."""
         if factor.ndim == 2:
-            return jnp.asarray(self.columns) @ factor
-        return jnp.einsum("bmlq,blqr->bmlr", self.columns, factor.at[self.levels].get(mode="fill", fill_value=0.0))
+            spread = (columns @ factor).reshape(*columns.shape[:2], -1)
+            return spread @ spread.swapaxes(-1, -2)
+        if len(factor) == 1:
+            spread = columns @ factor[0]
+        else:
+            spread = jnp.einsum("bmlq,blqr->bmlr", columns, self.by_level(factor))
+        return spread.reshape(*columns.shape[:2], -1) @ flat.swapaxes(-1, -2)
+
+    def by_level(self, factor: TermFactor) -> Float[jax.Array, "_ _ q r"]:
+        """Return the factor, or the covariance, of each cluster and level: (1, 1, q, r) if it is the same of all."""
+        if factor.ndim == 2:
+            return factor[None, None]
+        return factor[None] if len(factor) == 1 else factor.at[self.levels].get(mode="fill", fill_value=0.0)
 
 
 class ClusterGroup(Struct):
@@ -61,6 +69,21 @@ class ClusterGroup(Struct):
     terms: tuple[GroupTerm, ...]
     levels: Int[Array, "B N"] | None
     positions: Int[Array, "B N"] | None
+
+    def covariance(self, factors: Factors) -> Float[jax.Array, "B m m"]:
+        """Return H on the basis of each cluster, the identity on padding."""
+        size = self.basis.shape[-1]
+        total = jnp.broadcast_to(jnp.eye(size), (self.basis.shape[0], size, size))
+        if self.levels is not None and self.positions is not None and factors.residual is not None:
+            levels, positions = jnp.asarray(self.levels), jnp.asarray(self.positions)
+            blocks = levels if len(factors.residual) > 1 else jnp.zeros_like(levels)
+            own = factors.residual[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
+            real = (self.basis.sum(axis=1) > 0)[:, None, :]
+            together = (levels[:, :, None] == levels[:, None, :]) & real
+            total = jnp.where(together & together.swapaxes(-1, -2), own, total)
+        for term, factor in zip(self.terms, factors.terms, strict=True):
+            total = total + term.covariance(factor)
+        return total
 
     def reweighted(self, root_weight: Float[jax.Array, " _rows"]) -> Self:
         """Return the group with rows multiplied by ``root_weight``, on the basis of the rows that the old one spans."""
@@ -88,12 +111,14 @@ def _products(columns: Float[NumpyArray, "B m L q"]) -> Float[NumpyArray, "_e B 
     return np.stack(products)
 
 
-def group_of(design: Design, clusters: list[Cluster]) -> ClusterGroup:
-    """Pad clusters to one size and stack them."""
+def group_of(design: Design, clusters: list[Cluster], shape: tuple[int, int] | None = None) -> ClusterGroup:
+    """Pad clusters to one size and stack them; ``shape``, if it is known, is their number and that of their rows."""
     n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
     if design.residual_is_white:  # small clusters share one shape; with bases of the rows m is n, at a cost of n³
         n = max(n, MAX_SIZE_SWEPT)
     count = padded_count(len(clusters), m)
+    if shape is not None:
+        count, n, m = (*shape, shape[1])
     index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
     terms = []
     for t, term in enumerate(design.terms):

@@ -64,7 +64,7 @@ def design_from_arrays(
 
     Examples
     --------
-    The share of a subject in the variance, as a function of where the slope of a predictor changes:
+    The deviance as a function of where the slope of a predictor changes, and its derivative there:
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxlmm as lmm
@@ -72,12 +72,11 @@ def design_from_arrays(
     >>> subject = sleep["Subject"].cat.codes.to_numpy()
     >>> with jax.enable_x64(True):
     ...     y, days = jnp.array(sleep["Reaction"].to_numpy()), jnp.array(sleep["Days"].to_numpy(), float)
-    ...     def share(knot):
+    ...     def deviance(knot):
     ...         X = jnp.stack([jnp.ones(180), days, jax.nn.softplus(days - knot)], axis=1)
-    ...         theta = lmm.estimate(lmm.design_from_arrays(X, subject), y).theta[0]
-    ...         return theta**2 / (1 + theta**2)
-    ...     print([round(float(number), 4) for number in jax.jit(jax.value_and_grad(share))(5.0)])
-    [0.5896, -0.0001]
+    ...         return lmm.estimate(lmm.design_from_arrays(X, subject), y, method="ML").deviance
+    ...     print([round(float(number), 3) for number in jax.jit(jax.value_and_grad(deviance))(5.0)])
+    [1793.182, 0.013]
     """
     single = not isinstance(groups, Mapping)
     codes = {ONE_GROUP: groups} if single else dict(groups)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
@@ -110,8 +109,9 @@ class AbstractCovariance(Markovian, Struct, abc.ABC):
 
     def without_coords(self) -> Self:
         """Return the structure as a model takes it: coordinates stand in the model's terms."""
-        bare = copy.copy(self)
-        object.__setattr__(bare, "coords", None)
+        bare = object.__new__(type(self))  # a copy would have arrays in numbers, which traced ones are not
+        for name, value in {**self.__dict__, "coords": None}.items():
+            object.__setattr__(bare, name, value)
         return bare
 
     @abc.abstractmethod

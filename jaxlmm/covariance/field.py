@@ -26,7 +26,7 @@ class Field(AbstractCovariance):
     --------
     >>> from jaxlmm.covariance.custom import Custom
     >>> walk = Custom(lambda theta, coords: theta[0] ** 2 * jnp.minimum(coords, coords.T) ** theta[1], 2)
-    >>> field = as_field(walk, np.array([[1.0], [2.0]]))
+    >>> field = as_field(walk, 1)
     >>> [parameter.label for parameter in field.parameters(["a", "b"])]
     ['sd', 'theta[2]']
     >>> field.report(jnp.ones(2), jnp.eye(2), jnp.array(3.0)).tolist()
@@ -82,18 +82,18 @@ class Field(AbstractCovariance):
         return jnp.concatenate([jnp.reshape(sd, (1,)), jnp.asarray(theta)[int(self.scale) :]])
 
 
-def as_field(structure: AbstractCovariance, coords: Float[NumpyArray, "q d"]) -> AbstractCovariance:
+def as_field(structure: AbstractCovariance, d: int) -> AbstractCovariance:
     """Return a structure with natural parameters whose number does not grow with the levels: itself, or a ``Field``.
 
-    ``coords`` are those of a few levels.
+    ``d`` is the number of coordinates.
     """
     two, three = (len(declared(structure, tuple("abc")[:q])) for q in (2, 3))
-    return structure if two == three else Field(structure, _begins_with_a_scale(structure, coords))
+    return structure if two == three else Field(structure, _begins_with_a_scale(structure, d))
 
 
-def _begins_with_a_scale(structure: AbstractCovariance, coords: Float[NumpyArray, "q d"]) -> bool:
+def _begins_with_a_scale(structure: AbstractCovariance, d: int) -> bool:
     """Whether the first parameter multiplies the factor, and does nothing else, as one sees at a few theta."""
-    few = jnp.asarray(coords[:3])
+    few = jnp.asarray(np.array([[0.3], [1.1], [2.6]]) + 0.2 * np.arange(d))
 
     def without_value(leaf: Any) -> Any:  # a hyper-parameter that JAX traces: the scale is one whatever it is
         return np.ones(np.shape(leaf)) if isinstance(leaf, jax.core.Tracer) else leaf

@@ -15,5 +15,7 @@ from jaxlmm.linalg.solutions import apply_inverse as apply_inverse
 from jaxlmm.linalg.solutions import normal_equations as normal_equations
 from jaxlmm.linalg.solutions import shifted_solutions as shifted_solutions
 from jaxlmm.linalg.solutions import solve as solve
+from jaxlmm.linalg.triangles import inverse_triangle as inverse_triangle
+from jaxlmm.linalg.triangles import orthonormal_basis as orthonormal_basis
 
 __all__ = ["inverse_logdet", "semidefinite_cholesky", "semidefinite_root"]

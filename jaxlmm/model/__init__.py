@@ -10,6 +10,7 @@ from jaxlmm.model.holding import beginning_at, held_layout, near, point_at, rela
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
+from jaxlmm.model.values import Incidence, at_rest, padded_rows, relation_of, settled, weighted_basis
 
 __all__ = [
     "PAST",
@@ -18,6 +19,7 @@ __all__ = [
     "Dispersion",
     "Factors",
     "Grouping",
+    "Incidence",
     "Layout",
     "MarkovChain",
     "Natural",
@@ -25,6 +27,7 @@ __all__ = [
     "ScaledDispersion",
     "Scaling",
     "Term",
+    "at_rest",
     "beginning_at",
     "connected",
     "held_layout",
@@ -34,6 +37,10 @@ __all__ = [
     "linked",
     "mean_products",
     "near",
+    "padded_rows",
     "point_at",
+    "relation_of",
     "relative_to",
+    "settled",
+    "weighted_basis",
 ]

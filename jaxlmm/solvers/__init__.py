@@ -9,10 +9,11 @@ from jaxlmm.solvers.chain import Chain
 from jaxlmm.solvers.clusters import clusters_of as clusters_of
 from jaxlmm.solvers.dense import Dense
 from jaxlmm.solvers.moments import Moments
-from jaxlmm.solvers.patterns import Patterns
+from jaxlmm.solvers.repeated import Repeated
 from jaxlmm.solvers.select import SOLVERS as SOLVERS
 from jaxlmm.solvers.select import Choice as Choice
 from jaxlmm.solvers.select import as_solver as as_solver
+from jaxlmm.solvers.select import built as built
 from jaxlmm.solvers.select import identity as identity
 from jaxlmm.solvers.select import select as select
 from jaxlmm.solvers.select import unsuitable as unsuitable
@@ -28,7 +29,7 @@ __all__ = [
     "Effects",
     "Factors",
     "Moments",
-    "Patterns",
+    "Repeated",
     "Route",
     "Spectral",
     "static",

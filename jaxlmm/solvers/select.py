@@ -6,20 +6,28 @@ import dataclasses
 import inspect
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
+from jaxlmm._util import Array, is_traced, program
 from jaxlmm.errors import OptionError
-from jaxlmm.model import Design
+from jaxlmm.model import Design, Dispersion
 from jaxlmm.solvers.base import AbstractSolver
 from jaxlmm.solvers.blocked import Blocked
 from jaxlmm.solvers.chain import Chain
-from jaxlmm.solvers.dense import Dense
+from jaxlmm.solvers.dense import Dense, DenseByRows, largest_cluster
 from jaxlmm.solvers.moments import Moments
-from jaxlmm.solvers.patterns import Patterns
+from jaxlmm.solvers.repeated import Repeated
 from jaxlmm.solvers.spectral import Spectral
 
-_IN_ORDER: tuple[type[AbstractSolver], ...] = (Moments, Blocked, Spectral, Patterns, Chain, Dense)
+_IN_ORDER: tuple[type[AbstractSolver], ...] = (Moments, Blocked, Spectral, Repeated, Chain, Dense)
 
 SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in _IN_ORDER}
 """The solvers by name, in the order in which they are asked: the cheapest first, and last the one for any model."""
+
+
+MAX_ROWS_OF_SMALL_CLUSTER = 64
+"""Up to this size of all clusters, traced weights go by rows, which compiles in a third of the time."""
 
 
 class Choice(NamedTuple):
@@ -47,7 +55,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     terms over columns, on one grouping factor               moments
     terms over columns, on several grouping factors          blocked
     one term of one column, across levels of a known matrix  spectral
-    structures along positions, whose patterns repeat        patterns
+    structures along positions, whose patterns repeat        repeated
     one Markov chain along positions, columns on one group   chain
     anything else, in clusters of at most 3,000 rows         dense
     =======================================================  ========
@@ -67,6 +75,44 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
             f"solver={shown} cannot do this model: {why}. Use solver={', '.join([repr('auto'), *others])} or {last}."
         )
     return Choice(asked, asked.reason(design))
+
+
+def built(design: Design, solver: str | type[AbstractSolver] = "auto") -> AbstractSolver:
+    """Return the solver of a design, built: of numbers, and where values are traced, of those too.
+
+    What a solver decomposes beforehand, it decomposes in numbers: weighted columns of Z and known matrices. All else
+    may be traced: X, the offset, coordinates, and the fields of structures. Where weights are traced, and columns of Z
+    and known matrices are not, the solver of the model with a model of dispersion is reweighted. Otherwise, and where
+    clusters are small, the dense one forms its matrices by rows.
+
+    Raises
+    ------
+    OptionError
+        As :func:`select`; or if another solver is asked for where columns of Z or known matrices are traced.
+    """
+    relations = [grouping.relation for grouping in design.groupings]
+    if not is_traced((relations, [term.z for term in design.terms])):
+        return select(design, solver).solver.build(design)
+    asked, rescaled = as_solver(solver), None if is_traced(relations) else design.rescaled
+    if rescaled is not None and (asked is not None or largest_cluster(design) > MAX_ROWS_OF_SMALL_CLUSTER):
+        terms, root_weight = rescaled
+        plain = design.replace(terms=terms, dispersion=design.dispersion or _no_dispersion(design))
+        return _reweighted(select(plain, solver).solver.build(plain), root_weight)
+    if asked not in (None, Dense):
+        raise OptionError(
+            f"solver: expected 'auto' or 'dense' where columns of Z or known matrices are traced, got "
+            f"{identity(solver)!r}, which decomposes them beforehand, in numbers."
+        )
+    return DenseByRows.build(design)
+
+
+def _no_dispersion(design: Design) -> Dispersion:
+    return Dispersion.of(np.zeros((int(design.n), 0)), design.n_padded)
+
+
+@program()
+def _reweighted(solver: AbstractSolver, root_weight: Float[Array, " N"]) -> AbstractSolver:
+    return solver.reweighted(root_weight)
 
 
 def unsuitable(solver: type[AbstractSolver], design: Design) -> str:

@@ -15,7 +15,7 @@ from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
 from jaxlmm.solvers.clusters import describe, stacked
 from jaxlmm.solvers.dense import ClusterGroup, effects_of, group_of
-from jaxlmm.solvers.patterns.members import Members, members_of
+from jaxlmm.solvers.repeated.members import Members, members_of
 
 MAX_ROWS_OF_PATTERN = 64
 """The most rows of a cluster: sums of products take the square of it for each pattern."""
@@ -51,7 +51,7 @@ class PatternFactor(NamedTuple):
     logdet: Float[jax.Array, ""]
 
 
-class Patterns(AbstractSolver):
+class Repeated(AbstractSolver):
     """Repeated measures: residuals, or effects, along positions that levels share.
 
     Clusters whose rows have the same positions and columns have the same H, of m rows: its inverse is computed once for
@@ -63,7 +63,7 @@ class Patterns(AbstractSolver):
     (K,). ``whole`` are all clusters, for the modes of random effects, whose patterns are ``pattern`` (B,).
     """
 
-    name: ClassVar[str] = "patterns"
+    name: ClassVar[str] = "repeated"
 
     group: ClusterGroup
     counts: Float[Array, " C"]

@@ -128,7 +128,7 @@ def _residual_candidates(layout: Layout, theta: Float[jax.Array, " k"]) -> Bound
     if structure is None or coords is None:
         return None
     names = [str(number) for number in range(coords.shape[-2])]
-    if not any(one.may_be_nothing for one in declared(structure, names)):
+    if not any(one.lower == 0.0 and one.attained[0] and not one.is_sd for one in declared(structure, names)):
         return None
     few, basis = _few_positions(structure, jnp.asarray(coords)), jnp.eye(1)
     own = structure.boundary_candidates(layout.residual_theta(theta), basis, basis, few)

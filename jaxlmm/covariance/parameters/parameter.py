@@ -161,11 +161,6 @@ class Parameter:
         return self.kind == "correlation" and len(self.columns) == 2
 
     @property
-    def may_be_nothing(self) -> bool:
-        """Whether it is a share that may be exactly zero, as a nugget."""
-        return self.kind == "proportion" and self.attained[0]
-
-    @property
     def squared(self) -> Parameter:
         """The parameter on the variance scale: the square of a standard deviation, anything else as it is.
 

@@ -53,7 +53,7 @@ class CompoundSymmetry(Correlated):
         q = coords.shape[0]
         if q == 1:
             return jnp.ones((1, 1))
-        rho, before = _rho(angles[0], q), np.arange(q)
+        rho, before = _rho(angles[0], q), np.arange(float(q))
         own = jnp.sqrt(q / (q - 1)) * jnp.sin(angles[0])  # the root of 1 − rho
         # The pivots are (1 − rho) (1 + k rho) / (1 + (k − 1) rho); the last one is zero at the lower end of rho.
         left = jnp.maximum(1.0 + (before - 1) * rho, 1.0 / q)
@@ -78,14 +78,8 @@ class CompoundSymmetry(Correlated):
         q = len(columns)
         return (Parameter("rho", "correlation", lower=-1.0 / (q - 1)),) if q > 1 else ()
 
-    def report(
-        self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
-    ) -> Float[jax.Array, " r"]:
-        q = factor.shape[0]
-        sds, angles = self._parts(theta, q)
-        rho = jnp.stack([_rho(angle, q) for angle in angles]) if q > 1 else angles
-        rho = jnp.where(jnp.any(sds != 0.0), rho, jnp.nan)
-        return jnp.concatenate([sigma * jnp.abs(sds[: self.n_sds(q)]), rho])
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
+        return jnp.stack([_rho(angle, q) for angle in angles]) if q > 1 else jnp.zeros(0)
 
 
 def _rho(angle: Float[jax.Array, ""], q: int) -> Float[jax.Array, ""]:

@@ -13,7 +13,7 @@ from jaxlmm._version import __version__
 
 if TYPE_CHECKING:
     from jaxlmm import covariance, datasets, genetics, plot, solvers, testing
-    from jaxlmm.api import design, deviance, estimate, fit, fit_many, loglik, simulate
+    from jaxlmm.api import design, design_from_arrays, deviance, estimate, fit, fit_many, loglik, simulate
     from jaxlmm.errors import (
         DataError,
         FormulaError,
@@ -53,6 +53,7 @@ __all__ = [
     "covariance",
     "datasets",
     "design",
+    "design_from_arrays",
     "deviance",
     "estimate",
     "fit",
@@ -69,7 +70,7 @@ __all__ = [
 
 
 _HOMES = {
-    "api": ("design", "deviance", "estimate", "fit", "fit_many", "loglik", "simulate"),
+    "api": ("design", "design_from_arrays", "deviance", "estimate", "fit", "fit_many", "loglik", "simulate"),
     "errors": (
         "DataError", "FormulaError", "GenotypeError", "JaxlmmError", "KinshipError", "OptionError", "OutputError",
         "PrecisionError", "ResumeError",

@@ -83,7 +83,7 @@ class Model(NamedTuple):
 
 
 BOTH, ALL, DENSE = ("moments", "dense"), ("moments", "dense", "blocked"), ("dense",)
-SEVERAL, SPECTRAL = ("blocked", "dense"), ("spectral", "dense")
+SEVERAL, SPECTRAL, CHAIN = ("blocked", "dense"), ("spectral", "dense"), ("chain", "dense")
 MODELS = {
     "intercept": Model("y ~ x + (1 | g)", {}, BOTH, (0.8,)),
     "slope": Model("y ~ x + (1 + z | g)", {}, ALL, (0.9, 0.3, 0.5)),
@@ -102,9 +102,10 @@ MODELS = {
     "slopes on both, weights": Model(
         "y ~ x + (1 + z | g) + (0 + z | h)", {"weights": "w", "offset": "o"}, SEVERAL, (0.9, 0.3, 0.5, 0.4)
     ),
-    "ou": Model("y ~ x + ou(t | g)", {}, DENSE, (0.8, -0.5)),
-    "ou residual": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)"}, DENSE, (0.8, -0.5)),
-    "ou residual, weights": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)", "weights": "w"}, DENSE, (0.8, -0.5)),
+    "ou": Model("y ~ x + ou(t | g)", {}, CHAIN, (0.8, -0.5)),
+    "ou beside slopes": Model("y ~ x + ou(t | g) + (1 + z | g)", {"weights": "w"}, CHAIN, (0.8, -0.5, 0.9, 0.3, 0.5)),
+    "ou residual": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)"}, CHAIN, (0.8, -0.5)),
+    "ou residual, weights": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)", "weights": "w"}, CHAIN, (0.8, -0.5)),
     "kinship intercept": Model("y ~ x + (1 | g)", {"kinship": kinship}, SPECTRAL, (0.8,)),
     "kinship slope, weights": Model(
         "y ~ x + (0 + z | g)", {"kinship": low_rank, "weights": "w", "offset": "o"}, SPECTRAL, (0.8,)
@@ -196,6 +197,8 @@ def plain_deviance(name: str, frame: pd.DataFrame, theta: np.ndarray, method: st
         random = (pair @ lower(2, theta[:3]) @ pair.T) * g + theta[3] ** 2 * np.outer(z, z) * h
     elif name == "ou":
         random = theta[0] ** 2 * np.exp(-np.exp(theta[1]) * t) * g
+    elif name == "ou beside slopes":
+        random = (theta[0] ** 2 * np.exp(-np.exp(theta[1]) * t) + pair @ lower(2, theta[2:]) @ pair.T) * g
     elif name.startswith("ou residual"):
         random, residual = theta[0] ** 2 * g, np.exp(-np.exp(theta[1]) * t) * g
     elif name.startswith("kinship "):

@@ -9,7 +9,7 @@ from jaxlmm.linalg import inverse_logdet
 
 
 class Plain(lmm.solvers.AbstractSolver):
-    """H = R + Σ Z Λ Λᵀ Zᵀ on all rows; Z of each term is (N, levels, columns)."""
+    """H = R + Σ Z C Zᵀ on all rows; Z of each term is (N, levels, columns)."""
 
     name = "plain"
 
@@ -37,22 +37,27 @@ class Plain(lmm.solvers.AbstractSolver):
             positions = np.asarray(design.residual.positions)
         return cls(tuple(terms), real, levels, positions)
 
-    def roots(self, factors):
-        """Λ of all levels of each term: one block per level."""
-        return [
-            jnp.kron(jnp.eye(z.shape[1]), own) if own.ndim == 2 else block_diag(*own)
-            for z, own in zip(self.terms, factors.terms, strict=True)
-        ]
+    def priors(self, factors):
+        """The covariance of the effects of all levels of each term: a block per level."""
+        found = []
+        for z, own in zip(self.terms, factors.terms, strict=True):
+            levels = z.shape[1]
+            if own.ndim == 2:
+                found.append(jnp.kron(jnp.eye(levels), own @ own.T))
+            else:  # along positions, shared by all levels or of each
+                found.append(block_diag(*(own if len(own) > 1 else [own[0]] * levels)))
+        return found
 
     def factor(self, factors):
         h = jnp.eye(self.real.shape[0])
         if self.levels is not None:
-            own = factors.residual[self.levels, self.positions]
+            blocks = self.levels if len(factors.residual) > 1 else 0 * self.levels
+            own = factors.residual[blocks[:, None], self.positions[:, None], self.positions[None, :]]
             together = (self.levels[:, None] == self.levels[None, :]) & (self.real[:, None] * self.real[None, :] > 0)
-            h = jnp.where(together, own @ own.T, h)
-        for z, root in zip(self.terms, self.roots(factors), strict=True):
-            spread = z.reshape(h.shape[0], -1) @ root
-            h = h + spread @ spread.T
+            h = jnp.where(together, own, h)
+        for z, prior in zip(self.terms, self.priors(factors), strict=True):
+            columns = z.reshape(h.shape[0], -1)
+            h = h + columns @ prior @ columns.T
         return inverse_logdet(h)
 
     def logdet(self, factor):
@@ -73,11 +78,11 @@ class Plain(lmm.solvers.AbstractSolver):
 
     def effects(self, design, factors, factor, residual):
         modes, sds = [], []
-        for z, root in zip(self.terms, self.roots(factors), strict=True):
-            spread = z.reshape(z.shape[0], -1) @ root
-            left = jnp.eye(spread.shape[1]) - spread.T @ factor[0] @ spread
-            modes.append((root @ (spread.T @ (factor[0] @ residual))).reshape(z.shape[1:]))
-            sds.append(jnp.sqrt(jnp.maximum(jnp.diagonal(root @ left @ root.T), 0.0)).reshape(z.shape[1:]))
+        for z, prior in zip(self.terms, self.priors(factors), strict=True):
+            covariance = prior @ z.reshape(z.shape[0], -1).T
+            left = jnp.diagonal(prior - covariance @ factor[0] @ covariance.T)
+            modes.append((covariance @ (factor[0] @ residual)).reshape(z.shape[1:]))
+            sds.append(jnp.sqrt(jnp.maximum(left, 0.0)).reshape(z.shape[1:]))
         return lmm.solvers.Effects(tuple(modes), tuple(sds))
 
 

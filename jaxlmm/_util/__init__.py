@@ -4,14 +4,15 @@ from jaxlmm._util.devices import default_device, memory_of_accelerator, mesh_of_
 from jaxlmm._util.files import PARTIAL, check_writable, checksum, write_text, write_whole, writing
 from jaxlmm._util.precision import double_precision, in_double_precision
 from jaxlmm._util.programs import Program, program, store
-from jaxlmm._util.shapes import MAX_COARSE_SIZE, bucket, pad
-from jaxlmm._util.struct import Struct, aside, on_host, static
+from jaxlmm._util.shapes import MAX_COARSE_SIZE, MIN_PADDED_ROWS, bucket, pad
+from jaxlmm._util.struct import Struct, aside, is_traced, on_host, static
 from jaxlmm._util.tables import ALL_DIGITS, as_frame, as_table
 from jaxlmm._util.typing import Array, NumpyArray
 
 __all__ = [
     "ALL_DIGITS",
     "MAX_COARSE_SIZE",
+    "MIN_PADDED_ROWS",
     "PARTIAL",
     "Array",
     "NumpyArray",
@@ -26,6 +27,7 @@ __all__ = [
     "default_device",
     "double_precision",
     "in_double_precision",
+    "is_traced",
     "memory_of_accelerator",
     "mesh_of_devices",
     "on_host",

@@ -10,6 +10,10 @@ MAX_COARSE_SIZE = 16_384
 """Above this size, padding to powers of four costs more than compiling more often."""
 
 
+MIN_PADDED_ROWS = 256
+"""Number of rows to which smaller data sets are padded, so that they share their compiled functions."""
+
+
 def bucket(size: int, smallest: int = 1) -> int:
     """Return the padded size of ``size``.
 

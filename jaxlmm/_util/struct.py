@@ -73,3 +73,12 @@ def on_host(value: Any) -> Any:
         return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
 
     return jax.tree.map(taken, value, is_leaf=lambda part: isinstance(part, Struct))
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether an array in a pytree is traced by JAX: it has no numbers yet.
+
+    >>> is_traced(np.ones(2)), jax.jit(lambda x: is_traced([x]))(np.ones(2)).item()
+    (False, True)
+    """
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

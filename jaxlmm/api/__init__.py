@@ -1,5 +1,6 @@
 """The verbs: validate, build, run, label."""
 
+from jaxlmm.api.arrays import design_from_arrays
 from jaxlmm.api.call import Call
 from jaxlmm.api.fitting import design, fit, fit_many
 from jaxlmm.api.likelihood import deviance, estimate, loglik
@@ -14,6 +15,7 @@ __all__ = [
     "Call",
     "FitOptions",
     "design",
+    "design_from_arrays",
     "deviance",
     "estimate",
     "fit",

@@ -79,8 +79,8 @@ def fit(
         is profiled out, at its ratios to the residual's, taken to be that of least squares if it is not named. Terms
         without a start begin as usual. 0 is taken to be something small: there the gradient vanishes.
     solver
-        ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"`` or ``"dense"``, or a class of one's own, a subclass of
-        :class:`jaxlmm.solvers.AbstractSolver`.
+        ``"auto"``, ``"moments"``, ``"blocked"``, ``"spectral"``, ``"chain"`` or ``"dense"``, or a class of one's own,
+        a subclass of :class:`jaxlmm.solvers.AbstractSolver`.
     optimizer
         ``"newton"``, or an optax gradient transformation; the certificate judges both alike.
 

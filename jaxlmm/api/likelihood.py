@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm._util import Array, program
+from jaxlmm._util import Array, is_traced, program
 from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
 from jaxlmm.errors import DataError, PrecisionError
 from jaxlmm.likelihood import Likelihood, likelihood_of
-from jaxlmm.model import Design
-from jaxlmm.solvers import AbstractSolver, select
+from jaxlmm.linalg import inverse_triangle
+from jaxlmm.model import Design, at_rest, settled
+from jaxlmm.solvers import AbstractSolver, built
 
 
 def deviance(
@@ -60,7 +61,7 @@ def deviance(
     (2,)
     """
     likelihood = _likelihood(design, criterion(method), solver)
-    n, k = int(design.n), likelihood.layout.n_theta
+    n, k = int(likelihood.design.n), likelihood.layout.n_theta
 
     def f(theta: Float[Array, " k"], y: Float[Array, " n"]) -> Float[Array, ""]:
         theta, y = jnp.asarray(theta), jnp.asarray(y)
@@ -93,7 +94,7 @@ def loglik(
     True True
     """
     likelihood = _likelihood(design, "ML", solver)
-    n, k, p = int(design.n), likelihood.layout.n_theta, design.basis.shape[1]
+    n, k, p = int(likelihood.design.n), likelihood.layout.n_theta, design.basis.shape[1]
 
     def f(
         beta: Float[Array, " p"], theta: Float[Array, " k"], sigma: Float[Array, ""] | float, y: Float[Array, " n"]
@@ -108,12 +109,13 @@ def loglik(
 
 
 def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type[AbstractSolver] = "auto") -> Estimate:
-    """Return the optimum for a response as a pure function of it: for ``jit``, ``vmap`` and derivatives.
+    """Return the optimum as a pure function of a response and of a design's values: for ``jit``, ``vmap``, derivatives.
 
     Parameters
     ----------
     design
-        From :func:`design`, or ``fit.design``.
+        From :func:`design`, :func:`design_from_arrays`, or ``fit.design``; with values that are traced, by
+        :meth:`Design.replace` or as an argument of a transformed function.
     y
         A response (n,), complete, in double precision.
     method
@@ -126,13 +128,16 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     Estimate
         A pytree: ``theta`` (k,) in the order of ``fit.theta``, ``beta`` (p,), ``sigma`` (), ``deviance`` (), and
         ``status`` (), an index into ``jaxlmm.STATUS`` (judged by gradient and Hessian alone, without the walks along a
-        ridge of ``fit``). Derivatives in ``y`` of any order, forward and reverse, are those of the implicit function
-        theorem with the exact Hessian; a parameter that is held at a boundary has derivatives of zero.
+        ridge of ``fit``). Derivatives of any order, forward and reverse, in ``y``, weights, offset, X, known matrices,
+        coordinates and fields of structures are those of the implicit function theorem with the exact Hessian; a
+        parameter that is held at a boundary has derivatives of zero.
 
     Raises
     ------
     PrecisionError
         If ``y`` is not in double precision.
+    DataError, OptionError
+        If what is traced cannot be.
 
     Examples
     --------
@@ -145,7 +150,11 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     ...     found = lmm.estimate(design, y)
     ...     slope = jax.grad(lambda y: lmm.estimate(design, y).beta[1])(y)
     ...     print(lmm.STATUS[found.status], found.beta.round(2).tolist(), round(float(slope @ y), 2))
+    ...     weights = jnp.ones(180)
+    ...     by_weight = jax.grad(lambda w: lmm.estimate(design.replace(weights=w), y).sigma)(weights)
+    ...     print(round(float(by_weight @ weights / found.sigma), 6))  # weights times c: sigma times the root of c
     interior [251.41, 10.47] 10.47
+    0.5
     """
     y = jnp.asarray(y)
     if y.dtype != jnp.float64:
@@ -153,9 +162,11 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
             f"y: expected double precision (float64), got {y.dtype}. Call inside 'with jax.enable_x64(True):', and "
             "make the array there."
         )
-    _check_shape("y", y, (int(design.n),))
-    likelihood = _likelihood(design, criterion(method), solver)
-    return _estimate(likelihood, np.linalg.inv(np.asarray(design.triangle)), likelihood.padded(y))
+    likelihood, triangle = _likelihood(design, criterion(method), solver), design.triangle
+    _check_shape("y", y, (int(likelihood.design.n),))
+    inverse = inverse_triangle(triangle) if is_traced(triangle) else np.linalg.inv(np.asarray(triangle))
+    layout = at_rest(likelihood.layout, design.incidence) if is_traced(likelihood.layout) and design.incidence else None
+    return _estimate(likelihood, inverse, likelihood.padded(y), layout)
 
 
 @program()
@@ -175,7 +186,8 @@ def _loglik(
 
 
 def _likelihood(design: Design, method: str, solver: str | type[AbstractSolver]) -> Likelihood:
-    return likelihood_of(design, select(design, solver).solver.build(design), method)
+    design = settled(design)
+    return likelihood_of(design, built(design, solver), method)
 
 
 def _check_shape(name: str, value: jax.Array, expected: tuple[int, ...]) -> None:

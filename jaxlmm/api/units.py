@@ -82,11 +82,11 @@ def _derivatives_in_scale(
     theta, where = jnp.asarray(structure.start(coords), float), jnp.asarray(coords)
 
     def covariance(theta: Float[Array, " k"]) -> jax.Array:
-        factor = structure.cholesky(theta, where)
+        factor = structure.leading_factor(theta, where)
         return jnp.ravel(factor @ factor.T)
 
     def report(theta: Float[Array, " k"], log_sigma: Float[Array, ""]) -> jax.Array:
-        return structure.report(theta, structure.cholesky(theta, where), jnp.exp(log_sigma))
+        return structure.report(theta, structure.leading_factor(theta, where), jnp.exp(log_sigma))
 
     slope, scaled = np.asarray(jax.jacfwd(covariance)(theta)), 2.0 * np.asarray(covariance(theta))
     direction = np.linalg.lstsq(slope, scaled, rcond=None)[0]

@@ -61,7 +61,7 @@ class FitArguments:
         list[str] | None,
         typer.Option(help="NAME=VALUE, a variance parameter that is held, e.g. 'Residual: sd=1'. Repeatable."),
     ] = None
-    solver: Annotated[str, typer.Option(help="auto, moments, blocked, spectral or dense.")] = "auto"
+    solver: Annotated[str, typer.Option(help="auto, moments, blocked, spectral, chain or dense.")] = "auto"
 
     def keywords(self, *, auto: bool = False) -> dict[str, Any]:
         """Return the options as keyword arguments of ``lmm.fit``.

@@ -13,10 +13,11 @@ from jaxlmm.covariance.field import Field
 from jaxlmm.covariance.field import as_field as as_field
 from jaxlmm.covariance.field import increasing as increasing
 from jaxlmm.covariance.latent import FactorAnalytic, ReducedRank
-from jaxlmm.covariance.ou import OU
+from jaxlmm.covariance.links import MAX_LEADING_POSITIONS as MAX_LEADING_POSITIONS
+from jaxlmm.covariance.links import Links, Steps
 from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
 from jaxlmm.covariance.scaled import ScaledRows as ScaledRows
-from jaxlmm.covariance.serial import AR1, ARMA, AnteDependence, Toeplitz
+from jaxlmm.covariance.serial import AR1, ARMA, OU, AnteDependence, Toeplitz
 from jaxlmm.covariance.spatial import Exponential, Gaussian, Matern
 from jaxlmm.covariance.unstructured import Unstructured
 
@@ -39,9 +40,11 @@ __all__ = [
     "Kind",
     "Known",
     "Kron",
+    "Links",
     "Matern",
     "Parameter",
     "ReducedRank",
+    "Steps",
     "Sum",
     "Toeplitz",
     "Unstructured",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, Int, Real
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance.along import AlongMethod
 from jaxlmm.covariance.frozen import refuse_to_set
+from jaxlmm.covariance.links import Markovian
 from jaxlmm.covariance.parameters import Parameter, correlations_of, sds_of
 from jaxlmm.covariance.reports import report_sd_corr
 from jaxlmm.linalg import semidefinite_root, singular_vectors
@@ -62,7 +62,7 @@ class BoundaryCandidates(NamedTuple):
         )
 
 
-class AbstractCovariance(Struct, abc.ABC):
+class AbstractCovariance(Markovian, Struct, abc.ABC):
     """A covariance structure for a block of q columns, or of q positions.
 
     A new structure needs :meth:`n_params` and either :meth:`cholesky` or :meth:`covariance`, whichever is easier to
@@ -109,8 +109,9 @@ class AbstractCovariance(Struct, abc.ABC):
 
     def without_coords(self) -> Self:
         """Return the structure as a model takes it: coordinates stand in the model's terms."""
-        bare = copy.copy(self)
-        object.__setattr__(bare, "coords", None)
+        bare = object.__new__(type(self))  # a copy would have arrays in numbers, which traced ones are not
+        for name, value in {**self.__dict__, "coords": None}.items():
+            object.__setattr__(bare, name, value)
         return bare
 
     @abc.abstractmethod
@@ -175,9 +176,9 @@ class AbstractCovariance(Struct, abc.ABC):
         derived = type(self).covariance is AbstractCovariance.covariance
         return None if derived else self.covariance(jnp.asarray(theta), jnp.asarray(coords))
 
-    def reported_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "q q"]:
-        """Return the factor (q, q) that :meth:`report` gets for a block of positions or levels."""
-        return self.cholesky(jnp.asarray(theta), jnp.asarray(coords))
+    def reported_factor(self, theta: Float[Array, " k"], coords: Float[Array, "q d"]) -> Float[jax.Array, "_ _"]:
+        """Return the factor (q, q) that :meth:`report` gets for a block of positions or levels, long chains in part."""
+        return self.leading_factor(theta, coords)
 
     def placed(self, coords: Float[NumpyArray, "q d"]) -> Self:
         """Return the structure for ``coords`` (q, d) that all levels share: itself, unless they set a shape."""

@@ -32,8 +32,9 @@ class CompoundSymmetry(Correlated):
     Examples
     --------
     >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> theta = jnp.array([2.0, jnp.arctan(jnp.sqrt(0.5))])
-    >>> CompoundSymmetry(hom=True).covariance(theta, jnp.zeros((3, 1))).round(3).tolist()
+    >>> np.round(np.asarray(CompoundSymmetry(hom=True).covariance(theta, jnp.zeros((3, 1))), float), 3).tolist()
     [[4.0, 2.0, 2.0], [2.0, 4.0, 2.0], [2.0, 2.0, 4.0]]
     """
 

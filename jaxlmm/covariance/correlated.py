@@ -117,7 +117,7 @@ class Correlated(AbstractCovariance):
         free = np.zeros(angles.size, np.int32)
         candidates: list[Candidate] = []
         for zeros in range(count, 0, -1):
-            active = jnp.where(rank < zeros, 1 + np.arange(count), 0)
+            active = jnp.where(rank < zeros, 1 + np.arange(count, dtype=np.int32), np.int32(0))
             near = jnp.abs(sds[order[zeros - 1]]) ** (1 if self.hom else 2) < NEARLY_ZERO
             point = jnp.append(jnp.where(rank < zeros, 0.0, sds), angles)
             # Without any standard deviation the correlations drop out.
@@ -152,7 +152,7 @@ class Correlated(AbstractCovariance):
 def nearest_multiple(angles: Float[jax.Array, " a"], period: float) -> Float[jax.Array, " a"]:
     """Return the nearest multiples of a ``period``.
 
-    >>> nearest_multiple(jnp.array([0.1, 3.0]), np.pi).round(3).tolist()
+    >>> np.round(np.asarray(nearest_multiple(jnp.array([0.1, 3.0]), np.pi), float), 3).tolist()
     [0.0, 3.142]
     """
     return period * jnp.round(angles / period)

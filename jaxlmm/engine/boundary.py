@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array
-from jaxlmm.covariance import BoundaryCandidates
+from jaxlmm.covariance import AbstractCovariance, BoundaryCandidates
+from jaxlmm.covariance.parameters import declared
 from jaxlmm.engine.problems import Problem
 from jaxlmm.model import Layout
 
@@ -63,14 +64,15 @@ def snapped(
     layout, active_set = problem.likelihood.layout, jnp.zeros(theta.shape, jnp.int32)
     max_deviance = value + MAX_RISE_AT_ZERO + 1e-12 * (jnp.abs(value) + problem.response.count)
     for t, (structure, own) in enumerate(zip(layout.structures, layout.slices(), strict=False)):
-        coords = jnp.asarray(layout.coords[t])
-        few = coords[0, :POSITIONS_TRIED] if coords.ndim == 3 else coords
+        few = _few_positions(structure, jnp.asarray(layout.coords[t]))
         candidates = structure.boundary_candidates(theta[own], bases[t], jnp.asarray(layout.roots[t]), few)
-        trials = _Trials(problem, theta, bases, candidates, t, own)
-        choice = _first_allowed(problem, trials, max_deviance)
-        theta, bases, _ = trials.at(choice)
-        chosen = candidates.active_set[choice]
-        active_set = active_set.at[own].set(jnp.where(chosen > 0, chosen + own.start, chosen))
+        theta, bases, active_set = _with_first_allowed(
+            _Trials(problem, theta, bases, candidates, t, own), active_set, max_deviance
+        )
+    residual = _residual_candidates(layout, theta)
+    if residual is not None:
+        trials = _Trials(problem, theta, bases, residual, len(bases), layout.slices()[-1])
+        theta, bases, active_set = _with_first_allowed(trials, active_set, max_deviance)
     movable = problem.objective(bases).movable(theta)
     return Snapped(theta, bases, active_set if movable is None else jnp.where(movable, active_set, 0))
 
@@ -100,11 +102,48 @@ class _Trials(NamedTuple):
         self, choice: Int[jax.Array, ""]
     ) -> tuple[Float[jax.Array, " k"], tuple[jax.Array, ...], Bool[jax.Array, ""]]:
         """Return theta and bases with one of them, and whether what is held can be."""
-        basis = self.candidates.basis[choice]
-        bases = (*self.bases[: self.t], basis, *self.bases[self.t + 1 :])
+        bases = self.bases
+        if self.t < len(bases):  # the residual has none
+            bases = (*bases[: self.t], self.candidates.basis[choice], *bases[self.t + 1 :])
         theta = self.theta.at[self.own].set(self.candidates.theta[choice])
         theta, holds = self.problem.objective(bases).feasible(theta, jnp.ones_like(theta))
         return theta, bases, holds
+
+
+def _few_positions(structure: AbstractCovariance, coords: Float[jax.Array, "*L q d"]) -> Float[jax.Array, "_ d"]:
+    """Return the coordinates of columns; of positions those of a few of a block, or of all if parameters are theirs."""
+    if coords.ndim == 2:
+        return coords
+    q = coords.shape[1]
+    few = min(q, POSITIONS_TRIED)
+    return coords[0] if structure.n_params(q) != structure.n_params(few) else coords[0, :few]
+
+
+def _residual_candidates(layout: Layout, theta: Float[jax.Array, " k"]) -> BoundaryCandidates | None:
+    """Return the candidates of a residual structure with a parameter that may be zero, as the nugget; None of others.
+
+    Residual covariances are regular, so that neither standard deviations nor correlations have an end there.
+    """
+    structure, coords = layout.residual, layout.residual_coords
+    if structure is None or coords is None:
+        return None
+    names = [str(number) for number in range(coords.shape[-2])]
+    if not any(one.lower == 0.0 and one.attained[0] and not one.is_sd for one in declared(structure, names)):
+        return None
+    few, basis = _few_positions(structure, jnp.asarray(coords)), jnp.eye(1)
+    own = structure.boundary_candidates(layout.residual_theta(theta), basis, basis, few)
+    valid = own.valid & (own.theta[:, 0] == 1.0)  # the first parameter is the scale
+    return BoundaryCandidates(own.theta[:, 1:], own.basis, own.active_set[:, 1:], valid)
+
+
+def _with_first_allowed(
+    trials: _Trials, active_set: Int[jax.Array, " k"], max_deviance: Float[jax.Array, ""]
+) -> tuple[Float[jax.Array, " k"], tuple[jax.Array, ...], Int[jax.Array, " k"]]:
+    """Return theta, bases and active set with the first candidate whose deviance is at most ``max_deviance``."""
+    choice = _first_allowed(trials.problem, trials, max_deviance)
+    theta, bases, _ = trials.at(choice)
+    chosen, own = trials.candidates.active_set[choice], trials.own
+    return theta, bases, active_set.at[own].set(jnp.where(chosen > 0, chosen + own.start, chosen))
 
 
 def _first_allowed(problem: Problem, trials: _Trials, max_deviance: Float[jax.Array, ""]) -> Int[jax.Array, ""]:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlmm._util import MAX_COARSE_SIZE, NumpyArray, pad
+from jaxlmm._util import MAX_COARSE_SIZE, NumpyArray, double_precision, pad
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.compiled import examine_one, prepare
 from jaxlmm.engine.found import Found, concluded
@@ -19,7 +19,7 @@ from jaxlmm.inference import OptimumDerivatives, Rows, Units
 from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.model import Design, Layout, Natural
 from jaxlmm.optimize import AbstractMinimizer
-from jaxlmm.solvers import AbstractSolver
+from jaxlmm.solvers import AbstractSolver, with_matrices
 
 
 class Solution(NamedTuple):
@@ -53,6 +53,23 @@ class Solution(NamedTuple):
     def layout(self) -> Layout:
         """The layout that turns theta into factors, what is fixed being in units of the response's scale."""
         return self.likelihood.layout.in_unit(np.float64(self.scale))
+
+    def with_matrices(self) -> Problems:
+        """Return the problems with a solver that takes covariance matrices, to move them in any direction.
+
+        Raises
+        ------
+        OptionError
+            If that solver does not take a model of this size.
+        """
+        design, own = self.likelihood.design, type(self.likelihood.solver)
+        solver = with_matrices(own, design)
+        if solver is own:
+            return self.problems
+        layout = self.likelihood.layout.replace(chains=())
+        likelihood = self.likelihood.replace(solver=solver.build(design), layout=layout)
+        with double_precision():
+            return single_problem(likelihood, design, self.y[: int(design.n), 0])
 
     @property
     def n_evaluations(self) -> int:

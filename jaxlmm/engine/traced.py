@@ -1,4 +1,4 @@
-"""The optimum of one response as a pure function: it can be compiled, mapped, and differentiated in the response."""
+"""The optimum of one response as a pure function: it can be compiled, mapped, and differentiated in all its values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, program
@@ -27,6 +28,7 @@ from jaxlmm.engine.vanishing import has_residual, residual_share
 from jaxlmm.inference import MAX_DECREMENT, MAX_RIDGE_CURVATURE, MIN_RESIDUAL_SHARE, STATUS, VANISHING_SIGMA, Units
 from jaxlmm.likelihood import Likelihood
 from jaxlmm.linalg import inverse_logdet, singular_vectors
+from jaxlmm.model import Layout
 from jaxlmm.optimize import Newton, minimize
 
 T = TypeVar("T")
@@ -77,9 +79,19 @@ class _Search(NamedTuple):
     stage: Int[jax.Array, ""]
 
 
-def estimate(likelihood: Likelihood, inverse_triangle: Float[Array, "p p"], y: Float[jax.Array, " N"]) -> Estimate:
-    """Return the optimum for a response ``y``, padded, in its own units: one compiled function."""
-    return _estimate(likelihood, inverse_triangle, Beginning.of(likelihood), y)
+def estimate(
+    likelihood: Likelihood,
+    inverse_triangle: Float[Array, "p p"],
+    y: Float[jax.Array, " N"],
+    layout: Layout | None = None,
+) -> Estimate:
+    """Return the optimum for a response ``y``, padded, in its own units: one compiled function.
+
+    Any array of the likelihood may be traced; where those of its layout are, ``layout`` is the same in numbers, at
+    which the search begins.
+    """
+    beginning = Beginning.of(likelihood if layout is None else likelihood.replace(layout=layout))
+    return _estimate(likelihood, inverse_triangle, beginning, y)
 
 
 @program(once=True)
@@ -88,8 +100,9 @@ def _estimate(
 ) -> Estimate:
     """Return the optimum that a search from its ``beginning`` finds.
 
-    By the implicit function theorem, ``dθ/dy = −H⁻¹ ∂²f/∂θ∂y`` with the exact Hessian H of the free parameters; what is
-    in the active set stays there. beta, sigma, and the deviance are functions of theta and y.
+    By the implicit function theorem, ``dθ/dv = −H⁻¹ ∂²f/∂θ∂v`` with the exact Hessian H of the free parameters, where
+    v are the values of the likelihood and y; what is in the active set stays there. beta, sigma, and the deviance are
+    functions of theta and v.
     """
     layout, design = likelihood.layout, likelihood.design
     units = Units(inverse_triangle, ())  # no mean squares: no variance shares here
@@ -120,40 +133,57 @@ def _estimate(
 
 @jax.custom_jvp
 def _located(likelihood: Likelihood, units: Units, beginning: Beginning, y: Float[jax.Array, " N"]) -> _Optimum:
-    """Return the optimum; theta has the derivatives in y of an implicit function, nothing else has any.
+    """Return the optimum; theta has the derivatives of an implicit function, nothing else has any.
 
-    The derivative solves ``H dθ = −∂²f/∂θ∂y dy``. It is itself differentiated as the solution of these equations, in
-    which both H and the right side move with y and theta(y): so derivatives of any order are right, while the first
-    takes no more than the Hessian that the search has left.
+    They are derivatives in v, which are y and the arrays of the likelihood: ``H dθ = −∂²f/∂θ∂v dv``. This is itself
+    differentiated as the solution of these equations, in which both H and the right side move with v and theta(v): so
+    derivatives of any order are right, while the first takes no more than the Hessian that the search has left. The
+    bases in which theta is written are constants.
     """
     return _searched(likelihood, units, beginning, y)
 
 
-@_located.defjvp
 def _located_jvp(
-    primals: tuple[Likelihood, Units, Beginning, jax.Array], tangents: tuple[Any, Any, Any, jax.Array]
+    primals: tuple[Likelihood, Units, Beginning, jax.Array], tangents: tuple[Any, Any, Any, Any]
 ) -> tuple[_Optimum, _Optimum]:
-    (likelihood, units, beginning, y), (*_, dy) = primals, tangents
-    # Located again, so that theta and all that is made of it move with y when this is differentiated once more.
+    (likelihood, units, beginning, y), (d_likelihood, _, _, dy) = primals, tangents
+    # Located again, so that theta and all that is made of it move with v when this is differentiated once more.
     optimum = _located(likelihood, units, beginning, y)
     free = (optimum.active_set == 0).astype(y.dtype)
     inverse, _ = inverse_logdet(optimum.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
+    values, tree = jax.tree.flatten((likelihood, y))
+    steps = jax.tree.leaves((d_likelihood, dy), is_leaf=_is_zero)
+    moving = [place for place, step in enumerate(steps) if not _is_zero(step)]
 
-    def gradient_at(theta: jax.Array, y: jax.Array) -> jax.Array:
+    def gradient_at(theta: jax.Array, moved: list[jax.Array]) -> jax.Array:
+        new = list(values)
+        for place, value in zip(moving, moved, strict=True):
+            new[place] = value
+        likelihood, y = jax.tree.unflatten(tree, new)
+
         def deviance(theta: jax.Array) -> jax.Array:
             return likelihood.deviance(likelihood.layout.factors(theta, optimum.bases), likelihood.observe(y))
 
         return jax.grad(deviance)(theta)
 
-    _, push = jax.linearize(gradient_at, optimum.theta, y)
+    here = [jnp.asarray(values[place]) for place in moving]
+    _, push = jax.linearize(gradient_at, optimum.theta, here)
+    still = jax.tree.map(jnp.zeros_like, here)
 
     def curved(step: jax.Array) -> jax.Array:
         """Multiply by the Hessian of the free parameters, and by one those of the active set."""
-        return free * push(free * step, jnp.zeros_like(y)) + (1.0 - free) * step
+        return free * push(free * step, still) + (1.0 - free) * step
 
-    moved = push(jnp.zeros_like(optimum.theta), dy)
+    moved = push(jnp.zeros_like(optimum.theta), [steps[place] for place in moving])
     step = jax.lax.custom_linear_solve(curved, -free * moved, lambda _, b: inverse @ b, symmetric=True)
     return optimum, jax.tree.map(_no_tangent, optimum)._replace(theta=step)
+
+
+_located.defjvp(_located_jvp, symbolic_zeros=True)
+
+
+def _is_zero(step: Any) -> bool:
+    return isinstance(step, SymbolicZero)
 
 
 def _no_tangent(leaf: jax.Array) -> Array:

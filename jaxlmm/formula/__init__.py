@@ -1,9 +1,9 @@
 """Formulas: from a formula and a data frame to a design with its labels, on complete rows."""
 
-from jaxlmm.formula.columns import Encoding
+from jaxlmm.formula.columns import Encoding, check_weights
 from jaxlmm.formula.exact_levels import check_levels, exact_levels
 from jaxlmm.formula.frame import ModelFrame, build_frame
-from jaxlmm.formula.groups import DispersionLabels, GroupLabels, ModelLabels, TermLabels
+from jaxlmm.formula.groups import DispersionLabels, GroupLabels, ModelLabels, TermLabels, check_structure
 from jaxlmm.formula.notes import notes_of_responses
 from jaxlmm.formula.response import with_response
 from jaxlmm.formula.responses import Responses, read_responses
@@ -22,6 +22,8 @@ __all__ = [
     "TermLabels",
     "build_frame",
     "check_levels",
+    "check_structure",
+    "check_weights",
     "exact_levels",
     "notes_of_responses",
     "parse",

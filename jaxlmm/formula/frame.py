@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from jaxlmm._util import Array, NumpyArray, as_table, bucket, in_double_precision, pad
+from jaxlmm._util import MIN_PADDED_ROWS, Array, NumpyArray, as_table, bucket, in_double_precision, pad
 from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import DataError
 from jaxlmm.formula.columns import (
@@ -46,10 +46,7 @@ from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
 from jaxlmm.formula.rows import Rows, complete_rows, offset_of, response_of
 from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
-from jaxlmm.model import Design, Grouping, Term, independent_basis, least_squares
-
-MIN_PADDED_ROWS = 256
-"""Number of rows to which smaller data sets are padded, so that they share their compiled functions."""
+from jaxlmm.model import Design, Grouping, Incidence, Term, independent_basis, least_squares
 
 MAX_PERFECT_RESIDUAL = 1e-12
 """Share of the length of a response up to which its residual from the fixed effects is rounding."""
@@ -135,6 +132,9 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         terms.groupings, terms.residual, dispersion,
         functools.partial(_replaced, parsed, rows, options, known_residual),
     )  # fmt: skip
+    across = enumerate(factors.covariances.get(name) for name in factors.levels)
+    places = {number: one.positions for number, one in across if isinstance(one, LevelStructure)}
+    design = design.replace(incidence=Incidence.of(design, tuple(factors.levels), places))
     column = options.offset if isinstance(options.offset, str) else None
     offset = OffsetLabels(encodings, column, options.offset is not None and column is None)
     groups = {

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, Struct
 from jaxlmm.likelihood import Likelihood, Point, Response
-from jaxlmm.model import Factors
+from jaxlmm.model import ChainFactor, Factors
 from jaxlmm.optimize import Tangent, along_surface, with_directions
 
 Bases: TypeAlias = Sequence[Float[Array, "_ _"]]
@@ -84,7 +84,7 @@ class Rows(NamedTuple):
     mode_sds: tuple[Float[Array, "... _ _"], ...]
     marginal: Float[Array, "*b N"]
     conditional: Float[Array, "*b N"]
-    residual_covariance: Float[Array, "*b L q q"] | None
+    residual_covariance: Float[Array, "*b L q q"] | ChainFactor | None
     residual_sds: Float[Array, "*b N"]
     sigma: Float[Array, "*b"]
 
@@ -235,7 +235,9 @@ def _components(
     """
     parts = []
     for square, factor in zip(units.mean_squares, factors.terms, strict=True):
-        if factor.ndim == 3:
+        if isinstance(factor, ChainFactor):
+            parts.append(factor.mean_square(square))
+        elif factor.ndim == 3:
             parts.append(jnp.sum(jnp.asarray(square) * jnp.diagonal(factor, axis1=-2, axis2=-1)))
         else:
             parts.append(jnp.sum((square @ factor) * factor))

@@ -20,7 +20,7 @@ def likelihood_of(design: Design, solver: AbstractSolver, method: str, fixed: Na
     >>> type(likelihood_of(design, Moments.build(design), "REML")).__name__
     'Dispersed'
     """
-    layout = held_layout(design, fixed)
+    layout = held_layout(design, fixed, solver.chains)
     matrices = any(grouping.relation is not None for grouping in design.groupings)
     # Levels with coordinates are positions of one block.
     across = any(term.over_positions and int(design.groupings[term.grouping].n_levels) == 1 for term in design.terms)

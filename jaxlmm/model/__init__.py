@@ -1,6 +1,7 @@
 """The model as data: terms, designs and the layout of theta."""
 
 from jaxlmm.model.basis import independent_basis, least_squares
+from jaxlmm.model.chain import PAST, ChainFactor, MarkovChain
 from jaxlmm.model.design import Design, Grouping, Term, mean_products
 from jaxlmm.model.dispersion import Dispersion, ScaledDispersion, Scaling
 from jaxlmm.model.graph import connected, linked
@@ -9,18 +10,24 @@ from jaxlmm.model.holding import beginning_at, held_layout, near, point_at, rela
 from jaxlmm.model.layout import Factors, Layout
 from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
+from jaxlmm.model.values import Incidence, at_rest, padded_rows, relation_of, settled, weighted_basis
 
 __all__ = [
+    "PAST",
+    "ChainFactor",
     "Design",
     "Dispersion",
     "Factors",
     "Grouping",
+    "Incidence",
     "Layout",
+    "MarkovChain",
     "Natural",
     "Relation",
     "ScaledDispersion",
     "Scaling",
     "Term",
+    "at_rest",
     "beginning_at",
     "connected",
     "held_layout",
@@ -30,6 +37,10 @@ __all__ = [
     "linked",
     "mean_products",
     "near",
+    "padded_rows",
     "point_at",
+    "relation_of",
     "relative_to",
+    "settled",
+    "weighted_basis",
 ]

@@ -14,6 +14,7 @@ from jaxlmm.errors import OptionError
 from jaxlmm.model.basis import independent_basis
 from jaxlmm.model.dispersion import Dispersion
 from jaxlmm.model.relation import Relation
+from jaxlmm.model.values import Incidence, replaced
 
 COLUMN_ROUNDING = 1e-12
 """Columns on some rows are recomputed from the QR decomposition of all rows; what is left of one after projection on
@@ -88,8 +89,10 @@ class Design(Struct):
     (N,) is subtracted from a response first; ``terms`` share ``groupings``; ``residual`` is a structure within groups,
     or None for independent errors; ``dispersion`` a model of their standard deviations, or None where all have the
     same.
-    On the host alone, ``built_with`` builds the same model with other options, and ``whole_roots`` are the roots of the
-    design that these rows were taken from.
+    ``incidence`` is what is known of rows and levels where the arrays are traced; it is no part of compiled functions.
+    On the host alone, ``built_with`` builds the same model with other options, ``whole_roots`` are the roots of the
+    design that these rows were taken from, and ``rescaled`` are the terms in numbers, by whose rows' factors, traced,
+    their z differ.
     """
 
     basis: Float[Array, "N p"]
@@ -104,26 +107,34 @@ class Design(Struct):
     dispersion: Dispersion | None
     built_with: Callable[[Mapping[str, Any]], Design] | None = aside()
     whole_roots: tuple[Float[NumpyArray, "_ _"], ...] | None = aside(default=None)
+    incidence: Incidence | None = static(default=None)
+    rescaled: tuple[tuple[Term, ...], Float[Array, " N"]] | None = aside(default=None)
 
     def replace(
         self,
         *,
         weights: Any = None,
+        offset: Any = None,
+        X: Any = None,
         kinship: Mapping[str, Any] | None = None,
         covariance: Mapping[str, AbstractCovariance] | None = None,
         **fields: Any,
     ) -> Self:
-        """Return the design with other weights, known matrices, or covariance structures, all else the same.
+        """Return the design with other weights, offset, columns, known matrices or structures, all else the same.
 
-        Rows, columns, levels and terms stay. What is compiled for the one serves the other with weights or matrices
-        that leave the sizes of the solver's arrays as they are; another structure compiles anew.
+        Rows, levels and terms stay. What is compiled for the one serves the other with weights or matrices that leave
+        the sizes of the solver's arrays as they are; another structure compiles anew. Inside ``jit``, ``vmap`` and
+        derivatives the values may be traced, and so may be fields of structures.
 
         Parameters
         ----------
-        weights
-            One number for each of the n rows of the design.
+        weights, offset
+            One number for each of the n rows of the design; an offset of the formula is added.
+        X
+            (n, p), in place of the p columns of the fixed effects.
         kinship, covariance
-            As in :func:`jaxlmm.design`; what is not named stays as it is.
+            As in :func:`jaxlmm.design`; what is not named stays as it is. Known matrices, and ``coords`` of structures,
+            may be arrays here, in the order of the design's levels; coordinates on one axis keep their order.
         **fields
             Fields of the design to set, unchecked; not together with the options above.
 
@@ -145,25 +156,14 @@ class Design(Struct):
         ...     print([round(float(lmm.estimate(own, y).deviance), 3) for own in (design, weighted)])
         [1786.465, 1825.251]
         """
-        options = {"weights": weights, "kinship": kinship, "covariance": covariance}
+        options = {"weights": weights, "offset": offset, "X": X, "kinship": kinship, "covariance": covariance}
         changes = {name: value for name, value in options.items() if value is not None}
         if not changes:
             return super().replace(**fields)
         if fields:
             raise OptionError(f"replace: expected {', '.join(changes)} alone, got {', '.join(fields)} beside it.")
-        if self.built_with is None:
-            raise OptionError(
-                f"replace: expected a design as lmm.design builds it, to change {', '.join(changes)}; got one that was "
-                "cut to some rows, unpadded, or rebuilt by a JAX transformation."
-            )
-        changed = self.built_with(changes)
-        before, after = (_shapes(design) for design in (self, changed))
-        if before != after:
-            raise OptionError(
-                f"replace: expected terms of the same shapes, got {after} in place of {before} (terms, columns and "
-                "levels); build a model of another shape with lmm.design."
-            )
-        return changed  # type: ignore[return-value]
+        changed: Self = replaced(self, changes)
+        return changed
 
     @property
     def residual_is_white(self) -> bool:
@@ -220,7 +220,7 @@ class Design(Struct):
         Of these the solver has taken what it needs in ``build``.
         """
         groupings = tuple(grouping.replace(relation=None) for grouping in self.groupings)
-        return self.replace(groupings=groupings, whole_roots=None)
+        return self.replace(groupings=groupings, whole_roots=None, incidence=None, rescaled=None)
 
     def unpadded(self) -> Self:
         """Return the same design without padding: for many responses, compiling once more is worth it."""
@@ -270,7 +270,7 @@ class Design(Struct):
             positions = None if term.positions is None else take(term.positions)
             return term.replace(z=take(term.z), positions=positions)
 
-        return self.replace(
+        return super().replace(
             basis=take(self.basis),
             root_weight=take(self.root_weight),
             offset=take(self.offset),
@@ -279,6 +279,8 @@ class Design(Struct):
             residual=None if self.residual is None else of_term(self.residual),
             dispersion=self.dispersion and self.dispersion.replace(columns=take(self.dispersion.columns)),
             built_with=None,
+            incidence=None,
+            rescaled=None,
         )
 
 
@@ -293,7 +295,3 @@ def mean_products(z: Float[Array, "n q"], present: Float[Array, "n m"]) -> Float
     q = z.shape[1]
     products = (z[:, :, None] * z[:, None, :]).reshape(-1, q * q)
     return (present.T @ products).reshape(-1, q, q) / present.sum(axis=0)[:, None, None]
-
-
-def _shapes(design: Design) -> tuple[tuple[int, ...], ...]:
-    return tuple((*np.shape(term.coords), int(design.groupings[term.grouping].n_levels)) for term in design.terms)

@@ -155,7 +155,7 @@ def _rows_of(
     correlations are the cosines, by number: not every structure's are, as one sees at a theta without symmetries.
     """
     block, generic = _generic(structure, coords)
-    factor = np.asarray(structure.cholesky(generic, block))
+    factor = np.asarray(structure.leading_factor(generic, block))
     reported = np.asarray(structure.report(generic, jnp.asarray(factor), jnp.ones(())))
     lengths = np.linalg.norm(factor, axis=1)
     rows = {
@@ -207,7 +207,7 @@ def _vanishing_entry(structure: AbstractCovariance, coords: Float[NumpyArray, "*
     block, generic = _generic(structure, coords)
     for k in range(generic.size):
         theta = generic.at[k].set(0.0)
-        if structure.report(theta, structure.cholesky(theta, block), jnp.ones(()))[number] == 0.0:
+        if structure.report(theta, structure.leading_factor(theta, block), jnp.ones(()))[number] == 0.0:
             return k
     return None
 
@@ -218,6 +218,6 @@ def _without_covariance(
     """Return a theta, most of it zero, at which the covariance is zero, or None."""
     block, generic = _generic(structure, coords)
     for point in (jnp.zeros_like(generic), *(generic.at[k].set(0.0) for k in range(generic.size))):
-        if not jnp.any(structure.cholesky(point, block)):
+        if not jnp.any(structure.leading_factor(point, block)):
             return np.asarray(point)
     return None

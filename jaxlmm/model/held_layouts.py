@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
+from jaxlmm.model.chain import MarkovChain
 from jaxlmm.model.design import Design
 from jaxlmm.model.holding import held_layout
 from jaxlmm.model.layout import Layout
@@ -20,11 +21,14 @@ SPECIAL = (-1.0, 0.0, 1.0)
 
 
 def held_layouts(
-    design: Design, blocks: Sequence[Sequence[Parameter]], values: Float[NumpyArray, "c r"]
+    design: Design,
+    blocks: Sequence[Sequence[Parameter]],
+    values: Float[NumpyArray, "c r"],
+    chains: tuple[MarkovChain | None, ...] = (),
 ) -> list[tuple[Int[NumpyArray, " _"], Layout, Layout]]:
     """Return the layouts in which natural parameters have ``values``, NaN where free; those that are alike together.
 
-    ``blocks`` are the parameters of each term, the residual's last.
+    ``blocks`` are the parameters of each term, the residual's last, ``chains`` those of the solver.
 
     Returns
     -------
@@ -41,7 +45,7 @@ def held_layouts(
     found = []
     for kind in np.unique(kinds, axis=0):
         index = np.flatnonzero((kinds == kind).all(axis=1))
-        template = held_layout(design, Natural.split(blocks, values[index[0]]))
+        template = held_layout(design, Natural.split(blocks, values[index[0]]), chains)
         several = jax.tree.map(lambda leaf, c=index.size: np.broadcast_to(leaf, (c, *np.shape(leaf))), template)
         ends = np.cumsum([len(block) for block in blocks])[:-1]
         found.append((index, template, _at(several, np.split(values[index], ends, axis=1))))

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.covariance import NEARLY_ZERO, AbstractCovariance, Field, Parameter, ScaledRows, Unstructured
 from jaxlmm.errors import OptionError
+from jaxlmm.model.chain import MarkovChain
 from jaxlmm.model.design import Design, Term
 from jaxlmm.model.dispersion import Scaling
 from jaxlmm.model.held import Held
 from jaxlmm.model.layout import Layout
+from jaxlmm.model.matrices import first_covariance
 from jaxlmm.model.natural import Natural
 from jaxlmm.optimize import feasible
 
@@ -39,15 +41,15 @@ ROUNDING_OF_ROWS = 1e-10
 """The size of a row of a Jacobian, relative to the largest, below which it is rounding."""
 
 
-def held_layout(design: Design, fixed: Natural | None) -> Layout:
-    """Return the layout of a design in which some natural parameters are ``fixed``.
+def held_layout(design: Design, fixed: Natural | None, chains: tuple[MarkovChain | None, ...] = ()) -> Layout:
+    """Return the layout of a design in which some natural parameters are ``fixed``; ``chains`` are those of a solver.
 
     Raises
     ------
     OptionError
         If a structure cannot have these values.
     """
-    layout = Layout.of(design)
+    layout = Layout.of(design, chains)
     if fixed is None:
         return layout
     terms = [*design.terms, *([design.residual] if design.residual is not None else [])]
@@ -66,10 +68,10 @@ def held_layout(design: Design, fixed: Natural | None) -> Layout:
             own, coords, [*layout.roots, np.eye(1)], fixed.parameters, values, strict=False
         )
     )
-    if fixed.absolute and any(isinstance(structure, Field) for structure in structures):
+    if fixed.absolute and any(isinstance(structure, Field) and not structure.scale for structure in structures):
         raise OptionError(
-            "fixed: a standard deviation cannot be fixed beside parameters without a unit, as those of Custom "
-            "across levels are; write a class with parameters and report."
+            "fixed: a standard deviation cannot be fixed beside a structure across levels that has no parameter for "
+            "its scale alone; let theta[0] multiply its factor, or write a class with parameters and report."
         )
     layout = layout.replace(
         dispersion=dispersion,
@@ -188,7 +190,7 @@ def _factors_at(
     structure: AbstractCovariance, points: Float[Array, "points k"], coords: Float[Array, "q d"]
 ) -> Float[jax.Array, "points q q"]:
     """Return the covariance factor at each of the points of theta."""
-    return jax.vmap(structure.cholesky, in_axes=(0, None))(jnp.asarray(points), jnp.asarray(coords))
+    return jax.vmap(structure.leading_factor, in_axes=(0, None))(jnp.asarray(points), jnp.asarray(coords))
 
 
 @program(once=True)
@@ -202,7 +204,7 @@ def _with_factor(
     size = jnp.max(jnp.abs(jnp.asarray(wanted)))
 
     def errors(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " m"]:
-        return ((structure.cholesky(theta, jnp.asarray(coords)) - wanted) / size).reshape(-1)
+        return ((structure.leading_factor(theta, jnp.asarray(coords)) - wanted) / size).reshape(-1)
 
     return feasible(errors, jnp.asarray(theta), jnp.ones(theta.size))[0]
 
@@ -229,8 +231,7 @@ def _jacobians(
     def covariances(theta: Float[jax.Array, " k"]) -> Float[jax.Array, " c"]:
         factors = layout.factors(theta, bases)
         parts = [*factors.terms, *([] if factors.residual is None else [factors.residual])]
-        first = [part[0] if part.ndim == 3 else part @ part.T for part in parts]
-        return jnp.concatenate([*(one.reshape(-1) for one in first), theta[sum(layout.counts) :]])
+        return jnp.concatenate([*(first_covariance(part).reshape(-1) for part in parts), theta[sum(layout.counts) :]])
 
     theta = jnp.asarray(theta)
     return jax.jacfwd(lambda theta: layout.errors(theta, bases))(theta), jax.jacfwd(covariances)(theta)

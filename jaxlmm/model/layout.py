@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,11 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.model.chain import MarkovChain
 from jaxlmm.model.design import Design
 from jaxlmm.model.dispersion import ScaledDispersion, Scaling
 from jaxlmm.model.held import Held
+from jaxlmm.model.matrices import covariance_of, over, reported_factor
 
 LARGEST_GUESSED_SD = 40.0
 """Largest relative standard deviation of a start guessed from the data: where rows leave next to no residual, the guess
@@ -34,13 +36,14 @@ class Factors(NamedTuple):
 
     ``terms``: per term over columns the factor (q, q) of its covariance; per term over q positions the covariance
     itself, (L, q, q) where each level has positions of its own, (1, q, q) where all share them. ``residual``: the
-    covariance of the residuals of a level, as that of a term over positions, None without a structure; ``sigma``, in
-    units of the response's scale, is None where it is profiled out; ``dispersion``: None without a model of it, else
-    sigma is the geometric mean of the rows' residual standard deviations.
+    covariance of the residuals of a level, as that of a term over positions, None without a structure. The covariance
+    of a chain that the solver takes is a :class:`~jaxlmm.model.ChainFactor`. ``sigma``, in units of the response's
+    scale, is None where it is profiled out; ``dispersion``: None without a model of it, else sigma is the geometric
+    mean of the rows' residual standard deviations.
     """
 
-    terms: tuple[Float[jax.Array, "... _ _"], ...]
-    residual: Float[jax.Array, "*b L q q"] | None
+    terms: tuple[Any, ...]
+    residual: Any
     sigma: Float[jax.Array, "*b"] | None = None
     dispersion: ScaledDispersion | None = None
 
@@ -66,6 +69,7 @@ class Layout(Struct):
     response's scale, not to sigma, and its last entry is the logarithm of sigma, unless ``sigma`` is fixed too. The
     parameters of a term, and last of the residual structure, that are ``held`` remain in theta, which :meth:`errors`
     keep on a surface of ``n_held`` fewer dimensions: data, so that another number of them compiles nothing.
+    ``chains`` are, of each term and last of the residual structure, those whose links the solver takes, or None.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -78,10 +82,11 @@ class Layout(Struct):
     held: tuple[Held, ...] = ()
     absolute: bool = static(default=False)
     n_held: Int[Array, "*b"] | int = np.int32(0)
+    chains: tuple[MarkovChain | None, ...] = ()
 
     @classmethod
-    def of(cls, design: Design) -> Layout:
-        """Return the layout of a design."""
+    def of(cls, design: Design, chains: tuple[MarkovChain | None, ...] = ()) -> Layout:
+        """Return the layout of a design; ``chains`` are those of a solver."""
         return cls(
             tuple(term.structure for term in design.terms),
             tuple(term.coords for term in design.terms),
@@ -89,6 +94,7 @@ class Layout(Struct):
             design.residual.structure if design.residual else None,
             design.residual.coords if design.residual else None,
             dispersion=None if design.dispersion is None else Scaling.of(design.dispersion),
+            chains=chains,
         )
 
     def in_unit(self, unit: Float[Array, ""] | float) -> Self:
@@ -109,10 +115,10 @@ class Layout(Struct):
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
             if self.held[t].equations:
                 own = theta[slices[t]]
-                parts += self.held[t].errors(structure, own, _reported(structure, own, coords, bases[t]))
+                parts += self.held[t].errors(structure, own, reported_factor(structure, own, coords, bases[t]))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
             own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
-            factor = _reported(self.residual, own, self.residual_coords)
+            factor = reported_factor(self.residual, own, self.residual_coords)
             parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
 
@@ -173,12 +179,14 @@ class Layout(Struct):
         they are in the data; with them, those of scaled columns.
         """
         slices = self.slices()
-        terms = []
+        terms, chains = [], self.chains or (None,) * (len(slices) + 1)
         for t, (structure, coords) in enumerate(zip(self.structures, self.coords, strict=True)):
-            terms.append(_factor(structure, theta[slices[t]], coords, None if bases is None else bases[t]))
+            own, basis = theta[slices[t]], None if bases is None else bases[t]
+            terms.append(covariance_of(structure, own, coords, basis, chains[t]))
         residual = None
         if self.residual is not None and self.residual_coords is not None:
-            residual = _factor(self.residual, self.residual_theta(theta), self.residual_coords)
+            own = self.residual_theta(theta)
+            residual = covariance_of(self.residual, own, self.residual_coords, chain=chains[-1])
         dispersion = None
         if self.dispersion is not None:
             dispersion = self.dispersion.at(theta[self.beyond], scaled=bases is not None)
@@ -187,8 +195,7 @@ class Layout(Struct):
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
         if self.sigma is not None and dispersion is not None:
             sigma = sigma * jnp.exp(dispersion.log_ratio)
-        relative = tuple(part / (sigma if part.ndim == 2 else sigma**2) for part in terms)
-        return Factors(relative, residual, sigma, dispersion)
+        return Factors(tuple(over(part, sigma) for part in terms), residual, sigma, dispersion)
 
     def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
         """Return the natural parameters of every term, then of the residual, its standard deviation first, and last the
@@ -210,7 +217,7 @@ class Layout(Struct):
             parts.append(sigma[None])
         else:
             own = self.residual_theta(theta)
-            parts.append(self.residual.report(own, _reported(self.residual, own, self.residual_coords), sigma))
+            parts.append(self.residual.report(own, reported_factor(self.residual, own, self.residual_coords), sigma))
         if self.dispersion is not None and factors.dispersion is not None:
             parts.append(self.dispersion.report(factors.dispersion.coefficients))
         return jnp.concatenate(parts)
@@ -278,28 +285,3 @@ class Layout(Struct):
         """Return the index of the term of each entry of theta."""
         counts = (*self.counts, self.n_dispersion, int(self.sigma_is_free))
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-
-
-def _factor(
-    structure: AbstractCovariance,
-    theta: Float[jax.Array, " k"],
-    coords: Float[Array, "*L q d"],
-    basis: Float[Array, "_ _"] | None = None,
-) -> Float[jax.Array, "*L q q"]:
-    """Return the factor among columns, in a basis if there is one; along positions the covariance of each block."""
-    coords = jnp.asarray(coords)
-    if coords.ndim == 3:
-        return jax.vmap(structure.covariance, in_axes=(None, 0))(theta, coords)
-    return structure.cholesky(theta, coords) if basis is None else structure.in_basis(theta, coords, basis)
-
-
-def _reported(
-    structure: AbstractCovariance,
-    theta: Float[jax.Array, " k"],
-    coords: Float[Array, "*L q d"],
-    basis: Float[Array, "_ _"] | None = None,
-) -> Float[jax.Array, "q q"]:
-    """Return the factor from which natural parameters are reported: along positions, that of the first block."""
-    if coords.ndim == 3:
-        return structure.reported_factor(theta, jnp.asarray(coords)[0])
-    return _factor(structure, theta, coords, basis)

@@ -93,5 +93,5 @@ def _complete(term: Term, parameters: Sequence[Parameter], values: Float[NumpyAr
                 values[index] = 0.0
         elif nothing:
             start = jnp.asarray(structure.start(coords))
-            report = structure.report(start, structure.cholesky(start, jnp.asarray(block)), jnp.ones(()))
+            report = structure.report(start, structure.leading_factor(start, jnp.asarray(block)), jnp.ones(()))
             values[index] = float(report[index])

@@ -146,7 +146,7 @@ class Fitted:
         solution, uncertainty = self._made_from.solution, self.estimates.uncertainty
         optima, natural = solution.optima, self.estimates.labels.natural
         p, psi_cov = self.estimates.beta.size, uncertainty.psi_cov[None]
-        return kenward_roger(solution.problems, optima.theta, optima.bases, psi_cov, p, natural)[0]
+        return kenward_roger(solution.with_matrices(), optima.theta, optima.bases, psi_cov, p, natural)[0]
 
     # ---- what it was made from -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import jax
 from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, Struct
-from jaxlmm.model import Design, Factors
+from jaxlmm.model import Design, Factors, MarkovChain
 
 QuadraticForms = tuple[Float[jax.Array, "i i"], Float[jax.Array, " i"], Float[jax.Array, ""]]
 """``Aᵀ H⁻¹ A``, ``Aᵀ H⁻¹ e`` and ``eᵀ H⁻¹ e`` for one response e."""
@@ -92,6 +92,9 @@ class AbstractSolver(Struct, abc.ABC):
     - ``diagonalizes``, of a class: it works in an eigenbasis of the covariance. A scan of a model with one variance
       ratio has its own code for that, which tests the markers with ``solver="auto"`` or such a class; where another
       solver is asked for, that tests them.
+    - :attr:`chains`, where the class ``takes_links``: the links of Markov chains stand in ``factors`` in place of
+      matrices. Where matrices are moved, as for Kenward and Roger's covariance, another solver takes its place.
+    - :meth:`pays`: a model that it can do is left to the solvers after it.
     - :meth:`operations`: the cost of an evaluation, by which a scan in a folder is divided into parts.
 
     ``name`` is what ``fit.solver`` says.
@@ -99,6 +102,7 @@ class AbstractSolver(Struct, abc.ABC):
 
     name: ClassVar[str]
     diagonalizes: ClassVar[bool] = False
+    takes_links: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod
@@ -107,6 +111,11 @@ class AbstractSolver(Struct, abc.ABC):
 
         What is cheap to see comes first. A model that is merely too large is refused by :meth:`reason`.
         """
+
+    @classmethod
+    def pays(cls, design: Design) -> bool:
+        """Whether it costs less than the solvers after it, for a design that it can do: ``"auto"`` takes it then."""
+        return True
 
     @classmethod
     def reason(cls, design: Design) -> str:
@@ -164,6 +173,14 @@ class AbstractSolver(Struct, abc.ABC):
         that is asked is that of all rows, without padding, from whose arrays come the sizes to which all are padded.
         """
         raise NotImplementedError(f"{type(self).__name__} prepares nothing by pattern")
+
+    @property
+    def chains(self) -> tuple[MarkovChain | None, ...]:
+        """Of each term, and last of the residual structure, the chain whose links it takes, or None for a matrix.
+
+        No chain at all is written ``()``.
+        """
+        return ()
 
     @property
     def quasi_newton(self) -> bool:

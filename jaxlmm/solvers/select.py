@@ -6,16 +6,28 @@ import dataclasses
 import inspect
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
+from jaxlmm._util import Array, is_traced, program
 from jaxlmm.errors import OptionError
-from jaxlmm.model import Design
+from jaxlmm.model import Design, Dispersion
 from jaxlmm.solvers.base import AbstractSolver
 from jaxlmm.solvers.blocked import Blocked
-from jaxlmm.solvers.dense import Dense
+from jaxlmm.solvers.chain import Chain
+from jaxlmm.solvers.dense import Dense, DenseByRows, largest_cluster
 from jaxlmm.solvers.moments import Moments
+from jaxlmm.solvers.repeated import Repeated
 from jaxlmm.solvers.spectral import Spectral
 
-SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in (Moments, Blocked, Spectral, Dense)}
+_IN_ORDER: tuple[type[AbstractSolver], ...] = (Moments, Blocked, Spectral, Repeated, Chain, Dense)
+
+SOLVERS: dict[str, type[AbstractSolver]] = {solver.name: solver for solver in _IN_ORDER}
 """The solvers by name, in the order in which they are asked: the cheapest first, and last the one for any model."""
+
+
+MAX_ROWS_OF_SMALL_CLUSTER = 64
+"""Up to this size of all clusters, traced weights go by rows, which compiles in a third of the time."""
 
 
 class Choice(NamedTuple):
@@ -34,7 +46,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """Return the solver for a design: the one that is asked for, or the first of ``SOLVERS`` that can do the model.
 
     The first four need independent residuals, with or without a model of dispersion; with one, a known matrix is
-    "anything else".
+    "anything else". A chain of short series alone, too.
 
     =======================================================  ========
     model                                                    solver
@@ -43,6 +55,8 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     terms over columns, on one grouping factor               moments
     terms over columns, on several grouping factors          blocked
     one term of one column, across levels of a known matrix  spectral
+    structures along positions, whose patterns repeat        repeated
+    one Markov chain along positions, columns on one group   chain
     anything else, in clusters of at most 3,000 rows         dense
     =======================================================  ========
 
@@ -53,7 +67,7 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
     """
     asked = as_solver(solver)
     if asked is None:
-        asked = next(one for one in SOLVERS.values() if not unsuitable(one, design))
+        asked = next(one for one in SOLVERS.values() if not unsuitable(one, design) and one.pays(design))
     elif why := unsuitable(asked, design):
         *others, last = (repr(name) for name, one in SOLVERS.items() if not unsuitable(one, design))
         shown = repr(asked.name) if asked in SOLVERS.values() else asked.__name__
@@ -61,6 +75,44 @@ def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choic
             f"solver={shown} cannot do this model: {why}. Use solver={', '.join([repr('auto'), *others])} or {last}."
         )
     return Choice(asked, asked.reason(design))
+
+
+def built(design: Design, solver: str | type[AbstractSolver] = "auto") -> AbstractSolver:
+    """Return the solver of a design, built: of numbers, and where values are traced, of those too.
+
+    What a solver decomposes beforehand, it decomposes in numbers: weighted columns of Z and known matrices. All else
+    may be traced: X, the offset, coordinates, and the fields of structures. Where weights are traced, and columns of Z
+    and known matrices are not, the solver of the model with a model of dispersion is reweighted. Otherwise, and where
+    clusters are small, the dense one forms its matrices by rows.
+
+    Raises
+    ------
+    OptionError
+        As :func:`select`; or if another solver is asked for where columns of Z or known matrices are traced.
+    """
+    relations = [grouping.relation for grouping in design.groupings]
+    if not is_traced((relations, [term.z for term in design.terms])):
+        return select(design, solver).solver.build(design)
+    asked, rescaled = as_solver(solver), None if is_traced(relations) else design.rescaled
+    if rescaled is not None and (asked is not None or largest_cluster(design) > MAX_ROWS_OF_SMALL_CLUSTER):
+        terms, root_weight = rescaled
+        plain = design.replace(terms=terms, dispersion=design.dispersion or _no_dispersion(design))
+        return _reweighted(select(plain, solver).solver.build(plain), root_weight)
+    if asked not in (None, Dense):
+        raise OptionError(
+            f"solver: expected 'auto' or 'dense' where columns of Z or known matrices are traced, got "
+            f"{identity(solver)!r}, which decomposes them beforehand, in numbers."
+        )
+    return DenseByRows.build(design)
+
+
+def _no_dispersion(design: Design) -> Dispersion:
+    return Dispersion.of(np.zeros((int(design.n), 0)), design.n_padded)
+
+
+@program()
+def _reweighted(solver: AbstractSolver, root_weight: Float[Array, " N"]) -> AbstractSolver:
+    return solver.reweighted(root_weight)
 
 
 def unsuitable(solver: type[AbstractSolver], design: Design) -> str:
@@ -71,6 +123,21 @@ def unsuitable(solver: type[AbstractSolver], design: Design) -> str:
     if design.dispersion is not None and solver.reweighted is AbstractSolver.reweighted:
         return "a model of dispersion, for which it has no method reweighted"
     return solver.unsuitable(design)
+
+
+def with_matrices(solver: type[AbstractSolver], design: Design) -> type[AbstractSolver]:
+    """Return a solver, or where it takes the links of Markov chains the first one that takes covariance matrices.
+
+    Raises
+    ------
+    OptionError
+        If the model is larger than what that one takes.
+    """
+    if not solver.takes_links:
+        return solver
+    other = next(one for one in SOLVERS.values() if not one.takes_links and not unsuitable(one, design))
+    other.reason(design)
+    return other
 
 
 def as_solver(solver: Any) -> type[AbstractSolver] | None:

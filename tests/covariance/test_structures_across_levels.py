@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import minimize
 
 import jaxlmm as lmm
-from jaxlmm.covariance import OU, AbstractCovariance, Custom
+from jaxlmm.covariance import OU, AbstractCovariance, Custom, Exponential
 from jaxlmm.linalg import semidefinite_cholesky
 
 ROUNDING = 1e-8
@@ -122,15 +122,15 @@ def test_a_kernel_of_ones_own_against_an_optimum_by_scipy(plane):
     found = minimize(f, np.zeros(3), method="BFGS", options={"gtol": 1e-7})
     assert plane.deviance == pytest.approx(found.fun, abs=OPTIMUM)
     table = plane.variance()
-    assert list(table.index) == ["site: sd", "site: theta[1]", "site: theta[2]", "Residual: sd"]
+    assert list(table.index) == ["site: sd", "site: theta[2]", "Residual: sd"]
     sd, reach, sigma = np.exp(found.x)
-    assert np.allclose(table["estimate"], [sd, sd / sigma, np.log(reach), sigma], rtol=1e-3)
+    assert np.allclose(table["estimate"], [sd, np.log(reach), sigma], rtol=1e-3)
     assert (table["std_error"] > 0).all()
     assert plane.status == "interior"
 
 
 def test_ids_without_a_row_have_the_conditional_mean(plane):
-    sd, _, log_range, sigma = plane.variance()["estimate"]
+    sd, log_range, sigma = plane.variance()["estimate"]
     rows, new = DATA["site"], plane.estimates.labels.groups["site"].unobserved
     assert set(new) == {f"s{number:02d}" for number in range(SITES, SITES + ELSEWHERE)}
     v = sd**2 * np.exp(-distances(PLACES, rows, rows) / np.exp(log_range)) + sigma**2 * np.eye(len(DATA))
@@ -218,9 +218,15 @@ def test_parameters_can_be_fixed_and_started(line):
     assert started.deviance == pytest.approx(line.deviance, abs=OPTIMUM)
 
 
-def test_a_field_beside_a_fixed_standard_deviation_is_refused():
-    with pytest.raises(lmm.OptionError, match=r"fixed: .* Custom .* parameters and report"):
-        fit(structure=KERNEL, fixed={"Residual: sd": 1.0})
+def test_a_standard_deviation_is_fixed_beside_a_kernel_with_a_scale():
+    """Also the kernel's own, which is the scale; without a parameter that is nothing else it is refused."""
+    for name, value in (("Residual: sd", 1.1), ("site: sd", 0.8)):
+        found, named = (fit(structure=own, fixed={name: value}) for own in (KERNEL, Exponential(coords=PLACES)))
+        assert found.variance()["estimate"][name] == pytest.approx(value)
+        assert found.deviance == pytest.approx(named.deviance, abs=1e-6)
+    shifted = Custom(lambda theta, coords: jnp.exp(theta[0]) * correlation(theta, coords), 2, coords=PLACES)
+    with pytest.raises(lmm.OptionError, match=r"fixed: .* scale alone; let theta\[0\]"):
+        fit(structure=shifted, fixed={"Residual: sd": 1.0})
 
 
 def test_a_vanishing_field_is_a_boundary():

@@ -24,7 +24,7 @@ ROOMS = [
     "formula.tokens", "formula.functions", "formula.coding", "formula.syntax", "formula.columns", "formula.groups",
     "formula.newdata", "formula",
     "solvers.base", "solvers.kinds", "solvers.level_qr", "solvers.clusters", "solvers.moments", "solvers.blocked",
-    "solvers.spectral", "solvers.dense", "solvers", "solvers.contract", "testing",
+    "solvers.spectral", "solvers.chain", "solvers.dense", "solvers.repeated", "solvers", "solvers.contract", "testing",
     "likelihood", "inference", "engine",
     "results.foreign", "results.levels", "results.certificate", "results.plain", "results.estimates",
     "results.many_estimates",

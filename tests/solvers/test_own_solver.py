@@ -169,7 +169,10 @@ class Unfinished(lmm.solvers.AbstractSolver):
 @pytest.mark.parametrize(
     ("solver", "message"),
     [
-        ("mine", "expected one of 'auto', 'moments', 'blocked', 'spectral', 'dense', or a subclass of lmm.solvers"),
+        (
+            "mine",
+            "expected one of 'auto', 'moments', 'blocked', 'spectral', 'chain', 'dense', or a subclass of lmm.solvers",
+        ),
         (3, "got 3"),
         (dict, "a subclass of lmm.solvers.AbstractSolver, got <class 'dict'>"),
         (Unfinished, "got Unfinished without augmented, cross_products, effects, factor, inner, logdet, quad"),
@@ -290,7 +293,14 @@ def test_one_that_is_right(name, solver):
 
 @pytest.mark.parametrize(
     ("name", "solver"),
-    [("slope", "moments"), ("slopes on both", "blocked"), ("kinship", "dense"), ("kinship slope, weights", "spectral")],
+    [
+        ("slope", "moments"),
+        ("slopes on both", "blocked"),
+        ("kinship", "dense"),
+        ("kinship slope, weights", "spectral"),
+        ("ou beside slopes", "chain"),
+        ("ou residual, weights", "chain"),
+    ],
 )
 def test_ours_are_right(name, solver):
     """Their routes for responses with missing values too."""

@@ -52,7 +52,7 @@ def check_contract(
         start = _start(structure, coords, k)
         _check_fields(structure)
         # Across levels names and report are those of a random field: their number must not grow with the levels.
-        with_report = as_field(structure) if across else structure
+        with_report = as_field(structure, coords.shape[1]) if across else structure
         thetas = _thetas(start)
         try:
             trials = _trials(structure, with_report, thetas, coords)

@@ -90,8 +90,8 @@ class FactorAnalytic(AbstractCovariance):
 
     def from_basis(self, theta: Float[Array, " k"], basis: Float[Array, "q q"]) -> Float[Array, " k"]:
         q = basis.shape[0]
-        positive = np.arange(theta.size) >= theta.size - q
-        return self._signed(theta, q) * ~positive + abs(theta) * positive
+        specific = np.where(np.arange(theta.size) < theta.size - q, 0.0, 1.0)
+        return self._signed(theta, q) * (1.0 - specific) + abs(theta) * specific
 
     def _signed(self, theta: Float[Array, " k"], q: int) -> Float[Array, " k"]:
         signed = with_positive_diagonal(theta[: theta.size - q], q, self.d)

@@ -65,7 +65,7 @@ class ReducedRank(AbstractCovariance):
         candidates: list[Candidate] = []
         for rank in range(min(self.d, q)):
             kept = jnp.where(np.arange(q) < rank, sds, 0.0)
-            point = lower_factor(vectors * kept)[rows, columns]
+            point = lower_factor(vectors * kept[None, :])[rows, columns]
             active = np.where(columns < rank, 0, np.where(columns == rank, 1, -1))
             candidates.append((point, basis, active, sds[rank] <= NEARLY_ZERO))
         candidates.append((theta, basis, np.zeros(theta.size), np.True_))
@@ -110,5 +110,5 @@ def with_positive_diagonal(theta: Float[Array, " k"], q: int, d: int) -> Float[A
     """Return loadings with the signs of the factors such that those of Λ's diagonal are not negative."""
     rows, columns = loading_indices(q, d)
     own = theta[np.flatnonzero(rows == columns)][columns]
-    negative = own < 0
-    return theta * (1 - 2 * negative)
+    signs = jnp.where(own < 0, -1.0, 1.0)
+    return theta * (signs if isinstance(theta, jax.Array) else np.asarray(signs))

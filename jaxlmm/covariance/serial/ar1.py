@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance.correlated import Correlated, nearest_multiple
+from jaxlmm.covariance.links import Links, Steps
 from jaxlmm.covariance.parameters import Parameter
 from jaxlmm.covariance.serial.steps import check_steps
 
@@ -29,8 +30,9 @@ class AR1(Correlated):
     Examples
     --------
     >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> theta = jnp.array([2.0, jnp.arccos(0.5)])
-    >>> AR1().covariance(theta, jnp.array([[1.0], [2.0], [4.0]])).round(3).tolist()
+    >>> np.round(np.asarray(AR1().covariance(theta, jnp.array([[1.0], [2.0], [4.0]])), float), 3).tolist()
     [[4.0, 2.0, 0.5], [2.0, 4.0, 1.0], [0.5, 1.0, 4.0]]
     """
 
@@ -51,6 +53,16 @@ class AR1(Correlated):
         steps = jnp.where(np.tri(q, dtype=bool), time[:, None] - time[None, :], 0.0)
         innovations = jnp.append(1.0, innovation_sd(angles[0], time[1:] - time[:-1]))
         return jnp.tril(power(angles[0], steps)) * innovations[None, :]
+
+    def markov(self, theta: Float[jax.Array, " k"], steps: Steps) -> Links:
+        theta = jnp.asarray(theta)
+        number = jnp.asarray(steps.number)
+        sds = jnp.full(number.shape, theta[0]) if self.hom else theta[:-1][number] ** 2
+        if self.hom and theta.size == 1:  # a single position
+            return Links(sds, jnp.zeros_like(sds), jnp.ones_like(sds))
+        gaps = jnp.asarray(steps.coords)[:, 0] - jnp.asarray(steps.before)[:, 0]
+        gaps = jnp.where(gaps > 0, gaps, 1.0)
+        return Links(sds, power(theta[-1], gaps), innovation_sd(theta[-1], gaps))
 
     def starting_angles(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " a"]:
         return np.full(self.n_angles(coords.shape[-2]), np.arccos(0.5))

@@ -34,7 +34,9 @@ class ARMA(Correlated):
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> ARMA(p=0, q=1).covariance(jnp.array([1.0, jnp.pi]), jnp.arange(3.0)[:, None]).round(3).tolist()
+    >>> import numpy as np
+    >>> found = ARMA(p=0, q=1).covariance(jnp.array([1.0, jnp.pi]), jnp.arange(3.0)[:, None])
+    >>> np.round(np.asarray(found, float), 3).tolist()
     [[1.0, 0.5, 0.0], [0.5, 1.0, 0.5], [0.0, 0.5, 1.0]]
     """
 

@@ -14,7 +14,8 @@ def autoregression(partial: Float[jax.Array, " p"]) -> tuple[Float[jax.Array, " 
     processes, one to one (Barndorff-Nielsen and Schou 1973, "On the parametrization of autoregressive models by partial
     autocorrelations").
 
-    >>> [part.round(3).tolist() for part in autoregression(jnp.array([0.5, 0.2]))]
+    >>> import numpy as np
+    >>> [np.round(np.asarray(part, float), 3).tolist() for part in autoregression(jnp.array([0.5, 0.2]))]
     [[0.4, 0.2], [1.0, 0.5, 0.4]]
     """
     coefficients = jnp.zeros(0)

@@ -31,8 +31,9 @@ class Toeplitz(Correlated):
     Examples
     --------
     >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> theta = jnp.append(1.0, jnp.arccos(jnp.array([0.5, 0.2])))
-    >>> Toeplitz(hom=True).covariance(theta, jnp.zeros((3, 1))).round(3).tolist()
+    >>> np.round(np.asarray(Toeplitz(hom=True).covariance(theta, jnp.zeros((3, 1))), float), 3).tolist()
     [[1.0, 0.5, 0.4], [0.5, 1.0, 0.5], [0.4, 0.5, 1.0]]
     """
 

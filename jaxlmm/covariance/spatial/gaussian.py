@@ -20,7 +20,8 @@ class Gaussian(Kernel):
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> Gaussian().covariance(jnp.array([1.0, 0.0]), jnp.array([[0.0], [2.0]])).round(3).tolist()
+    >>> import numpy as np
+    >>> np.round(np.asarray(Gaussian().covariance(jnp.array([1.0, 0.0]), jnp.array([[0.0], [2.0]])), float), 3).tolist()
     [[1.0, 0.018], [0.018, 1.0]]
     """
 

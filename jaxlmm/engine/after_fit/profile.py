@@ -76,7 +76,7 @@ class Profiler:
         problems, likelihood = self._problems, self._problems.likelihood
         found = Minima(np.full(len(held), np.nan), np.zeros(len(held), bool))
         values = np.stack([one.flat for one in held])
-        for alike, template, layouts in held_layouts(self.design, held[0].parameters, values):
+        for alike, template, layouts in held_layouts(self.design, held[0].parameters, values, likelihood.layout.chains):
             own = problems.replace(likelihood=likelihood.replace(layout=template))
             descent, bases = Descent(own), template.bases()
             for chosen, count in batches(alike.size, LARGE_PROFILE, SMALL_PROFILE):

@@ -7,7 +7,7 @@ from jaxlmm.formula.groups.ids import comparable, named_like, spelling_hint
 from jaxlmm.formula.groups.kinship import KnownMatrix, group_names, known_matrices, not_grouped_by
 from jaxlmm.formula.groups.labels import DispersionLabels, GroupLabels, ModelLabels, OffsetLabels, TermLabels
 from jaxlmm.formula.groups.levels import Levels, grouping_levels, level_labels, real_factors
-from jaxlmm.formula.groups.structures import structures_of
+from jaxlmm.formula.groups.structures import check_structure, structures_of
 from jaxlmm.formula.groups.terms import TermBuilder
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "TermBuilder",
     "TermLabels",
     "bars_by_level",
+    "check_structure",
     "comparable",
     "group_names",
     "grouping_levels",

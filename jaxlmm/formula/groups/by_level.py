@@ -8,8 +8,7 @@ import pandas as pd
 
 from jaxlmm.errors import FormulaError
 from jaxlmm.formula.groups.levels import grouping_levels
-from jaxlmm.formula.syntax import Bar, bar_of
-from jaxlmm.formula.syntax.products import expand
+from jaxlmm.formula.syntax import Bar, bar_of, expand
 from jaxlmm.formula.tokens import join, tokenize, word
 from jaxlmm.genetics.ids import label_texts
 

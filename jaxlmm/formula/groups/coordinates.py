@@ -104,4 +104,6 @@ def level_structure(name: str, structure: Any, levels: pd.Index) -> LevelStructu
     bare = structure.without_coords()
     block = coords[indices][np.argsort(positions)]
     check_structure(bare, block[:MAX_LEVELS_CHECKED], f"kinship of {name!r}", across=True)
-    return LevelStructure(name, ids, indices, as_field(bare), type(structure).__name__, coords, positions)
+    return LevelStructure(
+        name, ids, indices, as_field(bare, block.shape[1]), type(structure).__name__, coords, positions
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import NumpyArray, is_traced
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.covariance.contract import check_contract
 from jaxlmm.errors import OptionError, nearest
@@ -66,10 +66,11 @@ def check_structure(
 ) -> None:
     """Raise unless a structure can be used at ``coords`` and, if a user wrote it, keeps its contract there.
 
-    It acts ``across`` levels or among columns; ``what`` begins the message.
+    It acts ``across`` levels or among columns; ``what`` begins the message. One whose fields are traced has no numbers
+    to be tried with.
     """
     structure.check(coords)
-    if structure.authored:
+    if structure.authored and not is_traced(structure):
         check_contract(structure, coords, what, across=across)
 
 

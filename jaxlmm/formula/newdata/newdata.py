@@ -135,8 +135,8 @@ def positions_on(
     rows = np.flatnonzero((codes >= 0) & ~np.isnan(values))
     # Unobserved levels are those of a known matrix, with which all levels have the same positions: those of level 0.
     levels = np.where(codes < len(group.labels), codes, 0)
-    same = labels.positions[levels[rows]] == values[rows, None]
-    new = rows[~same.any(axis=1)]
+    found = _cells_at(labels.positions, levels[rows], values[rows])
+    new = rows[found < 0]
     if new.size:
         row = int(new[0])
         seen = labels.positions[levels[row]]
@@ -146,8 +146,25 @@ def positions_on(
             f"({new.size} such rows). Leave the term out with re_form=."
         )
     indices = np.where(np.isnan(values), MISSING_CODE, 0)
-    indices[rows] = same.argmax(axis=1)
+    indices[rows] = found
     return indices
+
+
+def _cells_at(
+    positions: Float[NumpyArray, "L q"], levels: Int[NumpyArray, " n"], values: Float[NumpyArray, " n"]
+) -> Int[NumpyArray, " n"]:
+    """Return the index of each value among the positions of its level, −1 where there is none.
+
+    >>> _cells_at(np.array([[1.0, 2.0], [2.0, np.nan]]), np.array([0, 1, 1]), np.array([2.0, 2.0, 1.0])).tolist()
+    [1, 0, -1]
+    """
+    level, index = np.nonzero(~np.isnan(positions))
+    distinct, own = np.unique(np.concatenate([positions[level, index], values]), return_inverse=True)
+    keys = np.concatenate([level, levels]).astype(np.int64) * distinct.size + own.reshape(-1)
+    known, wanted = keys[: level.size], keys[level.size :]
+    order = np.argsort(known, kind="stable")
+    place = np.minimum(np.searchsorted(known[order], wanted), known.size - 1)
+    return np.where(known[order][place] == wanted, index[order][place], -1)
 
 
 def _label(group: GroupLabels, index: int) -> str:

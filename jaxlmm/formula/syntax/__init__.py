@@ -3,6 +3,7 @@
 from jaxlmm.formula.syntax.options import ModelOptions
 from jaxlmm.formula.syntax.parse import Bar, ParsedFormula, bar_of, parse, parse_tag, parts_of, residual_bar, with_bars
 from jaxlmm.formula.syntax.powers import notes_of_powers
+from jaxlmm.formula.syntax.products import expand
 from jaxlmm.formula.syntax.resolve import column_of, renamed, resolved, resolved_options, with_known_names
 from jaxlmm.formula.syntax.tags import TAGS
 from jaxlmm.formula.syntax.unknown import sorted_names, unknown_names
@@ -15,6 +16,7 @@ __all__ = [
     "ParsedFormula",
     "bar_of",
     "column_of",
+    "expand",
     "notes_of_powers",
     "parse",
     "parse_tag",

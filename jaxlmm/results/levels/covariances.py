@@ -11,13 +11,31 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, program
+from jaxlmm.errors import OptionError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.model import Factors, Layout, Term
 
+MAX_ENTRIES = 2**28
+"""Numbers of the covariance matrices along positions up to which they are formed: 2 GB."""
+
 
 def factors_at(layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[Array, "_ _"]]) -> Factors:
-    """Return the covariance factors at ``theta`` in the ``bases``, one per term, roots along positions; in NumPy."""
-    return with_roots(_factors_at(layout, theta, bases))
+    """Return the covariance factors at ``theta`` in the ``bases``, one per term, roots along positions; in NumPy.
+
+    Raises
+    ------
+    OptionError
+        If series along positions are too long for matrices.
+    """
+    coords = [*layout.coords, *([] if layout.residual_coords is None else [layout.residual_coords])]
+    entries = max((np.size(own) * np.shape(own)[-2] for own in coords if np.ndim(own) == 3), default=0)
+    if entries > MAX_ENTRIES:
+        raise OptionError(
+            f"this needs the covariance matrices of all positions, {entries:.1e} numbers; series along positions are "
+            "too long for it. What needs none are estimates, their standard errors, tests by Satterthwaite's degrees "
+            "of freedom, modes, fitted values and predictions without standard errors."
+        )
+    return with_roots(_factors_at(layout.replace(chains=()), theta, bases))
 
 
 def with_roots(factors: Factors) -> Factors:

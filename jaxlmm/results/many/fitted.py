@@ -18,7 +18,7 @@ from jaxlmm.inference import KenwardRoger
 from jaxlmm.model import Natural
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.many_estimates import ManyEstimates
-from jaxlmm.solvers import AbstractSolver
+from jaxlmm.solvers import AbstractSolver, with_matrices
 
 
 @runtime_checkable
@@ -102,7 +102,8 @@ class FittedMany:
     @functools.cached_property
     def kenward_roger(self) -> list[KenwardRoger | None]:
         """Kenward and Roger's covariance of each response's coefficients; None where there is none, or no optimum."""
-        estimates, frame, solver = self.estimates, self.frame, self.solver_class
+        estimates, frame = self.estimates, self.frame
+        solver = with_matrices(self.solver_class, frame.design)
         wanted = np.flatnonzero(estimates.proven & np.isfinite(estimates.deviance))
         found: list[KenwardRoger | None] = [None] * len(self)
         natural, fixed = estimates.labels.natural, Natural.split(estimates.labels.blocks, estimates.given)

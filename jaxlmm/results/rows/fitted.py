@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray
+from jaxlmm.covariance import Links
 from jaxlmm.engine import leverages
-from jaxlmm.errors import OptionError, choose
+from jaxlmm.errors import DataError, OptionError, choose
+from jaxlmm.model import ChainFactor
 from jaxlmm.results.fitted import Fitted
 
 SMALLEST_LEFT = 1e-10
 """A row whose leverage leaves less than this has a residual of zero, but for rounding."""
+
+MAX_ROWS_OUT_OF_ORDER = 3_000
+"""Rows of a group along a Markov chain up to which its residuals are decorrelated in another order by a matrix."""
 
 
 def fitted(fit: Fitted, level: str = "conditional") -> pd.Series:
@@ -64,12 +69,42 @@ def _decorrelated(fit: Fitted, values: Float[NumpyArray, " n"]) -> Float[NumpyAr
     """Solve with the Cholesky factor of the residual correlation, group by group."""
     term = fit.design.residual
     assert term is not None
-    covariances = np.asarray(fit.by_row.residual_covariance)
     codes = np.asarray(fit.design.groupings[term.grouping].codes)[: fit.n]
     positions = np.asarray(term.positions)[: fit.n]
-    decorrelated = np.empty_like(values)
+    factor = fit.by_row.residual_covariance
+    if isinstance(factor, ChainFactor):
+        return _decorrelated_along(factor.links, codes.astype(np.int64) * term.size + positions, codes, values)
+    covariances, decorrelated = np.asarray(factor), np.empty_like(values)
     for level in np.unique(codes):
         rows = np.flatnonzero(codes == level)
         own = covariances[int(term.blocks(level))][np.ix_(positions[rows], positions[rows])]
         decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(own), values[rows])
+    return decorrelated
+
+
+def _decorrelated_along(
+    links: Links, cells: Int[NumpyArray, " n"], codes: Int[NumpyArray, " n"], values: Float[NumpyArray, " n"]
+) -> Float[NumpyArray, " n"]:
+    """Solve with the same factor along a Markov chain, of two diagonals where the rows of a group are in its order."""
+    order = np.argsort(cells)
+    sd, rho, innovation = (np.asarray(part)[: order.size] for part in links)
+    relative = values[order] / sd
+    white = (relative - rho * np.r_[0.0, relative[:-1]]) / innovation
+    decorrelated = np.empty_like(values)
+    decorrelated[order] = white
+    by_group = np.argsort(codes, kind="stable")
+    same = codes[by_group][1:] == codes[by_group][:-1]
+    for level in np.unique(codes[by_group][1:][same & (np.diff(cells[by_group]) < 0)]):
+        of_nodes = codes[order] == level
+        rows = np.flatnonzero(codes == level)
+        if rows.size > MAX_ROWS_OUT_OF_ORDER:
+            raise DataError(
+                f"type: 'normalized' residuals of {rows.size:,} rows of one group need these in the order of their "
+                "positions; sort the data before the fit."
+            )
+        factor = np.diag(innovation[of_nodes])
+        for node, own_rho in enumerate(rho[of_nodes][1:]):
+            factor[node + 1] += own_rho * factor[node]
+        root = (sd[of_nodes][:, None] * factor)[np.argsort(np.argsort(cells[rows]))]
+        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
     return decorrelated

@@ -137,9 +137,8 @@ def _random_part(fit: Fitted, terms: list[TermRows | None]) -> Float[NumpyArray,
             continue
         # The last row is that of an unseen level: its number is -1.
         table = np.vstack([modes.values, np.zeros((1, modes.values.shape[1]))])
-        effects = table[np.where(rows.codes == MISSING_CODE, 0, rows.codes)]
-        if rows.positions is not None:
-            effects = effects[np.arange(len(rows.codes)), rows.positions][:, None]
+        levels = np.where(rows.codes == MISSING_CODE, 0, rows.codes)
+        effects = table[levels] if rows.positions is None else table[levels, rows.positions][:, None]
         total = total + np.sum(rows.z * effects, axis=1)
     return total
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, NumpyArray, Struct, bucket, static
+from jaxlmm._util import Array, NumpyArray, Struct, bucket, is_traced, static
 from jaxlmm.model import Design
 
 MIN_RESIDUAL_SHARE = 1e-3
@@ -50,7 +50,8 @@ class SecondMoments(Struct):
         ]
         codes = [np.asarray(design.groupings[g].codes) for g in groupings]
         levels = [int(design.groupings[g].n_levels) for g in groupings]
-        basis = np.asarray(design.basis)[:n]
+        # For a rough guess, traced fixed effects, which have no numbers, may take nothing away.
+        basis = np.zeros((n, design.basis.shape[1])) if is_traced(design.basis) else np.asarray(design.basis)[:n]
         sides = [_Side.of(z[:n], code[:n], count, basis) for z, code, count in zip(columns, codes, levels, strict=True)]
         rows: list[list[NumpyArray]] = []
         for i, one in enumerate(sides):  # symmetric: blocks below the diagonal are transposes

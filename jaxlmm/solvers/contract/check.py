@@ -111,10 +111,14 @@ def _check_pytree(method: str, solver: type[AbstractSolver], built: object) -> N
 
 
 def _thetas(design: Design) -> Float[NumpyArray, "4 k"]:
-    """Return the thetas at which a solver is tried, one a row: start, random, large variances, variances of zero."""
-    start, rng = Layout.of(design).start(), np.random.default_rng(4)
+    """Return the thetas at which a solver is tried, one a row: start, random, large variances, variances of zero.
+
+    The last is that of the random terms alone: residuals have a regular covariance.
+    """
+    layout = Layout.of(design)
+    start, rng = layout.start(), np.random.default_rng(4)
     random = start + 0.5 * rng.normal(size=start.size)
-    return np.stack([start, random, 4.0 * random, 0.0 * start])
+    return np.stack([start, random, 4.0 * random, np.where(layout.blocks() < len(design.terms), 0.0, start)])
 
 
 def _factors(design: Design, theta: Float[NumpyArray, " k"]) -> Factors:
@@ -130,7 +134,7 @@ def _trial(built: AbstractSolver, design: Design, theta: Float[NumpyArray, " k"]
     """Return the solver's results at ``theta``."""
     without_rows = called("without_rows", built.without_rows)
     _check_pytree("without_rows", type(built), without_rows)
-    layout, columns = Layout.of(design), _columns(design)
+    layout, columns = Layout.of(design, built.chains), _columns(design)
     return on_host(tried(built, without_rows, layout, design.without_relations(), theta, columns))
 
 
@@ -145,7 +149,7 @@ def _check_derivatives(built: AbstractSolver, design: Design, thetas: Float[Nump
     t, k = thetas.shape
     if k == 0:
         return
-    layout, without_relations, columns = Layout.of(design), design.without_relations(), _columns(design)
+    layout, without_relations, columns = Layout.of(design, built.chains), design.without_relations(), _columns(design)
     along = DIFFERENCE_STEP * np.random.default_rng(7).normal(size=(k,))
     points = np.concatenate([thetas, thetas + along, thetas - along])
     trials, slopes = on_host(mapped(built, layout, without_relations, points, columns))

@@ -41,11 +41,12 @@ def _check(built: AbstractSolver, design: Design, thetas: Float[NumpyArray, "2 k
     """Raise unless results at two ``thetas``, each with weights of its own, are those by dense algebra."""
     rng, n = np.random.default_rng(10), int(design.n)
     weights = RowWeights(rng.uniform(-0.5, 0.5, design.n_padded), rng.uniform(-1.0, 1.0, design.n_padded))
-    layout, columns = Layout.of(design.replace(dispersion=None)), Columns.of(n, design.n_padded)
+    bare, columns = design.replace(dispersion=None), Columns.of(n, design.n_padded)
+    layout, own_layout = Layout.of(bare), Layout.of(bare, built.chains)
     points = np.column_stack([thetas, [0.0, 1.0]])
     along = DIFFERENCE_STEP * rng.normal(size=(points.shape[1],))
     together = np.concatenate([points, points + along, points - along])
-    trials, slopes = on_host(mapped(built, layout, design.without_relations(), together, columns, weights))
+    trials, slopes = on_host(mapped(built, own_layout, design.without_relations(), together, columns, weights))
     for index, point in enumerate(points):
         root = np.asarray(weights.roots(point[-1]))
         multiplied = design.replace(terms=tuple(term.replace(z=root[:, None] * term.z) for term in design.terms))

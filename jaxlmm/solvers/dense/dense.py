@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
@@ -134,25 +135,10 @@ class Dense(AbstractSolver):
         return a
 
     def factor(self, factors: Factors) -> DenseFactor:
-        matrices = [self._matrix(group, factors) for group in self.groups]
+        matrices = [group.covariance(factors) for group in self.groups]
         parts = [inverse_logdet(matrix) for matrix in matrices]
         logdet = sum((jnp.sum(d) for _, d in parts), start=jnp.zeros(()))
         return DenseFactor(matrices, [inverse for inverse, _ in parts], logdet)
-
-    def _matrix(self, group: ClusterGroup, factors: Factors) -> Float[jax.Array, "B m m"]:
-        """Return H on the basis of each cluster of a group."""
-        size = group.basis.shape[-1]
-        total = jnp.broadcast_to(jnp.eye(size), (group.basis.shape[0], size, size))
-        if group.levels is not None and group.positions is not None and factors.residual is not None:
-            blocks = group.levels if len(factors.residual) > 1 else jnp.zeros_like(group.levels)
-            positions = jnp.asarray(group.positions)
-            own = factors.residual[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
-            real = (group.basis.sum(axis=1) > 0)[:, None, :]
-            together = (group.levels[:, :, None] == group.levels[:, None, :]) & real
-            total = jnp.where(together & together.swapaxes(-1, -2), own, total)
-        for term, factor in zip(group.terms, factors.terms, strict=True):
-            total = total + term.covariance(factor)
-        return total
 
     def logdet(self, factor: DenseFactor) -> Float[jax.Array, ""]:
         return factor.logdet
@@ -168,19 +154,30 @@ class Dense(AbstractSolver):
     def effects(
         self, design: Design, factors: Factors, factor: DenseFactor, residual: Float[jax.Array, " N"]
     ) -> Effects:
-        modes, sds = [], []
-        for t, term in enumerate(design.terms):
-            root = factors.terms[t]
-            size = root.shape[0] if term.own_positions else design.n_padded  # at most as many levels as rows
-            mode = variance = jnp.zeros((size, term.size))
-            for group, inverse in zip(self.groups, factor.inverses, strict=True):
-                local = group.terms[t]
-                local_mode, local_variance = _modes(group, local, root, inverse, residual)
-                mode = mode.at[local.levels].add(local_mode, mode="drop")
-                variance = variance.at[local.levels].add(local_variance, mode="drop")
-            modes.append(mode)
-            sds.append(jnp.sqrt(jnp.maximum(variance, 0.0)))
-        return Effects(tuple(modes), tuple(sds))
+        return effects_of(design, factors, self.groups, factor.inverses, residual)
+
+
+def effects_of(
+    design: Design,
+    factors: Factors,
+    groups: Sequence[ClusterGroup],
+    inverses: Sequence[Float[jax.Array, "_B _m _m"]],
+    residual: Float[jax.Array, " N"],
+) -> Effects:
+    """Return the modes of all terms from groups of clusters and the inverses of H on their bases."""
+    modes, sds = [], []
+    for t, term in enumerate(design.terms):
+        root = factors.terms[t]
+        size = root.shape[0] if term.own_positions else design.n_padded  # at most as many levels as rows
+        mode = variance = jnp.zeros((size, term.size))
+        for group, inverse in zip(groups, inverses, strict=True):
+            local = group.terms[t]
+            local_mode, local_variance = _modes(group, local, root, inverse, residual)
+            mode = mode.at[local.levels].add(local_mode, mode="drop")
+            variance = variance.at[local.levels].add(local_variance, mode="drop")
+        modes.append(mode)
+        sds.append(jnp.sqrt(jnp.maximum(variance, 0.0)))
+    return Effects(tuple(modes), tuple(sds))
 
 
 def _modes(

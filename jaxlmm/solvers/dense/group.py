@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct
 from jaxlmm.linalg import MAX_SIZE_SWEPT
-from jaxlmm.model import Design
+from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.clusters import Cluster, padded_count, rounded, stacked
 
 TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q q"]
@@ -70,6 +70,21 @@ class ClusterGroup(Struct):
     levels: Int[Array, "B N"] | None
     positions: Int[Array, "B N"] | None
 
+    def covariance(self, factors: Factors) -> Float[jax.Array, "B m m"]:
+        """Return H on the basis of each cluster, the identity on padding."""
+        size = self.basis.shape[-1]
+        total = jnp.broadcast_to(jnp.eye(size), (self.basis.shape[0], size, size))
+        if self.levels is not None and self.positions is not None and factors.residual is not None:
+            levels, positions = jnp.asarray(self.levels), jnp.asarray(self.positions)
+            blocks = levels if len(factors.residual) > 1 else jnp.zeros_like(levels)
+            own = factors.residual[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
+            real = (self.basis.sum(axis=1) > 0)[:, None, :]
+            together = (levels[:, :, None] == levels[:, None, :]) & real
+            total = jnp.where(together & together.swapaxes(-1, -2), own, total)
+        for term, factor in zip(self.terms, factors.terms, strict=True):
+            total = total + term.covariance(factor)
+        return total
+
     def reweighted(self, root_weight: Float[jax.Array, " _rows"]) -> Self:
         """Return the group with rows multiplied by ``root_weight``, on the basis of the rows that the old one spans."""
         basis = jnp.asarray(self.basis)
@@ -96,12 +111,14 @@ def _products(columns: Float[NumpyArray, "B m L q"]) -> Float[NumpyArray, "_e B 
     return np.stack(products)
 
 
-def group_of(design: Design, clusters: list[Cluster]) -> ClusterGroup:
-    """Pad clusters to one size and stack them."""
+def group_of(design: Design, clusters: list[Cluster], shape: tuple[int, int] | None = None) -> ClusterGroup:
+    """Pad clusters to one size and stack them; ``shape``, if it is known, is their number and that of their rows."""
     n, m = (rounded(max(max(c.basis.shape[axis] for c in clusters), 1)) for axis in (0, 1))
     if design.residual_is_white:  # small clusters share one shape; with bases of the rows m is n, at a cost of n³
         n = max(n, MAX_SIZE_SWEPT)
     count = padded_count(len(clusters), m)
+    if shape is not None:
+        count, n, m = (*shape, shape[1])
     index = stacked([cluster.rows.astype(np.int32) for cluster in clusters], count, (n,))
     terms = []
     for t, term in enumerate(design.terms):

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, AbstractCovariance, BoundaryCandidates, SearchAxes
+from jaxlmm.covariance.links import Links, Steps, innovation_of
 from jaxlmm.covariance.parameters import Parameter
 from jaxlmm.errors import OptionError
 
@@ -44,12 +45,14 @@ class OU(AbstractCovariance):
         time = coords[order, 0]
         rate = jnp.exp(theta[1])
         decay = jnp.exp(-rate * jnp.abs(time[:, None] - time[None, :]))
-        innovation_variance = -jnp.expm1(-2.0 * rate * (time[1:] - time[:-1]))  # 1 - rho ** (2 * gap)
-        positive = innovation_variance > 0
-        innovation_sd = jnp.where(positive, jnp.sqrt(jnp.where(positive, innovation_variance, 1.0)), 0.0)
+        innovation_sd = innovation_of(rate * (time[1:] - time[:-1]))
         scale = jnp.concatenate([jnp.ones(1, time.dtype), innovation_sd])
         factor = jnp.tril(decay) * scale[None, :]
         return theta[0] * factor[jnp.argsort(order)]
+
+    def markov(self, theta: Float[jax.Array, " k"], steps: Steps) -> Links:
+        decline = jnp.exp(theta[1]) * (steps.coords[:, 0] - steps.before[:, 0])
+        return Links(jnp.full_like(decline, theta[0]), jnp.exp(-decline), innovation_of(decline))
 
     def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         # A relative sd of 0.5, and a correlation that falls to exp(-1) over the median gap between neighbors.

@@ -1,0 +1,5 @@
+"""Markov chains along one coordinate: recurrences over the rows."""
+
+from jaxlmm.solvers.chain.chain import Chain
+
+__all__ = ["Chain"]

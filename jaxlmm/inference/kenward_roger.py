@@ -156,7 +156,8 @@ class KenwardRoger:
             assert psi_cov is not None
             w = psi_cov[block]
         else:
-            w = _inverse_of_expected(phi, p_free, q_of, logdet_moved - second.logdet[block], psi_cov, free)
+            traces = np.asarray(logdet_moved - second.logdet[block])
+            w = _inverse_of_expected(np.asarray(phi), p_free, q_of, traces, psi_cov, free)
         correction = np.einsum("ij,ijab->ab", w, q_of - turned[block])
         by_second = np.einsum("ij,ijab->ab", w, second_moved)
         linear = phi + 2.0 * phi @ correction @ phi

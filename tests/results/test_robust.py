@@ -52,6 +52,19 @@ def test_clusters():
     )
 
 
+def test_clusters_of_a_marginal_model_are_the_group_of_its_residual():
+    data = lmm.datasets.sleepstudy()
+    fit = lmm.fit("Reaction ~ Days", data, residual="ar1(Days | Subject)")
+    x, e, v = fit.model_matrix().to_numpy(), fit.residuals().to_numpy(), fit.marginal_cov()
+    subjects = [data["Subject"] == subject for subject in data["Subject"].cat.categories]
+    solved = np.linalg.solve(v, x)
+    scores = np.stack([solved[own].T @ e[own] for own in subjects])
+    bread = np.linalg.inv(x.T @ solved)
+    for cluster in ("Subject", None):
+        np.testing.assert_allclose(fit.vcov("CR0", cluster), bread @ scores.T @ scores @ bread, rtol=1e-6)
+    assert list(fit.influence(by="Subject").cooks_distance().index) == list(data["Subject"].cat.categories)
+
+
 def test_without_an_optimum_degrees_of_freedom_are_missing():
     nothing = np.full((2, 2), np.nan)
     assert np.isnan(Sandwich(nothing, [], [], [], nothing).degrees(np.eye(2))).all()

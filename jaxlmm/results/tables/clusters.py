@@ -33,7 +33,9 @@ def codes_by(fit: Fitted, by: Any, option: str) -> tuple[Int[NumpyArray, " n"], 
     levels = fit.frame.levels
     if isinstance(by, str) and by in levels:
         present, codes = np.unique(np.asarray(levels[by].codes), return_inverse=True)
-        return codes, pd.Index(np.asarray(fit.estimates.labels.groups[by].ids, object)[present], name=by)
+        named = fit.estimates.labels.groups.get(by)  # None for a group of the residual alone
+        ids = levels[by].labels if named is None else named.ids
+        return codes, pd.Index(np.asarray(ids, object)[present], name=by)
     if isinstance(by, str):
         try:
             values = variables_of(fit.call.data, [by])[by][fit.frame.used]

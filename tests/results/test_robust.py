@@ -52,6 +52,17 @@ def test_clusters():
     )
 
 
+def test_clusters_of_a_residual_structure_alone():
+    data = lmm.datasets.sleepstudy().query("Days < 4")
+    alone = lmm.fit("Reaction ~ Days", data, residual="cs(Days | Subject, hom=True)")
+    term = lmm.fit("Reaction ~ Days + (1 | Subject)", data)  # the same covariance
+    for kind in ("CR0", "CR2"):
+        np.testing.assert_allclose(alone.vcov(kind), term.vcov(kind), rtol=1e-5)
+    distances = [fit.influence("Subject").cooks_distance() for fit in (alone, term)]
+    assert list(distances[0].index) == list(distances[1].index)
+    np.testing.assert_allclose(*distances, rtol=1e-3)
+
+
 def test_without_an_optimum_degrees_of_freedom_are_missing():
     nothing = np.full((2, 2), np.nan)
     assert np.isnan(Sandwich(nothing, [], [], [], nothing).degrees(np.eye(2))).all()

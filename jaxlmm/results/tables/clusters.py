@@ -33,7 +33,9 @@ def codes_by(fit: Fitted, by: Any, option: str) -> tuple[Int[NumpyArray, " n"], 
     levels = fit.frame.levels
     if isinstance(by, str) and by in levels:
         present, codes = np.unique(np.asarray(levels[by].codes), return_inverse=True)
-        return codes, pd.Index(np.asarray(fit.estimates.labels.groups[by].ids, object)[present], name=by)
+        of_terms = fit.estimates.labels.groups
+        ids = of_terms[by].ids if by in of_terms else levels[by].labels  # the residual's group may have no term
+        return codes, pd.Index(np.asarray(ids, object)[present], name=by)
     if isinstance(by, str):
         try:
             values = variables_of(fit.call.data, [by])[by][fit.frame.used]

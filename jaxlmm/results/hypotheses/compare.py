@@ -11,10 +11,11 @@ import scipy
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.covariance import Parameter
+from jaxlmm.covariance import RESIDUAL_SD, Parameter, Unstructured, is_special_case
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
+from jaxlmm.model import Design
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.rows import check_draws, simulate
 
@@ -113,7 +114,12 @@ def compare(*fits: Fitted, refit: bool = True, nsim: int = 0, seed: int = 0) -> 
             "compare: restricted likelihoods of models with other fixed effects, or of REML and ML, cannot be "
             "compared; fit by method='ML', or leave refit=True."
         )
-    names = [f"{fit.formula}{' [by ML]' if again and fit.method != 'ML' else ''}" for fit in fits]
+    residuals = [label.text if (label := fit.estimates.labels.residual) else "" for fit in fits]
+    names = [
+        f"{fit.formula}{f', residual: {text}' if text and len(set(residuals)) > 1 else ''}"
+        f"{' [by ML]' if again and fit.method != 'ML' else ''}"
+        for fit, text in zip(fits, residuals, strict=True)
+    ]
     if again:
         fits = tuple(fit if fit.method == "ML" else fit.call.update(fit, None, None, {"method": "ML"}) for fit in fits)
     rows = []
@@ -158,7 +164,7 @@ def _bootstrapped(smaller: Fitted, larger: Fitted, statistic: float, nsim: int, 
 
 class Parts(NamedTuple):
     """What decides whether models are nested: free natural parameters, those ``held`` by name, columns of X, number of
-    parameters, and what relates the levels ``across`` each group.
+    parameters, what relates the levels ``across`` each group, and the ``design``.
     """
 
     natural: tuple[Parameter, ...]
@@ -166,6 +172,7 @@ class Parts(NamedTuple):
     x: Float[NumpyArray, "n p"]
     n_params: int
     across: Mapping[str, KnownMatrix | LevelStructure]
+    design: Design
 
     @classmethod
     def of(cls, fit: Fitted) -> Parts:
@@ -180,16 +187,39 @@ class Parts(NamedTuple):
         natural = frame.labels.natural
         free = tuple(p for p, value in zip(natural, given, strict=True) if np.isnan(value))
         held = {p.name: float(value) for p, value in zip(natural, given, strict=True) if not np.isnan(value)}
-        return cls(free, held, frame.x, n_params, frame.level_covariances)
+        return cls(free, held, frame.x, n_params, frame.level_covariances, frame.design)
 
     def nested_in(self, larger: Parts) -> bool:
         """Whether all that this model can be the larger one can be too."""
         names = {parameter.name for parameter in larger.natural}
-        free = {parameter.name for parameter in self.natural} <= names
+        by_structure = self.residual_is_special_case_of(larger)
+        own = [p for p in self.natural if not (by_structure and p.group == RESIDUAL_SD.group)]
+        free = {parameter.name for parameter in own} <= names
         same = all(self.held.get(name) == value for name, value in larger.held.items())
         shared = {parameter.group for parameter in self.natural} & {parameter.group for parameter in larger.natural}
         related = all(_relates_alike(self.across.get(group), larger.across.get(group)) for group in shared)
         return free and same and related and within(self.x, larger.x)
+
+    def residual_is_special_case_of(self, larger: Parts) -> bool:
+        """Whether the residual structures say that the residual of this model is a special case, without names.
+
+        None of its parameters is held, and the positions are the same, in an unstructured covariance in number alone.
+        """
+        residual, general = self.design.residual, larger.design.residual
+        held = any(name.startswith(f"{RESIDUAL_SD.group}: ") for name in larger.held)
+        dispersed = self.design.dispersion is not None or larger.design.dispersion is not None
+        if general is None or held or dispersed:
+            return False
+        if residual is None:
+            return is_special_case(None, general.structure)
+        q = min(residual.size, general.size)
+        pairs = [(np.asarray(residual.positions) % q, np.asarray(general.positions) % q)]
+        one, other = self.design.groupings[residual.grouping], larger.design.groupings[general.grouping]
+        pairs.append((np.asarray(one.codes), np.asarray(other.codes)))
+        if type(general.structure) is not Unstructured:
+            pairs.append((np.asarray(residual.coords)[:, :q], np.asarray(general.coords)[:, :q]))
+        same = all(np.array_equal(*pair) for pair in pairs)
+        return same and is_special_case(residual.structure, general.structure)
 
 
 def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
@@ -199,6 +229,8 @@ def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
         return NullDistribution("not nested", (), ())
     names = {parameter.name for parameter in smaller.natural}
     more = [parameter for parameter in larger.natural if parameter.name not in names]
+    if smaller.residual_is_special_case_of(larger):  # inside the space of the larger structure
+        more = [parameter for parameter in more if parameter.group != RESIDUAL_SD.group]
     # What is held strictly inside its range is no boundary.
     inside = {p.name for p in more if p.name in smaller.held and not p.at_end(smaller.held[p.name])}
     variances = [parameter for parameter in more if parameter.is_sd and parameter.name not in inside]

@@ -1,0 +1,47 @@
+"""Which structures are special cases of others, on the same positions."""
+
+from __future__ import annotations
+
+from jaxlmm.covariance.base import AbstractCovariance
+from jaxlmm.covariance.composed import ByLevel
+from jaxlmm.covariance.compound import CompoundSymmetry
+from jaxlmm.covariance.diagonal import Diagonal
+from jaxlmm.covariance.serial import AR1, ARMA, AnteDependence, Toeplitz
+from jaxlmm.covariance.spatial import Exponential, Matern
+from jaxlmm.covariance.unstructured import Unstructured
+
+GENERALIZATIONS: dict[type[AbstractCovariance], tuple[type[AbstractCovariance], ...]] = {
+    Diagonal: (Diagonal, CompoundSymmetry, AR1, AnteDependence, Toeplitz),
+    CompoundSymmetry: (CompoundSymmetry, Toeplitz),
+    AR1: (AR1, AnteDependence, Toeplitz, ARMA),
+    AnteDependence: (AnteDependence,),
+    Toeplitz: (Toeplitz,),
+    Exponential: (Exponential, Matern),
+}
+"""By structure, those of which it is a special case, if their standard deviations are as free as its own."""
+
+
+def is_special_case(smaller: AbstractCovariance | None, larger: AbstractCovariance | None) -> bool:
+    """Whether a structure is a special case of another on the same positions; None are independent residuals.
+
+    >>> is_special_case(CompoundSymmetry(), Toeplitz()), is_special_case(Toeplitz(), AR1(hom=False))
+    (True, False)
+    """
+    one = Diagonal(hom=True) if smaller is None else smaller
+    if larger is None:
+        return False
+    if isinstance(larger, ByLevel):
+        if isinstance(one, ByLevel):
+            return one.levels == larger.levels and is_special_case(one.structure, larger.structure)
+        return is_special_case(one, larger.structure)
+    if isinstance(one, ByLevel):
+        return False
+    if isinstance(larger, Unstructured):
+        return True
+    if type(larger) not in GENERALIZATIONS.get(type(one), ()):
+        return False
+    if isinstance(larger, ARMA) and larger.p == 0:
+        return False
+    # A share of its own, or standard deviations that differ, are special cases of nothing without them.
+    flags = (("nugget", False), ("hom", True))
+    return all(getattr(one, name, plain) == plain or getattr(larger, name, plain) != plain for name, plain in flags)

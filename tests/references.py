@@ -48,6 +48,44 @@ STRUCTURED: dict[str, dict[str, Any]] = {
 }
 """How models of other engines are said in our words."""
 
+STRUCTURES: dict[str, dict[str, Any]] = {
+    "bodyweight_corAR1_gls_ml": {"residual": "ar1(1 | Rat)"},
+    "bodyweight_corExp_reml": {"residual": "exp(Time | Rat)"},
+    "bodyweight_corGaus_gls_reml": {"residual": "gau(Time | Rat, nugget=True)"},
+    "orthodont_gls_ar1_ml": {"residual": "ar1(1 | Subject)"},
+    "orthodont_gls_ar1_reml": {"residual": "ar1(1 | Subject)"},
+    "orthodont_gls_compsymm_reml": {"residual": "cs(age | Subject, hom=True)"},
+    "orthodont_gls_un_reml": {"residual": "us(age | Subject)"},
+    "orthodont_pdDiag_reml": {},
+    "ovary_gls_ar1_reml": {"residual": "ar1(1 | Mare)"},
+    "ovary_gls_arma11_ml": {"residual": "arma(1 | Mare, p=1, q=1)"},
+    "ovary_gls_ma2_reml": {"residual": "arma(1 | Mare, p=0, q=2)"},
+    "ovary_lme_ar1_reml": {"residual": "ar1(1 | Mare)"},
+    "ovary_lme_int_ar1_ml": {"residual": "ar1(1 | Mare)"},
+    "simar1_gls_csh_ml": {"residual": "cs(ftime | subject)"},
+    "simrr_gls_un_ml": {"residual": "us(sp | site)"},
+    "tmb_ar1_marginal_ortho_reml": {"formula": "distance ~ age * Sex", "residual": "ar1(fage | Subject)"},
+    "tmb_ar1_ml": {},
+    "tmb_ar1_reml": {},
+    "tmb_cs_machines_reml": {},
+    "tmb_cs_marginal_ml": {"formula": "y ~ x", "residual": "cs(ftime | subject)"},
+    "tmb_diag_reml": {},
+    "tmb_exp_reml": {"formula": "y ~ z + exp(x1 + x2 | 1)"},
+    "tmb_gau_ml": {"formula": "y ~ z + gau(x1 + x2 | 1)"},
+    "tmb_mat_ml": {"formula": "y ~ z + mat(x1 + x2 | 1)"},
+    "tmb_rr1_reml": {},
+    "tmb_rr2_ml": {},
+    "tmb_toep_marginal_ortho_ml": {"formula": "distance ~ age * Sex", "residual": "toep(fage | Subject)"},
+    "tmb_toep_reml": {"formula": "y ~ x", "residual": "toep(ftime | subject)"},
+    "tmb_us_marginal_ortho_reml": {"formula": "distance ~ age * Sex", "residual": "us(fage | Subject)"},
+    "tmb_us_ml": {},
+    "tmb_us_reml": {},
+    "tmb_us_rrdata_ml": {"formula": "y ~ 0 + sp", "residual": "us(sp | site)"},
+}
+"""The same of models with covariance structures (``covariance/test_structure_references.py``). In glmmTMB
+``dispformula = ~ 0`` leaves a term alone with the rows: it is our structure of the residual. nlme's ``form = ~ 1 | g``
+counts rows within a level, as our ``1`` does."""
+
 
 @functools.cache
 def records() -> dict[str, dict]:
@@ -128,7 +166,7 @@ def model(name: str) -> tuple[str, pd.DataFrame, dict[str, Any]]:
             known.setdefault(matrix["group"], []).append(matrix["scale"] * known_matrix(matrix["file"]))
     if known:
         options["kinship"] = {group: several if several[1:] else several[0] for group, several in known.items()}
-    structured = dict(STRUCTURED.get(name, {}))
+    structured = dict({**STRUCTURED, **STRUCTURES}.get(name, {}))
     formula = structured.pop("formula", None) or _with_contrasts(record, data)
     return formula, data, {**options, **structured}
 

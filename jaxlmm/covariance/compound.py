@@ -79,14 +79,8 @@ class CompoundSymmetry(Correlated):
         q = len(columns)
         return (Parameter("rho", "correlation", lower=-1.0 / (q - 1)),) if q > 1 else ()
 
-    def report(
-        self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
-    ) -> Float[jax.Array, " r"]:
-        q = factor.shape[0]
-        sds, angles = self._parts(theta, q)
-        rho = jnp.stack([_rho(angle, q) for angle in angles]) if q > 1 else angles
-        rho = jnp.where(jnp.any(sds != 0.0), rho, jnp.nan)
-        return jnp.concatenate([sigma * jnp.abs(sds[: self.n_sds(q)]), rho])
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
+        return jnp.stack([_rho(angle, q) for angle in angles]) if q > 1 else jnp.zeros(0)
 
 
 def _rho(angle: Float[jax.Array, ""], q: int) -> Float[jax.Array, ""]:

@@ -64,8 +64,8 @@ class Correlated(AbstractCovariance):
         """Return the natural parameters of the correlation."""
         return ()
 
-    def report_angles(self, angles: Float[Array, " a"]) -> Float[jax.Array, " _"]:
-        """Return the natural parameters of the correlation in the order of :meth:`angle_parameters`."""
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
+        """Return the natural parameters of the correlation of ``q`` columns, ordered as :meth:`angle_parameters`."""
         return jnp.zeros(0)
 
     def angle_ends(self, angles: Float[jax.Array, " a"]) -> Float[jax.Array, " a"]:
@@ -143,7 +143,7 @@ class Correlated(AbstractCovariance):
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
     ) -> Float[jax.Array, " r"]:
         sds, angles = self._parts(theta, factor.shape[0])
-        own = self.report_angles(angles)
+        own = self.report_angles(angles, factor.shape[0])
         # Correlations are not defined where no standard deviation is positive.
         own = jnp.where(jnp.any(sds != 0.0), own, jnp.nan)
         return jnp.concatenate([sigma * jnp.abs(sds[: self.n_sds(factor.shape[0])]), own])

@@ -135,18 +135,29 @@ def _move(root: Float[jax.Array, "... q r"], direction: Float[jax.Array, "... q 
 def natural_products(parameters: Sequence[Parameter]) -> Products:
     """Return natural parameters on the scale of variances and covariances, as products of those that are reported.
 
-    A standard deviation is squared; the correlation of two columns whose standard deviations are parameters becomes
-    their covariance; others stay as they are.
+    A standard deviation is squared. Correlations of columns become covariances where there is one for each two of these
+    columns, so that V is linear in them, and stay as they are in a structure with fewer, as ante-dependence; other
+    parameters stay as they are.
 
     >>> from jaxlmm.covariance import Parameter
     >>> sds = [Parameter(kind="sd", columns=(column,)) for column in "ab"]
     >>> natural_products([*sds, Parameter(kind="correlation", columns=("a", "b")), Parameter("range", kind="rate")])
     ((0, 0), (1, 1), (2, 0, 1), (3,))
     """
-    sds = {(one.group, one.columns): number for number, one in enumerate(parameters) if one.is_sd}
-    products = []
+    sds = {(one.group, column): number for number, one in enumerate(parameters) if one.is_sd for column in one.columns}
+    correlated = {column: {column} for column in sds}  # by column, itself among them
+    pairs: dict[int, list[tuple[str, str]]] = {}
     for number, one in enumerate(parameters):
-        pair = one.columns if one.is_correlation_of_columns else ()
-        own = tuple(sds[one.group, (column,)] for column in pair if (one.group, (column,)) in sds)
-        products.append((number, number) if one.is_sd else (number, *own) if len(own) == 2 else (number,))
+        pair = [(one.group, column) for column in one.columns]
+        if one.is_correlation_of_columns and all(column in sds for column in pair):
+            pairs[number] = pair
+            for column in pair:
+                correlated[column].update(pair)
+    products: list[tuple[int, ...]] = []
+    for number, one in enumerate(parameters):
+        pair = pairs.get(number, [])
+        own = correlated[pair[0]] if pair else set()
+        is_covariance = bool(pair) and all(correlated[column] == own for column in own)
+        factors = [sds[column] for column in pair] if is_covariance else []
+        products.append((number, number) if one.is_sd else (number, *factors))
     return tuple(products)

@@ -16,6 +16,10 @@ Where V is not linear in its parameters (a structure along positions, a model of
 derivatives along the V_ij are taken by themselves (:mod:`jaxlmm.inference.curvature`), and the formulas' parameters are
 the natural ones, variances in place of standard deviations, as SAS has them: their ``R_kl = XᵀV⁻¹V_klV⁻¹X`` depend on
 that choice, all else does not. Without them the covariance is the linear one of SAS's ``FIRSTORDER``.
+
+The covariance of the variance parameters is the inverse of their expected information, as in the paper and in pbkrtest;
+in a model with a residual structure that of the observed one, as SAS and the R package mmrm have it. A single contrast
+has Satterthwaite's degrees of freedom then.
 """
 
 from __future__ import annotations
@@ -95,8 +99,7 @@ class KenwardRoger:
     """The adjusted covariance of the coefficients, and what degrees of freedom are computed from.
 
     ``vcov`` is Φ and ``adjusted`` Kenward and Roger's covariance (p, p), ``linear`` that without second derivatives of
-    V; ``w`` (s, s) the covariance of the variance parameters, from the expected information; ``scaled`` (s, p, p) are
-    ``Φ P_i Φ``.
+    V; ``w`` (s, s) the covariance of the variance parameters; ``scaled`` (s, p, p) are ``Φ P_i Φ``.
     """
 
     vcov: Float[NumpyArray, "p p"]
@@ -113,6 +116,8 @@ class KenwardRoger:
         columns: Float[NumpyArray, "p p"],
         psi_cov: Float[NumpyArray, "s s"] | None = None,
         curvature: Curvature | None = None,
+        *,
+        observed: bool = False,
     ) -> Self | None:
         """Evaluate the formulas of 1997; None where V is not linear in covariances, and no ``curvature`` is given, or
         where that is not finite.
@@ -129,6 +134,8 @@ class KenwardRoger:
             The covariance of psi where parameters are held: the directions of psi that are left are its range.
         curvature
             What :func:`~jaxlmm.inference.curvature.curvature` returned, on the same columns.
+        observed
+            Whether ``psi_cov``, from the observed information, takes the place of the inverse of the expected one.
         """
         value, first, second = influence
         phi = value.vcov
@@ -145,16 +152,12 @@ class KenwardRoger:
         f_moved, logdet_moved, second_moved = moved
         p_free, block = p_of[free], np.ix_(free, free)
         q_of = 0.5 * (f_of[block] - f_moved)
-        traces = logdet_moved - second.logdet[block]
-        expected = 0.5 * traces - np.einsum("ab,ijba->ij", phi, q_of)
-        expected += 0.5 * np.einsum("iab,jba->ij", phi @ p_free, phi @ p_free)
-        basis = np.eye(len(p_free))
-        if psi_cov is not None:
-            size = np.sqrt(np.diagonal(psi_cov)[free])
-            size = np.where(size > 0, size, 1.0)
-            values, vectors = np.linalg.eigh(psi_cov[block] / np.outer(size, size))
-            basis = size[:, None] * vectors[:, values > SMALL * values.max(initial=0.0)]
-        w = basis @ np.linalg.pinv(basis.T @ expected @ basis, hermitian=True) @ basis.T
+        if observed:
+            assert psi_cov is not None
+            w = psi_cov[block]
+        else:
+            traces = np.asarray(logdet_moved - second.logdet[block])
+            w = _inverse_of_expected(np.asarray(phi), p_free, q_of, traces, psi_cov, free)
         correction = np.einsum("ij,ijab->ab", w, q_of - turned[block])
         by_second = np.einsum("ij,ijab->ab", w, second_moved)
         linear = phi + 2.0 * phi @ correction @ phi
@@ -190,6 +193,26 @@ class KenwardRoger:
         estimate = unit @ beta
         square = float(estimate @ np.linalg.solve(unit @ self.adjusted @ unit.T, estimate))
         return Contrasts(np.array(float(c)), np.array(den_df), np.array(scale * square / c))
+
+
+def _inverse_of_expected(
+    phi: Float[NumpyArray, "p p"],
+    p_free: Float[NumpyArray, "f p p"],
+    q_of: Float[NumpyArray, "f f p p"],
+    traces: Float[NumpyArray, "f f"],
+    psi_cov: Float[NumpyArray, "s s"] | None,
+    free: Bool[NumpyArray, " s"],
+) -> Float[NumpyArray, "f f"]:
+    """Invert the expected information of the f free entries of psi, within the range of ``psi_cov`` if it is given."""
+    expected = 0.5 * traces - np.einsum("ab,ijba->ij", phi, q_of)
+    expected += 0.5 * np.einsum("iab,jba->ij", phi @ p_free, phi @ p_free)
+    basis = np.eye(len(p_free))
+    if psi_cov is not None:
+        size = np.sqrt(np.diagonal(psi_cov)[free])
+        size = np.where(size > 0, size, 1.0)
+        values, vectors = np.linalg.eigh(psi_cov[np.ix_(free, free)] / np.outer(size, size))
+        basis = size[:, None] * vectors[:, values > SMALL * values.max(initial=0.0)]
+    return np.asarray(basis @ np.linalg.pinv(basis.T @ expected @ basis, hermitian=True) @ basis.T)
 
 
 Moved: TypeAlias = tuple[Float[NumpyArray, "f f p p"], Float[NumpyArray, "f f"], Float[NumpyArray, "f f p p"]]

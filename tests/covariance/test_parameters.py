@@ -6,7 +6,7 @@ from scipy.special import expit, logit
 
 import jaxlmm as lmm
 from jaxlmm.covariance import RESIDUAL_SD, Parameter
-from jaxlmm.covariance.parameters import KINDS, SCALES
+from jaxlmm.covariance.parameters import KINDS, SCALES, declared
 from jaxlmm.inference.extremes import at_extremes
 
 ROUNDING = 1e-13
@@ -185,3 +185,16 @@ def test_what_is_at_a_boundary():
     assert at_extremes(report, derivative, free, parameters).tolist() == [[True, False, False, False, False, True]]
     free = np.array([False, True])
     assert at_extremes(report, derivative, free, parameters).tolist() == [[True, True, False, True, False, True]]
+
+
+@pytest.mark.parametrize("structure", [
+    lmm.covariance.CompoundSymmetry(), lmm.covariance.CompoundSymmetry(hom=True), lmm.covariance.Toeplitz(),
+    lmm.covariance.AR1(hom=False), lmm.covariance.AnteDependence(), lmm.covariance.Matern(nugget=True),
+    lmm.covariance.ByLevel(lmm.covariance.CompoundSymmetry(), ("r", "s")),
+], ids=repr)  # fmt: skip
+def test_structures_keep_the_kinds_that_they_declare(structure):
+    """A class that has a ``report`` of its own, and no ``parameters``, has plain numbers."""
+    columns = [f"{name}[{level}]" for level in "rs" for name in "ab"]
+    parameters = declared(structure, columns)
+    assert parameters == structure.parameters(columns)
+    assert parameters[0].is_sd

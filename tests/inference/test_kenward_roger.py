@@ -1,4 +1,7 @@
-"""Kenward and Roger's formulas by dense matrices, for models whose covariance is not linear in its parameters."""
+"""Kenward and Roger's formulas by dense matrices, for models whose covariance is not linear in its parameters.
+
+The information on the variance parameters is the expected one, with a residual structure the observed one, as in SAS.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +37,15 @@ def slopes(a, ab, b):
     return SAME * (a + ab * (DAYS[:, None] + DAYS[None, :]) + b * DAYS[:, None] * DAYS[None, :])
 
 
+def neighbors(p):
+    """Ante-dependence over days: ten variances, then the correlations of neighbors."""
+    links = jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.log(p[10:]))])
+    within = jnp.exp(-jnp.abs(links[:, None] - links[None, :]))
+    sds = jnp.sqrt(p[:10])
+    at = DAYS.astype(int)
+    return (sds[:, None] * sds[None, :] * within)[at[:, None], at[None, :]] * SAME
+
+
 EYE = np.eye(len(DATA))
 HALVES = (DAYS > 4).astype(int)
 BOTH = HALVES[:, None] + HALVES[None, :]
@@ -45,6 +57,10 @@ MODELS = {
                  lambda p: (p[0] + p[1] * p[2] ** LAG) * SAME, lambda v: (v[0] ** 2, v[1] ** 2, v[2])),
     "marginal": ("Reaction ~ Days", {"residual": "ou(Days | Subject)"}, lambda p: p[0] * p[1] ** LAG * SAME,
                  lambda v: (v[0] ** 2, v[1])),
+    "neighbors": ("Reaction ~ Days", {"residual": "ad(Days | Subject)"}, neighbors,
+                  lambda v: (*(v[:10] ** 2), *v[10:])),
+    "equal": ("Reaction ~ Days", {"residual": "cs(Days | Subject, hom=True)"},
+              lambda p: p[0] * SAME + p[1] * EYE, lambda v: (v[0] ** 2 * v[1], v[0] ** 2 * (1 - v[1]))),
     "dispersion": ("Reaction ~ Days + (Days | Subject)", {"dispersion": "~ Days"},
                    lambda p: slopes(*p[:3]) + p[3] * jnp.diag(jnp.exp(2.0 * p[4] * DAYS)),
                    lambda v: (v[0] ** 2, v[2] * v[0] * v[1], v[1] ** 2, v[3] ** 2, v[4])),
@@ -54,7 +70,15 @@ MODELS = {
 }  # fmt: skip
 
 
-def dense(covariance, phi, x):
+def criterion(covariance, phi, x, y):
+    v = covariance(phi)
+    half = jnp.linalg.solve(v, x)
+    _, logdet = jnp.linalg.slogdet(v)
+    error = y - x @ jnp.linalg.solve(x.T @ half, half.T @ y)
+    return logdet + jnp.linalg.slogdet(x.T @ half)[1] + error @ jnp.linalg.solve(v, error)
+
+
+def dense(covariance, phi, x, y, *, observed):
     """Covariances with and without second derivatives of V, and degrees of freedom of each coefficient."""
     v, dv = covariance(phi), jax.jacfwd(covariance)(phi)
     ddv = jax.jacfwd(jax.jacfwd(covariance))(phi)
@@ -67,7 +91,8 @@ def dense(covariance, phi, x):
         [0.5 * np.trace(inverse @ dv[..., i] @ inverse @ dv[..., j]) - np.trace(vcov @ q[i][j])
          + 0.5 * np.trace(vcov @ p[i] @ vcov @ p[j]) for j in s] for i in s
     ])  # fmt: skip
-    w = np.linalg.inv(expected)
+    curvature = 0.5 * np.asarray(jax.hessian(lambda phi: criterion(covariance, phi, x, y))(phi))
+    w = np.linalg.inv(curvature if observed else expected)
     linear = sum(w[i, j] * (q[i][j] - p[i] @ vcov @ p[j]) for i in s for j in s)
     second = sum(w[i, j] * half.T @ ddv[..., i, j] @ half for i in s for j in s)
     g = np.array([np.diag(vcov @ own @ vcov) for own in p]) / np.diag(vcov)
@@ -84,12 +109,19 @@ def test_formulas_are_those_of_dense_matrices(name, double_precision):
     fit = lmm.fit(formula, DATA.assign(half=HALVES), **options)
     phi = jnp.array(parameters(fit.variance()["estimate"].to_numpy()))
     np.testing.assert_allclose(covariance(phi), fit.marginal_cov(), atol=1e-6)
-    adjusted, linear, df = dense(covariance, phi, fit.model_matrix().to_numpy())
+    x, y = fit.model_matrix().to_numpy(), DATA["Reaction"].to_numpy()
+    adjusted, linear, df = dense(covariance, phi, x, y, observed="residual" in options)
     for word, expected in (("kenward-roger", adjusted), ("kenward-roger-linear", linear)):
         table = fit.coef(word)
         np.testing.assert_allclose(table["std_error"], np.sqrt(np.diag(expected)), rtol=1e-7)
         np.testing.assert_allclose(table["df"], df, rtol=1e-7)
-    assert np.abs(adjusted / linear - 1).max() > 1e-4  # the second derivatives count
+    # The second derivatives count, but where the covariance is linear.
+    assert (np.abs(adjusted / linear - 1).max() > 1e-4) == (name != "equal")
+
+
+def test_with_a_residual_structure_one_contrast_has_satterthwaites_degrees_of_freedom():
+    fit = lmm.fit("Reaction ~ Days", DATA, residual="cs(Days | Subject)")
+    np.testing.assert_allclose(fit.coef("kenward-roger")["df"], fit.coef()["df"], rtol=1e-7)
 
 
 def test_both_are_one_where_the_covariance_is_linear():

@@ -2,9 +2,8 @@
 
 Usage: python collect.py SOURCE [MANY], where SOURCE holds ``data/*.csv``, ``data/*.schema.json`` and ``fits/*.json`` as
 the R programs in ``scripts/`` write them (lme4 1.1-31, lmerTest 3.1-3, nlme 3.1-162, glmmTMB 1.1.5, R 4.2.2; every
-optimum polished). Taken are all ``lmer`` fits, the ``lme`` fits with independent errors, and those of other engines
-that show a contract: a process in time, a residual structure, compound symmetry, models of dispersion; all with known
-matrices across levels (coxme 2.2-22, pedigreemm 0.3-5). Tables of marginal means (emmeans 1.8.4-1) and of comparisons
+optimum polished). Taken are all fits by ``lmer``, ``lme``, ``gls`` and ``glmmTMB`` but two, and all with known matrices
+across levels (coxme 2.2-22, pedigreemm 0.3-5). Tables of marginal means (emmeans 1.8.4-1) and of comparisons
 of models go to ``tables``.
 
 Many responses on one design are two tables each, the data with the responses and lme4's fits, as
@@ -22,19 +21,9 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-OTHERS = (
-    "tmb_ou_ml",
-    "tmb_ou_reml",
-    "bodyweight_corCAR1_ml",
-    "oats_pdCompSymm_reml",
-    "bodyweight_varPower_time_ml",
-    "orthodont_int_varIdent_ml",
-    "orthodont_int_varIdent_reml",
-    "orthodont_varIdent_reml",
-    "orthodont_varExp_reml",
-    "orthodont_int_corAR1_varIdent_reml",
-    "tmb_disp_sex_reml",
-)
+NOT_TAKEN = ("bodyweight_varPower_reml", "bodyweight_corExp_varPower_reml")
+"""Models of dispersion by fitted values, nlme's ``varPower()``: a fixed point of its iteration, not an optimum."""
+
 KNOWN = ("lmekin", "pedigreemm")
 """Engines whose models have known matrices across levels."""
 
@@ -42,12 +31,11 @@ KNOWN = ("lmekin", "pedigreemm")
 def main(source: Path) -> None:
     for path in sorted((source / "fits").glob("*.json")):
         record = json.loads(path.read_text())
-        plain_lme = record.get("engine") == "lme" and not record.get("structure")
         if record["kind"] in ("emmeans", "lrt"):
             (HERE / "tables").mkdir(exist_ok=True)
             shutil.copy(path, HERE / "tables" / path.name)
             continue
-        if record.get("engine") not in ("lmer", *KNOWN) and not plain_lme and path.stem not in OTHERS:
+        if record.get("engine") not in ("lmer", "lme", "gls", "glmmTMB", *KNOWN) or path.stem in NOT_TAKEN:
             continue
         shutil.copy(path, HERE / "fits" / path.name)
         for extra in (source / "fits").glob(f"{path.stem}.ranef.csv.gz"):

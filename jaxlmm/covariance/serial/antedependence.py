@@ -71,5 +71,5 @@ class AnteDependence(Correlated):
         pairs = itertools.pairwise(columns)
         return tuple(Parameter(kind="correlation", columns=pair) for pair in pairs)
 
-    def report_angles(self, angles: Float[Array, " a"]) -> Float[jax.Array, " _"]:
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
         return jnp.cos(angles)

@@ -77,7 +77,7 @@ class AR1(Correlated):
     def angle_parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
         return (Parameter("rho", "correlation"),) * self.n_angles(len(columns))
 
-    def report_angles(self, angles: Float[Array, " a"]) -> Float[jax.Array, " _"]:
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
         return jnp.cos(angles)
 
 

@@ -84,7 +84,7 @@ class ARMA(Correlated):
         names = [f"phi{k + 1}" for k in range(self.p)] + [f"theta{k + 1}" for k in range(self.q)]
         return tuple(Parameter(name, "number", lower=-bound, upper=bound) for name in names)
 
-    def report_angles(self, angles: Float[Array, " a"]) -> Float[jax.Array, " _"]:
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
         return jnp.concatenate(self._coefficients(angles)) if angles.size else jnp.zeros(0)
 
 

@@ -64,5 +64,5 @@ class Toeplitz(Correlated):
     def angle_parameters(self, columns: Sequence[str]) -> tuple[Parameter, ...]:
         return tuple(Parameter(f"rho({k + 1})", "correlation") for k in range(self.n_angles(len(columns))))
 
-    def report_angles(self, angles: Float[Array, " a"]) -> Float[jax.Array, " _"]:
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
         return autoregression(jnp.cos(jnp.asarray(angles)))[1][1:]

@@ -70,7 +70,7 @@ class Kernel(Correlated):
         nugget = (Parameter("nugget", "proportion", attained=(True, False)),) if self.nugget else ()
         return own + nugget
 
-    def report_angles(self, angles: Float[Array, " a"]) -> Float[jax.Array, " _"]:
+    def report_angles(self, angles: Float[Array, " a"], q: int) -> Float[jax.Array, " _"]:
         angles = jnp.asarray(angles)
         if not self.nugget:
             return jnp.exp(angles)

@@ -60,6 +60,7 @@ def kenward_roger(
     units = problems.units if problems.own is None else problems.own.units
     inverse_triangle = np.broadcast_to(units.inverse_triangle, (problems.size, *np.shape(units.inverse_triangle)[-2:]))
     free = np.diagonal(psi_cov, axis1=1, axis2=2) != 0.0
+    observed = layout.residual is not None
     linear = layout.dispersion is None  # else rows differ in ways that no covariance matrix of a term shows
     bent = None
     made: list[KenwardRoger | None] = []
@@ -69,8 +70,8 @@ def kenward_roger(
             for part in found
         )
         columns = scale[number] * inverse_triangle[number, :p, :p]
-        held = psi_cov[number] if layout.is_held else None
-        own = KenwardRoger.of((value, first, second), free[number], columns, held) if linear else None
+        parts = (value, first, second), free[number], columns, psi_cov[number] if layout.is_held or observed else None
+        own = KenwardRoger.of(*parts, observed=observed) if linear else None
         if own is None and not (layout.dispersion is not None and layout.residual is not None):
             if bent is None:
                 products = natural_products(parameters)
@@ -80,7 +81,7 @@ def kenward_roger(
             curved = Curvature(
                 bent.logdet[number], bent.vcov[number][..., :p, :p], bent.natural[number], bent.natural_second[number]
             )
-            own = KenwardRoger.of((value, first, second), free[number], columns, held, curved)
+            own = KenwardRoger.of(*parts, curved, observed=observed)
         made.append(own)
     return made
 

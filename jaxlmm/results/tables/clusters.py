@@ -33,8 +33,8 @@ def codes_by(fit: Fitted, by: Any, option: str) -> tuple[Int[NumpyArray, " n"], 
     levels = fit.frame.levels
     if isinstance(by, str) and by in levels:
         present, codes = np.unique(np.asarray(levels[by].codes), return_inverse=True)
-        of_terms = fit.estimates.labels.groups
-        ids = of_terms[by].ids if by in of_terms else levels[by].labels  # the residual's group may have no term
+        named = fit.estimates.labels.groups.get(by)  # None for a group of the residual alone
+        ids = levels[by].labels if named is None else named.ids
         return codes, pd.Index(np.asarray(ids, object)[present], name=by)
     if isinstance(by, str):
         try:

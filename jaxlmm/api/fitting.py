@@ -13,7 +13,7 @@ from jaxlmm.api.call import Call
 from jaxlmm.api.many import run_many
 from jaxlmm.api.names import named_options
 from jaxlmm.api.options import FitOptions
-from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.model import Design
 from jaxlmm.results import Fit, FitMany
@@ -30,7 +30,7 @@ def fit(
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
-    residual: str | None = None,
+    residual: str | Along | None = None,
     dispersion: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
@@ -144,7 +144,7 @@ def fit_many(
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
-    residual: str | None = None,
+    residual: str | Along | None = None,
     dispersion: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
@@ -217,7 +217,7 @@ def design(
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
-    residual: str | None = None,
+    residual: str | Along | None = None,
     dispersion: str | None = None,
 ) -> Design:
     """Build the response-free part of a model: a pytree of arrays.

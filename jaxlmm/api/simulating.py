@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._util import as_table, in_double_precision
-from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import OptionError
 from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.model import Layout
@@ -32,7 +32,7 @@ def simulate(
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
-    residual: str | None = None,
+    residual: str | Along | None = None,
     dispersion: str | None = None,
 ) -> pd.DataFrame:
     """Draw responses from a model at given parameters.

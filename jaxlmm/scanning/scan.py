@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any
 
 from jaxlmm.api import Call, FitOptions, named_options
-from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.options import ScanOptions
@@ -41,7 +41,7 @@ def scan(
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     covariance: Mapping[str, AbstractCovariance] | None = None,
-    residual: str | None = None,
+    residual: str | Along | None = None,
     dispersion: str | None = None,
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,

@@ -239,7 +239,7 @@ def _random_terms(
         groupings = (*groupings, _grouping(levels[group], None, padded))
         index = len(groupings) - 1
     unweighted = TermBuilder(data, np.ones(len(data)), padded, set())
-    term, labels = unweighted.along(bar, bar.structure, levels[group], group, index)
+    term, labels = unweighted.along(bar, bar.structure, levels[group], group, index, is_residual=True)
     return _Terms(built, groupings, *_as_residual(term, labels, levels[group]))
 
 

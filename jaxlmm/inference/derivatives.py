@@ -233,16 +233,23 @@ def _components(
 
     ``residual`` is that relative to ``sigma``².
     """
-    parts = []
-    for square, factor in zip(units.mean_squares, factors.terms, strict=True):
-        if isinstance(factor, ChainFactor):
-            parts.append(factor.mean_square(square))
-        elif factor.ndim == 3:
-            parts.append(jnp.sum(jnp.asarray(square) * jnp.diagonal(factor, axis1=-2, axis2=-1)))
-        else:
-            parts.append(jnp.sum((square @ factor) * factor))
+    squares, of_terms = units.mean_squares, len(factors.terms)
+    parts = [_mean_variance(square, factor) for square, factor in zip(squares[:of_terms], factors.terms, strict=True)]
+    if factors.residual is not None and factors.dispersion is None:
+        residual = _mean_variance(squares[of_terms], factors.residual)
     parts.append(residual)
     return sigma**2 * jnp.stack(parts)
+
+
+def _mean_variance(
+    square: Float[Array, "_ _"], factor: Float[jax.Array, "*L q r"] | ChainFactor
+) -> Float[jax.Array, ""]:
+    """Return the variance that a term adds to a row, on average, from its mean squares."""
+    if isinstance(factor, ChainFactor):
+        return factor.mean_square(square)
+    if factor.ndim == 3:
+        return jnp.sum(jnp.asarray(square) * jnp.diagonal(factor, axis1=-2, axis2=-1))
+    return jnp.sum((square @ factor) * factor)
 
 
 def _random_part(likelihood: Likelihood, modes: Sequence[Float[jax.Array, "_ _"]]) -> Float[jax.Array, " N"]:

@@ -76,11 +76,11 @@ class Dispersed(Gaussian):
         return work.solver.effects(self.design, factors, work.factor, work.root_weight * residual)
 
     def residual_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
-        return jnp.exp(self.log_sds(factors))
+        return jnp.exp(self.log_sds(factors)) * self.structure_sds(factors)
 
     def mean_residual_variance(self, factors: Factors) -> Float[jax.Array, ""]:
         real = jnp.asarray(self.design.root_weight) > 0
-        squares = jnp.where(real, jnp.exp(2.0 * self.log_sds(factors)), 0.0)
+        squares = jnp.where(real, self.residual_sds(factors) ** 2, 0.0)
         return jnp.sum(squares) / jnp.asarray(self.design.n, squares.dtype)
 
     def log_sds(self, factors: Factors) -> Float[jax.Array, " N"]:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array
 from jaxlmm.likelihood.contract import Likelihood, Point, Response
 from jaxlmm.linalg import normal_equations
-from jaxlmm.model import Factors, least_squares
+from jaxlmm.model import ChainFactor, Factors, least_squares
 from jaxlmm.solvers import Effects, QuadraticForms
 
 
@@ -74,6 +74,17 @@ class Gaussian(Likelihood):
         self, y: Float[jax.Array, "N m"], coefficients: Float[jax.Array, "m p"], scale: Float[jax.Array, " m"]
     ) -> Any:
         return self.prepared(self.around(y, coefficients) / scale[None, :])
+
+    def structure_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
+        """Return the standard deviations of the rows by the residual structure, relative to sigma; 1 without one."""
+        term, found = self.design.residual, factors.residual
+        if term is None or found is None:
+            return jnp.ones(self.design.n_padded)
+        codes = jnp.asarray(self.design.groupings[term.grouping].codes)
+        positions = jnp.asarray(term.positions)
+        if isinstance(found, ChainFactor):
+            return found.sds_at(codes * term.size + positions)
+        return jnp.sqrt(jnp.diagonal(found, axis1=-2, axis2=-1)[term.blocks(codes), positions])
 
     def around(self, y: Float[jax.Array, "N m"], coefficients: Float[jax.Array, "m p"]) -> Float[jax.Array, "N m"]:
         design = self.design
@@ -161,7 +172,7 @@ class KnownWeights(Gaussian):
         return self.solver.effects(self.design, factors, point.factor, residual)
 
     def residual_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
-        return jnp.ones(self.design.n_padded)
+        return self.structure_sds(factors)
 
     def mean_residual_variance(self, factors: Factors) -> Float[jax.Array, ""]:
         return jnp.ones(())

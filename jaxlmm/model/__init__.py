@@ -1,8 +1,8 @@
 """The model as data: terms, designs and the layout of theta."""
 
-from jaxlmm.model.basis import independent_basis, least_squares
+from jaxlmm.model.basis import independent_basis, least_squares, mean_products
 from jaxlmm.model.chain import PAST, ChainFactor, MarkovChain
-from jaxlmm.model.design import Design, Grouping, Term, mean_products
+from jaxlmm.model.design import Design, Grouping, Term
 from jaxlmm.model.dispersion import Dispersion, ScaledDispersion, Scaling
 from jaxlmm.model.graph import connected, linked
 from jaxlmm.model.held_layouts import held_layouts

@@ -102,3 +102,16 @@ def _by_projection(x: Float[NumpyArray, "n columns"], smallest: Float[NumpyArray
             kept[k] = True
     count = int(kept.sum())
     return Basis(kept, vectors[:, :count], triangle[:count][:, kept])
+
+
+def mean_products(z: Float[Array, "n q"], present: Float[Array, "n m"]) -> Float[Array, "m q q"]:
+    """Return the mean of ``z zᵀ``, for each of m responses over the rows that are ``present``, 1 or 0.
+
+    In NumPy or JAX, as the arguments are.
+
+    >>> mean_products(np.array([[1.0], [3.0]]), np.array([[1.0, 1.0], [0.0, 1.0]])).tolist()
+    [[[1.0]], [[5.0]]]
+    """
+    q = z.shape[1]
+    products = (z[:, :, None] * z[:, None, :]).reshape(-1, q * q)
+    return (present.T @ products).reshape(-1, q, q) / present.sum(axis=0)[:, None, None]

@@ -39,6 +39,10 @@ class ChainFactor(NamedTuple):
         factor = Links(*(part[:MAX_LEADING_POSITIONS] for part in self.links)).factor()
         return factor @ factor.T
 
+    def sds_at(self, cells: Int[Array, " N"]) -> Float[jax.Array, " N"]:
+        """Return the standard deviations at positions with rows, by their numbers among those of all levels."""
+        return jnp.abs(self.links.sd)[jnp.searchsorted(self.cells, cells)]
+
     def mean_square(self, weights: Float[Array, "_ q"]) -> Float[jax.Array, ""]:
         """Return the sum of the variances at all positions of all blocks, times ``weights``, zero without a row."""
         weights, cells = jnp.asarray(weights), self.cells

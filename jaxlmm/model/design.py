@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import Array, NumpyArray, Struct, aside, pad, static
-from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import OptionError
-from jaxlmm.model.basis import independent_basis
+from jaxlmm.model.basis import independent_basis, mean_products
 from jaxlmm.model.dispersion import Dispersion
 from jaxlmm.model.relation import Relation
 from jaxlmm.model.values import Incidence, replaced
@@ -70,6 +70,12 @@ class Term(Struct):
     def blocks(self, codes: Int[Array, "*b"]) -> Int[Array, "*b"]:
         """Return which of the blocks of positions is that of each level, in NumPy or JAX."""
         return codes if self.own_positions else 0 * codes
+
+    def by_cell(self, codes: Int[NumpyArray, " n"], values: Float[NumpyArray, " n"]) -> Float[NumpyArray, "L q"]:
+        """Return the sums of ``values`` of the rows, whose levels are ``codes``, in each block and position."""
+        shape = self.coords.shape[:2]
+        cell = self.blocks(codes).astype(np.int64) * self.size + np.asarray(self.positions)[: codes.size]
+        return np.bincount(cell, values, minlength=shape[0] * shape[1]).reshape(shape)
 
     def root(self, scale: Float[NumpyArray, "N 1"] | float = 1.0) -> Float[NumpyArray, "q q"]:
         """Return the upper triangle R of ``RᵀR = mean(z zᵀ)`` over the rows that the term touches.
@@ -136,7 +142,8 @@ class Design(Struct):
             As in :func:`jaxlmm.design`; what is not named stays as it is. Known matrices, and ``coords`` of structures,
             may be arrays here, in the order of the design's levels; coordinates on one axis keep their order.
         **fields
-            Fields of the design to set, unchecked; not together with the options above.
+            ``residual``, as in :func:`jaxlmm.design`; or fields of the design to set, unchecked, but not together with
+            the options above.
 
         Raises
         ------
@@ -157,6 +164,8 @@ class Design(Struct):
         [1786.465, 1825.251]
         """
         options = {"weights": weights, "offset": offset, "X": X, "kinship": kinship, "covariance": covariance}
+        if isinstance(fields.get("residual"), str | Along):
+            options["residual"] = fields.pop("residual")
         changes = {name: value for name, value in options.items() if value is not None}
         if not changes:
             return super().replace(**fields)
@@ -196,7 +205,8 @@ class Design(Struct):
 
         A term over columns adds ``tr(M Var(b))``, where M (q, q) is the mean of ``z zᵀ``. One over positions adds
         ``Σ_lj M_lj Var(b_lj)``, where M (L, q) is the sum of ``z²`` over the rows of each block and position, divided
-        by n. Both are without weights, and times the diagonal of a known matrix across levels.
+        by n. Both are without weights, and times the diagonal of a known matrix across levels. Last, of a residual
+        structure, is the share of the rows at each block and position.
         """
         n = int(self.n)
         root_weight = np.asarray(self.root_weight)[:n]
@@ -209,9 +219,10 @@ class Design(Struct):
             if term.positions is None:
                 squares.append(np.asarray(mean_products(z, np.ones((n, 1)))[0]))
                 continue
-            cell = term.blocks(codes).astype(np.int64) * term.size + np.asarray(term.positions)[:n]
-            shape = term.coords.shape[:2]
-            squares.append(np.bincount(cell, z[:, 0] ** 2, minlength=shape[0] * shape[1]).reshape(shape) / n)
+            squares.append(term.by_cell(codes, z[:, 0] ** 2 / n))
+        if self.residual is not None:
+            codes = np.asarray(self.groupings[self.residual.grouping].codes)[:n]
+            squares.append(self.residual.by_cell(codes, np.full(n, 1.0 / n)))
         return tuple(squares)
 
     def without_relations(self) -> Self:
@@ -282,16 +293,3 @@ class Design(Struct):
             incidence=None,
             rescaled=None,
         )
-
-
-def mean_products(z: Float[Array, "n q"], present: Float[Array, "n m"]) -> Float[Array, "m q q"]:
-    """Return the mean of ``z zᵀ``, for each of m responses over the rows that are ``present``, 1 or 0.
-
-    In NumPy or JAX, as the arguments are.
-
-    >>> mean_products(np.array([[1.0], [3.0]]), np.array([[1.0, 1.0], [0.0, 1.0]])).tolist()
-    [[[1.0]], [[5.0]]]
-    """
-    q = z.shape[1]
-    products = (z[:, :, None] * z[:, None, :]).reshape(-1, q * q)
-    return (present.T @ products).reshape(-1, q, q) / present.sum(axis=0)[:, None, None]

@@ -160,3 +160,38 @@ def test_a_call_is_a_structure_if_a_bar_stands_in_it():
 def test_errors_say_what_is_expected(formula, residual, message):
     with pytest.raises(lmm.JaxlmmError, match=message):
         lmm.design(formula, visits(), residual=residual)
+
+
+class Damped(lmm.covariance.AbstractCovariance):
+    """An exponential decay times a cosine."""
+
+    period: float = 6.0
+
+    def n_params(self, q):
+        return 2
+
+    def covariance(self, theta, coords):
+        gap = jnp.abs(coords - coords.T)
+        return theta[0] ** 2 * jnp.exp(-gap * jnp.exp(theta[1])) * jnp.cos(2 * jnp.pi * gap / self.period)
+
+
+class WrongScale(Damped):
+    def covariance(self, theta, coords):
+        return super().covariance(theta[::-1], coords)
+
+
+def test_the_residual_of_a_design_is_replaced():
+    frame = visits()
+    changed = lmm.design("y ~ 1", frame, residual=Damped().along("t | id")).replace(
+        residual=Damped(period=20.0).along("t | id")
+    )
+    with jax.enable_x64(True):
+        found = Plain.of(changed, Layout.of(changed).factors(jnp.asarray([0.1]))).covariance
+    gap = steps(frame)
+    expected = np.exp(-gap * np.exp(0.1)) * np.cos(2 * np.pi * np.where(np.isinf(gap), 0.0, gap) / 20.0)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_the_first_parameter_of_a_residual_structure_is_its_scale():
+    with pytest.raises(lmm.OptionError, match=r"theta\[0\] of WrongScale to be the standard deviation"):
+        lmm.design("y ~ 1", visits(), residual=WrongScale.along("t | id"))

@@ -126,3 +126,35 @@ def test_parameters_of_each_arm_are_those_of_the_arms_alone(trial):
         assert [name.replace(f"[{arm}]", "") for name in own.index] == list(fit.variance().index)
         np.testing.assert_allclose(own["estimate"], fit.variance()["estimate"], rtol=1e-4)
         np.testing.assert_allclose(own["std_error"], fit.variance()["std_error"], rtol=1e-4)
+
+
+def test_what_differs_by_visit_is_that_of_each_row(trial):
+    """Pearson and normalized residuals, prediction intervals and shares of variance, with a model of each arm's own."""
+    plain = lmm.fit("y ~ arm * visit", trial, residual="us(visit | id)")
+    by_arm = lmm.fit("y ~ arm * visit", trial, residual="ar1(visit | id, hom=False, by=arm)")
+    used = trial.dropna(subset="y")
+    for fit, label in ((plain, "sd({visit})"), (by_arm, "sd({visit}[{arm}])")):
+        sds = fit.variance()["estimate"]
+        own = np.array([sds["Residual: " + label.format(**row)] for row in used[["visit", "arm"]].to_dict("records")])
+        raw = fit.residuals("response", level="marginal").to_numpy()
+        np.testing.assert_allclose(fit.residuals("pearson", level="marginal"), raw / own, rtol=1e-10)
+        v = fit.marginal_cov().to_numpy()
+        np.testing.assert_allclose(np.sqrt(np.diagonal(v)), own, rtol=1e-10)
+        rows = np.flatnonzero((used["id"] == used["id"].iloc[0]).to_numpy())
+        white = np.linalg.solve(np.linalg.cholesky(v[np.ix_(rows, rows)]), raw[rows])
+        np.testing.assert_allclose(fit.residuals("normalized", level="marginal").to_numpy()[rows], white, rtol=1e-8)
+        for given in (None, used):
+            table = fit.predict(given, interval="prediction", re_form="~0")
+            half = 0.5 * (table["conf_high"] - table["conf_low"]) / stats.norm.ppf(0.975)
+            np.testing.assert_allclose(half**2, own**2 + table["std_error"] ** 2, rtol=1e-8)
+    with pytest.raises(lmm.DataError, match="expected one of the levels of the fit"):
+        plain.predict(used.assign(visit=used["visit"].cat.add_categories(["v0"]).where(used.index > 0, "v0")),
+                      interval="prediction")  # fmt: skip
+
+
+def test_the_residual_component_is_the_mean_over_the_rows(trial):
+    fit = lmm.fit("y ~ arm * visit + (1 | id)", trial, residual="diag(visit | id)")
+    sds, used = fit.variance()["estimate"], trial.dropna(subset="y")
+    residual = np.mean([sds[f"Residual: sd({visit})"] ** 2 for visit in used["visit"]])
+    between = sds["id: sd(Intercept)"] ** 2
+    assert fit.ratio("id")["estimate"] == pytest.approx(between / (between + residual), rel=1e-8)

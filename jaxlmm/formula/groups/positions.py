@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import NumpyArray, is_traced
 from jaxlmm.covariance import AbstractCovariance, ByLevel
-from jaxlmm.errors import DataError
+from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula.columns import Encoding, as_arithmetic, finite_or_raise, model_columns
 from jaxlmm.formula.groups.levels import Levels, grouping_levels
 from jaxlmm.formula.groups.structures import check_structure
 from jaxlmm.formula.syntax import Bar
 from jaxlmm.formula.tokens import Token, join, split, tokenize
 from jaxlmm.genetics.ids import label_texts
+
+MAX_CHECKED = 8
+"""Number of positions at which the contract of a structure is checked."""
 
 MAX_SHARED = 32
 """Numbers of different positions up to which levels share a grid; with more, levels that have half of them do."""
@@ -50,7 +54,13 @@ class _Values(NamedTuple):
 
 
 def positions_of(
-    bar: Bar, structure: AbstractCovariance, data: pd.DataFrame, levels: Levels, *, shared: bool = False
+    bar: Bar,
+    structure: AbstractCovariance,
+    data: pd.DataFrame,
+    levels: Levels,
+    *,
+    shared: bool = False,
+    is_residual: bool = False,
 ) -> Positions:
     """Return the positions of a term, or of the residual, with its structure made for them.
 
@@ -65,6 +75,8 @@ def positions_of(
         The complete rows, and the level of each.
     shared
         Whether levels covary, which then have the same positions.
+    is_residual
+        Whether it is the residual's, whose first parameter is held at 1.
 
     Raises
     ------
@@ -93,9 +105,10 @@ def positions_of(
             f"{bar.text}: expected positions that levels share, such as visits, got {q} different ones, and so "
             f"{structure.n_params(q)} parameters for {len(data)} rows."
         )
-    check_structure(structure, points if on_grid else coords[0], f"structure of {bar.text}")
-    if not on_grid:
-        structure.check(points)
+    structure.check(points)
+    check_structure(structure, points[:MAX_CHECKED], f"structure of {bar.text}")
+    if is_residual:
+        _check_scale(structure, points[:MAX_CHECKED], bar.text)
     if bar.by is not None:
         by, labels = _by_codes(bar, data, levels)
         structure, indices = ByLevel(structure, labels), indices + np.int32(q) * by[levels.codes]
@@ -104,6 +117,22 @@ def positions_of(
     observed = np.full((len(levels.labels), coords.shape[1]), np.nan)
     observed[levels.codes, indices] = read.values[:, 0] if read.values.shape[1] == 1 else number
     return Positions(indices, coords, structure, names, observed, read.encoding)
+
+
+def _check_scale(structure: AbstractCovariance, coords: Float[NumpyArray, "q d"], text: str) -> None:
+    """Raise unless theta[0] of an author's structure is the standard deviation of the first position."""
+    if not structure.authored or is_traced(structure):
+        return
+    theta = np.asarray(structure.start(coords), float)
+    for step in (0.0, 0.2):
+        at = np.concatenate([[1.0], theta[1:] + step])
+        first = float(structure.covariance(jnp.asarray(at), jnp.asarray(coords))[0, 0])
+        if not np.isclose(first, 1.0, rtol=1e-6):
+            raise OptionError(
+                f"residual {text}: expected theta[0] of {type(structure).__name__} to be the standard deviation of the "
+                f"first position, which is held at 1 because sigma is the scale; with theta[0] = 1 its variance is "
+                f"{first:.4g}. Let theta[0] multiply a factor whose first entry is 1."
+            )
 
 
 def _has_own_parameters(structure: AbstractCovariance) -> bool:

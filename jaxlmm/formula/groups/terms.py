@@ -74,9 +74,10 @@ class TermBuilder(NamedTuple):
         grouping: int,
         *,
         related: bool = False,
+        is_residual: bool = False,
     ) -> tuple[Term, TermLabels]:
         """Return a term over positions, or the residual's, and its labels; levels that are ``related`` covary."""
-        found = positions_of(bar, structure, self.data, levels, shared=related)
+        found = positions_of(bar, structure, self.data, levels, shared=related, is_residual=is_residual)
         observed = np.broadcast_to(found.coords[0, :, 0], found.observed.shape) if related else found.observed
         named = self._distinct(parameters_of(found.structure, group, found.names))
         positions = pad(found.indices, self.padded)

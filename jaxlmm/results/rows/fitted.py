@@ -78,7 +78,8 @@ def _decorrelated(fit: Fitted, values: Float[NumpyArray, " n"]) -> Float[NumpyAr
     for level in np.unique(codes):
         rows = np.flatnonzero(codes == level)
         own = covariances[int(term.blocks(level))][np.ix_(positions[rows], positions[rows])]
-        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(own), values[rows])
+        sds = np.sqrt(np.diagonal(own))
+        decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(own / np.outer(sds, sds)), values[rows])
     return decorrelated
 
 
@@ -87,8 +88,8 @@ def _decorrelated_along(
 ) -> Float[NumpyArray, " n"]:
     """Solve with the same factor along a Markov chain, of two diagonals where the rows of a group are in its order."""
     order = np.argsort(cells)
-    sd, rho, innovation = (np.asarray(part)[: order.size] for part in links)
-    relative = values[order] / sd
+    rho, innovation = (np.asarray(part)[: order.size] for part in (links.rho, links.innovation))
+    relative = values[order]
     white = (relative - rho * np.r_[0.0, relative[:-1]]) / innovation
     decorrelated = np.empty_like(values)
     decorrelated[order] = white
@@ -105,6 +106,6 @@ def _decorrelated_along(
         factor = np.diag(innovation[of_nodes])
         for node, own_rho in enumerate(rho[of_nodes][1:]):
             factor[node + 1] += own_rho * factor[node]
-        root = (sd[of_nodes][:, None] * factor)[np.argsort(np.argsort(cells[rows]))]
+        root = factor[np.argsort(np.argsort(cells[rows]))]
         decorrelated[rows] = np.linalg.solve(np.linalg.cholesky(root @ root.T), values[rows])
     return decorrelated

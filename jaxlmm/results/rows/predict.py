@@ -15,6 +15,7 @@ from jaxlmm.formula.newdata import MISSING_CODE, chosen_columns, offset_on, row_
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.rows.errors import prediction_variances
 from jaxlmm.results.rows.fitted import fitted
+from jaxlmm.results.rows.new_residuals import new_residual_variance
 from jaxlmm.results.rows.terms import TermRows, left_terms, other_terms, own_terms
 from jaxlmm.results.tables import check_level
 
@@ -143,12 +144,8 @@ def _random_part(fit: Fitted, terms: list[TermRows | None]) -> Float[NumpyArray,
     return total
 
 
-def _residual_variance(fit: Fitted, newdata: Any) -> Float[NumpyArray, " n"] | float:
+def _residual_variance(fit: Fitted, newdata: Any) -> Float[NumpyArray, " n"]:
     """Return the variance of a new observation's residual: at the weights of the fit's rows, of others at weight 1."""
     if newdata is None:
         return np.asarray(fit.by_row.residual_sds)[: fit.n] ** 2
-    labels, sigma = fit.estimates.labels, fit.sigma
-    if labels.dispersion is None:
-        return sigma**2
-    coefficients = fit.estimates.report[-len(labels.dispersion.columns) :]
-    return sigma**2 * np.exp(2.0 * labels.dispersion.encoding.columns(newdata)[:, 1:] @ coefficients)
+    return new_residual_variance(fit, newdata)

@@ -15,7 +15,6 @@ from jaxlmm.covariance.field import increasing as increasing
 from jaxlmm.covariance.latent import FactorAnalytic, ReducedRank
 from jaxlmm.covariance.links import MAX_LEADING_POSITIONS as MAX_LEADING_POSITIONS
 from jaxlmm.covariance.links import Links, Steps
-from jaxlmm.covariance.nesting import is_special_case as is_special_case
 from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameters_of
 from jaxlmm.covariance.scaled import ScaledRows as ScaledRows
 from jaxlmm.covariance.serial import AR1, ARMA, OU, AnteDependence, Toeplitz

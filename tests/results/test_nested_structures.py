@@ -17,8 +17,8 @@ from jaxlmm.covariance import (
     Matern,
     Toeplitz,
     Unstructured,
-    is_special_case,
 )
+from jaxlmm.results.hypotheses.nesting import is_special_case
 
 
 @pytest.mark.parametrize(

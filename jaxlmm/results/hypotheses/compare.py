@@ -11,12 +11,13 @@ import scipy
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.covariance import RESIDUAL_SD, Parameter, Unstructured, is_special_case
+from jaxlmm.covariance import RESIDUAL_SD, Parameter, Unstructured
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.model import Design
 from jaxlmm.results.fitted import Fitted
+from jaxlmm.results.hypotheses.nesting import is_special_case
 from jaxlmm.results.rows import check_draws, simulate
 
 COMPARE_COLUMNS = [

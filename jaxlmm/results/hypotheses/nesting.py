@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from jaxlmm.covariance.base import AbstractCovariance
-from jaxlmm.covariance.composed import ByLevel
-from jaxlmm.covariance.compound import CompoundSymmetry
-from jaxlmm.covariance.diagonal import Diagonal
-from jaxlmm.covariance.serial import AR1, ARMA, AnteDependence, Toeplitz
-from jaxlmm.covariance.spatial import Exponential, Matern
-from jaxlmm.covariance.unstructured import Unstructured
+from jaxlmm.covariance import (
+    AR1,
+    ARMA,
+    AbstractCovariance,
+    AnteDependence,
+    ByLevel,
+    CompoundSymmetry,
+    Diagonal,
+    Exponential,
+    Matern,
+    Toeplitz,
+    Unstructured,
+)
 
 GENERALIZATIONS: dict[type[AbstractCovariance], tuple[type[AbstractCovariance], ...]] = {
     Diagonal: (Diagonal, CompoundSymmetry, AR1, AnteDependence, Toeplitz),

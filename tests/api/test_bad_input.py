@@ -72,7 +72,7 @@ CASES = {
     "solver": (GOOD, DATA, {"solver": "fast"}, lmm.OptionError, ["solver: expected one of", "'moments'"]),
     "unfit solver": ("y ~ (1 | g) + (1 | h)", DATA, {"solver": "moments"}, lmm.OptionError, ["2 grouping factors"]),
     "optimizer": (GOOD, DATA, {"optimizer": "bobyqa"}, lmm.OptionError, ["expected 'newton' or an optax"]),
-    "residual": (GOOD, DATA, {"residual": "us(x | g)"}, lmm.OptionError, ["structure over positions"]),
+    "residual": (GOOD, DATA, {"residual": "us(x | g)"}, lmm.DataError, ["positions that levels share"]),
     "no residual tag": (GOOD, DATA, {"residual": "t"}, lmm.FormulaError, ["expected one term such as"]),
     "repeated position": (GOOD, changed(t=1.0), {"residual": "ou(t | g)"}, lmm.DataError, ["one row per position"]),
     "covariance is no dict": (GOOD, DATA, {"covariance": 3}, lmm.OptionError, ["expected a dict", "got int"]),

@@ -171,7 +171,8 @@ class Unfinished(lmm.solvers.AbstractSolver):
     [
         (
             "mine",
-            "expected one of 'auto', 'moments', 'blocked', 'spectral', 'repeated', 'chain', 'dense', or a subclass of lmm.solvers",
+            "expected one of 'auto', 'moments', 'blocked', 'spectral', 'repeated', 'chain', 'dense', or a subclass of "
+            "lmm.solvers",
         ),
         (3, "got 3"),
         (dict, "a subclass of lmm.solvers.AbstractSolver, got <class 'dict'>"),

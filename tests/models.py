@@ -103,7 +103,9 @@ MODELS = {
         "y ~ x + (1 + z | g) + (0 + z | h)", {"weights": "w", "offset": "o"}, SEVERAL, (0.9, 0.3, 0.5, 0.4)
     ),
     "ou": Model("y ~ x + ou(t | g)", {}, CHAIN, (0.8, -0.5)),
-    "ou beside slopes": Model("y ~ x + ou(t | g) + (1 + z | g)", {"weights": "w"}, CHAIN, (0.8, -0.5, 0.9, 0.3, 0.5)),
+    "ou beside slopes, weights": Model(
+        "y ~ x + ou(t | g) + (1 + z | g)", {"weights": "w"}, CHAIN, (0.8, -0.5, 0.9, 0.3, 0.5)
+    ),
     "ou residual": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)"}, CHAIN, (0.8, -0.5)),
     "ou residual, weights": Model("y ~ x + (1 | g)", {"residual": "ou(t | g)", "weights": "w"}, CHAIN, (0.8, -0.5)),
     "kinship intercept": Model("y ~ x + (1 | g)", {"kinship": kinship}, SPECTRAL, (0.8,)),
@@ -197,7 +199,7 @@ def plain_deviance(name: str, frame: pd.DataFrame, theta: np.ndarray, method: st
         random = (pair @ lower(2, theta[:3]) @ pair.T) * g + theta[3] ** 2 * np.outer(z, z) * h
     elif name == "ou":
         random = theta[0] ** 2 * np.exp(-np.exp(theta[1]) * t) * g
-    elif name == "ou beside slopes":
+    elif name == "ou beside slopes, weights":
         random = (theta[0] ** 2 * np.exp(-np.exp(theta[1]) * t) + pair @ lower(2, theta[2:]) @ pair.T) * g
     elif name.startswith("ou residual"):
         random, residual = theta[0] ** 2 * g, np.exp(-np.exp(theta[1]) * t) * g

@@ -29,7 +29,7 @@ EXPECTED = {
     "slopes on both": ("blocked", CONNECTED.format(2, 8)),
     "slopes on both, weights": ("blocked", CONNECTED.format(2, 4)),
     "ou": ("dense", "a term over positions; largest cluster 6 rows"),
-    "ou beside slopes": ("dense", "a term over positions; largest cluster 6 rows"),
+    "ou beside slopes, weights": ("dense", "a term over positions; largest cluster 6 rows"),
     "ou residual": ("dense", "a residual structure; largest cluster 6 rows"),
     "ou residual, weights": ("dense", "a residual structure; largest cluster 6 rows"),
     "kinship intercept": ("spectral", SPECTRAL.format(" in 5 clusters", 3)),

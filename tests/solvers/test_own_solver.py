@@ -299,7 +299,7 @@ def test_one_that_is_right(name, solver):
         ("slopes on both", "blocked"),
         ("kinship", "dense"),
         ("kinship slope, weights", "spectral"),
-        ("ou beside slopes", "chain"),
+        ("ou beside slopes, weights", "chain"),
         ("ou residual, weights", "chain"),
     ],
 )

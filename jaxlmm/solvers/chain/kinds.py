@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxlmm._util import is_traced
 from jaxlmm.model import Design, Term
 
 
@@ -23,6 +24,10 @@ def beyond_a_chain(design: Design) -> str:
         return f"a structure along positions, {name}, that is no Markov chain"
     if chain.coords.shape[-1] != 1:
         return f"{chain.coords.shape[-1]} coordinates"
+    if is_traced(chain.coords):
+        return "traced positions, whose order is not known"
+    if np.any(np.diff(np.asarray(chain.coords)[..., 0], axis=-1) < 0):
+        return "positions that do not increase"
     groups = {term.grouping for term in design.terms if not term.over_positions}
     if len(groups) > 1:
         return f"columns on {len(groups)} grouping factors"

@@ -19,6 +19,7 @@ from jaxlmm.covariance.parameters import RESIDUAL_SD, Kind, Parameter, parameter
 from jaxlmm.covariance.scaled import ScaledRows as ScaledRows
 from jaxlmm.covariance.serial import AR1, ARMA, OU, AnteDependence, Toeplitz
 from jaxlmm.covariance.spatial import Exponential, Gaussian, Matern
+from jaxlmm.covariance.spatial import Kernel as Kernel
 from jaxlmm.covariance.unstructured import Unstructured
 
 __all__ = [

@@ -32,7 +32,7 @@ class Links(NamedTuple):
         """Return the lower factor of the covariance of one chain, whose first link is to nothing.
 
         >>> links = Links(jnp.full(2, 2.0), jnp.array([0.0, 0.6]), jnp.array([1.0, 0.8]))
-        >>> links.factor().round(1).tolist()
+        >>> np.round(np.asarray(links.factor(), float), 1).tolist()
         [[2.0, 0.0], [1.2, 1.6]]
         """
         return self.sd[:, None] * linear_recurrence(self.rho, jnp.diag(self.innovation))

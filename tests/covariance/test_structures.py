@@ -183,7 +183,7 @@ def test_boundary_candidates_near_the_boundary_are_simpler_points(name):
     """Each valid one but the last has parameters at an end, has moved little, and has a covariance of lower rank."""
     structure, theta, coords, _ = CASES[name]
     with jax.enable_x64(True):
-        theta, coords = jnp.asarray(theta, float) * 1.0, jnp.asarray(coords)
+        theta, coords = jnp.asarray(theta, float), jnp.asarray(coords)
         point = theta.at[-1].set(0.01 if name != "ad" else np.pi - 0.01)
         size = 1 if name == "exp, nugget" else len(coords)
         found = structure.boundary_candidates(point, jnp.eye(size), jnp.eye(size), coords)
@@ -196,7 +196,7 @@ def test_boundary_candidates_near_the_boundary_are_simpler_points(name):
             assert bool(jnp.any(found.active_set[k] > 0))
             near, far = structure.covariance(found.theta[k], coords), structure.covariance(point, coords)
             assert float(jnp.max(jnp.abs(near - far))) < 0.1
-    assert bool(simpler) == (name not in ("rr",))
+    assert bool(simpler) == (name != "rr")  # one loading near zero leaves its rank as it is
 
 
 def test_structures_that_do_not_fit_say_so():
@@ -222,3 +222,18 @@ class Neither(covariance.AbstractCovariance):
 def test_a_class_writes_a_factor_or_a_covariance():
     with pytest.raises(TypeError, match="cholesky and covariance"):
         Neither()
+
+
+def test_a_sum_reports_from_the_positions_that_it_acts_along():
+    """A part without a report of its own has the standard deviations at these, not at 0, 1, …"""
+    walk = covariance.Custom(lambda theta, coords: theta[0] ** 2 * jnp.minimum(coords, coords.T), 1)
+    both = covariance.Sum(covariance.Diagonal(hom=True), walk).placed(STEPS)
+    with jax.enable_x64(True):
+        theta = jnp.array([1.0, 0.5])
+        report = both.report(theta, both.cholesky(theta, jnp.asarray(STEPS)), jnp.asarray(2.0))
+    np.testing.assert_allclose(report[1:5], 2.0 * 0.5 * np.sqrt(STEPS[:, 0]), rtol=1e-10)
+
+
+def test_a_kronecker_product_has_no_positions():
+    with pytest.raises(lmm.OptionError, match="within the columns"):
+        covariance.Kron(covariance.AR1(), covariance.AR1(), size=2).placed(NUMBERS)

@@ -195,3 +195,27 @@ def test_the_residual_of_a_design_is_replaced():
 def test_the_first_parameter_of_a_residual_structure_is_its_scale():
     with pytest.raises(lmm.OptionError, match=r"theta\[0\] of WrongScale to be the standard deviation"):
         lmm.design("y ~ 1", visits(), residual=WrongScale.along("t | id"))
+
+
+class Plane(lmm.covariance.AbstractCovariance):
+    """A kernel of the distance in the plane."""
+
+    def n_params(self, q):
+        return 2
+
+    def covariance(self, theta, coords):
+        squares = jnp.sum((coords[:, None] - coords[None]) ** 2, axis=-1)
+        return theta[0] ** 2 * jnp.exp(-squares * jnp.exp(theta[1]))
+
+
+def test_coordinates_of_a_users_class():
+    frame = visits()
+    found = covariance(frame, residual=Plane.along("u + v | 1"), theta=[0.3])
+    squares = sum(np.subtract.outer(frame[c].to_numpy(), frame[c].to_numpy()) ** 2 for c in "uv")
+    np.testing.assert_allclose(found, np.exp(-squares * np.exp(0.3)), atol=1e-12)
+
+
+def test_text_is_no_position_of_a_users_class():
+    frame = visits().assign(visit=lambda f: f["visit"].astype(str))
+    with pytest.raises(lmm.DataError, match="as numbers or as a factor"):
+        lmm.design("y ~ 1", frame, residual=Damped.along("visit | id"))

@@ -18,6 +18,9 @@ from jaxlmm.covariance import (
     Toeplitz,
     Unstructured,
 )
+from jaxlmm.formula import build_frame
+from jaxlmm.formula.syntax import ModelOptions, parse
+from jaxlmm.results.hypotheses.compare import Parts, null_distribution
 from jaxlmm.results.hypotheses.nesting import is_special_case
 
 
@@ -60,3 +63,20 @@ def test_models_of_a_table():
     assert (table["statistic"][1:] >= 0).all()
     other = lmm.fit("y ~ visit", data, residual="ar1(visit | id)")
     assert lmm.compare(other, fits[1])["null_distribution"].iloc[1] == "not nested"
+
+
+def test_parameters_of_one_name_do_not_nest_two_kernels():
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"id": np.repeat(np.arange(20), 4), "t": np.tile(np.arange(4.0), 20), "y": rng.normal(size=80)})
+
+    def parts(residual):
+        frame = build_frame(parse("y ~ 1"), data, ModelOptions(residual=residual))
+        n_params = len(frame.labels.natural)
+        return Parts.from_frame(frame, np.full(n_params, np.nan), n_params)
+
+    plain, other, general = (parts(f"{tag} | id{more})") for tag, more in (
+        ("exp(t", ""), ("gau(t", ", nugget=True"), ("exp(t", ", nugget=True")
+    ))  # fmt: skip
+    assert {p.name for p in plain.natural} < {p.name for p in other.natural}
+    assert null_distribution(plain, other).name == "not nested"
+    assert null_distribution(plain, general).name == "chi2(1)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,9 @@ class Kron(AbstractCovariance):
         """Whether a user wrote one of the two."""
         return self.left.authored or self.right.authored
 
+    def placed(self, coords: Float[NumpyArray, "q d"]) -> Self:
+        raise OptionError("Kron: acts within the columns of a term, got positions; give the matrix by Custom there.")
+
     def _counts(self, q: int) -> list[int]:
         return [self.left.n_params(q // self.size), self.right.n_params(self.size) - 1]
 
@@ -80,11 +84,7 @@ class Kron(AbstractCovariance):
 
     def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         left, right = self._coords(coords)
-        own = self.right.start(right)
-        # Its first parameter is 1: the others begin at sizes that go with that.
-        is_sd = [parameter.is_sd for parameter in declared(self.right, [str(k) for k in range(self.size)])]
-        scaled = np.where(np.resize(np.array(is_sd), own.size), own / own[0], own) if own[0] else own
-        return np.append(self.left.start(left), scaled[1:])
+        return np.append(self.left.start(left), self.right.start(right)[1:])
 
     def _coords(self, coords: Float[NumpyArray, "*L q d"]) -> list[Float[NumpyArray, "*L _ d"]]:
         return [coords[..., : coords.shape[-2] // self.size, :], coords[..., : self.size, :]]

@@ -36,18 +36,21 @@ class Sum(AbstractCovariance):
     """
 
     parts: tuple[AbstractCovariance, ...]
+    places: Float[Array, "q d"] | None = None  # the positions, where it acts along some: parts report from theirs
 
-    def __init__(self, *parts: AbstractCovariance, coords: object = None) -> None:
+    def __init__(self, *parts: AbstractCovariance, coords: object = None, places: object = None) -> None:
         object.__setattr__(self, "parts", tuple(parts))
+        object.__setattr__(self, "places", places)
         object.__setattr__(self, "coords", coords)
 
     def replace(self, **changes: Any) -> Self:
         """Return the sum with other parts or coordinates."""
         parts: Any = changes.get("parts", self.parts)
-        return type(self)(*parts, coords=changes.get("coords", self.coords))
+        own = {name: changes.get(name, getattr(self, name)) for name in ("coords", "places")}
+        return type(self)(*parts, **own)
 
     def placed(self, coords: Float[NumpyArray, "q d"]) -> Self:
-        return self.replace(parts=tuple(part.placed(coords) for part in self.parts))
+        return self.replace(parts=tuple(part.placed(coords) for part in self.parts), places=coords)
 
     @property
     def authored(self) -> bool:
@@ -93,10 +96,10 @@ class Sum(AbstractCovariance):
         self, theta: Float[Array, " k"], factor: Float[Array, "q q"], sigma: Float[Array, ""]
     ) -> Float[jax.Array, " r"]:
         q = factor.shape[0]
+        places = np.arange(float(q))[:, None] if self.places is None else self.places
         return jnp.concatenate(
             [
-                # Only a part with names of its own, or one whose columns are numbered from 0, reads its factor.
-                part.report(own, part.reported_factor(own, np.arange(float(q))[:, None]), sigma)
+                part.report(own, part.reported_factor(own, places), sigma)
                 for part, own in zip(self.parts, split(jnp.asarray(theta), self._counts(q)), strict=True)
             ]
         )

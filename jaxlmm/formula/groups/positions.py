@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, is_traced
-from jaxlmm.covariance import AbstractCovariance, ByLevel
+from jaxlmm.covariance import AbstractCovariance, ByLevel, CompoundSymmetry, Diagonal, Kernel, Unstructured
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula.columns import Encoding, as_arithmetic, finite_or_raise, model_columns
 from jaxlmm.formula.groups.levels import Levels, grouping_levels
@@ -86,7 +86,7 @@ def positions_of(
     OptionError
         If the structure cannot be used at the positions.
     """
-    read = _read(bar, data, levels, sorts=_has_own_parameters(structure))
+    read = _read(bar, data, levels)
     finite_or_raise(read.values, (bar.text,))
     points, number = np.unique(read.values, axis=0, return_inverse=True)
     number = number.reshape(-1)
@@ -140,8 +140,8 @@ def _has_own_parameters(structure: AbstractCovariance) -> bool:
     return structure.n_params(2) != structure.n_params(3) or type(structure).placed is not AbstractCovariance.placed
 
 
-def _read(bar: Bar, data: pd.DataFrame, levels: Levels, *, sorts: bool) -> _Values:
-    """Return the values left of a bar; text is sorted where ``sorts`` says that no order is meant."""
+def _read(bar: Bar, data: pd.DataFrame, levels: Levels) -> _Values:
+    """Return the values left of a bar; text is sorted in a structure in which the order means nothing."""
     left = list(bar.left)
     if [token.text for token in left[:2]] == ["0", "+"]:
         left = left[2:]
@@ -152,7 +152,7 @@ def _read(bar: Bar, data: pd.DataFrame, levels: Levels, *, sorts: bool) -> _Valu
     if len(left) == 1 and name in data.columns and not pd.api.types.is_numeric_dtype(data[name]):
         column = data[name]
         if not isinstance(column.dtype, pd.CategoricalDtype):
-            if not (sorts and bar.tag in ("us", "diag", "cs")):
+            if not isinstance(bar.structure, Unstructured | Diagonal | CompoundSymmetry):
                 raise DataError(
                     f"{bar.text}: expected positions as numbers or as a factor (whose levels are steps of one), got "
                     f"{column.dtype} such as {column.iloc[0]!s}; convert {name!r} first, for a date for example to "
@@ -164,7 +164,8 @@ def _read(bar: Bar, data: pd.DataFrame, levels: Levels, *, sorts: bool) -> _Valu
         labels = tuple(map(str, label_texts(pd.Index(column.cat.categories))))
         columns = model_columns(as_arithmetic(left), data)
         return _Values(columns.matrix, columns.encoding, labels)
-    parts = [part for _, part in split(left, ("+",))] if "nugget" in bar.structure.__dataclass_fields__ else [left]
+    several = bar.own is not None or isinstance(bar.structure, Kernel)  # coordinates; of other tags, a sum
+    parts = [part for _, part in split(left, ("+",))] if several else [left]
     tokens = as_arithmetic(parts[0])
     for part in parts[1:]:
         tokens += as_arithmetic(part)[1:]

@@ -11,7 +11,7 @@ import scipy
 from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.covariance import RESIDUAL_SD, Parameter, Unstructured
+from jaxlmm.covariance import RESIDUAL_SD, AbstractCovariance, Parameter, Unstructured
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
@@ -165,7 +165,8 @@ def _bootstrapped(smaller: Fitted, larger: Fitted, statistic: float, nsim: int, 
 
 class Parts(NamedTuple):
     """What decides whether models are nested: free natural parameters, those ``held`` by name, columns of X, number of
-    parameters, what relates the levels ``across`` each group, and the ``design``.
+    parameters, what relates the levels ``across`` each group, the structures ``along`` positions by group, and the
+    ``design``.
     """
 
     natural: tuple[Parameter, ...]
@@ -173,6 +174,7 @@ class Parts(NamedTuple):
     x: Float[NumpyArray, "n p"]
     n_params: int
     across: Mapping[str, KnownMatrix | LevelStructure]
+    along: Mapping[str, AbstractCovariance]
     design: Design
 
     @classmethod
@@ -188,7 +190,12 @@ class Parts(NamedTuple):
         natural = frame.labels.natural
         free = tuple(p for p, value in zip(natural, given, strict=True) if np.isnan(value))
         held = {p.name: float(value) for p, value in zip(natural, given, strict=True) if not np.isnan(value)}
-        return cls(free, held, frame.x, n_params, frame.level_covariances, frame.design)
+        design, labels = frame.design, frame.labels
+        pairs = zip(design.terms, labels.terms, strict=True)
+        along = {label.group: term.structure for term, label in pairs if term.over_positions}
+        if design.residual is not None:
+            along[RESIDUAL_SD.group] = design.residual.structure
+        return cls(free, held, frame.x, n_params, frame.level_covariances, along, design)
 
     def nested_in(self, larger: Parts) -> bool:
         """Whether all that this model can be the larger one can be too."""
@@ -197,6 +204,9 @@ class Parts(NamedTuple):
         own = [p for p in self.natural if not (by_structure and p.group == RESIDUAL_SD.group)]
         free = {parameter.name for parameter in own} <= names
         same = all(self.held.get(name) == value for name, value in larger.held.items())
+        # Parameters of one name mean different things in different structures, as the range of two kernels.
+        pairs = [(self.along[group], larger.along[group]) for group in self.along.keys() & larger.along.keys()]
+        same = same and all(type(one) is type(other) or is_special_case(one, other) for one, other in pairs)
         shared = {parameter.group for parameter in self.natural} & {parameter.group for parameter in larger.natural}
         related = all(_relates_alike(self.across.get(group), larger.across.get(group)) for group in shared)
         return free and same and related and within(self.x, larger.x)

@@ -14,8 +14,11 @@ from jaxlmm.formula.columns import variables_of
 from jaxlmm.formula.newdata import row_labels
 from jaxlmm.formula.syntax import parse_tag
 from jaxlmm.genetics.ids import label_texts
-from jaxlmm.model import ChainFactor
+from jaxlmm.model import PAST, ChainFactor
 from jaxlmm.results.fitted import Fitted
+
+ROUNDING = 1e-12
+"""Relative difference of residual variances up to which they are one."""
 
 
 def new_residual_variance(fit: Fitted, newdata: Any) -> Float[NumpyArray, " m"]:
@@ -34,14 +37,10 @@ def new_residual_variance(fit: Fitted, newdata: Any) -> Float[NumpyArray, " m"]:
     found = fit.by_row.residual_covariance
     if labels.residual is None or found is None:
         return variance
-    if isinstance(found, ChainFactor):
-        own = np.abs(np.asarray(found.links.sd)) ** 2
-        relative = own[:1] if np.ptp(own) <= 1e-12 * own.max() else None
-    else:
-        own = np.diagonal(np.asarray(found), axis1=-2, axis2=-1)
-        relative = own.reshape(-1)[:1] if np.ptp(own) <= 1e-12 * own.max() else None
-    if relative is not None:  # the same at any position
-        return np.asarray(variance * relative)
+    chain = isinstance(found, ChainFactor)
+    own = np.asarray(found.links.sd) ** 2 if chain else np.diagonal(np.asarray(found), axis1=-2, axis2=-1)
+    if np.ptp(own) <= ROUNDING * own.max():  # the same at any position
+        return np.asarray(variance * own.flat[0])
     positions = _positions(fit, newdata)
     known = np.where(positions < 0, 0, positions)
     return np.where(positions < 0, np.nan, variance * _by_position(fit, found)[known])
@@ -55,7 +54,8 @@ def _by_position(fit: Fitted, found: Any) -> Float[NumpyArray, " q"]:
         return np.asarray(np.diagonal(np.asarray(found)[0]))
     cells, sds = np.asarray(found.cells), np.asarray(found.links.sd)
     variances = np.full(term.size, np.nan)
-    variances[cells[cells < np.iinfo(cells.dtype).max] % term.size] = sds[cells < np.iinfo(cells.dtype).max] ** 2
+    real = cells != PAST
+    variances[cells[real] % term.size] = sds[real] ** 2
     return variances
 
 
@@ -67,10 +67,11 @@ def _positions(fit: Fitted, newdata: Any) -> Int[NumpyArray, " m"]:
     by = term.structure if isinstance(term.structure, ByLevel) else None
     grid = np.asarray(term.coords)[0, :, 0]
     own = grid[: grid.size // len(by.levels)] if by is not None else grid
-    if labels.encoding is None or np.shape(term.coords)[-1] > 1:
+    if labels.encoding is None or term.own_positions or np.shape(term.coords)[-1] > 1:
         raise DataError(
             f"predict: which residual variance new rows have is not known: positions of {labels.text} are the order "
-            "of the fit's rows, or have several coordinates. Ask for interval='confidence', or predict the fit's rows."
+            "of the fit's rows, or each level's own, or have several coordinates. Ask for interval='confidence', or "
+            "predict the fit's rows."
         )
     values = labels.encoding.columns(newdata)[:, 0]
     same = own[None, :] == values[:, None]

@@ -16,7 +16,7 @@ from jaxlmm.model import Design, Factors, Relation, Term
 from jaxlmm.solvers.base import Effects
 from jaxlmm.solvers.clusters import clusters_of, padded_count, rounded, similar, stacked
 from jaxlmm.solvers.dense.dense import MAX_ROWS_OF_CLUSTER, Dense
-from jaxlmm.solvers.dense.group import TermFactor
+from jaxlmm.solvers.dense.group import TermFactor, between
 from jaxlmm.solvers.dense.records import DenseFactor
 
 
@@ -39,18 +39,10 @@ class RowTerm(Struct):
             spread = z @ factor
             total = spread @ spread.swapaxes(-1, -2)
         else:
-            total = z * _between(factor, self.codes, self.positions) * z.swapaxes(-1, -2)
+            total = z * between(factor, self.codes, self.positions) * z.swapaxes(-1, -2)
         if self.known is not None:
             return total * self.known
         return jnp.where(self.codes[:, :, None] == self.codes[:, None, :], total, 0.0)
-
-
-def _between(
-    covariance: Float[jax.Array, "L q q"], codes: Int[Array, "B N"], positions: Int[Array, "B N"]
-) -> Float[jax.Array, "B N N"]:
-    """Return the covariances of positions of a level; (1, q, q) are those of all levels."""
-    blocks = jnp.asarray(codes) if len(covariance) > 1 else jnp.zeros(codes.shape, int)
-    return covariance[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
 
 
 class RowGroup(Struct):
@@ -70,7 +62,7 @@ class RowGroup(Struct):
         total = jnp.broadcast_to(jnp.eye(self.index.shape[1]), (*self.index.shape, self.index.shape[1]))
         if self.levels is not None and self.positions is not None and factors.residual is not None:
             together = (self.levels[:, :, None] == self.levels[:, None, :]) & self.real[:, :, None]
-            own = _between(factors.residual, self.levels, self.positions)
+            own = between(factors.residual, self.levels, self.positions)
             total = jnp.where(together & self.real[:, None, :], own, total)
         for term, factor in zip(self.terms, factors.terms, strict=True):
             total = total + term.covariance(factor)

@@ -19,6 +19,15 @@ TermFactor = Float[jax.Array, "q r"] | Float[jax.Array, "G q q"]
 each."""
 
 
+def between(
+    covariance: Float[jax.Array, "L q q"], codes: Int[Array, "B N"], positions: Int[Array, "B N"]
+) -> Float[jax.Array, "B N N"]:
+    """Return the covariances of positions of a level; (1, q, q) are those of all levels."""
+    blocks, positions = jnp.asarray(codes), jnp.asarray(positions)
+    blocks = blocks if len(covariance) > 1 else jnp.zeros_like(blocks)
+    return covariance[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
+
+
 class GroupTerm(Struct):
     """One term in a group of clusters.
 
@@ -75,9 +84,8 @@ class ClusterGroup(Struct):
         size = self.basis.shape[-1]
         total = jnp.broadcast_to(jnp.eye(size), (self.basis.shape[0], size, size))
         if self.levels is not None and self.positions is not None and factors.residual is not None:
-            levels, positions = jnp.asarray(self.levels), jnp.asarray(self.positions)
-            blocks = levels if len(factors.residual) > 1 else jnp.zeros_like(levels)
-            own = factors.residual[blocks[:, :, None], positions[:, :, None], positions[:, None, :]]
+            levels = jnp.asarray(self.levels)
+            own = between(factors.residual, levels, self.positions)
             real = (self.basis.sum(axis=1) > 0)[:, None, :]
             together = (levels[:, :, None] == levels[:, None, :]) & real
             total = jnp.where(together & together.swapaxes(-1, -2), own, total)

@@ -101,11 +101,12 @@ class Rescaled(Dispersed):
         if design.dispersion is None:
             none = Dispersion.of(np.zeros((int(design.n), 0)), design.n_padded)
             design = design.replace(dispersion=none)
+        varied = design.replace(dispersion=Dispersion.by_row(int(design.n), design.n_padded))
         own = type(likelihood.solver)
-        solver = select(design).solver if unsuitable(own, design) else own
+        solver = (select(varied).solver if unsuitable(own, varied) else own).build(varied)
         return cls(
-            solver.build(design), likelihood.layout, design.without_relations(), likelihood.reml, likelihood.related,
-            log_scale=np.zeros(design.n_padded),
+            solver, likelihood.layout.replace(chains=solver.chains), design.without_relations(), likelihood.reml,
+            likelihood.related, log_scale=np.zeros(design.n_padded),
         )  # fmt: skip
 
     def log_sds(self, factors: Factors) -> Float[jax.Array, " N"]:

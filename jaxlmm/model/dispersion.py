@@ -33,6 +33,11 @@ class Dispersion(Struct):
         center, spread = x.mean(axis=0), x.std(axis=0)
         return cls(pad((x - center) / spread, n_padded), center, spread)
 
+    @classmethod
+    def by_row(cls, n: int, n_padded: int) -> Self:
+        """Return one column in which no two of n rows agree, so that a solver builds nothing that they would share."""
+        return cls(pad(np.arange(float(n))[:, None], n_padded), np.zeros(1), np.ones(1))
+
 
 class Scaling(Struct):
     """The map from theta to the coefficients of :class:`Dispersion`'s columns; no rows.

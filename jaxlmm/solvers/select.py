@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import Array, is_traced, program
@@ -96,7 +95,7 @@ def built(design: Design, solver: str | type[AbstractSolver] = "auto") -> Abstra
     asked, rescaled = as_solver(solver), None if is_traced(relations) else design.rescaled
     if rescaled is not None and (asked is not None or largest_cluster(design) > MAX_ROWS_OF_SMALL_CLUSTER):
         terms, root_weight = rescaled
-        plain = design.replace(terms=terms, dispersion=design.dispersion or _no_dispersion(design))
+        plain = design.replace(terms=terms, dispersion=Dispersion.by_row(int(design.n), design.n_padded))
         return _reweighted(select(plain, solver).solver.build(plain), root_weight)
     if asked not in (None, Dense):
         raise OptionError(
@@ -104,10 +103,6 @@ def built(design: Design, solver: str | type[AbstractSolver] = "auto") -> Abstra
             f"{identity(solver)!r}, which decomposes them beforehand, in numbers."
         )
     return DenseByRows.build(design)
-
-
-def _no_dispersion(design: Design) -> Dispersion:
-    return Dispersion.of(np.zeros((int(design.n), 0)), design.n_padded)
 
 
 @program()

@@ -65,20 +65,16 @@ def test_the_mixed_model_equations():
 def test_dense_matrices(name, frame):
     """Of the fit's own rows, for every solver and structure: c is then the random part of a row of V."""
     fit = lmm.fit(models.MODELS[name].formula, frame, **models._options(name, frame))
-    residual = np.asarray(fit.by_row.residual_sds)[: fit.n] ** 2
-    v = fit.marginal_cov().to_numpy()
-    if fit.estimates.labels.residual is None:
-        random = v - np.diag(residual)
+    v, n, variance = fit.marginal_cov().to_numpy(), fit.n, np.asarray(fit.by_row.residual_sds)[: fit.n] ** 2
+    if fit.design.residual is None:
+        random = v - np.diag(variance)
     else:
-        factor, codes = (
-            np.asarray(fit.by_row.residual_factor),
-            np.asarray(fit.design.groupings[fit.design.residual.grouping].codes),
-        )
-        positions, n = np.asarray(fit.design.residual.positions), fit.n
-        rows = factor[codes[:n], positions[:n]]
-        random = v - np.where(codes[:n, None] == codes[None, :n], rows @ rows.T, 0.0) * np.sqrt(
-            np.outer(residual, residual)
-        )
+        term = fit.design.residual
+        codes, positions = np.asarray(fit.design.groupings[term.grouping].codes)[:n], np.asarray(term.positions)[:n]
+        own = np.asarray(fit.by_row.residual_covariance)[term.blocks(codes)]
+        between = own[np.arange(n)[:, None], positions[:, None], positions]
+        correlations = np.where(codes[:, None] == codes, between, 0.0)
+        random = v - correlations * np.sqrt(np.outer(variance, variance))
     expected = dense(fit, fit.model_matrix().to_numpy(), random, np.diag(random))
     np.testing.assert_allclose(fit.predict()["std_error"] ** 2, expected, rtol=1e-7, atol=1e-9 * v.max())
 

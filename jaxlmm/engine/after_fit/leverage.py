@@ -23,8 +23,8 @@ def leverages(solution: Solution, design: Design) -> Float[NumpyArray, " n"]:
     so ``1 − ½ ∂(log|V| + log|XᵀV⁻¹X|)/∂log sd_i``, for all rows in one pass.
     """
     with double_precision():
-        likelihood = Rescaled.of(solution.likelihood, design)
-        found = _leverages(likelihood.replace(layout=solution.layout), solution.theta, solution.bases)
+        likelihood = Rescaled.of(solution.likelihood.replace(layout=solution.layout), design)
+        found = _leverages(likelihood, solution.theta, solution.bases)
     return np.asarray(found)[: int(design.n)]
 
 

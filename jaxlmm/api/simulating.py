@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -14,8 +13,7 @@ from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import OptionError
 from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.model import Layout
-from jaxlmm.results import check_draws, drawn
-from jaxlmm.results.levels import with_roots
+from jaxlmm.results import check_draws, drawn, factors_of
 
 
 @in_double_precision
@@ -93,7 +91,7 @@ def simulate(
         raise OptionError(f"theta: expected {layout.n_theta} numbers in the order of fit.theta, got {theta!r}.")
     if isinstance(sigma, bool) or not isinstance(sigma, (int, float, np.number)) or not 0.0 < float(sigma) < np.inf:
         raise OptionError(f"sigma: expected a positive number, got {sigma!r}.")
-    factors = with_roots(layout.factors(jnp.asarray(parameters.reshape(-1))))
+    factors = factors_of(frame.design, parameters.reshape(-1))
     rng = np.random.default_rng(seed)
     relative = float(sigma) / float(factors.sigma_ratio)
     draws = drawn(frame, factors, relative, int(nsim), rng, [True] * len(frame.design.terms))

@@ -14,6 +14,7 @@ from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance.base import (
     NEARLY_ZERO,
     SD_NODES,
+    SMALLEST_GUESSED_SD,
     AbstractCovariance,
     BoundaryCandidates,
     Candidate,
@@ -95,6 +96,14 @@ class Correlated(AbstractCovariance):
     def start(self, coords: Float[NumpyArray, "*L q d"]) -> Float[NumpyArray, " k"]:
         sds = np.full(self.n_sds(coords.shape[-2]), STARTING_SD if self.hom else np.sqrt(STARTING_SD))
         return np.append(sds, self.starting_angles(coords))
+
+    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " s"] | None:
+        """Return standard deviations."""
+        variances = jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESSED_SD**2)
+        return jnp.sqrt(jnp.mean(variances)[None]) if self.hom else variances**0.25
+
+    def n_guessed(self, q: int) -> int:
+        return self.n_sds(q)
 
     def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         count = self.n_sds(coords.shape[-2])

@@ -45,6 +45,9 @@ class ScaledRows(Unstructured):
     def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
         return None
 
+    def n_guessed(self, q: int) -> int:
+        return 0
+
     def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         return tuple((k, np.sqrt(SD_NODES)) for k in range(coords.shape[-2]))
 

@@ -55,7 +55,11 @@ class Plan(Struct):
         points = np.zeros((int(index.size == 0), index.size))
         counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
         layout = likelihood.layout
-        if index.size in counts and not (layout.absolute or layout.is_held):  # nodes, which responses share
+        guessed = layout.guessed_of_residual() & likelihood.solver.guesses_residual
+        if guessed.any():
+            index, values = index[~guessed[index]], values[~guessed[index]]
+            points = np.zeros((0, index.size))
+        elif index.size in counts and not (layout.absolute or layout.is_held):  # nodes, which responses share
             last = values.shape[1] - 1
             within = (0.25, 0.75) if likelihood.solver.coarse_start else (0.0, 1.0)
             some = np.linspace(within[0] * last, within[1] * last, counts[index.size]).round().astype(int)
@@ -103,6 +107,8 @@ def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     plan, start, sequential = beginning.plan, jnp.asarray(beginning.start), problem.likelihood.solver.sequential
     objective, nodes = problem.objective(beginning.bases), jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
+        if problem.likelihood.solver.guesses_residual:
+            start = _guess(problem, plan, start, beginning.bases)
         return plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
     values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)
     return best_of_nodes(nodes, values, start)[0]
@@ -120,7 +126,9 @@ def starts_of(
     if likelihood.solver.quasi_newton and likelihood.solver.guesses:
         return problems.each(lambda problem, start, bases: _guess(problem, plan, start, bases), start, tuple(bases))
     if nodes.shape[0] == 0:
-        return start
+        if not likelihood.solver.guesses_residual:
+            return start
+        return problems.each(lambda problem, start, bases: _guess(problem, plan, start, bases), start, tuple(bases))
 
     def at_node(theta: jax.Array) -> jax.Array:
         factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])
@@ -149,11 +157,13 @@ def starts_of(
 def _guess(
     problem: Problem, plan: Plan, start: Float[jax.Array, " k"], bases: Sequence[Array]
 ) -> Float[jax.Array, " k"]:
-    """Return theta at the solver's rough covariance by moments, if what is held can be had near it."""
+    """Return theta at the solver's rough covariances by moments, if what is held can be had near it."""
     layout, covariance = problem.likelihood.layout, problem.likelihood.guess(problem.response)
-    if covariance is None:
-        return start
-    rough = layout.guess(covariance, start, plan.inverse_bases)
+    residual, rough = problem.likelihood.guess_residual(problem.response), start
+    if covariance is not None:
+        rough = layout.guess(covariance, rough, plan.inverse_bases)
+    if residual is not None:
+        rough = layout.guess_residual(residual, rough)
     guess, holds = problem.objective(bases).feasible(rough, jnp.ones_like(start))
     return jnp.where(holds, guess, start)
 

@@ -126,6 +126,12 @@ class Likelihood(Struct, abc.ABC):
     def guess(self, response: Response) -> Float[jax.Array, "q q"] | None:
         """Return the solver's rough covariance of all columns of Z, relative to sigma², or None where it has none."""
 
+    @abc.abstractmethod
+    def guess_residual(self, response: Response) -> Float[jax.Array, "q q"] | None:
+        """Return the solver's rough covariance of the residual structure's positions, in units of the response's scale,
+        or None where it has none.
+        """
+
     # ---- values at theta -----------------------------------------------------------------------------------------
 
     @abc.abstractmethod

@@ -46,8 +46,14 @@ class Dispersed(Gaussian):
         return residual.T
 
     def guess(self, response: Response) -> Float[jax.Array, "q q"] | None:
+        return self.solver.guess(self._augmented(response), response.count)
+
+    def guess_residual(self, response: Response) -> Float[jax.Array, "q q"] | None:
+        return self.solver.guess_residual(self._augmented(response))
+
+    def _augmented(self, response: Response) -> Any:
         augmented = self.solver.augmented(self.design.basis, response.augmented[:, None])
-        return self.solver.guess(jax.tree.map(lambda leaf: leaf[0], augmented), response.count)
+        return jax.tree.map(lambda leaf: leaf[0], augmented)
 
     def factorized(self, factors: Factors) -> WeightedFactor:
         log_sd = self.log_sds(factors)

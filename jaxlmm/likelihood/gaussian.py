@@ -155,6 +155,9 @@ class KnownWeights(Gaussian):
     def guess(self, response: Response) -> Float[jax.Array, "q q"] | None:
         return self.solver.guess(response.augmented, response.count)
 
+    def guess_residual(self, response: Response) -> Float[jax.Array, "q q"] | None:
+        return self.solver.guess_residual(response.augmented)
+
     def factorized(self, factors: Factors) -> Any:
         return self.solver.factor(factors)
 

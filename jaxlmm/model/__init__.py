@@ -1,7 +1,7 @@
 """The model as data: terms, designs and the layout of theta."""
 
 from jaxlmm.model.basis import independent_basis, least_squares, mean_products
-from jaxlmm.model.chain import PAST, ChainFactor, MarkovChain
+from jaxlmm.model.chain import PAST, ChainFactor, MarkovChain, long_chains
 from jaxlmm.model.design import Design, Grouping, Term
 from jaxlmm.model.dispersion import Dispersion, ScaledDispersion, Scaling
 from jaxlmm.model.graph import connected, linked
@@ -35,6 +35,7 @@ __all__ = [
     "independent_basis",
     "least_squares",
     "linked",
+    "long_chains",
     "mean_products",
     "near",
     "padded_rows",

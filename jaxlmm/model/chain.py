@@ -136,5 +136,18 @@ class MarkovChain(Struct):
         return ChainFactor(links, into, onward, jnp.asarray(self.cells))
 
 
+def long_chains(design: Design) -> tuple[MarkovChain | None, ...]:
+    """Return the Markov chains of a design, of each term and last of the residuals, that are too long for a matrix."""
+    chains: list[MarkovChain | None] = []
+    for term in (*design.terms, design.residual):
+        found = None
+        if term is not None and term.over_positions and term.size > MAX_LEADING_POSITIONS:
+            coords = np.asarray(term.coords)
+            increase = coords.shape[-1] == 1 and bool(np.all(np.diff(coords[..., 0], axis=-1) >= 0))
+            found = MarkovChain.of(design, term)[0] if term.structure.is_markov and increase else None
+        chains.append(found)
+    return tuple(chains)
+
+
 def _filled(cells: Int[NumpyArray, " _"], size: int) -> Int[NumpyArray, " {size}"]:
     return np.concatenate([cells, np.full(size - cells.size, PAST)]).astype(np.int32)

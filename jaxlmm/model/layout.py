@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import block_diag
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
@@ -23,6 +23,9 @@ from jaxlmm.model.matrices import covariance_of, over, reported_factor
 LARGEST_GUESSED_SD = 40.0
 """Largest relative standard deviation of a start guessed from the data: where rows leave next to no residual, the guess
 is a ratio of rounding errors."""
+
+SMALLEST_GUESSED_VARIANCE = 1e-6
+"""Smallest variance of the residual structure's first position that a start takes from the data."""
 
 STARTING_SIGMA = 0.7
 """Start of a sigma that is a parameter, relative to the residual standard deviation of least squares."""
@@ -280,6 +283,30 @@ class Layout(Struct):
             start = start if theta is None else start.at[where].set(theta)
             first = columns.stop
         return start
+
+    def guess_residual(
+        self, covariance: Float[jax.Array, "q q"], start: Float[jax.Array, " k"]
+    ) -> Float[jax.Array, " k"]:
+        """Return a start near a rough ``covariance`` of the residual structure's positions, in units of the response's
+        scale; ``start`` where the structure takes nothing from it.
+        """
+        assert self.residual is not None
+        variance = jnp.maximum(covariance[0, 0], SMALLEST_GUESSED_VARIANCE)
+        guessed = self.residual.guess(covariance / variance)
+        if guessed is None:
+            return start
+        if self.sigma_is_free:
+            start = start.at[-1].set(0.5 * jnp.log(variance))
+        first = self.slices()[-1].start
+        return start.at[first : first + guessed.size - 1].set(guessed[1:])
+
+    def guessed_of_residual(self) -> Bool[NumpyArray, " k"]:
+        """Return which parameters :meth:`guess_residual` takes from the covariance, that of sigma left out."""
+        found = np.zeros(self.n_theta, bool)
+        if self.residual is not None and self.residual_coords is not None:
+            first = self.slices()[-1].start
+            found[first : first + max(self.residual.n_guessed(self.residual_coords.shape[-2]) - 1, 0)] = True
+        return found
 
     def blocks(self) -> Int[NumpyArray, " k"]:
         """Return the index of the term of each entry of theta."""

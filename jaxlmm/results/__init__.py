@@ -10,7 +10,7 @@ from jaxlmm.results.hypotheses import MarginalMeans, compare
 from jaxlmm.results.intervals import Bootstrap, Profile
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import Collector, ManyEstimates
-from jaxlmm.results.rows import Influence, check_draws, drawn
+from jaxlmm.results.rows import Influence, check_draws, drawn, factors_of
 
 __all__ = [
     "SCAN",
@@ -32,5 +32,6 @@ __all__ = [
     "check_draws",
     "compare",
     "drawn",
+    "factors_of",
     "load_saved",
 ]

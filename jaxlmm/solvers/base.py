@@ -82,6 +82,8 @@ class AbstractSolver(Struct, abc.ABC):
     - ``sequential``, for one that fills the memory: responses, nodes and directions of derivatives follow one another
       in place of ``vmap``, and the solver is put on the device once.
     - ``guesses``: the covariance of :meth:`guess` is tried as a start beside the nodes.
+    - ``guesses_residual``: the search begins at the covariance of :meth:`guess_residual`, and what the residual
+      structure takes from it is not looked for.
 
     What it can do besides:
 
@@ -202,6 +204,11 @@ class AbstractSolver(Struct, abc.ABC):
         """Whether :meth:`guess` returns a covariance."""
         return False
 
+    @property
+    def guesses_residual(self) -> bool:
+        """Whether :meth:`guess_residual` returns a covariance."""
+        return False
+
     def reweighted(self, root_weight: Float[Array, " N"]) -> Self:
         """Return the solver of the same design with every row multiplied by ``root_weight``, which is positive.
 
@@ -245,6 +252,13 @@ class AbstractSolver(Struct, abc.ABC):
         """Return a rough covariance of all columns of Z, relative to sigma², from one response's augmented columns.
 
         ``count`` is the number of independent observations, n, or n − p for REML. None where there is no quick one.
+        """
+        return None
+
+    def guess_residual(self, augmented: Any) -> Float[jax.Array, "q q"] | None:
+        """Return a rough covariance of the residual structure's positions, from one response's augmented columns.
+
+        It need not be positive semidefinite. None where there is no quick one, or no residual structure.
         """
         return None
 

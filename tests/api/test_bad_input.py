@@ -28,7 +28,10 @@ CASES = {
     "unknown variable": ("y ~ xx + (1 | g)", DATA, {}, lmm.FormulaError, ["unknown variable 'xx'", "did you mean x"]),
     "unknown group": ("y ~ x + (1 | gg)", DATA, {}, lmm.FormulaError, ["unknown variable 'gg'", "did you mean g"]),
     "unknown function": ("sqroot(y) ~ x", DATA, {}, lmm.FormulaError, ["unknown function", "did you mean sqrt"]),
-    "unknown structure": ("y ~ x + exq(t | g)", DATA, {}, lmm.FormulaError, ["unknown structure 'exq'", "here are"]),
+    "unknown structure": (
+        "y ~ x + exq(t | g)", DATA, {}, lmm.FormulaError, ["unknown structure 'exq'", "Write exp(…)", "here are"],
+    ),
+    "another package's structure": ("y ~ x + adh(t | g)", DATA, {}, lmm.FormulaError, ["'adh'", "Write ad(…)"]),
     "no tilde": ("y + x", DATA, {}, lmm.FormulaError, ["expected one '~'", "got no"]),
     "no response": ("~ x + (1 | g)", DATA, {}, lmm.FormulaError, ["expected a response"]),
     "nothing right of the tilde": ("y ~", DATA, {}, lmm.FormulaError, ["nothing stands right"]),

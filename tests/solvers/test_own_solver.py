@@ -299,8 +299,6 @@ def test_one_that_is_right(name, solver):
         ("slopes on both", "blocked"),
         ("kinship", "dense"),
         ("kinship slope, weights", "spectral"),
-        ("ou beside slopes, weights", "chain"),
-        ("ou residual, weights", "chain"),
     ],
 )
 def test_ours_are_right(name, solver):

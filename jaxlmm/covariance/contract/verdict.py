@@ -19,6 +19,9 @@ MAX_ENTRY_ERROR = 1e-8
 """Size, relative to the largest entry, up to which entries above the diagonal, asymmetry and negative eigenvalues are
 rounding."""
 
+SHOWN_ROWS = 4
+"""Rows and columns of a matrix that a message shows."""
+
 BOUND_ROUNDING = 1e-9
 """How far beyond a bound rounding may take a value, relative to the value, or absolute where it is below 1."""
 
@@ -129,15 +132,26 @@ def _check_covariance(matrix: Float[NumpyArray, "q q"], at: str) -> None:
     largest = np.abs(matrix).max()
     if np.abs(matrix - matrix.T).max() > MAX_ENTRY_ERROR * largest:
         raise BrokenContractError(
-            f"returns no covariance: expected a symmetric covariance matrix, got {matrix.tolist()} {at}."
+            f"returns no covariance: expected a symmetric covariance matrix, got {_shown(matrix)} {at}."
         )
     smallest = np.linalg.eigvalsh(matrix)[0]
     if smallest < -MAX_ENTRY_ERROR * largest:
         raise BrokenContractError(
-            f"returns no covariance: expected a positive semidefinite matrix at any theta, got {matrix.tolist()} {at}, "
+            f"returns no covariance: expected a positive semidefinite matrix at any theta, got {_shown(matrix)} {at}, "
             f"with an eigenvalue of {smallest:.4g}. theta is unconstrained: write a variance as theta[0]**2, a "
             "correlation as jnp.tanh(theta[1]), a range as jnp.exp(theta[2])."
         )
+
+
+def _shown(matrix: Float[NumpyArray, "q q"]) -> str:
+    """Return the numbers of a matrix, of a large one its corner.
+
+    >>> _shown(np.diag([1.0, 1.0 / 3.0]))
+    '[[1.0, 0.0], [0.0, 0.3333]]'
+    """
+    some = matrix[:SHOWN_ROWS, :SHOWN_ROWS]
+    values = [[float(f"{value:.4g}") for value in row] for row in some]
+    return f"{values}" if len(some) == len(matrix) else f"{values} (the first {SHOWN_ROWS} of {len(matrix)})"
 
 
 def _check_factor(factors: Float[NumpyArray, "t q q"], factor: Float[NumpyArray, "q q"], at: str) -> None:
@@ -152,4 +166,4 @@ def _check_factor(factors: Float[NumpyArray, "t q q"], factor: Float[NumpyArray,
         )
     elif np.abs(np.tril(factor, -1)).max() <= MAX_ENTRY_ERROR * largest:
         advice = "an upper triangle is probably the transpose of the factor: return factor.T"
-    raise BrokenContractError(f"returns no lower triangular factor, got {factor.tolist()} {at}: {advice}.")
+    raise BrokenContractError(f"returns no lower triangular factor, got {_shown(factor)} {at}: {advice}.")

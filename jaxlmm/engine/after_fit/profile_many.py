@@ -63,18 +63,21 @@ class ManyProfiler:
         """
         found = Minima(np.full(index.size, np.nan), np.zeros(index.size, bool))
         size = SMALL_PROFILE if self.y.shape[1] <= FEW_RESPONSES else LARGE_PROFILE
-        for alike, template, layouts in held_layouts(self.design, blocks, values):
-            for chunk, (_, problems, _) in enumerate(self.prepared):
-                own = np.flatnonzero(self._chunk[index[alike]] == chunk)
-                positions = self._place[index[alike][own]]
+        for chunk, (_, problems, _) in enumerate(self.prepared):
+            here = np.flatnonzero(self._chunk[index] == chunk)
+            if not here.size:
+                continue
+            chains = problems.likelihood.layout.chains
+            for alike, template, layouts in held_layouts(self.design, blocks, values[here], chains):
+                positions = self._place[index[here[alike]]]
                 likelihood = problems.likelihood.replace(layout=template)
                 descent = Descent(problems.replace(likelihood=likelihood))
-                for chosen, count in batches(own.size, size, size):
+                for chosen, count in batches(alike.size, size, size):
                     some = problems.only(positions[chosen]).replace(likelihood=likelihood, mesh=None)
-                    held = jax.tree.map(lambda leaf, at=own[chosen]: np.asarray(leaf)[at], layouts)
+                    held = jax.tree.map(lambda leaf, at=chosen: np.asarray(leaf)[at], layouts)
                     bases = tiled(template.bases(), chosen.size)
                     minimum = _minima(some.without_rows(), held, bases, template.start(), descent.method, descent.plan)
-                    to = alike[own[chosen[:count]]]
+                    to = here[alike[chosen[:count]]]
                     found.deviance[to] = np.asarray(minimum.value)[:count]
                     found.converged[to] = np.asarray(minimum.converged)[:count]
         return found

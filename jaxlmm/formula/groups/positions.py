@@ -155,8 +155,9 @@ def _read(bar: Bar, data: pd.DataFrame, levels: Levels) -> _Values:
             if not isinstance(bar.structure, Unstructured | Diagonal | CompoundSymmetry):
                 raise DataError(
                     f"{bar.text}: expected positions as numbers or as a factor (whose levels are steps of one), got "
-                    f"{column.dtype} such as {column.iloc[0]!s}; convert {name!r} first, for a date for example to "
-                    "days since the first."
+                    f"{column.dtype} such as {column.iloc[0]!s}. Visits in the order of their names: "
+                    f"data[{name!r}] = data[{name!r}].astype('category'), of another order "
+                    f"pd.Categorical(data[{name!r}], [first, second, …]); a date: days since the first."
                 )
             column = column.astype("category")
             data = data.assign(**{name: column})

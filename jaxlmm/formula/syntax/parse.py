@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula.syntax.products import expand
-from jaxlmm.formula.syntax.tags import FUNCTIONS_TOO, TAGS, Options, check_use, options_text, tag_options
+from jaxlmm.formula.syntax.tags import FUNCTIONS_TOO, TAGS, Options, check_use, options_text, tag_options, unknown_tag
 from jaxlmm.formula.syntax.unknown import backquotes_message, unquoted_columns
 from jaxlmm.formula.tokens import Token, is_bar, join, quoted, split, tokenize, word
 
@@ -236,7 +236,7 @@ def _add_bar(formula: str, term: Sequence[Token], bars: list[Bar]) -> None:
     tag = term[0].text if term[0].kind == "name" else "us"
     text = join(term)
     if tag not in TAGS:
-        raise FormulaError(f"formula {formula!r}: unknown structure {tag!r} in {text!r}. There are: {', '.join(TAGS)}.")
+        raise FormulaError(f"formula {formula!r}: unknown structure {tag!r} in {text!r}. {unknown_tag(tag)}")
     sides = split(term[(2 if term[0].kind == "name" else 1) : -1], ("|", "||"))
     if len(sides) != 2:
         raise FormulaError(f"formula {formula!r}: expected one bar in {text!r}, got {len(sides) - 1}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -55,6 +56,15 @@ TAGS = {
 }
 """The covariance structures of formulas, by the name before the parentheses."""
 
+ELSEWHERE = {
+    "un": "us(…)", "vc": "diag(…)", "csh": "cs(…)", "adh": "ad(…)", "ante": "ad(…)", "toeph": "toep(…)",
+    "ar1h": "ar1(…, hom=False)", "arh": "ar1(…, hom=False)", "hetar1": "ar1(…, hom=False)",
+    "homdiag": "diag(…, hom=True)", "homcs": "cs(…, hom=True)", "homtoep": "toep(…, hom=True)", "sp_exp": "exp(…)",
+    "sp_gau": "gau(…)", "sp_pow": "ou(…)", "corSymm": "us(…)", "corCompSymm": "cs(…, hom=True)", "corAR1": "ar1(…)",
+    "corCAR1": "ou(…)", "corARMA": "arma(…)", "corExp": "exp(…)", "corGaus": "gau(…)",
+}  # fmt: skip
+"""What structures are called in SAS, mmrm, glmmTMB and nlme, and how they are written here."""
+
 FUNCTIONS_TOO = ("exp", "cs")
 """Tags that are functions where no bar stands in their parentheses."""
 
@@ -62,6 +72,17 @@ _FLAGS = {"TRUE": True, "True": True, "FALSE": False, "False": False}
 
 Options = tuple[tuple[str, Any], ...]
 """Arguments of a structure by name."""
+
+
+def unknown_tag(tag: str) -> str:
+    """Say which structure a name that is no tag may mean, and which there are.
+
+    >>> unknown_tag("csh")
+    'Write cs(…). There are: us, diag, cs, rr, fa, toep, ar1, ad, arma, ou, exp, gau, mat.'
+    """
+    close = difflib.get_close_matches(tag, TAGS, 1)
+    meant = ELSEWHERE.get(tag, f"{close[0]}(…)" if close else "")
+    return f"{f'Write {meant}. ' if meant else ''}There are: {', '.join(TAGS)}."
 
 
 def tag_options(tag: str, parts: Sequence[Sequence[Token]], text: str) -> tuple[Options, str | None]:

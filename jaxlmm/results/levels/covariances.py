@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from jaxlmm._util import Array, NumpyArray, program
 from jaxlmm.errors import OptionError
 from jaxlmm.formula import ModelFrame
-from jaxlmm.model import Factors, Layout, Term
+from jaxlmm.model import ChainFactor, Factors, Layout, Term
 
 MAX_ENTRIES = 2**28
 """Numbers of the covariance matrices along positions up to which they are formed: 2 GB."""
@@ -39,11 +39,14 @@ def factors_at(layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[
 
 
 def with_roots(factors: Factors) -> Factors:
-    """Return roots in place of the covariances of terms over positions and of the residual, in NumPy."""
+    """Return roots in place of the covariances of terms over positions and of the residual, in NumPy; chains stay."""
     host: Any = jax.tree.map(np.asarray, factors)
-    terms = tuple(part if part.ndim == 2 else roots_of(part) for part in host.terms)
-    rooted: Factors = host._replace(terms=terms, residual=None if host.residual is None else roots_of(host.residual))
-    return rooted
+
+    def rooted(part: Any) -> Any:
+        return part if part is None or isinstance(part, ChainFactor) or part.ndim == 2 else roots_of(part)
+
+    found: Factors = host._replace(terms=tuple(map(rooted, host.terms)), residual=rooted(host.residual))
+    return found
 
 
 def roots_of(matrices: Float[NumpyArray, "L q q"]) -> Float[NumpyArray, "L q q"]:

@@ -4,12 +4,13 @@ from jaxlmm.results.rows.fitted import fitted, residuals
 from jaxlmm.results.rows.influence import Influence, influence, leverage
 from jaxlmm.results.rows.matrices import marginal_cov, model_matrix, random_matrix
 from jaxlmm.results.rows.predict import predict
-from jaxlmm.results.rows.simulate import check_draws, drawn, simulate
+from jaxlmm.results.rows.simulate import check_draws, drawn, factors_of, simulate
 
 __all__ = [
     "Influence",
     "check_draws",
     "drawn",
+    "factors_of",
     "fitted",
     "influence",
     "leverage",

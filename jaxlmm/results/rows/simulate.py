@@ -14,7 +14,8 @@ from jaxlmm.errors import DataError, OptionError
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.columns import variables_of
 from jaxlmm.formula.newdata import chosen_columns, levels_on, row_labels
-from jaxlmm.model import Factors, Layout, Term
+from jaxlmm.linalg import linear_recurrence
+from jaxlmm.model import ChainFactor, Design, Factors, Layout, Term, long_chains
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import unweighted, with_roots
 from jaxlmm.results.rows.predict import estimated
@@ -67,7 +68,11 @@ def simulate(
     for columns, term in zip(chosen, labels.terms, strict=True):
         if columns and len(columns) < len(term.columns):
             raise OptionError(f"re_form: expected whole terms, such as '~ {term.text}', got a part of it: {re_form!r}.")
-    rng, sigma, factors = np.random.default_rng(seed), float(fit.by_row.sigma), _factors(fit)
+    rng, sigma, factors = (
+        np.random.default_rng(seed),
+        float(fit.by_row.sigma),
+        factors_of(fit.design, fit.estimates.theta),
+    )
     mean = estimated(fit, newdata, re_form, "error")
     if newdata is None:
         draws = drawn(fit.frame, factors, sigma, nsim, rng, [not stays for stays in kept])
@@ -90,6 +95,10 @@ def drawn(
     design, n = frame.design, len(frame.index)
     total = np.zeros((n, nsim))
     for term, factor, wanted in zip(design.terms, factors.terms, anew, strict=True):
+        if isinstance(factor, ChainFactor):
+            own = _along(factor, design, term, rng, nsim)
+            total += unweighted(frame, term) * own if wanted else 0.0
+            continue
         root = np.asarray(factor)
         grouping = design.groupings[term.grouping]
         codes, count = np.asarray(grouping.codes)[:n], int(np.asarray(grouping.codes)[:n].max(initial=-1)) + 1
@@ -107,6 +116,8 @@ def drawn(
         sds = sds * np.exp(np.asarray(factors.dispersion.log_sd(design.dispersion.columns)))[:n]
     if design.residual is None or factors.residual is None:
         noise = rng.standard_normal((n, nsim))
+    elif isinstance(factors.residual, ChainFactor):
+        noise = _along(factors.residual, design, design.residual, rng, nsim)
     else:
         root = np.asarray(factors.residual)
         codes = np.asarray(design.groupings[design.residual.grouping].codes)[:n]
@@ -115,10 +126,21 @@ def drawn(
     return np.asarray(sigma * (total + sds[:, None] * noise))
 
 
-@in_double_precision
-def _factors(fit: Fitted) -> Factors:
-    """Return the covariance factors at the theta that results report."""
-    return with_roots(Layout.of(fit.design).factors(jnp.asarray(fit.estimates.theta)))
+def factors_of(design: Design, theta: Float[NumpyArray, " k"]) -> Factors:
+    """Return what :func:`drawn` takes: factors and roots at ``theta`` as in results, and links of long chains."""
+    return with_roots(Layout.of(design, long_chains(design)).factors(jnp.asarray(theta)))
+
+
+def _along(
+    factor: ChainFactor, design: Design, term: Term, rng: np.random.Generator, nsim: int
+) -> Float[NumpyArray, "n s"]:
+    """Draw Markov chains, level by level, at the positions of the rows."""
+    links, cells = factor.links, np.asarray(factor.cells)
+    innovations = rng.standard_normal((cells.size, nsim)) * np.asarray(links.innovation)[:, None]
+    nodes = np.asarray(links.sd)[:, None] * np.asarray(linear_recurrence(jnp.asarray(links.rho), innovations))
+    codes = np.asarray(design.groupings[term.grouping].codes)[: int(design.n)].astype(np.int64)
+    rows = codes * term.size + np.asarray(term.positions)[: codes.size]
+    return np.asarray(nodes[np.searchsorted(cells, rows)])
 
 
 def _at(root: Float[NumpyArray, "L q r"], term: Term, codes: Int[NumpyArray, " n"]) -> Float[NumpyArray, "n r"]:

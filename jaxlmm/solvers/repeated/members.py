@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from jaxtyping import Int, Shaped
 from jaxlmm._util import NumpyArray
 from jaxlmm.model import Design, Term
 from jaxlmm.solvers.clusters import clusters_of
+
+_latest: list[tuple[weakref.ref[Design], Members]] = []  # a choice of solvers asks three times of one design
 
 
 class Members(NamedTuple):
@@ -36,6 +39,16 @@ class Members(NamedTuple):
 
 
 def members_of(design: Design) -> Members:
+    """Return :func:`_found`, which the latest design keeps."""
+    for of_design, members in _latest:
+        if of_design() is design:
+            return members
+    members = _found(design)
+    _latest[:] = [(weakref.ref(design), members)]
+    return members
+
+
+def _found(design: Design) -> Members:
     """Find the patterns of a design without known matrices, whose terms have shared positions.
 
     Two clusters have one if their rows agree, in some order, in all that the covariance is made of: positions, columns

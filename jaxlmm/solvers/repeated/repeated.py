@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, NumpyArray
+from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers.base import AbstractSolver, Effects, QuadraticForms
@@ -34,6 +34,12 @@ class Sums(NamedTuple):
     """Sums of products ``Σ a_k b_lᵀ`` over the clusters of a pattern, for its pairs of rows k ≤ l, in both orders."""
 
     values: Float[jax.Array, "*b CE i j"]
+
+
+class SymmetricSums(NamedTuple):
+    """The same of A with itself, as matrices' upper ``triangles``, row by row."""
+
+    triangles: Float[jax.Array, "*b CE t"]
 
 
 class SumsOfResponse(NamedTuple):
@@ -73,6 +79,7 @@ class Repeated(AbstractSolver):
     of_chunk: Int[Array, " K"]
     whole: ClusterGroup | None
     pattern: Int[Array, " B"]
+    n_positions: int = static()  # of the residual structure, 0 without one
 
     @classmethod
     def unsuitable(cls, design: Design) -> str:
@@ -114,6 +121,7 @@ class Repeated(AbstractSolver):
             group_of(design, described, (count, size)),
             np.bincount(members.pattern, minlength=count).astype(float),
             index, real, chunks, of_chunk, whole, members.pattern,
+            0 if design.residual is None else design.residual.size,
         )  # fmt: skip
 
     def without_rows(self) -> Self:
@@ -129,8 +137,11 @@ class Repeated(AbstractSolver):
         whole = None if self.whole is None else self.whole.reweighted(weight)
         return self.replace(group=self.group.reweighted(weight), whole=whole)
 
-    def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> Sums:
-        return Sums(self._sums(self._by_cluster(a), self._by_cluster(b)))
+    def cross_products(self, a: Float[Array, "N i"], b: Float[Array, "N j"]) -> Sums | SymmetricSums:
+        left = self._by_cluster(a)
+        if a is b:
+            return SymmetricSums(self._sums(left, left)[:, *np.triu_indices(left.shape[-1])])
+        return Sums(self._sums(left, self._by_cluster(b)))
 
     def augmented(self, a: Float[Array, "N i"], e: Float[Array, "N m"]) -> SumsOfResponse:
         left = self._by_cluster(a)
@@ -175,13 +186,43 @@ class Repeated(AbstractSolver):
     def logdet(self, factor: PatternFactor) -> Float[jax.Array, ""]:
         return factor.logdet
 
-    def inner(self, factor: PatternFactor, products: Sums) -> Float[jax.Array, "i j"]:
+    def inner(self, factor: PatternFactor, products: Sums | SymmetricSums) -> Float[jax.Array, "i j"]:
+        if isinstance(products, SymmetricSums):
+            triangle = factor.entries @ jnp.asarray(products.triangles)
+            size = int(np.sqrt(2 * triangle.size))
+            upper = jnp.zeros((size, size), triangle.dtype).at[np.triu_indices(size)].set(triangle)
+            return upper + jnp.triu(upper, 1).T
         values = jnp.asarray(products.values)
         return (factor.entries @ values.reshape(values.shape[0], -1)).reshape(values.shape[1:])
 
-    def quadratic_forms(self, factor: PatternFactor, products: Sums, augmented: SumsOfResponse) -> QuadraticForms:
+    def quadratic_forms(
+        self, factor: PatternFactor, products: Sums | SymmetricSums, augmented: SumsOfResponse
+    ) -> QuadraticForms:
         entries = factor.entries
         return self.inner(factor, products), entries @ augmented.cross, entries @ augmented.square
+
+    @property
+    def guesses_residual(self) -> bool:
+        return self.n_positions > 0
+
+    def guess_residual(self, augmented: SumsOfResponse) -> Float[jax.Array, "q q"] | None:
+        """Return the mean products of two positions' residuals over the levels that have both."""
+        levels, positions = self.group.levels, self.group.positions
+        if levels is None or positions is None:
+            return None
+        levels, positions = jnp.asarray(levels), jnp.asarray(positions)
+        real = self.group.basis.sum(axis=1) > 0
+        first, second = np.triu_indices(positions.shape[1])
+        together = real[:, first] & real[:, second] & (levels[:, first] == levels[:, second])
+        clusters = jnp.where(together, jnp.asarray(self.counts)[:, None], 0.0)
+        once = augmented.square.reshape(clusters.shape) * np.where(first == second, 1.0, 0.5)[None, :]
+
+        def total(values: Float[jax.Array, "C e"]) -> Float[jax.Array, "q q"]:
+            empty = jnp.zeros((self.n_positions, self.n_positions))
+            one = empty.at[positions[:, first], positions[:, second]].add(jnp.where(together, values, 0.0))
+            return one + one.T
+
+        return total(once) / jnp.maximum(total(clusters), 1.0)
 
     def effects(
         self, design: Design, factors: Factors, factor: PatternFactor, residual: Float[jax.Array, " N"]

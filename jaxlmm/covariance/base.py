@@ -192,16 +192,21 @@ class AbstractCovariance(Markovian, Struct, abc.ABC):
         """Return a starting point ``(k,)``; ``coords`` is ``(q, d)`` or, for positions, ``(groups, q, d)``."""
         return np.full(self.n_params(coords.shape[-2]), 0.5)
 
-    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " g"] | None:
-        """Return a starting point near a rough relative ``covariance`` (q, q) in the basis, or None.
+    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
+        """Return a starting point (k,) near a rough relative ``covariance`` (q, q) in the basis, or None.
 
-        It has the first parameters, ``n_guessed(q)`` of them.
+        Parameters of which it says nothing, those that are not :meth:`guessed`, are NaN.
         """
         return None
 
-    def n_guessed(self, q: int) -> int:
-        """Return of how many parameters of ``q`` columns or positions :meth:`guess` makes a start: all, if it does."""
-        return 0 if type(self).guess is AbstractCovariance.guess else self.n_params(q)
+    def guessed(self, q: int) -> Bool[NumpyArray, " k"]:
+        """Return for which parameters of ``q`` columns or positions :meth:`guess` has a value: here all or none."""
+        return np.full(self.n_params(q), type(self).guess is not AbstractCovariance.guess)
+
+    def start_near(self, covariance: Float[jax.Array, "q q"], start: Float[jax.Array, " k"]) -> Float[jax.Array, " k"]:
+        """Return the :meth:`guess` at a ``covariance`` (q, q), and ``start`` (k,) where there is none."""
+        found = self.guess(covariance)
+        return start if found is None else jnp.where(jnp.isnan(found), start, found)
 
     def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         """Return pairs (index in theta, values) at which a better start is searched, coordinate by coordinate."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance.base import (
@@ -97,13 +97,14 @@ class Correlated(AbstractCovariance):
         sds = np.full(self.n_sds(coords.shape[-2]), STARTING_SD if self.hom else np.sqrt(STARTING_SD))
         return np.append(sds, self.starting_angles(coords))
 
-    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " s"] | None:
+    def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
         """Return standard deviations."""
         variances = jnp.maximum(jnp.diagonal(covariance), SMALLEST_GUESSED_SD**2)
-        return jnp.sqrt(jnp.mean(variances)[None]) if self.hom else variances**0.25
+        sds = jnp.sqrt(jnp.mean(variances)[None]) if self.hom else variances**0.25
+        return jnp.append(sds, jnp.full(self.n_angles(covariance.shape[0]), jnp.nan, sds.dtype))
 
-    def n_guessed(self, q: int) -> int:
-        return self.n_sds(q)
+    def guessed(self, q: int) -> Bool[NumpyArray, " k"]:
+        return np.arange(self.n_params(q)) < self.n_sds(q)
 
     def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         count = self.n_sds(coords.shape[-2])

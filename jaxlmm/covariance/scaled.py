@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.covariance.base import NEARLY_ZERO, SD_NODES, BoundaryCandidates, SearchAxes
@@ -45,8 +45,8 @@ class ScaledRows(Unstructured):
     def guess(self, covariance: Float[jax.Array, "q q"]) -> Float[jax.Array, " k"] | None:
         return None
 
-    def n_guessed(self, q: int) -> int:
-        return 0
+    def guessed(self, q: int) -> Bool[NumpyArray, " k"]:
+        return np.zeros(self.n_params(q), bool)
 
     def search_axes(self, coords: Float[NumpyArray, "*L q d"]) -> SearchAxes:
         return tuple((k, np.sqrt(SD_NODES)) for k in range(coords.shape[-2]))

@@ -101,7 +101,8 @@ def run(
     """
     likelihood, bases = problems.likelihood, tuple(jnp.asarray(basis) for basis in bases)
     sequential = likelihood.solver.sequential
-    # The plan's axes are searched where starts_of has no nodes, and does not take the solver's guess instead of them.
+    # The plan's axes are searched where starts_of has no nodes, and does not take the guess of columns instead of them;
+    # what a guess of the residuals says is no axis of the plan.
     along_axes = plan.nodes.shape[0] == 0 and not (likelihood.solver.quasi_newton and likelihood.solver.guesses)
 
     def minimized(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:

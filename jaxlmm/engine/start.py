@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct
+from jaxlmm.engine.guesses import guess_columns, guess_residual, guessed_of_residual
 from jaxlmm.engine.problems import Problem, Problems
 from jaxlmm.errors import OptionError
 from jaxlmm.likelihood import Likelihood
@@ -55,7 +56,7 @@ class Plan(Struct):
         points = np.zeros((int(index.size == 0), index.size))
         counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
         layout = likelihood.layout
-        guessed = layout.guessed_of_residual() & likelihood.solver.guesses_residual
+        guessed = guessed_of_residual(layout) & likelihood.solver.guesses_residual
         if guessed.any():
             index, values = index[~guessed[index]], values[~guessed[index]]
             points = np.zeros((0, index.size))
@@ -108,7 +109,7 @@ def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     objective, nodes = problem.objective(beginning.bases), jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
         if problem.likelihood.solver.guesses_residual:
-            start = _guess(problem, plan, start, beginning.bases)
+            start = guessed_start(problem, plan, start, beginning.bases)
         return plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
     values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)
     return best_of_nodes(nodes, values, start)[0]
@@ -120,15 +121,18 @@ def starts_of(
     """Return the starts of a batch; the plan's axes are left to the search of each problem.
 
     The best of the plan's nodes, at each of which responses share the work that depends on theta alone, or the solver's
-    guess by moments where that is lower; where a Hessian is expensive the guess alone.
+    guess by moments where that is lower; where a Hessian is expensive the guess alone. Where there are no nodes, the
+    guess of the residuals' covariance, if the solver has one.
     """
     likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
+
+    def from_guess(problem: Problem, start: jax.Array, bases: Sequence[jax.Array]) -> jax.Array:
+        return guessed_start(problem, plan, start, bases)
+
     if likelihood.solver.quasi_newton and likelihood.solver.guesses:
-        return problems.each(lambda problem, start, bases: _guess(problem, plan, start, bases), start, tuple(bases))
+        return problems.each(from_guess, start, tuple(bases))
     if nodes.shape[0] == 0:
-        if not likelihood.solver.guesses_residual:
-            return start
-        return problems.each(lambda problem, start, bases: _guess(problem, plan, start, bases), start, tuple(bases))
+        return problems.each(from_guess, start, tuple(bases)) if likelihood.solver.guesses_residual else start
 
     def at_node(theta: jax.Array) -> jax.Array:
         factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])
@@ -142,7 +146,7 @@ def starts_of(
         return problems.each(value)
 
     def guess(problem: Problem, start: jax.Array, bases: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
-        theta = _guess(problem, plan, start, bases)
+        theta = guessed_start(problem, plan, start, bases)
         value = problem.deviance(theta, bases)
         return theta, jnp.where(jnp.isfinite(value), value, jnp.inf)
 
@@ -154,16 +158,16 @@ def starts_of(
     return jnp.where((at_guess < lowest - WORTHWHILE)[:, None], guessed, best)
 
 
-def _guess(
+def guessed_start(
     problem: Problem, plan: Plan, start: Float[jax.Array, " k"], bases: Sequence[Array]
 ) -> Float[jax.Array, " k"]:
     """Return theta at the solver's rough covariances by moments, if what is held can be had near it."""
     layout, covariance = problem.likelihood.layout, problem.likelihood.guess(problem.response)
     residual, rough = problem.likelihood.guess_residual(problem.response), start
-    if covariance is not None:
-        rough = layout.guess(covariance, rough, plan.inverse_bases)
     if residual is not None:
-        rough = layout.guess_residual(residual, rough)
+        rough = guess_residual(layout, residual, rough)
+    if covariance is not None:
+        rough = guess_columns(layout, covariance, rough, plan.inverse_bases)
     guess, holds = problem.objective(bases).feasible(rough, jnp.ones_like(start))
     return jnp.where(holds, guess, start)
 

@@ -141,7 +141,8 @@ def long_chains(design: Design) -> tuple[MarkovChain | None, ...]:
     chains: list[MarkovChain | None] = []
     for term in (*design.terms, design.residual):
         found = None
-        if term is not None and term.over_positions and term.size > MAX_LEADING_POSITIONS:
+        long = term is not None and term.over_positions and term.size > MAX_LEADING_POSITIONS
+        if term is not None and long and design.groupings[term.grouping].relation is None:
             coords = np.asarray(term.coords)
             increase = coords.shape[-1] == 1 and bool(np.all(np.diff(coords[..., 0], axis=-1) >= 0))
             found = MarkovChain.of(design, term)[0] if term.structure.is_markov and increase else None

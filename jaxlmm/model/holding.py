@@ -163,8 +163,8 @@ def _guessed(
         layout.structures, blocks, inverse_bases, covariances, strict=False
     ):
         if inverse.shape == covariance.shape:
-            own = structure.guess(jnp.asarray(inverse) @ covariance @ jnp.asarray(inverse).T)
-            theta = theta if own is None else theta.at[where].set(own)
+            rough = jnp.asarray(inverse) @ covariance @ jnp.asarray(inverse).T
+            theta = theta.at[where].set(structure.start_near(rough, theta[where]))
     return theta
 
 

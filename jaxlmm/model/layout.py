@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import block_diag
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
@@ -19,13 +19,6 @@ from jaxlmm.model.design import Design
 from jaxlmm.model.dispersion import ScaledDispersion, Scaling
 from jaxlmm.model.held import Held
 from jaxlmm.model.matrices import covariance_of, over, reported_factor
-
-LARGEST_GUESSED_SD = 40.0
-"""Largest relative standard deviation of a start guessed from the data: where rows leave next to no residual, the guess
-is a ratio of rounding errors."""
-
-SMALLEST_GUESSED_VARIANCE = 1e-6
-"""Smallest variance of the residual structure's first position that a start takes from the data."""
 
 STARTING_SIGMA = 0.7
 """Start of a sigma that is a parameter, relative to the residual standard deviation of least squares."""
@@ -120,12 +113,12 @@ class Layout(Struct):
                 own = theta[slices[t]]
                 parts += self.held[t].errors(structure, own, reported_factor(structure, own, coords, bases[t]))
         if self.residual is not None and self.residual_coords is not None and self.held[-1].equations:
-            own, sigma = self.residual_theta(theta), self._reported_sigma(theta)
+            own, sigma = self.residual_theta(theta), self.reported_sigma(theta)
             factor = reported_factor(self.residual, own, self.residual_coords)
             parts += self.held[-1].errors(self.residual, own, factor, sigma)
         return jnp.concatenate(parts)
 
-    def _reported_sigma(self, theta: Float[jax.Array, " k"]) -> Float[Array, ""] | float:
+    def reported_sigma(self, theta: Float[jax.Array, " k"]) -> Float[Array, ""] | float:
         """Return the reported sigma in the unit of the factors: 1 where they are relative to it."""
         if not self.absolute or self.sigma is not None:
             return 1.0 if self.sigma is None else self.sigma
@@ -261,52 +254,6 @@ class Layout(Struct):
             np.eye(1) if coords.ndim == 3 else structure.basis(np.asarray(root))
             for structure, coords, root in zip(self.structures, self.coords, self.roots, strict=True)
         )
-
-    def guess(
-        self,
-        covariance: Float[jax.Array, "columns columns"],
-        start: Float[jax.Array, " k"],
-        inverse_bases: Sequence[Float[Array, "_ _"]],
-    ) -> Float[jax.Array, " k"]:
-        """Return a start near a rough ``covariance`` of all columns of Z, relative to sigma; ``start`` where a term has
-        none.
-        """
-        first, variance = 0, self._reported_sigma(start) ** 2
-        for structure, coords, where, inverse in zip(
-            self.structures, self.coords, self.slices(), inverse_bases, strict=False
-        ):
-            columns = slice(first, first + coords.shape[-2])
-            inverse = jnp.asarray(inverse)
-            rough = inverse @ covariance[columns, columns] @ inverse.T
-            rough = rough * jnp.minimum(1.0, LARGEST_GUESSED_SD**2 / jnp.maximum(jnp.max(jnp.diagonal(rough)), 1.0))
-            theta = structure.guess(variance * rough)
-            start = start if theta is None else start.at[where].set(theta)
-            first = columns.stop
-        return start
-
-    def guess_residual(
-        self, covariance: Float[jax.Array, "q q"], start: Float[jax.Array, " k"]
-    ) -> Float[jax.Array, " k"]:
-        """Return a start near a rough ``covariance`` of the residual structure's positions, in units of the response's
-        scale; ``start`` where the structure takes nothing from it.
-        """
-        assert self.residual is not None
-        variance = jnp.maximum(covariance[0, 0], SMALLEST_GUESSED_VARIANCE)
-        guessed = self.residual.guess(covariance / variance)
-        if guessed is None:
-            return start
-        if self.sigma_is_free:
-            start = start.at[-1].set(0.5 * jnp.log(variance))
-        first = self.slices()[-1].start
-        return start.at[first : first + guessed.size - 1].set(guessed[1:])
-
-    def guessed_of_residual(self) -> Bool[NumpyArray, " k"]:
-        """Return which parameters :meth:`guess_residual` takes from the covariance, that of sigma left out."""
-        found = np.zeros(self.n_theta, bool)
-        if self.residual is not None and self.residual_coords is not None:
-            first = self.slices()[-1].start
-            found[first : first + max(self.residual.n_guessed(self.residual_coords.shape[-2]) - 1, 0)] = True
-        return found
 
     def blocks(self) -> Int[NumpyArray, " k"]:
         """Return the index of the term of each entry of theta."""

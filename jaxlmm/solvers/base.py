@@ -82,8 +82,8 @@ class AbstractSolver(Struct, abc.ABC):
     - ``sequential``, for one that fills the memory: responses, nodes and directions of derivatives follow one another
       in place of ``vmap``, and the solver is put on the device once.
     - ``guesses``: the covariance of :meth:`guess` is tried as a start beside the nodes.
-    - ``guesses_residual``: the search begins at the covariance of :meth:`guess_residual`, and what the residual
-      structure takes from it is not looked for.
+    - ``guesses_residual``: where the residual structure takes parameters from the covariance of :meth:`guess_residual`,
+      the search begins there, and these are not looked for.
 
     What it can do besides:
 
@@ -258,7 +258,8 @@ class AbstractSolver(Struct, abc.ABC):
     def guess_residual(self, augmented: Any) -> Float[jax.Array, "q q"] | None:
         """Return a rough covariance of the residual structure's positions, from one response's augmented columns.
 
-        It need not be positive semidefinite. None where there is no quick one, or no residual structure.
+        It is that of the weighted rows of e, in their unit, and need not be positive semidefinite. None where there is
+        no quick one, or no residual structure.
         """
         return None
 

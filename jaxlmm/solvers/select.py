@@ -96,6 +96,11 @@ def built(design: Design, solver: str | type[AbstractSolver] = "auto") -> Abstra
     if rescaled is not None and (asked is not None or largest_cluster(design) > MAX_ROWS_OF_SMALL_CLUSTER):
         terms, root_weight = rescaled
         plain = design.replace(terms=terms, dispersion=Dispersion.by_row(int(design.n), design.n_padded))
+        if asked is not None and (why := unsuitable(asked, plain)):
+            raise OptionError(
+                f"solver: {identity(solver)!r} cannot do this model with traced weights, where every row has a scale "
+                f"of its own: {why}. Use 'auto', or weights in numbers."
+            )
         return _reweighted(select(plain, solver).solver.build(plain), root_weight)
     if asked not in (None, Dense):
         raise OptionError(

@@ -237,3 +237,12 @@ def test_a_sum_reports_from_the_positions_that_it_acts_along():
 def test_a_kronecker_product_has_no_positions():
     with pytest.raises(lmm.OptionError, match="within the columns"):
         covariance.Kron(covariance.AR1(), covariance.AR1(), size=2).placed(NUMBERS)
+
+
+@pytest.mark.parametrize("hom", [True, False])
+def test_a_start_of_compound_symmetry_among_columns(hom):
+    formula, data = f"angle ~ temp + cs(0 + recipe | replicate, hom={hom})", lmm.datasets.cake()
+    fit = lmm.fit(formula, data)
+    started = lmm.fit(formula, data, start={"replicate: rho": 0.3, "Residual: sd": 6.0})
+    assert fit.status == started.status
+    assert started.deviance == pytest.approx(fit.deviance, abs=1e-6)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm.engine.guesses import guess_columns
 from jaxlmm.likelihood import likelihood_of
 from jaxlmm.linalg.inverse import inverse_logdet
 from jaxlmm.model import Layout
@@ -177,7 +178,7 @@ def test_a_guess_and_a_learned_hessian_beside_what_is_held(monkeypatch):
     layouts = Layout.of(exact.design), exact.solution.layout
     inverse = [np.linalg.inv(basis) for basis in layouts[0].bases()]
     rough = jnp.array([[2.0, 0.4, 0.0], [0.4, 1.0, 0.0], [0.0, 0.0, 1.5]])
-    guesses = [layout.guess(rough, jnp.asarray(layout.start()), inverse) for layout in layouts]
+    guesses = [guess_columns(layout, rough, jnp.asarray(layout.start()), inverse) for layout in layouts]
     joint = [layout.factors(theta, layout.bases()).joint() for layout, theta in zip(layouts, guesses, strict=True)]
     assert np.asarray(joint[1] @ joint[1].T) == pytest.approx(np.asarray(joint[0] @ joint[0].T), rel=1e-8)
     monkeypatch.setattr(blocked, "MAX_EFFECTS_FOR_EXACT_HESSIAN", 0)

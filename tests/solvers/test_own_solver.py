@@ -299,6 +299,7 @@ def test_one_that_is_right(name, solver):
         ("slopes on both", "blocked"),
         ("kinship", "dense"),
         ("kinship slope, weights", "spectral"),
+        ("ou residual, weights", "chain"),
     ],
 )
 def test_ours_are_right(name, solver):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance.base import AbstractCovariance, BoundaryCandidates, Candidate, SearchAxes
@@ -94,6 +94,9 @@ class ByLevel(AbstractCovariance):
         found = [self.structure.guess(covariance[at, at]) for at in self._slices(len(covariance))]
         guesses = [one for one in found if one is not None]
         return jnp.concatenate(guesses) if len(guesses) == len(self.levels) else None
+
+    def guessed(self, q: int) -> Bool[NumpyArray, " k"]:
+        return np.tile(self.structure.guessed(self._own(q)), len(self.levels))
 
     def _slices(self, q: int) -> list[slice]:
         own = self._own(q)

@@ -131,8 +131,10 @@ def _ends(
 def _check_covariance(matrix: Float[NumpyArray, "q q"], at: str) -> None:
     largest = np.abs(matrix).max()
     if np.abs(matrix - matrix.T).max() > MAX_ENTRY_ERROR * largest:
+        i, j = np.unravel_index(np.abs(matrix - matrix.T).argmax(), matrix.shape)
         raise BrokenContractError(
-            f"returns no covariance: expected a symmetric covariance matrix, got {_shown(matrix)} {at}."
+            f"returns no covariance: expected a symmetric covariance matrix, got {_shown(matrix)} {at}, with "
+            f"{matrix[i, j]:.10g} at [{i}, {j}] and {matrix[j, i]:.10g} at [{j}, {i}]."
         )
     smallest = np.linalg.eigvalsh(matrix)[0]
     if smallest < -MAX_ENTRY_ERROR * largest:
@@ -166,4 +168,8 @@ def _check_factor(factors: Float[NumpyArray, "t q q"], factor: Float[NumpyArray,
         )
     elif np.abs(np.tril(factor, -1)).max() <= MAX_ENTRY_ERROR * largest:
         advice = "an upper triangle is probably the transpose of the factor: return factor.T"
-    raise BrokenContractError(f"returns no lower triangular factor, got {_shown(factor)} {at}: {advice}.")
+    i, j = np.unravel_index(np.abs(np.triu(factor, 1)).argmax(), factor.shape)
+    raise BrokenContractError(
+        f"returns no lower triangular factor, got {_shown(factor)} {at}, with {factor[i, j]:.4g} at [{i}, {j}]: "
+        f"{advice}."
+    )

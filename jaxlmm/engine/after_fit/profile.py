@@ -16,7 +16,7 @@ from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.single import single_problem
-from jaxlmm.engine.start import AXIS_SWEEPS, Plan
+from jaxlmm.engine.start import AXIS_SWEEPS, Plan, guessed_start
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.model import Design, Layout, Natural, held_layouts, independent_basis
@@ -162,5 +162,8 @@ def minimum_in(
         return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
     objective, begin, sequential = own.objective(bases), jnp.asarray(start), likelihood.solver.sequential
     near, holds = objective.feasible(begin, jnp.ones_like(begin))
-    begin = plan.searched(objective, jnp.where(holds, near, begin), jnp.int32(AXIS_SWEEPS), sequential=sequential)
+    begin = jnp.where(holds, near, begin)
+    if likelihood.solver.guesses_residual:
+        begin = guessed_start(own, plan, begin, bases)
+    begin = plan.searched(objective, begin, jnp.int32(AXIS_SWEEPS), sequential=sequential)
     return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))

@@ -57,11 +57,11 @@ TAGS = {
 """The covariance structures of formulas, by the name before the parentheses."""
 
 ELSEWHERE = {
-    "un": "us(…)", "vc": "diag(…)", "csh": "cs(…)", "adh": "ad(…)", "ante": "ad(…)", "toeph": "toep(…)",
+    "un": "us(…)", "vc": "diag(…, hom=True)", "csh": "cs(…)", "adh": "ad(…)", "ante": "ad(…)", "toeph": "toep(…)",
     "ar1h": "ar1(…, hom=False)", "arh": "ar1(…, hom=False)", "hetar1": "ar1(…, hom=False)",
     "homdiag": "diag(…, hom=True)", "homcs": "cs(…, hom=True)", "homtoep": "toep(…, hom=True)", "sp_exp": "exp(…)",
-    "sp_gau": "gau(…)", "sp_pow": "ou(…)", "corSymm": "us(…)", "corCompSymm": "cs(…, hom=True)", "corAR1": "ar1(…)",
-    "corCAR1": "ou(…)", "corARMA": "arma(…)", "corExp": "exp(…)", "corGaus": "gau(…)",
+    "corSymm": "us(…), which has a variance for each position too", "corCompSymm": "cs(…, hom=True)",
+    "corAR1": "ar1(…)", "corCAR1": "ou(…)", "corARMA": "arma(…)", "corExp": "exp(…)", "corGaus": "gau(…)",
 }  # fmt: skip
 """What structures are called in SAS, mmrm, glmmTMB and nlme, and how they are written here."""
 
@@ -80,8 +80,8 @@ def unknown_tag(tag: str) -> str:
     >>> unknown_tag("csh")
     'Write cs(…). There are: us, diag, cs, rr, fa, toep, ar1, ad, arma, ou, exp, gau, mat.'
     """
-    close = difflib.get_close_matches(tag, TAGS, 1)
-    meant = ELSEWHERE.get(tag, f"{close[0]}(…)" if close else "")
+    close = difflib.get_close_matches(tag.lower(), TAGS, 1)
+    meant = ELSEWHERE.get(tag) or ELSEWHERE.get(tag.lower()) or (f"{close[0]}(…)" if close else "")
     return f"{f'Write {meant}. ' if meant else ''}There are: {', '.join(TAGS)}."
 
 

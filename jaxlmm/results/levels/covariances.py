@@ -33,7 +33,7 @@ def factors_at(layout: Layout, theta: Float[Array, " k"], bases: Sequence[Float[
         raise OptionError(
             f"this needs the covariance matrices of all positions, {entries:.1e} numbers; series along positions are "
             "too long for it. What needs none are estimates, their standard errors, tests by Satterthwaite's degrees "
-            "of freedom, modes, fitted values and predictions without standard errors."
+            "of freedom, modes, fitted values, draws and predictions without standard errors."
         )
     return with_roots(_factors_at(layout.replace(chains=()), theta, bases))
 

@@ -137,7 +137,8 @@ def _along(
     """Draw Markov chains, level by level, at the positions of the rows."""
     links, cells = factor.links, np.asarray(factor.cells)
     innovations = rng.standard_normal((cells.size, nsim)) * np.asarray(links.innovation)[:, None]
-    nodes = np.asarray(links.sd)[:, None] * np.asarray(linear_recurrence(jnp.asarray(links.rho), innovations))
+    relative = linear_recurrence(jnp.asarray(links.rho), jnp.asarray(innovations))
+    nodes = np.asarray(links.sd)[:, None] * np.asarray(relative)
     codes = np.asarray(design.groupings[term.grouping].codes)[: int(design.n)].astype(np.int64)
     rows = codes * term.size + np.asarray(term.positions)[: codes.size]
     return np.asarray(nodes[np.searchsorted(cells, rows)])

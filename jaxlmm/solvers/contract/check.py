@@ -171,13 +171,17 @@ def _check_derivatives(built: AbstractSolver, design: Design, thetas: Float[Nump
 
 
 def _check_guess(built: AbstractSolver, design: Design) -> None:
-    """Raise unless ``guess`` can be called and, if the solver ``guesses``, returns a covariance of all columns of Z."""
+    """Raise unless ``guess`` can be called and, if the solver ``guesses``, returns a covariance of all columns of Z.
+
+    So for ``guess_residual``, if it ``guesses_residual``, with all positions of the residuals.
+    """
     e = _columns(design).e
     augmented = built.augmented(design.basis, jax.numpy.asarray(e))
     one = jax.tree.map(lambda leaf: leaf[0], augmented)
     guess = called("guess", lambda: built.guess(one, jax.numpy.asarray(float(int(design.n)))))
-    if not built.guesses:
-        return
-    size = sum(term.size for term in design.terms)
-    if guess is None or np.shape(guess) != (size, size) or not np.isfinite(guess).all():
-        raise BrokenSolverError(f"guess: expected a finite covariance of shape {(size, size)}, got {guess}.")
+    of_residual = called("guess_residual", lambda: built.guess_residual(one))
+    sizes = sum(term.size for term in design.terms), 0 if design.residual is None else design.residual.size
+    asked = (built.guesses, "guess", guess), (built.guesses_residual, "guess_residual", of_residual)
+    for size, (offered, name, found) in zip(sizes, asked, strict=True):
+        if offered and (found is None or np.shape(found) != (size, size) or not np.isfinite(found).all()):
+            raise BrokenSolverError(f"{name}: expected a finite covariance of shape {(size, size)}, got {found}.")

@@ -12,8 +12,6 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.model import Design, Term
 from jaxlmm.solvers.clusters import clusters_of
 
-_latest: list[tuple[weakref.ref[Design], Members]] = []  # a choice of solvers asks three times of one design
-
 
 class Members(NamedTuple):
     """The rows of each cluster, in an order that depends on the pattern alone, and the pattern of each cluster."""
@@ -38,13 +36,16 @@ class Members(NamedTuple):
         return [self.clusters[number] for number in index]
 
 
+_latest: list[tuple[weakref.ref[Design], Members]] = []  # a choice of solvers asks three times of one design
+
+
 def members_of(design: Design) -> Members:
-    """Return :func:`_found`, which the latest design keeps."""
+    """Return :func:`_found`, which of the latest design is kept until that is freed."""
     for of_design, members in _latest:
         if of_design() is design:
             return members
     members = _found(design)
-    _latest[:] = [(weakref.ref(design), members)]
+    _latest[:] = [(weakref.ref(design, lambda _: _latest.clear()), members)]
     return members
 
 

@@ -162,7 +162,7 @@ class Repeated(AbstractSolver):
         (_, m, i), j = left.shape, right.shape[-1]
         if not len(left):
             return jnp.zeros((len(self.counts) * (m * (m + 1) // 2), i, j), left.dtype)
-        flat_left, flat_right = left.reshape(-1, m * i), right.reshape(-1, m * j)
+        flat_left, flat_right = left.reshape(len(left), m * i), right.reshape(len(right), m * j)
 
         def add(
             total: Float[jax.Array, "C mi mj"], chunk: tuple[Int[jax.Array, " c"], Int[jax.Array, ""]]
@@ -172,11 +172,11 @@ class Repeated(AbstractSolver):
 
         zeros = jnp.zeros((len(self.counts), m * i, m * j), left.dtype)
         total, _ = jax.lax.scan(add, zeros, (jnp.asarray(self.chunks), jnp.asarray(self.of_chunk)))
-        by_row = total.reshape(-1, m, i, m, j)
+        by_row = total.reshape(len(total), m, i, m, j)
         first, second = np.triu_indices(m)
         twice = (first != second).astype(float)[:, None, None, None]
         both = by_row[:, first, :, second] + twice * by_row[:, second, :, first]  # (pairs, C, i, j)
-        return jnp.moveaxis(both, 0, 1).reshape(-1, i, j)
+        return jnp.moveaxis(both, 0, 1).reshape(len(total) * len(first), i, j)
 
     def factor(self, factors: Factors) -> PatternFactor:
         inverses, logdets = inverse_logdet(self.group.covariance(factors))
@@ -193,7 +193,8 @@ class Repeated(AbstractSolver):
             upper = jnp.zeros((size, size), triangle.dtype).at[np.triu_indices(size)].set(triangle)
             return upper + jnp.triu(upper, 1).T
         values = jnp.asarray(products.values)
-        return (factor.entries @ values.reshape(values.shape[0], -1)).reshape(values.shape[1:])
+        size, i, j = values.shape
+        return (factor.entries @ values.reshape(size, i * j)).reshape(i, j)
 
     def quadratic_forms(
         self, factor: PatternFactor, products: Sums | SymmetricSums, augmented: SumsOfResponse
@@ -233,7 +234,7 @@ class Repeated(AbstractSolver):
 
 
 def _padded(count: int) -> int:
-    """Return a padded number of patterns.
+    """Return a padded number of patterns, or of chunks, so that another trial of about as many compiles nothing.
 
     >>> [_padded(count) for count in (1, 9, 70)]
     [8, 16, 96]
@@ -251,5 +252,6 @@ def _chunks(members: Members) -> tuple[Int[NumpyArray, "K c"], Int[NumpyArray, "
         for first in range(0, own.size, CHUNK):
             chunks.append(own[first : first + CHUNK])
             of_chunk.append(pattern)
-    stacked_chunks = stacked(chunks, len(chunks), (CHUNK,), fill=len(members.clusters))
-    return stacked_chunks, np.array(of_chunk, np.int32)
+    count = _padded(len(chunks))
+    stacked_chunks = stacked(chunks, count, (CHUNK,), fill=len(members.clusters))
+    return stacked_chunks, np.array(of_chunk + [0] * (count - len(chunks)), np.int32)

@@ -327,7 +327,7 @@ def of_peer(result: dict[str, Any] | None, ours: float) -> str:
 
 
 def structures() -> str:
-    """Residual structures of trials, a kernel across sites, and series along a Markov chain, where they were measured."""
+    """Residual structures of trials, a kernel across sites, and series along a chain, where they were measured."""
     if not all((RESULTS / f"{name}.json").exists() for name in ("structures", "chains")):
         return ""
     results, chains = load("structures"), load("chains")

@@ -145,7 +145,13 @@ def kernel():
     data = pd.DataFrame({"site": places.index[site], "x": x, "y": 1.0 + x + effects[site] + rng.normal(size=2000)})
     known = {"site": lmm.covariance.Gaussian(coords=places)}
     seconds, fit = timed(lambda: lmm.fit("y ~ x + (1 | site)", data, kinship=known))
-    return {**seconds, "status": fit.status, "evaluations": fit.solution.n_evaluations, "deviance": fit.deviance}
+    return {
+        **seconds,
+        "rows": len(data),
+        "status": fit.status,
+        "evaluations": fit.solution.n_evaluations,
+        "deviance": fit.deviance,
+    }
 
 
 def small_trials(peers, folder):

@@ -1,6 +1,10 @@
 """A structure of one's own goes through everything that takes a structure, with the results of one that is built in.
 
 ``Decay`` is ``lmm.covariance.OU`` in other parameters: within columns, among residuals and across levels.
+
+Tolerances: both searches end within 1e-7 of the lowest deviance, where estimates differ by 1e-5 and what depends on
+second derivatives by 1e-4 of themselves. Draws: five standard errors of a covariance. The percentile interval of 60
+refits has a relative standard error of about 0.1 (order statistics of normal draws).
 """
 
 import jax.numpy as jnp
@@ -34,7 +38,7 @@ class Decay(AbstractCovariance):
 
 
 def table():
-    """Sites × months; one row of each is missing, and the order of rows is no order of sites or months."""
+    """Sites × months; every ninth row is missing, and the order of rows is no order of sites or months."""
     rng = np.random.default_rng(5)
     data = pd.DataFrame(
         {"site": np.repeat([f"s{k:02}" for k in range(SITES)], MONTHS), "month": np.tile(np.arange(MONTHS), SITES)}

@@ -149,7 +149,7 @@ def test_fits_are_those_of_dense_matrices(name):
             np.testing.assert_allclose(
                 getattr(ours, table)()[column], getattr(dense, table)()[column], rtol=SAME_OPTIMUM
             )
-    if name == "residuals, weights":
+    if ours.status == "interior":  # with a singular covariance there is none
         ours_df, dense_df = (fit.coef("kenward-roger")["df"] for fit in (ours, dense))
         np.testing.assert_allclose(ours_df, dense_df, rtol=SAME_OPTIMUM)
     for kind in ("response", "normalized"):

@@ -24,7 +24,7 @@ R = """
 suppressMessages(library(nlme))
 d <- read.csv(commandArgs(TRUE)[1])
 seconds <- system.time(m <- gls(y ~ x + t, d, correlation = corCAR1(0.9, form = ~ t), method = "REML"))[["elapsed"]]
-cat(seconds, -2 * as.numeric(logLik(m)))
+cat(seconds, sprintf("%.8f", -2 * as.numeric(logLik(m))))
 """
 SIZES = (1_000, 10_000, 100_000)
 LARGEST_OF_R = {"residual": 1_000, "noisy": 0}

@@ -111,7 +111,7 @@ def check_exact(name: str, column: Any) -> None:
     large: Iterable[Any] = ()
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
         large = values[(values > MAX_EXACT_INTEGER) | (values < -MAX_EXACT_INTEGER)].tolist()
-    elif values.dtype == object:
+    elif values.dtype == object and not _are_text(values):
         large = values[[_is_whole(value) for value in values.flat]]
     inexact = [value for value in large if int(float(value)) != int(value)]
     if inexact:
@@ -148,7 +148,12 @@ def listed(levels: Iterable[object]) -> str:
 
 def is_text(column: pd.Series) -> bool:
     """Whether every value of an object column is text."""
-    return column.dtype == object and all(isinstance(value, str) for value in column)
+    return column.dtype == object and _are_text(np.asarray(column))
+
+
+def _are_text(values: NumpyArray) -> bool:
+    """Whether every one of an array of objects is text."""
+    return pd.api.types.infer_dtype(values, skipna=False) in ("string", "empty")
 
 
 def plain_dtypes(data: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import Array, Struct
 from jaxlmm.likelihood import Likelihood, Point, Response
-from jaxlmm.model import ChainFactor, Factors
+from jaxlmm.model import ChainFactor, Factors, random_part
 from jaxlmm.optimize import Tangent, along_surface, with_directions
 
 Bases: TypeAlias = Sequence[Float[Array, "_ _"]]
@@ -211,7 +211,7 @@ def rows_at(likelihood: Likelihood, response: Response, y: Float[Array, " N"], f
     root_weight = jnp.asarray(design.root_weight)
     inverse_root_weight = jnp.where(root_weight > 0, 1.0 / jnp.where(root_weight > 0, root_weight, 1.0), 0.0)
     marginal = design.basis @ coefficients
-    conditional = marginal + _random_part(likelihood, effects.modes)
+    conditional = marginal + random_part(design, effects.modes)
     sigma = likelihood.sigma(point, factors.sigma, response)
     sds = tuple(sigma * sd for sd in effects.sds)
     residual_sds = sigma * likelihood.residual_sds(factors) * inverse_root_weight
@@ -250,16 +250,3 @@ def _mean_variance(
     if factor.ndim == 3:
         return jnp.sum(jnp.asarray(square) * jnp.diagonal(factor, axis1=-2, axis2=-1))
     return jnp.sum((square @ factor) * factor)
-
-
-def _random_part(likelihood: Likelihood, modes: Sequence[Float[jax.Array, "_ _"]]) -> Float[jax.Array, " N"]:
-    """Return ``Z b`` in weighted rows."""
-    design = likelihood.design
-    total = jnp.zeros(design.n_padded)
-    for term, mode in zip(design.terms, modes, strict=True):
-        codes = design.groupings[term.grouping].codes
-        if term.positions is None:
-            total = total + jnp.sum(term.z * mode[codes], axis=1)
-        else:
-            total = total + term.z[:, 0] * mode[codes, term.positions]
-    return total

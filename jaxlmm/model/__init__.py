@@ -8,6 +8,7 @@ from jaxlmm.model.graph import connected, linked
 from jaxlmm.model.held_layouts import held_layouts
 from jaxlmm.model.holding import beginning_at, held_layout, near, point_at, relative_to
 from jaxlmm.model.layout import Factors, Layout
+from jaxlmm.model.matrices import random_part
 from jaxlmm.model.natural import Natural
 from jaxlmm.model.relation import Relation
 from jaxlmm.model.values import Incidence, at_rest, padded_rows, relation_of, settled, weighted_basis
@@ -40,6 +41,7 @@ __all__ = [
     "near",
     "padded_rows",
     "point_at",
+    "random_part",
     "relation_of",
     "relative_to",
     "settled",

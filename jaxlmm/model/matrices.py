@@ -1,6 +1,8 @@
-"""The covariance of one term at its parameters: a factor, matrices along positions, or the links of a chain."""
+"""The covariance of a term: a factor, matrices along positions, links of a chain; and what effects add to the rows."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.model.chain import ChainFactor, MarkovChain
+from jaxlmm.model.design import Design
 
 
 def covariance_of(
@@ -57,3 +60,15 @@ def first_covariance(part: Float[jax.Array, "*L q r"] | ChainFactor) -> Float[ja
     if isinstance(part, ChainFactor):
         return part.leading()
     return part[0] if part.ndim == 3 else part @ part.T
+
+
+def random_part(design: Design, effects: Sequence[Float[jax.Array, "_ _"]]) -> Float[jax.Array, " N"]:
+    """Return ``Z b`` in weighted rows, from the effects b of each term, levels × columns or blocks × positions."""
+    total = jnp.zeros(design.n_padded)
+    for term, own in zip(design.terms, effects, strict=True):
+        codes = design.groupings[term.grouping].codes
+        if term.positions is None:
+            total = total + jnp.sum(term.z * own[codes], axis=1)
+        else:
+            total = total + term.z[:, 0] * own[codes, term.positions]
+    return total

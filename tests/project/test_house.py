@@ -17,7 +17,7 @@ import shapes
 ROOT = Path(jaxlmm.__file__).parent
 ROOMS = [
     "errors", "datasets", "_version", "_util", "linalg", "optimize",
-    "covariance", "covariance.contract",
+    "covariance", "covariance.contract", "families",
     "model",
     "genetics.ids", "genetics.formats", "genetics.blocks", "genetics.genotypes", "genetics.matrices",
     "genetics.pedigrees", "genetics",
@@ -25,7 +25,7 @@ ROOMS = [
     "formula.newdata", "formula",
     "solvers.base", "solvers.kinds", "solvers.level_qr", "solvers.clusters", "solvers.moments", "solvers.blocked",
     "solvers.spectral", "solvers.chain", "solvers.dense", "solvers.repeated", "solvers", "solvers.contract", "testing",
-    "likelihood", "inference", "engine",
+    "likelihood.laplace", "likelihood", "inference", "engine",
     "results.foreign", "results.levels", "results.certificate", "results.plain", "results.estimates",
     "results.many_estimates",
     "results.fitted", "results.tables", "results.rows", "results.hypotheses", "results.intervals", "results.summary",

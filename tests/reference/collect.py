@@ -12,6 +12,8 @@ Many responses on one design are two tables each, the data with the responses an
 Genotypes with GEMMA's results (0.98.5) stand in a folder GENETICS with ``synthetic100``, ``bxd``, ``mouse`` and what
 ``scripts/gemma_grm.py GENETICS`` makes of them, pedigrees with kinship2's coefficients (1.9.6.2, ``22_pedigrees.R``)
 in its ``pedigree``: ``python collect.py SOURCE MANY GENETICS`` copies these too.
+Generalized linear mixed models (glmmTMB 1.1.5, and lme4 with quadrature) stand in a folder with ``data`` and ``fits``,
+as ``31_glmm.R`` writes them, and are copied in the same way.
 """
 
 import gzip
@@ -53,6 +55,15 @@ def many(source: Path) -> None:
         shutil.copy(path, HERE / "many" / path.name)
 
 
+def generalized(source: Path) -> None:
+    """Copy generalized linear mixed models and their data, which no other reference shares."""
+    (HERE / "generalized").mkdir(exist_ok=True)
+    for path in sorted((source / "fits").glob("*.json")):
+        shutil.copyfile(path, HERE / "generalized" / path.name)
+    for path in sorted((source / "data").iterdir()):
+        shutil.copyfile(path, HERE / "data" / path.name)
+
+
 def genetics(source: Path) -> None:
     """Copy genotypes and GEMMA's results; long tables are compressed, PLINK's files stay as readers take them."""
     for name in ("synthetic100", "holes", "bxd", "mouse", "pedigree"):
@@ -69,4 +80,8 @@ def genetics(source: Path) -> None:
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
     for folder in sys.argv[2:]:
-        (genetics if (Path(folder) / "synthetic100").exists() else many)(Path(folder))
+        path = Path(folder)
+        if (path / "synthetic100").exists():
+            genetics(path)
+        else:
+            (generalized if (path / "fits").exists() else many)(path)

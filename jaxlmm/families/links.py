@@ -1,0 +1,92 @@
+"""Links: from the linear predictor to the mean, with logarithms that lose no digits where the mean is extreme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from jaxlmm._util import Array
+
+LinkName = Literal["logit", "probit", "cloglog", "cauchit", "log", "identity", "sqrt", "inverse"]
+"""The links: of means between 0 and 1 the first four; of positive means the logarithm, the root and the inverse."""
+
+Map: TypeAlias = Callable[[Float[Array, "*b"]], Float[jax.Array, "*b"]]
+"""An elementwise function."""
+
+
+class Mean(NamedTuple):
+    """A mean ``value``, its logarithm, and that of its ``complement``, 1 − mean, where these are real."""
+
+    value: Float[jax.Array, "*b"]
+    log: Float[jax.Array, "*b"]
+    log_complement: Float[jax.Array, "*b"]
+
+    @classmethod
+    def of(cls, value: Float[Array, "*b"]) -> Mean:
+        """Return the logarithms of means that are given."""
+        value = jnp.asarray(value)
+        return cls(value, jnp.log(value), jnp.log1p(-value))
+
+
+class Link(NamedTuple):
+    """``predictor`` is the link g, ``mean`` its inverse, from eta to the mean and its logarithms.
+
+    >>> import jax.numpy as jnp
+    >>> [round(float(part), 4) for part in LINKS["cloglog"].mean(jnp.array(0.0))]
+    [0.6321, -0.4587, -1.0]
+    """
+
+    predictor: Map
+    mean: Callable[[Float[Array, "*b"]], Mean]
+
+
+def _logit(eta: Float[Array, "*b"]) -> Mean:
+    return Mean(jax.nn.sigmoid(eta), jax.nn.log_sigmoid(eta), jax.nn.log_sigmoid(-eta))
+
+
+def _probit(eta: Float[Array, "*b"]) -> Mean:
+    ndtr, log_ndtr = jax.scipy.special.ndtr, jax.scipy.special.log_ndtr
+    return Mean(ndtr(eta), log_ndtr(eta), log_ndtr(-eta))
+
+
+def _cloglog(eta: Float[Array, "*b"]) -> Mean:
+    rate = jnp.exp(eta)
+    value = -jnp.expm1(-rate)
+    small = rate < 1e-2  # log(1 − exp(−r)) = log r − r/2 + r²/24 − r⁴/2880 + r⁶/181440 − …
+    near = jnp.where(small, rate, 0.0)
+    series = eta - near / 2 + near**2 / 24 - near**4 / 2880 + near**6 / 181440
+    log = jnp.log1p(-jnp.exp(-jnp.where(small, 1.0, rate)))
+    return Mean(value, jnp.where(small, series, log), -rate)
+
+
+def _cauchit(eta: Float[Array, "*b"]) -> Mean:
+    value = jnp.arctan2(jnp.ones_like(eta), -eta) / jnp.pi
+    return Mean(value, jnp.log(value), jnp.log(jnp.arctan2(jnp.ones_like(eta), eta) / jnp.pi))
+
+
+def _log(eta: Float[Array, "*b"]) -> Mean:
+    mean = jnp.exp(eta)
+    return Mean(mean, eta, jnp.log1p(-mean))
+
+
+def _cotangent(mean: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    return jnp.tan(jnp.pi * (jnp.asarray(mean) - 0.5))
+
+
+LINKS: dict[str, Link] = {
+    "logit": Link(jax.scipy.special.logit, _logit),
+    "probit": Link(jax.scipy.special.ndtri, _probit),
+    "cloglog": Link(lambda mean: jnp.log(-jnp.log1p(-mean)), _cloglog),
+    "cauchit": Link(_cotangent, _cauchit),
+    "log": Link(jnp.log, _log),
+    "identity": Link(jnp.asarray, Mean.of),
+    "sqrt": Link(jnp.sqrt, lambda eta: Mean.of(eta**2)),
+    "inverse": Link(lambda mean: 1.0 / mean, lambda eta: Mean.of(1.0 / eta)),
+}
+"""The links by name."""
+
+assert tuple(LINKS) == get_args(LinkName)

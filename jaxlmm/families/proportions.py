@@ -1,0 +1,101 @@
+"""Families of proportions: binomial, of successes among trials, and beta."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from jaxtyping import Bool, Float
+
+from jaxlmm._util import Array, NumpyArray, static
+from jaxlmm.covariance import Parameter
+from jaxlmm.families.base import Distribution, LinkedFamily
+from jaxlmm.families.links import LinkName, Mean
+from jaxlmm.families.special import log_gamma, log_times
+
+
+class Binomial(LinkedFamily):
+    """The binomial distribution of successes among trials; Bernoulli's where there is one trial.
+
+    >>> one_of_two = jnp.array([1.0, 2.0])
+    >>> round(float(Binomial().log_density(one_of_two, jnp.array(0.0), jnp.zeros(0))), 4)
+    -0.6931
+    """
+
+    discrete: ClassVar[bool] = True
+    has_trials: ClassVar[bool] = True
+    link: LinkName = static(default="logit")
+    links: ClassVar[tuple[LinkName, ...]] = ("logit", "probit", "cloglog", "cauchit", "log", "identity")
+
+    def expected(self) -> str:
+        return "successes, whole numbers from 0 to the number of trials, which is 1 without trials="
+
+    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+        successes, trials = y[..., 0], y[..., 1]
+        whole = np.isfinite(y).all(axis=-1) & (np.floor(successes) == successes) & (np.floor(trials) == trials)
+        return whole & (successes >= 0.0) & (successes <= trials)
+
+    def log_density_of_mean(
+        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        successes, trials = y[..., 0], y[..., 1]
+        failures = trials - successes
+        coefficient = jax.lax.lgamma(trials + 1.0) - jax.lax.lgamma(successes + 1.0) - jax.lax.lgamma(failures + 1.0)
+        return coefficient + log_times(successes, mean.log) + log_times(failures, mean.log_complement)
+
+    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+        return (y[..., 0] + 0.5) / (y[..., 1] + 1.0)
+
+    def distribution_of_mean(
+        self,
+        mean: Float[NumpyArray, "*b"],
+        dispersion: Float[NumpyArray, " d"],
+        trials: Float[NumpyArray, "*b"] | None = None,
+    ) -> Distribution:
+        return scipy.stats.binom(1 if trials is None else np.asarray(trials, int), mean)
+
+
+class Beta(LinkedFamily):
+    """The beta distribution of numbers strictly between 0 and 1, of variance ``mean (1 − mean) / (1 + precision)``.
+
+    The parameters of its density are ``mean · precision`` and ``(1 − mean) precision`` (Ferrari and Cribari-Neto 2004).
+
+    >>> round(float(Beta().log_density(jnp.array(0.5), jnp.array(0.0), jnp.array([4.0]))), 4)
+    0.4055
+    """
+
+    n_dispersion: ClassVar[int] = 1
+    link: LinkName = static(default="logit")
+    links: ClassVar[tuple[LinkName, ...]] = ("logit", "probit", "cloglog", "cauchit", "log")
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter("precision", "rate"),)
+
+    def expected(self) -> str:
+        return "proportions strictly between 0 and 1; those of counts are for family='binomial'"
+
+    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+        return (y > 0.0) & (y < 1.0)
+
+    def log_density_of_mean(
+        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        precision = dispersion[0]
+        a, b = jnp.exp(mean.log) * precision, jnp.exp(mean.log_complement) * precision
+        normalizer = log_gamma(precision) - log_gamma(a) - log_gamma(b)
+        return normalizer + (a - 1.0) * jnp.log(y) + (b - 1.0) * jnp.log1p(-y)
+
+    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+        return 0.98 * y + 0.01
+
+    def distribution_of_mean(
+        self,
+        mean: Float[NumpyArray, "*b"],
+        dispersion: Float[NumpyArray, " d"],
+        trials: Float[NumpyArray, "*b"] | None = None,
+    ) -> Distribution:
+        return scipy.stats.beta(mean * dispersion[0], (1.0 - mean) * dispersion[0])

@@ -1,0 +1,93 @@
+"""Families of any real number: normal and Student's t."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+from jaxlmm._util import Array, NumpyArray, static
+from jaxlmm.covariance import Parameter
+from jaxlmm.families.base import Distribution, LinkedFamily
+from jaxlmm.families.links import LinkName, Mean
+from jaxlmm.families.special import log1p_ratio, log_half_step
+
+
+class RealFamily(LinkedFamily):
+    """A family of any real number around its mean."""
+
+    link: LinkName = static(default="identity")
+    links: ClassVar[tuple[LinkName, ...]] = ("identity", "log", "inverse")
+
+    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+        if self.link == "identity":
+            return y
+        return jnp.maximum(y, 0.1 * jnp.mean(jnp.abs(y)))
+
+
+class Gaussian(RealFamily):
+    """The normal distribution, of standard deviation ``sd``.
+
+    A linear mixed model where the link is the identity: ``family="gaussian"`` fits that without an approximation.
+
+    >>> round(float(Gaussian().log_density(jnp.array(1.0), jnp.array(0.0), jnp.array([1.0]))), 4)
+    -1.4189
+    """
+
+    n_dispersion: ClassVar[int] = 1
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter(kind="sd", attained=(False, False), group="Residual"),)
+
+    def log_density_of_mean(
+        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        sd = dispersion[0]
+        return -0.5 * jnp.log(2.0 * np.pi) - jnp.log(sd) - 0.5 * ((y - mean.value) / sd) ** 2
+
+    def distribution_of_mean(
+        self,
+        mean: Float[NumpyArray, "*b"],
+        dispersion: Float[NumpyArray, " d"],
+        trials: Float[NumpyArray, "*b"] | None = None,
+    ) -> Distribution:
+        return scipy.stats.norm(mean, dispersion[0])
+
+
+class StudentT(RealFamily):
+    """Student's t distribution around its center, of a ``scale`` and the inverse of its degrees of freedom, ``1/df``.
+
+    The limit of ``1/df``, 0, is the normal distribution (Lange, Little and Taylor 1989). The logarithm of the density
+    is not concave in the center.
+
+    >>> round(float(StudentT().log_density(jnp.array(0.0), jnp.array(0.0), jnp.array([1.0, 0.25]))), 4)
+    -0.9808
+    """
+
+    n_dispersion: ClassVar[int] = 2
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return Parameter("scale", "rate", unit="response"), Parameter("1/df", "rate", attained=(True, False))
+
+    def log_density_of_mean(
+        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        scale, inverse = dispersion
+        square = ((y - mean.value) / scale) ** 2
+        kernel = 0.5 * square * log1p_ratio(inverse * square) + 0.5 * jnp.log1p(inverse * square)
+        return log_half_step(inverse) - 0.5 * jnp.log(2.0 * np.pi) - jnp.log(scale) - kernel
+
+    def distribution_of_mean(
+        self,
+        mean: Float[NumpyArray, "*b"],
+        dispersion: Float[NumpyArray, " d"],
+        trials: Float[NumpyArray, "*b"] | None = None,
+    ) -> Distribution:
+        scale, inverse = dispersion
+        return scipy.stats.t(1.0 / inverse, mean, scale) if inverse > 0.0 else scipy.stats.norm(mean, scale)

@@ -1,0 +1,140 @@
+"""The Tweedie family of powers between 1 and 2: sums of a Poisson number of gamma variables, zero where it is 0."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from jaxtyping import Bool, Float
+
+from jaxlmm._util import Array, NumpyArray, static
+from jaxlmm.covariance import Parameter
+from jaxlmm.families.base import Distribution, LinkedFamily
+from jaxlmm.families.links import LinkName, Mean
+from jaxlmm.families.special import log_gamma
+
+N_TERMS = 72
+"""Number of terms of the series."""
+
+SDS_PER_STEP = 1.9
+"""Width of the terms, as a standard deviation, for each whole number that a step leaves out. By Poisson's summation
+formula the sum of every h-th term, times h, differs from that of all by the series' characteristic function at 2π/h,
+below 1e-12 of it."""
+
+REACH = 7.5
+"""How far from the largest term the sum reaches, in standard deviations: below, and above where nothing is skewed."""
+
+SKEWED_REACH, SKEWED_TERMS = 3.0, 6.0
+"""How much farther above, in standard deviations and in terms, for each unit of power − 1, to which skewness is
+proportional."""
+
+
+class Tweedie(LinkedFamily):
+    """The Tweedie distribution, of variance ``dispersion · mean ** power``, with a power between 1 and 2.
+
+    A Poisson number of gamma variables is summed; the density of positive numbers is the series of Dunn and Smyth
+    (2005), here over steps about its largest term. Zero has a positive probability.
+
+    >>> round(float(Tweedie().log_density(jnp.array(0.0), jnp.array(0.0), jnp.array([1.0, 1.5]))), 4)
+    -2.0
+    """
+
+    n_dispersion: ClassVar[int] = 2
+    link: LinkName = static(default="log")
+    links: ClassVar[tuple[LinkName, ...]] = ("log", "sqrt", "identity", "inverse")
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        power = Parameter("power", "power", lower=1.0, upper=2.0, attained=(False, False), scale="logit")
+        return Parameter("dispersion", "rate"), power
+
+    def expected(self) -> str:
+        return "numbers of at least 0"
+
+    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+        return np.isfinite(y) & (y >= 0.0)
+
+    def log_density_of_mean(
+        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        phi, power = dispersion
+        zero = jnp.asarray(y) == 0.0
+        positive = jnp.where(zero, 1.0, y)
+        cumulant = jnp.exp((2.0 - power) * mean.log) / (2.0 - power)
+        slope = jnp.exp((1.0 - power) * mean.log) / (1.0 - power)
+        density = log_series(positive, phi, power) + (positive * slope - cumulant) / phi
+        return jnp.where(zero, -cumulant / phi, density)
+
+    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+        return jnp.maximum(y, 0.1 * jnp.mean(y))
+
+    def distribution_of_mean(
+        self,
+        mean: Float[NumpyArray, "*b"],
+        dispersion: Float[NumpyArray, " d"],
+        trials: Float[NumpyArray, "*b"] | None = None,
+    ) -> Distribution:
+        return CompoundPoisson(np.asarray(mean), float(dispersion[0]), float(dispersion[1]))
+
+
+def log_series(y: Float[Array, "*b"], phi: Float[Array, ""], power: Float[Array, ""]) -> Float[jax.Array, "*b"]:
+    """Return the logarithm of the factor of the density that the mean does not enter, at positive ``y``.
+
+    With ``a = (2 − power) / (power − 1)`` it is ``1/y Σ_j z^j / (j! Γ(j a))``, where
+    ``log z = a log y − a log(power − 1) − (1 + a) log phi − log(2 − power)``. Terms are largest near
+    ``j = y^(2 − power) / (phi (2 − power))``, where they have the standard deviation √(j (power − 1)).
+    """
+    y = jnp.asarray(y)
+    a = (2.0 - power) / (power - 1.0)
+    log_z = a * (jnp.log(y) - jnp.log(power - 1.0)) - (1.0 + a) * jnp.log(phi) - jnp.log(2.0 - power)
+    j, step = jax.lax.stop_gradient(_terms(y, phi, power))
+    logs = j * log_z[..., None] - jax.lax.lgamma(j + 1.0) - log_gamma(j * a)
+    return jax.nn.logsumexp(logs, axis=-1) + jnp.log(step) - jnp.log(y)
+
+
+def _terms(
+    y: Float[jax.Array, "*b"], phi: Float[Array, ""], power: Float[Array, ""]
+) -> tuple[Float[jax.Array, "*b terms"], Float[jax.Array, "*b"]]:
+    """Return the numbers j of the terms that are summed, and the step between them."""
+    largest = jnp.maximum(y ** (2.0 - power) / (phi * (2.0 - power)), 1.0)
+    sd = jnp.sqrt(largest * (power - 1.0))
+    step = jnp.maximum(jnp.floor(sd / SDS_PER_STEP), 1.0)
+    skewness = power - 1.0
+    first = jnp.maximum(jnp.floor(largest - REACH * sd), 1.0)
+    last = largest + (REACH + SKEWED_REACH * skewness) * sd + SKEWED_TERMS * skewness + 2.0
+    step = jnp.maximum(step, jnp.ceil((last - first) / (N_TERMS - 1)))
+    numbers = jnp.arange(float(N_TERMS)).reshape((1,) * y.ndim + (N_TERMS,))
+    return first[..., None] + step[..., None] * numbers, step
+
+
+class CompoundPoisson:
+    """Tweedie's distribution on the host: sums of a Poisson number of gamma variables, elementwise of the ``mean``."""
+
+    def __init__(self, mean: Float[NumpyArray, "*b"], phi: float, power: float) -> None:
+        self._mean, self._phi, self._power = mean, phi, power
+        self._rate = mean ** (2.0 - power) / (phi * (2.0 - power))
+        self._shape = (2.0 - power) / (power - 1.0)
+        self._scale = phi * (power - 1.0) * mean ** (power - 1.0)
+
+    def cdf(self, x: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
+        """Return the probability of at most ``x``."""
+        x, rate, scale = np.broadcast_arrays(np.asarray(x, float), self._rate, self._scale)
+        number = scipy.stats.poisson(rate)
+        first, last = number.ppf(1e-15).min(initial=0.0), number.isf(1e-15).max(initial=0.0)
+        total = np.where(x >= 0.0, number.pmf(0), 0.0)
+        for j in np.arange(max(first, 1.0), last + 1.0):
+            total = total + number.pmf(j) * scipy.stats.gamma(j * self._shape, scale=scale).cdf(x)
+        return np.minimum(total, 1.0)
+
+    def rvs(self, size: int | tuple[int, ...] | None = None, random_state: object = None) -> Float[NumpyArray, "*b"]:
+        """Return random observations, as SciPy's distributions do."""
+        rng = np.random.default_rng(random_state)  # type: ignore[arg-type]
+        number = rng.poisson(self._rate, size)
+        return rng.gamma(np.maximum(number, 1) * self._shape, self._scale, number.shape) * (number > 0)
+
+    def var(self) -> Float[NumpyArray, "*b"]:
+        """Return the variances."""
+        return np.asarray(self._phi * self._mean**self._power)

@@ -1,0 +1,18 @@
+"""Laplace's approximation of the likelihood of a generalized linear mixed model."""
+
+from jaxlmm.likelihood.laplace.effects import AbstractEffects, EffectsByLevel, EffectsBySolver
+from jaxlmm.likelihood.laplace.elimination import EffectsByElimination
+from jaxlmm.likelihood.laplace.modes import Given, Laplace, Modes, Observations
+from jaxlmm.likelihood.laplace.quadrature import Quadrature
+
+__all__ = [
+    "AbstractEffects",
+    "EffectsByElimination",
+    "EffectsByLevel",
+    "EffectsBySolver",
+    "Given",
+    "Laplace",
+    "Modes",
+    "Observations",
+    "Quadrature",
+]

@@ -1,0 +1,144 @@
+"""The random part of the linear predictor: one Newton step of its mode, for one grouping factor or by any solver."""
+
+from __future__ import annotations
+
+import abc
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxlmm._util import Array, Struct, bucket
+from jaxlmm.linalg import inverse_logdet
+from jaxlmm.model import Design, Factors, random_part
+from jaxlmm.solvers import AbstractSolver
+
+
+class AbstractEffects(Struct, abc.ABC):
+    """Random effects ``b = Λ u`` with standard normal u, in blocks that are independent of each other given the data.
+
+    ``codes`` are the blocks of the rows.
+    """
+
+    codes: Int[Array, " N"]
+
+    @property
+    @abc.abstractmethod
+    def n_blocks(self) -> int:
+        """The number of blocks, L."""
+
+    @abc.abstractmethod
+    def step(
+        self, factors: Factors, weight: Float[jax.Array, " N"], score: Float[jax.Array, " N"],
+        predictor: Float[jax.Array, " N"],
+    ) -> Float[jax.Array, " N"]:  # fmt: skip
+        """Return Z Λ u where ``(I + Λᵀ Zᵀ W Z Λ) u = Λᵀ Zᵀ (W r + s)``, from the ``predictor`` r with scores s.
+
+        It is Newton's step for ``log f − ½ uᵀu``, the penalized log-likelihood of a block.
+        """
+
+    @abc.abstractmethod
+    def logdet(self, factors: Factors, weight: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
+        """Return ``log|I + Λᵀ Zᵀ W Z Λ|`` of each block, NaN where it is not positive definite."""
+
+    def total(self, rows: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
+        """Return the sums over the rows of each block."""
+        return jax.ops.segment_sum(rows, self.codes, self.n_blocks)
+
+
+class EffectsByLevel(AbstractEffects):
+    """Column terms on one grouping factor: the levels are the blocks, and weights may have any sign.
+
+    ``z`` are the columns of all terms, ``present`` is 1 for each level, with padding to the number of blocks.
+    """
+
+    z: Float[Array, "N q"]
+    present: Float[Array, " L"]
+
+    @classmethod
+    def of(cls, design: Design) -> Self:
+        """Return the effects of a design whose terms are on one grouping factor, or that has none."""
+        codes, levels = np.zeros(design.n_padded, np.int32), 1
+        if design.terms:
+            grouping = design.groupings[design.terms[0].grouping]
+            codes, levels = np.asarray(grouping.codes), int(grouping.n_levels)
+        z = np.concatenate([np.zeros((design.n_padded, 0)), *(np.asarray(term.z) for term in design.terms)], axis=1)
+        present = np.arange(bucket(levels, 64)) < levels
+        return cls(codes, z, present.astype(float))
+
+    @property
+    def n_blocks(self) -> int:
+        return int(self.present.shape[0])
+
+    def systems(self, lam: Float[jax.Array, "q r"], weight: Float[jax.Array, " N"]) -> Float[jax.Array, "L r r"]:
+        """Return ``I + Λᵀ Zᵀ W Z Λ`` of each level."""
+        z, q = jnp.asarray(self.z), self.z.shape[1]
+        upper = {(k, j): self.total(weight * z[:, k] * z[:, j]) for k in range(q) for j in range(k, q)}
+        products = [jnp.stack([upper[min(k, j), max(k, j)] for j in range(q)], axis=-1) for k in range(q)]
+        return jnp.eye(lam.shape[1])[None] + lam.T @ jnp.stack(products, axis=-2) @ lam
+
+    def pulled(self, lam: Float[jax.Array, "q r"], rows: Float[jax.Array, " N"]) -> Float[jax.Array, "L r"]:
+        """Return ``Λᵀ Zᵀ`` times the rows, by level."""
+        z = jnp.asarray(self.z)
+        return jnp.stack([self.total(z[:, k] * rows) for k in range(z.shape[1])], axis=1) @ lam
+
+    def predictor(self, lam: Float[jax.Array, "q r"], u: Float[jax.Array, "L r"]) -> Float[jax.Array, " N"]:
+        """Return ``Z Λ u``."""
+        return jnp.sum(jnp.asarray(self.z) * (u @ lam.T)[self.codes], axis=1)
+
+    def step(
+        self, factors: Factors, weight: Float[jax.Array, " N"], score: Float[jax.Array, " N"],
+        predictor: Float[jax.Array, " N"],
+    ) -> Float[jax.Array, " N"]:  # fmt: skip
+        if not self.z.shape[1]:
+            return jnp.zeros_like(predictor)
+        lam = factors.joint()
+        inverse, _ = inverse_logdet(self.systems(lam, weight))
+        u = jnp.einsum("lij,lj->li", inverse, self.pulled(lam, weight * predictor + score))
+        return self.predictor(lam, u)
+
+    def logdet(self, factors: Factors, weight: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
+        if not self.z.shape[1]:
+            return jnp.zeros(self.n_blocks)
+        return inverse_logdet(self.systems(factors.joint(), weight))[1]
+
+
+class EffectsBySolver(AbstractEffects):
+    """Any model, by a solver that can be reweighted: all rows are one block, and weights are positive."""
+
+    design: Design
+    solver: AbstractSolver
+
+    @classmethod
+    def of(cls, design: Design, solver: AbstractSolver) -> Self:
+        """Return the effects of a design with unit weights, for which the solver was built."""
+        return cls(np.zeros(design.n_padded, np.int32), design.without_relations(), solver)
+
+    @property
+    def n_blocks(self) -> int:
+        return 1
+
+    def step(
+        self, factors: Factors, weight: Float[jax.Array, " N"], score: Float[jax.Array, " N"],
+        predictor: Float[jax.Array, " N"],
+    ) -> Float[jax.Array, " N"]:  # fmt: skip
+        root_weight, positive = self._roots(weight)
+        working = jnp.where(self._real, root_weight * (predictor + score / positive), 0.0)
+        solver = self.solver.reweighted(root_weight)
+        effects = solver.effects(self.design, factors, solver.factor(factors), working)
+        return random_part(self.design, effects.modes)
+
+    def logdet(self, factors: Factors, weight: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
+        solver = self.solver.reweighted(self._roots(weight)[0])
+        return solver.logdet(solver.factor(factors))[None]
+
+    @property
+    def _real(self) -> Bool[jax.Array, " N"]:
+        return jnp.asarray(self.design.root_weight) > 0
+
+    def _roots(self, weight: Float[jax.Array, " N"]) -> tuple[Float[jax.Array, " N"], Float[jax.Array, " N"]]:
+        """Return the roots of the weights, and these; 1 on padded rows, NaN where a weight is not positive."""
+        positive = jnp.where(self._real, jnp.where(weight > 0.0, weight, jnp.nan), 1.0)
+        return jnp.sqrt(positive), positive

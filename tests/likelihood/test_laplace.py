@@ -1,0 +1,311 @@
+"""Laplace's approximation and quadrature: against glmmTMB, lme4, integrals and difference quotients."""
+
+import functools
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.special
+
+import jaxlmm as lmm
+from jaxlmm.families import family_of
+from jaxlmm.likelihood.laplace import (
+    EffectsByElimination,
+    EffectsByLevel,
+    EffectsBySolver,
+    Given,
+    Laplace,
+    Observations,
+    Quadrature,
+)
+from jaxlmm.model import Dispersion, Layout
+from jaxlmm.optimize import Objective
+from jaxlmm.optimize.loop import second_order
+from jaxlmm.solvers import select
+
+import references
+
+pytestmark = pytest.mark.usefixtures("double_precision")
+
+ROUNDING = 1e-10
+"""Of a deviance, relative: sums of hundreds of rows, at modes that are exact to rounding."""
+
+REFERENCE = 1e-9
+"""glmmTMB's criterion at the optimum that it prints, relative: its links and densities are its own."""
+
+AT_OPTIMUM = 1e-3
+"""How far a Newton step leads away from the reference's optimum, in standard errors; lme4's are not polished."""
+
+STANDARD_ERROR = 1e-3
+"""Relative: those of the reference are from a Hessian by differences, ours are exact (and checked by differences)."""
+
+DIFFERENCES = 1e-6
+"""Central differences of the gradient, steps of 1e-5, relative to the largest entry."""
+
+REFERENCES = {
+    path.stem: json.loads(path.read_text()) for path in sorted((references.HERE / "generalized").glob("*.json"))
+}
+BY_QUADRATURE = [name for name, record in REFERENCES.items() if record["kind"] == "glmm_agq"]
+SINGULAR = ["g_cbpp_period_herd"]
+"""Where glmmTMB's gradient is 0.017: no optimum."""
+
+
+class Model:
+    """A criterion of (theta, what is searched for of the dispersion, beta of the columns of X)."""
+
+    def __init__(self, design, family, y, *, effects=None, n_nodes=None, weight=None):
+        self.design, self.family, self.layout = design, family, Layout.of(design)
+        n, padded = int(design.n), design.n_padded
+        weight = np.ones(n) if weight is None else weight
+        self.observed = Observations(
+            np.concatenate([y, np.repeat(y[:1], padded - n, axis=0)]), np.pad(weight, (0, padded - n))
+        )
+        if effects is None:
+            one = len({term.grouping for term in design.terms}) <= 1
+            effects = (EffectsByLevel if one else EffectsByElimination).of(design)
+        method = Laplace(family, effects) if n_nodes is None else Quadrature(family, effects, n_nodes)
+        k, d = self.layout.n_theta, family.n_dispersion
+        x = jnp.asarray(design.basis) @ jnp.asarray(design.triangle)
+
+        def deviance(psi):
+            theta, dispersion, beta = jnp.split(psi, [k, k + d])
+            fixed = x @ beta + jnp.asarray(design.offset)
+            return method.deviance(Given(self.layout.factors(theta), family.natural(dispersion), fixed), self.observed)
+
+        self.deviance, self.gradient = jax.jit(deviance), jax.jit(jax.grad(deviance))
+        self.second_order = jax.jit(functools.partial(second_order, Objective(deviance)))
+
+
+@functools.cache
+def of_reference(name):
+    """The model of a reference, and its optimum."""
+    record = REFERENCES[name]
+    data = references.dataset(record["dataset"])
+    left, right = (side.strip() for side in record["formula"].split("~"))
+    family = family_of({"Gamma": "gamma"}.get(record["family"], record["family"])).replace(link=record["link"])
+    design = lmm.design(f"~ {right}", data) if "obs" not in right and "INDEX" not in right else None
+    if design is None:  # a level for each row, which no Gaussian model has
+        bars = re.findall(r"\(1 \| (\w+)\)", right)
+        fixed = lmm.design("~ " + right.split(" + (")[0], data)
+        groups = {name: pd.factorize(data[name])[0] for name in bars}
+        design = lmm.design_from_arrays(np.asarray(fixed.basis @ fixed.triangle)[: len(data)], groups)
+    if left.startswith("cbind"):
+        y = data[["incidence", "size"]].to_numpy(float)
+    else:
+        y = data[left]
+        y = (y.cat.codes if isinstance(y.dtype, pd.CategoricalDtype) else y).to_numpy(float)
+        y = np.stack([y, np.ones_like(y)], axis=1) if family.has_trials else y
+    model = Model(design, family, y, n_nodes=record.get("nAGQ"))
+    beta = record["fixef"]
+    return model, np.concatenate([theta_of(record, model), family.searched(dispersion_of(record)), beta])
+
+
+def theta_of(record, model):
+    """Theta at the reference's parameters: each factor is linear in theta."""
+    if "theta" in record:
+        return np.array(record["theta"])
+    given, parts = np.array(record["theta_glmmTMB"]), []
+    for structure, coords in zip(model.layout.structures, model.layout.coords, strict=True):
+        q, count = coords.shape[0], structure.n_params(coords.shape[0])
+        own, given = given[:count], given[count:]
+        rows = np.eye(q)
+        rows[np.tril_indices(q, -1)] = own[q:]  # of glmmTMB's correlations, to be scaled to length 1
+        factor = np.exp(own[:q, None]) * rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        basis = [np.asarray(structure.cholesky(jnp.eye(count)[k], jnp.asarray(coords))).ravel() for k in range(count)]
+        parts.append(np.linalg.lstsq(np.stack(basis, axis=1), factor.ravel(), rcond=None)[0])
+    return np.concatenate(parts)
+
+
+def dispersion_of(record):
+    """Our parameters of dispersion, from glmmTMB's ``sigma()`` and its power."""
+    if record["family"] in ("binomial", "poisson"):
+        return np.zeros(0)
+    (sigma,) = record["dispersion_sigma"]
+    first = {"nbinom2": 1.0 / sigma, "Gamma": sigma**2}.get(record["family"], sigma)
+    return np.array([first] if record["psi_tweedie_power"] is None else [first, record["psi_tweedie_power"]])
+
+
+@pytest.mark.parametrize("name", list(REFERENCES))
+def test_criterion_optimum_and_standard_errors_are_those_of_the_reference(name):
+    record, (model, optimum) = REFERENCES[name], of_reference(name)
+    value, gradient, hessian = (np.asarray(part) for part in model.second_order(optimum))
+    if name not in BY_QUADRATURE:
+        np.testing.assert_allclose(-0.5 * value, record["logLik"], rtol=REFERENCE)
+    if name in SINGULAR:
+        return
+    covariance = 2.0 * np.linalg.inv(hessian)
+    errors = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(0.5 * covariance @ gradient) < AT_OPTIMUM * errors)
+    if "se" in record:
+        np.testing.assert_allclose(errors[-len(record["se"]) :], record["se"], rtol=STANDARD_ERROR)
+
+
+SMALL = pd.DataFrame({"g": np.repeat(np.arange(6), [1, 2, 3, 4, 5, 6]), "x": np.linspace(-1.0, 1.0, 21)})
+"""Levels of one to six rows."""
+
+DISPERSION = {"nbinom2": [0.4], "nbinom1": [0.4], "gamma": [0.5], "beta": [5.0], "tweedie": [0.8, 1.4]}
+DISPERSION |= {"inverse_gaussian": [0.3], "student_t": [0.8, 0.2], "gaussian": [0.8]}
+
+
+@functools.cache
+def small(word, formula="~ x + (1 | g)", *, link=None, seed=0, **options):
+    """A model of few rows, and a point."""
+    family = family_of(word)
+    family = family if link is None else family.replace(link=link)
+    design = lmm.design(formula, SMALL)
+    rng = np.random.default_rng(seed)
+    eta = 0.3 + 0.5 * SMALL["x"].to_numpy() + rng.normal(0.0, 0.8, 6)[SMALL["g"]]
+    dispersion = np.array(DISPERSION.get(word, []), float)
+    trials = np.arange(21) % 4 + 1.0
+    y = family.distribution(eta, dispersion, trials).rvs(random_state=rng).astype(float)
+    y = np.stack([y, trials], axis=1) if family.has_trials else y
+    y = np.clip(y, 1e-3, 1.0 - 1e-3) if word == "beta" else y
+    model = Model(design, family, y, **options)
+    theta = {1: [0.9], 3: [0.9, 0.2, 0.5]}[model.layout.n_theta]
+    return model, np.concatenate([theta, family.searched(dispersion), [0.2, 0.4]])
+
+
+def by_integration(model, psi, n_nodes=200):
+    """The log-likelihood with one intercept for each level, by a rule of many nodes about each level's mode."""
+    family, d = model.family, model.family.n_dispersion
+    sd, dispersion, beta = psi[0], family.natural(jnp.asarray(psi[1 : 1 + d])), psi[1 + d :]
+    y, fixed = np.asarray(model.observed.y)[:21], beta[0] + beta[1] * SMALL["x"].to_numpy()
+    u, widths = np.linspace(-12.0, 12.0, n_nodes * 24 + 1), 1.0 / n_nodes
+    eta = fixed[:, None] + sd * u[None, :]
+    repeated = np.repeat(y[:, None], u.size, axis=1)
+    rows = np.asarray(family.log_density(jnp.asarray(repeated), jnp.asarray(eta), dispersion))
+    levels = np.stack([rows[SMALL["g"] == g].sum(axis=0) for g in range(6)])
+    logs = levels - 0.5 * u**2 - 0.5 * np.log(2.0 * np.pi) + np.log(widths)
+    return float(np.sum(scipy.special.logsumexp(logs, axis=1)))
+
+
+@pytest.mark.parametrize("word", ["binomial", "nbinom2", "beta", "tweedie", "student_t"])
+def test_quadrature_tends_to_the_integral_and_laplace_is_its_one_node(word):
+    model, psi = small(word)
+    exact = by_integration(model, psi)
+    one, several, many = (abs(-0.5 * float(small(word, n_nodes=k)[0].deviance(psi)) - exact) for k in (1, 5, 35))
+    np.testing.assert_allclose(abs(-0.5 * float(model.deviance(psi)) - exact), one, atol=1e-9)
+    assert 1e-4 < one < 1.0
+    assert several < 0.3 * one
+    assert many < 1e-3 * one
+
+
+def test_laplace_is_exact_for_the_normal_density():
+    model, psi = small("gaussian")
+    np.testing.assert_allclose(-0.5 * float(model.deviance(psi)), by_integration(model, psi), rtol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("word", "formula", "link"),
+    [
+        ("gamma", "~ x + (1 | g)", None),
+        ("inverse_gaussian", "~ x + (1 | g)", None),
+        ("student_t", "~ x + (1 | g)", None),
+        ("binomial", "~ x + (1 | g)", "cauchit"),
+        ("poisson", "~ x + (1 + x | g)", None),
+    ],
+)
+def test_derivatives_of_laplace_are_those_of_differences(word, formula, link):
+    check_derivatives(*small(word, formula, link=link))
+
+
+@pytest.mark.parametrize(("formula", "n_nodes"), [("~ x + (1 | g)", 7), ("~ x + (1 + x | g)", 3)])
+def test_derivatives_of_quadrature_are_those_of_differences(formula, n_nodes):
+    check_derivatives(*small("poisson", formula, n_nodes=n_nodes))
+
+
+def check_derivatives(model, psi):
+    step = 1e-5
+    _, gradient, hessian = (np.asarray(part) for part in model.second_order(psi))
+    aside = step * np.eye(psi.size)
+    slopes = [(float(model.deviance(psi + one)) - float(model.deviance(psi - one))) / (2 * step) for one in aside]
+    np.testing.assert_allclose(gradient, slopes, atol=DIFFERENCES * np.abs(gradient).max())
+    curvatures = [(model.gradient(psi + one) - model.gradient(psi - one)) / (2 * step) for one in aside]
+    np.testing.assert_allclose(hessian, curvatures, atol=DIFFERENCES * np.abs(hessian).max())
+
+
+def test_two_effects_by_quadrature_tend_to_the_integral():
+    psi = small("poisson", "~ x + (1 + x | g)")[1]
+    one, several, many = (float(small("poisson", "~ x + (1 + x | g)", n_nodes=k)[0].deviance(psi)) for k in (1, 7, 15))
+    assert abs(one - many) > 1e-4
+    assert abs(several - many) < 1e-3 * abs(one - many)
+
+
+def crossed(effects_of):
+    """Two crossed groups, with a slope on one of them, by one of the ways to the mode."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"a": rng.integers(0, 9, 120), "b": rng.integers(0, 5, 120), "x": rng.normal(size=120)})
+    design = lmm.design("~ x + (1 + x | a) + (1 | b)", data)
+    y = rng.poisson(np.exp(0.3 + rng.normal(0.0, 0.5, 9)[data["a"]])).astype(float)
+    return Model(design, family_of("nbinom2"), y, effects=effects_of(design)), np.array(
+        [0.6, 0.1, 0.3, 0.4, 0.5, 0.2, 0.3]
+    )
+
+
+def by_solver(design):
+    varied = design.replace(dispersion=Dispersion.by_row(int(design.n), design.n_padded))
+    return EffectsBySolver.of(design, select(varied).solver.build(varied))
+
+
+def test_all_ways_to_the_mode_agree():
+    (model, psi), (other, _) = crossed(EffectsByElimination.of), crossed(by_solver)
+    np.testing.assert_allclose(model.deviance(psi), other.deviance(psi), rtol=ROUNDING)
+    gradient = model.gradient(psi)
+    np.testing.assert_allclose(gradient, other.gradient(psi), atol=1e-8 * np.abs(gradient).max())
+    one, point = small("binomial", "~ x + (1 + x | g)")
+    again, _ = small("binomial", "~ x + (1 + x | g)", effects=by_solver(one.design))
+    np.testing.assert_allclose(one.deviance(point), again.deviance(point), rtol=ROUNDING)
+
+
+def test_derivatives_with_several_groups_are_those_of_differences():
+    check_derivatives(*crossed(EffectsByElimination.of))
+
+
+def test_variances_of_zero_leave_the_model_without_random_effects():
+    model, psi = small("poisson", "~ x + (1 + x | g)")
+    psi = np.concatenate([np.zeros(3), psi[3:]])
+    fixed = psi[3] + psi[4] * SMALL["x"].to_numpy()
+    y = np.asarray(model.observed.y)[:21]
+    plain = np.sum(y * fixed - np.exp(fixed) - scipy.special.gammaln(y + 1.0))
+    np.testing.assert_allclose(-0.5 * model.deviance(psi), plain, rtol=ROUNDING)
+    np.testing.assert_allclose(model.gradient(psi)[:3], 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("eta", "sd"), [(-8.0, 20.0), (8.0, 20.0), (-3.0, 0.01), (0.0, 300.0)])
+@pytest.mark.parametrize("word", ["poisson", "binomial", "nbinom2", "tweedie", "student_t"])
+def test_modes_are_found_far_from_the_start(word, eta, sd):
+    model, psi = small(word)
+    psi = psi.copy()
+    psi[0], psi[-2] = sd, eta
+    assert np.isfinite(model.deviance(psi))
+    gradient = model.gradient(psi)
+    assert np.isfinite(gradient).all()
+    step = 1e-6 * max(sd, 1.0)
+    aside = np.zeros(psi.size)
+    aside[0] = step
+    slope = (float(model.deviance(psi + aside)) - float(model.deviance(psi - aside))) / (2 * step)
+    np.testing.assert_allclose(gradient[0], slope, rtol=1e-4, atol=1e-4)
+
+
+def test_a_weight_of_two_is_a_row_twice():
+    model, psi = small("poisson")
+    weights = np.ones(21)
+    weights[4] = 2.0
+    y = np.asarray(model.observed.y)[:21]
+    weighted = Model(model.design, model.family, y, weight=weights)
+    twice = pd.concat([SMALL, SMALL.iloc[[4]]])
+    repeated = Model(lmm.design("~ x + (1 | g)", twice), model.family, np.append(y, y[4]))
+    np.testing.assert_allclose(weighted.deviance(psi), repeated.deviance(psi), rtol=ROUNDING)
+
+
+def test_order_of_rows_does_not_matter():
+    model, psi = small("gamma")
+    order = np.random.default_rng(3).permutation(21)
+    shuffled = Model(
+        lmm.design("~ x + (1 | g)", SMALL.iloc[order]), model.family, np.asarray(model.observed.y)[:21][order]
+    )
+    np.testing.assert_allclose(model.deviance(psi), shuffled.deviance(psi), rtol=ROUNDING)

@@ -64,6 +64,7 @@ def find_optima(
         return _without_parameters(problems, bases)
     descent, at_limit = Descent(problems, first_order), np.zeros(everyone.size, bool)
     start = starts_with(layout, given, np.asarray(problems.responses.scale))
+    start = problems.likelihood.started(start, problems.responses)
     if first_order is None:
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)

@@ -124,7 +124,17 @@ def solve_single(
     """
     if design.n_padded <= MAX_COARSE_SIZE:  # beyond, an evaluation is dearer than compiling
         design = design.with_padded_columns()
-    likelihood = likelihood_of(design, solver.build(design), method, fixed)
+    return solve_likelihood(likelihood_of(design, solver.build(design), method, fixed), design, y, first_order, start)
+
+
+def solve_likelihood(
+    likelihood: Likelihood,
+    design: Design,
+    y: Float[NumpyArray, " n"],
+    first_order: AbstractMinimizer | None = None,
+    start: Natural | None = None,
+) -> Solution:
+    """Minimize the deviance of one response ``y`` by a ``likelihood`` of its ``design``, as :func:`solve_single`."""
     if likelihood.solver.sequential:
         likelihood = jax.device_put(likelihood)  # large arrays travel once, small ones faster with each call
     problems, padded = single_problem(likelihood, design, y), pad(y, design.n_padded)[:, None]

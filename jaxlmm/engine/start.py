@@ -53,7 +53,7 @@ class Plan(Struct):
         """Make the plan of a likelihood: combinations of values where they are few."""
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
-        points = np.zeros((int(index.size == 0), index.size))
+        points = np.zeros((int(index.size == 0 and likelihood.layout.family is None), index.size))
         counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
         layout = likelihood.layout
         guessed = guessed_of_residual(layout) & likelihood.solver.guesses_residual

@@ -3,6 +3,7 @@
 from jaxlmm._util import static
 from jaxlmm.families.base import AbstractFamily, Derivatives, Distribution
 from jaxlmm.families.counts import NegativeBinomial, Poisson
+from jaxlmm.families.layout import FamilyLayout, FamilyParameters
 from jaxlmm.families.links import LINKS, LinkName
 from jaxlmm.families.positive import Gamma, InverseGaussian
 from jaxlmm.families.proportions import Beta, Binomial
@@ -18,6 +19,8 @@ __all__ = [
     "Binomial",
     "Derivatives",
     "Distribution",
+    "FamilyLayout",
+    "FamilyParameters",
     "Gamma",
     "Gaussian",
     "InverseGaussian",

@@ -12,8 +12,11 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import Parameter
-from jaxlmm.errors import choose
+from jaxlmm.errors import OptionError, choose
 from jaxlmm.families.links import LINKS, LinkName, Mean
+
+SMALLEST_SHARE = 1e-12
+"""How near to a bound that is not attained a parameter between two bounds can come, relative to their distance."""
 
 
 class Distribution(Protocol):
@@ -43,9 +46,8 @@ class AbstractFamily(Struct, abc.ABC):
     """The distribution of a response given its linear predictor, of independent observations.
 
     A family of one's own needs :meth:`log_density` alone; derivatives are JAX's. What else there is to write, each with
-    what is gained, has a default. Parameters of dispersion, d of them, are declared by :attr:`parameters` with their
-    bounds, and are positive unless they are declared. Objects are frozen; fields that set a branch are declared with
-    ``lmm.families.static()``.
+    what is gained, has a default. Parameters of dispersion are declared by :attr:`parameters`. Objects are frozen;
+    fields that set a branch are declared with ``lmm.families.static()``.
 
     ``discrete`` says that observations are whole numbers or counts among trials, whose quantile residuals are
     randomized; ``has_trials`` that an observation is a pair, of successes and trials.
@@ -53,11 +55,10 @@ class AbstractFamily(Struct, abc.ABC):
 
     discrete: ClassVar[bool] = False
     has_trials: ClassVar[bool] = False
-    n_dispersion: ClassVar[int] = 0
 
     @abc.abstractmethod
     def log_density(
-        self, y: Float[Array, "*b"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         """Return the logarithm of the density, or of the probability, of each observation, constants included.
 
@@ -67,30 +68,36 @@ class AbstractFamily(Struct, abc.ABC):
             The observations, of any shape; where ``has_trials`` with a last axis of two, successes and trials.
         eta
             The linear predictors, offset included, of the same shape without that axis. Each element of the result
-            depends on one element of ``eta`` alone.
+            depends on one element of ``eta`` alone. The function is differentiated four times in ``eta``: where a
+            branch by ``jnp.where`` is not finite, neither may its argument be.
         dispersion
             ``(d,)``, the natural :attr:`parameters`.
         """
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """The parameters of dispersion; of as many as ``n_dispersion`` says, unless they are declared, positive ones.
+        """The parameters of dispersion, with their bounds; none unless they are declared.
 
-        One that can be equal to its lower bound is the square of what is searched for, beyond the bound; one between
-        two bounds its logistic function; one above a bound its exponential function.
+        What is searched for is unbounded. A parameter with one bound is at a distance from it that is its exponential
+        function or, where the bound is attained, its square; one with two bounds, of which none is attained, its
+        logistic function between them.
         """
-        names = ["dispersion"] if self.n_dispersion == 1 else [f"dispersion{k + 1}" for k in range(self.n_dispersion)]
-        return tuple(Parameter(name, "rate") for name in names)
+        return ()
+
+    @property
+    def n_dispersion(self) -> int:
+        """The number of parameters of dispersion, d."""
+        return len(self.parameters)
 
     def expected(self) -> str:
         """Return which observations it has, in words, for errors; a hint after a semicolon."""
         return "finite numbers"
 
-    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+    def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         """Return which observations it can have."""
         return np.asarray(np.isfinite(y).all(axis=-1) if self.has_trials else np.isfinite(y))
 
-    def start(self, y: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
         """Return a rough linear predictor of each observation, at which the fixed effects of a fit begin."""
         y = jnp.asarray(y)
         return jnp.zeros(y.shape[:-1] if self.has_trials else y.shape)
@@ -123,7 +130,7 @@ class AbstractFamily(Struct, abc.ABC):
     # ---- derived -------------------------------------------------------------------------------------------------
 
     def derivatives(
-        self, y: Float[Array, "*b"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
     ) -> Derivatives:
         """Return the log-density and its first two derivatives in eta, exact and differentiable."""
 
@@ -133,6 +140,11 @@ class AbstractFamily(Struct, abc.ABC):
 
         eta = jnp.asarray(eta)
         slope, second, value = jax.jvp(score, (eta,), (jnp.ones_like(eta),), has_aux=True)
+        if value.shape != eta.shape:
+            raise OptionError(
+                f"{type(self).__name__}.log_density: expected one value for each linear predictor, shape {eta.shape}, "
+                f"got shape {value.shape}; do not sum over the observations."
+            )
         return Derivatives(value, slope, -second)
 
     def natural(self, theta: Float[Array, " d"]) -> Float[jax.Array, " d"]:
@@ -154,20 +166,25 @@ class AbstractFamily(Struct, abc.ABC):
 def _natural(parameter: Parameter, theta: Float[Array, ""]) -> Float[jax.Array, ""]:
     """Return a natural parameter at what is searched for."""
     lower, upper = parameter.lower, parameter.upper
-    if np.isinf(lower):
-        return jnp.asarray(theta)
-    if np.isfinite(upper):
-        return lower + (upper - lower) * jax.nn.sigmoid(theta)
-    return lower + (theta**2 if parameter.attained[0] else jnp.exp(theta))
+    at_lower, at_upper = parameter.attained
+    if np.isfinite(lower) and np.isfinite(upper):
+        share = jnp.clip(jax.nn.sigmoid(theta), SMALLEST_SHARE, 1.0 - SMALLEST_SHARE)
+        return lower + (upper - lower) * share
+    if np.isfinite(lower):
+        return lower + (theta**2 if at_lower else jnp.exp(theta))
+    return upper - (theta**2 if at_upper else jnp.exp(theta)) if np.isfinite(upper) else jnp.asarray(theta)
 
 
 def _searched(parameter: Parameter, value: float) -> float:
     lower, upper = parameter.lower, parameter.upper
-    if np.isinf(lower):
-        return value
-    if np.isfinite(upper):
+    at_lower, at_upper = parameter.attained
+    if np.isfinite(lower) and np.isfinite(upper):
         return float(np.log((value - lower) / (upper - value)))
-    return float(np.sqrt(value - lower) if parameter.attained[0] else np.log(value - lower))
+    if np.isfinite(lower):
+        return float(np.sqrt(value - lower) if at_lower else np.log(value - lower))
+    if np.isfinite(upper):
+        return float(np.sqrt(upper - value) if at_upper else np.log(upper - value))
+    return value
 
 
 class LinkedFamily(AbstractFamily):
@@ -176,18 +193,20 @@ class LinkedFamily(AbstractFamily):
     Parameters
     ----------
     link
-        One of the family's ``links``, the first by default.
+        One of the family's ``links``.
     """
 
     link: LinkName = static(default="log")
     links: ClassVar[tuple[LinkName, ...]] = ()
+    range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    """Between which bounds its means are."""
 
     def __post_init__(self) -> None:
         choose(f"link of {type(self).__name__}", self.link, self.links)
 
     @abc.abstractmethod
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         """Return the logarithm of the density of each observation by its mean."""
 
@@ -201,9 +220,16 @@ class LinkedFamily(AbstractFamily):
         """Return the distribution of the observations by their means."""
 
     def log_density(
-        self, y: Float[Array, "*b"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
-        return self.log_density_of_mean(jnp.asarray(y), LINKS[self.link].mean(jnp.asarray(eta)), dispersion)
+        link, (lower, upper), eta = LINKS[self.link], self.range, jnp.asarray(eta)
+        if link.range[0] >= lower and link.range[1] <= upper:
+            return self.log_density_of_mean(jnp.asarray(y), link.mean(eta), dispersion)
+        mean = link.mean(eta).value  # of some linear predictors it is none of the family's
+        possible = (mean > lower) & (mean < upper)
+        inside = link.predictor(jnp.asarray(0.5 if np.isfinite(upper) else 1.0))
+        density = self.log_density_of_mean(jnp.asarray(y), link.mean(jnp.where(possible, eta, inside)), dispersion)
+        return jnp.where(possible, density, -jnp.inf)
 
     def mean(self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
         return LINKS[self.link].mean(jnp.asarray(eta)).value
@@ -216,9 +242,9 @@ class LinkedFamily(AbstractFamily):
     ) -> Distribution:
         return self.distribution_of_mean(np.asarray(LINKS[self.link].mean(jnp.asarray(eta)).value), dispersion, trials)
 
-    def start(self, y: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
         return LINKS[self.link].predictor(self.rough_mean(jnp.asarray(y)))
 
     @abc.abstractmethod
-    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         """Return a possible mean near each observation."""

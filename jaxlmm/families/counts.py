@@ -7,13 +7,13 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
 from jaxlmm.families.base import Distribution, LinkedFamily
-from jaxlmm.families.links import LinkName, Mean
+from jaxlmm.families.links import POSITIVE, LinkName, Mean
 from jaxlmm.families.special import log1p_ratio, log_rising, log_times
 
 
@@ -23,14 +23,15 @@ class CountFamily(LinkedFamily):
     discrete: ClassVar[bool] = True
     link: LinkName = static(default="log")
     links: ClassVar[tuple[LinkName, ...]] = ("log", "sqrt", "identity")
+    range: ClassVar[tuple[float, float]] = POSITIVE
 
     def expected(self) -> str:
         return "counts, whole numbers of at least 0; family='tweedie' takes any number of at least 0, 'gamma' above 0"
 
-    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+    def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return np.isfinite(y) & (y >= 0.0) & (np.floor(y) == y)
 
-    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return y + 0.1
 
 
@@ -42,7 +43,7 @@ class Poisson(CountFamily):
     """
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         return log_times(y, mean.log) - mean.value - jax.lax.lgamma(jnp.asarray(y) + 1.0)
 
@@ -74,14 +75,13 @@ class NegativeBinomial(CountFamily):
     """
 
     quadratic: bool = static(default=True)
-    n_dispersion: ClassVar[int] = 1
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return (Parameter("overdispersion", "rate", attained=(True, False)),)
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         a, mean_of = dispersion[0], mean.value
         constant = log_times(y, mean.log) - jax.lax.lgamma(jnp.asarray(y) + 1.0)

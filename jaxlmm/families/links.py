@@ -7,12 +7,16 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from jaxlmm._util import Array
 
 LinkName = Literal["logit", "probit", "cloglog", "cauchit", "log", "identity", "sqrt", "inverse"]
 """The links: of means between 0 and 1 the first four; of positive means the logarithm, the root and the inverse."""
+
+PROPORTION, POSITIVE, REAL = (0.0, 1.0), (0.0, np.inf), (-np.inf, np.inf)
+"""Ranges of means."""
 
 Map: TypeAlias = Callable[[Float[Array, "*b"]], Float[jax.Array, "*b"]]
 """An elementwise function."""
@@ -33,7 +37,7 @@ class Mean(NamedTuple):
 
 
 class Link(NamedTuple):
-    """``predictor`` is the link g, ``mean`` its inverse, from eta to the mean and its logarithms.
+    """``predictor`` is the link g, ``mean`` its inverse, from eta to the mean and its logarithms; ``range`` that of it.
 
     >>> import jax.numpy as jnp
     >>> [round(float(part), 4) for part in LINKS["cloglog"].mean(jnp.array(0.0))]
@@ -42,10 +46,34 @@ class Link(NamedTuple):
 
     predictor: Map
     mean: Callable[[Float[Array, "*b"]], Mean]
+    range: tuple[float, float]
+
+
+@jax.custom_jvp
+def _sigmoid(eta: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return the logistic function; unlike that of JAX's, its derivatives keep their digits where it is nearly 1."""
+    return jax.nn.sigmoid(eta)
+
+
+@_sigmoid.defjvp
+def _of_sigmoid(primals: tuple[Array], tangents: tuple[Array]) -> tuple[jax.Array, jax.Array]:
+    (eta,), (along,) = primals, tangents
+    return _sigmoid(eta), _sigmoid(eta) * _sigmoid(-eta) * along
+
+
+@jax.custom_jvp
+def _log_sigmoid(eta: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    return jax.nn.log_sigmoid(eta)
+
+
+@_log_sigmoid.defjvp
+def _of_log_sigmoid(primals: tuple[Array], tangents: tuple[Array]) -> tuple[jax.Array, jax.Array]:
+    (eta,), (along,) = primals, tangents
+    return _log_sigmoid(eta), _sigmoid(-eta) * along
 
 
 def _logit(eta: Float[Array, "*b"]) -> Mean:
-    return Mean(jax.nn.sigmoid(eta), jax.nn.log_sigmoid(eta), jax.nn.log_sigmoid(-eta))
+    return Mean(_sigmoid(eta), _log_sigmoid(eta), _log_sigmoid(-eta))
 
 
 def _probit(eta: Float[Array, "*b"]) -> Mean:
@@ -69,23 +97,24 @@ def _cauchit(eta: Float[Array, "*b"]) -> Mean:
 
 
 def _log(eta: Float[Array, "*b"]) -> Mean:
-    mean = jnp.exp(eta)
-    return Mean(mean, eta, jnp.log1p(-mean))
+    near = eta > -np.log(2.0)  # log(1 − exp(eta)), by the one of two formulas that loses no digits (Mächler 2012)
+    complement = jnp.log(-jnp.expm1(jnp.where(near, eta, -1.0)))
+    return Mean(jnp.exp(eta), eta, jnp.where(near, complement, jnp.log1p(-jnp.exp(jnp.where(near, -1.0, eta)))))
 
 
-def _cotangent(mean: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+def _cauchit_of(mean: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
     return jnp.tan(jnp.pi * (jnp.asarray(mean) - 0.5))
 
 
 LINKS: dict[str, Link] = {
-    "logit": Link(jax.scipy.special.logit, _logit),
-    "probit": Link(jax.scipy.special.ndtri, _probit),
-    "cloglog": Link(lambda mean: jnp.log(-jnp.log1p(-mean)), _cloglog),
-    "cauchit": Link(_cotangent, _cauchit),
-    "log": Link(jnp.log, _log),
-    "identity": Link(jnp.asarray, Mean.of),
-    "sqrt": Link(jnp.sqrt, lambda eta: Mean.of(eta**2)),
-    "inverse": Link(lambda mean: 1.0 / mean, lambda eta: Mean.of(1.0 / eta)),
+    "logit": Link(jax.scipy.special.logit, _logit, PROPORTION),
+    "probit": Link(jax.scipy.special.ndtri, _probit, PROPORTION),
+    "cloglog": Link(lambda mean: jnp.log(-jnp.log1p(-mean)), _cloglog, PROPORTION),
+    "cauchit": Link(_cauchit_of, _cauchit, PROPORTION),
+    "log": Link(jnp.log, _log, POSITIVE),
+    "identity": Link(jnp.asarray, Mean.of, REAL),
+    "sqrt": Link(jnp.sqrt, lambda eta: Mean.of(eta**2), POSITIVE),
+    "inverse": Link(lambda mean: 1.0 / mean, lambda eta: Mean.of(1.0 / eta), REAL),
 }
 """The links by name."""
 

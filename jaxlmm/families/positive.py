@@ -7,22 +7,22 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
 from jaxlmm.families.base import Distribution, LinkedFamily
-from jaxlmm.families.links import LinkName, Mean
+from jaxlmm.families.links import POSITIVE, LinkName, Mean
 from jaxlmm.families.special import stirling
 
 
 class PositiveFamily(LinkedFamily):
     """A family of positive numbers, whose variance is the ``dispersion`` times a power of the mean."""
 
-    n_dispersion: ClassVar[int] = 1
     link: LinkName = static(default="log")
     links: ClassVar[tuple[LinkName, ...]] = ("log", "inverse", "identity", "sqrt")
+    range: ClassVar[tuple[float, float]] = POSITIVE
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -31,10 +31,10 @@ class PositiveFamily(LinkedFamily):
     def expected(self) -> str:
         return "numbers above 0; family='tweedie' takes zeros too"
 
-    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+    def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return np.isfinite(y) & (y > 0.0)
 
-    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return y
 
 
@@ -48,7 +48,7 @@ class Gamma(PositiveFamily):
     """
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         shape = 1.0 / dispersion[0]
         ratio = y / mean.value
@@ -72,7 +72,7 @@ class InverseGaussian(PositiveFamily):
     """
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         ratio = (y - mean.value) / mean.value
         return -0.5 * (jnp.log(2.0 * np.pi * dispersion[0]) + 3.0 * jnp.log(y) + ratio**2 / (dispersion[0] * y))

@@ -7,13 +7,13 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
 from jaxlmm.families.base import Distribution, LinkedFamily
-from jaxlmm.families.links import LinkName, Mean
+from jaxlmm.families.links import PROPORTION, LinkName, Mean
 from jaxlmm.families.special import log_gamma, log_times
 
 
@@ -29,24 +29,25 @@ class Binomial(LinkedFamily):
     has_trials: ClassVar[bool] = True
     link: LinkName = static(default="logit")
     links: ClassVar[tuple[LinkName, ...]] = ("logit", "probit", "cloglog", "cauchit", "log", "identity")
+    range: ClassVar[tuple[float, float]] = PROPORTION
 
     def expected(self) -> str:
         return "successes, whole numbers from 0 to the number of trials, which is 1 without trials="
 
-    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+    def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         successes, trials = y[..., 0], y[..., 1]
         whole = np.isfinite(y).all(axis=-1) & (np.floor(successes) == successes) & (np.floor(trials) == trials)
-        return whole & (successes >= 0.0) & (successes <= trials)
+        return whole & (successes >= 0.0) & (successes <= trials) & (trials >= 1.0)
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         successes, trials = y[..., 0], y[..., 1]
         failures = trials - successes
         coefficient = jax.lax.lgamma(trials + 1.0) - jax.lax.lgamma(successes + 1.0) - jax.lax.lgamma(failures + 1.0)
         return coefficient + log_times(successes, mean.log) + log_times(failures, mean.log_complement)
 
-    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return (y[..., 0] + 0.5) / (y[..., 1] + 1.0)
 
     def distribution_of_mean(
@@ -67,9 +68,9 @@ class Beta(LinkedFamily):
     0.4055
     """
 
-    n_dispersion: ClassVar[int] = 1
     link: LinkName = static(default="logit")
     links: ClassVar[tuple[LinkName, ...]] = ("logit", "probit", "cloglog", "cauchit", "log")
+    range: ClassVar[tuple[float, float]] = PROPORTION
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -78,18 +79,18 @@ class Beta(LinkedFamily):
     def expected(self) -> str:
         return "proportions strictly between 0 and 1; those of counts are for family='binomial'"
 
-    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+    def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return (y > 0.0) & (y < 1.0)
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         precision = dispersion[0]
         a, b = jnp.exp(mean.log) * precision, jnp.exp(mean.log_complement) * precision
         normalizer = log_gamma(precision) - log_gamma(a) - log_gamma(b)
         return normalizer + (a - 1.0) * jnp.log(y) + (b - 1.0) * jnp.log1p(-y)
 
-    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return 0.98 * y + 0.01
 
     def distribution_of_mean(

@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Float
 
 from jaxlmm._util import Array, NumpyArray, static
@@ -23,7 +23,7 @@ class RealFamily(LinkedFamily):
     link: LinkName = static(default="identity")
     links: ClassVar[tuple[LinkName, ...]] = ("identity", "log", "inverse")
 
-    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         if self.link == "identity":
             return y
         return jnp.maximum(y, 0.1 * jnp.mean(jnp.abs(y)))
@@ -38,14 +38,12 @@ class Gaussian(RealFamily):
     -1.4189
     """
 
-    n_dispersion: ClassVar[int] = 1
-
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return (Parameter(kind="sd", attained=(False, False), group="Residual"),)
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         sd = dispersion[0]
         return -0.5 * jnp.log(2.0 * np.pi) - jnp.log(sd) - 0.5 * ((y - mean.value) / sd) ** 2
@@ -69,14 +67,12 @@ class StudentT(RealFamily):
     -0.9808
     """
 
-    n_dispersion: ClassVar[int] = 2
-
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return Parameter("scale", "rate", unit="response"), Parameter("1/df", "rate", attained=(True, False))
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         scale, inverse = dispersion
         square = ((y - mean.value) / scale) ** 2

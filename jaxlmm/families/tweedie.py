@@ -7,13 +7,13 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
 from jaxlmm.families.base import Distribution, LinkedFamily
-from jaxlmm.families.links import LinkName, Mean
+from jaxlmm.families.links import POSITIVE, LinkName, Mean
 from jaxlmm.families.special import log_gamma
 
 N_TERMS = 72
@@ -42,9 +42,9 @@ class Tweedie(LinkedFamily):
     -2.0
     """
 
-    n_dispersion: ClassVar[int] = 2
     link: LinkName = static(default="log")
     links: ClassVar[tuple[LinkName, ...]] = ("log", "sqrt", "identity", "inverse")
+    range: ClassVar[tuple[float, float]] = POSITIVE
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -54,11 +54,11 @@ class Tweedie(LinkedFamily):
     def expected(self) -> str:
         return "numbers of at least 0"
 
-    def allows(self, y: Float[NumpyArray, "*b"]) -> Bool[NumpyArray, "*b"]:
+    def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return np.isfinite(y) & (y >= 0.0)
 
     def log_density_of_mean(
-        self, y: Float[Array, "*b"], mean: Mean, dispersion: Float[Array, " d"]
+        self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         phi, power = dispersion
         zero = jnp.asarray(y) == 0.0
@@ -68,8 +68,9 @@ class Tweedie(LinkedFamily):
         density = log_series(positive, phi, power) + (positive * slope - cumulant) / phi
         return jnp.where(zero, -cumulant / phi, density)
 
-    def rough_mean(self, y: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
-        return jnp.maximum(y, 0.1 * jnp.mean(y))
+    def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
+        mean = jnp.mean(y)
+        return jnp.maximum(y, jnp.where(mean > 0.0, 0.1 * mean, 1.0))
 
     def distribution_of_mean(
         self,
@@ -123,7 +124,7 @@ class CompoundPoisson:
         """Return the probability of at most ``x``."""
         x, rate, scale = np.broadcast_arrays(np.asarray(x, float), self._rate, self._scale)
         number = scipy.stats.poisson(rate)
-        first, last = number.ppf(1e-15).min(initial=0.0), number.isf(1e-15).max(initial=0.0)
+        first, last = number.ppf(1e-15).min(initial=np.inf), number.isf(1e-15).max(initial=0.0)
         total = np.where(x >= 0.0, number.pmf(0), 0.0)
         for j in np.arange(max(first, 1.0), last + 1.0):
             total = total + number.pmf(j) * scipy.stats.gamma(j * self._shape, scale=scale).cdf(x)

@@ -57,7 +57,8 @@ class OptimumDerivatives(NamedTuple):
     where parameters are held, along the surface on which they are, as in :class:`~jaxlmm.optimize.Tangent`, to which
     ``projection`` (s, s) takes a direction, else None;
     ``values`` and ``derivatives`` of the :class:`Quantities`; ``relative_sigma``, that of the covariance factors, is in
-    units of the residual standard deviation of least squares.
+    units of the residual standard deviation of least squares; ``beta_derivative`` is that of beta in psi, where the
+    coefficients are in theta.
     """
 
     psi: Float[Array, "*b s"]
@@ -70,6 +71,7 @@ class OptimumDerivatives(NamedTuple):
     beta: Float[Array, "*b p"]
     sigma: Float[Array, "*b"]
     relative_sigma: Float[Array, "*b"]
+    beta_derivative: Float[Array, "*b p s"] | None = None
 
 
 class Rows(NamedTuple):
@@ -125,11 +127,16 @@ def examine(
     derivatives, values = jax.jacfwd(quantities, has_aux=True)(psi)
     factors = likelihood.layout.factors(theta, bases)
     sigma = likelihood.sigma(point, factors.sigma, response)
+    in_theta = None
+    if factors.family is not None:
+        p = factors.family.coefficients.shape[0]
+        to_beta = inverse_triangle * jnp.sqrt(jnp.asarray(likelihood.design.n, psi.dtype))
+        in_theta = jnp.zeros((p, psi.shape[0])).at[:, psi.shape[0] - p :].set(to_beta)
     optimum = OptimumDerivatives(
         psi, likelihood.criterion(point, factors.sigma, response), *tangent,
         Quantities(in_columns(vcov), *values), Quantities(d_columns, *derivatives),
         inverse_triangle @ (response.least_squares + point.shift * response.scale),
-        sigma * factors.sigma_ratio, sigma / response.scale,
+        sigma * factors.sigma_ratio, sigma / response.scale, in_theta,
     )  # fmt: skip
     return optimum, point
 

@@ -153,6 +153,8 @@ def uncertainty(
     _blank(report_cov, verdicts.at_boundary | verdicts.on_ridge)
     component_cov = _propagated(optimum.derivatives.components, psi_cov)
     vcov, derivative = np.array(optimum.values.vcov), np.asarray(optimum.derivatives.vcov)
+    if optimum.beta_derivative is not None:
+        vcov += _propagated(np.asarray(optimum.beta_derivative), psi_cov)
     for i in np.flatnonzero(ridged):
         null = verdicts.null_directions[i]
         total = optimum.values.components[i].sum()

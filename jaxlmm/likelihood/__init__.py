@@ -4,5 +4,6 @@ from jaxlmm.likelihood.choice import likelihood_of
 from jaxlmm.likelihood.contract import Likelihood, Point, Response
 from jaxlmm.likelihood.dispersed import Rescaled
 from jaxlmm.likelihood.gaussian import additive_constant
+from jaxlmm.likelihood.generalized import Generalized
 
-__all__ = ["Likelihood", "Point", "Rescaled", "Response", "additive_constant", "likelihood_of"]
+__all__ = ["Generalized", "Likelihood", "Point", "Rescaled", "Response", "additive_constant", "likelihood_of"]

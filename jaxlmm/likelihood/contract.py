@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jaxlmm._util import Array, Struct, static
+from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.model import Design, Factors, Layout
 from jaxlmm.solvers import AbstractSolver, Effects
 
@@ -116,6 +116,10 @@ class Likelihood(Struct, abc.ABC):
     def for_response(self, response: Response) -> Self:
         """Return the likelihood with parameters fixed in response units written relative to the response's scale."""
         return self.replace(layout=self.layout.in_unit(response.scale)) if self.layout.absolute else self
+
+    def started(self, start: Float[NumpyArray, "m k"], responses: Response) -> Float[NumpyArray, "m k"]:
+        """Return the starts of responses, with what the likelihood itself begins at; on the host."""
+        return start
 
     def padded(self, y: Float[Array, " n"]) -> Float[jax.Array, " N"]:
         """Pad a response ``y`` to the design's rows."""

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import AbstractCovariance
+from jaxlmm.families import FamilyLayout, FamilyParameters
 from jaxlmm.model.chain import MarkovChain
 from jaxlmm.model.design import Design
 from jaxlmm.model.dispersion import ScaledDispersion, Scaling
@@ -35,13 +36,14 @@ class Factors(NamedTuple):
     covariance of the residuals of a level, as that of a term over positions, None without a structure. The covariance
     of a chain that the solver takes is a :class:`~jaxlmm.model.ChainFactor`. ``sigma``, in units of the response's
     scale, is None where it is profiled out; ``dispersion``: None without a model of it, else sigma is the geometric
-    mean of the rows' residual standard deviations.
+    mean of the rows' residual standard deviations; ``family``, of a generalized model, whose sigma is 1.
     """
 
     terms: tuple[Any, ...]
     residual: Any
     sigma: Float[jax.Array, "*b"] | None = None
     dispersion: ScaledDispersion | None = None
+    family: FamilyParameters | None = None
 
     def joint(self, members: Sequence[int] | None = None) -> Float[jax.Array, "q r"]:
         """Return the factor of some terms over columns, of all unless they are said, block diagonal in the terms."""
@@ -66,6 +68,7 @@ class Layout(Struct):
     parameters of a term, and last of the residual structure, that are ``held`` remain in theta, which :meth:`errors`
     keep on a surface of ``n_held`` fewer dimensions: data, so that another number of them compiles nothing.
     ``chains`` are, of each term and last of the residual structure, those whose links the solver takes, or None.
+    In a generalized model sigma is fixed at 1, and the entries of its ``family`` stand at the end of theta.
     """
 
     structures: tuple[AbstractCovariance, ...]
@@ -79,6 +82,7 @@ class Layout(Struct):
     absolute: bool = static(default=False)
     n_held: Int[Array, "*b"] | int = np.int32(0)
     chains: tuple[MarkovChain | None, ...] = ()
+    family: FamilyLayout | None = None
 
     @classmethod
     def of(cls, design: Design, chains: tuple[MarkovChain | None, ...] = ()) -> Layout:
@@ -141,7 +145,12 @@ class Layout(Struct):
     @property
     def n_theta(self) -> int:
         """The length of theta, k."""
-        return sum(self.counts) + self.n_dispersion + self.sigma_is_free
+        return sum(self.counts) + self.n_dispersion + self.sigma_is_free + self.n_family
+
+    @property
+    def n_family(self) -> int:
+        """The number of entries of a family: those of its dispersion, and coefficients."""
+        return 0 if self.family is None else self.family.size
 
     @property
     def n_dispersion(self) -> int:
@@ -161,7 +170,7 @@ class Layout(Struct):
     @property
     def n_estimated(self) -> int:
         """The number of variance parameters that are estimated, sigma included."""
-        return self.n_psi - int(self.n_held)
+        return self.n_psi - int(self.n_held) - (0 if self.family is None else self.family.n_columns)
 
     def slices(self) -> tuple[slice, ...]:
         """Return the slice of theta of each term, and last of the residual structure."""
@@ -191,11 +200,12 @@ class Layout(Struct):
         sigma = jnp.exp(theta[-1]) if self.sigma is None else jnp.asarray(self.sigma, theta.dtype)
         if self.sigma is not None and dispersion is not None:
             sigma = sigma * jnp.exp(dispersion.log_ratio)
-        return Factors(tuple(over(part, sigma) for part in terms), residual, sigma, dispersion)
+        family = None if self.family is None else self.family.at(theta[self.n_theta - self.n_family :])
+        return Factors(tuple(over(part, sigma) for part in terms), residual, sigma, dispersion, family)
 
     def report(self, theta: Float[Array, " k"], factors: Factors, scale: Float[Array, ""]) -> Float[jax.Array, " r"]:
         """Return the natural parameters of every term, then of the residual, its standard deviation first, and last the
-        coefficients of dispersion.
+        coefficients of dispersion; in a generalized model the family's dispersion stands in the place of the residual.
 
         ``scale`` is that of the response where the layout is absolute, otherwise sigma in response units.
         """
@@ -208,6 +218,8 @@ class Layout(Struct):
             else:
                 one = factor if factors.sigma is None else factor * factors.sigma
             parts.append(structure.report(theta[where], one, jnp.asarray(scale)))
+        if factors.family is not None:
+            return jnp.concatenate([*parts, factors.family.dispersion])
         sigma = sigma * factors.sigma_ratio
         if self.residual is None or self.residual_coords is None:
             parts.append(sigma[None])
@@ -230,6 +242,8 @@ class Layout(Struct):
         parts.append(np.zeros(self.n_dispersion))
         if self.sigma_is_free:
             parts.append(np.log([STARTING_SIGMA]))
+        if self.family is not None:
+            parts.append(self.family.start())
         return np.concatenate([np.zeros(0), *parts])
 
     def search_axes(self) -> tuple[Int[NumpyArray, " axes"], Float[NumpyArray, "axes values"]]:
@@ -242,6 +256,8 @@ class Layout(Struct):
             axes += [(slices[-1].start + k - 1, values) for k, values in own if k > 0]
         if self.sigma_is_free:
             axes.append((self.n_theta - 1, np.log(SIGMA_NODES)))
+        if self.family is not None:
+            axes += [(self.n_theta - self.n_family + k, values) for k, values in self.family.search_axes()]
         longest = max((len(values) for _, values in axes), default=1)
         table = np.zeros((len(axes), longest))
         for row, (_, values) in enumerate(axes):
@@ -257,5 +273,5 @@ class Layout(Struct):
 
     def blocks(self) -> Int[NumpyArray, " k"]:
         """Return the index of the term of each entry of theta."""
-        counts = (*self.counts, self.n_dispersion, int(self.sigma_is_free))
+        counts = (*self.counts, self.n_dispersion, int(self.sigma_is_free), self.n_family)
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)

@@ -201,6 +201,28 @@ def test_rough_predictors_are_finite():
             assert start.shape == (4,)
 
 
+def test_curvature_of_the_logit_keeps_its_digits_in_the_tail():
+    y, eta = jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.array([-40.0, 40.0])
+    found = family_of("binomial").derivatives(y, eta, jnp.zeros(0))
+    np.testing.assert_allclose(found.curvature, np.exp(-40.0), rtol=ROUNDING)
+
+
+def test_complement_of_the_log_link_keeps_its_digits():
+    eta = jnp.array([-1e-17, -1e-10, -0.1, -3.0, -50.0])
+    expected = np.log(-np.expm1(np.asarray(eta)))
+    np.testing.assert_allclose(LINKS["log"].mean(eta).log_complement[:4], expected[:4], rtol=ROUNDING)
+    np.testing.assert_allclose(LINKS["log"].mean(eta).log_complement[4], -np.exp(-50.0), rtol=ROUNDING)
+
+
+def test_a_density_that_is_summed_is_refused():
+    class Summed(families.AbstractFamily):
+        def log_density(self, y, eta, dispersion):
+            return jnp.sum(-((y - eta) ** 2))
+
+    with pytest.raises(OptionError, match="expected one value for each linear predictor"):
+        Summed().derivatives(jnp.ones(3), jnp.zeros(3), jnp.zeros(0))
+
+
 def test_words_and_links_are_checked():
     assert {type(family_of(word)) for word in FAMILIES} == {
         one for _, one in inspect.getmembers(families, inspect.isclass)

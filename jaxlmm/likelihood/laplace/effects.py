@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterable
 from typing import Self
 
 import jax
@@ -13,7 +14,10 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import Array, Struct, bucket
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design, Factors, random_part
-from jaxlmm.solvers import AbstractSolver
+from jaxlmm.solvers import AbstractSolver, Effects
+
+SMALLEST_WEIGHT = 1e-20
+"""In place of a weight of zero, as of a row with a prior weight of zero, where weights are to be positive."""
 
 
 class AbstractEffects(Struct, abc.ABC):
@@ -43,9 +47,22 @@ class AbstractEffects(Struct, abc.ABC):
     def logdet(self, factors: Factors, weight: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
         """Return ``log|I + Λᵀ Zᵀ W Z Λ|`` of each block, NaN where it is not positive definite."""
 
+    @abc.abstractmethod
+    def effects(
+        self, design: Design, factors: Factors, weight: Float[jax.Array, " N"], predictor: Float[jax.Array, " N"],
+        score: Float[jax.Array, " N"],
+    ) -> Effects:  # fmt: skip
+        """Return the effects b = Λ u of each term at a mode, where ``u = Λᵀ Zᵀ s``, and their conditional standard
+        deviations, from ``Λ (I + Λᵀ Zᵀ W Z Λ)⁻¹ Λᵀ``.
+        """
+
     def total(self, rows: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
         """Return the sums over the rows of each block."""
         return jax.ops.segment_sum(rows, self.codes, self.n_blocks)
+
+    def largest(self, rows: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
+        """Return the largest of each block's rows that are positive, 0 without one."""
+        return jnp.maximum(jax.ops.segment_max(rows, self.codes, self.n_blocks), 0.0)
 
 
 class EffectsByLevel(AbstractEffects):
@@ -60,6 +77,7 @@ class EffectsByLevel(AbstractEffects):
     @classmethod
     def of(cls, design: Design) -> Self:
         """Return the effects of a design whose terms are on one grouping factor, or that has none."""
+        assert len({term.grouping for term in design.terms}) <= 1
         codes, levels = np.zeros(design.n_padded, np.int32), 1
         if design.terms:
             grouping = design.groupings[design.terms[0].grouping]
@@ -104,6 +122,17 @@ class EffectsByLevel(AbstractEffects):
             return jnp.zeros(self.n_blocks)
         return inverse_logdet(self.systems(factors.joint(), weight))[1]
 
+    def effects(
+        self, design: Design, factors: Factors, weight: Float[jax.Array, " N"], predictor: Float[jax.Array, " N"],
+        score: Float[jax.Array, " N"],
+    ) -> Effects:  # fmt: skip
+        if not self.z.shape[1]:
+            return Effects((), ())
+        lam = factors.joint()
+        inverse, _ = inverse_logdet(self.systems(lam, weight))
+        modes = self.pulled(lam, score) @ lam.T
+        return by_term(factors, range(len(factors.terms)), modes, jnp.einsum("ij,ljk,ik->li", lam, inverse, lam))
+
 
 class EffectsBySolver(AbstractEffects):
     """Any model, by a solver that can be reweighted: all rows are one block, and weights are positive."""
@@ -124,21 +153,39 @@ class EffectsBySolver(AbstractEffects):
         self, factors: Factors, weight: Float[jax.Array, " N"], score: Float[jax.Array, " N"],
         predictor: Float[jax.Array, " N"],
     ) -> Float[jax.Array, " N"]:  # fmt: skip
-        root_weight, positive = self._roots(weight)
-        working = jnp.where(self._real, root_weight * (predictor + score / positive), 0.0)
-        solver = self.solver.reweighted(root_weight)
-        effects = solver.effects(self.design, factors, solver.factor(factors), working)
-        return random_part(self.design, effects.modes)
+        return random_part(self.design, self.effects(self.design, factors, weight, predictor, score).modes)
 
     def logdet(self, factors: Factors, weight: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
         solver = self.solver.reweighted(self._roots(weight)[0])
         return solver.logdet(solver.factor(factors))[None]
+
+    def effects(
+        self, design: Design, factors: Factors, weight: Float[jax.Array, " N"], predictor: Float[jax.Array, " N"],
+        score: Float[jax.Array, " N"],
+    ) -> Effects:  # fmt: skip
+        root_weight, positive = self._roots(weight)
+        working = jnp.where(self._real, root_weight * (predictor + score / positive), 0.0)
+        solver = self.solver.reweighted(root_weight)
+        return solver.effects(self.design, factors, solver.factor(factors), working)
 
     @property
     def _real(self) -> Bool[jax.Array, " N"]:
         return jnp.asarray(self.design.root_weight) > 0
 
     def _roots(self, weight: Float[jax.Array, " N"]) -> tuple[Float[jax.Array, " N"], Float[jax.Array, " N"]]:
-        """Return the roots of the weights, and these; 1 on padded rows, NaN where a weight is not positive."""
-        positive = jnp.where(self._real, jnp.where(weight > 0.0, weight, jnp.nan), 1.0)
+        """Return the roots of the weights, and these; 1 on padded rows, NaN where a weight is negative."""
+        raised = jnp.where(weight >= 0.0, jnp.maximum(weight, SMALLEST_WEIGHT), jnp.nan)
+        positive = jnp.where(self._real, raised, 1.0)
         return jnp.sqrt(positive), positive
+
+
+def by_term(
+    factors: Factors,
+    terms: Iterable[int],
+    modes: Float[jax.Array, "L q"],
+    variances: Float[jax.Array, "L q"],
+) -> Effects:
+    """Return effects of one grouping's columns, of which ``terms`` have some each."""
+    ends = np.cumsum([factors.terms[t].shape[0] for t in terms])[:-1]
+    sds = jnp.sqrt(jnp.maximum(variances, 0.0))
+    return Effects(*(tuple(jnp.split(part, ends, axis=1)) for part in (modes, sds)))

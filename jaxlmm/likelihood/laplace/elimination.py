@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array, Struct, bucket, static
-from jaxlmm.likelihood.laplace.effects import AbstractEffects
+from jaxlmm.likelihood.laplace.effects import AbstractEffects, by_term
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design, Factors
+from jaxlmm.solvers import Effects
 
 
 class Group(Struct):
@@ -97,6 +98,26 @@ class EffectsByElimination(AbstractEffects):
 
     def logdet(self, factors: Factors, weight: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
         return self._system(factors, weight).logdet[None]
+
+    def effects(
+        self, design: Design, factors: Factors, weight: Float[jax.Array, " N"], predictor: Float[jax.Array, " N"],
+        score: Float[jax.Array, " N"],
+    ) -> Effects:  # fmt: skip
+        system = self._system(factors, weight)
+        gain = system.inverse @ system.coupling
+        conditional = system.inverse + jnp.einsum("lim,mn,ljn->lij", gain, system.rest, gain)
+        found, before = {}, 0
+        for group in (self.first, *self.others):
+            lam, rows = factors.joint(group.terms), group.rows(factors)
+            u = jax.ops.segment_sum(score[:, None] * rows, jnp.asarray(group.codes), group.n_levels)
+            if group is not self.first:
+                numbers = before + jnp.arange(group.n_levels * rows.shape[1]).reshape(group.n_levels, -1)
+                conditional = system.rest[numbers[:, :, None], numbers[:, None, :]]
+                before += group.n_levels * rows.shape[1]
+            parts = by_term(factors, group.terms, u @ lam.T, jnp.einsum("ij,ljk,ik->li", lam, conditional, lam))
+            found.update(dict(zip(group.terms, zip(*parts, strict=True), strict=True)))
+        modes, sds = zip(*(found[t] for t in range(len(factors.terms))), strict=True)
+        return Effects(modes, sds)
 
     def _others(self, factors: Factors) -> tuple[Float[jax.Array, "N s"], Int[jax.Array, "N s"]]:
         """Return ``Z Λ`` of the other groupings, side by side, and the numbers of their effects."""

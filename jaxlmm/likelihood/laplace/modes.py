@@ -6,7 +6,7 @@ observed curvature W = −w ∂² log f / ∂η² there (Bates et al. 2015, sect
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,21 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import Array, Struct
 from jaxlmm.families import AbstractFamily
 from jaxlmm.likelihood.laplace.effects import AbstractEffects
-from jaxlmm.model import Factors
+from jaxlmm.model import Design, Factors
+from jaxlmm.solvers import Effects
 
 MAX_STEPS, MAX_HALVINGS = 100, 30
-"""Newton steps after which the search for a mode gives up, and halvings of one step."""
+"""Newton steps, and halvings of one step, after which the search for a mode fails: the deviance is then NaN."""
 
-NEGLIGIBLE_GAIN = 1e-7
-"""A block is at its mode when a whole step raises its penalized log-likelihood by no more than this, relative to one
-plus its size: half the squared distance to the mode, which two further steps make negligible."""
+LONGEST = 10.0
+"""The longest step of a linear predictor: where the curvature at its start says little, as of log means far off."""
+
+SMALL_DECREMENT = 1e-9
+"""A block is at its mode when the Newton decrement, the square of the distance in conditional standard deviations, is
+below this; one more step then leaves 1e-9 of the distance."""
 
 ROUNDING = 1e-12
-"""How much lower the penalized log-likelihood may be after a step, relative to one plus its size."""
+"""How much lower the penalized log-likelihood may be after a step, relative to one plus the sizes of its rows."""
 
 SMALLEST_WEIGHT = 1e-10
 """Weights below this are raised to it where a matrix is not positive definite with those that there are."""
@@ -34,11 +38,12 @@ SMALLEST_WEIGHT = 1e-10
 class Observations(Struct):
     """Observations ``y``, as the family takes them, with prior weights, which are zero on padded rows.
 
-    A weight multiplies the log-density. Padded rows repeat an observation, at which the density is finite.
+    A weight multiplies the log-density; rows of weight zero are not looked at. Many responses have a first axis over
+    them.
     """
 
-    y: Float[Array, "N ..."]
-    weight: Float[Array, " N"]
+    y: Float[Array, "*y"]
+    weight: Float[Array, "*b"]
 
 
 class Modes(NamedTuple):
@@ -66,6 +71,16 @@ class Given(NamedTuple):
     fixed: Float[jax.Array, " N"]
 
 
+class SearchState(NamedTuple):
+    """The search for the modes: the ``value`` of each block, whether it is ``moving`` still, or has ``failed``."""
+
+    modes: Modes
+    value: Float[jax.Array, " L"]
+    moving: Bool[jax.Array, " L"]
+    failed: Bool[jax.Array, " L"]
+    steps: Int[jax.Array, ""]
+
+
 class Laplace(Struct):
     """Laplace's approximation for one family and the random effects of one design."""
 
@@ -88,6 +103,12 @@ class Laplace(Struct):
         corrected = jnp.sum(logdet) + jnp.sum(effect * (score - modes.dual))
         return -2.0 * jnp.sum(value) + jnp.sum(modes.predictor * modes.dual) + corrected
 
+    def effects_at(self, design: Design, given: Given, observed: Observations) -> Effects:
+        """Return modes and conditional standard deviations of the random effects of a design."""
+        modes = self._stepped(given, observed, self.modes(given, observed))
+        weight = self.conditional(given, observed, modes.predictor).weight
+        return self.effects.effects(design, given.factors, weight, modes.predictor, modes.dual)
+
     def _effect_on_logdet(self, given: Given, observed: Observations, modes: Modes) -> Float[jax.Array, " N"]:
         """Return, for each row, how the log-determinant changes with its score by one Newton step from the modes."""
 
@@ -99,59 +120,76 @@ class Laplace(Struct):
         return self.effects.step(given.factors, weight, slope, jnp.zeros_like(slope))
 
     def conditional(self, given: Given, observed: Observations, predictor: Float[jax.Array, " N"]) -> Conditional:
-        """Evaluate the rows at a random part of the linear predictor."""
-        found = self.family.derivatives(observed.y, given.fixed + predictor, given.dispersion)
+        """Evaluate the rows at a random part of the linear predictor; those of weight zero as one that has a weight."""
         prior = jnp.asarray(observed.weight)
-        value, score, curvature = (jnp.where(prior > 0, prior * part, 0.0) for part in found)
+        counts, y, eta = prior > 0, jnp.asarray(observed.y), given.fixed + predictor
+        other = jnp.argmax(counts)
+        eta = jnp.where(counts, eta, eta[other])
+        y = jnp.where(counts.reshape(counts.shape + (1,) * (y.ndim - 1)), y, y[other][None])
+        found = self.family.derivatives(y, eta, given.dispersion)
+        value, score, curvature = (jnp.where(counts, prior * part, 0.0) for part in found)
         return Conditional(value, score, curvature)
 
     def modes(self, given: Given, observed: Observations) -> Modes:
-        """Return the modes: Newton's method from zero, each block with steps halved until it does not descend."""
-        total, blocks = self.effects.total, self.effects.n_blocks
+        """Return the modes: Newton's method from zero, each block with steps halved until it does not descend.
 
-        def penalized(modes: Modes) -> Float[jax.Array, " L"]:
-            rows = self.conditional(given, observed, modes.predictor).value
-            return total(rows - 0.5 * modes.predictor * modes.dual)
+        NaN, where it has not found all.
+        """
+        total, codes = self.effects.total, jnp.asarray(self.effects.codes)
 
-        def unfinished(state: tuple[Modes, jax.Array, jax.Array, jax.Array]) -> Bool[jax.Array, ""]:
-            _, _, done, count = state
-            return ~jnp.all(done) & (count < MAX_STEPS)
+        def penalized(modes: Modes) -> tuple[Float[jax.Array, " L"], Float[jax.Array, " L"]]:
+            """Return the penalized log-likelihood of each block, and the size of its parts."""
+            rows, penalty = self.conditional(given, observed, modes.predictor).value, modes.predictor * modes.dual
+            return total(rows - 0.5 * penalty), total(jnp.abs(rows) + 0.5 * jnp.abs(penalty))
 
-        def advance(
-            state: tuple[Modes, jax.Array, jax.Array, Int[jax.Array, ""]],
-        ) -> tuple[Modes, jax.Array, jax.Array, Int[jax.Array, ""]]:
-            modes, value, done, count = state
+        def unfinished(state: SearchState) -> Bool[jax.Array, ""]:
+            return jnp.any(state.moving) & (state.steps < MAX_STEPS)
+
+        def advance(state: SearchState) -> SearchState:
+            modes, value, moving = state.modes, state.value, state.moving
             towards = self._stepped(given, observed, modes, definite=True)
-            length = jnp.where(done, 0.0, 1.0)
+            change = towards.predictor - modes.predictor
+            score = self.conditional(given, observed, modes.predictor).score
+            decrement = total((score - modes.dual) * change)
+            size = self.effects.largest(jnp.abs(change))
+            whole = jnp.where(moving, jnp.minimum(1.0, LONGEST / jnp.maximum(size, LONGEST)), 0.0)
 
             def between(length: Float[jax.Array, " L"]) -> Modes:
-                by_row = length[jnp.asarray(self.effects.codes)]
-                return Modes(*(old + by_row * (new - old) for old, new in zip(modes, towards, strict=True)))
+                own = length[codes]
+                pairs = zip(modes, towards, strict=True)
+                return Modes(*(jnp.where(own > 0.0, old + own * (new - old), old) for old, new in pairs))
 
-            def lower(after: Float[jax.Array, " L"]) -> Bool[jax.Array, " L"]:
-                return ~(after >= value - ROUNDING * (1.0 + jnp.abs(value)))
+            def lower(after: Float[jax.Array, " L"], size: Float[jax.Array, " L"]) -> Bool[jax.Array, " L"]:
+                return moving & ~(after >= value - ROUNDING * (1.0 + size))
 
-            def halve(
-                state: tuple[jax.Array, jax.Array, jax.Array],
-            ) -> tuple[jax.Array, jax.Array, Int[jax.Array, ""]]:
-                length, after, halvings = state
-                length = jnp.where(lower(after), 0.5 * length, length)
+            def halve(part: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
+                length, after, halvings = part
+                length = jnp.where(lower(*after), 0.5 * length, length)
                 return length, penalized(between(length)), halvings + 1
 
-            def descends(state: tuple[jax.Array, jax.Array, Int[jax.Array, ""]]) -> Bool[jax.Array, ""]:
-                return jnp.any(lower(state[1])) & (state[2] < MAX_HALVINGS)
+            def descends(part: tuple[jax.Array, Any, jax.Array]) -> Bool[jax.Array, ""]:
+                return jnp.any(lower(*part[1])) & (part[2] < MAX_HALVINGS)
 
-            start = length, penalized(between(length)), jnp.zeros((), jnp.int32)
-            length, after, _ = jax.lax.while_loop(descends, halve, start)
-            length = jnp.where(lower(after), 0.0, length)
-            after = jnp.where(length > 0.0, after, value)
-            small = after - value <= NEGLIGIBLE_GAIN * (1.0 + jnp.abs(value))
-            return between(length), after, done | (small & ((length == 1.0) | (length == 0.0))), count + 1
+            length, after, _ = jax.lax.while_loop(
+                descends, halve, (whole, penalized(between(whole)), jnp.zeros((), jnp.int32))
+            )
+            stuck = lower(*after)
+            length = jnp.where(stuck, 0.0, length)
+            at_mode = moving & (decrement < SMALL_DECREMENT)
+            return SearchState(
+                between(length), jnp.where(stuck, value, after[0]), moving & ~at_mode & ~stuck,
+                state.failed | (stuck & ~at_mode), state.steps + 1,
+            )  # fmt: skip
 
         nothing = jnp.zeros_like(given.fixed)
         start = Modes(nothing, nothing)
-        state = start, penalized(start), jnp.zeros(blocks, bool), jnp.zeros((), jnp.int32)
-        return jax.lax.while_loop(unfinished, advance, state)[0]
+        value, _ = penalized(start)
+        possible = jnp.isfinite(value)
+        state = SearchState(start, value, possible, ~possible, jnp.zeros((), jnp.int32))
+        state = jax.lax.while_loop(unfinished, advance, state)
+        found = ~jnp.any(state.failed | state.moving)
+        modes = self._stepped(given, observed, state.modes)
+        return Modes(*(jnp.where(found, part, jnp.nan) for part in modes))
 
     def _stepped(self, given: Given, observed: Observations, modes: Modes, *, definite: bool = False) -> Modes:
         """Return the end of a whole Newton step.

@@ -79,7 +79,7 @@ def test_optimum_is_that_of_the_reference_or_better(name):
         np.testing.assert_allclose(errors, record["se"], rtol=RELATIVE)
     report = found.examination.values.report[0]
     if all(term.size == 1 for term in design.terms):
-        # Of glmmTMB by its theta: what its VarCorr() printed is exp(0.001) times that, from a point of its differences.
+        # Of glmmTMB by its theta: what its VarCorr() printed is smaller by exp(0.001), from a point of its differences.
         sds = record["theta"] if "theta" in record else np.exp(record["theta_glmmTMB"])
         np.testing.assert_allclose(report[: len(sds)], sds, rtol=RELATIVE)
     if family.n_dispersion:

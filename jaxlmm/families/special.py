@@ -35,15 +35,15 @@ def gamma_derivative(order: int, x: Float[Array, "*b"]) -> Float[jax.Array, "*b"
     """
     x = jnp.asarray(x)
     raised, numbers = x + SHIFT, range(SHIFT)
+    if order == 0:
+        product = functools.reduce(lambda product, k: product * (x + k), numbers, jnp.ones_like(x))
+        main = (raised - 0.5) * jnp.log(raised) - raised + 0.5 * np.log(2.0 * np.pi) + _series(1.0 / raised)
+        return main - jnp.log(product)
     series = jnp.zeros_like(x)
     for k, bernoulli in reversed(list(enumerate(BERNOULLI, start=1))):
         # B (2k + order − 2)! / (2k)!, with the sign of odd derivatives
         factor = bernoulli * math.factorial(2 * k + order - 2) / math.factorial(2 * k)
         series = factor + series / raised**2
-    if order == 0:
-        product = functools.reduce(lambda product, k: product * (x + k), numbers, jnp.ones_like(x))
-        main = (raised - 0.5) * jnp.log(raised) - raised + 0.5 * np.log(2.0 * np.pi) + _series(1.0 / raised)
-        return main - jnp.log(product)
     below = functools.reduce(lambda total, k: total + 1.0 / (x + k) ** order, numbers, jnp.zeros_like(x))
     sign, last = (-1.0) ** order, float(math.factorial(order - 1))
     first = -jnp.log(raised) if order == 1 else math.factorial(order - 2) / raised ** (order - 1)

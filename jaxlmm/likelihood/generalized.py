@@ -41,7 +41,7 @@ class Generalized(Likelihood):
     """A family's density with Gaussian random effects on the scale of the linear predictor.
 
     The coefficients, on √n times the design's basis, and the dispersion stand at the end of theta; columns of the basis
-    beyond ``design.n_fixed`` are zero, and theirs are kept at zero. The ``effects`` do the work of a solver; prior
+    beyond ``design.n_fixed`` are zero, and theirs are kept at zero. ``random_effects`` do a solver's work; prior
     weights multiply the log-densities, and ``trials`` stand beside successes. With ``n_nodes`` more than one the
     likelihood is quadrature's.
     """

@@ -15,13 +15,15 @@ from jaxlmm.api.names import check_names
 from jaxlmm.api.options import MODEL_OPTION_NAMES, OPTION_NAMES, FitOptions
 from jaxlmm.api.responses import refitted
 from jaxlmm.api.values import natural
+from jaxlmm.covariance import Parameter
 from jaxlmm.engine import Solution, solve_single
 from jaxlmm.errors import FormulaError, OptionError
 from jaxlmm.formula import ModelFrame, build_frame, check_levels, parse, updated, with_response
 from jaxlmm.formula.syntax import resolved
 from jaxlmm.inference import blocks_with_multiplier
-from jaxlmm.results import Estimates, Fit, ManyEstimates, Origin
-from jaxlmm.solvers import Choice, select
+from jaxlmm.likelihood import choose
+from jaxlmm.results import Estimates, Fit, Limit, ManyEstimates, Origin
+from jaxlmm.solvers import Choice
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -47,16 +49,19 @@ class Call:
             if frame is None:
                 call, frame = self._built()
             assert frame.y is not None
-            design, labels, choice = frame.design, frame.labels, choice or select(frame.design, options.solver)
+            design, labels, choice = frame.design, frame.labels, choice or choose(frame.design, options.solver)
             start, fixed = (natural(name, getattr(options, name), labels, design) for name in ("start", "fixed"))
             check_levels(frame, fixed)
+            limit = Limit.of(frame)
             minimized = solve_single(
-                design, frame.y, solver=choice.solver, method=options.method,
+                design if limit is None else limit.design, frame.y, solver=choice.solver, method=options.criterion,
                 first_order=options.first_order, start=start, fixed=fixed,
             )  # fmt: skip
             solution, found, rows = minimized.certified(labels.natural, fixed)
             verdict = found.verdicts.one(0, labels.parameters, _multiplier_names(frame, solution))
-            estimates = Estimates.of(frame, solution, found, rows, verdict, choice, options.method, fixed)
+            if limit is not None:
+                found, rows, verdict = limit.reported(found, rows, verdict, labels.fixed_names)
+            estimates = Estimates.of(frame, solution, found, rows, verdict, choice, options.criterion, fixed)
         return Fit(estimates.timed(time.perf_counter() - started), Origin(frame, solution, rows, call))
 
     def _built(self) -> tuple[Self, ModelFrame]:
@@ -77,11 +82,11 @@ class Call:
     def refit(self, fit: Fit, y: Any) -> Fit:
         """Fit the model of ``fit`` to another response on its design."""
         call = dataclasses.replace(self, replaced=True)
-        return call.run(with_response(fit.frame, y), Choice(type(fit.solution.likelihood.solver), fit.solver_reason))
+        return call.run(with_response(fit.frame, y), _choice_of(fit))
 
     def refit_many(self, fit: Fit, y: Float[NumpyArray, "n m"]) -> ManyEstimates:
         """Fit the model of ``fit`` to many responses on its rows."""
-        return refitted(self.options, fit.frame, Choice(type(fit.solution.likelihood.solver), fit.solver_reason), y)
+        return refitted(self.options, fit.frame, _choice_of(fit), y)
 
     def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
         """Fit a changed call; the design of ``fit`` serves again where only the way of fitting changes."""
@@ -101,15 +106,25 @@ class Call:
         return call.run()
 
 
+def _choice_of(fit: Fit) -> Choice:
+    return Choice(type(fit.solution.likelihood.solver), fit.solver_reason, fit.solver)
+
+
 def _multiplier_names(frame: ModelFrame, solution: Solution) -> dict[int, str]:
-    """Name each block of the active set, by its number: by a standard deviation, or by its term.
+    """Name each block of the active set, by its number: by a standard deviation, by its term, or by a parameter of a
+    family.
 
     By the standard deviation if the block is one parameter, and it and all before it in its structure are of kind
     ``sd``, so that theta and the natural parameters correspond one to one; else by the term: in a block of several
     parameters the multiplier is that of the term's smallest eigenvalue.
     """
     names, layout = {}, solution.likelihood.layout
+    of_family: dict[int, Parameter] = {}
+    if layout.family is not None:
+        of_family = dict(enumerate(layout.family.parameters, layout.n_theta - layout.n_family))
     for number, block in blocks_with_multiplier(solution.active_set).items():
+        if int(block[0]) in of_family:
+            names[number] = of_family[int(block[0])].name
         for labels, in_theta in zip(frame.labels.terms, layout.slices(), strict=False):
             if in_theta.start <= block[0] < in_theta.stop:
                 preceding = labels.natural[: int(block[0]) - in_theta.start + 1]

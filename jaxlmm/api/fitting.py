@@ -14,6 +14,7 @@ from jaxlmm.api.many import run_many
 from jaxlmm.api.names import named_options
 from jaxlmm.api.options import FitOptions
 from jaxlmm.covariance import AbstractCovariance, Along
+from jaxlmm.families import AbstractFamily
 from jaxlmm.formula import ModelOptions, build_frame, parse
 from jaxlmm.model import Design
 from jaxlmm.results import Fit, FitMany
@@ -25,7 +26,10 @@ def fit(
     formula: str,
     data: Any,
     *,
-    method: str = "REML",
+    method: str | None = None,
+    family: str | AbstractFamily = "gaussian",
+    quadrature: int = 1,
+    trials: str | Sequence[float] | None = None,
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
@@ -37,7 +41,7 @@ def fit(
     solver: str | type[AbstractSolver] = "auto",
     optimizer: Any = "newton",
 ) -> Fit:
-    """Fit a linear mixed model.
+    """Fit a linear mixed model, or with a ``family`` a generalized one.
 
     Parameters
     ----------
@@ -50,9 +54,21 @@ def fit(
     data
         A data frame (pandas, polars, pyarrow). Rows in which a used variable is missing are dropped, and counted.
     method
-        ``"REML"`` or ``"ML"``.
+        ``"REML"``, the default of linear mixed models, or ``"ML"``, that of all others.
+    family
+        The distribution of the response: ``"gaussian"``, a linear mixed model; ``"binomial"`` (or ``"bernoulli"``),
+        ``"poisson"``, ``"nbinom2"``, ``"nbinom1"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"``, ``"tweedie"`` or
+        ``"student_t"``; an object of :mod:`jaxlmm.families`, with another link, as
+        ``lmm.families.Binomial(link="probit")``, or of a class of one's own.
+    quadrature
+        How the random effects of such a model are integrated: 1 is Laplace's approximation, K more adaptive
+        Gauss–Hermite quadrature with K nodes, for one or two random effects on one grouping factor.
+    trials
+        The numbers of trials of a binomial response: a column's name or one number per row; without it, and without
+        ``cbind(successes, failures)`` left of ``~``, each is a single one.
     weights, offset
-        A column's name or one number per row: ``Var = sigma² / weight``; the offset is subtracted from the response.
+        A column's name or one number per row: ``Var = sigma² / weight``, and with a family the weights multiply the
+        log-densities; the offset is subtracted from the response, or added to the linear predictor.
     kinship
         A known covariance across the levels of a group, ``{group: K}``: a frame with ids as index and columns, or a
         :class:`jaxlmm.genetics.Relationship`. Ids are matched as text, in any order; K may have more of them, and must
@@ -125,8 +141,9 @@ def fit(
     {'estimate': [37.21, 30.0], 'std_error': [6.8, nan]}
     """
     options = FitOptions(
-        method=method, weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
-        dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+        method=method, family=family, quadrature=quadrature, trials=trials, weights=weights, offset=offset,
+        kinship=kinship, covariance=covariance, residual=residual, dispersion=dispersion, start=start, fixed=fixed,
+        solver=solver, optimizer=optimizer,
     )  # fmt: skip
     return Call(formula, data, options).run()
 
@@ -139,7 +156,10 @@ def fit_many(
     responses: Any = None,
     id: str | None = None,
     progress: bool | None = None,
-    method: str = "REML",
+    method: str | None = None,
+    family: str | AbstractFamily = "gaussian",
+    quadrature: int = 1,
+    trials: str | Sequence[float] | None = None,
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
@@ -175,7 +195,9 @@ def fit_many(
         Labels may repeat where both have the same ones in the same order.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
-    method, weights, offset, kinship, covariance, residual, dispersion, start, fixed, solver, optimizer
+    method, family, quadrature, trials, weights, offset, kinship, covariance, residual, dispersion
+        As in :func:`jaxlmm.fit`; the numbers of ``trials`` are those of every response.
+    start, fixed, solver, optimizer
         As in :func:`jaxlmm.fit`; the values of ``start`` and ``fixed`` are those of every response.
 
     Returns
@@ -201,8 +223,9 @@ def fit_many(
     5       y3  180     0.242  interior
     """
     options = FitOptions(
-        method=method, weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
-        dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
+        method=method, family=family, quadrature=quadrature, trials=trials, weights=weights, offset=offset,
+        kinship=kinship, covariance=covariance, residual=residual, dispersion=dispersion, start=start, fixed=fixed,
+        solver=solver, optimizer=optimizer,
     )  # fmt: skip
     return run_many(Call(formula, data, options), responses, id, progress)
 
@@ -213,6 +236,9 @@ def design(
     formula: str,
     data: Any,
     *,
+    family: str | AbstractFamily = "gaussian",
+    quadrature: int = 1,
+    trials: str | Sequence[float] | None = None,
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
@@ -232,7 +258,7 @@ def design(
     (180, 2)
     """
     options = ModelOptions(
-        weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
-        dispersion=dispersion,
+        family=family, quadrature=quadrature, trials=trials, weights=weights, offset=offset, kinship=kinship,
+        covariance=covariance, residual=residual, dispersion=dispersion,
     )  # fmt: skip
     return build_frame(parse(formula, as_table(data).columns), data, options).design

@@ -16,8 +16,8 @@ from jaxlmm.api.responses import estimates_of
 from jaxlmm.formula import build_frame, parse, read_responses, updated
 from jaxlmm.formula.syntax import column_of, resolved, with_known_names
 from jaxlmm.formula.tokens import quoted
+from jaxlmm.likelihood import choose
 from jaxlmm.results import Fit, FitMany, ManyOrigin
-from jaxlmm.solvers import select
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -77,6 +77,6 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     call = dataclasses.replace(call, formula=parsed.text)
     frame = build_frame(parsed, table, options, known_residual=options.known_residual)
     y = read.values if frame.used.all() else read.values[frame.used]
-    choice = select(frame.design, options.solver)
+    choice = choose(frame.design, options.solver)
     estimates = estimates_of(options, frame, choice, read, y, started, progress)
     return FitMany(estimates, ManyOrigin(frame, read.values, choice.solver, SingleCalls(call)))

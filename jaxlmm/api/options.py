@@ -28,7 +28,7 @@ class FitOptions(ModelOptions):
     'ML'
     """
 
-    method: str = "REML"
+    method: str | None = None
     start: Mapping[str, float] | None = None
     fixed: Mapping[str, float] | None = None
     solver: str | type[AbstractSolver] = "auto"
@@ -44,12 +44,20 @@ class FitOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "method", criterion(self.method))
+        if self.method is not None:
+            object.__setattr__(self, "method", criterion(self.method))
         as_solver(self.solver)
+        if self.row_family is not None:
+            _check_of_family(self.method, self.solver)
         for name in ("start", "fixed"):  # so that a dict that is changed later changes nothing here
             object.__setattr__(self, name, as_mapping(name, getattr(self, name)))
         check_apart(self.start, self.fixed)
         _ = self.first_order
+
+    @property
+    def criterion(self) -> str:
+        """``"REML"`` or ``"ML"``: by default REML of a linear mixed model, ML of a generalized one."""
+        return self.method or ("REML" if self.row_family is None else "ML")
 
     @property
     def first_order(self) -> AbstractMinimizer | None:
@@ -70,6 +78,17 @@ class FitOptions(ModelOptions):
 OPTION_NAMES = tuple(field.name for field in dataclasses.fields(FitOptions))
 MODEL_OPTION_NAMES = frozenset(field.name for field in dataclasses.fields(ModelOptions))
 """Options with which a design is built; a change of the others builds none."""
+
+
+def _check_of_family(method: str | None, solver: Any) -> None:
+    """Raise where a generalized model has no such criterion or solver."""
+    if method == "REML":
+        raise OptionError("method: 'REML' is of linear mixed models; a model with a family is fitted by 'ML'.")
+    if not (isinstance(solver, str) and solver == "auto"):
+        raise OptionError(
+            "solver: a model with a family has algebra of its own for its random effects; expected 'auto', got "
+            f"{solver!r}."
+        )
 
 
 def criterion(method: Any) -> str:

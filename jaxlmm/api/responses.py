@@ -17,7 +17,7 @@ from jaxlmm.api.values import natural
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
 from jaxlmm.formula import ModelFrame, Responses, exact_levels
 from jaxlmm.model import Natural, held_layout
-from jaxlmm.results import Collector, ManyEstimates
+from jaxlmm.results import Collector, ManyEstimates, examined, of_full_rank
 from jaxlmm.solvers import Choice, Route
 
 MIN_SHARE_COMPLETE = 0.75
@@ -54,7 +54,7 @@ def estimates_of(
         y, complete = np.where(unusable, np.nan, y), complete & ~unusable
     collector = Collector(frame, n, held_layout(frame.design, fixed), fixed)
     engine_options = {
-        "solver": choice.solver, "method": options.method, "parameters": frame.labels.natural,
+        "solver": choice.solver, "method": options.criterion, "parameters": frame.labels.natural,
         "first_order": options.first_order, "start": start, "fixed": fixed,
     }  # fmt: skip
     with progress_bar(y.shape[1], progress, "responses") as done:
@@ -63,7 +63,7 @@ def estimates_of(
         collector.explain(np.flatnonzero(exact == level), "perfect_fit", f" in {level}")
     collector.explain(np.flatnonzero(circular), "also_a_predictor")
     seconds, device = time.perf_counter() - started, str(default_device())
-    return collector.finish(read, notes, choice, options.method, device, seconds)
+    return collector.finish(read, notes, choice, options.criterion, device, seconds)
 
 
 def _exact_levels(frame: ModelFrame, y: Float[NumpyArray, "n m"], fixed: Natural | None) -> Shaped[NumpyArray, " m"]:
@@ -90,14 +90,46 @@ class _Responses:
 
     def fit(self, complete: Bool[NumpyArray, " m"]) -> None:
         """Fit the ``complete`` responses, without a missing or infinite value, then the others."""
+        if self.frame.design.distribution is not None:
+            self._fit_generalized(self._without_values(np.arange(self.y.shape[1])))
+            return
         if complete.any():
             self._fit_complete(complete)
-        y, incomplete = self.y, np.flatnonzero(~complete)
-        infinite, missing = np.isinf(y[:, incomplete]).any(axis=0), np.isnan(y[:, incomplete]).all(axis=0)
-        self.collector.explain(incomplete[infinite], "infinite")
-        self.collector.explain(incomplete[missing], "all_missing")
+        self._fit_by_pattern(self._without_values(np.flatnonzero(~complete)))
+
+    def _without_values(self, index: Int[NumpyArray, " b"]) -> Int[NumpyArray, " c"]:
+        """Return the responses ``index`` less those with an infinite value, or without any."""
+        infinite, missing = np.isinf(self.y[:, index]).any(axis=0), np.isnan(self.y[:, index]).all(axis=0)
+        self.collector.explain(index[infinite], "infinite")
+        self.collector.explain(index[missing], "all_missing")
         self.done(int(np.sum(infinite | missing)))
-        self._fit_by_pattern(incomplete[~(infinite | missing)])
+        return index[~(infinite | missing)]
+
+    def _fit_generalized(self, index: Int[NumpyArray, " b"]) -> None:
+        """Fit responses of a family, all in one batch: where one is missing, the row has no weight in it.
+
+        Those with a value that the family cannot have, and those without a finite estimate, are left out.
+        """
+        design, rows = self.frame.design, np.arange(len(self.y))
+        impossible, apart = examined(self.frame, self.y[:, index])
+        self.collector.explain(index[impossible], "not_of_family")
+        for number, direction in apart.items():
+            self.collector.separate(index[number], f": {direction}")
+        wrong = impossible.copy()
+        wrong[list(apart)] = True
+        self.done(int(wrong.sum()))
+        index = index[~wrong]
+        observed = np.isfinite(self.y[:, index])
+        regular = of_full_rank(np.asarray(design.basis)[: rows.size], observed)
+        some = self.y[:, index[regular]]
+        covariances = _ColumnCovariances(self.frame.x)
+        for part, found in solve_many(design.unpadded(), some, done=self.done, **self.options):
+            assert found is not None
+            own = observed[:, regular][:, part]
+            column_cov = covariances.of_all_rows() if own.all() else covariances.by_response(own)
+            self.collector.add(index[regular][part], found, column_cov)
+        for own_rows, alike in patterns_of(self.y, index[~regular]):
+            self._fit_pattern(own_rows, alike)
 
     def _fit_complete(self, complete: Bool[NumpyArray, " m"]) -> None:
         y, everything = self.y, complete.mean() > MIN_SHARE_COMPLETE
@@ -144,6 +176,8 @@ class _Responses:
             self.collector.explain(index, "too_few_rows")
             self.done(index.size)
             return
+        if design.distribution is not None:  # theta has the coefficients, as many as in all others
+            design = design.with_padded_columns(to=kept.size)
         x = self.frame.x[np.ix_(rows, np.flatnonzero(kept))]
         column_cov = np.full((kept.size, kept.size), np.nan)
         column_cov[np.ix_(kept, kept)] = _ColumnCovariances(x).of_all_rows()
@@ -151,7 +185,7 @@ class _Responses:
             if found is None:
                 self._explain(index[part], rows)
             else:
-                self.collector.add(index[part], found, column_cov, kept)
+                self.collector.add(index[part], found.of_columns(int(kept.sum())), column_cov, kept)
 
     def _explain(self, index: Int[NumpyArray, " b"], rows: Int[NumpyArray, " _"]) -> None:
         """Say why responses that the fixed effects fit perfectly on their ``rows`` have no optimum."""

@@ -12,7 +12,6 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from jaxlmm.api import FitOptions
 from jaxlmm.cli.common import USAGE_ERROR, stop
 from jaxlmm.cli.matrices import Kinship, matrices
 
@@ -42,7 +41,10 @@ class FitArguments:
     Names and defaults are those of :class:`jaxlmm.api.FitOptions`, types those that can be written in a shell.
     """
 
-    method: Annotated[Method, typer.Option(help="The criterion.", case_sensitive=False)] = Method[FitOptions.method]
+    method: Annotated[
+        Method | None,
+        typer.Option(help="The criterion; by default REML, with a family ML.", case_sensitive=False),
+    ] = None
     weights: Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")] = None
     offset: Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")] = None
     kinship: Kinship = None
@@ -71,7 +73,7 @@ class FitArguments:
         """
         return {
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
-            "method": self.method.value,
+            "method": None if self.method is None else self.method.value,
             "kinship": "auto" if auto and self.kinship == ["auto"] else matrices(self.kinship or []),
             "start": values_of("--start", self.start or []),
             "fixed": values_of("--fixed", self.fixed or []),

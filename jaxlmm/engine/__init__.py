@@ -9,6 +9,7 @@ from jaxlmm.engine.after_fit import (
     kenward_roger,
     leverages,
     products_with,
+    working_model,
 )
 from jaxlmm.engine.found import Found, certified
 from jaxlmm.engine.many import patterns_of, prepared_anew, rows_of, solve_by_response, solve_many
@@ -42,4 +43,5 @@ __all__ = [
     "solve_by_response",
     "solve_many",
     "solve_single",
+    "working_model",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array
-from jaxlmm.covariance import NEARLY_ZERO, AbstractCovariance, BoundaryCandidates
+from jaxlmm.covariance import AbstractCovariance, BoundaryCandidates
 from jaxlmm.covariance.parameters import declared
 from jaxlmm.engine.problems import Problem
 from jaxlmm.model import Layout
@@ -73,9 +73,9 @@ def snapped(
     if residual is not None:
         trials = _Trials(problem, theta, bases, residual, len(bases), layout.slices()[-1])
         theta, bases, active_set = _with_first_allowed(trials, active_set, max_deviance)
-    for number in () if layout.family is None else layout.family.can_be_zero():
+    for number, limit, near in () if layout.family is None else layout.family.limits():
         own = slice(layout.n_theta - layout.n_family + number, layout.n_theta - layout.n_family + number + 1)
-        trials = _Trials(problem, theta, bases, _zero_or_not(theta[own]), len(bases), own)
+        trials = _Trials(problem, theta, bases, _at_limit_or_not(theta[own], limit, near), len(bases), own)
         theta, bases, active_set = _with_first_allowed(trials, active_set, max_deviance)
     movable = problem.objective(bases).movable(theta)
     return Snapped(theta, bases, active_set if movable is None else jnp.where(movable, active_set, 0))
@@ -123,11 +123,11 @@ def _few_positions(structure: AbstractCovariance, coords: Float[jax.Array, "*L q
     return coords[0] if structure.n_params(q) != structure.n_params(few) else coords[0, :few]
 
 
-def _zero_or_not(theta: Float[jax.Array, " 1"]) -> BoundaryCandidates:
-    """Return the candidates of a parameter of the family, the square of ``theta``: zero, and as it is."""
-    basis, at_zero = jnp.eye(1), jnp.abs(theta[0]) < NEARLY_ZERO
-    zero = jnp.zeros_like(theta), basis, jnp.ones(1, jnp.int32), at_zero
-    return BoundaryCandidates.of([zero, (theta, basis, jnp.zeros(1, jnp.int32), jnp.ones((), bool))])
+def _at_limit_or_not(theta: Float[jax.Array, " 1"], limit: float, near: float) -> BoundaryCandidates:
+    """Return the candidates of a parameter of the family: its limit, if ``theta`` is ``near`` to it, and as it is."""
+    basis, is_near = jnp.eye(1), jnp.abs(theta[0] - limit) < near
+    there = jnp.full_like(theta, limit), basis, jnp.ones(1, jnp.int32), is_near
+    return BoundaryCandidates.of([there, (theta, basis, jnp.zeros(1, jnp.int32), jnp.ones((), bool))])
 
 
 def _residual_candidates(layout: Layout, theta: Float[jax.Array, " k"]) -> BoundaryCandidates | None:

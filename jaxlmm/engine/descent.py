@@ -24,6 +24,9 @@ EVALUATIONS_PER_ROUND = (5, 8, 17, 64, 106)
 """Evaluations in each round, after which converged problems leave the batch and the rest are re-batched; in all
 ``MAX_EVALUATIONS``. From a start guessed by second moments most need four."""
 
+EVALUATIONS_PER_ROUND_OF_FAMILY = (5, 8, 17, 30)
+"""The same for generalized models, whose evaluations are dear: most need five."""
+
 EVALUATIONS_PER_ROUND_FROM_NODES = (8, 8, 17, 64, 103)
 """The same where the start is the best of the plan's nodes: most need seven."""
 
@@ -137,9 +140,11 @@ class Descent:
 
     def _rounds(self, size: int) -> tuple[int, ...]:
         """Return the evaluations of each round, for so many problems."""
-        solver = self.problems.likelihood.solver
+        solver, family = self.problems.likelihood.solver, self.problems.likelihood.layout.family
         if size == 1 or solver.quasi_newton:
             return EVALUATIONS_PER_ROUND_OF_ONE
+        if family is not None:
+            return EVALUATIONS_PER_ROUND_OF_FAMILY
         return EVALUATIONS_PER_ROUND if solver.guesses else EVALUATIONS_PER_ROUND_FROM_NODES
 
     def walk(

@@ -42,6 +42,25 @@ class Found(NamedTuple):
             examination=examination, uncertainty=self.uncertainty._replace(vcov=vcov, vcov_derivative=derivative)
         )
 
+    def of_all_columns(self, kept: Bool[NumpyArray, " p"]) -> Found:
+        """Return the same for all columns of X, of which those that are ``kept`` have been fitted; others are NaN."""
+        p, (where,), b = kept.size, np.nonzero(kept), len(self.examination.beta)
+
+        def widened(part: Float[NumpyArray, "b ..."], axes: int) -> Float[NumpyArray, "b ..."]:
+            wide = np.full((b, *(p,) * axes, *part.shape[1 + axes :]), np.nan)
+            wide[np.ix_(np.arange(b), *(where,) * axes)] = part
+            return wide
+
+        values, derivatives = self.examination.values, self.examination.derivatives
+        examination = self.examination._replace(
+            beta=widened(np.asarray(self.examination.beta), 1),
+            values=values._replace(vcov=widened(np.asarray(values.vcov), 2)),
+            derivatives=derivatives._replace(vcov=widened(np.asarray(derivatives.vcov), 2)),
+        )
+        own = self.uncertainty
+        uncertainty = own._replace(vcov=widened(own.vcov, 2), vcov_derivative=widened(own.vcov_derivative, 2))
+        return self._replace(examination=examination, uncertainty=uncertainty)
+
 
 def certified(
     problems: Problems,

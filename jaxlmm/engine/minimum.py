@@ -69,7 +69,8 @@ def find_optima(
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
         unconverged = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
-        if unconverged.size and not problems.likelihood.solver.quasi_newton:
+        walks = not problems.likelihood.solver.quasi_newton and layout.family is None
+        if unconverged.size and walks:
             unrotated = tiled(layout.bases(), unconverged.size)
             walked, is_limit = descent.walk(unconverged, start[unconverged], unrotated, search=search)
             reached, bases = put((reached, bases), unconverged[is_limit], take((walked, unrotated), is_limit))

@@ -25,6 +25,9 @@ VALUES_PER_AXIS = {1: 13, 2: 7, 3: 4, 4: 3, 5: 3}
 VALUES_PER_AXIS_COARSE = {1: 5, 2: 3, 3: 2, 4: 2, 5: 1}
 """The same where an evaluation is expensive: values from the middle of each axis."""
 
+VALUES_PER_AXIS_OF_FAMILY = 5
+"""The same of a generalized model, axis by axis."""
+
 AXIS_SWEEPS = 2
 """Rounds of the search for a start, axis by axis, where combinations are too many."""
 
@@ -53,6 +56,8 @@ class Plan(Struct):
         """Make the plan of a likelihood: combinations of values where they are few."""
         start = likelihood.layout.start()
         index, values = likelihood.layout.search_axes()
+        if likelihood.layout.family is not None:  # each is a search for modes
+            values = values[:, np.linspace(0, values.shape[1] - 1, VALUES_PER_AXIS_OF_FAMILY).round().astype(int)]
         points = np.zeros((int(index.size == 0 and likelihood.layout.family is None), index.size))
         counts = VALUES_PER_AXIS_COARSE if likelihood.solver.coarse_start else VALUES_PER_AXIS
         layout = likelihood.layout
@@ -105,7 +110,8 @@ class Beginning(NamedTuple):
 
 def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     """Return the start of one problem: the best of the plan's nodes, or of values along its axes."""
-    plan, start, sequential = beginning.plan, jnp.asarray(beginning.start), problem.likelihood.solver.sequential
+    plan, sequential = beginning.plan, problem.likelihood.solver.sequential
+    start = jnp.asarray(problem.likelihood.started(jnp.asarray(beginning.start), problem.response))
     objective, nodes = problem.objective(beginning.bases), jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
         if problem.likelihood.solver.guesses_residual:
@@ -222,10 +228,11 @@ def _start_at(layout: Layout, given: Natural | None, scale: float) -> tuple[Floa
     if given is None:
         return point_at(own, own.start()) if own.is_held else (own.start(), 0.0)
     residual = given.values[-1]
-    geometric_mean = float(residual[0]) if np.isfinite(residual[0]) else scale
+    of_residual = float(residual[0]) if own.family is None else np.nan
+    geometric_mean = of_residual if np.isfinite(of_residual) else scale
     if own.dispersion is not None:
         coefficients = own.dispersion.start(residual[-own.dispersion.count :])
-        if np.isfinite(residual[0]):
+        if np.isfinite(of_residual):
             geometric_mean *= float(np.exp(own.dispersion.at(coefficients, scaled=True).log_ratio))
     beginning = beginning_at(own, given, scale if own.absolute else geometric_mean)
     start, error = point_at(beginning, own.start()) if beginning.is_held else (own.start(), 0.0)
@@ -234,8 +241,10 @@ def _start_at(layout: Layout, given: Natural | None, scale: float) -> tuple[Floa
         start, error = min((start, error), point_at(beginning, closer), key=lambda found: found[1])
     if own.dispersion is not None:
         start[own.beyond] = coefficients
-    if own.sigma_is_free and np.isfinite(residual[0]):
+    if own.sigma_is_free and np.isfinite(of_residual):
         start[-1] = np.log(geometric_mean / scale)
+    if own.family is not None:
+        start[own.n_theta - own.n_family :] = own.family.start(residual)
     return start, error
 
 

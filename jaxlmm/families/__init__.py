@@ -8,8 +8,21 @@ from jaxlmm.families.links import LINKS, LinkName
 from jaxlmm.families.positive import Gamma, InverseGaussian
 from jaxlmm.families.proportions import Beta, Binomial
 from jaxlmm.families.real import Gaussian, StudentT
+from jaxlmm.families.rows import (
+    FittedRows,
+    RowDistribution,
+    Separation,
+    deviance_residuals,
+    mean_slopes,
+    means,
+    pearson_residuals,
+    quantile_residuals,
+    separated,
+)
 from jaxlmm.families.tweedie import Tweedie
-from jaxlmm.families.words import FAMILIES, family_of
+from jaxlmm.families.words import FAMILIES, family_of, named
+from jaxlmm.families.words import from_plain as family_from_plain
+from jaxlmm.families.words import to_plain as family_to_plain
 
 __all__ = [
     "FAMILIES",
@@ -21,14 +34,26 @@ __all__ = [
     "Distribution",
     "FamilyLayout",
     "FamilyParameters",
+    "FittedRows",
     "Gamma",
     "Gaussian",
     "InverseGaussian",
     "LinkName",
     "NegativeBinomial",
     "Poisson",
+    "RowDistribution",
+    "Separation",
     "StudentT",
     "Tweedie",
+    "deviance_residuals",
+    "family_from_plain",
     "family_of",
+    "family_to_plain",
+    "mean_slopes",
+    "means",
+    "named",
+    "pearson_residuals",
+    "quantile_residuals",
+    "separated",
     "static",
 ]

@@ -15,7 +15,7 @@ from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.families.links import LINKS, LinkName, Mean
 
-SMALLEST_SHARE = 1e-12
+SMALLEST_SHARE = 1e-6
 """How near to a bound that is not attained a parameter between two bounds can come, relative to their distance."""
 
 
@@ -97,6 +97,19 @@ class AbstractFamily(Struct, abc.ABC):
         """Return which observations it can have."""
         return np.asarray(np.isfinite(y).all(axis=-1) if self.has_trials else np.isfinite(y))
 
+    @property
+    def concave(self) -> bool:
+        """Whether the log-density is concave in eta whatever the parameters, so that no curvature is negative."""
+        return False
+
+    def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
+        """Return in which direction of its linear predictor the density of an observation rises for ever.
+
+        1 or −1, and 0 where it has a maximum, as everywhere by default. Where all observations on one side of a
+        predictor are of that kind, there is no finite estimate.
+        """
+        return np.zeros(np.shape(y)[:-1] if self.has_trials else np.shape(y))
+
     def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
         """Return a rough linear predictor of each observation, at which the fixed effects of a fit begin."""
         y = jnp.asarray(y)
@@ -127,15 +140,25 @@ class AbstractFamily(Struct, abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot be simulated; write distribution(eta, dispersion).")
 
+    def log_kernel(
+        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        """Return the log-density less its :meth:`normalizer`: what the search for the modes evaluates."""
+        return self.log_density(y, eta, dispersion)
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"] | None:
+        """Return the part of the log-density of each observation on which eta has no influence, None without one."""
+        return None
+
     # ---- derived -------------------------------------------------------------------------------------------------
 
     def derivatives(
         self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
     ) -> Derivatives:
-        """Return the log-density and its first two derivatives in eta, exact and differentiable."""
+        """Return the kernel of the log-density and its first two derivatives in eta, exact and differentiable."""
 
         def score(eta: Float[jax.Array, "*b"]) -> tuple[Float[jax.Array, "*b"], Float[jax.Array, "*b"]]:
-            value, slope = jax.jvp(lambda eta: self.log_density(y, eta, dispersion), (eta,), (jnp.ones_like(eta),))
+            value, slope = jax.jvp(lambda eta: self.log_kernel(y, eta, dispersion), (eta,), (jnp.ones_like(eta),))
             return slope, value
 
         eta = jnp.asarray(eta)
@@ -205,10 +228,10 @@ class LinkedFamily(AbstractFamily):
         choose(f"link of {type(self).__name__}", self.link, self.links)
 
     @abc.abstractmethod
-    def log_density_of_mean(
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
-        """Return the logarithm of the density of each observation by its mean."""
+        """Return the logarithm of the density of each observation by its mean, less the :meth:`normalizer`."""
 
     @abc.abstractmethod
     def distribution_of_mean(
@@ -222,14 +245,20 @@ class LinkedFamily(AbstractFamily):
     def log_density(
         self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
+        kernel, constant = self.log_kernel(y, eta, dispersion), self.normalizer(jnp.asarray(y), dispersion)
+        return kernel if constant is None else kernel + constant
+
+    def log_kernel(
+        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
         link, (lower, upper), eta = LINKS[self.link], self.range, jnp.asarray(eta)
         if link.range[0] >= lower and link.range[1] <= upper:
-            return self.log_density_of_mean(jnp.asarray(y), link.mean(eta), dispersion)
+            return self.kernel_of_mean(jnp.asarray(y), link.mean(eta), dispersion)
         mean = link.mean(eta).value  # of some linear predictors it is none of the family's
         possible = (mean > lower) & (mean < upper)
         inside = link.predictor(jnp.asarray(0.5 if np.isfinite(upper) else 1.0))
-        density = self.log_density_of_mean(jnp.asarray(y), link.mean(jnp.where(possible, eta, inside)), dispersion)
-        return jnp.where(possible, density, -jnp.inf)
+        kernel = self.kernel_of_mean(jnp.asarray(y), link.mean(jnp.where(possible, eta, inside)), dispersion)
+        return jnp.where(possible, kernel, -jnp.inf)
 
     def mean(self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
         return LINKS[self.link].mean(jnp.asarray(eta)).value

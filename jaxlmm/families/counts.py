@@ -31,6 +31,9 @@ class CountFamily(LinkedFamily):
     def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return np.isfinite(y) & (y >= 0.0) & (np.floor(y) == y)
 
+    def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
+        return np.where(y == 0.0, -1.0, 0.0) if self.link == "log" else np.zeros(np.shape(y))
+
     def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return y + 0.1
 
@@ -42,10 +45,17 @@ class Poisson(CountFamily):
     -1.0
     """
 
-    def log_density_of_mean(
+    @property
+    def concave(self) -> bool:
+        return True  # with each of its links
+
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
-        return log_times(y, mean.log) - mean.value - jax.lax.lgamma(jnp.asarray(y) + 1.0)
+        return log_times(y, mean.log) - mean.value
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        return -jax.lax.lgamma(jnp.asarray(y) + 1.0)
 
     def distribution_of_mean(
         self,
@@ -80,15 +90,23 @@ class NegativeBinomial(CountFamily):
     def parameters(self) -> tuple[Parameter, ...]:
         return (Parameter("overdispersion", "rate", attained=(True, False)),)
 
-    def log_density_of_mean(
+    @property
+    def concave(self) -> bool:
+        return self.quadratic and self.link == "log"
+
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         a, mean_of = dispersion[0], mean.value
-        constant = log_times(y, mean.log) - jax.lax.lgamma(jnp.asarray(y) + 1.0)
         if self.quadratic:
             product = a * mean_of
-            return constant + log_rising(y, a) - mean_of * log1p_ratio(product) - y * jnp.log1p(product)
-        return constant + log_rising(y, a / mean_of) - mean_of * log1p_ratio(a) - y * jnp.log1p(a)
+            return log_times(y, mean.log) - mean_of * log1p_ratio(product) - y * jnp.log1p(product)
+        return log_times(y, mean.log) + log_rising(y, a / mean_of) - mean_of * log1p_ratio(a)
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        a = dispersion[0]
+        of_a = log_rising(y, a) if self.quadratic else -y * jnp.log1p(a)
+        return of_a - jax.lax.lgamma(jnp.asarray(y) + 1.0)
 
     def distribution_of_mean(
         self,

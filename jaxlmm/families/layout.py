@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray, Struct, static
-from jaxlmm.covariance import Parameter
+from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm.covariance import NEARLY_ZERO, Parameter
 from jaxlmm.families.base import AbstractFamily
 
 ROOT_NODES = np.array([0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.5, 5.0])
 """Values at which a start is looked for of the root of a parameter that can be zero; never 0, where the slope is 0."""
 
 NODES = np.array([-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0])
-"""The same on the scale, logarithmic or logistic, of other parameters."""
+"""The same on the scale, logarithmic, of parameters with one bound."""
+
+NODES_BETWEEN = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
+"""The same on the scale, logistic, of parameters between two bounds, near which densities have maxima of their own."""
 
 STARTING_ROOT = 0.6
+
+LIMIT_BETWEEN, NEAR_LIMIT = 15.0, 6.0
+"""The end of the scale of parameters between two bounds, and where a parameter may be put at that end."""
 
 
 class FamilyParameters(NamedTuple):
@@ -29,34 +36,75 @@ class FamilyParameters(NamedTuple):
 
 
 class FamilyLayout(Struct):
-    """The entries at the end of theta: what is searched for of the dispersion, then the ``n_columns`` coefficients."""
+    """The entries at the end of theta: what is searched for of the dispersion, then the ``n_columns`` coefficients.
+
+    Parameters of dispersion that are not ``free`` (their numbers) are held at ``values``, which are 0 where they are
+    free, and have no entry.
+    """
 
     family: AbstractFamily
+    values: Float[Array, "*b d"]
+    free: tuple[int, ...] = static()
     n_columns: int = static()
+
+    @classmethod
+    def of(cls, family: AbstractFamily, n_columns: int) -> Self:
+        """Return the layout in which all parameters of a family are free."""
+        return cls(family, np.zeros(family.n_dispersion), tuple(range(family.n_dispersion)), n_columns)
+
+    def holding(self, values: Float[NumpyArray, " d"]) -> Self:
+        """Return the layout in which the parameters that are not NaN are held at these values."""
+        free = tuple(np.flatnonzero(np.isnan(values)).tolist())
+        return self.replace(values=np.where(np.isnan(values), 0.0, values), free=free)
 
     @property
     def size(self) -> int:
         """The number of entries."""
-        return self.family.n_dispersion + self.n_columns
+        return len(self.free) + self.n_columns
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that have an entry."""
+        return tuple(self.family.parameters[k] for k in self.free)
 
     def at(self, theta: Float[jax.Array, " _"]) -> FamilyParameters:
         """Return the parameters at these entries of theta."""
-        d = self.family.n_dispersion
-        return FamilyParameters(self.family.natural(theta[:d]), theta[d:])
+        count, dispersion = len(self.free), jnp.asarray(self.values)
+        if count:
+            searched = jnp.zeros(dispersion.shape[-1]).at[np.array(self.free)].set(theta[:count])
+            is_free = np.isin(np.arange(dispersion.shape[-1]), self.free)
+            dispersion = jnp.where(is_free, self.family.natural(searched), dispersion)
+        return FamilyParameters(dispersion, theta[count:])
 
-    def can_be_zero(self) -> tuple[int, ...]:
-        """Return the numbers of the entries that are roots of parameters beyond a bound that they can attain."""
-        return tuple(k for k, parameter in enumerate(self.family.parameters) if _is_root(parameter))
+    def limits(self) -> tuple[tuple[int, float, float], ...]:
+        """Return the limits of the entries that have some: number, limit, and how near to it an entry may be put there.
 
-    def start(self) -> Float[NumpyArray, " _"]:
-        """Return a start, of coefficients 0."""
-        own = [STARTING_ROOT if _is_root(parameter) else 0.0 for parameter in self.family.parameters]
+        They are 0 for roots of parameters beyond a bound that they can attain, and the ends of the scale of parameters
+        between two bounds.
+        """
+        found = [(k, 0.0, NEARLY_ZERO) for k, one in enumerate(self.parameters) if _is_root(one)]
+        for k, one in enumerate(self.parameters):
+            if np.isfinite(one.lower) and np.isfinite(one.upper):
+                found += [(k, sign * LIMIT_BETWEEN, LIMIT_BETWEEN - NEAR_LIMIT) for sign in (-1.0, 1.0)]
+        return tuple(found)
+
+    def start(self, given: Float[NumpyArray, " d"] | None = None) -> Float[NumpyArray, " _"]:
+        """Return a start, of coefficients 0, at the natural parameters that are ``given`` and not NaN."""
+        own = [STARTING_ROOT if _is_root(parameter) else 0.0 for parameter in self.parameters]
+        if given is not None:
+            searched = self.family.searched(given)
+            own = [float(searched[k]) if np.isfinite(given[k]) else own[place] for place, k in enumerate(self.free)]
         return np.concatenate([own, np.zeros(self.n_columns)])
 
     def search_axes(self) -> list[tuple[int, Float[NumpyArray, " _"]]]:
         """Return the values at which a better start is looked for, of each entry of the dispersion."""
-        parameters = enumerate(self.family.parameters)
-        return [(k, ROOT_NODES if _is_root(parameter) else NODES) for k, parameter in parameters]
+        return [(k, _nodes(one)) for k, one in enumerate(self.parameters)]
+
+
+def _nodes(parameter: Parameter) -> Float[NumpyArray, " _"]:
+    if _is_root(parameter):
+        return ROOT_NODES
+    return NODES_BETWEEN if np.isfinite(parameter.lower) and np.isfinite(parameter.upper) else NODES
 
 
 def _is_root(parameter: Parameter) -> bool:

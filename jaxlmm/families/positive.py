@@ -47,13 +47,18 @@ class Gamma(PositiveFamily):
     -2.0
     """
 
-    def log_density_of_mean(
+    @property
+    def concave(self) -> bool:
+        return self.link in ("log", "inverse")
+
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
+        return (jnp.log(y) - mean.log - y / mean.value + 1.0) / dispersion[0]
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
         shape = 1.0 / dispersion[0]
-        ratio = y / mean.value
-        kernel = shape * (jnp.log(y) - mean.log - ratio + 1.0) - jnp.log(y)
-        return kernel + 0.5 * jnp.log(shape / (2.0 * np.pi)) - stirling(shape)
+        return 0.5 * jnp.log(shape / (2.0 * np.pi)) - stirling(shape) - jnp.log(y)
 
     def distribution_of_mean(
         self,
@@ -71,11 +76,13 @@ class InverseGaussian(PositiveFamily):
     -0.9189
     """
 
-    def log_density_of_mean(
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
-        ratio = (y - mean.value) / mean.value
-        return -0.5 * (jnp.log(2.0 * np.pi * dispersion[0]) + 3.0 * jnp.log(y) + ratio**2 / (dispersion[0] * y))
+        return -0.5 * ((y - mean.value) / mean.value) ** 2 / (dispersion[0] * y)
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        return -0.5 * (jnp.log(2.0 * np.pi * dispersion[0]) + 3.0 * jnp.log(y))
 
     def distribution_of_mean(
         self,

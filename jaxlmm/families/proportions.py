@@ -39,13 +39,26 @@ class Binomial(LinkedFamily):
         whole = np.isfinite(y).all(axis=-1) & (np.floor(successes) == successes) & (np.floor(trials) == trials)
         return whole & (successes >= 0.0) & (successes <= trials) & (trials >= 1.0)
 
-    def log_density_of_mean(
+    @property
+    def concave(self) -> bool:
+        return self.link in ("logit", "probit", "cloglog")
+
+    def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
+        none, all_of_them = y[..., 0] == 0.0, y[..., 0] == y[..., 1]
+        if self.link == "identity":
+            return np.zeros(none.shape)
+        return np.where(none, -1.0, np.where(all_of_them & (self.link != "log"), 1.0, 0.0))
+
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
+        successes, failures = y[..., 0], y[..., 1] - y[..., 0]
+        return log_times(successes, mean.log) + log_times(failures, mean.log_complement)
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
         successes, trials = y[..., 0], y[..., 1]
-        failures = trials - successes
-        coefficient = jax.lax.lgamma(trials + 1.0) - jax.lax.lgamma(successes + 1.0) - jax.lax.lgamma(failures + 1.0)
-        return coefficient + log_times(successes, mean.log) + log_times(failures, mean.log_complement)
+        apart = jax.lax.lgamma(successes + 1.0) + jax.lax.lgamma(trials - successes + 1.0)
+        return jax.lax.lgamma(trials + 1.0) - apart
 
     def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return (y[..., 0] + 0.5) / (y[..., 1] + 1.0)
@@ -82,13 +95,15 @@ class Beta(LinkedFamily):
     def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return (y > 0.0) & (y < 1.0)
 
-    def log_density_of_mean(
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         precision = dispersion[0]
         a, b = jnp.exp(mean.log) * precision, jnp.exp(mean.log_complement) * precision
-        normalizer = log_gamma(precision) - log_gamma(a) - log_gamma(b)
-        return normalizer + (a - 1.0) * jnp.log(y) + (b - 1.0) * jnp.log1p(-y)
+        return (a - 1.0) * jnp.log(y) + (b - 1.0) * jnp.log1p(-y) - log_gamma(a) - log_gamma(b)
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        return jnp.broadcast_to(log_gamma(dispersion[0]), jnp.shape(y))
 
     def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return 0.98 * y + 0.01

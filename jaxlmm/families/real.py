@@ -42,11 +42,13 @@ class Gaussian(RealFamily):
     def parameters(self) -> tuple[Parameter, ...]:
         return (Parameter(kind="sd", attained=(False, False), group="Residual"),)
 
-    def log_density_of_mean(
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
-        sd = dispersion[0]
-        return -0.5 * jnp.log(2.0 * np.pi) - jnp.log(sd) - 0.5 * ((y - mean.value) / sd) ** 2
+        return -0.5 * ((y - mean.value) / dispersion[0]) ** 2
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        return jnp.broadcast_to(-0.5 * jnp.log(2.0 * np.pi) - jnp.log(dispersion[0]), jnp.shape(y))
 
     def distribution_of_mean(
         self,
@@ -71,13 +73,17 @@ class StudentT(RealFamily):
     def parameters(self) -> tuple[Parameter, ...]:
         return Parameter("scale", "rate", unit="response"), Parameter("1/df", "rate", attained=(True, False))
 
-    def log_density_of_mean(
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         scale, inverse = dispersion
         square = ((y - mean.value) / scale) ** 2
-        kernel = 0.5 * square * log1p_ratio(inverse * square) + 0.5 * jnp.log1p(inverse * square)
-        return log_half_step(inverse) - 0.5 * jnp.log(2.0 * np.pi) - jnp.log(scale) - kernel
+        return -0.5 * (square * log1p_ratio(inverse * square) + jnp.log1p(inverse * square))
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        scale, inverse = dispersion
+        constant = log_half_step(inverse) - 0.5 * jnp.log(2.0 * np.pi) - jnp.log(scale)
+        return jnp.broadcast_to(constant, jnp.shape(y))
 
     def distribution_of_mean(
         self,

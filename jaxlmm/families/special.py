@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ SHIFT = 10
 
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
 """Bernoulli's numbers of even index, from the second."""
+
+EXPONENTIAL_SERIES_BELOW = 1.0
+"""Arguments below which ``(exp(x) − 1) / x`` and its derivatives are series."""
 
 SERIES_BELOW, N_TERMS = 0.1, 18
 """Arguments below which ``log(1 + x) / x`` and its derivatives are series of so many terms; just above, the fourth one
@@ -94,12 +98,77 @@ def log1p_ratio(x: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
     return ratio_derivative(0, x)
 
 
-def stirling(x: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
-    """Return ``log Γ(x) − (x − ½) log x + x − ½ log 2π``, which tends to 1 / (12 x), for x > 0."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def expm1_derivative(order: int, x: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return the derivative of an ``order`` of ``f(x) = (exp(x) − 1) / x``, which is 1 at 0.
+
+    With fₙ the n-th derivative, ``x fₙ + n fₙ₋₁`` is exp(x); near 0 a series.
+    """
     x = jnp.asarray(x)
-    raised = x + SHIFT
-    product = functools.reduce(lambda product, k: product * ((x + k) / raised), range(SHIFT), jnp.ones_like(x))
-    return (x - 0.5) * jnp.log1p(SHIFT / x) - SHIFT + _series(1.0 / raised) - jnp.log(product)
+    near = jnp.abs(x) < EXPONENTIAL_SERIES_BELOW
+    small, large = jnp.where(near, x, 0.0), jnp.where(near, EXPONENTIAL_SERIES_BELOW, x)
+    series = jnp.zeros_like(x)
+    for k in range(N_TERMS, -1, -1):
+        series = 1.0 / (math.factorial(k) * (k + order + 1)) + small * series
+    value = jnp.expm1(large) / large
+    for n in range(1, order + 1):
+        value = (jnp.exp(large) - n * value) / large
+    return jnp.where(near, series, value)
+
+
+@expm1_derivative.defjvp
+def _of_expm1(order: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[jax.Array, jax.Array]:
+    (x,), (along,) = primals, tangents
+    return expm1_derivative(order, x), expm1_derivative(order + 1, x) * along
+
+
+def expm1_ratio(x: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return ``(exp(x) − 1) / x``, 1 at 0.
+
+    >>> float(expm1_ratio(jnp.array(0.0))), round(float(expm1_ratio(jnp.array(1.0))), 4)
+    (1.0, 1.7183)
+    """
+    return expm1_derivative(0, x)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def stirling_derivative(order: int, x: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return the derivative of an ``order`` of :func:`stirling`, by its values at x + 10 and the recurrence."""
+    x = jnp.asarray(x)
+    raised, numbers = x + SHIFT, range(SHIFT)
+    if order == 0:
+        product = functools.reduce(lambda product, k: product * ((x + k) / raised), numbers, jnp.ones_like(x))
+        return (x - 0.5) * jnp.log1p(SHIFT / x) - SHIFT + _series(1.0 / raised) - jnp.log(product)
+
+    def of_logarithms(n: int) -> Float[jax.Array, "*b"]:
+        """Return the derivative of log(x + 10) − log x."""
+        if n == 0:
+            return jnp.log1p(SHIFT / x)
+        return (-1.0) ** (n - 1) * math.factorial(n - 1) * (1.0 / raised**n - 1.0 / x**n)
+
+    series = jnp.zeros_like(x)
+    for k, bernoulli in reversed(list(enumerate(BERNOULLI, start=1))):
+        rising = math.factorial(2 * k + order - 2) / math.factorial(2 * k - 2)
+        series = bernoulli / (2 * k * (2 * k - 1)) * rising + series / raised**2
+    series = (-1.0) ** order * series / raised ** (order + 1)
+    below = functools.reduce(lambda total, k: total + (1.0 / (x + k) ** order - 1.0 / raised**order), numbers, 0.0)
+    main = (x - 0.5) * of_logarithms(order) + order * of_logarithms(order - 1)
+    return main + series + (-1.0) ** order * math.factorial(order - 1) * below
+
+
+@stirling_derivative.defjvp
+def _of_stirling(order: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[jax.Array, jax.Array]:
+    (x,), (along,) = primals, tangents
+    return stirling_derivative(order, x), stirling_derivative(order + 1, x) * along
+
+
+def stirling(x: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return ``log Γ(x) − (x − ½) log x + x − ½ log 2π``, which tends to 1 / (12 x), for x > 0.
+
+    >>> round(float(stirling(jnp.array(1.0))), 6), round(float(jax.grad(stirling)(1.0)), 6)
+    (0.081061, -0.077216)
+    """
+    return stirling_derivative(0, x)
 
 
 def _series(inverse: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
@@ -110,15 +179,40 @@ def _series(inverse: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
     return inverse * series
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def rising_derivative(order: int, y: Float[Array, "*b"], a: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return the derivative in ``a`` of an ``order`` of :func:`_log_rising`, evaluated once for all directions."""
+    function = functools.partial(_log_rising, y)
+    for _ in range(order):
+        function = functools.partial(_along_ones, function)
+    return function(jnp.broadcast_to(a, jnp.shape(y)))
+
+
+@rising_derivative.defjvp
+def _of_rising(order: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[jax.Array, jax.Array]:
+    y, a = primals
+    return rising_derivative(order, y, a), rising_derivative(order + 1, y, a) * tangents[1]
+
+
+def _along_ones(function: Callable[[jax.Array], jax.Array], a: jax.Array) -> jax.Array:
+    """Return the derivative of an elementwise function."""
+    return jax.jvp(function, (a,), (jnp.ones_like(a),))[1]
+
+
 def log_rising(y: Float[Array, "*b"], a: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
     """Return ``Σ log(1 + a i)`` over i = 0 … y − 1, that is ``log(Γ(y + 1/a) / Γ(1/a)) + y log a``, for a ≥ 0.
 
-    Both gamma functions by Stirling's series at arguments raised by 10, so that nothing cancels at a small a.
+    Both gamma functions by Stirling's series at arguments raised by 10, so that nothing cancels at a small a. It has no
+    derivative in y, of which counts have none.
 
     >>> round(float(log_rising(jnp.array(3.0), jnp.array(1.0))), 4), float(log_rising(jnp.array(3.0), jnp.array(0.0)))
     (1.7918, 0.0)
     """
     y, a = jnp.broadcast_arrays(jnp.asarray(y), jnp.asarray(a))
+    return rising_derivative(0, y, a)
+
+
+def _log_rising(y: Float[jax.Array, "*b"], a: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
     inverse = a / (1.0 + SHIFT * a)  # of the raised 1/a
     numbers = jnp.arange(float(SHIFT)).reshape((1,) * y.ndim + (SHIFT,))
     lowered = jnp.sum(jnp.log1p((a * y)[..., None] / (1.0 + a[..., None] * numbers)), axis=-1)

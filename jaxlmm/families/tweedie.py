@@ -14,10 +14,13 @@ from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
 from jaxlmm.families.base import Distribution, LinkedFamily
 from jaxlmm.families.links import POSITIVE, LinkName, Mean
-from jaxlmm.families.special import log_gamma
+from jaxlmm.families.special import expm1_ratio, stirling
 
 N_TERMS = 72
 """Number of terms of the series."""
+
+NEAR_ZERO = 1e-3
+"""Below this a function of terms about the largest is a series."""
 
 SDS_PER_STEP = 1.9
 """Width of the terms, as a standard deviation, for each whole number that a step leaves out. By Poisson's summation
@@ -57,16 +60,24 @@ class Tweedie(LinkedFamily):
     def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return np.isfinite(y) & (y >= 0.0)
 
-    def log_density_of_mean(
+    def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:
         phi, power = dispersion
         zero = jnp.asarray(y) == 0.0
         positive = jnp.where(zero, 1.0, y)
         cumulant = jnp.exp((2.0 - power) * mean.log) / (2.0 - power)
-        slope = jnp.exp((1.0 - power) * mean.log) / (1.0 - power)
-        density = log_series(positive, phi, power) + (positive * slope - cumulant) / phi
-        return jnp.where(zero, -cumulant / phi, density)
+        away = jnp.where(zero, 0.0, mean.log - jnp.log(positive))
+        # Half the unit deviance: what is large in the exponent is in the largest term of the series, and cancels.
+        apart = expm1_ratio((1.0 - power) * away) - expm1_ratio((2.0 - power) * away)
+        return jnp.where(zero, -cumulant, positive ** (2.0 - power) * away * apart) / phi
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        zero = jnp.asarray(y) == 0.0
+        return jnp.where(zero, 0.0, relative_series(jnp.where(zero, 1.0, y), *dispersion))
+
+    def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
+        return np.where(y == 0.0, -1.0, 0.0) if self.link == "log" else np.zeros(np.shape(y))
 
     def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         mean = jnp.mean(y)
@@ -85,15 +96,36 @@ def log_series(y: Float[Array, "*b"], phi: Float[Array, ""], power: Float[Array,
     """Return the logarithm of the factor of the density that the mean does not enter, at positive ``y``.
 
     With ``a = (2 − power) / (power − 1)`` it is ``1/y Σ_j z^j / (j! Γ(j a))``, where
-    ``log z = a log y − a log(power − 1) − (1 + a) log phi − log(2 − power)``. Terms are largest near
-    ``j = y^(2 − power) / (phi (2 − power))``, where they have the standard deviation √(j (power − 1)).
+    ``log z = a log y − a log(power − 1) − (1 + a) log phi − log(2 − power)``.
+    """
+    largest = jnp.asarray(y) ** (2.0 - power) / (phi * (2.0 - power) * (power - 1.0))
+    return largest + relative_series(y, phi, power)
+
+
+def relative_series(y: Float[Array, "*b"], phi: Float[Array, ""], power: Float[Array, ""]) -> Float[jax.Array, "*b"]:
+    """Return :func:`log_series` less ``(1 + a) J``, with ``J = y^(2 − power) / (phi (2 − power))``.
+
+    The term of number j has the logarithm ``(1 + a) (J − J h(j/J − 1)) − s(j) − s(j a) + ½ log a − log 2π``, where
+    ``h(t) = (1 + t) log(1 + t) − t`` and s is the rest of Stirling's formula: nothing large is left in a sum from which
+    the largest part is taken off, however small phi, and however near to 2 the power is. Terms are largest near J, and
+    have the standard deviation √(J (power − 1)).
     """
     y = jnp.asarray(y)
     a = (2.0 - power) / (power - 1.0)
-    log_z = a * (jnp.log(y) - jnp.log(power - 1.0)) - (1.0 + a) * jnp.log(phi) - jnp.log(2.0 - power)
     j, step = jax.lax.stop_gradient(_terms(y, phi, power))
-    logs = j * log_z[..., None] - jax.lax.lgamma(j + 1.0) - log_gamma(j * a)
-    return jax.nn.logsumexp(logs, axis=-1) + jnp.log(step) - jnp.log(y)
+    middle = (y ** (2.0 - power) / (phi * (2.0 - power)))[..., None]
+    away = (j - middle) / middle
+    logs = -(1.0 + a) * middle * _excess(away) - jax.lax.stop_gradient(stirling(j)) - stirling(j * a)
+    constant = 0.5 * jnp.log(a) - np.log(2.0 * np.pi)
+    return jax.nn.logsumexp(logs, axis=-1) + jnp.log(step) + constant - jnp.log(y)
+
+
+def _excess(t: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return ``(1 + t) log(1 + t) − t``, for t > −1."""
+    near = jnp.abs(t) < NEAR_ZERO
+    small, large = jnp.where(near, t, 0.0), jnp.where(near, 1.0, t)
+    series = small**2 * (1 / 2 - small * (1 / 6 - small * (1 / 12 - small * (1 / 20 - small / 30))))
+    return jnp.where(near, series, (1.0 + large) * jnp.log1p(large) - large)
 
 
 def _terms(

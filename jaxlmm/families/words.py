@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxlmm.errors import OptionError, nearest
@@ -27,6 +28,43 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "student_t": StudentT,
 }
 """The families by name, with the link that each has by default."""
+
+
+CLASSES: dict[str, type[AbstractFamily]] = {
+    one.__name__: one
+    for one in (Gaussian, Binomial, Poisson, NegativeBinomial, Gamma, InverseGaussian, Beta, Tweedie, StudentT)
+}
+"""The classes of families by name."""
+
+
+def named(family: AbstractFamily) -> str:
+    """Return a family in words: the word that names it, with another link if it has one; else its class.
+
+    >>> named(NegativeBinomial(quadratic=False)), named(Binomial(link="probit"))
+    ('nbinom1', 'binomial (probit link)')
+    """
+    own = _fields(family)
+    for word, usual in FAMILIES.items():
+        default = usual()
+        if type(default) is type(family) and {**own, "link": None} == {**_fields(default), "link": None}:
+            return word if own == _fields(default) else f"{word} ({own['link']} link)"
+    return type(family).__name__
+
+
+def to_plain(family: AbstractFamily) -> dict[str, Any]:
+    """Return a family as JSON types: its class and fields; of a class of one's own the name alone."""
+    name = type(family).__name__
+    known = CLASSES.get(name) is type(family)
+    return {"class": name, "fields": _fields(family) if known else None}
+
+
+def from_plain(record: Mapping[str, Any]) -> AbstractFamily | None:
+    """Return the family that :func:`to_plain` wrote, None of a class of one's own."""
+    return None if record["fields"] is None else CLASSES[record["class"]](**record["fields"])
+
+
+def _fields(family: AbstractFamily) -> dict[str, Any]:
+    return {field.name: getattr(family, field.name) for field in dataclasses.fields(family)}
 
 
 def family_of(family: Any) -> AbstractFamily:

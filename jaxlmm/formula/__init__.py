@@ -3,7 +3,14 @@
 from jaxlmm.formula.columns import Encoding, check_weights
 from jaxlmm.formula.exact_levels import check_levels, exact_levels
 from jaxlmm.formula.frame import ModelFrame, build_frame
-from jaxlmm.formula.groups import DispersionLabels, GroupLabels, ModelLabels, TermLabels, check_structure
+from jaxlmm.formula.groups import (
+    DispersionLabels,
+    FamilyLabels,
+    GroupLabels,
+    ModelLabels,
+    TermLabels,
+    check_structure,
+)
 from jaxlmm.formula.notes import notes_of_responses
 from jaxlmm.formula.response import with_response
 from jaxlmm.formula.responses import Responses, read_responses
@@ -13,6 +20,7 @@ __all__ = [
     "Bar",
     "DispersionLabels",
     "Encoding",
+    "FamilyLabels",
     "GroupLabels",
     "ModelFrame",
     "ModelLabels",

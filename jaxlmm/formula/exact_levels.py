@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
-from jaxlmm.formula.frame import MAX_PERFECT_RESIDUAL, ModelFrame
+from jaxlmm.formula.fixed import MAX_PERFECT_RESIDUAL
+from jaxlmm.formula.frame import ModelFrame
 from jaxlmm.model import Natural, independent_basis, least_squares
 
 MAX_ERROR = 1e-8

@@ -14,16 +14,17 @@ from jaxtyping import Bool, Float
 from jaxlmm._util import MIN_PADDED_ROWS, Array, NumpyArray, as_table, bucket, in_double_precision, pad
 from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import DataError
-from jaxlmm.formula.columns import (
-    Columns,
-    check_grouping,
-    check_names,
-    check_response,
-    check_weights,
-    finite_or_raise,
-    model_columns,
-)
+from jaxlmm.formula.columns import check_grouping, check_names, check_response, check_weights
 from jaxlmm.formula.dispersion import dispersion_levels, dispersion_of
+from jaxlmm.formula.family import (
+    check_observations,
+    check_quadrature,
+    distribution_of,
+    notes_of_approximation,
+    observations_of,
+    without_cbind,
+)
+from jaxlmm.formula.fixed import check_not_perfect, fixed_columns
 from jaxlmm.formula.groups import (
     GroupLabels,
     KnownMatrix,
@@ -43,13 +44,10 @@ from jaxlmm.formula.groups import (
     structures_of,
 )
 from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
-from jaxlmm.formula.rows import Rows, complete_rows, offset_of, response_of
+from jaxlmm.formula.rows import Rows, complete_rows, offset_of
 from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
-from jaxlmm.model import Design, Grouping, Incidence, Term, independent_basis, least_squares
-
-MAX_PERFECT_RESIDUAL = 1e-12
-"""Share of the length of a response up to which its residual from the fixed effects is rounding."""
+from jaxlmm.model import Design, Grouping, Incidence, Term
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +57,8 @@ class ModelFrame:
     ``x`` are the fixed-effect columns that are kept; ``index`` labels the n rows, which ``used`` marks in the data;
     ``levels`` are those of each group, the residual's too, in the order of the design's groupings;
     ``level_covariances`` are the known matrices across the levels of a group, or the structures with coordinates, whose
-    levels are one level of the design's grouping. ``dispersion_levels`` are the rows of each level in a model of
+    levels are one level of the design's grouping. ``weights`` are 1 in a generalized model, whose prior weights are in
+    its design. ``dispersion_levels`` are the rows of each level in a model of
     dispersion. ``notes`` are sentences on the rows for the summary, ``notes_of_y`` those on the response.
     """
 
@@ -80,7 +79,7 @@ class ModelFrame:
     def notes_on(self, names: Sequence[str], y: Float[NumpyArray, "n m"]) -> tuple[str, ...]:
         """Return the notes on responses ``y`` of the frame's rows, NaN where missing."""
         copies = notes_of_copies(self.levels, self.level_covariances, self.x, self.offset, names, y)
-        return (*notes_of_responses(names, y), *copies)
+        return (*notes_of_responses(names, y, as_gaussian=self.labels.family is None), *copies)
 
     def by_level(self, number: int, effects: Float[Array, "*b _ _"]) -> Float[NumpyArray, "*b L _"]:
         """Return the effects of a term, as a solver computes them, by level and column of its labels."""
@@ -89,6 +88,18 @@ class ModelFrame:
         if isinstance(covariance, LevelStructure):
             return np.asarray(effects)[..., 0, covariance.positions][..., None]
         return np.asarray(effects)[..., : len(self.levels[group].labels), :]
+
+    @property
+    def trials(self) -> Float[NumpyArray, " n"] | None:
+        """The number of trials in each row, None where the family has none."""
+        trials = None if self.design.distribution is None else self.design.distribution.trials
+        return None if trials is None else np.asarray(trials)[: len(self.index)]
+
+    @property
+    def prior_weights(self) -> Float[NumpyArray, " n"]:
+        """The weights as they were given."""
+        distribution = self.design.distribution
+        return self.weights if distribution is None else np.asarray(distribution.weight)[: len(self.index)]
 
     @property
     def n_dropped(self) -> int:
@@ -110,15 +121,18 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     parsed = resolved(parsed, table.columns, options)
     options = resolved_options(options, parsed, table.columns)
     bars = (*parsed.bars, *((options.residual_bar,) if options.residual_bar else ()))
-    rows = complete_rows(parsed, bars, table, options.weights, options.offset)
+    rows, family = complete_rows(without_cbind(parsed), bars, table, options), options.row_family
     parsed = parsed._replace(bars=bars_by_level(parsed.bars, rows.data))
-    root_weight = np.sqrt(check_weights(rows.weights, len(rows.data)))
+    prior_weights = check_weights(rows.weights, len(rows.data))
+    root_weight = np.sqrt(prior_weights) if family is None else np.ones(len(rows.data))
     total_offset, encodings = offset_of(parsed, rows)
-    y = response_of(parsed, rows.data) if parsed.response else None
-    if y is not None:
+    y, trials = observations_of(parsed, rows, family)
+    if family is not None and y is not None:
+        check_observations(join(parsed.response), family, y, trials, rows.data.index)
+    elif y is not None:
         check_response(join(parsed.response), y, total_offset)
-    fixed = _fixed_effects(parsed, rows.data, root_weight)
-    if y is not None:
+    fixed = fixed_columns(parsed, rows.data, root_weight)
+    if family is None and y is not None:
         check_not_perfect(join(parsed.response), root_weight * (y - total_offset), fixed.basis)
     check_names(fixed.columns.names, [bar.group for bar in bars])
     factors = _factors(parsed, bars, rows.data, options, known_residual)
@@ -126,11 +140,13 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
 
     padded = bucket(len(rows.data), MIN_PADDED_ROWS)
     dispersion, dispersion_labels = dispersion_of(parsed, rows.data, padded)
+    check_quadrature(options, parsed.bars, [term.size for term, _ in terms.built])
+    distribution, family_labels = distribution_of(options, prior_weights, trials, padded)
     design = Design(
         pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),
         np.int64(len(rows.data)), np.int64(fixed.basis.shape[1]), tuple(term for term, _ in terms.built),
         terms.groupings, terms.residual, dispersion,
-        functools.partial(_replaced, parsed, rows, options, known_residual),
+        functools.partial(_replaced, parsed, rows, options, known_residual), distribution=distribution,
     )  # fmt: skip
     across = enumerate(factors.covariances.get(name) for name in factors.levels)
     places = {number: one.positions for number, one in across if isinstance(one, LevelStructure)}
@@ -144,10 +160,12 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     }
     labels = ModelLabels(
         parsed.text, join(parsed.response), fixed.columns.names, fixed.kept, fixed.columns.encoding, offset, groups,
-        tuple(label for _, label in terms.built), terms.residual_labels, dispersion_labels,
+        tuple(label for _, label in terms.built), terms.residual_labels, dispersion_labels, family_labels,
     )  # fmt: skip
-    notes, notes_of_y = notes_of_rows(parsed, rows.data, options.offset, rows.offset, y)
+    notes, notes_of_y = notes_of_rows(without_cbind(parsed), rows.data, options, rows.offset, y)
     notes = (*notes, *(note for covariance in factors.covariances.values() for note in covariance.notes))
+    counts = [len(levels.labels) for levels in factors.levels.values()]
+    notes = (*notes, *notes_of_approximation(options, trials, counts, len(rows.data)))
     if y is not None:
         names = [join(parsed.response)]
         copies = notes_of_copies(factors.levels, factors.covariances, fixed.x, total_offset, names, y[:, None])
@@ -156,29 +174,6 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         labels, y, fixed.x, rows.data.index, rows.used, root_weight**2, total_offset, factors.levels,
         factors.covariances, design, dispersion_levels(dispersion_labels, rows.data), notes, notes_of_y,
     )  # fmt: skip
-
-
-class _Fixed(NamedTuple):
-    """The fixed effects: all ``columns``, those ``kept`` as ``x``, and the QR decomposition of ``sqrt(w) x``."""
-
-    columns: Columns
-    kept: Bool[NumpyArray, " _"]
-    x: Float[NumpyArray, "n p"]
-    basis: Float[NumpyArray, "n p"]
-    triangle: Float[NumpyArray, "p p"]
-
-
-def _fixed_effects(parsed: ParsedFormula, data: pd.DataFrame, root_weight: Float[NumpyArray, " n"]) -> _Fixed:
-    columns = model_columns(parsed.fixed, data)
-    finite_or_raise(columns.matrix, columns.names)
-    kept, basis, triangle = independent_basis(columns.matrix * root_weight[:, None])
-    x = columns.matrix[:, kept]
-    if len(data) <= x.shape[1]:
-        raise DataError(
-            f"the model needs more rows than fixed effects: got {len(data)} complete rows and {x.shape[1]} columns "
-            f"({', '.join(columns.names[:8])}). Remove terms or add data."
-        )
-    return _Fixed(columns, kept, x, basis, triangle)
 
 
 class _Factors(NamedTuple):
@@ -198,7 +193,8 @@ def _factors(
     for bar in parsed.bars:
         identified = bar.group_name in matrices or (residual_bar is not None and residual_bar.group == bar.group)
         exempt = identified or known_residual or bar.over_positions
-        check_grouping(bar.group_name, len(levels[bar.group_name].labels), len(data), exempt)
+        count = len(levels[bar.group_name].labels)
+        check_grouping(bar.group_name, count, len(data), exempt, has_residual=options.row_family is None)
     names = {group: group_names(group, matrices.get(group, ())) for group in levels}
     covariances = {matrix.name: matrix for of_group in matrices.values() for matrix in of_group}
     return _Factors(names, {name: levels[group] for group in levels for name in names[group]}, covariances)
@@ -248,7 +244,7 @@ def _replaced(
     parsed: ParsedFormula, rows: Rows, options: ModelOptions, known_residual: bool, changes: Mapping[str, Any]
 ) -> Design:
     """Return the design on the same rows with changed options; entries of mappings that are not named stay."""
-    values: dict[str, Any] = {"weights": rows.weights, "offset": rows.offset}
+    values: dict[str, Any] = {"weights": rows.weights, "offset": rows.offset, "trials": rows.trials}
     for name, value in changes.items():
         values[name] = {**(getattr(options, name) or {}), **value} if isinstance(value, Mapping) else value
     changed = dataclasses.replace(options, **values)
@@ -269,13 +265,6 @@ def _group_labels(bar: Bar, levels: Levels, covariance: KnownMatrix | LevelStruc
         unobserved = named_like(levels.labels, covariance.ids[covariance.unobserved])
         diagonal = covariance.mean_diagonal
     return GroupLabels(real_factors(bar.group), levels.parts, levels.labels, unobserved, diagonal)
-
-
-def check_not_perfect(name: str, y: Float[NumpyArray, " n"], basis: Float[NumpyArray, "n p"]) -> None:
-    """Raise if a weighted response lies in the span of the fixed effects' orthonormal ``basis``, but for rounding."""
-    _, residual = least_squares(basis, y[:, None])
-    if np.linalg.norm(residual) <= MAX_PERFECT_RESIDUAL * np.linalg.norm(y):
-        raise DataError(f"response {name}: the fixed effects fit it perfectly, so there is no variance to estimate.")
 
 
 def _as_residual(term: Term, labels: TermLabels, levels: Levels) -> tuple[Term, TermLabels]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from jaxtyping import Bool, Float
 from jaxlmm._util import NumpyArray
 from jaxlmm.formula.columns import used_variables
 from jaxlmm.formula.functions import is_text
-from jaxlmm.formula.syntax import ParsedFormula, notes_of_powers
+from jaxlmm.formula.syntax import ModelOptions, ParsedFormula, notes_of_powers
 from jaxlmm.formula.tokens import join
 
 MISSING_VALUE_CODES = (-9.0, -99.0, -999.0, -9999.0)
@@ -29,7 +28,11 @@ ROWS_IN_FIRST_PASS = 64
 
 
 def notes_of_rows(
-    parsed: ParsedFormula, data: pd.DataFrame, name: Any, offset: pd.Series | None, y: Float[NumpyArray, " n"] | None
+    parsed: ParsedFormula,
+    data: pd.DataFrame,
+    options: ModelOptions,
+    offset: pd.Series | None,
+    y: Float[NumpyArray, " n"] | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the notes on the predictors, and those on the response.
 
@@ -39,16 +42,17 @@ def notes_of_rows(
         The formula.
     data
         Its variables on the n complete rows.
-    name, offset
-        The option ``offset=``, and its values on these rows.
+    options, offset
+        The options of the model, and the values of ``offset=`` on these rows.
     y
         The response, if there is one.
     """
     own = [] if y is None else used_variables(parsed.response, data.columns)
     others: dict[str, pd.Series] = {str(column): data[column] for column in data.columns if column not in own}
     if offset is not None:
-        others[name if isinstance(name, str) else "offset"] = offset
-    of_y = () if y is None else _on_two_values([join(parsed.response)], y[:, None])
+        others[options.offset if isinstance(options.offset, str) else "offset"] = offset
+    gaussian = y is not None and options.row_family is None
+    of_y = _on_two_values([join(parsed.response)], y[:, None]) if gaussian and y is not None else ()
     of_x = (*_of_variables(others), *notes_of_powers(parsed.text))
     return of_x, (*_of_variables({name: data[name] for name in own}), *of_y)
 
@@ -59,12 +63,17 @@ def _of_variables(columns: Mapping[str, pd.Series]) -> tuple[str, ...]:
     return _on_codes([(name, *code) for name, numbers in numeric.items() if (code := _code_in(numbers))])
 
 
-def notes_of_responses(names: Sequence[str], values: Float[NumpyArray, "n m"]) -> tuple[str, ...]:
-    """Return the notes on responses, NaN where missing: for each fault one note that lists the responses."""
+def notes_of_responses(
+    names: Sequence[str], values: Float[NumpyArray, "n m"], *, as_gaussian: bool = True
+) -> tuple[str, ...]:
+    """Return the notes on responses, NaN where missing: for each fault one note that lists the responses.
+
+    Two values are worth a note where responses are taken ``as_gaussian``.
+    """
     lowest = np.fmin.reduce(values, axis=0)
     suspects = np.flatnonzero(np.isin(lowest, MISSING_VALUE_CODES))
     codes = [(names[int(index)], *code) for index in suspects if (code := _code_in(values[:, index]))]
-    return (*_on_codes(codes, len(names)), *_on_two_values(names, values))
+    return (*_on_codes(codes, len(names)), *(_on_two_values(names, values) if as_gaussian else ()))
 
 
 def _as_numbers(column: pd.Series) -> Float[NumpyArray, " n"] | None:

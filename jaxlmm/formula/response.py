@@ -12,7 +12,9 @@ from jaxtyping import Float
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.formula.columns import check_response
-from jaxlmm.formula.frame import ModelFrame, check_not_perfect
+from jaxlmm.formula.family import check_observations
+from jaxlmm.formula.fixed import check_not_perfect
+from jaxlmm.formula.frame import ModelFrame
 from jaxlmm.formula.functions import as_numbers
 
 
@@ -41,9 +43,12 @@ def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
             f"first in row {frame.index[missing[0]]!s}. Fill it in, or fit the changed data with update(data=...), "
             "which drops such rows."
         )
-    check_response("y", values, frame.offset)
-    basis = np.asarray(frame.design.basis)[: values.size]
-    check_not_perfect("y", np.sqrt(frame.weights) * (values - frame.offset), basis)
+    if frame.design.distribution is not None:
+        check_observations("y", frame.design.distribution.family, values, frame.trials, frame.index)
+    else:
+        check_response("y", values, frame.offset)
+        basis = np.asarray(frame.design.basis)[: values.size]
+        check_not_perfect("y", np.sqrt(frame.weights) * (values - frame.offset), basis)
     return dataclasses.replace(frame, y=values, notes_of_y=frame.notes_on(["y"], values[:, None]))
 
 

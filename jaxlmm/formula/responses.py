@@ -26,7 +26,7 @@ from jaxlmm.formula.columns import (
 from jaxlmm.formula.functions import as_numbers, plain_dtypes
 from jaxlmm.formula.groups import spelling_hint
 from jaxlmm.formula.syntax import ParsedFormula, column_of, renamed
-from jaxlmm.formula.tokens import Token, column_called, join, split
+from jaxlmm.formula.tokens import Token, column_called, join, parts_of_cbind
 from jaxlmm.genetics.ids import text_ids
 
 
@@ -143,11 +143,9 @@ def _of_formula(parsed: ParsedFormula, table: Any) -> Responses:
 
 def _parts(parsed: ParsedFormula) -> list[list[Token]]:
     """Return the expression of each response left of ``~``: one, or those in ``cbind()``."""
-    tokens = list(parsed.response)
-    called = len(tokens) > 2 and [token.text for token in tokens[:2]] == ["cbind", "("] and tokens[-1].text == ")"
-    parts = [part for _, part in split(tokens[2:-1], (",",))] if called else [tokens]
+    parts = parts_of_cbind(parsed.response) or [list(parsed.response)]
     if not all(parts):
-        raise FormulaError(f"formula {parsed.text!r}: a response is missing in {join(tokens)}.")
+        raise FormulaError(f"formula {parsed.text!r}: a response is missing in {join(parsed.response)}.")
     return parts
 
 

@@ -22,36 +22,37 @@ from jaxlmm.formula.columns import (
     model_variables,
 )
 from jaxlmm.formula.functions import as_numbers, plain_dtypes
-from jaxlmm.formula.syntax import Bar, ParsedFormula
+from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula
 from jaxlmm.formula.tokens import join
 
 
 class Rows(NamedTuple):
-    """The complete rows of a model's variables, ``used`` of the data's rows, with weights and offset on them."""
+    """The complete rows of a model's variables, ``used`` of the data's rows, with weights, offset and trials on
+    them.
+    """
 
     data: pd.DataFrame
     used: Bool[NumpyArray, " rows"]
     weights: pd.Series | None
     offset: pd.Series | None
+    trials: pd.Series | None
 
 
-def complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights: Any, offset: Any) -> Rows:
-    """Return the rows on which no variable of the model, weight or offset is missing."""
+def complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, model_options: ModelOptions) -> Rows:
+    """Return the rows on which no variable of the model, weight, offset or number of trials is missing."""
     table = as_table(data)
     names = model_variables(parsed, bars, table.columns)
     check_response_apart(parsed, bars, table.columns)
-    options = [value for value in (weights, offset) if isinstance(value, str) and value in table.columns]
+    given = {option: getattr(model_options, option) for option in ("weights", "offset", "trials")}
+    options = [value for value in given.values() if isinstance(value, str) and value in table.columns]
     check_unique([*names, *options], table.columns)
     frame = as_frame(table, list(dict.fromkeys([*names, *options])))
-    weight, shift = (
-        column_or_array(option, value, frame, table.columns)
-        for option, value in (("weights", weights), ("offset", offset))
-    )
+    extras = [column_or_array(option, value, frame, table.columns) for option, value in given.items()]
     used = frame[names] if options else frame
     complete = np.ones(len(used), bool)
     for name in names:
         complete &= used[name].notna().to_numpy()
-    for extra in (weight, shift):
+    for extra in extras:
         if extra is not None:
             complete &= extra.notna().to_numpy()
     if not complete.any():
@@ -62,8 +63,8 @@ def complete_rows(parsed: ParsedFormula, bars: Sequence[Bar], data: Any, weights
         )
     if not complete.all():
         used = used[complete]
-        weight, shift = (None if extra is None else extra[complete] for extra in (weight, shift))
-    return Rows(plain_dtypes(used), complete, weight, shift)
+        extras = [None if extra is None else extra[complete] for extra in extras]
+    return Rows(plain_dtypes(used), complete, *extras)
 
 
 def response_of(parsed: ParsedFormula, data: pd.DataFrame) -> Float[NumpyArray, " n"]:

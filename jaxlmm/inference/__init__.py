@@ -13,7 +13,7 @@ from jaxlmm.inference.curvature import Curvature, Products, curvature, natural_p
 from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
 from jaxlmm.inference.kenward_roger import CovarianceInfluence, KenwardRoger, covariance_influence, psi_at
 from jaxlmm.inference.moderation import Prior, fit_prior, fit_robust_prior, moderated, residual_degrees
-from jaxlmm.inference.status import PROVEN, REASONS, STATUS, Reason
+from jaxlmm.inference.status import PROVEN, REASONS, SEPARATED, STATUS, Reason
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 from jaxlmm.inference.verdict import Verdict, Verdicts
 
@@ -23,6 +23,7 @@ __all__ = [
     "MIN_RESIDUAL_SHARE",
     "PROVEN",
     "REASONS",
+    "SEPARATED",
     "STATUS",
     "VANISHING_SIGMA",
     "Contrasts",

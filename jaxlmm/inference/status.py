@@ -44,15 +44,25 @@ UNBOUNDED = (
 )
 """The explanation where no residual is left and the groups' effects are related, so that there is no optimum."""
 
+SEPARATED = (
+    "The likelihood rises for ever along the direction that the ridge names: all observations that move along it are "
+    "zero, or all are at the other end, so that their coefficients have no finite estimate. What is reported is the "
+    "limit: those coefficients are infinite, and all others, which do not move, have their estimates there. Remove the "
+    "predictor, merge its levels, or collect data in which it varies."
+)
+"""The explanation of a separated response."""
+
 Reason = Literal[
-    "all_missing", "infinite", "also_a_predictor", "too_few_rows", "constant", "perfect_fit", "not_finite",
-    "no_optimum_without_marker", "stopped", "unbounded", "no_residual",
+    "all_missing", "infinite", "not_of_family", "separated", "also_a_predictor", "too_few_rows", "constant",
+    "perfect_fit", "not_finite", "no_optimum_without_marker", "stopped", "unbounded", "no_residual",
 ]  # fmt: skip
 """A reason that stands beside the status of one of many responses."""
 
 REASONS: dict[Reason, str] = {
     "all_missing": "the response has no value on the rows of the design",
     "infinite": "a value of the response is infinite",
+    "not_of_family": "the response has a value that the family cannot have",
+    "separated": "the likelihood rises for ever along the direction that is named, where all values are zero or one",
     "also_a_predictor": "the response stands on the right side of the formula too",
     "too_few_rows": "the response has no more rows than fixed effects, in a scan with those of a marker",
     "constant": "the response, less the offset, is the same on all its rows",

@@ -7,8 +7,25 @@ import numpy as np
 from jaxlmm.likelihood.contract import Likelihood
 from jaxlmm.likelihood.dispersed import Dispersed
 from jaxlmm.likelihood.gaussian import KnownWeights
+from jaxlmm.likelihood.generalized import Generalized
+from jaxlmm.likelihood.laplace import algebra_of
 from jaxlmm.model import Design, Natural, held_layout
-from jaxlmm.solvers import AbstractSolver
+from jaxlmm.solvers import AbstractSolver, Choice, select
+
+
+def choose(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choice:
+    """Return the solver of a design; of a generalized model with the name of what does the algebra of its effects.
+
+    Raises
+    ------
+    OptionError
+        As :func:`jaxlmm.solvers.select`.
+    """
+    choice = select(design, solver)
+    if design.distribution is None:
+        return choice
+    name, reason = algebra_of(design)
+    return choice._replace(reason=reason, called=name)
 
 
 def likelihood_of(design: Design, solver: AbstractSolver, method: str, fixed: Natural | None = None) -> Likelihood:
@@ -21,6 +38,8 @@ def likelihood_of(design: Design, solver: AbstractSolver, method: str, fixed: Na
     'Dispersed'
     """
     layout = held_layout(design, fixed, solver.chains)
+    if design.distribution is not None:
+        return Generalized.of(design, solver, layout)
     matrices = any(grouping.relation is not None for grouping in design.groupings)
     # Levels with coordinates are positions of one block.
     across = any(term.over_positions and int(design.groupings[term.grouping].n_levels) == 1 for term in design.terms)

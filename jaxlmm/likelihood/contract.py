@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jaxlmm._util import Array, NumpyArray, Struct, static
+from jaxlmm._util import Array, Struct, static
 from jaxlmm.model import Design, Factors, Layout
 from jaxlmm.solvers import AbstractSolver, Effects
 
@@ -113,12 +113,17 @@ class Likelihood(Struct, abc.ABC):
         """
         return self
 
+    @property
+    def bytes_of_rows(self) -> int:
+        """The bytes that an evaluation at one theta takes by reading the rows; 0 where it does not."""
+        return 0
+
     def for_response(self, response: Response) -> Self:
         """Return the likelihood with parameters fixed in response units written relative to the response's scale."""
         return self.replace(layout=self.layout.in_unit(response.scale)) if self.layout.absolute else self
 
-    def started(self, start: Float[NumpyArray, "m k"], responses: Response) -> Float[NumpyArray, "m k"]:
-        """Return the starts of responses, with what the likelihood itself begins at; on the host."""
+    def started(self, start: Float[Array, "*b k"], responses: Response) -> Float[Array, "*b k"]:
+        """Return the starts of responses, with what the likelihood itself begins at; in NumPy or JAX."""
         return start
 
     def padded(self, y: Float[Array, " n"]) -> Float[jax.Array, " N"]:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, NumpyArray, static
-from jaxlmm.families import AbstractFamily, FamilyLayout
+from jaxlmm._util import Array
+from jaxlmm.families import AbstractFamily, RowDistribution
 from jaxlmm.likelihood.contract import Likelihood, Point, Response
 from jaxlmm.likelihood.laplace import (
     AbstractEffects,
@@ -24,10 +24,14 @@ from jaxlmm.likelihood.laplace import (
 )
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design, Factors, Layout
-from jaxlmm.solvers import Effects, select
+from jaxlmm.solvers import AbstractSolver, Effects
 
 STEPS, LENGTHS = 8, (1.0, 0.5, 0.25, 0.06, 0.0)
 """Newton steps of the model without random effects, at which the coefficients begin, and lengths tried of each."""
+
+
+ARRAYS_OF_ROWS = 2
+"""Arrays over the rows that an evaluation holds, as many as there are of the solver's work elsewhere."""
 
 
 class Evaluated(NamedTuple):
@@ -41,38 +45,23 @@ class Generalized(Likelihood):
     """A family's density with Gaussian random effects on the scale of the linear predictor.
 
     The coefficients, on √n times the design's basis, and the dispersion stand at the end of theta; columns of the basis
-    beyond ``design.n_fixed`` are zero, and theirs are kept at zero. ``random_effects`` do a solver's work; prior
-    weights multiply the log-densities, and ``trials`` stand beside successes. With ``n_nodes`` more than one the
-    likelihood is quadrature's.
+    beyond ``design.n_fixed`` are zero, and theirs are kept at zero. The design says what the distribution of its rows
+    is; ``random_effects`` do a solver's work.
     """
 
     random_effects: AbstractEffects = dataclasses.field(kw_only=True)
-    weight: Float[Array, " N"] = dataclasses.field(kw_only=True)
-    trials: Float[Array, " N"] | None = dataclasses.field(kw_only=True)
-    n_nodes: int = static(kw_only=True, default=1)
 
     @classmethod
-    def of(
-        cls,
-        design: Design,
-        family: AbstractFamily,
-        *,
-        trials: Float[NumpyArray, " n"] | None = None,
-        weights: Float[NumpyArray, " n"] | None = None,
-        n_nodes: int = 1,
-    ) -> Self:
-        """Return the likelihood of a design, which has unit weights."""
-        chosen, n, padded = select(design), int(design.n), design.n_padded
-        layout = Layout.of(design).replace(
-            absolute=True, sigma=np.float64(1.0), family=FamilyLayout(family, design.basis.shape[1])
-        )
-        weight = np.pad(np.ones(n) if weights is None else weights, (0, padded - n))
-        trials = np.ones(n) if trials is None else trials
-        return cls(
-            chosen.solver.build(design), layout, design.without_relations(), np.float64(0.0), True,
-            random_effects=effects_of(design), weight=weight, n_nodes=n_nodes,
-            trials=np.pad(trials, (0, padded - n), constant_values=1.0) if family.has_trials else None,
-        )  # fmt: skip
+    def of(cls, design: Design, solver: AbstractSolver, layout: Layout) -> Self:
+        """Return the likelihood of a design with a distribution of its rows."""
+        own = design.without_relations()
+        return cls(solver, layout, own, np.float64(0.0), True, random_effects=effects_of(design))
+
+    @property
+    def rows(self) -> RowDistribution:
+        """The distribution of the rows."""
+        assert self.design.distribution is not None
+        return self.design.distribution
 
     @property
     def family(self) -> AbstractFamily:
@@ -83,28 +72,34 @@ class Generalized(Likelihood):
     @property
     def approximation(self) -> Laplace:
         """The integral over the random effects."""
-        if self.n_nodes == 1:
+        n_nodes = self.rows.n_nodes
+        if n_nodes == 1:
             return Laplace(self.family, self.random_effects)
         assert isinstance(self.random_effects, EffectsByLevel)
-        return Quadrature(self.family, self.random_effects, self.n_nodes)
+        return Quadrature(self.family, self.random_effects, n_nodes)
 
     @property
     def columns(self) -> Float[jax.Array, "N p"]:
         """The columns that the coefficients multiply."""
         return jnp.asarray(self.design.basis) * jnp.sqrt(jnp.asarray(self.design.n, float))
 
+    @property
+    def bytes_of_rows(self) -> int:
+        return 8 * ARRAYS_OF_ROWS * self.design.n_padded
+
     def fixed_products(self) -> Any:
         return None
 
     def observed(self, y: Float[jax.Array, "*m N"]) -> Observations:
-        """Return observations of responses, whose padded rows repeat the first one."""
-        real = jnp.asarray(self.weight) > 0
-        first = jnp.take_along_axis(y, jnp.broadcast_to(jnp.argmax(real), (*y.shape[:-1], 1)), axis=-1)
-        filled = jnp.where(jnp.broadcast_to(real, y.shape), y, first)
-        if self.trials is not None:
-            trials = jnp.broadcast_to(self.trials, y.shape)
-            filled = jnp.stack([jnp.minimum(filled, trials), trials], axis=-1)
-        return Observations(filled, jnp.broadcast_to(self.weight, y.shape))
+        """Return observations of responses; one that is NaN has no weight."""
+        weight = jnp.where(jnp.isnan(y), 0.0, jnp.asarray(self.rows.weight))
+        first = jnp.take_along_axis(y, jnp.argmax(weight > 0, axis=-1, keepdims=True), axis=-1)
+        nothing = jnp.zeros((*y.shape[:-1], 1), y.dtype)
+        return Observations(self.rows.observations(jnp.where(weight > 0, y, first)), weight, nothing)
+
+    def offset_by(self, responses: Response, offset: Float[Array, "m N"]) -> Response:
+        """Return prepared responses with an ``offset`` of their own."""
+        return responses.replace(augmented=responses.augmented.replace(offset=offset))
 
     def residuals(
         self, y: Float[jax.Array, "N m"]
@@ -123,7 +118,7 @@ class Generalized(Likelihood):
         """Return the coefficients without random effects, roughly: at the start of the dispersion, by a few steps."""
         assert self.layout.family is not None
         x, weight = self.columns, jnp.asarray(observed.weight)
-        offset, n_fixed = jnp.asarray(self.design.offset), jnp.asarray(self.design.n_fixed)
+        offset, n_fixed = jnp.asarray(self.design.offset) + observed.offset, jnp.asarray(self.design.n_fixed)
         dispersion = self.layout.family.at(jnp.asarray(self.layout.family.start())).dispersion
         filled = jnp.diag((jnp.arange(x.shape[1]) >= n_fixed).astype(x.dtype))
 
@@ -146,9 +141,11 @@ class Generalized(Likelihood):
         start = jnp.where(jnp.isfinite(value(start)), start, 0.0)
         return jax.lax.fori_loop(0, STEPS, step, start)
 
-    def started(self, start: Float[NumpyArray, "m k"], responses: Response) -> Float[NumpyArray, "m k"]:
-        coefficients = np.asarray(responses.least_squares) / np.sqrt(float(self.design.n))
-        return np.concatenate([start[:, : start.shape[1] - coefficients.shape[1]], coefficients], axis=1)
+    def started(self, start: Float[Array, "*b k"], responses: Response) -> Float[Array, "*b k"]:
+        xp = start.__array_namespace__()
+        coefficients = xp.asarray(responses.least_squares) / xp.sqrt(xp.asarray(self.design.n, dtype=start.dtype))
+        others = start[..., : start.shape[-1] - coefficients.shape[-1]]
+        return xp.concatenate([others, coefficients], axis=-1)
 
     def augmented_around(
         self, y: Float[jax.Array, "N m"], coefficients: Float[jax.Array, "m p"], scale: Float[jax.Array, " m"]
@@ -170,7 +167,7 @@ class Generalized(Likelihood):
 
     def at_factor(self, factor: Factors, response: Response) -> Point:
         assert factor.family is not None
-        given = self._given(factor)
+        given = self._given(factor, response.augmented)
         deviance = self.approximation.deviance(given, response.augmented)
         coefficients = factor.family.coefficients
         padding = jnp.arange(coefficients.shape[0]) >= jnp.asarray(self.design.n_fixed)
@@ -179,9 +176,9 @@ class Generalized(Likelihood):
         size, zero = coefficients.shape[0], jnp.zeros(())
         return Point(deviance, zero, jnp.zeros((size, size)), shift, zero, Evaluated(given, response.augmented))
 
-    def _given(self, factors: Factors) -> Given:
+    def _given(self, factors: Factors, observed: Observations) -> Given:
         assert factors.family is not None
-        fixed = self.columns @ factors.family.coefficients + jnp.asarray(self.design.offset)
+        fixed = self.columns @ factors.family.coefficients + jnp.asarray(self.design.offset) + observed.offset
         return Given(factors, factors.family.dispersion, fixed)
 
     def criterion(self, point: Point, sigma: Float[Array, ""] | None, response: Response) -> Float[jax.Array, ""]:
@@ -206,6 +203,10 @@ class Generalized(Likelihood):
     def effects(self, factors: Factors, point: Point, residual: Float[jax.Array, " N"]) -> Effects:
         given, observed = point.factor
         return self.approximation.effects_at(self.design, given, observed)
+
+    def curvature(self, factors: Factors, response: Response) -> Float[jax.Array, " N"]:
+        """Return the observed curvature of each row in its linear predictor, at the modes."""
+        return self.approximation.curvature_at(self._given(factors, response.augmented), response.augmented)
 
     def residual_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
         return jnp.ones(self.design.n_padded)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from jaxlmm._util import Array, NumpyArray, Struct, aside, pad, static
 from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import OptionError
+from jaxlmm.families import RowDistribution
 from jaxlmm.model.basis import independent_basis, mean_products
 from jaxlmm.model.dispersion import Dispersion
 from jaxlmm.model.relation import Relation
@@ -95,6 +96,8 @@ class Design(Struct):
     (N,) is subtracted from a response first; ``terms`` share ``groupings``; ``residual`` is a structure within groups,
     or None for independent errors; ``dispersion`` a model of their standard deviations, or None where all have the
     same.
+    ``distribution`` is that of the rows given the random effects, None of a linear mixed model; it has the prior
+    weights, and ``root_weight`` is then 1 in all rows.
     ``incidence`` is what is known of rows and levels where the arrays are traced; it is no part of compiled functions.
     On the host alone, ``built_with`` builds the same model with other options, ``whole_roots`` are the roots of the
     design that these rows were taken from, and ``rescaled`` are the terms in numbers, by whose rows' factors, traced,
@@ -115,6 +118,7 @@ class Design(Struct):
     whole_roots: tuple[Float[NumpyArray, "_ _"], ...] | None = aside(default=None)
     incidence: Incidence | None = static(default=None)
     rescaled: tuple[tuple[Term, ...], Float[Array, " N"]] | None = aside(default=None)
+    distribution: RowDistribution | None = None
 
     def replace(
         self,
@@ -237,13 +241,13 @@ class Design(Struct):
         """Return the same design without padding: for many responses, compiling once more is worth it."""
         return self._with_rows(np.arange(int(self.n)), int(self.n)).replace(whole_roots=self.roots())
 
-    def with_padded_columns(self, extra: int = 0) -> Self:
+    def with_padded_columns(self, extra: int = 0, *, to: int | None = None) -> Self:
         """Return the same design with the columns of X padded to a bucket: zeros in the basis, ones in the triangle.
 
-        There are at least ``extra`` of them. The normal equations give them coefficients and a log-determinant of zero.
+        There are at least ``extra``, or ``to`` columns in all; normal equations give them coefficients of zero.
         """
         triangle, p = np.asarray(self.triangle), self.triangle.shape[0]
-        size = next((size for size in COLUMN_BUCKETS if size >= p + extra), p + extra)
+        size = next((size for size in COLUMN_BUCKETS if size >= p + extra), p + extra) if to is None else to
         wide = np.eye(size)
         wide[:p, :p] = triangle
         return self.replace(basis=pad(np.asarray(self.basis), size, axis=1), triangle=wide)
@@ -289,6 +293,7 @@ class Design(Struct):
             groupings=tuple(grouping.replace(codes=take(grouping.codes)) for grouping in self.groupings),
             residual=None if self.residual is None else of_term(self.residual),
             dispersion=self.dispersion and self.dispersion.replace(columns=take(self.dispersion.columns)),
+            distribution=self.distribution and self.distribution.of_rows(take),
             built_with=None,
             incidence=None,
             rescaled=None,

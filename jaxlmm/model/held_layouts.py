@@ -54,13 +54,16 @@ def held_layouts(
 
 def _at(layouts: Layout, values: list[Float[NumpyArray, "c _"]]) -> Layout:
     """Return layouts with other ``values``, by term, of what is held in them."""
-    own, coefficients = values[-1].copy(), layouts.dispersion
+    own, coefficients, family = values[-1].copy(), layouts.dispersion, layouts.family
     if coefficients is not None:
         own, given = np.split(own, [-coefficients.values.shape[1]], axis=1)
         layouts = layouts.replace(dispersion=coefficients.replace(values=np.where(np.isnan(given), 0.0, given)))
-    if layouts.sigma is not None:
+    if family is not None:
+        layouts = layouts.replace(family=family.replace(values=np.where(np.isnan(own), 0.0, own)))
+    elif layouts.sigma is not None:
         layouts = layouts.replace(sigma=own[:, 0].copy())
-    own[:, 0] = np.nan  # sigma has no equation
+    if family is None:
+        own[:, 0] = np.nan  # sigma has no equation
     held = []
     for one, of_term in zip(layouts.held, [*values[:-1], own], strict=False):
         targets = np.array(one.targets)

@@ -60,7 +60,11 @@ def held_layout(design: Design, fixed: Natural | None, chains: tuple[MarkovChain
     if design.dispersion is not None:
         values[-1], coefficients = np.split(values[-1], [-len(design.dispersion.center)])
         dispersion = Scaling.of(design.dispersion, coefficients)
-    sigma, values[-1][0] = values[-1][0], np.nan
+    if layout.family is not None:
+        layout = layout.replace(family=layout.family.holding(values[-1]))
+        sigma, absolute = np.float64(1.0), True
+    else:
+        sigma, values[-1][0], absolute = values[-1][0], np.nan, fixed.absolute
     coords = [np.asarray(term.coords) for term in terms]
     held = tuple(
         Held.of(structure, where, root, parameters, some)
@@ -78,11 +82,11 @@ def held_layout(design: Design, fixed: Natural | None, chains: tuple[MarkovChain
         structures=tuple(structures),
         held=held,
         sigma=sigma if np.isfinite(sigma) else None,
-        absolute=fixed.absolute,
+        absolute=absolute,
     )
     if not layout.is_held:
         return layout
-    in_unit = layout.in_unit(np.float64(fixed.size))
+    in_unit = layout.in_unit(np.float64(1.0 if layout.family is not None else fixed.size))
     theta, error = point_at(in_unit, layout.start())
     if not error < MAX_ERROR:
         raise OptionError(_unreachable(fixed, own))
@@ -106,7 +110,8 @@ def beginning_at(layout: Layout, given: Natural, unit: float) -> Layout:
     values = [_inside(*parts, float(unit)) for parts in zip(given.parameters, given.values, strict=True)]
     if layout.dispersion is not None:
         values[-1] = values[-1][: -layout.dispersion.count]
-    values[-1][0] = np.nan
+    if layout.family is None:
+        values[-1][0] = np.nan
     held = tuple(
         Held.of(structure, np.asarray(where), np.asarray(root), parameters, some).replace(unit=np.float64(unit))
         for structure, where, root, parameters, some in zip(

@@ -87,6 +87,7 @@ class Layout(Struct):
     @classmethod
     def of(cls, design: Design, chains: tuple[MarkovChain | None, ...] = ()) -> Layout:
         """Return the layout of a design; ``chains`` are those of a solver."""
+        distribution = design.distribution
         return cls(
             tuple(term.structure for term in design.terms),
             tuple(term.coords for term in design.terms),
@@ -95,6 +96,9 @@ class Layout(Struct):
             design.residual.coords if design.residual else None,
             dispersion=None if design.dispersion is None else Scaling.of(design.dispersion),
             chains=chains,
+            sigma=None if distribution is None else np.float64(1.0),
+            absolute=distribution is not None,
+            family=None if distribution is None else FamilyLayout.of(distribution.family, design.basis.shape[1]),
         )
 
     def in_unit(self, unit: Float[Array, ""] | float) -> Self:

@@ -11,6 +11,7 @@ from jaxlmm.results.intervals import Bootstrap, Profile
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import Collector, ManyEstimates
 from jaxlmm.results.rows import Influence, check_draws, drawn, factors_of
+from jaxlmm.results.separated import Limit, examined, of_full_rank
 
 __all__ = [
     "SCAN",
@@ -23,6 +24,7 @@ __all__ = [
     "FitMany",
     "Fitted",
     "Influence",
+    "Limit",
     "ManyEstimates",
     "ManyOrigin",
     "MarginalMeans",
@@ -32,6 +34,8 @@ __all__ = [
     "check_draws",
     "compare",
     "drawn",
+    "examined",
     "factors_of",
     "load_saved",
+    "of_full_rank",
 ]

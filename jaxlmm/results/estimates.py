@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.engine import Found, Solution
+from jaxlmm.families import FittedRows, pearson_residuals
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural, relative_to
-from jaxlmm.results.levels import effects_of_unobserved
+from jaxlmm.results.levels import effects_given_modes, effects_of_unobserved
 from jaxlmm.results.plain import saved_at
 from jaxlmm.solvers import Choice
 
@@ -112,7 +113,7 @@ class Estimates:
             seconds=np.nan,
             deviance=float(examination.deviance[0]),
             sigma=float(examination.sigma[0]),
-            is_singular=bool(np.any(solution.active_set)),
+            is_singular=bool(np.any(solution.active_set[: solution.layout.n_theta - solution.layout.n_family])),
             theta=_own(_theta(frame, solution, rows)),
             beta=_own(examination.beta[0]),
             column_cov=_own(centered.T @ centered / (len(centered) - 1)),
@@ -123,7 +124,7 @@ class Estimates:
             uncertainty=Uncertainty(*(_own(part[0]) for part in uncertainty)),
             verdict=verdict._replace(null_directions=_own(verdict.null_directions)),
             modes=_modes(frame, solution, rows, float(rows.sigma), verdict.status),
-            ranges=_ranges(frame, rows),
+            ranges=_ranges(frame, rows, values.report[0]),
             notes=(*frame.notes_of_y, *frame.notes),
         )
 
@@ -134,8 +135,18 @@ class Estimates:
 
     @property
     def residual_sd(self) -> float:
-        """The residual standard deviation that is reported: 0 where the deviance goes to −∞ as sigma goes to 0."""
+        """The residual standard deviation that is reported: 0 where the deviance goes to −∞ as sigma goes to 0; NaN of
+        a generalized model, which has none.
+        """
+        if self.labels.family is not None:
+            return np.nan
         return 0.0 if np.isneginf(self.deviance) else self.sigma
+
+    @property
+    def dispersion(self) -> Float[NumpyArray, " d"]:
+        """The parameters of the family of a generalized model."""
+        count = 0 if self.labels.family is None else len(self.labels.family.natural)
+        return self.report[self.report.size - count :]
 
     def timed(self, seconds: float) -> Estimates:
         """Return the same with the ``seconds`` that it took."""
@@ -157,18 +168,31 @@ def _theta(frame: ModelFrame, solution: Solution, rows: Rows) -> Float[NumpyArra
         parts.append(theta if sigma is None else relative_to(sigma, term, theta))
     if frame.design.residual is not None:
         parts.append(solution.theta[layout.slices()[-1]])
+    if layout.family is not None:
+        first = layout.n_theta - layout.n_family
+        parts.append(solution.theta[first : first + len(layout.family.free)])
     if layout.dispersion is not None:
         scaled = layout.dispersion.at(solution.theta[layout.beyond], scaled=True)
         parts.append(np.asarray(layout.dispersion.report(scaled.coefficients)))
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _ranges(frame: ModelFrame, rows: Rows) -> Ranges:
+def _ranges(frame: ModelFrame, rows: Rows, report: Float[NumpyArray, " r"]) -> Ranges:
     assert frame.y is not None
-    residuals = frame.y - (np.asarray(rows.conditional)[: len(frame.index)] + frame.offset)
-    scaled = residuals / np.asarray(rows.residual_sds)[: len(frame.index)]
-    weights, offset = (np.array([part.min(), part.max()]) for part in (frame.weights, frame.offset))
-    return Ranges(weights, offset, np.quantile(scaled, [0.0, 0.25, 0.5, 0.75, 1.0]))
+    predictor, distribution = np.asarray(rows.conditional)[: len(frame.index)] + frame.offset, frame.design.distribution
+    if distribution is None:
+        scaled = (frame.y - predictor) / np.asarray(rows.residual_sds)[: len(frame.index)]
+    else:
+        family = distribution.family
+        own = FittedRows(family, predictor, report[report.size - family.n_dispersion :], frame.trials)
+        try:
+            scaled = pearson_residuals(own, frame.y)
+        except NotImplementedError:  # of a family with its log-density alone
+            scaled = np.full(len(frame.index), np.nan)
+    weights, offset = (np.array([part.min(), part.max()]) for part in (frame.prior_weights, frame.offset))
+    known = scaled[np.isfinite(scaled)] if distribution is not None else scaled
+    quantiles = np.quantile(known, [0.0, 0.25, 0.5, 0.75, 1.0]) if known.size else np.full(5, np.nan)
+    return Ranges(weights, offset, quantiles)
 
 
 def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float, status: str) -> tuple[Modes, ...]:
@@ -176,9 +200,13 @@ def _modes(frame: ModelFrame, solution: Solution, rows: Rows, sigma: float, stat
     if any(group.unobserved is not None and len(group.unobserved) for group in frame.labels.groups.values()):
         assert frame.y is not None
         marginal = np.asarray(rows.marginal)[: len(frame.index)] + frame.offset
-        unobserved = effects_of_unobserved(
-            frame, solution.layout, solution.theta, solution.bases, frame.y - marginal, sigma
-        )
+        if frame.design.distribution is not None:
+            own = [frame.by_level(number, modes) for number, modes in enumerate(rows.modes)]
+            unobserved = effects_given_modes(frame, own)
+        else:
+            unobserved = effects_of_unobserved(
+                frame, solution.layout, solution.theta, solution.bases, frame.y - marginal, sigma
+            )
     by_term = []
     for number, (modes, sds, others) in enumerate(zip(rows.modes, rows.mode_sds, unobserved, strict=True)):
         observed = (frame.by_level(number, part) for part in (modes, sds))

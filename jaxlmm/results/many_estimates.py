@@ -84,8 +84,18 @@ class ManyEstimates:
 
     @property
     def residual_sd(self) -> Float[NumpyArray, " m"]:
-        """The residual standard deviations that are reported: 0 where the deviance goes to −∞ as sigma goes to 0."""
+        """The residual standard deviations that are reported: 0 where the deviance goes to −∞ as sigma goes to 0, and
+        NaN of generalized models.
+        """
+        if self.labels.family is not None:
+            return np.full(self.sigma.shape, np.nan)
         return np.where(np.isneginf(self.deviance), 0.0, self.sigma)
+
+    @property
+    def dispersion(self) -> Float[NumpyArray, "m d"]:
+        """The parameters of the family of generalized models."""
+        count = 0 if self.labels.family is None else len(self.labels.family.natural)
+        return self.report[:, self.report.shape[1] - count :]
 
     @property
     def words(self) -> Shaped[NumpyArray, " m"]:
@@ -111,6 +121,11 @@ class Collector:
     def explain(self, index: Int[NumpyArray, " b"], reason: Reason, where: str = "") -> None:
         """Set the reason of the responses ``index``; ``where`` says of what part of the model it is true."""
         self.arrays["reason"][index] = reason + where
+
+    def separate(self, number: int, where: str) -> None:
+        """Mark a response that has no finite estimate, and say ``where`` its likelihood rises for ever."""
+        self.arrays["status"][number] = STATUS.index("not_identified")
+        self.explain(np.array([number]), "separated", where)
 
     def add(
         self,

@@ -117,7 +117,7 @@ class MarkerGroupScan:
     ) -> None:  # fmt: skip
         self.data, self.null_fits, self.patterns, self.scan_method = data, null_fits, patterns, scan_method
         self.options, self.block_size = options, block_size
-        self.reml = data.call.options.method == "REML"
+        self.reml = data.call.options.criterion == "REML"
         self.untested: dict[int, Reason] = {}
         self._cache = cache
 
@@ -192,7 +192,7 @@ class MarkerGroupScan:
 
     def _solver_scanner(self, rows: PatternRows, column: int, response: int, refit: bool) -> SolverScanner | None:
         """Return the scanner of one response, ``column`` of its pattern, by a solver; None without a null optimum."""
-        data, null_fits, options, method = self.data, self.null_fits, self.options, self.data.call.options.method
+        data, null_fits, options, method = self.data, self.null_fits, self.options, self.data.call.options.criterion
         null_fits.make(options)
         null, ml_null = null_fits.point(response, method), null_fits.point(response, "ML")
         if FAILED in [point.status for point in (null, ml_null) if point is not None]:

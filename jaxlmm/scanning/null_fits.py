@@ -41,7 +41,7 @@ class NullFits:
         """Take fits that were given, once they are checked, or None; fits by other criteria are made on first use."""
         if given is None:
             return cls(data, None, np.arange(len(data.responses.names)), {})
-        return cls(data, given, checked(given, data), {data.call.options.method: given})
+        return cls(data, given, checked(given, data), {data.call.options.criterion: given})
 
     def by(self, method: str) -> FitMany:
         """Return the fits by a criterion."""
@@ -56,7 +56,7 @@ class NullFits:
 
     def requested(self) -> FitMany:
         """Return the fits by the criterion of the scan."""
-        return self.by(self.data.call.options.method)
+        return self.by(self.data.call.options.criterion)
 
     def make(self, options: ScanOptions) -> None:
         """Make the fits that a scan by a solver needs."""
@@ -78,7 +78,7 @@ class NullFits:
 
         At a boundary the gradient vanishes, and a search finds better starts.
         """
-        data, method = self.data, self.data.call.options.method
+        data, method = self.data, self.data.call.options.criterion
         estimates, index = self.by(method).estimates, self._index(response, method)
         if estimates.words[index] != "interior" or data.call.options.fixed is not None:
             return None
@@ -137,7 +137,7 @@ def checked(null: FitMany, data: ScanData) -> Int[NumpyArray, " m"]:
     OptionError
         If they are of another model, criterion, rows or responses.
     """
-    given, labels, method = null.estimates, data.frame.labels, data.call.options.method
+    given, labels, method = null.estimates, data.frame.labels, data.call.options.criterion
     if given.method != method:
         raise OptionError(f"null: expected fits by {method}, as the scan is, got fits by {given.method}.")
     if set(given.labels.fixed_names) != set(labels.fixed_names) or given.labels.parameters != labels.parameters:

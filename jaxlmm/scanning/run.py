@@ -163,7 +163,7 @@ class ScanRun:
         if options.loco:
             kinship += f"; for each of {len(self.marker_groups)} chromosomes without its own"
         return ScanHeader(
-            formula=self.formula, method=data.call.options.method, variances=options.variances, tests=options.tests,
+            formula=self.formula, method=data.call.options.criterion, variances=options.variances, tests=options.tests,
             interaction=options.interaction, precision=options.precision, samples=str(data.matched),
             rows=rows_in_words(data, self.patterns), kinship=kinship,
             engine=self.scan_method.words(data.frame.design, options.variances),

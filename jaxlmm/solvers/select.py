@@ -30,15 +30,16 @@ MAX_ROWS_OF_SMALL_CLUSTER = 64
 
 
 class Choice(NamedTuple):
-    """A solver and why it was chosen."""
+    """A solver and why it was chosen; ``called`` is what does its work, where that is something else."""
 
     solver: type[AbstractSolver]
     reason: str
+    called: str = ""
 
     @property
     def name(self) -> str:
         """The solver's name."""
-        return self.solver.name
+        return self.called or self.solver.name
 
 
 def select(design: Design, solver: str | type[AbstractSolver] = "auto") -> Choice:

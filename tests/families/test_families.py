@@ -72,7 +72,9 @@ def test_score_and_curvature_are_those_of_differences(word, link):
     eta, step = LINKS[link].predictor(mean), 1e-5
     found = family.derivatives(y, eta, dispersion)
     above, below = (family.derivatives(y, eta + sign * step, dispersion) for sign in (1.0, -1.0))
-    np.testing.assert_allclose(found.value, family.log_density(y, eta, dispersion), rtol=ROUNDING)
+    np.testing.assert_allclose(found.value, family.log_kernel(y, eta, dispersion), rtol=ROUNDING)
+    whole = found.value + family.normalizer(y, dispersion)
+    np.testing.assert_allclose(whole, family.log_density(y, eta, dispersion), rtol=ROUNDING)
     size = 1.0 + np.abs(found.value).max()
     np.testing.assert_allclose(found.score, (above.value - below.value) / (2 * step), rtol=SLOPE, atol=SLOPE * size)
     slope = -(above.score - below.score) / (2 * step)

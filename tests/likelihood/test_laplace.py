@@ -62,7 +62,7 @@ class Model:
         n, padded = int(design.n), design.n_padded
         weight = np.ones(n) if weight is None else weight
         self.observed = Observations(
-            np.concatenate([y, np.repeat(y[:1], padded - n, axis=0)]), np.pad(weight, (0, padded - n))
+            np.concatenate([y, np.repeat(y[:1], padded - n, axis=0)]), np.pad(weight, (0, padded - n)), np.zeros(1)
         )
         if effects is None:
             one = len({term.grouping for term in design.terms}) <= 1

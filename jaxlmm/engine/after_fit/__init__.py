@@ -6,6 +6,7 @@ from jaxlmm.engine.after_fit.products import products_with
 from jaxlmm.engine.after_fit.profile import Minima, Profiler
 from jaxlmm.engine.after_fit.profile_many import ManyProfiler
 from jaxlmm.engine.after_fit.without import WithoutRows, estimates_without
+from jaxlmm.engine.after_fit.working import working_model
 
 __all__ = [
     "ManyProfiler",
@@ -16,4 +17,5 @@ __all__ = [
     "kenward_roger",
     "leverages",
     "products_with",
+    "working_model",
 ]

@@ -18,7 +18,7 @@ from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.single import single_problem
 from jaxlmm.engine.start import AXIS_SWEEPS, Plan, guessed_start
 from jaxlmm.inference import Units
-from jaxlmm.likelihood import Likelihood, likelihood_of
+from jaxlmm.likelihood import Generalized, Likelihood, likelihood_of
 from jaxlmm.model import Design, Layout, Natural, held_layouts, independent_basis
 from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
 from jaxlmm.solvers import AbstractSolver
@@ -90,15 +90,20 @@ class Profiler:
     def at_coefficient(self, column: int, values: Float[NumpyArray, " c"]) -> Minima:
         """Return the minima over all other parameters where one coefficient has each of the ``values``.
 
-        They are those of the responses less the column times the value, on a design without it.
+        They are those of the responses less the column times the value, on a design without it; of a generalized model
+        that product is an offset.
         """
         if column not in self._without:
             self._without[column] = self._prepared_without(column)
         likelihood, fixed_products, units, x = self._without[column]
-        y = pad(self.y, self.design.n_padded)[:, None] - x[:, None] * values[None, :]
         size = next((size for size in (SMALL_PROFILE, LARGE_PROFILE) if size >= values.size), values.size)
-        y = np.concatenate([y, np.repeat(y[:, :1], size - values.size, axis=1)], axis=1)
-        responses = jax.tree.map(np.asarray, prepare_responses(likelihood, y)).replace(fixed=fixed_products)
+        shift = x[:, None] * np.concatenate([values, np.repeat(values[:1], size - values.size)])[None, :]
+        y = np.repeat(pad(self.y, self.design.n_padded)[:, None], size, axis=1)
+        generalized = isinstance(likelihood, Generalized)
+        prepared = prepare_responses(likelihood, y if generalized else y - shift)
+        responses = jax.tree.map(np.asarray, prepared).replace(fixed=fixed_products)
+        if isinstance(likelihood, Generalized):
+            responses = likelihood.offset_by(responses, np.ascontiguousarray(shift.T))
         optima = find_optima(Problems(likelihood, responses, units, largest=size))
         return Minima(np.array(optima.value[: values.size]), np.array(optima.converged[: values.size]))
 
@@ -160,7 +165,8 @@ def minimum_in(
         nothing = jnp.zeros(0)
         value = own.deviance(nothing, bases)
         return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
-    objective, begin, sequential = own.objective(bases), jnp.asarray(start), likelihood.solver.sequential
+    objective, sequential = own.objective(bases), likelihood.solver.sequential
+    begin = jnp.asarray(likelihood.started(jnp.asarray(start), problem.response))
     near, holds = objective.feasible(begin, jnp.ones_like(begin))
     begin = jnp.where(holds, near, begin)
     if likelihood.solver.guesses_residual:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlmm._util import Array, NumpyArray, program
+from jaxlmm._util import Array, NumpyArray, pad, program
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine.after_fit.profile import LARGE_PROFILE, SMALL_PROFILE, Minima, minimum_in, without_column
 from jaxlmm.engine.descent import Descent
@@ -17,6 +17,7 @@ from jaxlmm.engine.many import prepared_anew
 from jaxlmm.engine.minimum import find_optima, tiled
 from jaxlmm.engine.problems import Problem, Problems, batches
 from jaxlmm.engine.start import Plan
+from jaxlmm.likelihood import Generalized
 from jaxlmm.model import Design, Layout, Natural, held_layouts
 from jaxlmm.optimize import AbstractMinimizer, Minimum
 from jaxlmm.solvers import AbstractSolver
@@ -93,10 +94,15 @@ class ManyProfiler:
             if (column, columns) not in self._without:
                 self._without[column, columns] = without_column(self.design, column, columns)
             smaller, x = self._without[column, columns]
-            y = self.y[:, index[alike]] - x[: len(self.y), None] * values[None, alike]
+            shift, y = x[: len(self.y), None] * values[None, alike], self.y[:, index[alike]]
+            y = y - shift if self.design.distribution is None else y
             for numbers, problems, _ in prepared_anew(
                 smaller, y, solver=self.solver, method=self.method, fixed=self.fixed
             ):
+                if isinstance(problems.likelihood, Generalized):
+                    offset = pad(shift[:, numbers], problems.likelihood.design.n_padded).T
+                    own = problems.likelihood.offset_by(problems.responses, np.ascontiguousarray(offset))
+                    problems = problems.replace(responses=own)
                 optima = find_optima(problems)
                 found.deviance[alike[numbers]], found.converged[alike[numbers]] = optima.value, optima.converged
         return found

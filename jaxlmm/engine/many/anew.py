@@ -39,7 +39,9 @@ def prepared_anew(
     """
     columns, plain = np.arange(design.basis.shape[1]), design.unpadded()
     alone, together = [], []
-    for rows, index in patterns_of(y, np.arange(y.shape[1])):
+    everyone = np.arange(y.shape[1])
+    in_one = [(np.arange(len(y)), everyone)]  # of a generalized model, whose missing rows have no weight
+    for rows, index in patterns_of(y, everyone) if design.distribution is None else in_one:
         if rows.size == len(y):
             for part, problems in prepared_in_batches(plain, y[:, index], solver=solver, method=method, fixed=fixed):
                 yield Prepared(index[part], problems, columns)

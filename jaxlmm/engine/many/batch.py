@@ -216,7 +216,7 @@ class _Sizes(NamedTuple):
         shape = jax.ShapeDtypeStruct((likelihood.design.n_padded, 1), float)
         theta = jax.ShapeDtypeStruct((likelihood.layout.n_theta,), float)
         own = _bytes(_prepare.eval_shape(likelihood, shape))
-        work = _bytes(_factor.eval_shape(likelihood, theta))
+        work = max(_bytes(_factor.eval_shape(likelihood, theta)), likelihood.bytes_of_rows)
         most, on_cpu = bytes_at_once(), default_device().platform == "cpu"
         at_once = most // (ARRAYS_PER_EVALUATION * max(work, 1))
         if on_cpu:

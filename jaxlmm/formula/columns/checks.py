@@ -129,15 +129,15 @@ def check_names(columns: Sequence[str], groups: Iterable[tuple[str, ...]]) -> No
         )
 
 
-def check_grouping(name: str, levels: int, rows: int, exempt: bool) -> None:
-    """Raise if a grouping factor has one level, or one level per row, unless it is ``exempt``.
+def check_grouping(name: str, levels: int, rows: int, exempt: bool, *, has_residual: bool = True) -> None:
+    """Raise if a grouping factor has one level, or beside a residual one level per row, unless it is ``exempt``.
 
     A factor is exempt whose variance is identified otherwise: by a known matrix, positions, a residual structure on the
     same levels, or a residual variance that is held.
     """
     if levels < 2 and not exempt:
         raise DataError(f"grouping factor {name}: expected at least 2 levels, got {levels}; leave the term out.")
-    if levels >= rows and not exempt:
+    if levels >= rows and has_residual and not exempt:
         raise DataError(
             f"grouping factor {name}: expected fewer levels than rows, got {levels} levels for {rows} rows: its "
             "variance cannot be told from the residual's. Give a known matrix across its levels (kinship=), fix the "

@@ -12,7 +12,14 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import RESIDUAL_SD, Parameter
+from jaxlmm.errors import OptionError
 from jaxlmm.formula.columns import Encoding, plain
+from jaxlmm.formula.groups.beyond import (
+    DispersionLabels,
+    FamilyLabels,
+    parameter_from_plain,
+    parameter_to_plain,
+)
 from jaxlmm.formula.groups.levels import level_labels
 
 
@@ -36,7 +43,7 @@ class TermLabels(NamedTuple):
             "group": self.group,
             "columns": list(self.columns),
             "text": self.text,
-            "parameters": [_parameter_to_plain(parameter) for parameter in self.natural],
+            "parameters": [parameter_to_plain(parameter) for parameter in self.natural],
             "encoding": None if self.encoding is None else self.encoding.to_plain(),
             "positions": None if self.positions is None else plain.numbers_to_plain(self.positions),
         }
@@ -48,22 +55,10 @@ class TermLabels(NamedTuple):
         group, parameters = record["group"], record["parameters"]
         return cls(
             group, columns, record["text"],
-            tuple(_parameter_from_plain(parameter, group) for parameter in parameters),
+            tuple(parameter_from_plain(parameter, group) for parameter in parameters),
             None if encoding is None else Encoding.from_plain(encoding),
             None if positions is None else plain.numbers_from_plain(positions, (-1, len(columns))),
         )  # fmt: skip
-
-
-def _parameter_to_plain(parameter: Parameter) -> dict[str, Any]:
-    """Return all that a parameter declares; the group is that of its term."""
-    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(parameter).items()}
-    bounds = {key: plain.numbers_to_plain(np.array(fields[key])) for key in ("lower", "upper")}
-    return {key: value for key, value in (fields | bounds).items() if key != "group"}
-
-
-def _parameter_from_plain(record: Mapping[str, Any], group: str) -> Parameter:
-    bounds = {key: float(plain.numbers_from_plain(record[key], ())) for key in ("lower", "upper")}
-    return Parameter(**{**record, **bounds, "group": group})
 
 
 class GroupLabels(NamedTuple):
@@ -130,30 +125,6 @@ class OffsetLabels(NamedTuple):
         return cls(encodings, record["column"], record["array"])
 
 
-class DispersionLabels(NamedTuple):
-    """Labels of a model of dispersion: its formula as ``text``, its columns but the intercept, which ``encoding``
-    computes on new data after that.
-    """
-
-    text: str
-    columns: tuple[str, ...]
-    encoding: Encoding
-
-    @property
-    def natural(self) -> tuple[Parameter, ...]:
-        """Its coefficients, as natural parameters of the residual."""
-        return tuple(Parameter(f"log sd({column})", group=RESIDUAL_SD.group) for column in self.columns)
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return the labels as JSON types."""
-        return {"text": self.text, "columns": list(self.columns), "encoding": self.encoding.to_plain()}
-
-    @classmethod
-    def from_plain(cls, record: Mapping[str, Any]) -> DispersionLabels:
-        """Return the labels that :meth:`to_plain` wrote."""
-        return cls(record["text"], tuple(record["columns"]), Encoding.from_plain(record["encoding"]))
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelLabels:
     """The names of a design, and the encodings that compute it on new data; no rows; JSON after :meth:`to_plain`.
@@ -172,6 +143,7 @@ class ModelLabels:
     terms: tuple[TermLabels, ...]
     residual: TermLabels | None
     dispersion: DispersionLabels | None
+    family: FamilyLabels | None = None
 
     @property
     def fixed_names(self) -> tuple[str, ...]:
@@ -194,7 +166,11 @@ class ModelLabels:
 
     @property
     def blocks(self) -> tuple[tuple[Parameter, ...], ...]:
-        """The natural parameters of each term, and last those of the residual: its structure's and its dispersion's."""
+        """The natural parameters of each term, and last those of the residual: its structure's and its dispersion's;
+        in a generalized model those of its family.
+        """
+        if self.family is not None:
+            return (*(term.natural for term in self.terms), self.family.natural)
         last = self.residual.natural if self.residual else (RESIDUAL_SD,)
         coefficients = self.dispersion.natural if self.dispersion else ()
         return (*(term.natural for term in self.terms), (*last, *coefficients))
@@ -208,6 +184,11 @@ class ModelLabels:
     def parameters(self) -> tuple[str, ...]:
         """The names of all natural parameters."""
         return tuple(parameter.name for parameter in self.natural)
+
+    def check_gaussian(self, what: str) -> None:
+        """Raise if ``what``, which only a linear mixed model has, is asked of a generalized one."""
+        if self.family is not None:
+            raise OptionError(f"{what}: expected a linear mixed model, got one of the family {self.family.text}.")
 
     def to_plain(self) -> dict[str, Any]:
         """Return the labels as JSON types.
@@ -228,12 +209,13 @@ class ModelLabels:
             "terms": [term.to_plain() for term in self.terms],
             "residual": None if self.residual is None else self.residual.to_plain(),
             "dispersion": None if self.dispersion is None else self.dispersion.to_plain(),
+            "family": None if self.family is None else self.family.to_plain(),
         }
 
     @classmethod
     def from_plain(cls, record: Mapping[str, Any]) -> ModelLabels:
         """Return the labels that :meth:`to_plain` wrote."""
-        residual, dispersion = record["residual"], record["dispersion"]
+        residual, dispersion, family = record["residual"], record["dispersion"], record["family"]
         return cls(
             record["formula"], record["response"], tuple(record["columns"]), np.array(record["kept"], bool),
             Encoding.from_plain(record["encoding"]), OffsetLabels.from_plain(record["offset"]),
@@ -241,4 +223,5 @@ class ModelLabels:
             tuple(TermLabels.from_plain(term) for term in record["terms"]),
             None if residual is None else TermLabels.from_plain(residual),
             None if dispersion is None else DispersionLabels.from_plain(dispersion),
+            None if family is None else FamilyLabels.from_plain(family),
         )  # fmt: skip

@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import KinshipError, OptionError
+from jaxlmm.families import AbstractFamily, Gaussian, family_of
 from jaxlmm.formula.syntax.dispersion import dispersion_terms
 from jaxlmm.formula.syntax.parse import Bar, residual_bar
 from jaxlmm.formula.tokens import Token
@@ -15,7 +18,7 @@ from jaxlmm.formula.tokens import Token
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelOptions:
-    """Weights, offset, known matrices and structures of a model, checked as far as that needs no data.
+    """Weights, offset, known matrices, structures and family of a model, checked as far as that needs no data.
 
     Parameters
     ----------
@@ -29,6 +32,8 @@ class ModelOptions:
         A residual structure as text, ``"ou(time | group)"``, or one's own, ``Structure().along("time | group")``.
     dispersion
         A formula of the residual's log standard deviation, ``"~ x + f"``.
+    family, trials, quadrature
+        The distribution of the response, as in :func:`jaxlmm.fit`.
 
     Raises
     ------
@@ -47,6 +52,9 @@ class ModelOptions:
     covariance: Mapping[str, AbstractCovariance] | None = None
     residual: str | Along | None = None
     dispersion: str | None = None
+    family: str | AbstractFamily = "gaussian"
+    trials: str | Sequence[float] | None = None
+    quadrature: int = 1
 
     def __post_init__(self) -> None:
         if self.kinship is not None and not isinstance(self.kinship, Mapping):
@@ -60,6 +68,34 @@ class ModelOptions:
             mapping = getattr(self, name)
             object.__setattr__(self, name, None if mapping is None else dict(mapping))
         _ = self.residual_bar, self.dispersion_terms
+        self._check_family()
+
+    def _check_family(self) -> None:
+        family, name = self.row_family, self.family if isinstance(self.family, str) else type(self.family).__name__
+        nodes = self.quadrature
+        if not isinstance(nodes, int | np.integer) or isinstance(nodes, bool) or nodes < 1:
+            raise OptionError(f"quadrature: expected a whole number of nodes, 1 or more, got {nodes!r}.")
+        if family is None and nodes != 1:
+            raise OptionError("quadrature: a linear mixed model has no integral to approximate; leave it out.")
+        if self.trials is not None and not self.has_trials:
+            raise OptionError(f"trials: expected a family of successes among trials, 'binomial', got {name!r}.")
+        for option in ("residual", "dispersion"):
+            if family is not None and getattr(self, option) is not None:
+                raise OptionError(
+                    f"{option}: the residual of a linear mixed model has one, and family={name!r} has no residual; "
+                    "leave it out."
+                )
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether the response is of successes among trials."""
+        return self.row_family is not None and self.row_family.has_trials
+
+    @property
+    def row_family(self) -> AbstractFamily | None:
+        """The family of a generalized model, None of a linear mixed model."""
+        family = family_of(self.family)
+        return None if isinstance(family, Gaussian) and family.link == "identity" else family
 
     @property
     def residual_bar(self) -> Bar | None:

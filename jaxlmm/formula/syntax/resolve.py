@@ -32,7 +32,8 @@ def resolved(
     """Return a formula whose names are those of the data, and in which no ``.`` is left.
 
     ``.`` among the fixed effects stands for all columns, in their order, but for those of the response, groups, offsets
-    and weights, and ``others``. ``allow_cbind`` allows ``cbind(y1, y2)`` as the response.
+    and weights, and ``others``. ``allow_cbind`` allows ``cbind(y1, y2)`` as the response, of several responses; that of
+    successes and failures is always.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def with_known_names(
     parsed = renamed(parsed._replace(dispersion=options.dispersion_terms), columns)
     parts = parts_of(parsed, [*parsed.bars, *_residual_bars(columns, options)])
     unknown = list(dict.fromkeys(one for part in parts for one in sorted_names(part, columns)[1]))
-    if allow_cbind:
+    if allow_cbind or options.has_trials:
         unknown = [name for name in unknown if name != Unknown("cbind", called=True)]
     unknown_options = [
         Unknown(value, where=f"{option}=")
@@ -84,8 +85,8 @@ def _residual_bars(columns: Collection[Any], options: ModelOptions) -> list[Bar]
 
 
 def _named_columns(options: ModelOptions) -> dict[str, str]:
-    """Return the columns that the options ``weights`` and ``offset`` name."""
-    values = {option: getattr(options, option) for option in ("weights", "offset")}
+    """Return the columns that the options ``weights``, ``offset`` and ``trials`` name."""
+    values = {option: getattr(options, option) for option in ("weights", "offset", "trials")}
     return {option: value for option, value in values.items() if isinstance(value, str)}
 
 

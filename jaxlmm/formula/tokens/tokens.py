@@ -187,3 +187,15 @@ def closing(tokens: Sequence[Token], start: int) -> int:
         if depth == 0:
             return index + 1
     return len(tokens)
+
+
+def parts_of_cbind(tokens: Sequence[Token]) -> list[list[Token]] | None:
+    """Return the arguments of ``cbind(a, b)``, None where words are something else.
+
+    >>> parts_of_cbind(tokenize("cbind(y, n - y)"))[1][0].text, parts_of_cbind(tokenize("y"))
+    ('n', None)
+    """
+    called = len(tokens) > 2 and [token.text for token in tokens[:2]] == ["cbind", "("]
+    if not (called and closing(tokens, 1) == len(tokens)):
+        return None
+    return [part for _, part in split(tokens[2:-1], (",",))]

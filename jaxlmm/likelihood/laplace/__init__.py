@@ -1,6 +1,6 @@
 """Laplace's approximation of the likelihood of a generalized linear mixed model."""
 
-from jaxlmm.likelihood.laplace.choice import effects_of
+from jaxlmm.likelihood.laplace.choice import algebra_of, effects_of
 from jaxlmm.likelihood.laplace.effects import AbstractEffects, EffectsByLevel, EffectsBySolver
 from jaxlmm.likelihood.laplace.elimination import EffectsByElimination
 from jaxlmm.likelihood.laplace.modes import Given, Laplace, Modes, Observations
@@ -16,5 +16,6 @@ __all__ = [
     "Modes",
     "Observations",
     "Quadrature",
+    "algebra_of",
     "effects_of",
 ]

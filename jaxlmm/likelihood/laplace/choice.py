@@ -13,12 +13,41 @@ MAX_COUPLING = 30_000_000
 
 def effects_of(design: Design) -> AbstractEffects:
     """Return the random effects of a design: level by level, by elimination of a group, or by any solver."""
-    columns = design.residual is None and not any(term.over_positions for term in design.terms)
-    if columns and all(grouping.relation is None for grouping in design.groupings):
-        if len({term.grouping for term in design.terms}) <= 1:
-            return EffectsByLevel.of(design)
-        eliminated = EffectsByElimination.of(design)
-        if eliminated.first.size * sum(group.size for group in eliminated.others) <= MAX_COUPLING:
-            return eliminated
-    varied = design.replace(dispersion=Dispersion.by_row(int(design.n), design.n_padded))
+    kind, design = _kind(design), design.replace(distribution=None)
+    if kind is EffectsByLevel:
+        return EffectsByLevel.of(design)
+    if kind is EffectsByElimination:
+        return EffectsByElimination.of(design)
+    varied = _varied(design)
     return EffectsBySolver.of(design, select(varied).solver.build(varied))
+
+
+def algebra_of(design: Design) -> tuple[str, str]:
+    """Return the name of what does the algebra of the random effects, and why it does.
+
+    >>> import jaxlmm as lmm
+    >>> algebra_of(lmm.design("~ Days + (Days | Subject)", lmm.datasets.sleepstudy()))[0]
+    'by level'
+    """
+    kind = _kind(design)
+    if kind is EffectsByLevel:
+        return "by level", "one grouping factor" if design.terms else "no random effect"
+    if kind is EffectsByElimination:
+        return "elimination", "several grouping factors"
+    chosen = select(_varied(design.replace(distribution=None)))
+    return chosen.name, chosen.reason
+
+
+def _kind(design: Design) -> type[AbstractEffects]:
+    columns = design.residual is None and not any(term.over_positions for term in design.terms)
+    if not columns or any(grouping.relation is not None for grouping in design.groupings):
+        return EffectsBySolver
+    if len({term.grouping for term in design.terms}) <= 1:
+        return EffectsByLevel
+    coupled = EffectsByElimination.coupled(design)
+    return EffectsByElimination if coupled <= MAX_COUPLING else EffectsBySolver
+
+
+def _varied(design: Design) -> Design:
+    """Return a design whose rows vary in their residual variance, so that its solver can be reweighted."""
+    return design.replace(dispersion=Dispersion.by_row(int(design.n), design.n_padded))

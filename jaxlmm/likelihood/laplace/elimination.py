@@ -79,6 +79,16 @@ class EffectsByElimination(AbstractEffects):
         groups = sorted((Group.of(design, number) for number in numbers), key=lambda group: -group.size)
         return cls(np.zeros(design.n_padded, np.int32), groups[0], tuple(groups[1:]))
 
+    @staticmethod
+    def coupled(design: Design) -> int:
+        """Return how many entries the coupling of a design has."""
+        counts: dict[int, int] = {}
+        for term in design.terms:
+            levels = bucket(int(design.groupings[term.grouping].n_levels), 16)
+            counts[term.grouping] = counts.get(term.grouping, 0) + levels * term.size
+        first = max(counts.values(), default=0)
+        return first * (sum(counts.values()) - first)
+
     @property
     def n_blocks(self) -> int:
         return 1

@@ -6,6 +6,8 @@ observed curvature W = −w ∂² log f / ∂η² there (Bates et al. 2015, sect
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +26,9 @@ MAX_STEPS, MAX_HALVINGS = 100, 30
 LONGEST = 10.0
 """The longest step of a linear predictor: where the curvature at its start says little, as of log means far off."""
 
-SMALL_DECREMENT = 1e-9
-"""A block is at its mode when the Newton decrement, the square of the distance in conditional standard deviations, is
-below this; one more step then leaves 1e-9 of the distance."""
+SMALL_DECREMENT = 1e-5
+"""The search in a block ends when the Newton decrement, the square of the distance in conditional standard deviations,
+is below this; that step and another one are taken, each of which squares the distance."""
 
 ROUNDING = 1e-12
 """How much lower the penalized log-likelihood may be after a step, relative to one plus the sizes of its rows."""
@@ -38,12 +40,13 @@ SMALLEST_WEIGHT = 1e-10
 class Observations(Struct):
     """Observations ``y``, as the family takes them, with prior weights, which are zero on padded rows.
 
-    A weight multiplies the log-density; rows of weight zero are not looked at. Many responses have a first axis over
-    them.
+    A weight multiplies the log-density; rows of weight zero are not looked at. ``offset``, one number or one for each
+    row, is added to the linear predictor beside that of the design. Many responses have a first axis over them.
     """
 
     y: Float[Array, "*y"]
     weight: Float[Array, "*b"]
+    offset: Float[Array, "*o"]
 
 
 class Modes(NamedTuple):
@@ -56,7 +59,7 @@ class Modes(NamedTuple):
 
 
 class Conditional(NamedTuple):
-    """The log-densities of the rows given the random effects, with derivatives, times prior weights."""
+    """The kernels of the log-densities of the rows given the random effects, with derivatives, times prior weights."""
 
     value: Float[jax.Array, " N"]
     score: Float[jax.Array, " N"]
@@ -72,9 +75,12 @@ class Given(NamedTuple):
 
 
 class SearchState(NamedTuple):
-    """The search for the modes: the ``value`` of each block, whether it is ``moving`` still, or has ``failed``."""
+    """The search for the modes: the ``rows`` there, the ``value`` of each block, whether it is ``moving`` still, or has
+    ``failed``.
+    """
 
     modes: Modes
+    rows: Conditional
     value: Float[jax.Array, " L"]
     moving: Bool[jax.Array, " L"]
     failed: Bool[jax.Array, " L"]
@@ -101,7 +107,17 @@ class Laplace(Struct):
         value, score, weight = self.conditional(given, observed, modes.predictor)
         logdet = self.effects.logdet(given.factors, weight)
         corrected = jnp.sum(logdet) + jnp.sum(effect * (score - modes.dual))
-        return -2.0 * jnp.sum(value) + jnp.sum(modes.predictor * modes.dual) + corrected
+        penalized = -2.0 * jnp.sum(value) + jnp.sum(modes.predictor * modes.dual)
+        return penalized + corrected - 2.0 * self.normalizer(given, observed)
+
+    def normalizer(self, given: Given, observed: Observations) -> Float[jax.Array, ""]:
+        """Return the sum of the rows' normalizers, times prior weights."""
+        return sum_of_rows(self.family.normalizer, 0, jnp.asarray(observed.y), observed.weight, given.dispersion)
+
+    def curvature_at(self, given: Given, observed: Observations) -> Float[jax.Array, " N"]:
+        """Return the observed curvature of each row at the modes, times its weight."""
+        modes = self._stepped(given, observed, self.modes(given, observed))
+        return self.conditional(given, observed, modes.predictor).weight
 
     def effects_at(self, design: Design, given: Given, observed: Observations) -> Effects:
         """Return modes and conditional standard deviations of the random effects of a design."""
@@ -137,20 +153,22 @@ class Laplace(Struct):
         """
         total, codes = self.effects.total, jnp.asarray(self.effects.codes)
 
-        def penalized(modes: Modes) -> tuple[Float[jax.Array, " L"], Float[jax.Array, " L"]]:
+        def at(modes: Modes) -> Conditional:
+            return self.conditional(given, observed, modes.predictor)
+
+        def penalized(modes: Modes, rows: Conditional) -> tuple[Float[jax.Array, " L"], Float[jax.Array, " L"]]:
             """Return the penalized log-likelihood of each block, and the size of its parts."""
-            rows, penalty = self.conditional(given, observed, modes.predictor).value, modes.predictor * modes.dual
-            return total(rows - 0.5 * penalty), total(jnp.abs(rows) + 0.5 * jnp.abs(penalty))
+            penalty = modes.predictor * modes.dual
+            return total(rows.value - 0.5 * penalty), total(jnp.abs(rows.value) + 0.5 * jnp.abs(penalty))
 
         def unfinished(state: SearchState) -> Bool[jax.Array, ""]:
             return jnp.any(state.moving) & (state.steps < MAX_STEPS)
 
         def advance(state: SearchState) -> SearchState:
             modes, value, moving = state.modes, state.value, state.moving
-            towards = self._stepped(given, observed, modes, definite=True)
+            towards = self._towards(given, modes, state.rows, definite=not self.family.concave)
             change = towards.predictor - modes.predictor
-            score = self.conditional(given, observed, modes.predictor).score
-            decrement = total((score - modes.dual) * change)
+            decrement = total((state.rows.score - modes.dual) * change)
             size = self.effects.largest(jnp.abs(change))
             whole = jnp.where(moving, jnp.minimum(1.0, LONGEST / jnp.maximum(size, LONGEST)), 0.0)
 
@@ -162,43 +180,84 @@ class Laplace(Struct):
             def lower(after: Float[jax.Array, " L"], size: Float[jax.Array, " L"]) -> Bool[jax.Array, " L"]:
                 return moving & ~(after >= value - ROUNDING * (1.0 + size))
 
+            def tried(length: Float[jax.Array, " L"]) -> tuple[Modes, Conditional, Any]:
+                there = between(length)
+                rows = at(there)
+                return there, rows, penalized(there, rows)
+
             def halve(part: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
-                length, after, halvings = part
+                length, (_, _, after), halvings = part
                 length = jnp.where(lower(*after), 0.5 * length, length)
-                return length, penalized(between(length)), halvings + 1
+                return length, tried(length), halvings + 1
 
             def descends(part: tuple[jax.Array, Any, jax.Array]) -> Bool[jax.Array, ""]:
-                return jnp.any(lower(*part[1])) & (part[2] < MAX_HALVINGS)
+                return jnp.any(lower(*part[1][2])) & (part[2] < MAX_HALVINGS)
 
-            length, after, _ = jax.lax.while_loop(
-                descends, halve, (whole, penalized(between(whole)), jnp.zeros((), jnp.int32))
+            _, (there, rows, after), _ = jax.lax.while_loop(
+                descends, halve, (whole, tried(whole), jnp.zeros((), jnp.int32))
             )
             stuck = lower(*after)
-            length = jnp.where(stuck, 0.0, length)
+            back = stuck[codes]
+            there = Modes(*(jnp.where(back, old, new) for old, new in zip(modes, there, strict=True)))
+            rows = Conditional(*(jnp.where(back, old, new) for old, new in zip(state.rows, rows, strict=True)))
             at_mode = moving & (decrement < SMALL_DECREMENT)
             return SearchState(
-                between(length), jnp.where(stuck, value, after[0]), moving & ~at_mode & ~stuck,
+                there, rows, jnp.where(stuck, value, after[0]), moving & ~at_mode & ~stuck,
                 state.failed | (stuck & ~at_mode), state.steps + 1,
             )  # fmt: skip
 
         nothing = jnp.zeros_like(given.fixed)
         start = Modes(nothing, nothing)
-        value, _ = penalized(start)
+        rows = at(start)
+        value, _ = penalized(start, rows)
         possible = jnp.isfinite(value)
-        state = SearchState(start, value, possible, ~possible, jnp.zeros((), jnp.int32))
+        state = SearchState(start, rows, value, possible, ~possible, jnp.zeros((), jnp.int32))
         state = jax.lax.while_loop(unfinished, advance, state)
         found = ~jnp.any(state.failed | state.moving)
-        modes = self._stepped(given, observed, state.modes)
+        modes = self._towards(given, state.modes, state.rows)
         return Modes(*(jnp.where(found, part, jnp.nan) for part in modes))
 
-    def _stepped(self, given: Given, observed: Observations, modes: Modes, *, definite: bool = False) -> Modes:
-        """Return the end of a whole Newton step.
+    def _stepped(self, given: Given, observed: Observations, modes: Modes) -> Modes:
+        """Return the end of a whole Newton step."""
+        return self._towards(given, modes, self.conditional(given, observed, modes.predictor))
+
+    def _towards(self, given: Given, modes: Modes, rows: Conditional, *, definite: bool = False) -> Modes:
+        """Return the end of a whole Newton step from modes at which the ``rows`` are known.
 
         ``definite``: where a block's matrix is not positive definite, negative weights count as nothing.
         """
-        _, score, weight = self.conditional(given, observed, modes.predictor)
+        _, score, weight = rows
         if definite:
             known = jnp.isfinite(self.effects.logdet(given.factors, weight))[jnp.asarray(self.effects.codes)]
             weight = jnp.where(known, weight, jnp.maximum(weight, SMALLEST_WEIGHT))
         predictor = self.effects.step(given.factors, weight, score, modes.predictor)
         return Modes(predictor, score + weight * (modes.predictor - predictor))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def sum_of_rows(
+    function: Callable[..., Any], order: int, y: Float[Array, "*y"], weight: Float[Array, " N"],
+    dispersion: Float[Array, " d"],
+) -> Float[jax.Array, "*d"]:  # fmt: skip
+    """Return the derivative of an ``order`` in the dispersion of the weighted sum of a ``function`` of the rows.
+
+    It is evaluated once for all directions in which theta is differentiated; in y it has none.
+    """
+
+    def total(dispersion: Float[jax.Array, " d"]) -> Float[jax.Array, ""]:
+        rows = function(y, dispersion)
+        if rows is None:
+            return jnp.zeros(())
+        return jnp.sum(jnp.where(weight > 0.0, weight * rows, 0.0))
+
+    for _ in range(order):
+        total = jax.jacfwd(total)
+    return total(jnp.asarray(dispersion))
+
+
+@sum_of_rows.defjvp
+def _of_sum(
+    function: Callable[..., Any], order: int, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[jax.Array, jax.Array]:
+    following = sum_of_rows(function, order + 1, *primals)
+    return sum_of_rows(function, order, *primals), following @ tangents[2]

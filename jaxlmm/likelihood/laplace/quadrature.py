@@ -47,7 +47,8 @@ class Quadrature(Laplace):
         sums = jax.nn.logsumexp(jax.vmap(at_node)(nodes, log_weights), axis=0)
         # The nodes' volume, √2 to the power of r times the root's determinant, over the normal density's √2π.
         per_level = sums - 0.5 * logdet - 0.5 * lam.shape[1] * np.log(np.pi)
-        return -2.0 * jnp.sum(jnp.where(jnp.asarray(self.effects.present) > 0, per_level, 0.0))
+        levels = jnp.sum(jnp.where(jnp.asarray(self.effects.present) > 0, per_level, 0.0))
+        return -2.0 * (levels + self.normalizer(given, observed))
 
 
 def product_rule(n_nodes: int, size: int) -> tuple[Float[NumpyArray, "k r"], Float[NumpyArray, " k"]]:

@@ -14,6 +14,7 @@ from jaxlmm.results.hypotheses.emmeans import (
     pairwise,
 )
 from jaxlmm.results.hypotheses.grid import Grid, factors_and_by, reference_grid, same_cells
+from jaxlmm.results.hypotheses.response_scale import ResponseScale
 from jaxlmm.results.hypotheses.rows import FixedPart
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Grid",
     "MarginalMeans",
     "Parts",
+    "ResponseScale",
     "adjusted",
     "anova",
     "choose_adjustment",

@@ -17,7 +17,7 @@ from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.model import Design
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.hypotheses.nesting import is_special_case
+from jaxlmm.results.hypotheses.nesting import can_be_zero, family_is_special_case, is_special_case
 from jaxlmm.results.rows import check_draws, simulate
 
 COMPARE_COLUMNS = [
@@ -201,6 +201,8 @@ class Parts(NamedTuple):
         """Whether all that this model can be the larger one can be too."""
         names = {parameter.name for parameter in larger.natural}
         by_structure = self.residual_is_special_case_of(larger)
+        if not family_is_special_case(self.design.distribution, larger.design.distribution):
+            return False
         own = [p for p in self.natural if not (by_structure and p.group == RESIDUAL_SD.group)]
         free = {parameter.name for parameter in own} <= names
         same = all(self.held.get(name) == value for name, value in larger.held.items())
@@ -244,8 +246,9 @@ def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
         more = [parameter for parameter in more if parameter.group != RESIDUAL_SD.group]
     # What is held strictly inside its range is no boundary.
     inside = {p.name for p in more if p.name in smaller.held and not p.at_end(smaller.held[p.name])}
-    variances = [parameter for parameter in more if parameter.is_sd and parameter.name not in inside]
-    others = [parameter for parameter in more if not parameter.is_sd and parameter.name not in inside]
+    free = [parameter for parameter in more if parameter.name not in inside]
+    variances = [parameter for parameter in free if parameter.is_sd or can_be_zero(parameter)]
+    others = [parameter for parameter in free if parameter not in variances]
     if not variances:
         return NullDistribution(f"chi2({df})", (df,), (1.0,))
     if len(variances) == 1 and all(parameter.is_correlation_of_columns for parameter in others):
@@ -264,7 +267,7 @@ def _check_same_data(fits: Sequence[Fitted]) -> None:
             )
         if not frame.index.equals(first.index):
             raise DataError("compare: expected fits of the same rows in the same order, got another index.")
-        if not all(_same(getattr(frame, part), getattr(first, part)) for part in ("y", "weights", "offset")):
+        if not all(_same(getattr(frame, part), getattr(first, part)) for part in ("y", "prior_weights", "offset")):
             raise DataError("compare: expected fits of the same response, weights and offset, got others.")
 
 

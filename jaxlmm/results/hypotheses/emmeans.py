@@ -16,6 +16,7 @@ from jaxlmm.errors import OptionError
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.hypotheses.adjust import adjusted, choose_adjustment, critical
 from jaxlmm.results.hypotheses.grid import Grid, factors_and_by, reference_grid, same_cells
+from jaxlmm.results.hypotheses.response_scale import ResponseScale
 from jaxlmm.results.hypotheses.rows import fixed_part
 from jaxlmm.results.tables import COEF_COLUMNS, Tested, t_columns, tested
 
@@ -25,6 +26,7 @@ def emmeans(
     spec: Any,
     by: Any = None,
     *,
+    type: str = "link",
     at: Mapping[str, Any] | None = None,
     weights: str = "equal",
     df: str = "satterthwaite",
@@ -41,6 +43,9 @@ def emmeans(
         number is one where ``at`` has values of it, or the formula makes it a factor.
     by
         Factors within whose levels means are compared.
+    type
+        With a family: ``"link"``, means of linear predictors, or ``"response"``, these on the scale of the response,
+        where differences are ratios if the link is the logarithm or the logit (of odds).
     at
         Values of covariates, which otherwise are at their means over the rows, or some levels of factors.
     weights
@@ -72,7 +77,8 @@ def emmeans(
     """
     factors, within = factors_and_by(spec, by)
     grid = reference_grid(fixed_part(fit), [*dict.fromkeys((*factors, *within))], at, weights)
-    return MarginalMeans(grid, factors, within, tested(fit, df, vcov, cluster), _mean_offset(fit), level)
+    scale = ResponseScale.of(type, fit.estimates.labels.family, fit.estimates.dispersion)
+    return MarginalMeans(grid, factors, within, tested(fit, df, vcov, cluster), _mean_offset(fit), level, scale)
 
 
 def emtrends(
@@ -135,15 +141,18 @@ class MarginalMeans:
     own: Tested
     offset: float
     level: float
+    scale: ResponseScale | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return the means: columns of the factors, then ``estimate std_error df statistic p_value conf_low
         conf_high``.
 
-        The test is that the mean is zero. A mean that the rows do not determine, as of an empty cell, is NaN.
+        The test is that the mean, with a family its linear predictor, is zero. A mean that the rows do not determine,
+        as of an empty cell, is NaN.
         """
         estimate, std_error, df = self.own.combined(self.grid.rows)
         columns = t_columns(estimate + self.offset, std_error, df, self.level)
+        columns = columns if self.scale is None else self.scale.of_means(columns)
         table = pd.DataFrame(dict(zip(COEF_COLUMNS, columns, strict=True)))
         return pd.concat([self.grid.cells[[*self.by, *self.factors]], table], axis=1)
 
@@ -199,6 +208,10 @@ class MarginalMeans:
                 table["p_value"].to_numpy(), table["statistic"].to_numpy(), df, adjust, index.size
             )
             table["conf_low"], table["conf_high"] = estimate - half, estimate + half
+            if self.scale is not None:
+                own = self.scale.of_differences([table[name].to_numpy() for name in COEF_COLUMNS])
+                table = pd.DataFrame(dict(zip(COEF_COLUMNS, own, strict=True)))
+                names = self.scale.names(names)
             for name in reversed(self.by):
                 table.insert(0, name, [key[name]] * len(table))
             table.insert(0, "contrast", names)

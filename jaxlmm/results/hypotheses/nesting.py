@@ -12,9 +12,11 @@ from jaxlmm.covariance import (
     Diagonal,
     Exponential,
     Matern,
+    Parameter,
     Toeplitz,
     Unstructured,
 )
+from jaxlmm.families import NegativeBinomial, Poisson, RowDistribution, named
 
 GENERALIZATIONS: dict[type[AbstractCovariance], tuple[type[AbstractCovariance], ...]] = {
     Diagonal: (Diagonal, CompoundSymmetry, AR1, AnteDependence, Toeplitz),
@@ -51,3 +53,19 @@ def is_special_case(smaller: AbstractCovariance | None, larger: AbstractCovarian
     # A share of its own, or standard deviations that differ, are special cases of nothing without them.
     flags = (("nugget", False), ("hom", True))
     return all(getattr(one, name, plain) == plain or getattr(larger, name, plain) != plain for name, plain in flags)
+
+
+def family_is_special_case(one: RowDistribution | None, other: RowDistribution | None) -> bool:
+    """Whether a distribution of the rows is the other one, or Poisson's where that is negative binomial, with the same
+    link; and random effects are integrated alike.
+    """
+    if one is None or other is None:
+        return one is other
+    same_link = getattr(one.family, "link", None) == getattr(other.family, "link", None)
+    poisson = isinstance(one.family, Poisson) and isinstance(other.family, NegativeBinomial)
+    return one.n_nodes == other.n_nodes and same_link and (poisson or named(one.family) == named(other.family))
+
+
+def can_be_zero(parameter: Parameter) -> bool:
+    """Whether it is a parameter of a family that can be zero, as an overdispersion."""
+    return not parameter.group and parameter.lower == 0.0 and parameter.attained[0]

@@ -189,7 +189,7 @@ class Profile:
         else:
             number = estimates.labels.parameters.index(name)
             error = float(np.sqrt(estimates.uncertainty.report_cov[number, number]))
-        return search_from_wald(parameter, own, error, float(self.fit.sigma), side=side, critical=critical)
+        return search_from_wald(parameter, own, error, self.fit.estimates.sigma, side=side, critical=critical)
 
 
 def _where_converged(found: Minima) -> np.ndarray[Any, Any]:

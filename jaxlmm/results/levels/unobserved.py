@@ -82,6 +82,27 @@ def effects_of_unobserved(
     return [(term.modes, sigma * np.sqrt(np.maximum(term.variances, 0.0))) for term in terms]
 
 
+def effects_given_modes(
+    frame: ModelFrame, modes: Sequence[Float[NumpyArray, "L q"]]
+) -> list[tuple[Float[NumpyArray, "_ q"], Float[NumpyArray, "_ q"]]]:
+    """Return, for each term, the modes (R, q) of the ids without a row of a known matrix, given those of the levels.
+
+    They are ``K_new,old K_old⁻¹ b``, of a singular matrix by its generalized inverse. Their conditional standard
+    deviations, and the effects of ids with coordinates, are NaN: nobody computes them yet.
+    """
+    found = []
+    for labels, own in zip(frame.labels.terms, modes, strict=True):
+        known, q = frame.level_covariances.get(labels.group), own.shape[1]
+        group = frame.labels.groups[labels.group]
+        values = np.full((0 if group.unobserved is None else len(group.unobserved), q), np.nan)
+        if isinstance(known, KnownMatrix) and len(values):
+            old = np.asarray(known.between(known.indices, known.indices).toarray())
+            cross = np.asarray(known.between(known.indices, known.unobserved).toarray())
+            values = cross.T @ np.linalg.lstsq(old, own, rcond=None)[0]
+        found.append((values, np.full(values.shape, np.nan)))
+    return found
+
+
 class _Term(NamedTuple):
     """Ids of one term without a row: their ``modes`` and ``variances``, filled in cluster by cluster.
 

@@ -14,6 +14,7 @@ from jaxlmm._util import NumpyArray
 from jaxlmm.results.hypotheses import (
     FixedPart,
     Grid,
+    ResponseScale,
     adjusted,
     choose_adjustment,
     combinations_of,
@@ -36,6 +37,7 @@ def emmeans(
     spec: Any,
     by: Any = None,
     *,
+    type: str = "link",
     at: Mapping[str, Any] | None = None,
     weights: str = "equal",
     df: str = "satterthwaite",
@@ -63,7 +65,8 @@ def emmeans(
     1    angle    A - C     1.522
     2    angle    B - C     0.044
     """
-    return _marginal(many, spec, by, None, at, weights, df, level)
+    scale = ResponseScale.of(type, many.estimates.labels.family, many.estimates.dispersion)
+    return dataclasses.replace(_marginal(many, spec, by, None, at, weights, df, level), scale=scale)
 
 
 def emtrends(
@@ -112,12 +115,14 @@ class ManyMarginalMeans:
     own: ManyTested
     offset: float
     level: float
+    scale: ResponseScale | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return the means: ``response n``, the factors, ``estimate std_error df statistic p_value conf_low conf_high
         q_value status reason``.
         """
         columns = self._tested(self.grid.rows, np.full(len(self.grid.rows), self.offset))
+        columns = columns if self.scale is None else self.scale.of_means(columns)
         table = dict(zip(COEF_COLUMNS, columns, strict=True))
         return self._long(self.grid.cells[[*self.by, *self.factors]], table)
 
@@ -152,8 +157,11 @@ class ManyMarginalMeans:
             )
             half = critical(df, self.level, adjust, index.size) * std_error
             p_value = adjusted(p_value, statistic, df, adjust, index.size)
+            columns = [estimate, std_error, df, statistic, p_value, estimate - half, estimate + half]
+            if self.scale is not None:
+                names, columns = self.scale.names(names), self.scale.of_differences(columns)
             keys += [{"contrast": name, **key} for name in names]
-            parts.append((estimate, std_error, df, statistic, p_value, estimate - half, estimate + half))
+            parts.append(columns)
         joined = [np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)]
         return self._long(pd.DataFrame(keys), dict(zip(COEF_COLUMNS, joined, strict=True)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ from jaxtyping import Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.engine import patterns_of, rows_of
-from jaxlmm.errors import choose
+from jaxlmm.errors import OptionError, choose
+from jaxlmm.families import FittedRows, means
 from jaxlmm.inference import Rows
 from jaxlmm.model import Natural
 from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import FAILED
+from jaxlmm.results.rows import residuals_of
 from jaxlmm.results.tables import check_group
 
 
@@ -23,20 +26,37 @@ def fitted(many: FittedMany, level: str = "conditional") -> pd.DataFrame:
 
     ``level`` is ``"conditional"`` (with the random effects' modes) or ``"marginal"``.
     """
+    eta, labels = _linear_predictors(many, level), many.estimates.labels.family
+    if labels is None:
+        return eta
+    own = zip(eta.to_numpy().T, many.estimates.dispersion, strict=True)
+    try:
+        values = np.stack([means(labels.known(), *pair) for pair in own], axis=1)
+    except NotImplementedError as error:
+        raise OptionError(str(error)) from error
+    return pd.DataFrame(values, index=eta.index, columns=eta.columns)
+
+
+def _linear_predictors(many: FittedMany, level: str) -> pd.DataFrame:
     choose("level", level, ("conditional", "marginal"))
     return _values(many, level).add(many.frame.offset, axis=0)
 
 
-def residuals(many: FittedMany, type: str = "response", level: str = "conditional") -> pd.DataFrame:
+def residuals(many: FittedMany, type: str = "response", level: str = "conditional", *, seed: int = 0) -> pd.DataFrame:
     """Return residuals, rows × responses, on the data's index.
 
     Parameters
     ----------
     type
-        ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation.
+        ``"response"``: observed minus fitted; ``"pearson"``: in units of each row's residual standard deviation; with a
+        family also ``"deviance"`` and ``"quantile"``, as :meth:`jaxlmm.Fit.residuals` has them.
     level
         Of the fitted values.
+    seed
+        Of the generator that randomizes quantiles.
     """
+    if many.estimates.labels.family is not None:
+        return _of_family(many, choose("type", type, ("response", "pearson", "deviance", "quantile")), level, seed)
     kind = choose("type", type, ("response", "pearson"))
     raw = many.y - fitted(many, level)
     if kind == "response":
@@ -44,11 +64,27 @@ def residuals(many: FittedMany, type: str = "response", level: str = "conditiona
     return raw / _values(many, "residual_sds")
 
 
+def _of_family(many: FittedMany, kind: str, level: str, seed: int) -> pd.DataFrame:
+    """Return the residuals of generalized models."""
+    labels, frame, rng = many.estimates.labels.family, many.frame, np.random.default_rng(seed)
+    assert labels is not None
+    eta, y = _linear_predictors(many, level).to_numpy(), many.y.to_numpy()
+    found = np.full(y.shape, np.nan)
+    for number, dispersion in enumerate(many.estimates.dispersion):
+        rows = np.isfinite(y[:, number]) & np.isfinite(eta[:, number])
+        if rows.any():
+            trials = None if frame.trials is None else frame.trials[rows]
+            own = FittedRows(labels.known(), eta[rows, number], dispersion, trials)
+            found[rows, number] = residuals_of(own, y[rows, number], kind, frame.prior_weights[rows], rng)
+    return pd.DataFrame(found, index=frame.index, columns=pd.Index(many.responses, name="response"))
+
+
 def _values(many: FittedMany, field: str) -> pd.DataFrame:
     """Return a field of :class:`~jaxlmm.inference.Rows`, rows × responses."""
     values = np.full((len(many.frame.index), len(many)), np.nan)
     for rows, index, by_row in _by_pattern(many):
         values[np.ix_(rows, index)] = np.asarray(getattr(by_row, field))[:, : rows.size].T
+    values[np.isnan(many.y.to_numpy())] = np.nan
     return pd.DataFrame(values, index=many.frame.index, columns=pd.Index(many.responses, name="response"))
 
 
@@ -81,8 +117,18 @@ def _each_pattern(many: FittedMany) -> Iterator[tuple[Int[NumpyArray, " _"], Int
     estimates, design, origin = many.estimates, many.frame.design, many.origin
     assert origin is not None
     y, fixed = many.y.to_numpy(), Natural.split(estimates.labels.blocks, estimates.given)
-    for rows, index in patterns_of(y, np.flatnonzero(estimates.status != FAILED)):
+    fitted_ones = np.flatnonzero((estimates.status != FAILED) & np.isfinite(estimates.deviance))
+    if design.distribution is not None:  # rows without a value have no weight, where all columns have an estimate
+        whole = np.isfinite(estimates.beta[fitted_ones]).all(axis=1)
+        index, fitted_ones = fitted_ones[whole], fitted_ones[~whole]
+        if index.size:
+            theta, bases = estimates.theta[index], [basis[index] for basis in estimates.bases]
+            options: Any = {"solver": origin.solver, "method": estimates.method, "fixed": fixed}
+            yield np.arange(len(y)), index, rows_of(design.unpadded(), y[:, index], theta, bases, **options)
+    for rows, index in patterns_of(y, fitted_ones):
         own = design.unpadded() if rows.size == len(y) else design.at_rows(rows)[0]
+        if design.distribution is not None:
+            own = own.with_padded_columns(to=design.basis.shape[1])
         theta, bases = estimates.theta[index], [basis[index] for basis in estimates.bases]
         batch, method = y[np.ix_(rows, index)], estimates.method
         yield rows, index, rows_of(own, batch, theta, bases, solver=origin.solver, method=method, fixed=fixed)

@@ -165,7 +165,9 @@ def failed(many: FittedMany) -> pd.DataFrame:
     estimates = many.estimates
     names, words = np.array(estimates.names, object), estimates.words
     table = {"response": names, "n": estimates.n, "status": words, "reason": estimates.reason}
-    wrong = np.isin(words, ("failed", "not_converged"))
+    wrong = np.isin(words, ("failed", "not_converged")) | np.array(
+        [r.startswith("separated") for r in estimates.reason]
+    )
     return pd.DataFrame({name: values[wrong] for name, values in table.items()})
 
 

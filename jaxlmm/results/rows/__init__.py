@@ -1,6 +1,6 @@
 """By row of the data: fitted values, predictions, draws, matrices, influence."""
 
-from jaxlmm.results.rows.fitted import fitted, residuals
+from jaxlmm.results.rows.fitted import fitted, residuals, residuals_of
 from jaxlmm.results.rows.influence import Influence, influence, leverage
 from jaxlmm.results.rows.matrices import marginal_cov, model_matrix, random_matrix
 from jaxlmm.results.rows.predict import predict
@@ -19,5 +19,6 @@ __all__ = [
     "predict",
     "random_matrix",
     "residuals",
+    "residuals_of",
     "simulate",
 ]

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
-from jaxlmm.engine import leverages, products_with
+from jaxlmm.engine import Solution, leverages, products_with, working_model
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
+from jaxlmm.model import Design
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import factors_at, root_across
 from jaxlmm.results.rows.terms import TermRows
@@ -47,7 +48,8 @@ def prediction_variances(
 
     With c the covariance of y with ``z b`` and G that of b, relative to σ², and ``d = x − XᵀH⁻¹c``, the variance of the
     error is ``σ² (zᵀGz − cᵀH⁻¹c) + dᵀ Var(β̂) d``: that of Henderson's mixed-model equations (Henderson 1975). No n × n
-    matrix is formed, but a column over the rows for each prediction.
+    matrix is formed, but a column over the rows for each prediction. Of a generalized model y and H are those of its
+    linear model at the modes (:func:`jaxlmm.engine.working_model`), and all variances are NaN where it has none.
 
     Parameters
     ----------
@@ -62,14 +64,17 @@ def prediction_variances(
     vcov, m = fit.estimates.uncertainty.vcov, len(x)
     if all(rows is None for rows in terms):  # a loaded fit has this too
         return PredictionVariances(np.sum((x @ vcov) * x, axis=1), np.zeros(m))
-    solution = fit.solution
-    if own_rows and fit.design.residual is None:
+    found = (fit.solution, fit.design) if fit.design.distribution is None else working_model(fit.solution, fit.design)
+    if found is None:
+        return PredictionVariances(np.full(m, np.nan), np.full(m, np.nan))
+    solution, design = found
+    if own_rows and fit.design.residual is None and fit.design.distribution is None:
         sds = np.asarray(fit.by_row.residual_sds)[:m]
         return PredictionVariances(sds**2 * leverages(solution, fit.design), np.zeros(m))
     factors = factors_at(solution.layout, solution.theta, solution.bases)
     variance = float(fit.by_row.sigma) ** 2
     parts = [
-        _term(fit, number, rows, np.asarray(factor), 1.0 if factors.sigma is None else float(factors.sigma))
+        _term(fit, found, number, rows, np.asarray(factor), 1.0 if factors.sigma is None else float(factors.sigma))
         for number, (rows, factor) in enumerate(zip(terms, factors.terms, strict=True))
         if rows is not None
     ]
@@ -89,22 +94,33 @@ def prediction_variances(
             return total
 
         cross, explained = products_with(solution, m, columns)
-        shift = np.asarray(fit.design.triangle).T @ cross[: x.shape[1]]
+        shift = np.asarray(design.triangle).T @ cross[: x.shape[1]]
     moved = x - shift.T
     error = variance * (prior - explained) + np.sum((moved @ vcov) * moved, axis=1)
     return PredictionVariances(np.where(np.isnan(error), np.nan, np.maximum(error, 0.0)), variance * left)
 
 
-def _term(fit: Fitted, number: int, rows: TermRows, factor: Float[NumpyArray, "*L q r"], unit: float) -> _Term:
-    """Return the vectors of one term; ``unit`` is sigma where theta is not relative to it, else 1."""
-    term, labels = fit.design.terms[number], fit.frame.labels.terms[number]
+def _term(
+    fit: Fitted,
+    linear: tuple[Solution, Design],
+    number: int,
+    rows: TermRows,
+    factor: Float[NumpyArray, "*L q r"],
+    unit: float,
+) -> _Term:
+    """Return the vectors of one term of a ``linear`` model, given by its solution and design.
+
+    ``unit`` is sigma where theta is not relative to it, else 1.
+    """
+    solution, design = linear
+    term, labels = design.terms[number], fit.frame.labels.terms[number]
     zw, codes = np.asarray(term.z)[: fit.n], np.asarray(fit.frame.levels[labels.group].codes)
     across = fit.frame.level_covariances.get(labels.group)
     known = rows.codes >= 0
     level = np.where(known, rows.codes, 0)
     if isinstance(across, LevelStructure):
-        layout, own = fit.solution.layout, fit.solution.layout.slices()[number]
-        root = root_across(across, layout.structures[number], fit.solution.theta[own], unit)
+        layout, own = solution.layout, solution.layout.slices()[number]
+        root = root_across(across, layout.structures[number], solution.theta[own], unit)
         ones = np.ones(len(level))
         return _Term(
             zw * root[codes], rows.z * root[level], rows.left * root[level],

@@ -40,6 +40,7 @@ def leverage(fit: Fitted) -> pd.Series:
     >>> round(float(fit.leverage().sum()), 2)
     29.02
     """
+    fit.estimates.labels.check_gaussian("leverage")
     return pd.Series(leverages(fit.solution, fit.design), index=fit.frame.index, name="leverage")
 
 
@@ -78,6 +79,7 @@ def influence(fit: Fitted, by: Any = "row", method: str = "implicit") -> Influen
     {'309': 0.149, '335': 0.129}
     """
     choose("method", method, METHODS)
+    fit.estimates.labels.check_gaussian("influence")
     if not fit.estimates.proven:
         raise DataError(f"influence: expected a fit with a proven optimum, got one whose status is {fit.status}.")
     if fit.sigma == 0.0:

@@ -136,6 +136,7 @@ def marginal_cov(fit: Fitted, rows: Any = None) -> pd.DataFrame:
     1   1378.2  2338.6     0.0
     10     0.0     0.0  2338.6
     """
+    fit.estimates.labels.check_gaussian("marginal_cov")
     index = fit.frame.index
     used = np.arange(fit.n) if rows is None else _indices(index, rows)
     size, most = 8 * used.size**2, int((MAX_COVARIANCE_BYTES / 8) ** 0.5)

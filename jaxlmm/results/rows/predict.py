@@ -11,10 +11,11 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import choose
+from jaxlmm.families import mean_slopes
 from jaxlmm.formula.newdata import MISSING_CODE, chosen_columns, offset_on, row_labels
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.rows.errors import prediction_variances
-from jaxlmm.results.rows.fitted import fitted
+from jaxlmm.results.rows.fitted import linear_predictor, on_response_scale
 from jaxlmm.results.rows.new_residuals import new_residual_variance
 from jaxlmm.results.rows.terms import TermRows, left_terms, other_terms, own_terms
 from jaxlmm.results.tables import check_level
@@ -24,6 +25,7 @@ def predict(
     fit: Fitted,
     newdata: Any = None,
     *,
+    type: str = "response",
     re_form: str | None = None,
     new_levels: str = "error",
     interval: str | None = None,
@@ -36,6 +38,9 @@ def predict(
     newdata
         A data frame (pandas, polars, pyarrow) or a mapping, with the variables of the formula's right side that are
         used; factors are coded as in the fit, ``poly`` and ``scale`` use its bases. None for the rows of the fit.
+    type
+        With a family: ``"response"``, means (of proportions where there are trials), or ``"link"``, linear predictors.
+        Of a linear mixed model both are the same.
     re_form
         None for all random terms, ``"~0"`` for none (lme4's ``NA``), or some: ``"~ (1 | g)"`` takes the intercepts also
         out of ``(1 + x | g)``, as in lme4. Grouping factors of terms left out are not needed in ``newdata``.
@@ -46,7 +51,9 @@ def predict(
     interval
         ``"confidence"``, of the mean that is estimated, or ``"prediction"``, of a new observation: with the variances
         of its residual, at weight 1 (of the fit's own rows at theirs), of levels that are new, and of random effects
-        that ``re_form`` leaves out, whose level is then taken as new. The limits are those of a normal distribution.
+        that ``re_form`` leaves out, whose level is then taken as new. The limits are those of a normal distribution;
+        with a family those of the linear predictor, on the scale of the response, and of the mean alone:
+        :meth:`jaxlmm.Fit.simulate` draws observations.
     level
         The confidence level.
 
@@ -55,7 +62,8 @@ def predict(
     pandas.DataFrame
         ``estimate``, ``std_error``, and with an interval ``conf_low`` and ``conf_high``. The standard error is that of
         the estimate's difference from its target, fixed and random effects, given the variance parameters (Henderson's
-        mixed-model equations); of a loaded fit it is NaN where modes take part. ``estimate`` on the index of
+        mixed-model equations); of a loaded fit it is NaN where modes take part. With a family it is that of the linear
+        predictor, and of the mean by the delta method. ``estimate`` on the index of
         ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a logarithm), the offset included. NaN
         where a variable that is used is missing (of a level see ``new_levels``) or a function of it undefined.
 
@@ -80,9 +88,12 @@ def predict(
     [450.33, 356.08]
     """
     choose("new_levels", new_levels, ("error", "zero"))
+    choose("type", type, ("response", "link"))
     if interval is not None:
         choose("interval", interval, ("confidence", "prediction"))
         check_level(level)
+    if interval == "prediction":
+        fit.estimates.labels.check_gaussian("interval='prediction'")
     columns = chosen_columns(fit.estimates.labels, re_form)
     with np.errstate(all="ignore"):  # what is undefined is NaN, not a warning
         if newdata is None:
@@ -99,7 +110,8 @@ def predict(
         if fit.origin is None and (with_effects or interval == "prediction"):
             if interval is not None:
                 _ = fit.design  # raises: the errors of modes need the rows
-            return pd.DataFrame({**table, "std_error": np.nan}, index=index)
+            table = _on_scale(fit, type, {**table, "std_error": np.full(len(index), np.nan)})
+            return pd.DataFrame(table, index=index)
         if interval == "prediction" and newdata is not None:
             terms = [*left_terms(fit, newdata, columns)]
         found = prediction_variances(fit, x, terms, own_rows=newdata is None and re_form is None)
@@ -110,11 +122,24 @@ def predict(
                 spread = found.error + found.left + _residual_variance(fit, newdata)
             half = np.sqrt(spread) * scipy.special.ndtri(0.5 + 0.5 * level)
             table |= {"conf_low": estimate - half, "conf_high": estimate + half}
-    return pd.DataFrame(table, index=index)
+        return pd.DataFrame(_on_scale(fit, type, table), index=index)
+
+
+def _on_scale(fit: Fitted, type: str, table: dict[str, Float[NumpyArray, " m"]]) -> dict[str, Float[NumpyArray, " m"]]:
+    """Return linear predictors with standard errors and limits on the scale of the response, if that is asked for."""
+    labels = fit.estimates.labels.family
+    if labels is None or type == "link":
+        return table
+    found = {name: on_response_scale(fit, column) for name, column in table.items() if name != "std_error"}
+    if "conf_low" in found:  # an inverse link turns the order round
+        ends = found["conf_low"], found["conf_high"]
+        found |= {"conf_low": np.minimum(*ends), "conf_high": np.maximum(*ends)}
+    slope = mean_slopes(labels.known(), table["estimate"], fit.estimates.dispersion)
+    return {"estimate": found.pop("estimate"), "std_error": np.abs(slope) * table["std_error"], **found}
 
 
 def estimated(fit: Fitted, newdata: Any, re_form: str | None, new_levels: str) -> pd.Series:
-    """Return predictions without their errors, as :func:`predict` does."""
+    """Return predictions without their errors, as :func:`predict` does; with a family linear predictors."""
     columns = chosen_columns(fit.estimates.labels, re_form)
     if newdata is None:
         return pd.Series(_own_rows(fit, re_form, [*own_terms(fit, columns)]), fit.frame.index)
@@ -126,8 +151,8 @@ def estimated(fit: Fitted, newdata: Any, re_form: str | None, new_levels: str) -
 def _own_rows(fit: Fitted, re_form: str | None, terms: list[TermRows | None]) -> Float[NumpyArray, " n"]:
     """Return predictions on the rows of the fit."""
     if re_form is None:
-        return fitted(fit).to_numpy()
-    return fitted(fit, "marginal").to_numpy() + _random_part(fit, terms)
+        return linear_predictor(fit).to_numpy()
+    return linear_predictor(fit, "marginal").to_numpy() + _random_part(fit, terms)
 
 
 def _random_part(fit: Fitted, terms: list[TermRows | None]) -> Float[NumpyArray, " n"]:

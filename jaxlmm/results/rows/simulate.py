@@ -11,13 +11,14 @@ from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.errors import DataError, OptionError
+from jaxlmm.families import FittedRows
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.columns import variables_of
 from jaxlmm.formula.newdata import chosen_columns, levels_on, row_labels
 from jaxlmm.linalg import linear_recurrence
 from jaxlmm.model import ChainFactor, Design, Factors, Layout, Term, long_chains
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.levels import unweighted, with_roots
+from jaxlmm.results.levels import factors_at, unweighted, with_roots
 from jaxlmm.results.rows.predict import estimated
 
 
@@ -44,7 +45,8 @@ def simulate(
     Returns
     -------
     pandas.DataFrame
-        Rows × draws, columns 0, 1, …, in units of the formula's left side, with the offset.
+        Rows × draws, columns 0, 1, …, in units of the formula's left side, with the offset. With a family they are its
+        observations: of ``newdata`` a single trial each, where it has trials.
 
     Raises
     ------
@@ -68,17 +70,33 @@ def simulate(
     for columns, term in zip(chosen, labels.terms, strict=True):
         if columns and len(columns) < len(term.columns):
             raise OptionError(f"re_form: expected whole terms, such as '~ {term.text}', got a part of it: {re_form!r}.")
-    rng, sigma, factors = (
-        np.random.default_rng(seed),
-        float(fit.by_row.sigma),
-        factors_of(fit.design, fit.estimates.theta),
-    )
-    mean = estimated(fit, newdata, re_form, "error")
-    if newdata is None:
-        draws = drawn(fit.frame, factors, sigma, nsim, rng, [not stays for stays in kept])
+    rng, sigma = np.random.default_rng(seed), float(fit.by_row.sigma)
+    if labels.family is None:
+        factors = factors_of(fit.design, fit.estimates.theta)
     else:
-        draws = _drawn_elsewhere(fit, newdata, factors, sigma, nsim, rng, kept)
-    return pd.DataFrame(mean.to_numpy()[:, None] + draws, index=mean.index)
+        factors = factors_at(fit.solution.layout, fit.solution.theta, fit.solution.bases)
+    mean, anew = estimated(fit, newdata, re_form, "error"), [not stays for stays in kept]
+    if newdata is None:
+        draws = effects_drawn(fit.frame, factors, nsim, rng, anew)
+    else:
+        draws = _drawn_elsewhere(fit, newdata, factors, nsim, rng, kept)
+    if labels.family is not None:
+        own = FittedRows(labels.family.known(), mean.to_numpy()[:, None] + draws, fit.estimates.dispersion, None)
+        return pd.DataFrame(_observed(own, fit.frame.trials if newdata is None else None, rng), index=mean.index)
+    noise = noise_drawn(fit.frame, factors, nsim, rng) if newdata is None else rng.standard_normal(draws.shape)
+    return pd.DataFrame(mean.to_numpy()[:, None] + sigma * (draws + noise), index=mean.index)
+
+
+def _observed(
+    fitted: FittedRows, trials: Float[NumpyArray, " n"] | None, rng: np.random.Generator
+) -> Float[NumpyArray, "n s"]:
+    """Draw observations of a family."""
+    of_all = None if trials is None else np.broadcast_to(trials[:, None], fitted.eta.shape)
+    try:
+        distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, of_all)
+    except NotImplementedError as error:
+        raise OptionError(f"simulate: {error}") from error
+    return np.asarray(distribution.rvs(size=fitted.eta.shape, random_state=rng), float)
 
 
 def check_draws(option: str, count: object) -> None:
@@ -92,6 +110,14 @@ def drawn(
     frame: ModelFrame, factors: Factors, sigma: float, nsim: int, rng: np.random.Generator, anew: list[bool]
 ) -> Float[NumpyArray, "n s"]:
     """Draw the random effects of the terms that are ``anew``, and residuals, on the rows of a frame."""
+    effects = effects_drawn(frame, factors, nsim, rng, anew)
+    return np.asarray(sigma * (effects + noise_drawn(frame, factors, nsim, rng)))
+
+
+def effects_drawn(
+    frame: ModelFrame, factors: Factors, nsim: int, rng: np.random.Generator, anew: list[bool]
+) -> Float[NumpyArray, "n s"]:
+    """Draw what the random effects of the terms that are ``anew`` add to the rows of a frame, relative to sigma."""
     design, n = frame.design, len(frame.index)
     total = np.zeros((n, nsim))
     for term, factor, wanted in zip(design.terms, factors.terms, anew, strict=True):
@@ -111,6 +137,12 @@ def drawn(
         z = unweighted(frame, term)
         rows = z @ root if term.positions is None else z * _at(root, term, codes)
         total += np.einsum("nr,nrs->ns", rows, effects[codes])
+    return total
+
+
+def noise_drawn(frame: ModelFrame, factors: Factors, nsim: int, rng: np.random.Generator) -> Float[NumpyArray, "n s"]:
+    """Draw the residuals of the rows of a frame, relative to sigma."""
+    design, n = frame.design, len(frame.index)
     sds = 1.0 / np.sqrt(frame.weights)
     if design.dispersion is not None and factors.dispersion is not None:
         sds = sds * np.exp(np.asarray(factors.dispersion.log_sd(design.dispersion.columns)))[:n]
@@ -123,7 +155,7 @@ def drawn(
         codes = np.asarray(design.groupings[design.residual.grouping].codes)[:n]
         effects = rng.standard_normal((int(codes.max(initial=-1)) + 1, root.shape[-1], nsim))
         noise = np.einsum("nr,nrs->ns", _at(root, design.residual, codes), effects[codes])
-    return np.asarray(sigma * (total + sds[:, None] * noise))
+    return np.asarray(sds[:, None] * noise)
 
 
 def factors_of(design: Design, theta: Float[NumpyArray, " k"]) -> Factors:
@@ -156,9 +188,9 @@ def _root(matrix: Float[NumpyArray, "L L"]) -> Float[NumpyArray, "L L"]:
 
 
 def _drawn_elsewhere(
-    fit: Fitted, newdata: Any, factors: Factors, sigma: float, nsim: int, rng: np.random.Generator, kept: list[bool]
+    fit: Fitted, newdata: Any, factors: Factors, nsim: int, rng: np.random.Generator, kept: list[bool]
 ) -> Float[NumpyArray, "n s"]:
-    labels, total = fit.estimates.labels, 0.0
+    labels, total = fit.estimates.labels, np.zeros((len(row_labels(newdata)), nsim))
     if factors.residual is not None or factors.dispersion is not None:
         raise DataError(
             "simulate: newdata is there for independent residuals of one variance; draw on the fit's own rows."
@@ -176,4 +208,4 @@ def _drawn_elsewhere(
         effects = rng.standard_normal((int(codes.max(initial=-1)) + 1, np.shape(factor)[-1], nsim))
         rows = term.encoding.columns(newdata) @ np.asarray(factor)
         total = total + np.einsum("nr,nrs->ns", rows, effects[codes])
-    return np.asarray(sigma * (total + rng.standard_normal((len(row_labels(newdata)), nsim))))
+    return total

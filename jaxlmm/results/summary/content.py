@@ -44,9 +44,13 @@ class SummaryContent(NamedTuple):
 
 def summary_content(fit: Fitted, df: str, vcov: str, cluster: Any, correlation: bool | None) -> SummaryContent:
     """Return the content of a fit's summary; options as in :meth:`jaxlmm.results.Fit.summary`."""
-    kind = "Linear mixed model" if fit.estimates.labels.terms else "Linear model"
+    labels = fit.estimates.labels
+    kind = "inear mixed model" if labels.terms else "inear model"
+    kind = f"L{kind}" if labels.family is None else f"Generalized l{kind}"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
-    tables = [_quantiles(fit), _random(fit), _parameters(fit), _dispersion(fit)]
+    if labels.family is not None and labels.terms:
+        method = f"{method} ({labels.family.approximation})"
+    tables = [_quantiles(fit), _random(fit), _parameters(fit), _dispersion(fit), _family(fit)]
     tables += [_fixed(fit, df, vcov, cluster), _correlation(fit, tested(fit, df, vcov, cluster).vcov, correlation)]
     notes, p = _notes(fit), fit.estimates.beta.size
     if correlation is None and p > MAX_CORRELATED_EFFECTS:
@@ -76,6 +80,8 @@ def _facts(fit: Fitted) -> list[list[tuple[str, str]]]:
 def _options(fit: Fitted) -> list[tuple[str, str]]:
     """Return what options add to the formula: weights, offset, residuals, known matrices or coordinates of levels."""
     facts, labels, ranges = [], fit.estimates.labels, fit.estimates.ranges
+    if labels.family is not None:
+        facts.append(("Family", labels.family.text))
     if (ranges.weights != 1.0).any():
         facts.append(("Weights", f"from {ranges.weights[0]:.4g} to {ranges.weights[1]:.4g}"))
     if ranges.offset.any():
@@ -92,8 +98,10 @@ def _options(fit: Fitted) -> list[tuple[str, str]]:
 
 
 def _quantiles(fit: Fitted) -> Table:
-    row = [_number(value) for value in fit.estimates.ranges.residuals]
-    return Table("Scaled residuals", ["Min", "1Q", "Median", "3Q", "Max"], [row], 0)
+    quantiles, gaussian = fit.estimates.ranges.residuals, fit.estimates.labels.family is None
+    rows = [[_number(value) for value in quantiles]] if gaussian or np.isfinite(quantiles).all() else []
+    title = "Scaled residuals" if gaussian else "Pearson residuals"
+    return Table(title, ["Min", "1Q", "Median", "3Q", "Max"], rows, 0)
 
 
 def _random(fit: Fitted) -> Table:
@@ -112,7 +120,7 @@ def _random(fit: Fitted) -> Table:
                 + [_number(row["estimate"]), _error(row), _mark(row)]
                 + ["." if np.isnan(value) else f"{value:.2f}" for value in with_previous]
             )
-    if fit.estimates.labels.residual is None:
+    if fit.estimates.labels.residual is None and fit.estimates.labels.family is None:
         row = table[RESIDUAL_SD.name]
         numbers = [_number(row["estimate"] ** 2), _number(row["estimate"]), _error(row), _mark(row)]
         rows.append(["Residual", "", *numbers])
@@ -146,6 +154,19 @@ def _dispersion(fit: Fitted) -> Table:
         row = table[parameter.name]
         rows.append([column, _number(row["estimate"]), _error(row), _mark(row)])
     return _without_marks(Table(title, ["Column", "Estimate", "Std. Error", ""], rows, 1), 4)
+
+
+def _family(fit: Fitted) -> Table:
+    """Return the parameters of the family."""
+    family, title = fit.estimates.labels.family, "Parameters of the family"
+    if family is None:
+        return Table(title, [], [], 1)
+    table = variance(fit).to_dict(orient="index")
+    rows = []
+    for parameter in family.natural:
+        row = table[parameter.name]
+        rows.append([parameter.name, _number(row["estimate"]), _error(row), _mark(row)])
+    return _without_marks(Table(title, ["Parameter", "Estimate", "Std. Error", ""], rows, 1), 4)
 
 
 def _terms(fit: Fitted) -> list[TermLabels]:
@@ -186,7 +207,8 @@ def _mark(row: Mapping[Any, Any]) -> str:
 
 
 def _fixed(fit: Fitted, df: str, vcov: str, cluster: Any) -> Table:
-    effects, normal = coef(fit, df, vcov=vcov, cluster=cluster), df == "normal"
+    effects = coef(fit, df, vcov=vcov, cluster=cluster)
+    normal = df == "normal" or fit.estimates.labels.family is not None
     test = "z" if normal else "t"
     rows, kept = [], fit.estimates.labels.kept
     for is_kept, (term, row) in zip(kept, effects.iterrows(), strict=True):

@@ -44,6 +44,8 @@ def vcov(fit: Fitted, kind: str = "model", cluster: Any = None) -> pd.DataFrame:
     [[46.575, -1.451], [-1.451, 2.389]]
     """
     choose("kind", kind, ("model", "kenward-roger", *KINDS_OF_CLUSTERS))
+    if kind != "model":
+        fit.estimates.labels.check_gaussian(f"vcov({kind!r})")
     check_cluster(kind, cluster)
     names = list(fit.estimates.labels.fixed_names)
     if kind == "kenward-roger":
@@ -63,7 +65,8 @@ def coef(
     Parameters
     ----------
     df
-        How degrees of freedom of t tests are counted: ``"satterthwaite"``; ``"kenward-roger"``, with their covariance
+        How degrees of freedom of t tests are counted (with a family, they are infinite: tests are z tests):
+        ``"satterthwaite"``; ``"kenward-roger"``, with their covariance
         of the coefficients too, of fits by REML (Kenward and Roger 1997; ``"kenward-roger-linear"``, without second
         derivatives of V, is the same where V is linear in variances and covariances; elsewhere the parameters are the
         natural ones, with variances in place of standard deviations, as in SAS); ``"between-within"`` nested

@@ -76,6 +76,7 @@ def ratio_of(
     estimates: Estimates | ManyEstimates, group: str
 ) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
     """Return the share of a group and its standard error."""
+    estimates.labels.check_gaussian("shares of variance")
     variances, jacobian = _by_group(estimates)
     index, total = list(estimates.labels.groups).index(group), variances.sum(axis=-1)
     share = np.asarray(variances[..., index] / total)
@@ -87,6 +88,7 @@ def ratio_of(
 
 def pve_of(estimates: Estimates | ManyEstimates) -> tuple[Float[NumpyArray, "*b c"], Float[NumpyArray, "*b c"]]:
     """Return the shares of all components and their standard errors."""
+    estimates.labels.check_gaussian("shares of variance")
     variances, jacobian = _by_group(estimates)
     aliased = np.isnan(estimates.beta)  # linearly dependent on the others on a response's rows
     beta = np.where(aliased, 0.0, estimates.beta)

@@ -68,9 +68,12 @@ def tested(fit: Fitted, df: str, vcov: str, cluster: Any) -> Tested:
         If ``df`` is none of :data:`DEGREES_OF_FREEDOM`, or is not defined for this fit, or beside ``vcov``.
     """
     choose_df(df)
+    if df not in ("satterthwaite", "normal"):
+        fit.estimates.labels.check_gaussian(f"df={df!r}")
     choose("vcov", vcov, ("model", *KINDS_OF_CLUSTERS))
     check_cluster(vcov, cluster)
     if vcov != "model":
+        fit.estimates.labels.check_gaussian(f"vcov={vcov!r}")
         return _robust(fit, df, vcov, cluster)
     uncertainty, beta = fit.estimates.uncertainty, fit.estimates.beta
     if not fit.estimates.proven:

@@ -41,7 +41,7 @@ def digests(data: ScanData, scan_options: ScanOptions, null: dict[str | None, Fi
         "the version of jaxlmm": __version__,
         "the formula": _of(call.formula, data.frame.labels.parameters, structures),
         "the options": _of(
-            repr(scan_options), options.method, identity(options.solver), _optimizer(options.optimizer),
+            repr(scan_options), options.criterion, identity(options.solver), _optimizer(options.optimizer),
             repr(options.start), repr(options.fixed)
         ),
         "the rows or predictors": _of(design.without_relations(), data.sample_of_row, data.moderator),

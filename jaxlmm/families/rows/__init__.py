@@ -1,0 +1,24 @@
+"""The distribution of the rows of a design given their linear predictors, and residuals from it."""
+
+from jaxlmm.families.rows.distribution import RowDistribution
+from jaxlmm.families.rows.residuals import (
+    FittedRows,
+    deviance_residuals,
+    mean_slopes,
+    means,
+    pearson_residuals,
+    quantile_residuals,
+)
+from jaxlmm.families.rows.separation import Separation, separated
+
+__all__ = [
+    "FittedRows",
+    "RowDistribution",
+    "Separation",
+    "deviance_residuals",
+    "mean_slopes",
+    "means",
+    "pearson_residuals",
+    "quantile_residuals",
+    "separated",
+]

@@ -1,0 +1,128 @@
+"""Means and residuals of observations given their linear predictors, on the host."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy
+from jaxtyping import Float, Int
+
+from jaxlmm._util import Array, NumpyArray, in_double_precision, program
+from jaxlmm.families.base import AbstractFamily
+
+STEPS, LONGEST_STEP = 100, 2.0
+"""Newton steps to the linear predictor at which an observation is most likely, and the longest of them: one that is
+most likely at infinity, as a count of zero, is then nearly certain."""
+
+SMALLEST_CURVATURE = 1e-12
+"""Below this, or where it is negative, a step goes uphill by ``LONGEST_STEP``."""
+
+
+class FittedRows(NamedTuple):
+    """Rows at their linear predictors ``eta``, offset included, with the family's parameters, and trials if any."""
+
+    family: AbstractFamily
+    eta: Float[NumpyArray, " n"]
+    dispersion: Float[NumpyArray, " d"]
+    trials: Float[NumpyArray, " n"] | None
+
+    def of_family(self, y: Float[NumpyArray, " n"]) -> Float[NumpyArray, "*y"]:
+        """Return observations as the family takes them."""
+        return y if self.trials is None else np.stack([y, self.trials], axis=-1)
+
+
+@in_double_precision
+def means(
+    family: AbstractFamily, eta: Float[NumpyArray, "*b"], dispersion: Float[NumpyArray, " d"]
+) -> Float[NumpyArray, "*b"]:
+    """Return the mean of each row, of a proportion where there are trials.
+
+    Raises
+    ------
+    NotImplementedError
+        If the family has none.
+    """
+    return np.asarray(family.mean(jnp.asarray(eta), jnp.asarray(dispersion)))
+
+
+@in_double_precision
+def mean_slopes(
+    family: AbstractFamily, eta: Float[NumpyArray, "*b"], dispersion: Float[NumpyArray, " d"]
+) -> Float[NumpyArray, "*b"]:
+    """Return the derivative of the mean of each row in its linear predictor."""
+
+    def mean(eta: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+        return family.mean(eta, jnp.asarray(dispersion))
+
+    own = jnp.asarray(eta, float)
+    return np.asarray(jax.jvp(mean, (own,), (jnp.ones_like(own),))[1])
+
+
+def pearson_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
+    """Return observations less their means, in units of their standard deviations.
+
+    Raises
+    ------
+    NotImplementedError
+        If the family has no mean, or no distribution.
+    """
+    center = means(fitted.family, fitted.eta, fitted.dispersion) * (1.0 if fitted.trials is None else fitted.trials)
+    spread = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.trials).var()
+    return (y - center) / np.sqrt(spread)
+
+
+@in_double_precision
+def deviance_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
+    """Return the roots of twice what the log-density of each observation is below its largest, as signed differences.
+
+    The largest is over all linear predictors, with the same dispersion; the sign is that of its predictor less the
+    fitted one (McCullagh and Nelder 1989, section 2.4.3).
+    """
+    observed = jnp.asarray(fitted.of_family(y))
+    best, below = _below_the_largest(fitted.family, observed, jnp.asarray(fitted.eta), jnp.asarray(fitted.dispersion))
+    return np.sign(np.asarray(best) - fitted.eta) * np.sqrt(2.0 * np.maximum(np.asarray(below), 0.0))
+
+
+@program(once=True)
+def _below_the_largest(
+    family: AbstractFamily, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+) -> tuple[Float[jax.Array, "*b"], Float[jax.Array, "*b"]]:
+    def step(_: Int[jax.Array, ""], state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        here, best, highest = state
+        value, slope, curvature = family.derivatives(y, here, dispersion)
+        better = value > highest
+        best, highest = jnp.where(better, here, best), jnp.where(better, value, highest)
+        curved = curvature > SMALLEST_CURVATURE
+        newton = slope / jnp.where(curved, curvature, 1.0)
+        uphill = jnp.where(curved, jnp.clip(newton, -LONGEST_STEP, LONGEST_STEP), LONGEST_STEP * jnp.sign(slope))
+        tried = here + uphill
+        possible = jnp.isfinite(family.log_density(y, tried, dispersion)) & jnp.isfinite(uphill)
+        return jnp.where(possible, tried, 0.5 * (here + best)), best, highest
+
+    eta = jnp.asarray(eta)
+    own = family.log_density(y, eta, dispersion)
+    _, best, highest = jax.lax.fori_loop(0, STEPS, step, (eta, eta, own))
+    return best, highest - own
+
+
+def quantile_residuals(
+    fitted: FittedRows, y: Float[NumpyArray, " n"], rng: np.random.Generator
+) -> Float[NumpyArray, " n"]:
+    """Return the standard normal quantiles of the probabilities below the observations.
+
+    Where observations are discrete, the probability is drawn between that of less and that of at most the observation
+    (Dunn and Smyth 1996); of others with a probability of a single value, as zero in a Tweedie distribution, too.
+
+    Raises
+    ------
+    NotImplementedError
+        If the family has no distribution.
+    """
+    distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.trials)
+    upper = np.asarray(distribution.cdf(y), float)
+    below = np.asarray(distribution.cdf(y - 1.0 if fitted.family.discrete else np.nextafter(y, -np.inf)), float)
+    share = rng.uniform(size=y.shape)
+    return np.asarray(scipy.special.ndtri(below + share * (upper - below)))

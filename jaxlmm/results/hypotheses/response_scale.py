@@ -1,0 +1,78 @@
+"""Marginal means of linear predictors on the scale of the response, and differences of them as ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import OptionError, choose
+from jaxlmm.families import AbstractFamily, mean_slopes, means
+from jaxlmm.formula import FamilyLabels
+
+RATIOS = {"log": "ratio", "logit": "odds ratio"}
+"""What the exponential of a difference of linear predictors is, by the link."""
+
+Columns = list[Float[NumpyArray, "*b c"]]
+"""``estimate std_error df statistic p_value conf_low conf_high``."""
+
+
+class ResponseScale(NamedTuple):
+    """The scale of the response of a ``family`` with parameters ``dispersion``."""
+
+    family: AbstractFamily
+    dispersion: Float[NumpyArray, "*b d"]
+
+    @classmethod
+    def of(cls, type: str, labels: FamilyLabels | None, dispersion: Float[NumpyArray, "*b d"]) -> ResponseScale | None:
+        """Return the scale that ``type`` asks for, None where it is that of the linear predictor."""
+        choose("type", type, ("link", "response"))
+        return None if type == "link" or labels is None else cls(labels.known(), dispersion)
+
+    @property
+    def ratio(self) -> str | None:
+        """What differences become, None where they stay differences of linear predictors."""
+        return RATIOS.get(getattr(self.family, "link", ""))
+
+    def of_means(self, columns: Columns) -> Columns:
+        """Return means with standard errors by the delta method and limits of the linear predictor; tests stay.
+
+        Raises
+        ------
+        OptionError
+            If the family has no mean.
+        """
+        estimate, std_error, *tests, low, high = columns
+        try:
+            center, slope, *ends = (
+                _by_response(function, self, part)
+                for function, part in ((means, estimate), (mean_slopes, estimate), (means, low), (means, high))
+            )
+        except NotImplementedError as error:
+            raise OptionError(f"type='response': {error}") from error
+        return [center, np.abs(slope) * std_error, *tests, np.minimum(*ends), np.maximum(*ends)]
+
+    def of_differences(self, columns: Columns) -> Columns:
+        """Return the exponentials of differences where they are ratios, else the differences."""
+        if self.ratio is None:
+            return columns
+        estimate, std_error, *tests, low, high = columns
+        ratio = np.exp(estimate)
+        return [ratio, ratio * std_error, *tests, np.exp(low), np.exp(high)]
+
+    def names(self, names: Sequence[str]) -> list[str]:
+        """Return the names of differences, of ratios with a stroke."""
+        return [name.replace(" - ", " / ") for name in names] if self.ratio else list(names)
+
+
+def _by_response(
+    function: object, scale: ResponseScale, values: Float[NumpyArray, "*b c"]
+) -> Float[NumpyArray, "*b c"]:
+    """Return a function of linear predictors, of each response with its own dispersion."""
+    assert callable(function)
+    if values.ndim == 1:
+        return np.asarray(function(scale.family, values, scale.dispersion))
+    return np.stack([function(scale.family, *pair) for pair in zip(values, scale.dispersion, strict=True)])

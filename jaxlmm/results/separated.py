@@ -1,0 +1,145 @@
+"""What is reported of a response that is separated: the limit in which some linear predictors are infinite."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxlmm._util import NumpyArray, pad
+from jaxlmm.engine import Found
+from jaxlmm.families import separated
+from jaxlmm.formula import ModelFrame
+from jaxlmm.inference import SEPARATED, STATUS, Rows, Verdict
+from jaxlmm.model import Design, independent_basis
+
+SMALLEST_EIGENVALUE = 1e-8
+"""Of the products of an orthonormal basis of X over the rows of a response: below it columns may be dependent there."""
+
+MOVES = 1e-6
+"""A coefficient whose share of a direction is less than this does not move along it."""
+
+
+class Limit(NamedTuple):
+    """The limit of the likelihood along a direction of separation.
+
+    ``direction`` (p,) are the coefficients' movements, the largest 1 or −1; ``rows`` are those whose linear predictors
+    go to infinity, each to its side, and have then the probability 1; ``design`` is the model of all others, of the
+    ``kept`` columns; coefficients that ``move`` have no finite estimate, the others have the same as in the limit.
+    """
+
+    direction: Float[NumpyArray, " p"]
+    rows: Bool[NumpyArray, " n"]
+    sides: Float[NumpyArray, " n"]
+    design: Design
+    kept: Bool[NumpyArray, " p"]
+    move: Bool[NumpyArray, " p"]
+
+    @classmethod
+    def of(cls, frame: ModelFrame) -> Self | None:
+        """Return the limit of the response of a frame, None where it is not separated."""
+        design, y = frame.design, frame.y
+        if design.distribution is None or y is None:
+            return None
+        n, family = y.size, design.distribution.family
+        sides = family.sides(y if frame.trials is None else np.stack([y, frame.trials], axis=-1))
+        basis = np.asarray(design.basis)[:n]
+        found = separated(basis, sides[:, None], np.ones((n, 1), bool)).get(0)
+        if found is None:
+            return None
+        directions = np.linalg.solve(np.asarray(design.triangle), found.direction.T).T
+        directions = directions / np.abs(directions).max(axis=1, keepdims=True)
+        left = basis[~found.rows]
+        kept, _, triangle = independent_basis(left @ np.asarray(design.triangle))
+        whole = np.linalg.solve(triangle.T, frame.x[:, kept].T).T if kept.any() else np.zeros((n, 0))
+        nullspace = np.linalg.solve(np.asarray(design.triangle), _nullspace(left))
+        size = np.abs(nullspace).max(axis=0, keepdims=True, initial=1e-300)
+        move = np.any(np.abs(nullspace / size) > MOVES, axis=1)
+        first = np.zeros(directions.shape[1])
+        for one in directions:  # what a later one moves is moved by it alone
+            first = np.where(first == 0.0, np.where(np.abs(one) > MOVES, one, 0.0), first)
+        weight = np.where(pad(found.rows, design.n_padded), 0.0, np.asarray(design.distribution.weight))
+        limit = design.replace(
+            basis=pad(whole, design.n_padded),
+            triangle=triangle,
+            n_fixed=np.int64(kept.sum()),
+            distribution=design.distribution.replace(weight=weight),
+        )
+        return cls(first, found.rows, sides, limit, kept, move)
+
+    def reported(
+        self, found: Found, rows: Rows, verdict: Verdict, names: tuple[str, ...]
+    ) -> tuple[Found, Rows, Verdict]:
+        """Return what is reported in the limit, of all coefficients, by ``names``.
+
+        Those that move are infinite, or NaN where their direction is not determined.
+        """
+        wide = found.of_all_columns(self.kept)
+        examination, uncertainty = wide.examination, wide.uncertainty
+        sign = np.where(self.direction == 0.0, np.nan, self.direction)
+        beta = np.where(self.move, np.inf * np.sign(sign), examination.beta[0])[None]
+        either = self.move[:, None] | self.move[None, :]
+        wide = wide._replace(
+            examination=examination._replace(beta=beta),
+            uncertainty=uncertainty._replace(
+                vcov=np.where(either, np.nan, uncertainty.vcov),
+                vcov_derivative=np.where(either[..., None], np.nan, uncertainty.vcov_derivative),
+            ),
+        )
+        n, far = self.rows.size, np.where(self.rows, self.sides * np.inf, 0.0)
+        marginal, conditional = (np.array(part, float) for part in (rows.marginal, rows.conditional))
+        for part in (marginal, conditional):
+            part[:n] = np.where(self.rows, far, part[:n])
+        ridge = {name: float(w) for name, w in zip(names, self.direction, strict=True) if w != 0.0}
+        word = STATUS[STATUS.index("not_identified")]
+        told = verdict._replace(status=word, ridge=ridge, help=SEPARATED)
+        return wide, rows._replace(marginal=marginal, conditional=conditional), told
+
+
+def _nullspace(rows: Float[NumpyArray, "k p"]) -> Float[NumpyArray, "p r"]:
+    """Return an orthonormal basis of the directions in which no row moves."""
+    _, size, vectors = np.linalg.svd(np.concatenate([rows, np.zeros((1, rows.shape[1]))]))
+    rank = int(np.sum(size > 1e-10 * size.max(initial=0.0)))
+    return np.asarray(vectors[rank:].T)
+
+
+def examined(frame: ModelFrame, y: Float[NumpyArray, "n m"]) -> tuple[Bool[NumpyArray, " m"], dict[int, str]]:
+    """Return which responses, NaN where missing, have a value that the family cannot have, and the directions of those
+    that are separated, by number.
+    """
+    distribution, observed = frame.design.distribution, np.isfinite(y)
+    assert distribution is not None
+    trials = None if frame.trials is None else np.broadcast_to(frame.trials[:, None], y.shape)
+    filled = np.where(observed, y, 0.0)
+    values = filled if trials is None else np.stack([filled, trials], axis=-1)
+    impossible = np.any(observed & ~distribution.family.allows(values), axis=0)
+    sides, basis = distribution.family.sides(values), np.asarray(frame.design.basis)[: len(y)]
+    found = separated(basis, np.where(observed, sides, 0.0), observed & ~impossible)
+    to_columns, names = np.linalg.inv(np.asarray(frame.design.triangle)), frame.labels.fixed_names
+    return impossible, {number: _in_words(to_columns @ own.direction[0], names) for number, own in found.items()}
+
+
+def of_full_rank(basis: Float[NumpyArray, "n p"], observed: Bool[NumpyArray, "n m"]) -> Bool[NumpyArray, " m"]:
+    """Return for which responses the columns are independent on the rows where they are ``observed``, and fewer."""
+    found = np.array(observed.all(axis=0))
+    others = np.flatnonzero(~found)
+    products = np.einsum("ni,nm,nj->mij", basis, observed[:, others].astype(float), basis, optimize=True)
+    smallest = np.linalg.eigvalsh(products)[:, 0] if basis.shape[1] else np.ones(others.size)
+    found[others] = (smallest > SMALLEST_EIGENVALUE) & (observed[:, others].sum(axis=0) > basis.shape[1])
+    return found
+
+
+def _in_words(direction: Float[NumpyArray, " p"], names: tuple[str, ...]) -> str:
+    """Return a direction as a sum of coefficients.
+
+    >>> _in_words(np.array([-1.0, 1.0, 0.0]), ("Intercept", "x", "z"))
+    '-Intercept + x'
+    """
+    scaled, text = direction / np.abs(direction).max(), ""
+    for name, weight in zip(names, scaled, strict=True):
+        if abs(weight) > MOVES:
+            size = "" if abs(abs(weight) - 1.0) < MOVES else f"{abs(weight):.3g} "
+            sign = "-" if weight < 0 else "+"
+            text += f" {sign} {size}{name}" if text else f"{'-' if weight < 0 else ''}{size}{name}"
+    return text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jaxlmm._version import __version__
 
 if TYPE_CHECKING:
-    from jaxlmm import covariance, datasets, genetics, plot, solvers, testing
+    from jaxlmm import covariance, datasets, families, genetics, plot, solvers, testing
     from jaxlmm.api import design, design_from_arrays, deviance, estimate, fit, fit_many, loglik, simulate
     from jaxlmm.errors import (
         DataError,
@@ -56,6 +56,7 @@ __all__ = [
     "design_from_arrays",
     "deviance",
     "estimate",
+    "families",
     "fit",
     "fit_many",
     "genetics",

@@ -1,4 +1,4 @@
-"""Tests for authors of covariance structures and of solvers."""
+"""Tests for authors of covariance structures, of families, and of solvers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from jaxlmm._util import Array, in_double_precision
 from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.covariance.contract import check_contract
 from jaxlmm.errors import OptionError
+from jaxlmm.families import AbstractFamily, family_of
+from jaxlmm.families import check_contract as check_family_contract
 from jaxlmm.model import Design
 from jaxlmm.solvers import AbstractSolver, as_solver
 from jaxlmm.solvers import contract as solver_contract
@@ -99,3 +101,39 @@ def check_solver(solver: str | type[AbstractSolver], design: Design) -> None:
     if asked is None or not isinstance(design, Design):
         raise OptionError(f"check_solver: expected a solver and a design, got {solver!r} and {type(design).__name__}.")
     solver_contract.check_contract(asked, design, "check_solver")
+
+
+@in_double_precision
+@np.errstate(all="ignore")
+def check_family(family: str | AbstractFamily, y: Float[Array, "*y"]) -> None:
+    """Raise unless a family is what it says it is.
+
+    Parameters
+    ----------
+    family
+        An object of a class of one's own, or one of ours.
+    y
+        Some observations that it can have, ``(n,)``, or ``(n, 2)`` successes and trials where it has trials.
+
+    Raises
+    ------
+    OptionError
+        With the property that fails: a value for each observation, which no other one changes, from values that JAX can
+        trace; finite derivatives that are those of the values; a kernel and a normalizer whose sum is the log-density;
+        finite starts.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import jaxlmm as lmm
+    >>> lmm.testing.check_family("nbinom2", [0.0, 3.0, 7.0])
+    >>> class Summed(lmm.families.AbstractFamily):
+    ...     def log_density(self, y, eta, dispersion):
+    ...         return jnp.sum(y * eta - jnp.exp(eta))
+    >>> try:
+    ...     lmm.testing.check_family(Summed(), [1.0, 2.0])
+    ... except lmm.OptionError as error:
+    ...     print(str(error)[:61])
+    check_family: Summed.log_density: expected one value for each
+    """
+    check_family_contract(family_of(family), np.asarray(y, float), "check_family")

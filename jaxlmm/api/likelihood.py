@@ -14,7 +14,7 @@ from jaxlmm._util import Array, is_traced, program
 from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
-from jaxlmm.errors import DataError, PrecisionError
+from jaxlmm.errors import DataError, OptionError, PrecisionError
 from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.linalg import inverse_triangle
 from jaxlmm.model import Design, at_rest, settled
@@ -60,6 +60,11 @@ def deviance(
     (3, 3)
     (2,)
     """
+    if design.distribution is not None:
+        raise OptionError(
+            "deviance: the deviance of a generalized model cannot be profiled over beta; lmm.loglik(design) is a "
+            "function of beta and theta."
+        )
     likelihood = _likelihood(design, criterion(method), solver)
     n, k = int(likelihood.design.n), likelihood.layout.n_theta
 
@@ -78,7 +83,8 @@ def loglik(
     """Return the unprofiled log-likelihood as a pure function ``f(beta, theta, sigma, y)``, for samplers and penalties.
 
     ``beta`` (p,) on the columns of the formula, ``theta`` (k,) relative to ``sigma`` (), ``y`` (n,). The ``solver`` is
-    as in :func:`jaxlmm.fit`.
+    as in :func:`jaxlmm.fit`. Of a generalized model theta is that of ``fit.theta`` too, which ends in what is searched
+    for of the family's parameters, and sigma has no part in it.
 
     Examples
     --------
@@ -94,6 +100,7 @@ def loglik(
     True True
     """
     likelihood = _likelihood(design, "ML", solver)
+    family = likelihood.layout.family
     n, k, p = int(likelihood.design.n), likelihood.layout.n_theta, design.basis.shape[1]
 
     def f(
@@ -101,8 +108,10 @@ def loglik(
     ) -> Float[Array, ""]:
         beta, theta, sigma, y = (jnp.asarray(value) for value in (beta, theta, sigma, y))
         _check_shape("beta", beta, (p,))
-        _check_shape("theta", theta, (k,))
+        _check_shape("theta", theta, (k if family is None else k - family.n_columns,))
         _check_shape("y", y, (n,))
+        if family is not None:
+            theta = jnp.concatenate([theta, jnp.zeros(family.n_columns, theta.dtype)])
         return _loglik(likelihood, beta, theta, sigma, y)
 
     return f
@@ -119,7 +128,7 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     y
         A response (n,), complete, in double precision.
     method
-        ``"REML"`` or ``"ML"``.
+        ``"REML"`` or ``"ML"``; of a generalized model it is ML.
     solver
         As in :func:`jaxlmm.fit`.
 

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from jaxlmm._util import NumpyArray, as_frame, as_table, in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.responses import estimates_of
+from jaxlmm.errors import FormulaError
 from jaxlmm.formula import build_frame, parse, read_responses, updated
 from jaxlmm.formula.syntax import column_of, resolved, with_known_names
-from jaxlmm.formula.tokens import quoted
+from jaxlmm.formula.tokens import parts_of_cbind, quoted
 from jaxlmm.likelihood import choose
 from jaxlmm.results import Fit, FitMany, ManyOrigin
 
@@ -73,6 +74,11 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
         *read.names,  # '.' does not stand for them
         *([] if id is None else [column_of("id", id, table.columns)]),
     ]
+    if options.has_trials and parts_of_cbind(parsed.response):
+        raise FormulaError(
+            f"formula {parsed.text!r}: cbind() names several responses here; give the numbers of successes as "
+            "responses, and those of trials by trials=."
+        )
     parsed = resolved(parsed, table.columns, options, not_predictors, allow_cbind=True)._replace(response=())
     call = dataclasses.replace(call, formula=parsed.text)
     frame = build_frame(parsed, table, options, known_residual=options.known_residual)

@@ -26,6 +26,9 @@ FOREIGN_OPTIONS = {
         "ask it of the markers, as in genotypes=lmm.genetics.genotypes('chr1.bed', maf=0.01)",
     ),
     "covariates": "write them into the formula",
+    "nAGQ": "write quadrature=9",
+    "size": "write trials='n', or cbind(successes, failures) left of '~'",
+    **dict.fromkeys(("ziformula", "zi"), "zero inflation is not there yet"),
     "groups": "write the grouping factor into the formula, as in '(1 | g)'",
 }
 """Options of other packages (lme4, nlme, statsmodels, PLINK, GEMMA), and what to write here."""
@@ -48,13 +51,14 @@ def named_options(function: Callable[P, T]) -> Callable[P, T]:
 
 
 _MIXED = "write lmm.fit('y ~ x + (1 | g)', data)"
-_GENERALIZED = "families other than the Gaussian are not there yet; lmm.fit has linear mixed models"
+_GENERALIZED = "write lmm.fit('y ~ x + (1 | g)', data, family='poisson')"
 
 FOREIGN_NAMES = {
     **dict.fromkeys(("lmer", "lme", "lmm", "mixedlm", "MixedLM", "Lmer", "lmerTest", "mixed", "model"), _MIXED),
     **dict.fromkeys(("LMM", "LinearMixedModel", "MixedModel", "MixedEffectsModel", "mixed_model", "fitlme"), _MIXED),
     **dict.fromkeys(("lm", "Lm", "ols", "OLS", "gls", "GLS", "wls"), "write lmm.fit('y ~ x', data)"),
-    **dict.fromkeys(("glmer", "Glmer", "glmm", "GLMM", "glmmTMB", "nlmer", "nlme", "glm", "families"), _GENERALIZED),
+    **dict.fromkeys(("glmer", "Glmer", "glmm", "GLMM", "glmmTMB", "glm", "glmer_nb"), _GENERALIZED),
+    **dict.fromkeys(("nlmer", "nlme"), "nonlinear models are not there; lmm.fit has linear predictors"),
     **dict.fromkeys(("from_formula", "formula", "fitmm"), _MIXED),
     **dict.fromkeys(("dream", "fit_all", "fitVarPartModel", "many", "lmFit"), "write lmm.fit_many(formula, data)"),
     **dict.fromkeys(("gwas", "assoc", "association", "gemma", "emmax"), "write lmm.scan(formula, data, genotypes=)"),

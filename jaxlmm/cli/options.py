@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -45,6 +45,15 @@ class FitArguments:
         Method | None,
         typer.Option(help="The criterion; by default REML, with a family ML.", case_sensitive=False),
     ] = None
+    family: Annotated[
+        str,
+        typer.Option(
+            help="The distribution of the response: gaussian, binomial, poisson, nbinom2, nbinom1, gamma, "
+            "inverse_gaussian, beta, tweedie or student_t."
+        ),
+    ] = "gaussian"
+    quadrature: Annotated[int, typer.Option(help="Nodes of adaptive quadrature; 1 is Laplace's approximation.")] = 1
+    trials: Annotated[str | None, typer.Option(help="The column of numbers of trials, of a binomial response.")] = None
     weights: Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")] = None
     offset: Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")] = None
     kinship: Kinship = None
@@ -68,11 +77,12 @@ class FitArguments:
     def keywords(self, *, auto: bool = False) -> dict[str, Any]:
         """Return the options as keyword arguments of ``lmm.fit``.
 
-        For ``scan`` (``auto=True``) ``--kinship auto``, the relationship matrix of the scan's own markers, is passed on
-        and not read as a file.
+        For ``scan`` (``auto=True``), which takes no family, ``--kinship auto``, the relationship matrix of the scan's
+        own markers, is passed on and not read as a file.
         """
+        names = [field.name for field in dataclasses.fields(self) if not (auto and field.name in OF_FAMILIES)]
         return {
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            **{name: getattr(self, name) for name in names},
             "method": None if self.method is None else self.method.value,
             "kinship": "auto" if auto and self.kinship == ["auto"] else matrices(self.kinship or []),
             "start": values_of("--start", self.start or []),
@@ -82,8 +92,16 @@ class FitArguments:
 
 DEFAULTS = FitArguments()
 
+OF_FAMILIES = ("family", "quadrature", "trials")
+"""Options of generalized models."""
 
-def with_fit_options(command: Callable[..., None]) -> Callable[..., None]:
+
+def with_scan_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command as :func:`with_fit_options` does, without the options of generalized models."""
+    return with_fit_options(command, without=OF_FAMILIES)
+
+
+def with_fit_options(command: Callable[..., None], without: Sequence[str] = ()) -> Callable[..., None]:
     """Return a command with an option for each field of :class:`FitArguments` in place of its parameter ``model``.
 
     The command is called with ``model``, the record of all of them. A field that is a parameter of the command too is
@@ -94,6 +112,7 @@ def with_fit_options(command: Callable[..., None]) -> Callable[..., None]:
     options = {
         field.name: own["model"].replace(name=field.name, default=field.default, annotation=hints[field.name])
         for field in dataclasses.fields(FitArguments)
+        if field.name not in without
     }
     parameters = list(own.values())
     position = list(own).index("model")

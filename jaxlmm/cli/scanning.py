@@ -26,7 +26,17 @@ from jaxlmm.cli.fitting import responses_of
 from jaxlmm.cli.ids import read_data
 from jaxlmm.cli.matrices import Kinship
 from jaxlmm.cli.missing import MissingCode, codes_of
-from jaxlmm.cli.options import DEFAULTS, Data, FitArguments, Force, Id, Progress, Responses, RightSide, with_fit_options
+from jaxlmm.cli.options import (
+    DEFAULTS,
+    Data,
+    FitArguments,
+    Force,
+    Id,
+    Progress,
+    Responses,
+    RightSide,
+    with_scan_options,
+)
 from jaxlmm.cli.samples import chosen, id_column, with_covariates
 
 
@@ -63,7 +73,7 @@ class Style(enum.StrEnum):
 
 
 @app.command()
-@with_fit_options
+@with_scan_options
 def scan(
     formula: RightSide,
     data: Data,

@@ -80,8 +80,11 @@ class Limit(NamedTuple):
         sign = np.where(self.direction == 0.0, np.nan, self.direction)
         beta = np.where(self.move, np.inf * np.sign(sign), examination.beta[0])[None]
         either = self.move[:, None] | self.move[None, :]
+        values = examination.values
+        if self.rows.all():  # nothing is left by which anything could be estimated
+            values = values._replace(report=np.full_like(values.report, np.nan))
         wide = wide._replace(
-            examination=examination._replace(beta=beta),
+            examination=examination._replace(beta=beta, values=values),
             uncertainty=uncertainty._replace(
                 vcov=np.where(either, np.nan, uncertainty.vcov),
                 vcov_derivative=np.where(either[..., None], np.nan, uncertainty.vcov_derivative),

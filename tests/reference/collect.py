@@ -13,7 +13,8 @@ Genotypes with GEMMA's results (0.98.5) stand in a folder GENETICS with ``synthe
 ``scripts/gemma_grm.py GENETICS`` makes of them, pedigrees with kinship2's coefficients (1.9.6.2, ``22_pedigrees.R``)
 in its ``pedigree``: ``python collect.py SOURCE MANY GENETICS`` copies these too.
 Generalized linear mixed models (glmmTMB 1.1.5, and lme4 with quadrature) stand in a folder with ``data`` and ``fits``,
-as ``31_glmm.R`` writes them, and are copied in the same way.
+as ``31_glmm.R`` writes them, and are copied in the same way; ``generalized_many`` is what ``32_many_glmm.R`` writes,
+and ``generalized_results`` what ``33_glmm_results.R`` makes here.
 """
 
 import gzip

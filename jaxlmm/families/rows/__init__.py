@@ -1,5 +1,6 @@
 """The distribution of the rows of a design given their linear predictors, and residuals from it."""
 
+from jaxlmm.families.rows.contract import check_contract
 from jaxlmm.families.rows.distribution import RowDistribution
 from jaxlmm.families.rows.residuals import (
     FittedRows,
@@ -15,6 +16,7 @@ __all__ = [
     "FittedRows",
     "RowDistribution",
     "Separation",
+    "check_contract",
     "deviance_residuals",
     "mean_slopes",
     "means",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxlmm._util import write_whole
 from jaxlmm.errors import DataError, OptionError, nearest
+from jaxlmm.formula import ModelLabels
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.foreign import FIT_MANY, answering
 from jaxlmm.results.many.compare import compare
@@ -19,6 +20,12 @@ from jaxlmm.results.many.serialize import save
 from jaxlmm.results.many.tables import anova, failed, glance, pve, ratio, test, tidy, variance
 from jaxlmm.results.many_estimates import FAILED
 from jaxlmm.results.tables import noted, status_counts
+
+
+def _kind(labels: ModelLabels) -> str:
+    """Return what the models are, in words."""
+    kind = "linear mixed" if labels.terms else "linear"
+    return kind if labels.family is None else f"{labels.family.text} {kind}"
 
 
 @answering("many", FIT_MANY)  # names of other packages, as many.results, say what to write instead
@@ -55,10 +62,11 @@ class FitMany(FittedMany):
         dropped = f" ({estimates.n_dropped} dropped: missing values)" if estimates.n_dropped else ""
         not_in_data = f"; {estimates.unmatched} rows of theirs are not in the data" if estimates.unmatched else ""
         lines = [
-            f"{len(self)} {'linear mixed' if estimates.labels.terms else 'linear'} models by {estimates.method}",
+            f"{len(self)} {_kind(estimates.labels)} models by {estimates.method}",
             f"Formula: {estimates.labels.formula}",
             f"Rows: {estimates.n_rows}{dropped}   Groups: {groups}",
             f"Responses: {len(self)}, matched {estimates.matched}{not_in_data}",
+            *([] if estimates.labels.family is None else [f"Integrals: {estimates.labels.family.approximation}"]),
             f"Solver: {estimates.solver} ({estimates.solver_reason})",
             f"Status: {status_counts(estimates.words)}",
             *estimates.notes,

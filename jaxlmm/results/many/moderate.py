@@ -53,6 +53,7 @@ def moderate(many: FittedMany, *, robust: bool = False) -> Moderated:
     >>> many.moderate().tidy().loc[1, ["term", "df"]].tolist()[0]
     'Days'
     """
+    many.estimates.labels.check_gaussian("moderate")
     if not isinstance(robust, bool | np.bool_):
         raise OptionError(f"robust: expected True or False, got {robust!r}.")
     proven = int(many.estimates.proven.sum())

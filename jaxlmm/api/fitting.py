@@ -58,7 +58,7 @@ def fit(
     family
         The distribution of the response: ``"gaussian"``, a linear mixed model; ``"binomial"`` (or ``"bernoulli"``),
         ``"poisson"``, ``"nbinom2"``, ``"nbinom1"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"``, ``"tweedie"`` or
-        ``"student_t"``; an object of :mod:`jaxlmm.families`, with another link, as
+        ``"student_t"``; an object of ``lmm.families``, with another link, as
         ``lmm.families.Binomial(link="probit")``, or of a class of one's own.
     quadrature
         How the random effects of such a model are integrated: 1 is Laplace's approximation, K more adaptive

@@ -99,11 +99,11 @@ def _below_the_largest(
         newton = slope / jnp.where(curved, curvature, 1.0)
         uphill = jnp.where(curved, jnp.clip(newton, -LONGEST_STEP, LONGEST_STEP), LONGEST_STEP * jnp.sign(slope))
         tried = here + uphill
-        possible = jnp.isfinite(family.log_density(y, tried, dispersion)) & jnp.isfinite(uphill)
+        possible = jnp.isfinite(family.log_kernel(y, tried, dispersion)) & jnp.isfinite(uphill)
         return jnp.where(possible, tried, 0.5 * (here + best)), best, highest
 
     eta = jnp.asarray(eta)
-    own = family.log_density(y, eta, dispersion)
+    own = family.log_kernel(y, eta, dispersion)
     _, best, highest = jax.lax.fori_loop(0, STEPS, step, (eta, eta, own))
     return best, highest - own
 

@@ -110,6 +110,7 @@ def loglik(
         _check_shape("beta", beta, (p,))
         _check_shape("theta", theta, (k if family is None else k - family.n_columns,))
         _check_shape("y", y, (n,))
+        _check_observations(design, y)
         if family is not None:
             theta = jnp.concatenate([theta, jnp.zeros(family.n_columns, theta.dtype)])
         return _loglik(likelihood, beta, theta, sigma, y)
@@ -173,6 +174,7 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
         )
     likelihood, triangle = _likelihood(design, criterion(method), solver), design.triangle
     _check_shape("y", y, (int(likelihood.design.n),))
+    _check_observations(design, y)
     inverse = inverse_triangle(triangle) if is_traced(triangle) else np.linalg.inv(np.asarray(triangle))
     layout = at_rest(likelihood.layout, design.incidence) if is_traced(likelihood.layout) and design.incidence else None
     return _estimate(likelihood, inverse, likelihood.padded(y), layout)
@@ -197,6 +199,18 @@ def _loglik(
 def _likelihood(design: Design, method: str, solver: str | type[AbstractSolver]) -> Likelihood:
     design = settled(design)
     return likelihood_of(design, built(design, solver), method)
+
+
+def _check_observations(design: Design, y: jax.Array) -> None:
+    """Raise if numbers are no observations of the family of a generalized model."""
+    distribution = design.distribution
+    if distribution is None or is_traced((y, distribution)):
+        return
+    values, trials = np.asarray(y, float), distribution.trials
+    own = values if trials is None else np.stack([values, np.asarray(trials)[: values.size]], axis=-1)
+    wrong = np.flatnonzero(~distribution.family.allows(own))
+    if wrong.size:
+        raise DataError(f"y: expected {distribution.family.expected()}, got {values[wrong[0]]:g} in row {wrong[0]}.")
 
 
 def _check_shape(name: str, value: jax.Array, expected: tuple[int, ...]) -> None:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import Array, program
 from jaxlmm.engine.boundary import Snapped, rotated, snapped
 from jaxlmm.engine.problems import Problem, Problems, over_devices, run_over_devices, take
-from jaxlmm.engine.start import AXIS_SWEEPS, Plan, starts_of
+from jaxlmm.engine.start import Plan, starts_of
 from jaxlmm.inference import OptimumDerivatives, Rows, examine, rows_at
 from jaxlmm.likelihood import Likelihood, Response
 from jaxlmm.optimize import AbstractMinimizer, Minimum, minimize
@@ -108,7 +108,7 @@ def run(
     def minimized(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
         objective = problem.objective(bases)
         if along_axes:
-            start = plan.searched(objective, start, jnp.where(search, AXIS_SWEEPS, 0), sequential=sequential)
+            start = plan.searched(objective, start, jnp.where(search, plan.sweeps, 0), sequential=sequential)
         return minimize(method, objective, start, max_steps)
 
     def rotate(_: Problem, theta: jax.Array, bases: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:

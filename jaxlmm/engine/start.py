@@ -28,8 +28,8 @@ VALUES_PER_AXIS_COARSE = {1: 5, 2: 3, 3: 2, 4: 2, 5: 1}
 VALUES_PER_AXIS_OF_FAMILY = 5
 """The same of a generalized model, axis by axis."""
 
-AXIS_SWEEPS = 2
-"""Rounds of the search for a start, axis by axis, where combinations are too many."""
+AXIS_SWEEPS, AXIS_SWEEPS_OF_FAMILY = 2, 1
+"""Rounds of the search for a start, axis by axis, where combinations are too many; of a generalized model."""
 
 MAX_START_ERROR = 1e-4
 """Relative error of the natural parameters up to which a start has those that were given."""
@@ -43,13 +43,14 @@ class Plan(Struct):
 
     The first node is the layout's start, which is left only for a gain: on a ridge rounding does not choose.
 
-    ``axes`` are numbers of parameters and values for each; ``inverse_bases`` take the guess of a covariance into the
+    ``axes`` are numbers of parameters and values for each, over which there are so many ``sweeps``; ``inverse_bases`` take the guess of a covariance into the
     bases in which theta is written.
     """
 
     nodes: Float[Array, "g k"]
     axes: tuple[Int[Array, " a"], Float[Array, "a v"]]
     inverse_bases: tuple[Float[Array, "_ _"], ...]
+    sweeps: Int[Array, ""]
 
     @classmethod
     def of(cls, likelihood: Likelihood) -> Self:
@@ -73,7 +74,8 @@ class Plan(Struct):
         nodes = np.tile(start, (len(points), 1))
         nodes[:, index] = points
         nodes = np.concatenate([start[None], nodes]) if len(nodes) else nodes
-        return cls(nodes, (index, values), tuple(np.linalg.inv(basis) for basis in likelihood.layout.bases()))
+        sweeps = np.int32(AXIS_SWEEPS if layout.family is None else AXIS_SWEEPS_OF_FAMILY)
+        return cls(nodes, (index, values), tuple(np.linalg.inv(basis) for basis in layout.bases()), sweeps)
 
     def searched(
         self, objective: Objective, start: Float[Array, " k"], sweeps: Array, *, sequential: bool
@@ -116,7 +118,7 @@ def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     if not nodes.shape[0]:
         if problem.likelihood.solver.guesses_residual:
             start = guessed_start(problem, plan, start, beginning.bases)
-        return plan.searched(objective, start, jnp.int32(AXIS_SWEEPS), sequential=sequential)
+        return plan.searched(objective, start, jnp.asarray(plan.sweeps), sequential=sequential)
     values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)
     return best_of_nodes(nodes, values, start)[0]
 

@@ -93,7 +93,9 @@ class FamilyLayout(Struct):
         own = [STARTING_ROOT if _is_root(parameter) else 0.0 for parameter in self.parameters]
         if given is not None:
             searched = self.family.searched(given)
-            own = [float(searched[k]) if np.isfinite(given[k]) else own[place] for place, k in enumerate(self.free)]
+            for place, k in enumerate(self.free):
+                if np.isfinite(given[k]):  # at a root of 0 the slope is 0
+                    own[place] = max(searched[k], ROOT_NODES[0]) if _is_root(self.family.parameters[k]) else searched[k]
         return np.concatenate([own, np.zeros(self.n_columns)])
 
     def search_axes(self) -> list[tuple[int, Float[NumpyArray, " _"]]]:

@@ -20,6 +20,9 @@ FEW_BINARY_ROWS = 12
 """Rows of binary data in a level, on average, below which a note says that Laplace's approximation is biased (Joe 2008,
 "Accuracy of Laplace approximation for discrete response mixed models")."""
 
+MOST_NODES = 100
+"""Nodes of quadrature for one effect: with 25 the integral is exact to more digits than an optimum."""
+
 MOST_QUADRATURE_COLUMNS = 2
 """Random effects of a level up to which quadrature is done: the nodes of two are K²."""
 
@@ -149,6 +152,8 @@ def check_quadrature(options: ModelOptions, bars: tuple[Bar, ...], sizes: list[i
     """
     if options.quadrature == 1:
         return
+    if options.quadrature > MOST_NODES:
+        raise OptionError(f"quadrature: expected at most {MOST_NODES} nodes, got {options.quadrature}.")
     groups = list(dict.fromkeys(bar.group_name for bar in bars))
     got = f"{len(groups)} ({', '.join(groups)})" if groups else "none"
     if len(groups) != 1:

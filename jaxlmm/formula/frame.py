@@ -131,6 +131,8 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
         check_observations(join(parsed.response), family, y, trials, rows.data.index)
     elif y is not None:
         check_response(join(parsed.response), y, total_offset)
+    if trials is not None:  # a design of other options has no response to tell them
+        rows = rows._replace(trials=pd.Series(trials, rows.data.index))
     fixed = fixed_columns(parsed, rows.data, root_weight)
     if family is None and y is not None:
         check_not_perfect(join(parsed.response), root_weight * (y - total_offset), fixed.basis)

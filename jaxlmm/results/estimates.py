@@ -186,7 +186,7 @@ def _ranges(frame: ModelFrame, rows: Rows, report: Float[NumpyArray, " r"]) -> R
         family = distribution.family
         own = FittedRows(family, predictor, report[report.size - family.n_dispersion :], frame.trials)
         try:
-            scaled = pearson_residuals(own, frame.y)
+            scaled = np.sqrt(frame.prior_weights) * pearson_residuals(own, frame.y)
         except NotImplementedError:  # of a family with its log-density alone
             scaled = np.full(len(frame.index), np.nan)
     weights, offset = (np.array([part.min(), part.max()]) for part in (frame.prior_weights, frame.offset))

@@ -11,7 +11,7 @@ from jaxlmm._util import NumpyArray, pad
 from jaxlmm.engine import Found
 from jaxlmm.families import separated
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import SEPARATED, STATUS, Rows, Verdict
+from jaxlmm.inference import PROVEN, SEPARATED, STATUS, Rows, Verdict
 from jaxlmm.model import Design, independent_basis
 
 SMALLEST_EIGENVALUE = 1e-8
@@ -95,8 +95,9 @@ class Limit(NamedTuple):
         for part in (marginal, conditional):
             part[:n] = np.where(self.rows, far, part[:n])
         ridge = {name: float(w) for name, w in zip(names, self.direction, strict=True) if w != 0.0}
-        word = STATUS[STATUS.index("not_identified")]
-        told = verdict._replace(status=word, ridge=ridge, help=SEPARATED)
+        told = verdict._replace(ridge=ridge)
+        if STATUS.index(verdict.status) in PROVEN or self.rows.all():
+            told = told._replace(status=STATUS[STATUS.index("not_identified")], help=SEPARATED)
         return wide, rows._replace(marginal=marginal, conditional=conditional), told
 
 

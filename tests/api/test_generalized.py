@@ -124,6 +124,10 @@ def test_weights_count_rows_and_an_offset_is_added(poisson):
     repeated = lmm.fit("y ~ x + f + (1 | g)", some.loc[some.index.repeat(some["w"].astype(int))], family="poisson")
     np.testing.assert_allclose(weighted.deviance, repeated.deviance, rtol=SAME)
     np.testing.assert_allclose(weighted.fixef(), repeated.fixef(), rtol=1e-6)
+    quartiles = np.quantile(weighted.residuals("pearson"), [0.0, 0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(weighted.estimates.ranges.residuals, quartiles, rtol=1e-8)
+    with pytest.raises(lmm.OptionError, match="weights of 1"):
+        weighted.simulate()
     shifted = lmm.fit("y ~ x + f + (1 | g)", DATA, family="poisson", offset=np.full(120, 0.7))
     np.testing.assert_allclose(shifted.fixef()["Intercept"], poisson.fixef()["Intercept"] - 0.7, rtol=1e-6)
     np.testing.assert_allclose(shifted.fitted(), poisson.fitted(), rtol=1e-6)
@@ -153,6 +157,13 @@ def test_a_separated_response_has_the_limit_and_names_the_direction(poisson):
     assert np.isnan(fit.coef().loc["f[T.c]", "std_error"])
     assert (fit.fitted()[DATA["f"] == "c"] == 0.0).all()
     assert "no finite estimate" in str(fit.summary())
+    population = fit.predict(DATA, re_form="~0", interval="confidence")
+    own = without.predict(DATA[DATA["f"] != "c"], re_form="~0", interval="confidence")
+    np.testing.assert_allclose(population[DATA["f"] != "c"], own, rtol=1e-6)
+    assert (population.loc[DATA["f"] == "c", "estimate"] == 0.0).all()
+    for kind in ("response", "pearson", "deviance"):
+        assert (fit.residuals(kind)[DATA["f"] == "c"] == 0.0).all()
+    assert (fit.simulate(3, seed=1)[DATA["f"] == "c"] == 0.0).all(axis=None)
 
 
 def test_a_response_of_zeros_has_no_estimate(poisson):
@@ -180,6 +191,9 @@ def test_values_may_be_held_and_started_from(poisson):
     general = lmm.fit("y ~ x + f + (1 | g)", DATA, family="nbinom2", fixed={"overdispersion": 0.5})
     assert general.variance().loc["overdispersion", ["estimate", "fixed"]].tolist() == [0.5, True]
     assert general.n_params == poisson.n_params
+    at_limit = lmm.fit("y ~ x + f + (1 | g)", DATA, family="nbinom2", start={"overdispersion": 0.0})
+    usual = lmm.fit("y ~ x + f + (1 | g)", DATA, family="nbinom2")
+    np.testing.assert_allclose(at_limit.deviance, usual.deviance, rtol=SAME)
     begun = lmm.fit("y ~ x + f + (1 | g)", DATA, family="poisson", start={"g: sd(Intercept)": 0.2})
     np.testing.assert_allclose(begun.deviance, poisson.deviance, rtol=SAME)
 
@@ -209,8 +223,22 @@ def test_pure_functions_of_a_design(poisson):
         np.testing.assert_allclose(loglik, poisson.loglik, rtol=SAME)
         slope = jax.grad(lambda o: lmm.estimate(design.replace(offset=o), y).beta[0])(jnp.zeros(120))
         np.testing.assert_allclose(slope.sum(), -1.0, rtol=1e-6)
+        weights = jnp.array(1.0 + np.arange(120) % 3)
+        given = poisson.design.replace(weights=np.asarray(weights))
+        traced = jax.jit(lambda w: lmm.estimate(poisson.design.replace(weights=w), y).deviance)(weights)
+        np.testing.assert_allclose(traced, lmm.estimate(given, y).deviance, rtol=SAME)
+        with pytest.raises(lmm.DataError, match="whole numbers of at least 0"):
+            lmm.estimate(design, y - 5.0)
     with pytest.raises(lmm.OptionError, match="cannot be profiled over beta"):
         lmm.deviance(poisson.design)
+
+
+def test_a_changed_design_keeps_its_trials():
+    data = DATA.assign(n=DATA["y"] + 2.0)
+    design = lmm.design("cbind(y, n - y) ~ x + (1 | g)", data, family="binomial")
+    shifted = design.replace(offset=np.zeros(120))
+    np.testing.assert_array_equal(shifted.distribution.trials, design.distribution.trials)
+    assert design.distribution.trials[0] == data["n"][0]
 
 
 class Shifted(lmm.families.AbstractFamily):
@@ -247,6 +275,7 @@ WRONG = [
     ("y ~ x + (1 | g)", {"trials": "y"}, lmm.OptionError, "successes among trials"),
     ("y ~ x + (1 | g)", {"quadrature": 5}, lmm.OptionError, "no integral to approximate"),
     ("y ~ x + (1 | g)", {"family": "poisson", "quadrature": 0}, lmm.OptionError, "a whole number of nodes"),
+    ("y ~ x + (1 | g)", {"family": "poisson", "quadrature": 500}, lmm.OptionError, "at most 100 nodes"),
     ("y ~ x + (1 | g) + (1 | f)", {"family": "poisson", "quadrature": 5}, lmm.OptionError, r"got 2 \(g, f\)"),
     ("y ~ x + (1 + x + even | g)", {"family": "poisson", "quadrature": 5}, lmm.OptionError, "got 3"),
     ("y ~ x + (1 | g)", {"family": "poisson", "residual": "ou(x | g)"}, lmm.OptionError, "has no residual"),

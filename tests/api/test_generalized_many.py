@@ -60,7 +60,9 @@ def check_against(many, family, has_optimum):
 
 def test_120_taxa_by_negative_binomial_models_are_glmmtmb_s(negative_binomial):
     many = negative_binomial
-    table, good = check_against(many, "nbinom2", lambda t: (t["dispersion"] < LARGEST_SIZE) & (t["sd_subject"] > SMALLEST_SD))
+    table, good = check_against(
+        many, "nbinom2", lambda t: (t["dispersion"] < LARGEST_SIZE) & (t["sd_subject"] > SMALLEST_SD)
+    )
     assert good.sum() > 70
     np.testing.assert_allclose(many.estimates.report[good, 1], 1.0 / table["dispersion"][good], rtol=RELATIVE)
     at_limit = table.index[table["dispersion"] > 1e6].difference(["t119", "t120"])

@@ -4,13 +4,13 @@ import functools
 import json
 import re
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.special
 import scipy.stats
+from laplace_model import Model
 
 import jaxlmm as lmm
 from jaxlmm.families import family_of
@@ -18,14 +18,10 @@ from jaxlmm.likelihood.laplace import (
     EffectsByElimination,
     EffectsByLevel,
     EffectsBySolver,
-    Given,
-    Laplace,
-    Observations,
-    Quadrature,
+    EffectsWithRows,
+    effects_of,
 )
-from jaxlmm.model import Dispersion, Layout
-from jaxlmm.optimize import Objective
-from jaxlmm.optimize.loop import second_order
+from jaxlmm.model import Dispersion
 from jaxlmm.solvers import select
 
 import references
@@ -52,40 +48,6 @@ REFERENCES = {
 }
 NO_OPTIMUM = 1e-4
 """glmmTMB's gradient above which it has no optimum."""
-
-
-class Model:
-    """A criterion of (theta, what is searched for of the dispersion, beta of the columns of X)."""
-
-    def __init__(self, design, family, y, *, effects=None, n_nodes=None, weight=None):
-        self.design, self.family, self.layout = design, family, Layout.of(design)
-        n, padded = int(design.n), design.n_padded
-        weight = np.ones(n) if weight is None else weight
-        self.observed = Observations(
-            np.concatenate([y, np.repeat(y[:1], padded - n, axis=0)]), np.pad(weight, (0, padded - n)), np.zeros(1)
-        )
-        if effects is None:
-            one = len({term.grouping for term in design.terms}) <= 1
-            effects = (EffectsByLevel if one else EffectsByElimination).of(design)
-        method = Laplace(family, effects) if n_nodes is None else Quadrature(family, effects, n_nodes)
-        k, d = self.layout.n_theta, family.n_dispersion
-        x = jnp.asarray(design.basis) @ jnp.asarray(design.triangle)
-
-        def deviance(psi):
-            theta, dispersion, beta = jnp.split(psi, [k, k + d])
-            fixed = x @ beta + jnp.asarray(design.offset)
-            return method.deviance(Given(self.layout.factors(theta), family.natural(dispersion), fixed), self.observed)
-
-        self.modes = jax.jit(lambda psi: self._at_mode(method, *jnp.split(psi, [k, k + d]), x))
-        self.deviance, self.gradient = jax.jit(deviance), jax.jit(jax.grad(deviance))
-        self.second_order = jax.jit(functools.partial(second_order, Objective(deviance)))
-
-    def _at_mode(self, method, theta, dispersion, beta, x):
-        """The scores of the rows at the mode, and its dual, which are equal there."""
-        fixed = x @ beta + jnp.asarray(self.design.offset)
-        given = Given(self.layout.factors(theta), self.family.natural(dispersion), fixed)
-        modes = method.modes(given, self.observed)
-        return method.conditional(given, self.observed, modes.predictor).score, modes.dual
 
 
 @functools.cache
@@ -250,15 +212,13 @@ def test_two_effects_by_quadrature_tend_to_the_integral():
     assert abs(several - many) < 1e-3 * abs(one - many)
 
 
-def crossed(effects_of):
+def crossed(way):
     """Two crossed groups, with a slope on one of them, by one of the ways to the mode."""
     rng = np.random.default_rng(1)
     data = pd.DataFrame({"a": rng.integers(0, 9, 120), "b": rng.integers(0, 5, 120), "x": rng.normal(size=120)})
     design = lmm.design("~ x + (1 + x | a) + (1 | b)", data)
     y = rng.poisson(np.exp(0.3 + rng.normal(0.0, 0.5, 9)[data["a"]])).astype(float)
-    return Model(design, family_of("nbinom2"), y, effects=effects_of(design)), np.array(
-        [0.6, 0.1, 0.3, 0.4, 0.5, 0.2, 0.3]
-    )
+    return Model(design, family_of("nbinom2"), y, effects=way(design)), np.array([0.6, 0.1, 0.3, 0.4, 0.5, 0.2, 0.3])
 
 
 def by_solver(design):
@@ -274,6 +234,28 @@ def test_all_ways_to_the_mode_agree():
     one, point = small("binomial", "~ x + (1 + x | g)")
     again, _ = small("binomial", "~ x + (1 + x | g)", effects=by_solver(one.design))
     np.testing.assert_allclose(one.deviance(point), again.deviance(point), rtol=ROUNDING)
+
+
+def with_rows(way):
+    """A group, and an effect of each row of its own, by one of the ways to the mode."""
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame({"a": rng.integers(0, 9, 60), "row": rng.permutation(60), "x": rng.normal(size=60)})
+    design = lmm.design("~ x + (1 + x | a) + (1 | row)", data, family="poisson").replace(distribution=None)
+    y = rng.poisson(np.exp(0.3 + rng.normal(0.0, 0.5, 9)[data["a"]])).astype(float)
+    model = Model(design, family_of("poisson"), y, effects=way(design))
+    return model, np.array([0.6, 0.1, 0.3, 0.7, 0.2, 0.3])
+
+
+def test_an_effect_of_each_row_is_eliminated_exactly():
+    (model, psi), (other, _) = with_rows(effects_of), with_rows(EffectsByElimination.of)
+    assert isinstance(model.effects, EffectsWithRows)
+    np.testing.assert_allclose(model.deviance(psi), other.deviance(psi), rtol=ROUNDING)
+    gradient = model.gradient(psi)
+    np.testing.assert_allclose(gradient, other.gradient(psi), atol=1e-8 * np.abs(gradient).max())
+    found, expected = (one.conditional_effects(psi) for one in (model, other))
+    for part in ("modes", "sds"):
+        for size, one, another in zip((9, 60), getattr(found, part), getattr(expected, part), strict=True):
+            np.testing.assert_allclose(one[:size], another[:size], atol=1e-8)
 
 
 def test_derivatives_with_several_groups_are_those_of_differences():
@@ -348,8 +330,8 @@ def test_a_weight_of_zero_is_no_row():
     model, psi = small("poisson")
     y, weights = np.asarray(model.observed.y)[:21].copy(), np.ones(21)
     weights[7], y[7] = 0.0, 55.0
-    for effects_of in (EffectsByLevel.of, by_solver):
-        weighted = Model(model.design, model.family, y, weight=weights, effects=effects_of(model.design))
+    for way in (EffectsByLevel.of, by_solver):
+        weighted = Model(model.design, model.family, y, weight=weights, effects=way(model.design))
         without = Model(lmm.design("~ x + (1 | g)", SMALL.drop(index=7)), model.family, np.delete(y, 7))
         np.testing.assert_allclose(weighted.deviance(psi), without.deviance(psi), rtol=ROUNDING)
 

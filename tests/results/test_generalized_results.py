@@ -9,6 +9,7 @@ import scipy.special
 import scipy.stats
 
 import jaxlmm as lmm
+from jaxlmm.families import limits_of_mean
 
 import references
 
@@ -136,6 +137,18 @@ def test_models_are_compared(fit, data):
     by_nodes = fit.update(quadrature=9)
     assert "9 nodes" in str(by_nodes.summary())
     assert lmm.compare(smaller, by_nodes)["null_distribution"].iloc[1] == "not nested"
+    others = lmm.fit(FORMULA, data.assign(failure=data["failure"] + 1), family="binomial")
+    with pytest.raises(lmm.DataError, match="trials, got others"):
+        lmm.compare(smaller, others)
+
+
+def test_limits_of_means_stay_where_an_inverse_link_is_monotone():
+    root = lmm.families.Poisson(link="sqrt")
+    low, high = limits_of_mean(root, np.array([-0.5, 0.5]), np.array([1.0, 1.0]), np.zeros(0))
+    np.testing.assert_allclose([low, high], [[0.0, 0.25], [1.0, 1.0]])
+    low, high = limits_of_mean(lmm.families.Gamma(link="inverse"), np.array([-0.1]), np.array([0.5]), np.ones(1))
+    assert low[0] == 2.0
+    assert high[0] == np.inf
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.single import single_problem
-from jaxlmm.engine.start import AXIS_SWEEPS, Plan, guessed_start
+from jaxlmm.engine.start import Plan, guessed_start
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Generalized, Likelihood, likelihood_of
 from jaxlmm.model import Design, Layout, Natural, held_layouts, independent_basis
@@ -171,5 +171,5 @@ def minimum_in(
     begin = jnp.where(holds, near, begin)
     if likelihood.solver.guesses_residual:
         begin = guessed_start(own, plan, begin, bases)
-    begin = plan.searched(objective, begin, jnp.int32(AXIS_SWEEPS), sequential=sequential)
+    begin = plan.searched(objective, begin, jnp.asarray(plan.sweeps), sequential=sequential)
     return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))

@@ -48,7 +48,7 @@ def working_model(solution: Solution, design: Design) -> tuple[Solution, Design]
             incidence=None,
         )
         own = likelihood_of(working, select(working).solver.build(working), "ML")
-        own = own.replace(layout=own.layout.replace(absolute=True, sigma=np.float64(1.0)))
+        own = own.replace(layout=solution.layout.replace(family=None, held=(), chains=()))
         nothing, one = np.zeros(1), np.ones(1)
         responses = Response(None, None, np.zeros((1, columns.shape[1])), one, n * one, nothing, nothing)
         units = Units(np.linalg.inv(kept.triangle), working.mean_squares())

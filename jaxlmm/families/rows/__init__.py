@@ -5,6 +5,7 @@ from jaxlmm.families.rows.distribution import RowDistribution
 from jaxlmm.families.rows.residuals import (
     FittedRows,
     deviance_residuals,
+    limits_of_mean,
     mean_slopes,
     means,
     pearson_residuals,
@@ -18,6 +19,7 @@ __all__ = [
     "Separation",
     "check_contract",
     "deviance_residuals",
+    "limits_of_mean",
     "mean_slopes",
     "means",
     "pearson_residuals",

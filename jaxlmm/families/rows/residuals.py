@@ -48,6 +48,29 @@ def means(
     return np.asarray(family.mean(jnp.asarray(eta), jnp.asarray(dispersion)))
 
 
+def limits_of_mean(
+    family: AbstractFamily,
+    low: Float[NumpyArray, "*b"],
+    high: Float[NumpyArray, "*b"],
+    dispersion: Float[NumpyArray, " d"],
+) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
+    """Return the limits of means whose linear predictors are between ``low`` and ``high``.
+
+    Where an inverse link is monotone on one side of zero alone, as a square, limits end there.
+
+    Raises
+    ------
+    NotImplementedError
+        If the family has no mean.
+    """
+    link, bounds = getattr(family, "link", ""), getattr(family, "range", (-np.inf, np.inf))
+    if link == "sqrt" or (link == "inverse" and bounds[0] >= 0.0):
+        low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+    with np.errstate(divide="ignore"):
+        ends = means(family, low, dispersion), means(family, high, dispersion)
+    return np.clip(np.minimum(*ends), *bounds), np.clip(np.maximum(*ends), *bounds)
+
+
 @in_double_precision
 def mean_slopes(
     family: AbstractFamily, eta: Float[NumpyArray, "*b"], dispersion: Float[NumpyArray, " d"]
@@ -62,7 +85,7 @@ def mean_slopes(
 
 
 def pearson_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
-    """Return observations less their means, in units of their standard deviations.
+    """Return observations less their means, in units of their standard deviations; NaN where these are infinite.
 
     Raises
     ------
@@ -70,8 +93,8 @@ def pearson_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[N
         If the family has no mean, or no distribution.
     """
     center = means(fitted.family, fitted.eta, fitted.dispersion) * (1.0 if fitted.trials is None else fitted.trials)
-    spread = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.trials).var()
-    return (y - center) / np.sqrt(spread)
+    spread = np.asarray(fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.trials).var())
+    return np.asarray((y - center) / np.sqrt(np.where(np.isfinite(spread), spread, np.nan)))
 
 
 @in_double_precision

@@ -78,14 +78,13 @@ class FamilyLabels(NamedTuple):
 
     def to_plain(self) -> dict[str, Any]:
         """Return the labels as JSON types."""
-        assert self.family is not None
         parameters = [{**parameter_to_plain(one), "group": one.group} for one in self.natural]
-        return {
-            "family": family_to_plain(self.family), "text": self.text, "parameters": parameters, "nodes": self.n_nodes,
-        }  # fmt: skip
+        family = None if self.family is None else family_to_plain(self.family)
+        return {"family": family, "text": self.text, "parameters": parameters, "nodes": self.n_nodes}
 
     @classmethod
     def from_plain(cls, record: Mapping[str, Any]) -> FamilyLabels:
         """Return the labels that :meth:`to_plain` wrote."""
         natural = tuple(parameter_from_plain(one, one["group"]) for one in record["parameters"])
-        return cls(family_from_plain(record["family"]), record["text"], natural, record["nodes"])
+        family = None if record["family"] is None else family_from_plain(record["family"])
+        return cls(family, record["text"], natural, record["nodes"])

@@ -1,5 +1,6 @@
 """Laplace's approximation of the likelihood of a generalized linear mixed model."""
 
+from jaxlmm.likelihood.laplace.by_row import EffectsWithRows
 from jaxlmm.likelihood.laplace.choice import algebra_of, effects_of
 from jaxlmm.likelihood.laplace.effects import AbstractEffects, EffectsByLevel, EffectsBySolver
 from jaxlmm.likelihood.laplace.elimination import EffectsByElimination
@@ -11,6 +12,7 @@ __all__ = [
     "EffectsByElimination",
     "EffectsByLevel",
     "EffectsBySolver",
+    "EffectsWithRows",
     "Given",
     "Laplace",
     "Modes",

@@ -121,6 +121,9 @@ def _rows(design: Design, name: str, value: Any) -> Float[jax.Array, " N"]:
 
 
 def _with_weights(design: Design, value: Any) -> Design:
+    if design.distribution is not None:
+        weight = _rows(design, "weights", value)
+        return dataclasses.replace(design, distribution=design.distribution.replace(weight=weight))
     weights, old = _rows(design, "weights", value), jnp.asarray(design.root_weight)
     real = old > 0
     root = jnp.where(real, jnp.sqrt(jnp.where(real, weights, 1.0)), 0.0)

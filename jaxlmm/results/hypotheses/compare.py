@@ -267,8 +267,9 @@ def _check_same_data(fits: Sequence[Fitted]) -> None:
             )
         if not frame.index.equals(first.index):
             raise DataError("compare: expected fits of the same rows in the same order, got another index.")
-        if not all(_same(getattr(frame, part), getattr(first, part)) for part in ("y", "prior_weights", "offset")):
-            raise DataError("compare: expected fits of the same response, weights and offset, got others.")
+        parts = ["y", "prior_weights", "offset", *(["trials"] if first.trials is not None else [])]
+        if not all(_same(getattr(frame, part), getattr(first, part)) for part in parts):
+            raise DataError("compare: expected fits of the same response, weights, offset and trials, got others.")
 
 
 def _relates_alike(one: KnownMatrix | LevelStructure | None, other: KnownMatrix | LevelStructure | None) -> bool:

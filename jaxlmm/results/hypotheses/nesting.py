@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+
 from jaxlmm.covariance import (
     AR1,
     ARMA,
@@ -16,7 +20,7 @@ from jaxlmm.covariance import (
     Toeplitz,
     Unstructured,
 )
-from jaxlmm.families import NegativeBinomial, Poisson, RowDistribution, named
+from jaxlmm.families import NegativeBinomial, Poisson, RowDistribution
 
 GENERALIZATIONS: dict[type[AbstractCovariance], tuple[type[AbstractCovariance], ...]] = {
     Diagonal: (Diagonal, CompoundSymmetry, AR1, AnteDependence, Toeplitz),
@@ -61,9 +65,11 @@ def family_is_special_case(one: RowDistribution | None, other: RowDistribution |
     """
     if one is None or other is None:
         return one is other
-    same_link = getattr(one.family, "link", None) == getattr(other.family, "link", None)
     poisson = isinstance(one.family, Poisson) and isinstance(other.family, NegativeBinomial)
-    return one.n_nodes == other.n_nodes and same_link and (poisson or named(one.family) == named(other.family))
+    same = type(one.family) is type(other.family)
+    names = ["link"] if poisson else [field.name for field in dataclasses.fields(one.family)] if same else []
+    alike = all(np.array_equal(getattr(one.family, name), getattr(other.family, name)) for name in names)
+    return one.n_nodes == other.n_nodes and (poisson or same) and alike
 
 
 def can_be_zero(parameter: Parameter) -> bool:

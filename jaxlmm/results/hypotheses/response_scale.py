@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, choose
-from jaxlmm.families import AbstractFamily, mean_slopes, means
+from jaxlmm.families import AbstractFamily, limits_of_mean, mean_slopes, means
 from jaxlmm.formula import FamilyLabels
 
 RATIOS = {"log": "ratio", "logit": "odds ratio"}
@@ -47,13 +47,11 @@ class ResponseScale(NamedTuple):
         """
         estimate, std_error, *tests, low, high = columns
         try:
-            center, slope, *ends = (
-                _by_response(function, self, part)
-                for function, part in ((means, estimate), (mean_slopes, estimate), (means, low), (means, high))
-            )
+            center, slope = (_by_response(function, self, estimate) for function in (means, mean_slopes))
+            limits = _limits_by_response(self, low, high)
         except NotImplementedError as error:
             raise OptionError(f"type='response': {error}") from error
-        return [center, np.abs(slope) * std_error, *tests, np.minimum(*ends), np.maximum(*ends)]
+        return [center, np.abs(slope) * std_error, *tests, *limits]
 
     def of_differences(self, columns: Columns) -> Columns:
         """Return the exponentials of differences where they are ratios, else the differences."""
@@ -69,10 +67,19 @@ class ResponseScale(NamedTuple):
 
 
 def _by_response(
-    function: object, scale: ResponseScale, values: Float[NumpyArray, "*b c"]
+    function: Callable[..., NumpyArray], scale: ResponseScale, values: Float[NumpyArray, "*b c"]
 ) -> Float[NumpyArray, "*b c"]:
     """Return a function of linear predictors, of each response with its own dispersion."""
-    assert callable(function)
     if values.ndim == 1:
         return np.asarray(function(scale.family, values, scale.dispersion))
     return np.stack([function(scale.family, *pair) for pair in zip(values, scale.dispersion, strict=True)])
+
+
+def _limits_by_response(
+    scale: ResponseScale, low: Float[NumpyArray, "*b c"], high: Float[NumpyArray, "*b c"]
+) -> list[Float[NumpyArray, "*b c"]]:
+    """Return the limits of means, of each response with its own dispersion."""
+    if low.ndim == 1:
+        return [*limits_of_mean(scale.family, low, high, scale.dispersion)]
+    rows = [limits_of_mean(scale.family, *own) for own in zip(low, high, scale.dispersion, strict=True)]
+    return [np.stack(part) for part in zip(*rows, strict=True)]

@@ -117,7 +117,7 @@ def _each_pattern(many: FittedMany) -> Iterator[tuple[Int[NumpyArray, " _"], Int
     estimates, design, origin = many.estimates, many.frame.design, many.origin
     assert origin is not None
     y, fixed = many.y.to_numpy(), Natural.split(estimates.labels.blocks, estimates.given)
-    fitted_ones = np.flatnonzero((estimates.status != FAILED) & np.isfinite(estimates.deviance))
+    fitted_ones = np.flatnonzero((estimates.status != FAILED) & ~np.isnan(estimates.deviance))
     if design.distribution is not None:  # rows without a value have no weight, where all columns have an estimate
         whole = np.isfinite(estimates.beta[fitted_ones]).all(axis=1)
         index, fitted_ones = fitted_ones[whole], fitted_ones[~whole]

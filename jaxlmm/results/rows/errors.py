@@ -62,6 +62,11 @@ def prediction_variances(
         over that of the residual, where residuals are independent.
     """
     vcov, m = fit.estimates.uncertainty.vcov, len(x)
+    unknown = np.isnan(np.diagonal(vcov))
+    if unknown.any() and fit.estimates.labels.family is not None:  # of coefficients without a finite estimate
+        known = np.where(np.any(x[:, unknown] != 0.0, axis=1), np.nan, 1.0)
+        vcov = np.where(unknown[:, None] | unknown[None, :], 0.0, vcov)
+        x = x * known[:, None]
     if all(rows is None for rows in terms):  # a loaded fit has this too
         return PredictionVariances(np.sum((x @ vcov) * x, axis=1), np.zeros(m))
     found = (fit.solution, fit.design) if fit.design.distribution is None else working_model(fit.solution, fit.design)

@@ -134,6 +134,12 @@ def residuals_of(
     OptionError
         If the family has no mean or distribution.
     """
+    far = np.isinf(fitted.eta)  # the rows of a separated response that are certain
+    if far.any():
+        own = fitted._replace(eta=fitted.eta[~far], trials=None if fitted.trials is None else fitted.trials[~far])
+        found = np.zeros(y.shape)
+        found[~far] = residuals_of(own, y[~far], kind, weight[~far], rng)
+        return found
     try:
         if kind == "deviance":
             return np.sqrt(weight) * deviance_residuals(fitted, y)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import choose
-from jaxlmm.families import mean_slopes
+from jaxlmm.families import limits_of_mean, mean_slopes
 from jaxlmm.formula.newdata import MISSING_CODE, chosen_columns, offset_on, row_labels
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.rows.errors import prediction_variances
@@ -104,7 +104,8 @@ def predict(
             terms = other_terms(fit, newdata, columns, new_levels)
             labels = fit.estimates.labels
             x, index = labels.encoding.columns(newdata)[:, labels.kept], row_labels(newdata)
-            estimate = x @ fit.estimates.beta + offset_on(labels.offset, newdata) + _random_part(fit, terms)
+            fixed = fixed_part_of(x, fit.estimates.beta)
+            estimate = fixed + offset_on(labels.offset, newdata) + _random_part(fit, terms)
         table = {"estimate": estimate}
         with_effects = any(rows is not None and rows.z.any() for rows in terms)
         if fit.origin is None and (with_effects or interval == "prediction"):
@@ -130,12 +131,20 @@ def _on_scale(fit: Fitted, type: str, table: dict[str, Float[NumpyArray, " m"]])
     labels = fit.estimates.labels.family
     if labels is None or type == "link":
         return table
-    found = {name: on_response_scale(fit, column) for name, column in table.items() if name != "std_error"}
-    if "conf_low" in found:  # an inverse link turns the order round
-        ends = found["conf_low"], found["conf_high"]
-        found |= {"conf_low": np.minimum(*ends), "conf_high": np.maximum(*ends)}
-    slope = mean_slopes(labels.known(), table["estimate"], fit.estimates.dispersion)
-    return {"estimate": found.pop("estimate"), "std_error": np.abs(slope) * table["std_error"], **found}
+    estimate, dispersion = on_response_scale(fit, table["estimate"]), fit.estimates.dispersion
+    slope = mean_slopes(labels.known(), table["estimate"], dispersion)
+    found = {"estimate": estimate, "std_error": np.abs(slope) * table["std_error"]}
+    if "conf_low" in table:
+        limits = limits_of_mean(labels.known(), table["conf_low"], table["conf_high"], dispersion)
+        found |= dict(zip(("conf_low", "conf_high"), limits, strict=True))
+    return found
+
+
+def fixed_part_of(x: Float[NumpyArray, "m p"], beta: Float[NumpyArray, " p"]) -> Float[NumpyArray, " m"]:
+    """Return ``x β``, to which a coefficient without a finite estimate adds nothing where its column is zero."""
+    if np.isfinite(beta).all():
+        return x @ beta
+    return np.sum(np.where(x == 0.0, 0.0, x * beta), axis=1)
 
 
 def estimated(fit: Fitted, newdata: Any, re_form: str | None, new_levels: str) -> pd.Series:
@@ -144,7 +153,7 @@ def estimated(fit: Fitted, newdata: Any, re_form: str | None, new_levels: str) -
     if newdata is None:
         return pd.Series(_own_rows(fit, re_form, [*own_terms(fit, columns)]), fit.frame.index)
     terms, labels = other_terms(fit, newdata, columns, new_levels), fit.estimates.labels
-    fixed = labels.encoding.columns(newdata)[:, labels.kept] @ fit.estimates.beta
+    fixed = fixed_part_of(labels.encoding.columns(newdata)[:, labels.kept], fit.estimates.beta)
     return pd.Series(fixed + offset_on(labels.offset, newdata) + _random_part(fit, terms), row_labels(newdata))
 
 

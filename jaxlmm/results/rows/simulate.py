@@ -21,6 +21,9 @@ from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import factors_at, unweighted, with_roots
 from jaxlmm.results.rows.predict import estimated
 
+FAR = 300.0
+"""A linear predictor in place of an infinite one: what is drawn there is certain."""
+
 
 @in_double_precision
 def simulate(
@@ -51,7 +54,8 @@ def simulate(
     Raises
     ------
     OptionError
-        If ``nsim`` is not positive, or ``re_form`` takes some columns of a term only.
+        If ``nsim`` is not positive, ``re_form`` takes some columns of a term only, or a family cannot draw or has
+        weights.
     DataError
         If the fit was loaded, and has no rows.
 
@@ -81,6 +85,8 @@ def simulate(
     else:
         draws = _drawn_elsewhere(fit, newdata, factors, nsim, rng, kept)
     if labels.family is not None:
+        if (fit.estimates.ranges.weights != 1.0).any():
+            raise OptionError("simulate: expected weights of 1 beside a family: a row that counts twice has no draw.")
         own = FittedRows(labels.family.known(), mean.to_numpy()[:, None] + draws, fit.estimates.dispersion, None)
         return pd.DataFrame(_observed(own, fit.frame.trials if newdata is None else None, rng), index=mean.index)
     noise = noise_drawn(fit.frame, factors, nsim, rng) if newdata is None else rng.standard_normal(draws.shape)
@@ -92,11 +98,12 @@ def _observed(
 ) -> Float[NumpyArray, "n s"]:
     """Draw observations of a family."""
     of_all = None if trials is None else np.broadcast_to(trials[:, None], fitted.eta.shape)
+    eta = np.nan_to_num(fitted.eta, nan=0.0, posinf=FAR, neginf=-FAR)  # of separated rows, and where a value is missing
     try:
-        distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, of_all)
+        distribution = fitted.family.distribution(eta, fitted.dispersion, of_all)
     except NotImplementedError as error:
         raise OptionError(f"simulate: {error}") from error
-    return np.asarray(distribution.rvs(size=fitted.eta.shape, random_state=rng), float)
+    return np.where(np.isnan(fitted.eta), np.nan, distribution.rvs(size=eta.shape, random_state=rng))
 
 
 def check_draws(option: str, count: object) -> None:

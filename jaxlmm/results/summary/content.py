@@ -45,8 +45,8 @@ class SummaryContent(NamedTuple):
 def summary_content(fit: Fitted, df: str, vcov: str, cluster: Any, correlation: bool | None) -> SummaryContent:
     """Return the content of a fit's summary; options as in :meth:`jaxlmm.results.Fit.summary`."""
     labels = fit.estimates.labels
-    kind = "inear mixed model" if labels.terms else "inear model"
-    kind = f"L{kind}" if labels.family is None else f"Generalized l{kind}"
+    kind = "linear mixed model" if labels.terms else "linear model"
+    kind = kind.capitalize() if labels.family is None else f"Generalized {kind}"
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
     if labels.family is not None and labels.terms:
         method = f"{method} ({labels.family.approximation})"

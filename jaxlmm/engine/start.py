@@ -43,8 +43,8 @@ class Plan(Struct):
 
     The first node is the layout's start, which is left only for a gain: on a ridge rounding does not choose.
 
-    ``axes`` are numbers of parameters and values for each, over which there are so many ``sweeps``; ``inverse_bases`` take the guess of a covariance into the
-    bases in which theta is written.
+    ``axes`` are numbers of parameters and values for each, over which there are so many ``sweeps``; ``inverse_bases``
+    take the guess of a covariance into the bases in which theta is written.
     """
 
     nodes: Float[Array, "g k"]

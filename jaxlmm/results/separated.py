@@ -51,7 +51,7 @@ class Limit(NamedTuple):
         directions = np.linalg.solve(np.asarray(design.triangle), found.direction.T).T
         directions = directions / np.abs(directions).max(axis=1, keepdims=True)
         left = basis[~found.rows]
-        kept, _, triangle = independent_basis(left @ np.asarray(design.triangle))
+        kept, _, triangle = independent_basis(frame.x[~found.rows])
         whole = np.linalg.solve(triangle.T, frame.x[:, kept].T).T if kept.any() else np.zeros((n, 0))
         nullspace = np.linalg.solve(np.asarray(design.triangle), _nullspace(left))
         size = np.abs(nullspace).max(axis=0, keepdims=True, initial=1e-300)

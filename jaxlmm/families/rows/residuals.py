@@ -84,6 +84,7 @@ def mean_slopes(
     return np.asarray(jax.jvp(mean, (own,), (jnp.ones_like(own),))[1])
 
 
+@in_double_precision
 def pearson_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
     """Return observations less their means, in units of their standard deviations; NaN where these are infinite.
 
@@ -131,6 +132,7 @@ def _below_the_largest(
     return best, highest - own
 
 
+@in_double_precision
 def quantile_residuals(
     fitted: FittedRows, y: Float[NumpyArray, " n"], rng: np.random.Generator
 ) -> Float[NumpyArray, " n"]:

@@ -128,7 +128,7 @@ OPTIONS = {
         **dict.fromkeys(("include_random", "include_re", "conditional", "group_rfx_data"), _ALL_TERMS),
         **dict.fromkeys(("exog", "data", "X", "new_data", "test_data", "df", "frame"), _NEWDATA),
         **dict.fromkeys(("se_fit", "se", "condSE", "std_error"), _ERRORS_ARE_THERE),
-        **dict.fromkeys(("type", "pred_type", "kind"), "a linear model has predictions of one kind"),
+        **dict.fromkeys(("pred_type", "kind", "which"), "write type='link' or type='response'"),
         **dict.fromkeys(("na_action", "skip_data_checks", "verify_predictions"), "a row with a missing value is NaN"),
     },
     "residuals": {

@@ -78,7 +78,7 @@ def test_120_taxa_by_negative_binomial_models_are_glmmtmb_s(negative_binomial):
 def test_120_taxa_by_poisson_models_are_glmmtmb_s(data):
     many = lmm.fit_many(FORMULA, data, responses="t*", family="poisson")
     _, good = check_against(many, "poisson", lambda t: t["sd_subject"] > SMALLEST_SD)
-    assert good.sum() > 90
+    assert good.sum() > 80
     assert many.failed()["response"].tolist() == ["t119", "t120"]
 
 

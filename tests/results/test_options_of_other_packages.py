@@ -228,7 +228,7 @@ def test_protocols_go_on_as_usual(fit, many, tmp_path):
     assert copy.copy(many).tidy().equals(many.tidy())
     assert np.asarray(fit, dtype=object).shape == ()
     assert inspect.signature(fit.predict).parameters.keys() == {
-        "newdata", "re_form", "new_levels", "interval", "level",
+        "newdata", "type", "re_form", "new_levels", "interval", "level",
     }  # fmt: skip
     assert "Predict the response" in fit.predict.__doc__
     IPython = pytest.importorskip("IPython")

@@ -77,7 +77,7 @@ def test_refit_reads_no_data_and_compiles_nothing(monkeypatch):
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **_: lowered.append(event) if "jaxpr_to_mlir_module" in event else None
     )
-    for name in ("parse", "build_frame", "select"):
+    for name in ("parse", "build_frame", "choose"):
         monkeypatch.setattr(call, name, None)
     again = fit.refit(other_response())
     assert again.design is fit.design

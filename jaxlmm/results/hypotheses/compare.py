@@ -269,7 +269,7 @@ def _check_same_data(fits: Sequence[Fitted]) -> None:
             raise DataError("compare: expected fits of the same rows in the same order, got another index.")
         parts = ["y", "prior_weights", "offset", *(["trials"] if first.trials is not None else [])]
         if not all(_same(getattr(frame, part), getattr(first, part)) for part in parts):
-            raise DataError("compare: expected fits of the same response, weights, offset and trials, got others.")
+            raise DataError("compare: expected fits of the same response, weights and offset, and trials, got others.")
 
 
 def _relates_alike(one: KnownMatrix | LevelStructure | None, other: KnownMatrix | LevelStructure | None) -> bool:

@@ -165,8 +165,8 @@ def _of_stirling(order: int, primals: tuple[Array], tangents: tuple[Array]) -> t
 def stirling(x: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
     """Return ``log Γ(x) − (x − ½) log x + x − ½ log 2π``, which tends to 1 / (12 x), for x > 0.
 
-    >>> round(float(stirling(jnp.array(1.0))), 6), round(float(jax.grad(stirling)(1.0)), 6)
-    (0.081061, -0.077216)
+    >>> round(float(stirling(jnp.array(1.0))), 4), round(float(jax.grad(stirling)(1.0)), 4)
+    (0.0811, -0.0772)
     """
     return stirling_derivative(0, x)
 

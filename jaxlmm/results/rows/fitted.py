@@ -86,7 +86,7 @@ def residuals(fit: Fitted, type: str = "response", level: str = "conditional", *
     --------
     >>> import jaxlmm as lmm
     >>> fit = lmm.fit("Reaction ~ Days + (Days | Subject)", lmm.datasets.sleepstudy())
-    >>> fit.residuals("pearson").std().round(2)
+    >>> round(float(fit.residuals("pearson").std()), 2)
     0.92
     """
     kind = choose("type", type, RESIDUALS)

@@ -77,8 +77,10 @@ def test_120_taxa_by_negative_binomial_models_are_glmmtmb_s(negative_binomial):
 
 def test_120_taxa_by_poisson_models_are_glmmtmb_s(data):
     many = lmm.fit_many(FORMULA, data, responses="t*", family="poisson")
-    _, good = check_against(many, "poisson", lambda t: t["sd_subject"] > SMALLEST_SD)
-    assert good.sum() > 80
+    table, good = check_against(many, "poisson", lambda t: t["sd_subject"] > SMALLEST_SD)
+    assert good.sum() == 87  # 20 of the others are near zero in glmmTMB, 11 not polished there, 2 without an estimate
+    ahead = -0.5 * many.estimates.deviance - table["logLik"]
+    assert ahead[many.estimates.proven].min() > -LOGLIK  # of all 118, also where the estimates are not comparable
     assert many.failed()["response"].tolist() == ["t119", "t120"]
 
 

@@ -17,6 +17,9 @@ from jaxlmm.model import Design, independent_basis
 SMALLEST_EIGENVALUE = 1e-8
 """Of the products of an orthonormal basis of X over the rows of a response: below it columns may be dependent there."""
 
+SMALLEST_SINGULAR_VALUE = 1e-10
+"""Of rows of an orthonormal basis, relative to their largest: a direction below it moves none of them."""
+
 MOVES = 1e-6
 """A coefficient whose share of a direction is less than this does not move along it."""
 
@@ -97,14 +100,14 @@ class Limit(NamedTuple):
         ridge = {name: float(w) for name, w in zip(names, self.direction, strict=True) if w != 0.0}
         told = verdict._replace(ridge=ridge)
         if STATUS.index(verdict.status) in PROVEN or self.rows.all():
-            told = told._replace(status=STATUS[STATUS.index("not_identified")], help=SEPARATED)
+            told = told._replace(status="not_identified", help=SEPARATED)
         return wide, rows._replace(marginal=marginal, conditional=conditional), told
 
 
 def _nullspace(rows: Float[NumpyArray, "k p"]) -> Float[NumpyArray, "p r"]:
     """Return an orthonormal basis of the directions in which no row moves."""
     _, size, vectors = np.linalg.svd(np.concatenate([rows, np.zeros((1, rows.shape[1]))]))
-    rank = int(np.sum(size > 1e-10 * size.max(initial=0.0)))
+    rank = int(np.sum(size > SMALLEST_SINGULAR_VALUE * size.max(initial=0.0)))
     return np.asarray(vectors[rank:].T)
 
 

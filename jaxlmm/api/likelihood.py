@@ -118,7 +118,9 @@ def loglik(
     return f
 
 
-def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type[AbstractSolver] = "auto") -> Estimate:
+def estimate(
+    design: Design, y: Any, *, method: str | None = None, solver: str | type[AbstractSolver] = "auto"
+) -> Estimate:
     """Return the optimum as a pure function of a response and of a design's values: for ``jit``, ``vmap``, derivatives.
 
     Parameters
@@ -129,7 +131,7 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
     y
         A response (n,), complete, in double precision.
     method
-        ``"REML"`` or ``"ML"``; of a generalized model it is ML.
+        ``"REML"`` or ``"ML"``; by default REML, of a generalized model ML.
     solver
         As in :func:`jaxlmm.fit`.
 
@@ -172,7 +174,8 @@ def estimate(design: Design, y: Any, *, method: str = "REML", solver: str | type
             f"y: expected double precision (float64), got {y.dtype}. Call inside 'with jax.enable_x64(True):', and "
             "make the array there."
         )
-    likelihood, triangle = _likelihood(design, criterion(method), solver), design.triangle
+    by_default = "REML" if design.distribution is None else "ML"
+    likelihood, triangle = _likelihood(design, criterion(method or by_default), solver), design.triangle
     _check_shape("y", y, (int(likelihood.design.n),))
     _check_observations(design, y)
     inverse = inverse_triangle(triangle) if is_traced(triangle) else np.linalg.inv(np.asarray(triangle))

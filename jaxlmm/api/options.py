@@ -48,7 +48,7 @@ class FitOptions(ModelOptions):
             object.__setattr__(self, "method", criterion(self.method))
         as_solver(self.solver)
         if self.row_family is not None:
-            _check_of_family(self.method, self.solver)
+            _check_of_family(self.method, self.solver, self.quadrature)
         for name in ("start", "fixed"):  # so that a dict that is changed later changes nothing here
             object.__setattr__(self, name, as_mapping(name, getattr(self, name)))
         check_apart(self.start, self.fixed)
@@ -80,10 +80,13 @@ MODEL_OPTION_NAMES = frozenset(field.name for field in dataclasses.fields(ModelO
 """Options with which a design is built; a change of the others builds none."""
 
 
-def _check_of_family(method: str | None, solver: Any) -> None:
+def _check_of_family(method: str | None, solver: Any, quadrature: int) -> None:
     """Raise where a generalized model has no such criterion or solver."""
-    if method == "REML":
-        raise OptionError("method: 'REML' is of linear mixed models; a model with a family is fitted by 'ML'.")
+    if method == "REML" and quadrature > 1:
+        raise OptionError(
+            "method: the restricted likelihood of a model with a family is Laplace's approximation, expected "
+            f"quadrature=1 with 'REML', got {quadrature}."
+        )
     if not (isinstance(solver, str) and solver == "auto"):
         raise OptionError(
             "solver: a model with a family has algebra of its own for its random effects; expected 'auto', got "

@@ -103,7 +103,8 @@ def run(
     sequential = likelihood.solver.sequential
     # The plan's axes are searched where starts_of has no nodes, and does not take the guess of columns instead of them;
     # what a guess of the residuals says is no axis of the plan.
-    along_axes = plan.nodes.shape[0] == 0 and not (likelihood.solver.quasi_newton and likelihood.solver.guesses)
+    guessed = likelihood.guesses_all or (likelihood.solver.quasi_newton and likelihood.solver.guesses)
+    along_axes = plan.nodes.shape[0] == 0 and not guessed
 
     def minimized(problem: Problem, start: jax.Array, bases: Sequence[jax.Array], max_steps: jax.Array) -> Minimum:
         objective = problem.objective(bases)

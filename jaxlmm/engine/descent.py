@@ -24,8 +24,8 @@ EVALUATIONS_PER_ROUND = (5, 8, 17, 64, 106)
 """Evaluations in each round, after which converged problems leave the batch and the rest are re-batched; in all
 ``MAX_EVALUATIONS``. From a start guessed by second moments most need four."""
 
-EVALUATIONS_PER_ROUND_OF_FAMILY = (5, 8, 17, 30)
-"""The same for generalized models, whose evaluations are dear: most need five."""
+EVALUATIONS_PER_ROUND_OF_FAMILY = (7, 8, 17, 28)
+"""The same for generalized models, whose evaluations are dear: most need six."""
 
 EVALUATIONS_PER_ROUND_FROM_NODES = (8, 8, 17, 64, 103)
 """The same where the start is the best of the plan's nodes: most need seven."""

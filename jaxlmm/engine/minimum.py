@@ -68,6 +68,12 @@ def find_optima(
     if first_order is None:
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
+        if search and problems.likelihood.guesses_all:
+            again = np.flatnonzero(~reached.minimum.converged)
+            if again.size:  # from the usual start: a guess may be far off
+                unrotated = tiled(layout.bases(), again.size)
+                plain = descent.minimize(again, start[again], unrotated, in_rounds=True, snaps=True)
+                reached, bases = put((reached, bases), again, plain)
         unconverged = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
         walks = not problems.likelihood.solver.quasi_newton and layout.family is None
         if unconverged.size and walks:

@@ -125,7 +125,11 @@ class Problems(Struct):
             return jax.tree.map(lambda leaf: leaf[None], result)
         if self.likelihood.solver.sequential:
             return jax.lax.map(lambda both: one(*both), (by_response, arguments))
-        return jax.vmap(one)(by_response, arguments)
+        together = self.likelihood.together
+        if together is None or together >= self.size:
+            return jax.vmap(one)(by_response, arguments)
+        mapped: T = jax.lax.map(lambda both: one(*both), (by_response, arguments), batch_size=together)
+        return mapped
 
 
 def run_over_devices(mesh: jax.sharding.Mesh, function: Callable[..., T], whole: Any, *parts: Any, axis: int = 0) -> T:

@@ -116,8 +116,10 @@ def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     start = jnp.asarray(problem.likelihood.started(jnp.asarray(beginning.start), problem.response))
     objective, nodes = problem.objective(beginning.bases), jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
-        if problem.likelihood.solver.guesses_residual:
+        if problem.likelihood.solver.guesses_residual or problem.likelihood.guesses_all:
             start = guessed_start(problem, plan, start, beginning.bases)
+        if problem.likelihood.guesses_all:
+            return start
         return plan.searched(objective, start, jnp.asarray(plan.sweeps), sequential=sequential)
     values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)
     return best_of_nodes(nodes, values, start)[0]
@@ -130,7 +132,7 @@ def starts_of(
 
     The best of the plan's nodes, at each of which responses share the work that depends on theta alone, or the solver's
     guess by moments where that is lower; where a Hessian is expensive the guess alone. Where there are no nodes, the
-    guess of the residuals' covariance, if the solver has one.
+    guess of the residuals' covariance, if the solver has one, or of all that the likelihood guesses.
     """
     likelihood, nodes = problems.likelihood, jnp.asarray(plan.nodes)
 
@@ -140,7 +142,8 @@ def starts_of(
     if likelihood.solver.quasi_newton and likelihood.solver.guesses:
         return problems.each(from_guess, start, tuple(bases))
     if nodes.shape[0] == 0:
-        return problems.each(from_guess, start, tuple(bases)) if likelihood.solver.guesses_residual else start
+        guesses = likelihood.solver.guesses_residual or likelihood.guesses_all
+        return problems.each(from_guess, start, tuple(bases)) if guesses else start
 
     def at_node(theta: jax.Array) -> jax.Array:
         factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])
@@ -176,8 +179,9 @@ def guessed_start(
         rough = guess_residual(layout, residual, rough)
     if covariance is not None:
         rough = guess_columns(layout, covariance, rough, plan.inverse_bases)
+    rough = problem.likelihood.guess_dispersion(rough, bases, problem.response)
     guess, holds = problem.objective(bases).feasible(rough, jnp.ones_like(start))
-    return jnp.where(holds, guess, start)
+    return jnp.where(holds & jnp.all(jnp.isfinite(guess)), guess, start)
 
 
 def starts_with(layout: Layout, given: Natural | None, scales: Float[NumpyArray, " m"]) -> Float[NumpyArray, "m k"]:

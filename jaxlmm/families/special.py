@@ -214,11 +214,13 @@ def log_rising(y: Float[Array, "*b"], a: Float[Array, "*b"]) -> Float[jax.Array,
 
 def _log_rising(y: Float[jax.Array, "*b"], a: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
     inverse = a / (1.0 + SHIFT * a)  # of the raised 1/a
-    numbers = jnp.arange(float(SHIFT)).reshape((1,) * y.ndim + (SHIFT,))
-    lowered = jnp.sum(jnp.log1p((a * y)[..., None] / (1.0 + a[..., None] * numbers)), axis=-1)
+    product, less_one = a * y, jnp.zeros_like(a)  # Π (1 + a y / (1 + a i)) − 1, whose sum of logarithms is one
+    for number in range(SHIFT):
+        factor = product / (1.0 + a * number)
+        less_one = less_one + factor + less_one * factor
     ratio = y * inverse
     main = y * (log1p_ratio(ratio) - 1.0 + jnp.log1p(SHIFT * a)) + (y - 0.5) * jnp.log1p(ratio)
-    return main + _series(inverse / (1.0 + ratio)) - _series(inverse) - lowered
+    return main + _series(inverse / (1.0 + ratio)) - _series(inverse) - jnp.log1p(less_one)
 
 
 def log_half_step(a: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:

@@ -39,7 +39,7 @@ def likelihood_of(design: Design, solver: AbstractSolver, method: str, fixed: Na
     """
     layout = held_layout(design, fixed, solver.chains)
     if design.distribution is not None:
-        return Generalized.of(design, solver, layout)
+        return Generalized.of(design, solver, layout, restricted=method == "REML")
     matrices = any(grouping.relation is not None for grouping in design.groupings)
     # Levels with coordinates are positions of one block.
     across = any(term.over_positions and int(design.groupings[term.grouping].n_levels) == 1 for term in design.terms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -118,6 +119,16 @@ class Likelihood(Struct, abc.ABC):
         """The bytes that an evaluation at one theta takes by reading the rows; 0 where it does not."""
         return 0
 
+    @property
+    def together(self) -> int | None:
+        """How many responses of a batch are evaluated together, the others after them; None for all."""
+        return None
+
+    @property
+    def guesses_all(self) -> bool:
+        """Whether a search begins at the guesses below, and not at the best of values along the axes of theta."""
+        return False
+
     def for_response(self, response: Response) -> Self:
         """Return the likelihood with parameters fixed in response units written relative to the response's scale."""
         return self.replace(layout=self.layout.in_unit(response.scale)) if self.layout.absolute else self
@@ -140,6 +151,12 @@ class Likelihood(Struct, abc.ABC):
         """Return the solver's rough covariance of the residual structure's positions, in units of the response's scale,
         or None where it has none.
         """
+
+    def guess_dispersion(
+        self, theta: Float[jax.Array, " k"], bases: Sequence[Float[Array, "_ _"]], response: Response
+    ) -> Float[jax.Array, " k"]:
+        """Return theta with a rough dispersion of the family, given the rest; theta itself without a family."""
+        return theta
 
     # ---- values at theta -----------------------------------------------------------------------------------------
 

@@ -169,7 +169,8 @@ def minimum_in(
     begin = jnp.asarray(likelihood.started(jnp.asarray(start), problem.response))
     near, holds = objective.feasible(begin, jnp.ones_like(begin))
     begin = jnp.where(holds, near, begin)
-    if likelihood.solver.guesses_residual:
+    if likelihood.solver.guesses_residual or likelihood.guesses_all:
         begin = guessed_start(own, plan, begin, bases)
-    begin = plan.searched(objective, begin, jnp.asarray(plan.sweeps), sequential=sequential)
+    if not likelihood.guesses_all:
+        begin = plan.searched(objective, begin, jnp.asarray(plan.sweeps), sequential=sequential)
     return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))

@@ -1,6 +1,7 @@
 """The distribution of the rows of a design given their linear predictors, and residuals from it."""
 
 from jaxlmm.families.rows.contract import check_contract
+from jaxlmm.families.rows.derivatives import derivatives_once
 from jaxlmm.families.rows.distribution import RowDistribution
 from jaxlmm.families.rows.residuals import (
     FittedRows,
@@ -18,6 +19,7 @@ __all__ = [
     "RowDistribution",
     "Separation",
     "check_contract",
+    "derivatives_once",
     "deviance_residuals",
     "limits_of_mean",
     "mean_slopes",

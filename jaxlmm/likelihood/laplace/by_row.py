@@ -46,6 +46,15 @@ class EffectsWithRows(AbstractEffects):
     def n_blocks(self) -> int:
         return self.others.n_blocks
 
+    def total(self, rows: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
+        return self.others.total(rows)
+
+    def largest(self, rows: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
+        return self.others.largest(rows)
+
+    def spread(self, levels: jax.Array) -> jax.Array:
+        return self.others.spread(levels)
+
     def _split(self, factors: Factors) -> tuple[Factors, Float[jax.Array, " N"]]:
         """Return the factors of the others, and the variance D of the rows."""
         terms = (*factors.terms[: self.term], *factors.terms[self.term + 1 :])

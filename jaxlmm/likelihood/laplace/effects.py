@@ -58,17 +58,28 @@ class AbstractEffects(Struct, abc.ABC):
 
     def total(self, rows: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
         """Return the sums over the rows of each block."""
+        if self.n_blocks == 1:
+            return jnp.sum(rows, axis=0)[None]
         return jax.ops.segment_sum(rows, self.codes, self.n_blocks)
 
     def largest(self, rows: Float[jax.Array, " N"]) -> Float[jax.Array, " L"]:
         """Return the largest of each block's rows that are positive, 0 without one."""
+        if self.n_blocks == 1:
+            return jnp.maximum(jnp.max(rows), 0.0)[None]
         return jnp.maximum(jax.ops.segment_max(rows, self.codes, self.n_blocks), 0.0)
+
+    def spread(self, levels: jax.Array) -> jax.Array:
+        """Return values of blocks, a first axis, for each of their rows."""
+        if self.n_blocks == 1:
+            return jnp.broadcast_to(levels, (np.shape(self.codes)[0], *levels.shape[1:]))
+        return levels[self.codes]
 
 
 class EffectsByLevel(AbstractEffects):
     """Column terms on one grouping factor: the levels are the blocks, and weights may have any sign.
 
-    ``z`` are the columns of all terms, ``present`` is 1 for each level, with padding to the number of blocks.
+    ``z`` are the columns of all terms, ``present`` is 1 for each level, with padding to the number of blocks unless the
+    rows have none.
     """
 
     z: Float[Array, "N q"]
@@ -83,7 +94,8 @@ class EffectsByLevel(AbstractEffects):
             grouping = design.groupings[design.terms[0].grouping]
             codes, levels = np.asarray(grouping.codes), int(grouping.n_levels)
         z = np.concatenate([np.zeros((design.n_padded, 0)), *(np.asarray(term.z) for term in design.terms)], axis=1)
-        present = np.arange(bucket(levels, 64)) < levels
+        padded = levels if int(design.n) == design.n_padded else bucket(levels, 64)
+        present = np.arange(padded) < levels
         return cls(codes, z, present.astype(float))
 
     @property
@@ -104,7 +116,7 @@ class EffectsByLevel(AbstractEffects):
 
     def predictor(self, lam: Float[jax.Array, "q r"], u: Float[jax.Array, "L r"]) -> Float[jax.Array, " N"]:
         """Return ``Z Λ u``."""
-        return jnp.sum(jnp.asarray(self.z) * (u @ lam.T)[self.codes], axis=1)
+        return jnp.sum(jnp.asarray(self.z) * self.spread(u @ lam.T), axis=1)
 
     def step(
         self, factors: Factors, weight: Float[jax.Array, " N"], score: Float[jax.Array, " N"],

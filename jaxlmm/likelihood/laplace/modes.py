@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, Struct
-from jaxlmm.families import AbstractFamily
+from jaxlmm.families import AbstractFamily, derivatives_once
 from jaxlmm.likelihood.laplace.effects import AbstractEffects
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers import Effects
@@ -26,7 +26,7 @@ MAX_STEPS, MAX_HALVINGS = 100, 30
 LONGEST = 10.0
 """The longest step of a linear predictor: where the curvature at its start says little, as of log means far off."""
 
-SMALL_DECREMENT = 1e-5
+SMALL_DECREMENT = 1e-7
 """The search in a block ends when the Newton decrement, the square of the distance in conditional standard deviations,
 is below this; that step and another one are taken, each of which squares the distance."""
 
@@ -100,15 +100,20 @@ class Laplace(Struct):
         in that of its start. In −2 log f + uᵀu, which is stationary there, it counts by its square; in the
         log-determinant the next step, whose length is the gradient that is left, corrects it.
         """
+        return self.with_modes(given, observed)[0]
+
+    def with_modes(self, given: Given, observed: Observations) -> tuple[Float[jax.Array, ""], Modes, Conditional]:
+        """Return :meth:`deviance` with the modes, exact to first order in what is given, and the rows there."""
         settled = jax.lax.stop_gradient((given, observed))
         modes = self.modes(*settled)
+        at = settled[0].fixed + modes.predictor
         effect = jax.lax.stop_gradient(self._effect_on_logdet(*settled, modes))
-        modes = self._stepped(given, observed, modes)
-        value, score, weight = self.conditional(given, observed, modes.predictor)
-        logdet = self.effects.logdet(given.factors, weight)
-        corrected = jnp.sum(logdet) + jnp.sum(effect * (score - modes.dual))
-        penalized = -2.0 * jnp.sum(value) + jnp.sum(modes.predictor * modes.dual)
-        return penalized + corrected - 2.0 * self.normalizer(given, observed)
+        modes = self._towards(given, modes, self.conditional(given, observed, modes.predictor, near=at))
+        rows = self.conditional(given, observed, modes.predictor, near=at)
+        logdet = self.effects.logdet(given.factors, rows.weight)
+        corrected = jnp.sum(logdet) + jnp.sum(effect * (rows.score - modes.dual))
+        penalized = -2.0 * jnp.sum(rows.value) + jnp.sum(modes.predictor * modes.dual)
+        return penalized + corrected - 2.0 * self.normalizer(given, observed), modes, rows
 
     def normalizer(self, given: Given, observed: Observations) -> Float[jax.Array, ""]:
         """Return the sum of the rows' normalizers, times prior weights."""
@@ -135,14 +140,24 @@ class Laplace(Struct):
         slope, weight = jax.grad(logdet)(modes.predictor), self.conditional(given, observed, modes.predictor).weight
         return self.effects.step(given.factors, weight, slope, jnp.zeros_like(slope))
 
-    def conditional(self, given: Given, observed: Observations, predictor: Float[jax.Array, " N"]) -> Conditional:
-        """Evaluate the rows at a random part of the linear predictor; those of weight zero as one that has a weight."""
+    def conditional(
+        self,
+        given: Given,
+        observed: Observations,
+        predictor: Float[jax.Array, " N"],
+        near: Float[jax.Array, " N"] | None = None,
+    ) -> Conditional:
+        """Evaluate the rows at a random part of the linear predictor; those of weight zero as one that has a weight.
+
+        ``near``, a linear predictor that differs by rounding alone, is where they are evaluated if it is given.
+        """
         prior = jnp.asarray(observed.weight)
         counts, y, eta = prior > 0, jnp.asarray(observed.y), given.fixed + predictor
         other = jnp.argmax(counts)
         eta = jnp.where(counts, eta, eta[other])
+        near = None if near is None else jnp.where(counts, near, near[other])
         y = jnp.where(counts.reshape(counts.shape + (1,) * (y.ndim - 1)), y, y[other][None])
-        found = self.family.derivatives(y, eta, given.dispersion)
+        found = derivatives_once(self.family, y, eta, given.dispersion, near)
         value, score, curvature = (jnp.where(counts, prior * part, 0.0) for part in found)
         return Conditional(value, score, curvature)
 
@@ -151,7 +166,7 @@ class Laplace(Struct):
 
         NaN, where it has not found all.
         """
-        total, codes = self.effects.total, jnp.asarray(self.effects.codes)
+        total, spread = self.effects.total, self.effects.spread
 
         def at(modes: Modes) -> Conditional:
             return self.conditional(given, observed, modes.predictor)
@@ -173,7 +188,7 @@ class Laplace(Struct):
             whole = jnp.where(moving, jnp.minimum(1.0, LONGEST / jnp.maximum(size, LONGEST)), 0.0)
 
             def between(length: Float[jax.Array, " L"]) -> Modes:
-                own = length[codes]
+                own = spread(length)
                 pairs = zip(modes, towards, strict=True)
                 return Modes(*(jnp.where(own > 0.0, old + own * (new - old), old) for old, new in pairs))
 
@@ -197,7 +212,7 @@ class Laplace(Struct):
                 descends, halve, (whole, tried(whole), jnp.zeros((), jnp.int32))
             )
             stuck = lower(*after)
-            back = stuck[codes]
+            back = spread(stuck)
             there = Modes(*(jnp.where(back, old, new) for old, new in zip(modes, there, strict=True)))
             rows = Conditional(*(jnp.where(back, old, new) for old, new in zip(state.rows, rows, strict=True)))
             at_mode = moving & (decrement < SMALL_DECREMENT)
@@ -228,7 +243,7 @@ class Laplace(Struct):
         """
         _, score, weight = rows
         if definite:
-            known = jnp.isfinite(self.effects.logdet(given.factors, weight))[jnp.asarray(self.effects.codes)]
+            known = self.effects.spread(jnp.isfinite(self.effects.logdet(given.factors, weight)))
             weight = jnp.where(known, weight, jnp.maximum(weight, SMALLEST_WEIGHT))
         predictor = self.effects.step(given.factors, weight, score, modes.predictor)
         return Modes(predictor, score + weight * (modes.predictor - predictor))

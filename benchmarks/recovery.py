@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
     arguments = parser.parse_args()
     results = {
-        "sets": arguments.sets, "nodes": NODES, "python": platform.python_version(), "jax": jax.__version__,
+        "nodes": NODES, "python": platform.python_version(), "jax": jax.__version__,
         "jaxlmm": lmm.__version__, "device": str(jax.devices()[0].device_kind), "cores": os.cpu_count(), "cases": {},
     }  # fmt: skip
     if arguments.only != list(CASES) and arguments.out.exists():
@@ -153,7 +153,7 @@ def main() -> None:
         case = CASES[name]
         frame, y = drawn(case, arguments.sets, list(CASES).index(name))
         ways = {"laplace": 1} if case.family == "gaussian" else {"laplace": 1, "quadrature": NODES}
-        entry = {"family": case.family, "groups": case.groups, "rows": case.rows}
+        entry = {"family": case.family, "sets": arguments.sets, "groups": case.groups, "rows": case.rows}
         results["cases"][name] = entry | {way: recovered(case, frame, y, nodes) for way, nodes in ways.items()}
         for way in ways:
             own = results["cases"][name][way]

@@ -91,6 +91,9 @@ CASES = {
         "student_t", 0.5, 0.7, identity, lambda rng, mean: mean + 0.8 * rng.standard_t(5.0, mean.shape),
         {"scale": 0.8, "1/df": 0.2},
     ),
+    "binary, SD 1.5, 12 rows": Case(
+        "bernoulli", 0.2, 1.5, logistic, lambda rng, mean: rng.binomial(1, mean).astype(float), rows=12
+    ),
 }  # fmt: skip
 """Cases by name; parameters of dispersion by the names that ``fit.variance()`` gives them."""
 

@@ -91,9 +91,10 @@ def qq(fit: Fit, group: str | None = None, *, seed: int = 0, ax: Any = None) -> 
     """Draw quantiles of the residuals, or of the modes of a ``group``, against those of a normal distribution.
 
     The residuals are Pearson's, with a family randomized quantile residuals: beside these a band in which 95 % of each
-    fall where the model is right, and the p-value of Kolmogorov and Smirnov's test as title. Both take the parameters
-    as known, so that they rarely object to a right model. The modes of each column are scaled by their own standard
-    deviation; the line is that of a standard normal distribution.
+    fall where the model is right, and the p-value of Kolmogorov and Smirnov's test as title. Both take parameters and
+    modes as known. Where levels have few rows the modes follow the observations, and points in the tails of a right
+    model too are nearer to the middle than the line; farther out than the band is what a wrong model shows. The modes
+    of each column are scaled by their own standard deviation; the line is that of a standard normal distribution.
 
     Parameters
     ----------

@@ -156,7 +156,7 @@ def main() -> None:
         case = CASES[name]
         frame, y = drawn(case, arguments.sets, list(CASES).index(name))
         ways = {"laplace": 1} if case.family == "gaussian" else {"laplace": 1, "quadrature": NODES}
-        entry = {"family": case.family, "sets": arguments.sets, "groups": case.groups, "rows": case.rows}
+        entry = {"family": case.family, "groups": case.groups, "rows": case.rows}
         results["cases"][name] = entry | {way: recovered(case, frame, y, nodes) for way, nodes in ways.items()}
         for way in ways:
             own = results["cases"][name][way]

@@ -220,6 +220,12 @@ none of a variance at its boundary.
 
 {table(head, rows)}
 
+Coefficients are found without bias, and z with these numbers of groups is a little too sure of them, in the Gaussian
+model too. Standard deviations are small as maximum likelihood's are; beyond that Laplace's approximation makes them
+smaller for binary data and for the inverse Gaussian distribution, where its intervals hold the truth too rarely, of the
+intercept also. Where a standard deviation is hardly seen in the data, some estimates are zero and quadrature cannot
+mend that either.
+
 Which statuses the fits have, in percent of the data sets:
 
 {table(of_fits, fits)}

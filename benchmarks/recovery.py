@@ -156,10 +156,10 @@ def main() -> None:
         case = CASES[name]
         frame, y = drawn(case, arguments.sets, list(CASES).index(name))
         ways = {"laplace": 1} if case.family == "gaussian" else {"laplace": 1, "quadrature": NODES}
-        entry = {"family": case.family, "groups": case.groups, "rows": case.rows}
-        results["cases"][name] = entry | {way: recovered(case, frame, y, nodes) for way, nodes in ways.items()}
-        for way in ways:
-            own = results["cases"][name][way]
+        entry: dict[str, object] = {"family": case.family, "groups": case.groups, "rows": case.rows}
+        results["cases"][name] = entry
+        for way, nodes in ways.items():
+            entry[way] = own = recovered(case, frame, y, nodes)
             print(f"{name}, {way}: {own['seconds']:.1f} s, {own['statuses']}", flush=True)
             for parameter, one in own["parameters"].items():
                 print(
@@ -167,7 +167,7 @@ def main() -> None:
                     f"rmse {one['rmse']:.4f}  {100 * one['coverage']:6.2f} % of {one['intervals']}",
                     flush=True,
                 )
-        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+            arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

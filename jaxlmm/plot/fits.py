@@ -1,4 +1,4 @@
-"""Pictures of one fit: effects, residuals, lines by group, profiles, marginal means, influence."""
+"""Pictures of one fit: effects, lines by group, profiles, marginal means, influence."""
 
 from __future__ import annotations
 
@@ -61,60 +61,6 @@ def ranef(fit: Fit, group: str, *, ax: Any = None) -> Axes:
     ax.axhline(0.0, color="grey", linewidth=0.8)
     ax.set(xlabel=f"{group}, in order of the mode", ylabel="conditional mode")
     ax.legend(frameon=False)
-    return ax
-
-
-def residuals(fit: Fit, *, ax: Any = None) -> Axes:
-    """Draw Pearson residuals against fitted values.
-
-    Parameters
-    ----------
-    fit
-        A fit with its rows.
-    ax
-        Axes to draw on; a new figure otherwise.
-
-    Examples
-    --------
-    >>> import jaxlmm as lmm
-    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
-    >>> lmm.plot.residuals(fit).get_xlabel()
-    'fitted value of Reaction'
-    """
-    ax = axes_or_new(ax)
-    ax.plot(fit.fitted(), fit.residuals("pearson"), ".", alpha=0.7)
-    ax.axhline(0.0, color="grey", linewidth=0.8)
-    ax.set(xlabel=f"fitted value of {fit.estimates.labels.response}", ylabel="residual (standard deviations)")
-    return ax
-
-
-def qq(fit: Fit, group: str | None = None, *, ax: Any = None) -> Axes:
-    """Draw quantiles of Pearson residuals, or of the modes of a ``group``, against those of a normal distribution.
-
-    The modes of each column are scaled by their own standard deviation; the line is that of a standard normal
-    distribution.
-
-    Examples
-    --------
-    >>> import jaxlmm as lmm
-    >>> fit = lmm.fit("Reaction ~ Days + (1 | Subject)", lmm.datasets.sleepstudy())
-    >>> lmm.plot.qq(fit).get_xlabel()
-    'normal quantile'
-    """
-    ax = axes_or_new(ax)
-    if group is None:
-        parts = {"residual": fit.residuals("pearson").to_numpy()}
-    else:
-        modes = pd.DataFrame(fit.ranef(group))
-        parts = {str(name): modes[name].to_numpy() / (modes[name].std() or 1.0) for name in modes}
-    for name, values in parts.items():
-        ordered = np.sort(values[np.isfinite(values)])
-        ax.plot(scipy.special.ndtri((np.arange(ordered.size) + 0.5) / ordered.size), ordered, ".", label=name)
-    ax.axline((0.0, 0.0), slope=1.0, color="grey", linewidth=0.8)
-    what = "residual (standard deviations)" if group is None else f"mode of {group} (standard deviations)"
-    ax.set(xlabel="normal quantile", ylabel=what)
-    if len(parts) > 1:
-        ax.legend(frameon=False)
     return ax
 
 

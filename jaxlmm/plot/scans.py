@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from jaxlmm.errors import DataError, OptionError, nearest
 from jaxlmm.plot.axes import axes_or_new
+from jaxlmm.plot.order import order_statistic_limits
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.output import Scan
 
@@ -144,8 +144,8 @@ def qq_p(hits: Scan, response: str | None = None, *, ax: Any = None) -> Axes:
     rank = np.arange(1, m + 1)
     expected = -np.log10((rank - 0.5) / m)
     ax = axes_or_new(ax)
-    low, high = (-np.log10(scipy.special.betaincinv(rank, m + 1 - rank, share)) for share in (0.975, 0.025))
-    ax.fill_between(expected, low, high, color="lightgrey")
+    low, high = order_statistic_limits(rank.astype(float), m)
+    ax.fill_between(expected, -np.log10(high), -np.log10(low), color="lightgrey")
     ax.plot(expected, expected, color="grey", linewidth=0.8)
     ax.plot(expected, observed, ".", markersize=3)
     ax.set(xlabel="expected -log10 p", ylabel=f"observed {_p_label(hits)}")

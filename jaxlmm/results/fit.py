@@ -61,7 +61,7 @@ class Fit(Fitted):
     """
 
     def __repr__(self) -> str:
-        notes = noted(self.estimates.notes)
+        notes = noted(self.estimates.notes, "print its summary()")
         return f"<jaxlmm Fit: {self.formula} by {self.method}, {self.status}, deviance {self.deviance:.4f}{notes}>"
 
     def _repr_html_(self) -> str:

@@ -115,7 +115,8 @@ def test_successes_are_told_in_any_form():
     for other in (word, logical):
         np.testing.assert_allclose(other.fixef(), number.fixef(), rtol=SAME)
     np.testing.assert_allclose(factor.fixef(), -number.fixef(), rtol=1e-6)  # "well" comes first: a failure
-    assert any("few rows in a level" in note for note in number.estimates.notes)
+    assert "few rows in a level (here 6.0 on average)" in str(number.summary())
+    assert repr(number).endswith("; 1 note, print its summary()>")
 
 
 def test_weights_count_rows_and_an_offset_is_added(poisson):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 import jaxlmm as lmm
 
@@ -95,6 +96,32 @@ def test_taxa_by_tweedie_models_are_glmmtmb_s(data):
     assert many.status["t017"] == "boundary"
     assert -0.5 * many.estimates.deviance[limit] > table["logLik"]["t017"] - LOGLIK
     assert many.failed()["response"].tolist() == ["t119"]
+
+
+def test_twins_by_tweedie_models_have_quantile_residuals_of_their_distribution():
+    rng = np.random.default_rng(8)
+    twins = pd.DataFrame({"family": np.repeat(np.arange(80), 2), "age": np.repeat(rng.normal(0.0, 1.0, 80), 2)})
+    twins = twins.assign(bmi=rng.normal(size=160), MZ=(twins["family"] < 40).astype(float))
+    twins["DZ"] = 1.0 - twins["MZ"]
+    mean = np.exp(rng.normal(0.0, 0.6, (80, 2))[twins["family"]] + 0.3 * twins[["bmi"]].to_numpy())
+    number = rng.poisson(mean**0.5 / 0.5)  # dispersion 1, power 1.5: a sum of exponential variables
+    abundance = pd.DataFrame(rng.gamma(np.maximum(number, 1), 0.5 * mean**0.5) * (number > 0)).add_prefix("taxon")
+    abundance.loc[5, "taxon1"] = np.nan
+    formula = "~ age + bmi + (0 + MZ | family) + (0 + DZ | family)"
+    many = lmm.fit_many(formula, twins, responses=abundance, family="tweedie")
+    assert many.failed().empty
+    fitted, residuals = many.fitted(), many.residuals("quantile", seed=2)
+    assert residuals.isna().equals(abundance.isna().rename_axis(columns="response"))
+    for name, (dispersion, power) in zip(many.responses, many.estimates.dispersion, strict=True):
+        mean, y, found = fitted[name], abundance[name], residuals[name]
+        rate = mean ** (2.0 - power) / (dispersion * (2.0 - power))
+        shape, scale = (2.0 - power) / (power - 1.0), dispersion * (power - 1.0) * mean ** (power - 1.0)
+        sums = np.arange(1, 200)[:, None]
+        each = scipy.stats.poisson.pmf(sums, rate.to_numpy()) * scipy.special.gammainc(sums * shape, y / scale)
+        below = np.exp(-rate) + each.sum(axis=0)
+        np.testing.assert_allclose(scipy.special.ndtr(found[y > 0]), below[y > 0], rtol=1e-6)
+        assert (scipy.special.ndtr(found[y == 0]) < np.exp(-rate[y == 0])).all()
+        assert (y == 0).sum() > 10
 
 
 def test_responses_are_those_of_single_fits_and_of_other_batches(negative_binomial, data):

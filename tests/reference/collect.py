@@ -14,7 +14,7 @@ Genotypes with GEMMA's results (0.98.5) stand in a folder GENETICS with ``synthe
 in its ``pedigree``: ``python collect.py SOURCE MANY GENETICS`` copies these too.
 Generalized linear mixed models (glmmTMB 1.1.5, and lme4 with quadrature) stand in a folder with ``data`` and ``fits``,
 as ``31_glmm.R`` writes them, and are copied in the same way; ``generalized_many`` is what ``32_many_glmm.R`` writes,
-and ``generalized_results`` what ``33_glmm_results.R`` makes here.
+and ``generalized_results`` what ``33_glmm_results.R`` makes here. ``34_published.R`` writes data of published optima.
 """
 
 import gzip

@@ -53,7 +53,7 @@ class FitMany(FittedMany):
 
     def __repr__(self) -> str:
         estimates = self.estimates
-        counts = f"{len(self)} responses ({status_counts(estimates.words)}){noted(estimates.notes)}"
+        counts = f"{len(self)} responses ({status_counts(estimates.words)}){noted(estimates.notes, 'print it')}"
         return f"<jaxlmm FitMany: {estimates.labels.formula} by {estimates.method}, {counts}>"
 
     def __str__(self) -> str:

@@ -89,13 +89,13 @@ def estimate_frame(
     return pd.DataFrame(table, index=pd.Index(names))
 
 
-def noted(notes: Sequence[str]) -> str:
-    """Return the number of notes, which a print shows, as the end of a line that has no room for them.
+def noted(notes: Sequence[str], how: str) -> str:
+    """Return the number of notes, and how to see them, as the end of a line that has no room for them.
 
-    >>> noted(["y is 0 or 1."])
+    >>> noted(["y is 0 or 1."], "print it")
     '; 1 note, print it'
     """
-    return f"; {len(notes)} note{'s' if notes[1:] else ''}, print it" if notes else ""
+    return f"; {len(notes)} note{'s' if notes[1:] else ''}, {how}" if notes else ""
 
 
 def status_counts(words: Shaped[NumpyArray, " m"]) -> str:

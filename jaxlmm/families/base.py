@@ -55,6 +55,8 @@ class AbstractFamily(Struct, abc.ABC):
 
     discrete: ClassVar[bool] = False
     has_trials: ClassVar[bool] = False
+    n_beside: ClassVar[int] = 0
+    """How many numbers stand beside a response in an observation, if these are not trials."""
 
     @abc.abstractmethod
     def log_density(
@@ -80,7 +82,7 @@ class AbstractFamily(Struct, abc.ABC):
 
         What is searched for is unbounded. A parameter with one bound is at a distance from it that is its exponential
         function or, where the bound is attained, its square; one with two bounds, of which none is attained, its
-        logistic function between them.
+        logistic function between them; if the lower one is attained, the odds of its place between them are a square.
         """
         return ()
 
@@ -88,6 +90,18 @@ class AbstractFamily(Struct, abc.ABC):
     def n_dispersion(self) -> int:
         """The number of parameters of dispersion, d."""
         return len(self.parameters)
+
+    @property
+    def has_mass_at_zero(self) -> bool:
+        """Whether zero has a probability, the exponential of its :meth:`log_kernel`, so that it can be inflated."""
+        return False
+
+    @property
+    def underlying(self) -> AbstractFamily:
+        """The family whose mean is the inverse link of the linear predictor: itself, unless it is truncated or
+        zero-inflated. Its parameters are the first ones.
+        """
+        return self
 
     def expected(self) -> str:
         """Return which observations it has, in words, for errors; a hint after a semicolon."""
@@ -150,6 +164,12 @@ class AbstractFamily(Struct, abc.ABC):
         """Return the part of the log-density of each observation on which eta has no influence, None without one."""
         return None
 
+    def mean_beside(
+        self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
+    ) -> Float[jax.Array, "*b"]:
+        """Return the mean of observations that are more than a response: of a proportion where there are trials."""
+        return self.mean(eta, dispersion)
+
     # ---- derived -------------------------------------------------------------------------------------------------
 
     def derivatives(
@@ -190,6 +210,8 @@ def _natural(parameter: Parameter, theta: Float[Array, ""]) -> Float[jax.Array, 
     """Return a natural parameter at what is searched for."""
     lower, upper = parameter.lower, parameter.upper
     at_lower, at_upper = parameter.attained
+    if np.isfinite(lower) and np.isfinite(upper) and at_lower:
+        return lower + (upper - lower) * theta**2 / (1.0 + theta**2)
     if np.isfinite(lower) and np.isfinite(upper):
         share = jnp.clip(jax.nn.sigmoid(theta), SMALLEST_SHARE, 1.0 - SMALLEST_SHARE)
         return lower + (upper - lower) * share
@@ -202,7 +224,8 @@ def _searched(parameter: Parameter, value: float) -> float:
     lower, upper = parameter.lower, parameter.upper
     at_lower, at_upper = parameter.attained
     if np.isfinite(lower) and np.isfinite(upper):
-        return float(np.log((value - lower) / (upper - value)))
+        odds = (value - lower) / (upper - value)
+        return float(np.sqrt(odds) if at_lower else np.log(odds))
     if np.isfinite(lower):
         return float(np.sqrt(value - lower) if at_lower else np.log(value - lower))
     if np.isfinite(upper):

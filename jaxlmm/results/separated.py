@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.engine import Found
-from jaxlmm.families import separated
+from jaxlmm.families import observations, separated
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import PROVEN, SEPARATED, STATUS, Rows, Verdict
 from jaxlmm.model import Design, independent_basis
@@ -46,7 +46,7 @@ class Limit(NamedTuple):
         if design.distribution is None or y is None:
             return None
         n, family = y.size, design.distribution.family
-        sides = family.sides(y if frame.trials is None else np.stack([y, frame.trials], axis=-1))
+        sides = family.sides(observations(y, frame.beside))
         basis = np.asarray(design.basis)[:n]
         found = separated(basis, sides[:, None], np.ones((n, 1), bool)).get(0)
         if found is None:
@@ -117,9 +117,7 @@ def examined(frame: ModelFrame, y: Float[NumpyArray, "n m"]) -> tuple[Bool[Numpy
     """
     distribution, observed = frame.design.distribution, np.isfinite(y)
     assert distribution is not None
-    trials = None if frame.trials is None else np.broadcast_to(frame.trials[:, None], y.shape)
-    filled = np.where(observed, y, 0.0)
-    values = filled if trials is None else np.stack([filled, trials], axis=-1)
+    values = observations(np.where(observed, y, 0.0), frame.beside)
     impossible = np.any(observed & ~distribution.family.allows(values), axis=0)
     sides, basis = distribution.family.sides(values), np.asarray(frame.design.basis)[: len(y)]
     found = separated(basis, np.where(observed, sides, 0.0), observed & ~impossible)

@@ -1,7 +1,7 @@
 """The distribution of the rows of a design given their linear predictors, and residuals from it."""
 
 from jaxlmm.families.rows.contract import check_contract
-from jaxlmm.families.rows.distribution import RowDistribution
+from jaxlmm.families.rows.distribution import RowDistribution, observations
 from jaxlmm.families.rows.residuals import (
     FittedRows,
     deviance_residuals,
@@ -22,6 +22,7 @@ __all__ = [
     "limits_of_mean",
     "mean_slopes",
     "means",
+    "observations",
     "pearson_residuals",
     "quantile_residuals",
     "separated",

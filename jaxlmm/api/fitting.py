@@ -58,8 +58,9 @@ def fit(
         ``"REML"``, the default of linear mixed models, or ``"ML"``, that of all others.
     family
         The distribution of the response: ``"gaussian"``, a linear mixed model; ``"binomial"`` (or ``"bernoulli"``),
-        ``"poisson"``, ``"nbinom2"``, ``"nbinom1"``, each of these also ``"truncated_"``, of counts of at least 1,
-        ``"gamma"``, ``"inverse_gaussian"``, ``"beta"``, ``"tweedie"`` or ``"student_t"``; an object of ``lmm.families``, with another link, as
+        ``"poisson"``, ``"nbinom2"``, ``"nbinom1"``, of counts of at least 1 ``"truncated_poisson"``,
+        ``"truncated_nbinom2"`` and ``"truncated_nbinom1"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"``,
+        ``"tweedie"`` or ``"student_t"``; an object of ``lmm.families``, with another link, as
         ``lmm.families.Binomial(link="probit")``, or of a class of one's own.
     quadrature
         How the random effects of such a model are integrated: 1 is Laplace's approximation, K more adaptive

@@ -55,8 +55,6 @@ class AbstractFamily(Struct, abc.ABC):
 
     discrete: ClassVar[bool] = False
     has_trials: ClassVar[bool] = False
-    n_beside: ClassVar[int] = 0
-    """How many numbers stand beside a response in an observation, if these are not trials."""
 
     @abc.abstractmethod
     def log_density(

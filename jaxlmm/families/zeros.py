@@ -63,12 +63,12 @@ class ZeroInflated(AbstractFamily):
 
     def __post_init__(self) -> None:
         family = self.family
-        zero_without_mass = not family.has_trials and bool(np.all(family.allows(np.zeros(1))))
-        if family.has_trials or family.n_beside or (zero_without_mass and not family.has_mass_at_zero):
+        nested = family.has_trials or isinstance(family, ZeroInflated)
+        if nested or (not family.has_mass_at_zero and bool(np.all(family.allows(np.zeros(1))))):
             raise OptionError(
-                "zero_inflated: expected a family of counts, of positive numbers, of proportions strictly between 0 and "
-                f"1, or 'tweedie', got {type(family).__name__}; one of one's own declares has_mass_at_zero, or does "
-                "not allow zeros."
+                "zero_inflated: expected a family of counts, of positive numbers, of proportions strictly between 0 "
+                f"and 1, or 'tweedie', got {type(family).__name__}; one of one's own declares has_mass_at_zero, or "
+                "does not allow zeros."
             )
 
     @classmethod
@@ -81,10 +81,6 @@ class ZeroInflated(AbstractFamily):
     def is_hurdle(self) -> bool:
         """Whether the family has no zeros itself."""
         return not self.family.has_mass_at_zero
-
-    @property
-    def n_beside(self) -> int:  # type: ignore[override]
-        return len(self.columns)
 
     @property
     def discrete(self) -> bool:  # type: ignore[override]
@@ -104,10 +100,9 @@ class ZeroInflated(AbstractFamily):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         if not self.columns:
-            own = (Parameter("probability", "proportion", attained=(True, False), group=ZERO_PART),)
-        else:
-            own = tuple(Parameter(f"logit({name})", group=ZERO_PART) for name in self.columns)
-        return (*self.family.parameters, *own)
+            probability = Parameter("probability", "proportion", attained=(True, False), group=ZERO_PART)
+            return (*self.family.parameters, probability)
+        return (*self.family.parameters, *(Parameter(f"logit({name})", group=ZERO_PART) for name in self.columns))
 
     @property
     def underlying(self) -> AbstractFamily:

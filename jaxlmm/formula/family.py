@@ -89,7 +89,7 @@ def check_observations(
     name: str,
     family: AbstractFamily,
     y: Float[NumpyArray, " n"],
-    beside: Float[NumpyArray, "n *k"] | None,
+    beside: Float[NumpyArray, "n ..."] | None,
     index: pd.Index,
 ) -> None:
     """Raise unless the family can have all observations, responses with what stands ``beside`` them.
@@ -117,7 +117,7 @@ def check_observations(
 def distribution_of(
     family: AbstractFamily | None,
     prior_weights: Float[NumpyArray, " n"],
-    beside: Float[NumpyArray, "n *k"] | None,
+    beside: Float[NumpyArray, "n ..."] | None,
     n_padded: int,
     n_nodes: int,
     zeros: ZeroLabels | None,

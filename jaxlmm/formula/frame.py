@@ -91,7 +91,7 @@ class ModelFrame:
         return np.asarray(effects)[..., : len(self.levels[group].labels), :]
 
     @property
-    def beside(self) -> Float[NumpyArray, "n *k"] | None:
+    def beside(self) -> Float[NumpyArray, "n ..."] | None:
         """The trials or the columns of the zero part of each row, None where the family has none."""
         beside = None if self.design.distribution is None else self.design.distribution.beside
         return None if beside is None else np.asarray(beside)[: len(self.index)]

@@ -17,13 +17,13 @@ class RowDistribution(Struct):
     """A ``family`` with what it needs of each row, and how the random effects are integrated.
 
     Prior weights multiply the log-densities; they are zero on padded rows. ``beside`` are the numbers that make an
-    observation of a response: trials, or the columns of the zero part, None of a family without them. With ``n_nodes`` of 1 the integral is Laplace's approximation, with more it is
-    adaptive quadrature.
+    observation of a response: trials, or the columns of the zero part, None of a family without them. With ``n_nodes``
+    of 1 the integral is Laplace's approximation, with more it is adaptive quadrature.
     """
 
     family: AbstractFamily
     weight: Float[Array, " N"]
-    beside: Float[Array, "N *k"] | None
+    beside: Float[Array, "N ..."] | None
     n_nodes: int = static(default=1)
 
     @classmethod
@@ -32,7 +32,7 @@ class RowDistribution(Struct):
         family: AbstractFamily,
         n_padded: int,
         weights: Float[NumpyArray, " n"],
-        beside: Float[NumpyArray, "n *k"] | None = None,
+        beside: Float[NumpyArray, "n ..."] | None = None,
         n_nodes: int = 1,
     ) -> Self:
         """Return the distribution of n rows, padded; a single trial each if the family has any and none are given."""
@@ -56,7 +56,7 @@ class RowDistribution(Struct):
         return jnp.stack([jnp.minimum(jnp.asarray(y), trials), trials], axis=-1)
 
 
-def observations(y: Float[NumpyArray, "n *m"], beside: Float[NumpyArray, "n *k"] | None) -> Float[NumpyArray, "*y"]:
+def observations(y: Float[NumpyArray, "n ..."], beside: Float[NumpyArray, "n ..."] | None) -> Float[NumpyArray, "*y"]:
     """Return responses of rows as a family takes them, with what stands beside each in its row.
 
     >>> observations(np.array([2.0, 0.0]), np.array([3.0, 1.0])).tolist()

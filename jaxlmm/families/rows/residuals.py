@@ -30,7 +30,7 @@ class FittedRows(NamedTuple):
     family: AbstractFamily
     eta: Float[NumpyArray, " n"]
     dispersion: Float[NumpyArray, " d"]
-    beside: Float[NumpyArray, "n *k"] | None
+    beside: Float[NumpyArray, "n ..."] | None
 
     @property
     def trials(self) -> Float[NumpyArray, " n"] | float:

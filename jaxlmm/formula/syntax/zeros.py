@@ -27,5 +27,7 @@ def zero_terms(text: Any) -> tuple[Token, ...]:
         offset="a coefficient that is known is held by fixed={'Zero inflation: logit(x)': 1.0}",
     )  # fmt: skip
     if all(term in ("0", "") or (sign, term) == ("-", "1") for sign, term in side.words):
-        raise FormulaError(f"zero_inflated {text!r}: expected terms, got none; leave zero_inflated= out, or write '~ 1'.")
+        raise FormulaError(
+            f"zero_inflated {text!r}: expected terms, got none; leave zero_inflated= out, or write '~ 1'."
+        )
     return side.terms

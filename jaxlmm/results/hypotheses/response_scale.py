@@ -21,8 +21,8 @@ Columns = list[Float[NumpyArray, "*b c"]]
 
 
 class ResponseScale(NamedTuple):
-    """The scale of the response of a ``family`` with parameters ``dispersion``: of all counts where these are truncated,
-    without the zero part where there is one.
+    """The scale of the response of a ``family`` with parameters ``dispersion``: of all counts where these are
+    truncated, without the zero part where there is one.
     """
 
     family: AbstractFamily

@@ -39,7 +39,7 @@ def linear_predictor(fit: Fitted, level: str = "conditional") -> pd.Series:
 
 
 def on_response_scale(
-    fit: Fitted, eta: Float[NumpyArray, " m"], beside: Float[NumpyArray, "m *k"] | None
+    fit: Fitted, eta: Float[NumpyArray, " m"], beside: Float[NumpyArray, "m ..."] | None
 ) -> Float[NumpyArray, " m"]:
     """Return the means at linear predictors, of rows with what stands ``beside`` a response in them.
 

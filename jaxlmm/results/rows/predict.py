@@ -63,9 +63,10 @@ def predict(
         ``estimate``, ``std_error``, and with an interval ``conf_low`` and ``conf_high``. The standard error is that of
         the estimate's difference from its target, fixed and random effects, given the variance parameters (Henderson's
         mixed-model equations); of a loaded fit it is NaN where modes take part. With a family it is that of the linear
-        predictor, and of the mean by the delta method, given the parameters of the family and the zero part. ``estimate`` on the index of
-        ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a logarithm), the offset included. NaN
-        where a variable that is used is missing (of a level see ``new_levels``) or a function of it undefined.
+        predictor, and of the mean by the delta method, given the parameters of the family and of a zero part.
+        ``estimate`` on the index of ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a
+        logarithm), the offset included. NaN where a variable that is used is missing (of a level see ``new_levels``) or
+        a function of it undefined.
 
     Raises
     ------

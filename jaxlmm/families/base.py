@@ -96,9 +96,7 @@ class AbstractFamily(Struct, abc.ABC):
 
     @property
     def underlying(self) -> AbstractFamily:
-        """The family whose mean is the inverse link of the linear predictor: itself, unless it is truncated or
-        zero-inflated. Its parameters are the first ones.
-        """
+        """The family without truncation and zero part, whose mean is the inverse link of the linear predictor."""
         return self
 
     def expected(self) -> str:
@@ -117,8 +115,8 @@ class AbstractFamily(Struct, abc.ABC):
     def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
         """Return in which direction of its linear predictor the density of an observation rises for ever.
 
-        1 or −1, and 0 where it has a maximum, as everywhere by default. Where all observations on one side of a
-        predictor are of that kind, there is no finite estimate.
+        1 or −1, 0 where it has a maximum, as everywhere by default, and NaN where it does not depend on it. Where all
+        observations on one side of a predictor are of the first kinds, there is no finite estimate.
         """
         return np.zeros(np.shape(y)[:-1] if self.has_trials else np.shape(y))
 
@@ -162,13 +160,13 @@ class AbstractFamily(Struct, abc.ABC):
         """Return the part of the log-density of each observation on which eta has no influence, None without one."""
         return None
 
+    # ---- derived -------------------------------------------------------------------------------------------------
+
     def mean_beside(
         self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
     ) -> Float[jax.Array, "*b"]:
-        """Return the mean of observations that are more than a response: of a proportion where there are trials."""
+        """Return the mean of observations that are more than a response."""
         return self.mean(eta, dispersion)
-
-    # ---- derived -------------------------------------------------------------------------------------------------
 
     def derivatives(
         self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
@@ -189,13 +187,14 @@ class AbstractFamily(Struct, abc.ABC):
         return Derivatives(value, slope, -second)
 
     def natural(self, theta: Float[Array, " d"]) -> Float[jax.Array, " d"]:
-        """Return the natural parameters at what is searched for.
+        """Return the natural parameters at what is searched for."""
+        return self.natural_beside(theta, jnp.zeros(self.n_dispersion), np.ones(self.n_dispersion, bool))
 
-        >>> from jaxlmm.families import Tweedie
-        >>> Tweedie().natural(jnp.zeros(2)).tolist()
-        [1.0, 1.5]
-        """
-        own = [_natural(parameter, theta[k]) for k, parameter in enumerate(self.parameters)]
+    def natural_beside(
+        self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]
+    ) -> Float[jax.Array, " d"]:
+        """Return the natural parameters where some are not ``free`` but ``held``."""
+        own = [_natural(one, theta[k]) if free[k] else held[k] for k, one in enumerate(self.parameters)]
         return jnp.stack(own) if own else jnp.zeros(0)
 
     def searched(self, dispersion: Float[NumpyArray, " d"]) -> Float[NumpyArray, " d"]:

@@ -64,7 +64,7 @@ def to_plain(family: AbstractFamily) -> dict[str, Any]:
     name = type(family).__name__
     if CLASSES.get(name) is not type(family):
         return {"class": name, "fields": None}
-    if isinstance(family, ZeroInflated):  # without the basis, on which nothing depends after a fit
+    if isinstance(family, ZeroInflated):  # without the triangle, on which nothing depends after a fit
         return {"class": name, "fields": {"family": to_plain(family.family), "columns": list(family.columns)}}
     return {"class": name, "fields": _fields(family)}
 

@@ -38,8 +38,8 @@ class ZeroInflated(AbstractFamily):
         A family of counts, of positive numbers, of proportions between 0 and 1, or Tweedie's.
     columns
         The names of the columns of logit π.
-    basis
-        ``(k, k)``, triangular: coefficients are searched for as its inverse times γ. The identity by default.
+    triangle
+        ``(k, k)``, upper triangular: what is searched for is its product with γ. The identity by default.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class ZeroInflated(AbstractFamily):
 
     family: AbstractFamily
     columns: tuple[str, ...] = static(default=())
-    basis: Float[Array, "k k"] | None = None
+    triangle: Float[Array, "k k"] | None = None
 
     def __post_init__(self) -> None:
         family = self.family
@@ -75,7 +75,7 @@ class ZeroInflated(AbstractFamily):
     def of(cls, family: AbstractFamily, columns: tuple[str, ...], matrix: Float[NumpyArray, "n k"]) -> Self:
         """Return the family with columns of full rank, whose coefficients are searched for on √n times their basis."""
         triangle = np.linalg.qr(matrix / np.sqrt(len(matrix)), mode="r")
-        return cls(family, columns, np.linalg.inv(triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None]))
+        return cls(family, columns, triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None])
 
     @property
     def is_hurdle(self) -> bool:
@@ -122,14 +122,15 @@ class ZeroInflated(AbstractFamily):
 
     def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
         count, _ = self._parts(y)
-        return np.zeros(count.shape) if self.is_hurdle else self.family.sides(count)
+        own = self.family.sides(count)
+        return np.where(count == 0.0, np.nan, own) if self.is_hurdle else own
 
     def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
         count, _ = self._parts(jnp.asarray(y))
         if not self.is_hurdle:
             return self.family.start(count)
         positive = count > 0.0
-        mean = jnp.sum(jnp.where(positive, count, 0.0)) / jnp.maximum(jnp.sum(positive), 1)
+        mean = jnp.sum(jnp.where(positive, count, 0.0)) / jnp.maximum(jnp.sum(positive.astype(count.dtype)), 1.0)
         return self.family.start(jnp.where(positive, count, jnp.where(mean > 0.0, mean, 0.5)))
 
     def log_density(
@@ -201,19 +202,25 @@ class ZeroInflated(AbstractFamily):
             raise OptionError(f"the zero part has the columns {', '.join(self.columns)}, of which there are no values.")
         return np.asarray(LINKS["logit"].mean(jnp.asarray(np.asarray(beside) @ own)).value)
 
-    def natural(self, theta: Float[Array, " d"]) -> Float[jax.Array, " d"]:
-        natural = super().natural(theta)
-        if self.basis is None:
+    def natural_beside(
+        self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]
+    ) -> Float[jax.Array, " d"]:
+        natural, d = super().natural_beside(theta, held, free), self.family.n_dispersion
+        if self.triangle is None:
             return natural
-        d = self.family.n_dispersion
-        return jnp.concatenate([natural[:d], jnp.asarray(self.basis) @ natural[d:]])
+        triangle, own = jnp.asarray(self.triangle), list(natural[d:])
+        for i in reversed(range(len(own))):  # backwards, so that what is held moves those before it as a column would
+            if free[d + i]:
+                later = sum((triangle[i, j] * own[j] for j in range(i + 1, len(own))), jnp.zeros(()))
+                own[i] = (theta[d + i] - later) / triangle[i, i]
+        return jnp.concatenate([natural[:d], jnp.stack(own)])
 
     def searched(self, dispersion: Float[NumpyArray, " d"]) -> Float[NumpyArray, " d"]:
-        if self.basis is None:
+        if self.triangle is None:
             return super().searched(dispersion)
         d, own = self.family.n_dispersion, np.asarray(dispersion, float)
-        solved = np.linalg.solve(np.asarray(self.basis), np.nan_to_num(own[d:]))
-        return np.concatenate([self.family.searched(own[:d]), np.where(np.isnan(own[d:]), np.nan, solved)])
+        product = np.asarray(self.triangle) @ np.nan_to_num(own[d:])
+        return np.concatenate([self.family.searched(own[:d]), np.where(np.isnan(own[d:]), np.nan, product)])
 
     def _parts(self, y: Any) -> tuple[Any, Any]:
         """Return responses, and their columns, None without any."""

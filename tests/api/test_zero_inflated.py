@@ -206,10 +206,8 @@ def test_the_mean_counts_zeros_and_new_data_have_their_own(fit):
     unknown = DATA.head(3).assign(w=[900.0, np.nan, 1100.0])
     np.testing.assert_array_equal(fit.predict(unknown)["estimate"].isna(), [False, True, False])
     np.testing.assert_array_equal(fit.simulate(newdata=unknown)[0].isna(), [False, True, False])
-    center = fit.emmeans("x", at={"x": [0.0]}, type="response").to_frame()[
-        "estimate"
-    ]  # of the counts, without the zero part
-    np.testing.assert_allclose(center, np.exp(fit.fixef()["Intercept"]), rtol=SAME)
+    center = fit.emmeans("x", at={"x": [0.0]}, type="response").to_frame()  # without the zero part
+    np.testing.assert_allclose(center["estimate"], np.exp(fit.fixef()["Intercept"]), rtol=SAME)
     with pytest.raises(lmm.DataError, match="w"):
         fit.predict(DATA[["x", "g"]])
 
@@ -255,15 +253,18 @@ def test_a_loaded_fit_predicts_and_prints_the_same(fit, tmp_path):
     assert "Family: poisson, zero-inflated" in text
 
 
-def test_rows_without_a_value_of_the_zero_part_are_dropped(fit):
+def test_rows_without_a_value_of_the_zero_part_are_dropped(fit, constant):
     other = lmm.fit("z ~ x + (1 | g)", DATA.assign(w=DATA["w"].where(DATA.index != 3)), family="poisson",
                     zero_inflated="~ w")  # fmt: skip
     assert (other.n, other.n_dropped) == (319, 1)
     changed = fit.update(zero_inflated="~ 1")
-    assert PROBABILITY in changed.variance().index
+    np.testing.assert_allclose(changed.loglik, constant.loglik, rtol=1e-10)
 
 
-def test_intervals_of_the_zero_part(constant):
+def test_intervals_of_the_zero_part(constant, fit):
+    slope, profile = fit.confint().loc[SLOPE], fit.confint(method="profile", parameters=[SLOPE]).loc[SLOPE]
+    error = fit.variance().loc[SLOPE, "std_error"]
+    assert (np.abs(profile - slope)[["conf_low", "conf_high"]] < 0.3 * error).all()
     wald, profile = constant.confint(), constant.confint(method="profile", parameters=[PROBABILITY])
     low, high = profile.loc[PROBABILITY, ["conf_low", "conf_high"]]
     assert 0.0 <= low < constant.variance().loc[PROBABILITY, "estimate"] < high < 1.0
@@ -278,6 +279,16 @@ def test_many_responses_have_each_their_own_zero_part(constant):
     own = table[(table["response"] == "z") & (table["parameter"] == PROBABILITY)]
     np.testing.assert_allclose(own["estimate"], constant.variance().loc[PROBABILITY, "estimate"], rtol=1e-6)
     np.testing.assert_allclose(many.fitted()["z"], constant.fitted(), rtol=1e-5)
+
+
+def test_levels_of_zeros_alone_give_a_hurdle_no_finite_estimate():
+    data = DATA.assign(zeros=DATA["z"].where(DATA["f"] == "b", 0), ones=DATA["z"].where(DATA["f"] == "b", 1))
+    options = {"family": "truncated_poisson", "zero_inflated": "~ 1"}
+    for name in ("zeros", "ones"):
+        with pytest.raises(lmm.DataError, match=r"finite estimate of .*Intercept"):
+            lmm.fit(f"{name} ~ f + (1 | g)", data, **options)
+    many = lmm.fit_many("~ f + (1 | g)", data, responses=["zeros", "ones"], **options)
+    assert many.status.tolist() == ["not_identified", "not_identified"]
 
 
 WRONG = [

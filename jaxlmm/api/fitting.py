@@ -30,6 +30,7 @@ def fit(
     family: str | AbstractFamily = "gaussian",
     quadrature: int = 1,
     trials: str | Sequence[float] | None = None,
+    zero_inflated: str | None = None,
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
@@ -57,8 +58,9 @@ def fit(
         ``"REML"``, the default of linear mixed models, or ``"ML"``, that of all others.
     family
         The distribution of the response: ``"gaussian"``, a linear mixed model; ``"binomial"`` (or ``"bernoulli"``),
-        ``"poisson"``, ``"nbinom2"``, ``"nbinom1"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"``, ``"tweedie"`` or
-        ``"student_t"``; an object of ``lmm.families``, with another link, as
+        ``"poisson"``, ``"nbinom2"``, ``"nbinom1"``, of counts of at least 1 ``"truncated_poisson"``,
+        ``"truncated_nbinom2"`` and ``"truncated_nbinom1"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"``,
+        ``"tweedie"`` or ``"student_t"``; an object of ``lmm.families``, with another link, as
         ``lmm.families.Binomial(link="probit")``, or of a class of one's own.
     quadrature
         How the random effects of such a model are integrated: 1 is Laplace's approximation, K more adaptive
@@ -66,6 +68,12 @@ def fit(
     trials
         The numbers of trials of a binomial response: a column's name or one number per row; without it, and without
         ``cbind(successes, failures)`` left of ``~``, each is a single one.
+    zero_inflated
+        A model of additional zeros, ``"~ x + f"``: a response is zero with a probability π whose logit is a linear
+        function of these columns, else an observation of the family, which for counts may be zero too; with a truncated
+        family, or one of positive numbers, all zeros are of this model (a hurdle model). With ``"~ 1"`` π itself is
+        the parameter, ``"Zero inflation: probability"``, which may be 0; coefficients are called
+        ``"Zero inflation: logit(x)"``.
     weights, offset
         A column's name or one number per row: ``Var = sigma² / weight``, and with a family the weights multiply the
         log-densities; the offset is subtracted from the response, or added to the linear predictor.
@@ -141,9 +149,9 @@ def fit(
     {'estimate': [37.21, 30.0], 'std_error': [6.8, nan]}
     """
     options = FitOptions(
-        method=method, family=family, quadrature=quadrature, trials=trials, weights=weights, offset=offset,
-        kinship=kinship, covariance=covariance, residual=residual, dispersion=dispersion, start=start, fixed=fixed,
-        solver=solver, optimizer=optimizer,
+        method=method, family=family, quadrature=quadrature, trials=trials, zero_inflated=zero_inflated,
+        weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
+        dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
     )  # fmt: skip
     return Call(formula, data, options).run()
 
@@ -160,6 +168,7 @@ def fit_many(
     family: str | AbstractFamily = "gaussian",
     quadrature: int = 1,
     trials: str | Sequence[float] | None = None,
+    zero_inflated: str | None = None,
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
@@ -195,7 +204,7 @@ def fit_many(
         Labels may repeat where both have the same ones in the same order.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
-    method, family, quadrature, trials, weights, offset, kinship, covariance, residual, dispersion
+    method, family, quadrature, trials, zero_inflated, weights, offset, kinship, covariance, residual, dispersion
         As in :func:`jaxlmm.fit`; the numbers of ``trials`` are those of every response.
     start, fixed, solver, optimizer
         As in :func:`jaxlmm.fit`; the values of ``start`` and ``fixed`` are those of every response.
@@ -223,9 +232,9 @@ def fit_many(
     5       y3  180     0.242  interior
     """
     options = FitOptions(
-        method=method, family=family, quadrature=quadrature, trials=trials, weights=weights, offset=offset,
-        kinship=kinship, covariance=covariance, residual=residual, dispersion=dispersion, start=start, fixed=fixed,
-        solver=solver, optimizer=optimizer,
+        method=method, family=family, quadrature=quadrature, trials=trials, zero_inflated=zero_inflated,
+        weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
+        dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
     )  # fmt: skip
     return run_many(Call(formula, data, options), responses, id, progress)
 
@@ -239,6 +248,7 @@ def design(
     family: str | AbstractFamily = "gaussian",
     quadrature: int = 1,
     trials: str | Sequence[float] | None = None,
+    zero_inflated: str | None = None,
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
     kinship: Mapping[str, Any] | None = None,
@@ -258,7 +268,7 @@ def design(
     (180, 2)
     """
     options = ModelOptions(
-        family=family, quadrature=quadrature, trials=trials, weights=weights, offset=offset, kinship=kinship,
-        covariance=covariance, residual=residual, dispersion=dispersion,
+        family=family, quadrature=quadrature, trials=trials, zero_inflated=zero_inflated, weights=weights,
+        offset=offset, kinship=kinship, covariance=covariance, residual=residual, dispersion=dispersion,
     )  # fmt: skip
     return build_frame(parse(formula, as_table(data).columns), data, options).design

@@ -15,6 +15,7 @@ from jaxlmm.api.options import criterion
 from jaxlmm.engine import Estimate
 from jaxlmm.engine import estimate as _estimate
 from jaxlmm.errors import DataError, OptionError, PrecisionError
+from jaxlmm.families import observations
 from jaxlmm.likelihood import Likelihood, likelihood_of
 from jaxlmm.linalg import inverse_triangle
 from jaxlmm.model import Design, at_rest, settled
@@ -209,9 +210,9 @@ def _check_observations(design: Design, y: jax.Array) -> None:
     distribution = design.distribution
     if distribution is None or is_traced((y, distribution)):
         return
-    values, trials = np.asarray(y, float), distribution.trials
-    own = values if trials is None else np.stack([values, np.asarray(trials)[: values.size]], axis=-1)
-    wrong = np.flatnonzero(~distribution.family.allows(own))
+    values, beside = np.asarray(y, float), distribution.beside
+    own = None if beside is None else np.asarray(beside)[: values.size]
+    wrong = np.flatnonzero(~distribution.family.allows(observations(values, own)))
     if wrong.size:
         raise DataError(f"y: expected {distribution.family.expected()}, got {values[wrong[0]]:g} in row {wrong[0]}.")
 

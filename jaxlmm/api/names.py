@@ -28,7 +28,7 @@ FOREIGN_OPTIONS = {
     "covariates": "write them into the formula",
     "nAGQ": "write quadrature=9",
     "size": "write trials='n', or cbind(successes, failures) left of '~'",
-    **dict.fromkeys(("ziformula", "zi"), "zero inflation is not there yet"),
+    **dict.fromkeys(("ziformula", "zi"), "write zero_inflated='~ x', the zero inflation of a family of counts"),
     "groups": "write the grouping factor into the formula, as in '(1 | g)'",
 }
 """Options of other packages (lme4, nlme, statsmodels, PLINK, GEMMA), and what to write here."""

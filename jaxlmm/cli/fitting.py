@@ -69,7 +69,8 @@ def fit(
 
     with exit_codes():
         codes = codes_of(missing_code)
-        frame = read_data(data, formula, model.kinship or [], None, model.residual, codes, model.dispersion)
+        options = model.dispersion, model.zero_inflated
+        frame = read_data(data, formula, model.kinship or [], None, model.residual, codes, *options)
         result = lmm.fit(formula, frame, **model.keywords())
         typer.echo(str(result.summary()))
         if out is not None:
@@ -96,7 +97,8 @@ def fit_many(
 
     with exit_codes():
         codes = codes_of(missing_code)
-        frame = read_data(data, formula, model.kinship or [], id, model.residual, codes, model.dispersion)
+        options = model.dispersion, model.zero_inflated
+        frame = read_data(data, formula, model.kinship or [], id, model.residual, codes, *options)
         many = lmm.fit_many(
             formula,
             frame,

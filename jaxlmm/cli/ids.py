@@ -29,6 +29,7 @@ def read_data(
     residual: str | None = None,
     codes: Sequence[str] = (),
     dispersion: str | None = None,
+    zero_inflated: str | None = None,
 ) -> Any:
     """Return the table of a command, with ids as they stand in the file.
 
@@ -37,7 +38,7 @@ def read_data(
     floating point ones, from which digits are lost, they stay these, which no group takes. ``codes`` stand for missing
     values.
     """
-    from jaxlmm.formula import ModelOptions, parse
+    from jaxlmm.formula import ModelOptions, parse, zero_terms
 
     parsed, options = parse(formula), ModelOptions(residual=residual, dispersion=dispersion)
     bars = [*parsed.bars, *([options.residual_bar] if options.residual_bar else [])]
@@ -48,7 +49,8 @@ def read_data(
         if bar.group_name in known_groups or arguments == ["auto"]:
             matched += [name for name in bar.group if name != "1"]
     frame = read_ids(path, dict.fromkeys(matched), codes=codes)
-    sides = [parsed.response, parsed.fixed, options.dispersion_terms, *parsed.offsets, *(bar.left for bar in bars)]
+    of_options = options.dispersion_terms, () if zero_inflated is None else zero_terms(zero_inflated)
+    sides = [parsed.response, parsed.fixed, *of_options, *parsed.offsets, *(bar.left for bar in bars)]
     variables = {token.name for side in sides for token in side}
     for name in variables.intersection(matched, frame.columns):
         _check_text(frame[name], name)

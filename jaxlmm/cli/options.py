@@ -48,12 +48,16 @@ class FitArguments:
     family: Annotated[
         str,
         typer.Option(
-            help="The distribution of the response: gaussian, binomial, poisson, nbinom2, nbinom1, gamma, "
-            "inverse_gaussian, beta, tweedie or student_t."
+            help="The distribution of the response: gaussian, binomial, poisson, nbinom2, nbinom1, "
+            "truncated_poisson, truncated_nbinom2, truncated_nbinom1, gamma, inverse_gaussian, beta, tweedie or "
+            "student_t."
         ),
     ] = "gaussian"
     quadrature: Annotated[int, typer.Option(help="Nodes of adaptive quadrature; 1 is Laplace's approximation.")] = 1
     trials: Annotated[str | None, typer.Option(help="The column of numbers of trials, of a binomial response.")] = None
+    zero_inflated: Annotated[
+        str | None, typer.Option(help="A formula of the logit of the probability of a zero, e.g. '~ x' or '~ 1'.")
+    ] = None
     weights: Annotated[str | None, typer.Option(help="The column of weights: Var = sigma² / weight.")] = None
     offset: Annotated[str | None, typer.Option(help="The column that is subtracted from the response.")] = None
     kinship: Kinship = None
@@ -92,7 +96,7 @@ class FitArguments:
 
 DEFAULTS = FitArguments()
 
-OF_FAMILIES = ("family", "quadrature", "trials")
+OF_FAMILIES = ("family", "quadrature", "trials", "zero_inflated")
 """Options of generalized models."""
 
 

@@ -18,6 +18,7 @@ from jaxlmm.families.rows import (
     limits_of_mean,
     mean_slopes,
     means,
+    observations,
     pearson_residuals,
     quantile_residuals,
     separated,
@@ -26,10 +27,12 @@ from jaxlmm.families.tweedie import Tweedie
 from jaxlmm.families.words import FAMILIES, family_of, named
 from jaxlmm.families.words import from_plain as family_from_plain
 from jaxlmm.families.words import to_plain as family_to_plain
+from jaxlmm.families.zeros import ZERO_PART, ZeroInflated
 
 __all__ = [
     "FAMILIES",
     "LINKS",
+    "ZERO_PART",
     "AbstractFamily",
     "Beta",
     "Binomial",
@@ -48,6 +51,7 @@ __all__ = [
     "Separation",
     "StudentT",
     "Tweedie",
+    "ZeroInflated",
     "check_contract",
     "derivatives_once",
     "deviance_residuals",
@@ -58,6 +62,7 @@ __all__ = [
     "mean_slopes",
     "means",
     "named",
+    "observations",
     "pearson_residuals",
     "quantile_residuals",
     "separated",

@@ -80,7 +80,7 @@ class AbstractFamily(Struct, abc.ABC):
 
         What is searched for is unbounded. A parameter with one bound is at a distance from it that is its exponential
         function or, where the bound is attained, its square; one with two bounds, of which none is attained, its
-        logistic function between them.
+        logistic function between them; if the lower one is attained, the odds of its place between them are a square.
         """
         return ()
 
@@ -88,6 +88,16 @@ class AbstractFamily(Struct, abc.ABC):
     def n_dispersion(self) -> int:
         """The number of parameters of dispersion, d."""
         return len(self.parameters)
+
+    @property
+    def has_mass_at_zero(self) -> bool:
+        """Whether zero has a probability, the exponential of its :meth:`log_kernel`, so that it can be inflated."""
+        return False
+
+    @property
+    def underlying(self) -> AbstractFamily:
+        """The family without truncation and zero part, whose mean is the inverse link of the linear predictor."""
+        return self
 
     def expected(self) -> str:
         """Return which observations it has, in words, for errors; a hint after a semicolon."""
@@ -105,8 +115,8 @@ class AbstractFamily(Struct, abc.ABC):
     def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
         """Return in which direction of its linear predictor the density of an observation rises for ever.
 
-        1 or −1, and 0 where it has a maximum, as everywhere by default. Where all observations on one side of a
-        predictor are of that kind, there is no finite estimate.
+        1 or −1, 0 where it has a maximum, as everywhere by default, and NaN where it does not depend on it. Where all
+        observations on one side of a predictor are of the first kinds, there is no finite estimate.
         """
         return np.zeros(np.shape(y)[:-1] if self.has_trials else np.shape(y))
 
@@ -152,6 +162,12 @@ class AbstractFamily(Struct, abc.ABC):
 
     # ---- derived -------------------------------------------------------------------------------------------------
 
+    def mean_beside(
+        self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
+    ) -> Float[jax.Array, "*b"]:
+        """Return the mean of observations that are more than a response."""
+        return self.mean(eta, dispersion)
+
     def derivatives(
         self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
     ) -> Derivatives:
@@ -171,13 +187,14 @@ class AbstractFamily(Struct, abc.ABC):
         return Derivatives(value, slope, -second)
 
     def natural(self, theta: Float[Array, " d"]) -> Float[jax.Array, " d"]:
-        """Return the natural parameters at what is searched for.
+        """Return the natural parameters at what is searched for."""
+        return self.natural_beside(theta, jnp.zeros(self.n_dispersion), np.ones(self.n_dispersion, bool))
 
-        >>> from jaxlmm.families import Tweedie
-        >>> Tweedie().natural(jnp.zeros(2)).tolist()
-        [1.0, 1.5]
-        """
-        own = [_natural(parameter, theta[k]) for k, parameter in enumerate(self.parameters)]
+    def natural_beside(
+        self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]
+    ) -> Float[jax.Array, " d"]:
+        """Return the natural parameters where some are not ``free`` but ``held``."""
+        own = [_natural(one, theta[k]) if free[k] else held[k] for k, one in enumerate(self.parameters)]
         return jnp.stack(own) if own else jnp.zeros(0)
 
     def searched(self, dispersion: Float[NumpyArray, " d"]) -> Float[NumpyArray, " d"]:
@@ -190,6 +207,8 @@ def _natural(parameter: Parameter, theta: Float[Array, ""]) -> Float[jax.Array, 
     """Return a natural parameter at what is searched for."""
     lower, upper = parameter.lower, parameter.upper
     at_lower, at_upper = parameter.attained
+    if np.isfinite(lower) and np.isfinite(upper) and at_lower:
+        return lower + (upper - lower) * theta**2 / (1.0 + theta**2)
     if np.isfinite(lower) and np.isfinite(upper):
         share = jnp.clip(jax.nn.sigmoid(theta), SMALLEST_SHARE, 1.0 - SMALLEST_SHARE)
         return lower + (upper - lower) * share
@@ -202,7 +221,8 @@ def _searched(parameter: Parameter, value: float) -> float:
     lower, upper = parameter.lower, parameter.upper
     at_lower, at_upper = parameter.attained
     if np.isfinite(lower) and np.isfinite(upper):
-        return float(np.log((value - lower) / (upper - value)))
+        odds = (value - lower) / (upper - value)
+        return float(np.sqrt(odds) if at_lower else np.log(odds))
     if np.isfinite(lower):
         return float(np.sqrt(value - lower) if at_lower else np.log(value - lower))
     if np.isfinite(upper):

@@ -73,18 +73,18 @@ class FamilyLayout(Struct):
         if count:
             searched = jnp.zeros(dispersion.shape[-1]).at[np.array(self.free)].set(theta[:count])
             is_free = np.isin(np.arange(dispersion.shape[-1]), self.free)
-            dispersion = jnp.where(is_free, self.family.natural(searched), dispersion)
+            dispersion = self.family.natural_beside(searched, dispersion, is_free)
         return FamilyParameters(dispersion, theta[count:])
 
     def limits(self) -> tuple[tuple[int, float, float], ...]:
         """Return the limits of the entries that have some: number, limit, and how near to it an entry may be put there.
 
-        They are 0 for roots of parameters beyond a bound that they can attain, and the ends of the scale of parameters
-        between two bounds.
+        They are 0 for roots of parameters beyond a bound that they can attain, and the ends of the scale of other
+        parameters between two bounds.
         """
         found = [(k, 0.0, NEARLY_ZERO) for k, one in enumerate(self.parameters) if _is_root(one)]
         for k, one in enumerate(self.parameters):
-            if np.isfinite(one.lower) and np.isfinite(one.upper):
+            if _is_between(one):
                 found += [(k, sign * LIMIT_BETWEEN, LIMIT_BETWEEN - NEAR_LIMIT) for sign in (-1.0, 1.0)]
         return tuple(found)
 
@@ -106,8 +106,13 @@ class FamilyLayout(Struct):
 def _nodes(parameter: Parameter) -> Float[NumpyArray, " _"]:
     if _is_root(parameter):
         return ROOT_NODES
-    return NODES_BETWEEN if np.isfinite(parameter.lower) and np.isfinite(parameter.upper) else NODES
+    return NODES_BETWEEN if _is_between(parameter) else NODES
 
 
 def _is_root(parameter: Parameter) -> bool:
-    return bool(np.isfinite(parameter.lower) and np.isinf(parameter.upper) and parameter.attained[0])
+    return bool(np.isfinite(parameter.lower) and parameter.attained[0])
+
+
+def _is_between(parameter: Parameter) -> bool:
+    """Whether it is between two bounds, the lower of which it cannot attain."""
+    return bool(np.isfinite(parameter.lower) and np.isfinite(parameter.upper) and not _is_root(parameter))

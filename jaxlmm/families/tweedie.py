@@ -54,6 +54,10 @@ class Tweedie(LinkedFamily):
         power = Parameter("power", "power", lower=1.0, upper=2.0, attained=(False, False), scale="logit")
         return Parameter("dispersion", "rate"), power
 
+    @property
+    def has_mass_at_zero(self) -> bool:
+        return True
+
     def expected(self) -> str:
         return "numbers of at least 0"
 

@@ -13,6 +13,7 @@ from jaxlmm.families.positive import Gamma, InverseGaussian
 from jaxlmm.families.proportions import Beta, Binomial
 from jaxlmm.families.real import Gaussian, StudentT
 from jaxlmm.families.tweedie import Tweedie
+from jaxlmm.families.zeros import ZeroInflated
 
 FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "gaussian": Gaussian,
@@ -21,6 +22,9 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "poisson": Poisson,
     "nbinom2": NegativeBinomial,
     "nbinom1": lambda: NegativeBinomial(quadratic=False),
+    "truncated_poisson": lambda: Poisson(truncated=True),
+    "truncated_nbinom2": lambda: NegativeBinomial(truncated=True),
+    "truncated_nbinom1": lambda: NegativeBinomial(quadratic=False, truncated=True),
     "gamma": Gamma,
     "inverse_gaussian": InverseGaussian,
     "beta": Beta,
@@ -32,8 +36,10 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
 
 CLASSES: dict[str, type[AbstractFamily]] = {
     one.__name__: one
-    for one in (Gaussian, Binomial, Poisson, NegativeBinomial, Gamma, InverseGaussian, Beta, Tweedie, StudentT)
-}
+    for one in (
+        Gaussian, Binomial, Poisson, NegativeBinomial, Gamma, InverseGaussian, Beta, Tweedie, StudentT, ZeroInflated,
+    )
+}  # fmt: skip
 """The classes of families by name."""
 
 
@@ -43,6 +49,8 @@ def named(family: AbstractFamily) -> str:
     >>> named(NegativeBinomial(quadratic=False)), named(Binomial(link="probit"))
     ('nbinom1', 'binomial (probit link)')
     """
+    if isinstance(family, ZeroInflated):
+        return f"{named(family.family)}, {'hurdle' if family.is_hurdle else 'zero-inflated'}"
     own = _fields(family)
     for word, usual in FAMILIES.items():
         default = usual()
@@ -54,13 +62,20 @@ def named(family: AbstractFamily) -> str:
 def to_plain(family: AbstractFamily) -> dict[str, Any]:
     """Return a family as JSON types: its class and fields; of a class of one's own the name alone."""
     name = type(family).__name__
-    known = CLASSES.get(name) is type(family)
-    return {"class": name, "fields": _fields(family) if known else None}
+    if CLASSES.get(name) is not type(family):
+        return {"class": name, "fields": None}
+    if isinstance(family, ZeroInflated):  # without the triangle, on which nothing depends after a fit
+        return {"class": name, "fields": {"family": to_plain(family.family), "columns": list(family.columns)}}
+    return {"class": name, "fields": _fields(family)}
 
 
 def from_plain(record: Mapping[str, Any]) -> AbstractFamily | None:
     """Return the family that :func:`to_plain` wrote, None of a class of one's own."""
-    return None if record["fields"] is None else CLASSES[record["class"]](**record["fields"])
+    fields = record["fields"]
+    if fields is None or "family" not in fields:
+        return None if fields is None else CLASSES[record["class"]](**fields)
+    family = from_plain(fields["family"])
+    return None if family is None else ZeroInflated(family, tuple(fields["columns"]))
 
 
 def _fields(family: AbstractFamily) -> dict[str, Any]:
@@ -78,13 +93,14 @@ def family_of(family: Any) -> AbstractFamily:
     Examples
     --------
     >>> family_of("nbinom1")
-    NegativeBinomial(link='log', quadratic=False)
+    NegativeBinomial(link='log', truncated=False, quadratic=False)
     >>> try:
     ...     family_of("tweedy")
     ... except OptionError as error:
     ...     print(error)
     family: expected a word or an object of lmm.families, got 'tweedy'; did you mean tweedie? There are: gaussian, \
-binomial, bernoulli, poisson, nbinom2, nbinom1, gamma, inverse_gaussian, beta, tweedie, student_t.
+binomial, bernoulli, poisson, nbinom2, nbinom1, truncated_poisson, truncated_nbinom2, truncated_nbinom1, gamma, \
+inverse_gaussian, beta, tweedie, student_t.
     """
     if isinstance(family, AbstractFamily):
         return family

@@ -14,7 +14,7 @@ from jaxlmm.formula.groups import (
 from jaxlmm.formula.notes import notes_of_responses
 from jaxlmm.formula.response import with_response
 from jaxlmm.formula.responses import Responses, read_responses
-from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, parse, updated
+from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, parse, updated, zero_terms
 
 __all__ = [
     "Bar",
@@ -38,4 +38,5 @@ __all__ = [
     "read_responses",
     "updated",
     "with_response",
+    "zero_terms",
 ]

@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, OptionError
-from jaxlmm.families import AbstractFamily, RowDistribution
+from jaxlmm.families import AbstractFamily, RowDistribution, observations
 from jaxlmm.formula.columns import finite_or_raise
 from jaxlmm.formula.functions import as_numbers, is_text
-from jaxlmm.formula.groups import FamilyLabels
+from jaxlmm.formula.groups import FamilyLabels, ZeroLabels
 from jaxlmm.formula.rows import Rows, response_of
 from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula
 from jaxlmm.formula.tokens import Token, join, parts_of_cbind
@@ -89,10 +89,10 @@ def check_observations(
     name: str,
     family: AbstractFamily,
     y: Float[NumpyArray, " n"],
-    trials: Float[NumpyArray, " n"] | None,
+    beside: Float[NumpyArray, "n ..."] | None,
     index: pd.Index,
 ) -> None:
-    """Raise unless the family can have all observations.
+    """Raise unless the family can have all observations, responses with what stands ``beside`` them.
 
     Raises
     ------
@@ -100,9 +100,10 @@ def check_observations(
         With the first that it cannot have.
     """
     finite_or_raise(y[:, None], (name,))
-    wrong = np.flatnonzero(~family.allows(y if trials is None else np.stack([y, trials], axis=-1)))
+    wrong = np.flatnonzero(~family.allows(observations(y, beside)))
     if not wrong.size:
         return
+    trials = beside if family.has_trials else None
     first = int(wrong[0])
     of = "" if trials is None or trials[first] == 1.0 else f" of {trials[first]:g} trials"
     rows = f"{wrong.size} such rows" if wrong.size > 1 else "one such row"
@@ -114,17 +115,18 @@ def check_observations(
 
 
 def distribution_of(
-    options: ModelOptions,
+    family: AbstractFamily | None,
     prior_weights: Float[NumpyArray, " n"],
-    trials: Float[NumpyArray, " n"] | None,
+    beside: Float[NumpyArray, "n ..."] | None,
     n_padded: int,
+    n_nodes: int,
+    zeros: ZeroLabels | None,
 ) -> tuple[RowDistribution | None, FamilyLabels | None]:
     """Return the distribution of the rows with its labels; None of a linear mixed model."""
-    family = options.row_family
     if family is None:
         return None, None
-    labels = FamilyLabels.of(family, options.quadrature)
-    return RowDistribution.of(family, n_padded, prior_weights, trials, options.quadrature), labels
+    labels = FamilyLabels.of(family, n_nodes, zeros)
+    return RowDistribution.of(family, n_padded, prior_weights, beside, n_nodes), labels
 
 
 def notes_of_approximation(

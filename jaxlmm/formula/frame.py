@@ -47,6 +47,7 @@ from jaxlmm.formula.notes import notes_of_responses, notes_of_rows
 from jaxlmm.formula.rows import Rows, complete_rows, offset_of
 from jaxlmm.formula.syntax import Bar, ModelOptions, ParsedFormula, resolved, resolved_options
 from jaxlmm.formula.tokens import join
+from jaxlmm.formula.zeros import zero_part
 from jaxlmm.model import Design, Grouping, Incidence, Term
 
 
@@ -90,10 +91,16 @@ class ModelFrame:
         return np.asarray(effects)[..., : len(self.levels[group].labels), :]
 
     @property
+    def beside(self) -> Float[NumpyArray, "n ..."] | None:
+        """The trials or the columns of the zero part of each row, None where the family has none."""
+        beside = None if self.design.distribution is None else self.design.distribution.beside
+        return None if beside is None else np.asarray(beside)[: len(self.index)]
+
+    @property
     def trials(self) -> Float[NumpyArray, " n"] | None:
         """The number of trials in each row, None where the family has none."""
-        trials = None if self.design.distribution is None else self.design.distribution.trials
-        return None if trials is None else np.asarray(trials)[: len(self.index)]
+        distribution = self.design.distribution
+        return self.beside if distribution is not None and distribution.family.has_trials else None
 
     @property
     def prior_weights(self) -> Float[NumpyArray, " n"]:
@@ -127,8 +134,10 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     root_weight = np.sqrt(prior_weights) if family is None else np.ones(len(rows.data))
     total_offset, encodings = offset_of(parsed, rows)
     y, trials = observations_of(parsed, rows, family)
+    zeros = None if family is None else zero_part(parsed, rows.data, family)
+    family, beside = (family, trials) if zeros is None else (zeros.family, zeros.columns)
     if family is not None and y is not None:
-        check_observations(join(parsed.response), family, y, trials, rows.data.index)
+        check_observations(join(parsed.response), family, y, beside, rows.data.index)
     elif y is not None:
         check_response(join(parsed.response), y, total_offset)
     if trials is not None:  # a design of other options has no response to tell them
@@ -143,7 +152,9 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     padded = bucket(len(rows.data), MIN_PADDED_ROWS)
     dispersion, dispersion_labels = dispersion_of(parsed, rows.data, padded)
     check_quadrature(options, parsed.bars, [term.size for term, _ in terms.built])
-    distribution, family_labels = distribution_of(options, prior_weights, trials, padded)
+    distribution, family_labels = distribution_of(
+        family, prior_weights, beside, padded, options.quadrature, None if zeros is None else zeros.labels
+    )
     design = Design(
         pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),
         np.int64(len(rows.data)), np.int64(fixed.basis.shape[1]), tuple(term for term, _ in terms.built),

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.engine import Found
-from jaxlmm.families import separated
+from jaxlmm.errors import DataError
+from jaxlmm.families import observations, separated
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import PROVEN, SEPARATED, STATUS, Rows, Verdict
 from jaxlmm.model import Design, independent_basis
@@ -41,13 +42,29 @@ class Limit(NamedTuple):
 
     @classmethod
     def of(cls, frame: ModelFrame) -> Self | None:
-        """Return the limit of the response of a frame, None where it is not separated."""
+        """Return the limit of the response of a frame, None where it is not separated.
+
+        Raises
+        ------
+        DataError
+            If the density of some rows does not depend on their linear predictors, as that of zeros in a hurdle model,
+            and the others do not determine all coefficients.
+        """
         design, y = frame.design, frame.y
         if design.distribution is None or y is None:
             return None
         n, family = y.size, design.distribution.family
-        sides = family.sides(y if frame.trials is None else np.stack([y, frame.trials], axis=-1))
+        sides = family.sides(observations(y, frame.beside))
         basis = np.asarray(design.basis)[:n]
+        if np.isnan(sides).any():
+            undetermined = _undetermined(basis, sides, np.ones(n, bool))
+            if undetermined is None:
+                return None
+            words = _in_words(np.linalg.solve(np.asarray(design.triangle), undetermined), frame.labels.fixed_names)
+            raise DataError(
+                f"response {frame.labels.response}: expected observations beside zeros that determine the coefficients "
+                f"of the hurdle model, got none that give a finite estimate of {words}; leave a term or these rows out."
+            )
         found = separated(basis, sides[:, None], np.ones((n, 1), bool)).get(0)
         if found is None:
             return None
@@ -117,14 +134,31 @@ def examined(frame: ModelFrame, y: Float[NumpyArray, "n m"]) -> tuple[Bool[Numpy
     """
     distribution, observed = frame.design.distribution, np.isfinite(y)
     assert distribution is not None
-    trials = None if frame.trials is None else np.broadcast_to(frame.trials[:, None], y.shape)
-    filled = np.where(observed, y, 0.0)
-    values = filled if trials is None else np.stack([filled, trials], axis=-1)
+    values = observations(np.where(observed, y, 0.0), frame.beside)
     impossible = np.any(observed & ~distribution.family.allows(values), axis=0)
     sides, basis = distribution.family.sides(values), np.asarray(frame.design.basis)[: len(y)]
-    found = separated(basis, np.where(observed, sides, 0.0), observed & ~impossible)
     to_columns, names = np.linalg.inv(np.asarray(frame.design.triangle)), frame.labels.fixed_names
-    return impossible, {number: _in_words(to_columns @ own.direction[0], names) for number, own in found.items()}
+    if np.isnan(sides).any():
+        every = {i: _undetermined(basis, sides[:, i], observed[:, i]) for i in np.flatnonzero(~impossible).tolist()}
+        directions = {number: one for number, one in every.items() if one is not None}
+    else:
+        found = separated(basis, np.where(observed, sides, 0.0), observed & ~impossible)
+        directions = {number: own.direction[0] for number, own in found.items()}
+    return impossible, {number: _in_words(to_columns @ one, names) for number, one in directions.items()}
+
+
+def _undetermined(
+    basis: Float[NumpyArray, "n p"], sides: Float[NumpyArray, " n"], observed: Bool[NumpyArray, " n"]
+) -> Float[NumpyArray, " p"] | None:
+    """Return a direction along which the likelihood does not fall, where the density of some rows, whose side is NaN,
+    does not depend on the linear predictor; None without one.
+    """
+    informs = observed & ~np.isnan(sides)
+    flat = _nullspace(basis[informs])
+    if flat.shape[1]:
+        return flat[:, 0]
+    found = separated(basis[informs], sides[informs, None], np.ones((int(informs.sum()), 1), bool)).get(0)
+    return None if found is None else found.direction[0]
 
 
 def of_full_rank(basis: Float[NumpyArray, "n p"], observed: Bool[NumpyArray, "n m"]) -> Bool[NumpyArray, " m"]:

@@ -19,7 +19,7 @@ from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.plain import from_plain, merge, sizes_of, to_plain
 from jaxlmm.results.tables import coef, ranef, ranef_sd, variance, vcov
 
-KIND, VERSION = "jaxlmm.fit", 6
+KIND, VERSION = "jaxlmm.fit", 7
 """The kind of file, and the version of its layout."""
 
 SCALARS = (

@@ -238,8 +238,8 @@ def test_a_changed_design_keeps_its_trials():
     data = DATA.assign(n=DATA["y"] + 2.0)
     design = lmm.design("cbind(y, n - y) ~ x + (1 | g)", data, family="binomial")
     shifted = design.replace(offset=np.zeros(120))
-    np.testing.assert_array_equal(shifted.distribution.trials, design.distribution.trials)
-    assert design.distribution.trials[0] == data["n"][0]
+    np.testing.assert_array_equal(shifted.distribution.beside, design.distribution.beside)
+    assert design.distribution.beside[0] == data["n"][0]
 
 
 class Shifted(lmm.families.AbstractFamily):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm._util import Array, double_precision, pad, program
+from jaxlmm._util import Array, NumpyArray, double_precision, pad, program
 from jaxlmm.engine.problems import Problems
 from jaxlmm.engine.single import Solution
 from jaxlmm.inference import Units
@@ -18,21 +18,30 @@ from jaxlmm.model import Design, independent_basis
 from jaxlmm.solvers import select
 
 
-def working_model(solution: Solution, design: Design) -> tuple[Solution, Design] | None:
+def curvatures(solution: Solution, design: Design) -> Float[NumpyArray, " n"]:
+    """Return the observed curvature of the log-density of each row in its linear predictor, at the modes."""
+    assert isinstance(solution.likelihood, Generalized)
+    with double_precision():
+        response = jax.tree.map(lambda leaf: leaf[0], solution.problems.responses.replace(fixed=None))
+        found = _curvature(solution.likelihood, response, solution.theta, solution.bases)
+        return np.asarray(found)[: int(design.n)]
+
+
+def working_model(
+    solution: Solution, design: Design, curvature: Float[NumpyArray, " n"]
+) -> tuple[Solution, Design] | None:
     """Return the linear mixed model whose conditional variances of the random effects are those of Laplace's
-    approximation, with its design; None where a curvature is not positive, as outliers of a t distribution have it.
+    approximation, with its design; None where a curvature is negative, as outliers of a t distribution and zeros of a
+    zero-inflated one can have it.
 
     Its rows have the observed curvatures at the modes as weights, sigma is 1, and the covariances are the same: the
     random effects given the data have the same covariance, and change with the coefficients in the same way (McCulloch
     and Searle 2001, section 8.6, with the observed in place of the expected curvature).
     """
-    likelihood, n = solution.likelihood, int(design.n)
-    assert isinstance(likelihood, Generalized)
+    n = int(design.n)
+    if not (np.isfinite(curvature) & (curvature >= 0.0)).all():
+        return None
     with double_precision():
-        response = jax.tree.map(lambda leaf: leaf[0], solution.problems.responses.replace(fixed=None))
-        curvature = np.asarray(_curvature(likelihood, response, solution.theta, solution.bases))[:n]
-        if not (np.isfinite(curvature) & (curvature > 0.0)).all():
-            return None
         root = pad(np.sqrt(curvature), design.n_padded)
         columns = np.asarray(design.basis)[:n] @ np.asarray(design.triangle)
         kept = independent_basis(root[:n, None] * columns)

@@ -2,7 +2,7 @@
 
 from jaxlmm.families.rows.contract import check_contract
 from jaxlmm.families.rows.derivatives import derivatives_once
-from jaxlmm.families.rows.distribution import RowDistribution
+from jaxlmm.families.rows.distribution import RowDistribution, observations
 from jaxlmm.families.rows.residuals import (
     FittedRows,
     deviance_residuals,
@@ -24,6 +24,7 @@ __all__ = [
     "limits_of_mean",
     "mean_slopes",
     "means",
+    "observations",
     "pearson_residuals",
     "quantile_residuals",
     "separated",

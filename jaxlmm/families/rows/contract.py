@@ -33,7 +33,8 @@ def check_contract(family: AbstractFamily, y: Float[NumpyArray, "*y"], where: st
         _ = hash(jax.tree.structure(family))
     except TypeError as error:
         raise OptionError(f"{name}: fields that set a branch must be hashable, and declared by static().") from error
-    searched = np.where([np.isinf(one.lower) or np.isinf(one.upper) for one in family.parameters], 0.5, 0.0)
+    roots = [one.attained[0] or np.isinf(one.lower) or np.isinf(one.upper) for one in family.parameters]
+    searched = np.where(np.array(roots, bool), 0.5, 0.0)
     dispersion = np.asarray(family.natural(jnp.asarray(searched, float)))
     allowed = family.allows(y)
     if not allowed.all():

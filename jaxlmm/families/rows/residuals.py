@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, NumpyArray, in_double_precision, program
 from jaxlmm.families.base import AbstractFamily
+from jaxlmm.families.rows.distribution import observations
 
 STEPS, LONGEST_STEP = 100, 2.0
 """Newton steps to the linear predictor at which an observation is most likely, and the longest of them: one that is
@@ -22,21 +23,36 @@ SMALLEST_CURVATURE = 1e-12
 
 
 class FittedRows(NamedTuple):
-    """Rows at their linear predictors ``eta``, offset included, with the family's parameters, and trials if any."""
+    """Rows at their linear predictors ``eta``, offset included, with the family's parameters, and what stands beside a
+    response in each row: trials, or the columns of the zero part, None of a family without them.
+    """
 
     family: AbstractFamily
     eta: Float[NumpyArray, " n"]
     dispersion: Float[NumpyArray, " d"]
-    trials: Float[NumpyArray, " n"] | None
+    beside: Float[NumpyArray, "n ..."] | None
 
-    def of_family(self, y: Float[NumpyArray, " n"]) -> Float[NumpyArray, "*y"]:
-        """Return observations as the family takes them."""
-        return y if self.trials is None else np.stack([y, self.trials], axis=-1)
+    @property
+    def trials(self) -> Float[NumpyArray, " n"] | float:
+        """The trials, 1 of a family without any."""
+        return self.beside if self.beside is not None and self.family.has_trials else 1.0
+
+    @property
+    def means(self) -> Float[NumpyArray, " n"]:
+        """The means, of proportions where there are trials."""
+        return means(self.family, self.eta, self.dispersion, self.beside)
+
+    def at(self, rows: Bool[NumpyArray, " n"]) -> FittedRows:
+        """Return some of the rows."""
+        return self._replace(eta=self.eta[rows], beside=None if self.beside is None else self.beside[rows])
 
 
 @in_double_precision
 def means(
-    family: AbstractFamily, eta: Float[NumpyArray, "*b"], dispersion: Float[NumpyArray, " d"]
+    family: AbstractFamily,
+    eta: Float[NumpyArray, "*b"],
+    dispersion: Float[NumpyArray, " d"],
+    beside: Float[NumpyArray, "*c"] | None = None,
 ) -> Float[NumpyArray, "*b"]:
     """Return the mean of each row, of a proportion where there are trials.
 
@@ -45,7 +61,7 @@ def means(
     NotImplementedError
         If the family has none.
     """
-    return np.asarray(family.mean(jnp.asarray(eta), jnp.asarray(dispersion)))
+    return np.asarray(family.mean_beside(jnp.asarray(eta), jnp.asarray(dispersion), beside))
 
 
 def limits_of_mean(
@@ -53,6 +69,7 @@ def limits_of_mean(
     low: Float[NumpyArray, "*b"],
     high: Float[NumpyArray, "*b"],
     dispersion: Float[NumpyArray, " d"],
+    beside: Float[NumpyArray, "*c"] | None = None,
 ) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
     """Return the limits of means whose linear predictors are between ``low`` and ``high``.
 
@@ -67,18 +84,21 @@ def limits_of_mean(
     if link == "sqrt" or (link == "inverse" and bounds[0] >= 0.0):
         low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
     with np.errstate(divide="ignore"):
-        ends = means(family, low, dispersion), means(family, high, dispersion)
+        ends = means(family, low, dispersion, beside), means(family, high, dispersion, beside)
     return np.clip(np.minimum(*ends), *bounds), np.clip(np.maximum(*ends), *bounds)
 
 
 @in_double_precision
 def mean_slopes(
-    family: AbstractFamily, eta: Float[NumpyArray, "*b"], dispersion: Float[NumpyArray, " d"]
+    family: AbstractFamily,
+    eta: Float[NumpyArray, "*b"],
+    dispersion: Float[NumpyArray, " d"],
+    beside: Float[NumpyArray, "*c"] | None = None,
 ) -> Float[NumpyArray, "*b"]:
     """Return the derivative of the mean of each row in its linear predictor."""
 
     def mean(eta: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
-        return family.mean(eta, jnp.asarray(dispersion))
+        return family.mean_beside(eta, jnp.asarray(dispersion), beside)
 
     own = jnp.asarray(eta, float)
     return np.asarray(jax.jvp(mean, (own,), (jnp.ones_like(own),))[1])
@@ -93,8 +113,8 @@ def pearson_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[N
     NotImplementedError
         If the family has no mean, or no distribution.
     """
-    center = means(fitted.family, fitted.eta, fitted.dispersion) * (1.0 if fitted.trials is None else fitted.trials)
-    spread = np.asarray(fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.trials).var())
+    center = fitted.means * fitted.trials
+    spread = np.asarray(fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.beside).var())
     return np.asarray((y - center) / np.sqrt(np.where(np.isfinite(spread), spread, np.nan)))
 
 
@@ -105,7 +125,7 @@ def deviance_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[
     The largest is over all linear predictors, with the same dispersion; the sign is that of its predictor less the
     fitted one (McCullagh and Nelder 1989, section 2.4.3).
     """
-    observed = jnp.asarray(fitted.of_family(y))
+    observed = jnp.asarray(observations(y, fitted.beside))
     best, below = _below_the_largest(fitted.family, observed, jnp.asarray(fitted.eta), jnp.asarray(fitted.dispersion))
     return np.sign(np.asarray(best) - fitted.eta) * np.sqrt(2.0 * np.maximum(np.asarray(below), 0.0))
 
@@ -146,7 +166,7 @@ def quantile_residuals(
     NotImplementedError
         If the family has no distribution.
     """
-    distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.trials)
+    distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.beside)
     upper = np.asarray(distribution.cdf(y), float)
     below = np.asarray(distribution.cdf(y - 1.0 if fitted.family.discrete else np.nextafter(y, -np.inf)), float)
     share = rng.uniform(size=y.shape)

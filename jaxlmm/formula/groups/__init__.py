@@ -1,6 +1,6 @@
 """Grouping factors: levels, structures, known matrices, labels."""
 
-from jaxlmm.formula.groups.beyond import DispersionLabels, FamilyLabels
+from jaxlmm.formula.groups.beyond import DispersionLabels, FamilyLabels, ZeroLabels
 from jaxlmm.formula.groups.by_level import bars_by_level
 from jaxlmm.formula.groups.coordinates import LevelStructure
 from jaxlmm.formula.groups.copies import notes_of_copies
@@ -22,6 +22,7 @@ __all__ = [
     "OffsetLabels",
     "TermBuilder",
     "TermLabels",
+    "ZeroLabels",
     "bars_by_level",
     "check_structure",
     "comparable",

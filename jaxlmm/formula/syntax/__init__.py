@@ -8,6 +8,7 @@ from jaxlmm.formula.syntax.resolve import column_of, renamed, resolved, resolved
 from jaxlmm.formula.syntax.tags import TAGS
 from jaxlmm.formula.syntax.unknown import sorted_names, unknown_names
 from jaxlmm.formula.syntax.update import updated
+from jaxlmm.formula.syntax.zeros import zero_terms
 
 __all__ = [
     "TAGS",
@@ -30,4 +31,5 @@ __all__ = [
     "updated",
     "with_bars",
     "with_known_names",
+    "zero_terms",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxlmm.errors import FormulaError, OptionError
-from jaxlmm.formula.syntax.parse import parse
-from jaxlmm.formula.tokens import Token, join, split
+from jaxlmm.errors import FormulaError
+from jaxlmm.formula.syntax.one_sided import one_sided
+from jaxlmm.formula.tokens import Token
 
-_EXAMPLE = "write dispersion='~ x + f'"
+_EXAMPLE = "~ x + f"
 
 
 def dispersion_terms(text: Any) -> tuple[Token, ...]:
@@ -24,41 +24,18 @@ def dispersion_terms(text: Any) -> tuple[Token, ...]:
     >>> [token.text for token in dispersion_terms("~ x + f")]
     ['x', '+', 'f']
     """
-    if not isinstance(text, str):
-        raise OptionError(f"dispersion: expected text such as '~ x + f', got {type(text).__name__}.")
-    if "~" not in text:
-        example = f"write '~ {text.strip()}'" if text.strip() else _EXAMPLE
-        raise FormulaError(f"dispersion {text!r}: expected a one-sided formula, got no '~'; {example}.")
-    if not text.replace("~", "").strip():
-        raise FormulaError(f"dispersion {text!r}: expected variables right of '~', got none; {_EXAMPLE}.")
-    try:
-        parsed = parse(text)
-    except FormulaError as error:
-        raise FormulaError(f"dispersion: {error}") from error
-    if parsed.response:
+    side = one_sided(
+        "dispersion", text, _EXAMPLE, varies="the residual standard deviation",
+        offset="a known part of the standard deviation is weights=, with Var = sigma² / weight",
+    )  # fmt: skip
+    if ("-", "1") in side.words or any(term == "0" for _, term in side.words):
         raise FormulaError(
-            f"dispersion {text!r}: expected nothing left of '~', got {join(parsed.response)}: what varies with the "
-            f"right side is the residual standard deviation; write '~ {parsed.right}'."
+            f"dispersion {text!r}: expected a formula with its intercept, which is sigma and stays; write "
+            f"dispersion={_EXAMPLE!r}."
         )
-    if parsed.bars:
-        raise FormulaError(f"dispersion {text!r}: expected fixed effects alone, got {parsed.bars[0].text}; {_EXAMPLE}.")
-    if parsed.offsets:
-        raise FormulaError(
-            f"dispersion {text!r}: expected no offset; a known part of the standard deviation is weights=, with "
-            "Var = sigma² / weight."
-        )
-    if Token("operator", ".") in parsed.fixed:
-        raise FormulaError(
-            f"dispersion {text!r}: '.' stands for all columns among the fixed effects alone; {_EXAMPLE}."
-        )
-    terms = [(sign, join(part)) for sign, part in split(parsed.fixed, ("+", "-"))]
-    if ("-", "1") in terms or any(term == "0" for _, term in terms):
-        raise FormulaError(
-            f"dispersion {text!r}: expected a formula with its intercept, which is sigma and stays; {_EXAMPLE}."
-        )
-    if all(term in ("1", "") for _, term in terms):
+    if all(term in ("1", "") for _, term in side.words):
         raise FormulaError(
             f"dispersion {text!r}: expected a variable of the residual standard deviation, got the intercept "
-            f"alone, which is sigma; leave dispersion= out, or {_EXAMPLE}."
+            f"alone, which is sigma; leave dispersion= out, or write dispersion={_EXAMPLE!r}."
         )
-    return parsed.fixed
+    return side.terms

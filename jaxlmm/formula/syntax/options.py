@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import KinshipError, OptionError
-from jaxlmm.families import AbstractFamily, Gaussian, family_of
+from jaxlmm.families import AbstractFamily, Gaussian, ZeroInflated, family_of
 from jaxlmm.formula.syntax.dispersion import dispersion_terms
 from jaxlmm.formula.syntax.parse import Bar, residual_bar
+from jaxlmm.formula.syntax.zeros import zero_terms
 from jaxlmm.formula.tokens import Token
 
 
@@ -32,7 +33,7 @@ class ModelOptions:
         A residual structure as text, ``"ou(time | group)"``, or one's own, ``Structure().along("time | group")``.
     dispersion
         A formula of the residual's log standard deviation, ``"~ x + f"``.
-    family, trials, quadrature
+    family, trials, quadrature, zero_inflated
         The distribution of the response, as in :func:`jaxlmm.fit`.
 
     Raises
@@ -55,6 +56,7 @@ class ModelOptions:
     family: str | AbstractFamily = "gaussian"
     trials: str | Sequence[float] | None = None
     quadrature: int = 1
+    zero_inflated: str | None = None
 
     def __post_init__(self) -> None:
         if self.kinship is not None and not isinstance(self.kinship, Mapping):
@@ -67,7 +69,7 @@ class ModelOptions:
         for name in ("kinship", "covariance"):  # so that a dict that is changed later changes nothing here
             mapping = getattr(self, name)
             object.__setattr__(self, name, None if mapping is None else dict(mapping))
-        _ = self.residual_bar, self.dispersion_terms
+        _ = self.residual_bar, self.dispersion_terms, self.zero_terms
         self._check_family()
 
     def _check_family(self) -> None:
@@ -79,6 +81,10 @@ class ModelOptions:
             raise OptionError("quadrature: a linear mixed model has no integral to approximate; leave it out.")
         if self.trials is not None and not self.has_trials:
             raise OptionError(f"trials: expected a family of successes among trials, 'binomial', got {name!r}.")
+        if self.zero_inflated is not None:
+            if family is None:
+                raise OptionError(f"zero_inflated: expected a family of counts or positive numbers, got {name!r}.")
+            ZeroInflated(family)  # raises where a family has no zeros to inflate
         for option in ("residual", "dispersion"):
             if family is not None and getattr(self, option) is not None:
                 raise OptionError(
@@ -101,6 +107,11 @@ class ModelOptions:
     def residual_bar(self) -> Bar | None:
         """The residual structure, parsed."""
         return None if self.residual is None else residual_bar(self.residual)
+
+    @property
+    def zero_terms(self) -> tuple[Token, ...]:
+        """The terms of the zero part, none without one."""
+        return () if self.zero_inflated is None else zero_terms(self.zero_inflated)
 
     @property
     def dispersion_terms(self) -> tuple[Token, ...]:

@@ -50,8 +50,8 @@ class Bar(NamedTuple):
 class ParsedFormula(NamedTuple):
     """The parts of a formula: ``response`` is empty for a one-sided one; ``fixed`` holds no bars and no offsets.
 
-    ``text`` is the formula as written, ``right`` the text of its right side; ``dispersion`` are the terms of the option
-    of that name, once the formula is resolved against data.
+    ``text`` is the formula as written, ``right`` the text of its right side; ``dispersion`` and ``zeros`` are the terms
+    of the options ``dispersion`` and ``zero_inflated``, once the formula is resolved against data.
     """
 
     text: str
@@ -61,6 +61,7 @@ class ParsedFormula(NamedTuple):
     bars: tuple[Bar, ...]
     offsets: tuple[tuple[Token, ...], ...]
     dispersion: tuple[Token, ...] = ()
+    zeros: tuple[Token, ...] = ()
 
     def without_response(self) -> ParsedFormula:
         """Return the formula of the right side alone.
@@ -72,11 +73,12 @@ class ParsedFormula(NamedTuple):
 
 
 def parts_of(parsed: ParsedFormula, bars: Iterable[Bar]) -> list[Sequence[Token]]:
-    """Return the expressions of a formula with these random terms, its model of dispersion, and grouping factors."""
+    """Return the expressions of a formula with these random terms, those of its options, and grouping factors."""
     bars = list(bars)
     groups = [[quoted(factor) for factor in bar.group if factor != "1"] for bar in bars]
     groups += [[quoted(bar.by)] for bar in bars if bar.by is not None]
-    return [parsed.response, parsed.fixed, parsed.dispersion, *parsed.offsets, *(bar.left for bar in bars), *groups]
+    of_options = parsed.dispersion, parsed.zeros, *parsed.offsets
+    return [parsed.response, parsed.fixed, *of_options, *(bar.left for bar in bars), *groups]
 
 
 def parse(formula: str, columns: Iterable[object] = ()) -> ParsedFormula:

@@ -46,7 +46,7 @@ def resolved(
         return parsed
     used = {*others, *_columns_in_use(parsed, columns, options)}
     expanded = parse(_without_dots(parsed, [column for column in columns if column not in used]))
-    expanded = expanded._replace(dispersion=parsed.dispersion)
+    expanded = expanded._replace(dispersion=parsed.dispersion, zeros=parsed.zeros)
     if not parsed.response:
         expanded = expanded._replace(response=())
     return renamed(expanded, columns)
@@ -64,7 +64,7 @@ def with_known_names(
         option names has an error of its own, where the option is read.
     """
     columns = list(columns)
-    parsed = renamed(parsed._replace(dispersion=options.dispersion_terms), columns)
+    parsed = renamed(parsed._replace(dispersion=options.dispersion_terms, zeros=options.zero_terms), columns)
     parts = parts_of(parsed, [*parsed.bars, *_residual_bars(columns, options)])
     unknown = list(dict.fromkeys(one for part in parts for one in sorted_names(part, columns)[1]))
     if allow_cbind or options.has_trials:
@@ -138,6 +138,7 @@ def renamed(parsed: ParsedFormula, columns: Collection[Any]) -> ParsedFormula:
         response=_renamed_tokens(parsed.response, columns),
         fixed=_renamed_tokens(parsed.fixed, columns),
         dispersion=_renamed_tokens(parsed.dispersion, columns),
+        zeros=_renamed_tokens(parsed.zeros, columns),
         bars=tuple(_renamed_bar(bar, columns) for bar in parsed.bars),
         offsets=tuple(_renamed_tokens(tokens, columns) for tokens in parsed.offsets),
     )

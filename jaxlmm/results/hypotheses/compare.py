@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import RESIDUAL_SD, AbstractCovariance, Parameter, Unstructured
 from jaxlmm.errors import DataError, OptionError
+from jaxlmm.families import ZERO_PART
 from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.model import Design
@@ -203,7 +204,8 @@ class Parts(NamedTuple):
         by_structure = self.residual_is_special_case_of(larger)
         if not family_is_special_case(self.design.distribution, larger.design.distribution):
             return False
-        own = [p for p in self.natural if not (by_structure and p.group == RESIDUAL_SD.group)]
+        without_names = ({RESIDUAL_SD.group} if by_structure else set()) | self.zero_part & larger.zero_part
+        own = [p for p in self.natural if p.group not in without_names]
         free = {parameter.name for parameter in own} <= names
         same = all(self.held.get(name) == value for name, value in larger.held.items())
         # Parameters of one name mean different things in different structures, as the range of two kernels.
@@ -212,6 +214,11 @@ class Parts(NamedTuple):
         shared = {parameter.group for parameter in self.natural} & {parameter.group for parameter in larger.natural}
         related = all(_relates_alike(self.across.get(group), larger.across.get(group)) for group in shared)
         return free and same and related and within(self.x, larger.x)
+
+    @property
+    def zero_part(self) -> set[str]:
+        """The group of the parameters of a zero part, if there is one; columns tell which of two is the larger one."""
+        return {ZERO_PART} & {parameter.group for parameter in self.natural}
 
     def residual_is_special_case_of(self, larger: Parts) -> bool:
         """Whether the residual structures say that the residual of this model is a special case, without names.
@@ -244,6 +251,7 @@ def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
     more = [parameter for parameter in larger.natural if parameter.name not in names]
     if smaller.residual_is_special_case_of(larger):  # inside the space of the larger structure
         more = [parameter for parameter in more if parameter.group != RESIDUAL_SD.group]
+    more = [parameter for parameter in more if parameter.group not in smaller.zero_part]
     # What is held strictly inside its range is no boundary.
     inside = {p.name for p in more if p.name in smaller.held and not p.at_end(smaller.held[p.name])}
     free = [parameter for parameter in more if parameter.name not in inside]

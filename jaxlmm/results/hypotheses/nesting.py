@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
+from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import (
     AR1,
     ARMA,
@@ -20,7 +22,10 @@ from jaxlmm.covariance import (
     Toeplitz,
     Unstructured,
 )
-from jaxlmm.families import NegativeBinomial, Poisson, RowDistribution
+from jaxlmm.families import ZERO_PART, NegativeBinomial, Poisson, RowDistribution, ZeroInflated
+
+SAME_SPACE = 1e-9
+"""Singular values of the columns of two zero parts, relative to the largest, below which they are rounding."""
 
 GENERALIZATIONS: dict[type[AbstractCovariance], tuple[type[AbstractCovariance], ...]] = {
     Diagonal: (Diagonal, CompoundSymmetry, AR1, AnteDependence, Toeplitz),
@@ -61,17 +66,34 @@ def is_special_case(smaller: AbstractCovariance | None, larger: AbstractCovarian
 
 def family_is_special_case(one: RowDistribution | None, other: RowDistribution | None) -> bool:
     """Whether a distribution of the rows is the other one, or Poisson's where that is negative binomial, with the same
-    link; and random effects are integrated alike.
+    link; or has no zero part where that has one of a probability that can be zero; and random effects are integrated
+    alike.
     """
     if one is None or other is None:
         return one is other
-    poisson = isinstance(one.family, Poisson) and isinstance(other.family, NegativeBinomial)
-    same = type(one.family) is type(other.family)
-    names = ["link"] if poisson else [field.name for field in dataclasses.fields(one.family)] if same else []
-    alike = all(np.array_equal(getattr(one.family, name), getattr(other.family, name)) for name in names)
-    return one.n_nodes == other.n_nodes and (poisson or same) and alike
+    family, larger = one.family, other.family
+    if isinstance(family, ZeroInflated) and isinstance(larger, ZeroInflated):
+        space = _zero_columns(other)
+        both = np.column_stack([space, _zero_columns(one)])
+        nested = np.linalg.matrix_rank(both, rtol=SAME_SPACE) == np.linalg.matrix_rank(space, rtol=SAME_SPACE)
+        family, larger = family.family, larger.family
+    elif isinstance(larger, ZeroInflated):
+        nested, larger = not larger.columns, larger.family
+    else:
+        nested = True
+    poisson = isinstance(family, Poisson) and isinstance(larger, NegativeBinomial)
+    same = type(family) is type(larger)
+    names = ["link", "truncated"] if poisson else [field.name for field in dataclasses.fields(family)] if same else []
+    alike = all(np.array_equal(getattr(family, name), getattr(larger, name)) for name in names)
+    return one.n_nodes == other.n_nodes and nested and (poisson or same) and alike
+
+
+def _zero_columns(rows: RowDistribution) -> Float[NumpyArray, "N k"]:
+    """Return the columns of a zero part, of one probability for all rows the intercept."""
+    weight = np.asarray(rows.weight) > 0.0
+    return np.asarray(np.ones((weight.size, 1)) if rows.beside is None else rows.beside)[weight]
 
 
 def can_be_zero(parameter: Parameter) -> bool:
-    """Whether it is a parameter of a family that can be zero, as an overdispersion."""
-    return not parameter.group and parameter.lower == 0.0 and parameter.attained[0]
+    """Whether it is a parameter of a family that can be zero, as an overdispersion or the probability of a zero."""
+    return parameter.group in ("", ZERO_PART) and parameter.lower == 0.0 and parameter.attained[0]

@@ -21,7 +21,9 @@ Columns = list[Float[NumpyArray, "*b c"]]
 
 
 class ResponseScale(NamedTuple):
-    """The scale of the response of a ``family`` with parameters ``dispersion``."""
+    """The scale of the response of a ``family`` with parameters ``dispersion``: of all counts where these are
+    truncated, without the zero part where there is one.
+    """
 
     family: AbstractFamily
     dispersion: Float[NumpyArray, "*b d"]
@@ -30,7 +32,10 @@ class ResponseScale(NamedTuple):
     def of(cls, type: str, labels: FamilyLabels | None, dispersion: Float[NumpyArray, "*b d"]) -> ResponseScale | None:
         """Return the scale that ``type`` asks for, None where it is that of the linear predictor."""
         choose("type", type, ("link", "response"))
-        return None if type == "link" or labels is None else cls(labels.known(), dispersion)
+        if type == "link" or labels is None:
+            return None
+        family = labels.known().underlying
+        return cls(family, dispersion[..., : family.n_dispersion])
 
     @property
     def ratio(self) -> str | None:

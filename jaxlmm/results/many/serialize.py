@@ -13,7 +13,7 @@ from jaxlmm.results.many.fitted import FittedMany
 from jaxlmm.results.many_estimates import ManyEstimates
 from jaxlmm.results.plain import from_plain, sizes_of, to_plain
 
-KIND, VERSION = "jaxlmm.fit_many", 4
+KIND, VERSION = "jaxlmm.fit_many", 5
 """The kind of file, and the version of its layout."""
 
 

@@ -9,12 +9,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlmm._util import NumpyArray, in_double_precision
-from jaxlmm.engine import Solution, leverages, products_with, working_model
+from jaxlmm.engine import Solution, curvatures, leverages, products_with, working_model
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.model import Design
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.levels import factors_at, root_across
-from jaxlmm.results.rows.terms import TermRows
+from jaxlmm.results.rows.terms import TermRows, own_terms
+
+MOST_DENSE_ROWS = 5_000
+"""Rows up to which a matrix over them is inverted, where a curvature is negative."""
 
 
 class PredictionVariances(NamedTuple):
@@ -49,7 +52,8 @@ def prediction_variances(
     With c the covariance of y with ``z b`` and G that of b, relative to σ², and ``d = x − XᵀH⁻¹c``, the variance of the
     error is ``σ² (zᵀGz − cᵀH⁻¹c) + dᵀ Var(β̂) d``: that of Henderson's mixed-model equations (Henderson 1975). No n × n
     matrix is formed, but a column over the rows for each prediction. Of a generalized model y and H are those of its
-    linear model at the modes (:func:`jaxlmm.engine.working_model`), and all variances are NaN where it has none.
+    linear model at the modes (:func:`jaxlmm.engine.working_model`); where a curvature is negative there is none, and
+    the same products are those of dense matrices over the rows, up to ``MOST_DENSE_ROWS``, of more rows NaN.
 
     Parameters
     ----------
@@ -69,9 +73,13 @@ def prediction_variances(
         x = x * known[:, None]
     if all(rows is None for rows in terms):  # a loaded fit has this too
         return PredictionVariances(np.sum((x @ vcov) * x, axis=1), np.zeros(m))
-    found = (fit.solution, fit.design) if fit.design.distribution is None else working_model(fit.solution, fit.design)
-    if found is None:
-        return PredictionVariances(np.full(m, np.nan), np.full(m, np.nan))
+    curvature, found = None, (fit.solution, fit.design)
+    if fit.design.distribution is not None:
+        curvature = curvatures(fit.solution, fit.design)
+        working = working_model(fit.solution, fit.design, curvature)
+        if working is None and (not np.isfinite(curvature).all() or fit.n > MOST_DENSE_ROWS):
+            return PredictionVariances(np.full(m, np.nan), np.full(m, np.nan))
+        found, curvature = (found, curvature) if working is None else (working, None)
     solution, design = found
     if own_rows and fit.design.residual is None and fit.design.distribution is None:
         sds = np.asarray(fit.by_row.residual_sds)[:m]
@@ -98,11 +106,32 @@ def prediction_variances(
                 total += part.between(some) * (part.old @ new.T)
             return total
 
-        cross, explained = products_with(solution, m, columns)
-        shift = np.asarray(design.triangle).T @ cross[: x.shape[1]]
+        if curvature is None:
+            cross, explained = products_with(solution, m, columns)
+            shift = np.asarray(design.triangle).T @ cross[: x.shape[1]]
+        else:
+            related = columns(slice(0, m))
+            solved = _solved(fit, found, curvature, related)
+            shift, explained = fit.frame.x.T @ solved, np.sum(related * solved, axis=0)
     moved = x - shift.T
     error = variance * (prior - explained) + np.sum((moved @ vcov) * moved, axis=1)
     return PredictionVariances(np.where(np.isnan(error), np.nan, np.maximum(error, 0.0)), variance * left)
+
+
+def _solved(
+    fit: Fitted,
+    linear: tuple[Solution, Design],
+    curvature: Float[NumpyArray, " n"],
+    columns: Float[NumpyArray, "n m"],
+) -> Float[NumpyArray, "n m"]:
+    """Return ``(W⁻¹ + ZGZᵀ)⁻¹ C``, W the diagonal matrix of curvatures of any sign, by a matrix over the rows."""
+    solution, _ = linear
+    factors, covariance = factors_at(solution.layout, solution.theta, solution.bases), np.zeros((fit.n, fit.n))
+    every = tuple(tuple(range(len(term.columns))) for term in fit.frame.labels.terms)
+    for number, (rows, factor) in enumerate(zip(own_terms(fit, every), factors.terms, strict=True)):
+        own = _term(fit, linear, number, rows, np.asarray(factor), 1.0)
+        covariance += own.between(slice(0, fit.n)) * (own.old @ own.new.T)
+    return np.linalg.solve(np.eye(fit.n) + curvature[:, None] * covariance, curvature[:, None] * columns)
 
 
 def _term(

@@ -25,10 +25,10 @@ def fitted(fit: Fitted, level: str = "conditional") -> pd.Series:
     """Return fitted values on the data's index: with the random effects' modes, or ``"marginal"`` without.
 
     They hold the offset, and are in units of the response; with a family they are means, of proportions where there are
-    trials, ``"marginal"`` those of a level whose random effects are zero.
+    trials, ``"marginal"`` those of a level whose random effects are zero; zeros of a zero part count.
     """
     eta = linear_predictor(fit, level)
-    return pd.Series(on_response_scale(fit, eta.to_numpy()), index=eta.index, name="fitted")
+    return pd.Series(on_response_scale(fit, eta.to_numpy(), fit.frame.beside), index=eta.index, name="fitted")
 
 
 def linear_predictor(fit: Fitted, level: str = "conditional") -> pd.Series:
@@ -38,8 +38,10 @@ def linear_predictor(fit: Fitted, level: str = "conditional") -> pd.Series:
     return pd.Series(np.asarray(values)[: fit.n] + fit.frame.offset, index=fit.frame.index, name="fitted")
 
 
-def on_response_scale(fit: Fitted, eta: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
-    """Return the means at linear predictors.
+def on_response_scale(
+    fit: Fitted, eta: Float[NumpyArray, " m"], beside: Float[NumpyArray, "m ..."] | None
+) -> Float[NumpyArray, " m"]:
+    """Return the means at linear predictors, of rows with what stands ``beside`` a response in them.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def on_response_scale(fit: Fitted, eta: Float[NumpyArray, "*b"]) -> Float[NumpyA
     if labels is None:
         return eta
     try:
-        return means(labels.known(), eta, fit.estimates.dispersion)
+        return means(labels.known(), eta, fit.estimates.dispersion, beside)
     except NotImplementedError as error:
         raise OptionError(f"{error} Without it, ask for type='link'.") from error
 
@@ -120,7 +122,7 @@ def of_family(fit: Fitted, kind: str, level: str, seed: int) -> pd.Series:
     assert labels is not None
     assert frame.y is not None
     eta = linear_predictor(fit, level).to_numpy()
-    own = FittedRows(labels.known(), eta, fit.estimates.dispersion, frame.trials)
+    own = FittedRows(labels.known(), eta, fit.estimates.dispersion, frame.beside)
     found = residuals_of(own, frame.y, kind, frame.prior_weights, np.random.default_rng(seed))
     return pd.Series(found, index=frame.index, name="residual")
 
@@ -137,9 +139,8 @@ def residuals_of(
     """
     far = np.isinf(fitted.eta)  # the rows of a separated response that are certain
     if far.any():
-        own = fitted._replace(eta=fitted.eta[~far], trials=None if fitted.trials is None else fitted.trials[~far])
         found = np.zeros(y.shape)
-        found[~far] = residuals_of(own, y[~far], kind, weight[~far], rng)
+        found[~far] = residuals_of(fitted.at(~far), y[~far], kind, weight[~far], rng)
         return found
     try:
         if kind == "deviance":
@@ -148,8 +149,7 @@ def residuals_of(
             return quantile_residuals(fitted, y, rng)
         if kind == "pearson":
             return np.sqrt(weight) * pearson_residuals(fitted, y)
-        trials = 1.0 if fitted.trials is None else fitted.trials
-        return np.asarray(y / trials - means(fitted.family, fitted.eta, fitted.dispersion))
+        return np.asarray(y / fitted.trials - fitted.means)
     except NotImplementedError as error:
         raise OptionError(f"residuals({kind!r}): {error}") from error
 

@@ -63,9 +63,10 @@ def predict(
         ``estimate``, ``std_error``, and with an interval ``conf_low`` and ``conf_high``. The standard error is that of
         the estimate's difference from its target, fixed and random effects, given the variance parameters (Henderson's
         mixed-model equations); of a loaded fit it is NaN where modes take part. With a family it is that of the linear
-        predictor, and of the mean by the delta method. ``estimate`` on the index of
-        ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a logarithm), the offset included. NaN
-        where a variable that is used is missing (of a level see ``new_levels``) or a function of it undefined.
+        predictor, and of the mean by the delta method, given the parameters of the family and of a zero part.
+        ``estimate`` on the index of ``newdata``, in units of the formula's left side (under ``log(y) ~ x`` a
+        logarithm), the offset included. NaN where a variable that is used is missing (of a level see ``new_levels``) or
+        a function of it undefined.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def predict(
         if fit.origin is None and (with_effects or interval == "prediction"):
             if interval is not None:
                 _ = fit.design  # raises: the errors of modes need the rows
-            table = _on_scale(fit, type, {**table, "std_error": np.full(len(index), np.nan)})
+            table = _on_scale(fit, type, newdata, {**table, "std_error": np.full(len(index), np.nan)})
             return pd.DataFrame(table, index=index)
         if interval == "prediction" and newdata is not None:
             terms = [*left_terms(fit, newdata, columns)]
@@ -123,19 +124,22 @@ def predict(
                 spread = found.error + found.left + _residual_variance(fit, newdata)
             half = np.sqrt(spread) * scipy.special.ndtri(0.5 + 0.5 * level)
             table |= {"conf_low": estimate - half, "conf_high": estimate + half}
-        return pd.DataFrame(_on_scale(fit, type, table), index=index)
+        return pd.DataFrame(_on_scale(fit, type, newdata, table), index=index)
 
 
-def _on_scale(fit: Fitted, type: str, table: dict[str, Float[NumpyArray, " m"]]) -> dict[str, Float[NumpyArray, " m"]]:
+def _on_scale(
+    fit: Fitted, type: str, newdata: Any, table: dict[str, Float[NumpyArray, " m"]]
+) -> dict[str, Float[NumpyArray, " m"]]:
     """Return linear predictors with standard errors and limits on the scale of the response, if that is asked for."""
     labels = fit.estimates.labels.family
     if labels is None or type == "link":
         return table
-    estimate, dispersion = on_response_scale(fit, table["estimate"]), fit.estimates.dispersion
-    slope = mean_slopes(labels.known(), table["estimate"], dispersion)
+    beside = fit.frame.beside if newdata is None else labels.beside(newdata)
+    estimate, dispersion = on_response_scale(fit, table["estimate"], beside), fit.estimates.dispersion
+    slope = mean_slopes(labels.known(), table["estimate"], dispersion, beside)
     found = {"estimate": estimate, "std_error": np.abs(slope) * table["std_error"]}
     if "conf_low" in table:
-        limits = limits_of_mean(labels.known(), table["conf_low"], table["conf_high"], dispersion)
+        limits = limits_of_mean(labels.known(), table["conf_low"], table["conf_high"], dispersion, beside)
         found |= dict(zip(("conf_low", "conf_high"), limits, strict=True))
     return found
 

@@ -87,23 +87,26 @@ def simulate(
     if labels.family is not None:
         if (fit.estimates.ranges.weights != 1.0).any():
             raise OptionError("simulate: expected weights of 1 beside a family: a row that counts twice has no draw.")
-        own = FittedRows(labels.family.known(), mean.to_numpy()[:, None] + draws, fit.estimates.dispersion, None)
-        return pd.DataFrame(_observed(own, fit.frame.trials if newdata is None else None, rng), index=mean.index)
+        beside = fit.frame.beside if newdata is None else labels.family.beside(newdata)
+        own = FittedRows(labels.family.known(), mean.to_numpy()[:, None] + draws, fit.estimates.dispersion, beside)
+        return pd.DataFrame(_observed(own, rng), index=mean.index)
     noise = noise_drawn(fit.frame, factors, nsim, rng) if newdata is None else rng.standard_normal(draws.shape)
     return pd.DataFrame(mean.to_numpy()[:, None] + sigma * (draws + noise), index=mean.index)
 
 
-def _observed(
-    fitted: FittedRows, trials: Float[NumpyArray, " n"] | None, rng: np.random.Generator
-) -> Float[NumpyArray, "n s"]:
-    """Draw observations of a family."""
-    of_all = None if trials is None else np.broadcast_to(trials[:, None], fitted.eta.shape)
-    eta = np.nan_to_num(fitted.eta, nan=0.0, posinf=FAR, neginf=-FAR)  # of separated rows, and where a value is missing
+def _observed(fitted: FittedRows, rng: np.random.Generator) -> Float[NumpyArray, "n s"]:
+    """Draw observations of a family, NaN where a variable is missing."""
+    eta, beside, missing = fitted.eta, fitted.beside, np.isnan(fitted.eta)
+    if beside is not None:
+        beside = np.broadcast_to(beside[:, None], (*eta.shape, *beside.shape[1:]))
+        missing = missing | np.isnan(beside).reshape(*eta.shape, -1).any(axis=-1)
+        beside = np.nan_to_num(beside)
+    eta = np.nan_to_num(eta, nan=0.0, posinf=FAR, neginf=-FAR)  # of separated rows too
     try:
-        distribution = fitted.family.distribution(eta, fitted.dispersion, of_all)
+        distribution = fitted.family.distribution(eta, fitted.dispersion, beside)
     except NotImplementedError as error:
         raise OptionError(f"simulate: {error}") from error
-    return np.where(np.isnan(fitted.eta), np.nan, distribution.rvs(size=eta.shape, random_state=rng))
+    return np.where(missing, np.nan, distribution.rvs(size=eta.shape, random_state=rng))
 
 
 def check_draws(option: str, count: object) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import RESIDUAL_SD, Parameter
+from jaxlmm.families import ZERO_PART
 from jaxlmm.formula import TermLabels
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.tables import coef, tested, variance
@@ -50,7 +51,8 @@ def summary_content(fit: Fitted, df: str, vcov: str, cluster: Any, correlation: 
     method = {"REML": "REML", "ML": "maximum likelihood"}[fit.method]
     if labels.family is not None and labels.terms:
         method = f"{method} ({labels.family.approximation})"
-    tables = [_quantiles(fit), _random(fit), _parameters(fit), _dispersion(fit), _family(fit)]
+    tables = [_quantiles(fit), _random(fit), _parameters(fit), _dispersion(fit)]
+    tables += [_family(fit, zero_part=False), _family(fit, zero_part=True)]
     tables += [_fixed(fit, df, vcov, cluster), _correlation(fit, tested(fit, df, vcov, cluster).vcov, correlation)]
     notes, p = _notes(fit), fit.estimates.beta.size
     if correlation is None and p > MAX_CORRELATED_EFFECTS:
@@ -82,6 +84,7 @@ def _options(fit: Fitted) -> list[tuple[str, str]]:
     facts, labels, ranges = [], fit.estimates.labels, fit.estimates.ranges
     if labels.family is not None:
         facts.append(("Family", labels.family.text))
+        facts += [] if labels.family.zeros is None else [(ZERO_PART, labels.family.zeros.text)]
     if (ranges.weights != 1.0).any():
         facts.append(("Weights", f"from {ranges.weights[0]:.4g} to {ranges.weights[1]:.4g}"))
     if ranges.offset.any():
@@ -145,28 +148,27 @@ def _parameters(fit: Fitted) -> Table:
 
 def _dispersion(fit: Fitted) -> Table:
     """Return the coefficients of the logarithm of the residual standard deviation."""
-    title, dispersion = "Dispersion (log residual standard deviation)", fit.estimates.labels.dispersion
-    if dispersion is None:
-        return Table(title, [], [], 1)
-    table = variance(fit).to_dict(orient="index")
-    rows = []
-    for column, parameter in zip(dispersion.columns, dispersion.natural, strict=True):
-        row = table[parameter.name]
-        rows.append([column, _number(row["estimate"]), _error(row), _mark(row)])
-    return _without_marks(Table(title, ["Column", "Estimate", "Std. Error", ""], rows, 1), 4)
+    dispersion = fit.estimates.labels.dispersion
+    lines = [] if dispersion is None else list(zip(dispersion.columns, dispersion.natural, strict=True))
+    return _lines(fit, "Dispersion (log residual standard deviation)", "Column", lines)
 
 
-def _family(fit: Fitted) -> Table:
-    """Return the parameters of the family."""
-    family, title = fit.estimates.labels.family, "Parameters of the family"
-    if family is None:
-        return Table(title, [], [], 1)
-    table = variance(fit).to_dict(orient="index")
+def _family(fit: Fitted, *, zero_part: bool) -> Table:
+    """Return the parameters of the family, or those of its zero part."""
+    family = fit.estimates.labels.family
+    natural = [] if family is None else [one for one in family.natural if (one.group == ZERO_PART) == zero_part]
+    lines = [(parameter.label, parameter) for parameter in natural]
+    return _lines(fit, ZERO_PART if zero_part else "Parameters of the family", "Parameter", lines)
+
+
+def _lines(fit: Fitted, title: str, first: str, lines: list[tuple[str, Parameter]]) -> Table:
+    """Return a table of parameters, each with its name there."""
+    table = variance(fit).to_dict(orient="index") if lines else {}
     rows = []
-    for parameter in family.natural:
+    for name, parameter in lines:
         row = table[parameter.name]
-        rows.append([parameter.name, _number(row["estimate"]), _error(row), _mark(row)])
-    return _without_marks(Table(title, ["Parameter", "Estimate", "Std. Error", ""], rows, 1), 4)
+        rows.append([name, _number(row["estimate"]), _error(row), _mark(row)])
+    return _without_marks(Table(title, [first, "Estimate", "Std. Error", ""], rows, 1), 4)
 
 
 def _terms(fit: Fitted) -> list[TermLabels]:

@@ -1,0 +1,269 @@
+"""Zero inflation: a response that is zero with a probability of its own, else an observation of another family."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxlmm._util import Array, NumpyArray, static
+from jaxlmm.covariance import Parameter
+from jaxlmm.errors import OptionError
+from jaxlmm.families.base import AbstractFamily, Distribution
+from jaxlmm.families.links import LINKS
+
+ZERO_PART = "Zero inflation"
+"""The group of its parameters."""
+
+FAR = 600.0
+"""Below minus this the logarithm of a probability is that of a number which double precision does not have."""
+
+
+class ZeroInflated(AbstractFamily):
+    """Zero with the probability π, else an observation of a ``family``.
+
+    Of a family that has zeros itself, as Poisson's, ``P(0) = π + (1 − π) f(0)`` (Lambert 1992); of one that has none,
+    as a truncated one or the gamma, ``P(0) = π``, a hurdle model (Mullahy 1986). Any other observation has the density
+    ``(1 − π) f(y)``. The parameters are those of the family, followed by those of π: without ``columns`` π itself,
+    which may be 0; with k columns the coefficients γ of logit π. An observation is then a response and its k columns.
+
+    ``lmm.fit(..., zero_inflated="~ x")`` makes it.
+
+    Parameters
+    ----------
+    family
+        A family of counts, of positive numbers, of proportions between 0 and 1, or Tweedie's.
+    columns
+        The names of the columns of logit π.
+    triangle
+        ``(k, k)``, upper triangular: what is searched for is its product with γ. The identity by default.
+
+    Raises
+    ------
+    OptionError
+        If zero is an observation of the family, but without a probability, or if that has trials.
+
+    Examples
+    --------
+    >>> from jaxlmm.families import Poisson
+    >>> inflated = ZeroInflated(Poisson())
+    >>> round(float(inflated.log_density(jnp.array(0.0), jnp.array(0.0), jnp.array([0.5]))), 4)
+    -0.3799
+    >>> hurdle = ZeroInflated(Poisson(truncated=True))
+    >>> round(float(hurdle.log_density(jnp.array(0.0), jnp.array(0.0), jnp.array([0.5]))), 4)
+    -0.6931
+    """
+
+    family: AbstractFamily
+    columns: tuple[str, ...] = static(default=())
+    triangle: Float[Array, "k k"] | None = None
+
+    def __post_init__(self) -> None:
+        family = self.family
+        nested = family.has_trials or isinstance(family, ZeroInflated)
+        if nested or (not family.has_mass_at_zero and bool(np.all(family.allows(np.zeros(1))))):
+            raise OptionError(
+                "zero_inflated: expected a family of counts, of positive numbers, of proportions strictly between 0 "
+                f"and 1, or 'tweedie', got {type(family).__name__}; one of one's own declares has_mass_at_zero, or "
+                "does not allow zeros."
+            )
+
+    @classmethod
+    def of(cls, family: AbstractFamily, columns: tuple[str, ...], matrix: Float[NumpyArray, "n k"]) -> Self:
+        """Return the family with columns of full rank, whose coefficients are searched for on √n times their basis."""
+        triangle = np.linalg.qr(matrix / np.sqrt(len(matrix)), mode="r")
+        return cls(family, columns, triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None])
+
+    @property
+    def is_hurdle(self) -> bool:
+        """Whether the family has no zeros itself."""
+        return not self.family.has_mass_at_zero
+
+    @property
+    def discrete(self) -> bool:  # type: ignore[override]
+        return self.family.discrete
+
+    @property
+    def link(self) -> str:
+        """The link of the family, none of one of one's own."""
+        return getattr(self.family, "link", "")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Between which bounds its means are."""
+        lower, upper = getattr(self.family, "range", (-np.inf, np.inf))
+        return min(lower, 0.0), upper
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        if not self.columns:
+            probability = Parameter("probability", "proportion", attained=(True, False), group=ZERO_PART)
+            return (*self.family.parameters, probability)
+        return (*self.family.parameters, *(Parameter(f"logit({name})", group=ZERO_PART) for name in self.columns))
+
+    @property
+    def underlying(self) -> AbstractFamily:
+        return self.family.underlying
+
+    @property
+    def concave(self) -> bool:
+        return self.is_hurdle and self.family.concave
+
+    def expected(self) -> str:
+        return f"zeros, or {self.family.expected()}" if self.is_hurdle else self.family.expected()
+
+    def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
+        count, columns = self._parts(np.asarray(y))
+        known = True if columns is None else np.isfinite(columns).all(axis=-1)
+        return np.asarray(((count == 0.0) | self.family.allows(count)) & known)
+
+    def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
+        count, _ = self._parts(y)
+        own = self.family.sides(count)
+        return np.where(count == 0.0, np.nan, own) if self.is_hurdle else own
+
+    def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
+        count, _ = self._parts(jnp.asarray(y))
+        if not self.is_hurdle:
+            return self.family.start(count)
+        positive = count > 0.0
+        mean = jnp.sum(jnp.where(positive, count, 0.0)) / jnp.maximum(jnp.sum(positive.astype(count.dtype)), 1.0)
+        return self.family.start(jnp.where(positive, count, jnp.where(mean > 0.0, mean, 0.5)))
+
+    def log_density(
+        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        return self.log_kernel(y, eta, dispersion) + self.normalizer(y, dispersion)
+
+    def log_kernel(
+        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
+    ) -> Float[jax.Array, "*b"]:
+        count, columns = self._parts(jnp.asarray(y))
+        zero, others = count == 0.0, dispersion[: self.family.n_dispersion]
+        kernel = self.family.log_kernel(self._without_zeros(count), eta, others)
+        if self.is_hurdle:
+            return jnp.where(zero, 0.0, kernel)
+        if columns is None:
+            of_zero = _log_sum(self._odds(dispersion), jnp.where(zero, kernel, 0.0))
+        else:  # log(ω + f(0)), with log ω = Zγ
+            of_zero = kernel - LINKS["logit"].mean(kernel - columns @ self._own(dispersion)).log
+        return jnp.where(zero, of_zero, kernel)
+
+    def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        count, columns = self._parts(jnp.asarray(y))
+        if columns is None:
+            odds = self._odds(dispersion)
+            possible = odds > 0.0
+            log_other = -jnp.log1p(odds)
+            log_zero = jnp.where(possible, jnp.log(jnp.where(possible, odds, 1.0)) + log_other, -jnp.inf)
+        else:
+            _, log_zero, log_other = LINKS["logit"].mean(columns @ self._own(dispersion))
+        constant = self.family.normalizer(self._without_zeros(count), dispersion[: self.family.n_dispersion])
+        other = log_other + (jnp.zeros_like(count) if constant is None else constant)
+        return jnp.where(count == 0.0, log_zero, other) if self.is_hurdle else other
+
+    def mean(self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        return self.mean_beside(eta, dispersion, None)
+
+    def mean_beside(
+        self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
+    ) -> Float[jax.Array, "*b"]:
+        own = self.family.mean(eta, dispersion[: self.family.n_dispersion])
+        return (1.0 - jnp.asarray(self.probability(np.asarray(dispersion), beside))) * own
+
+    def distribution(
+        self,
+        eta: Float[NumpyArray, "*b"],
+        dispersion: Float[NumpyArray, " d"],
+        trials: Float[NumpyArray, "*b k"] | None = None,
+    ) -> Distribution:
+        """Return the distribution of the observations; in the place of trials stand their columns."""
+        others = dispersion[: self.family.n_dispersion]
+        mean = np.asarray(self.family.mean(jnp.asarray(eta), jnp.asarray(others)))
+        return WithZeros(self.family.distribution(eta, others), mean, self.probability(dispersion, trials))
+
+    def probability(
+        self, dispersion: Float[NumpyArray, " d"], beside: Float[NumpyArray, "*b k"] | None
+    ) -> Float[NumpyArray, "*b"]:
+        """Return π, of each row where it depends on columns.
+
+        Raises
+        ------
+        OptionError
+            If it does, and they are not given.
+        """
+        own = np.asarray(dispersion)[self.family.n_dispersion :]
+        if not self.columns:
+            return np.asarray(own[0])
+        if beside is None:
+            raise OptionError(f"the zero part has the columns {', '.join(self.columns)}, of which there are no values.")
+        return np.asarray(LINKS["logit"].mean(jnp.asarray(np.asarray(beside) @ own)).value)
+
+    def natural_beside(
+        self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]
+    ) -> Float[jax.Array, " d"]:
+        natural, d = super().natural_beside(theta, held, free), self.family.n_dispersion
+        if self.triangle is None:
+            return natural
+        triangle, own = jnp.asarray(self.triangle), list(natural[d:])
+        for i in reversed(range(len(own))):  # backwards, so that what is held moves those before it as a column would
+            if free[d + i]:
+                later = sum((triangle[i, j] * own[j] for j in range(i + 1, len(own))), jnp.zeros(()))
+                own[i] = (theta[d + i] - later) / triangle[i, i]
+        return jnp.concatenate([natural[:d], jnp.stack(own)])
+
+    def searched(self, dispersion: Float[NumpyArray, " d"]) -> Float[NumpyArray, " d"]:
+        if self.triangle is None:
+            return super().searched(dispersion)
+        d, own = self.family.n_dispersion, np.asarray(dispersion, float)
+        product = np.asarray(self.triangle) @ np.nan_to_num(own[d:])
+        return np.concatenate([self.family.searched(own[:d]), np.where(np.isnan(own[d:]), np.nan, product)])
+
+    def _parts(self, y: Any) -> tuple[Any, Any]:
+        """Return responses, and their columns, None without any."""
+        return (y[..., 0], y[..., 1:]) if self.columns else (y, None)
+
+    def _without_zeros(self, count: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+        """Return responses with another in the place of zeros that the family does not have."""
+        return jnp.where(count == 0.0, 1.0 if self.family.discrete else 0.5, count) if self.is_hurdle else count
+
+    def _own(self, dispersion: Float[Array, " d"]) -> Float[jax.Array, " k"]:
+        return jnp.asarray(dispersion)[self.family.n_dispersion :]
+
+    def _odds(self, dispersion: Float[Array, " d"]) -> Float[jax.Array, ""]:
+        """Return π / (1 − π), where π is a parameter."""
+        probability = self._own(dispersion)[0]
+        return probability / (1.0 - probability)
+
+
+def _log_sum(odds: Float[jax.Array, ""], log: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return ``log(odds + exp(log))``, also at odds of 0, for logarithms of at most 0."""
+    far, possible = log < -FAR, odds > 0.0
+    near = jnp.log(odds + jnp.exp(jnp.where(far, 0.0, log)))
+    return jnp.where(far, jnp.where(possible, jnp.log(jnp.where(possible, odds, 1.0)), log), near)
+
+
+class WithZeros:
+    """Zero with a ``probability``, else a draw from ``others``, of a ``mean``, elementwise, on the host."""
+
+    def __init__(self, others: Any, mean: Float[NumpyArray, "*b"], probability: Float[NumpyArray, "*b"]) -> None:
+        self._others, self._mean, self._probability = others, mean, probability
+
+    def cdf(self, x: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
+        """Return the probability of at most ``x``."""
+        other = (1.0 - self._probability) * np.asarray(self._others.cdf(x), float)
+        return np.asarray(np.where(np.asarray(x) >= 0.0, self._probability, 0.0) + other)
+
+    def rvs(self, size: int | tuple[int, ...] | None = None, random_state: object = None) -> Float[NumpyArray, "*b"]:
+        """Return random observations, as SciPy's distributions do."""
+        rng = np.random.default_rng(random_state)  # type: ignore[arg-type]
+        drawn = np.asarray(self._others.rvs(size=np.shape(self._mean) if size is None else size, random_state=rng))
+        return np.where(rng.uniform(size=drawn.shape) < self._probability, 0.0, drawn)
+
+    def var(self) -> Float[NumpyArray, "*b"]:
+        """Return the variances."""
+        share = 1.0 - self._probability
+        return np.asarray(share * np.asarray(self._others.var()) + share * self._probability * self._mean**2)

@@ -1,0 +1,314 @@
+"""Zero-inflated, hurdle and truncated models: against glmmTMB and SciPy, at the boundary, on new data; bad input."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+import jaxlmm as lmm
+from jaxlmm.families import Gamma, NegativeBinomial, Poisson, Tweedie, ZeroInflated, family_of
+
+import references
+
+LOGLIK = 1e-6
+"""How much the log-likelihood may be below the reference's."""
+
+IN_STANDARD_ERRORS, RELATIVE = 1e-4, 1e-3
+"""Of coefficients, and of standard errors, standard deviations and dispersion, as the reference is polished."""
+
+DENSITY = 1e-10
+"""Of log-densities of size up to 100."""
+
+SAME = 1e-8
+"""Relative difference of two ways to the same numbers of one fit."""
+
+ZERO, SLOPE = "Zero inflation: logit(Intercept)", "Zero inflation: logit(w)"
+PROBABILITY = "Zero inflation: probability"
+
+
+def salamanders():
+    data = references.dataset("Salamanders.csv")
+    return data.assign(mined=pd.Categorical(data["mined"].astype(str), ["yes", "no"]))
+
+
+@pytest.mark.parametrize("name", ["poisson", "nbinom2", "hurdle_nbinom2", "truncated_poisson"])
+def test_optimum_is_that_of_glmmtmb(name):
+    record = json.loads((references.HERE / "zero_inflated.json").read_text())[name]
+    data = salamanders()
+    zeros = None if record["ziformula"] == "~0" else record["ziformula"]
+    data = data if zeros else data[data["count"] > 0]
+    fit = lmm.fit(record["formula"], data, family=record["family"], zero_inflated=zeros)
+    assert fit.status == "interior"
+    assert fit.n == record["n"]
+    assert fit.loglik > record["logLik"] - LOGLIK
+    coef, variance = fit.coef(), fit.variance()
+    assert (np.abs(coef["estimate"] - record["fixef"]) / coef["std_error"]).max() < IN_STANDARD_ERRORS
+    np.testing.assert_allclose(coef["std_error"], record["se"], rtol=RELATIVE)
+    np.testing.assert_allclose(variance["estimate"].iloc[0], np.exp(record["theta"][0]), rtol=RELATIVE)
+    if record["dispersion"]:
+        np.testing.assert_allclose(
+            variance.loc["overdispersion", "estimate"], 1 / record["dispersion"][0], rtol=RELATIVE
+        )
+    if zeros:
+        own = variance[variance["group"] == "Zero inflation"]
+        assert (np.abs(own["estimate"] - record["zi"]) / own["std_error"]).max() < IN_STANDARD_ERRORS
+        np.testing.assert_allclose(own["std_error"], record["zi_se"], rtol=RELATIVE)
+
+
+COUNTS, ETA = np.array([0.0, 1.0, 4.0, 30.0]), np.array([-1.5, -0.3, 0.2, 1.1])
+SCIPY = {
+    "poisson": (Poisson, [], lambda mean: scipy.stats.poisson(mean)),
+    "nbinom2": (NegativeBinomial, [0.7], lambda mean: scipy.stats.nbinom(1 / 0.7, 1 / (1 + 0.7 * mean))),
+    "nbinom1": (
+        lambda **own: NegativeBinomial(quadratic=False, **own), [0.7],
+        lambda mean: scipy.stats.nbinom(mean / 0.7, 1 / 1.7),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("name", SCIPY)
+def test_densities_are_those_of_scipy(name):
+    of_class, dispersion, exact = SCIPY[name]
+    frozen, gamma = exact(np.exp(ETA)), np.array([0.3, -0.8])
+    truncated = family_of(f"truncated_{name}")
+    assert repr(truncated) == repr(of_class(truncated=True))
+    whole = frozen.logpmf(COUNTS)
+    positive = whole[1:] - np.log(frozen.sf(0)[1:])
+    found = truncated.log_density(jnp.array(COUNTS[1:]), jnp.array(ETA[1:]), jnp.array(dispersion))
+    np.testing.assert_allclose(found, positive, atol=DENSITY)
+    columns = np.column_stack([np.ones(4), [0.5, -1.0, 2.0, 0.0]])
+    share = scipy.special.expit(columns @ gamma)
+    y = jnp.array(np.column_stack([COUNTS, columns]))
+    inflated = ZeroInflated(of_class(), ("a", "b"))
+    expected = np.log((1 - share) * np.exp(whole) + share * (COUNTS == 0))
+    found = inflated.log_density(y, jnp.array(ETA), jnp.array([*dispersion, *gamma]))
+    np.testing.assert_allclose(found, expected, atol=DENSITY)
+    hurdle = ZeroInflated(truncated, ("a", "b"))
+    expected = np.r_[np.log(share[0]), np.log1p(-share[1:]) + positive]
+    found = hurdle.log_density(y, jnp.array(ETA), jnp.array([*dispersion, *gamma]))
+    np.testing.assert_allclose(found, expected, atol=DENSITY)
+    for share in (0.0, 0.3):
+        found = ZeroInflated(of_class()).log_density(jnp.array(COUNTS), jnp.array(ETA), jnp.array([*dispersion, share]))
+        expected = np.log((1 - share) * np.exp(whole) + share * (COUNTS == 0))
+        np.testing.assert_allclose(found, expected, atol=DENSITY)
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_truncated_counts_lose_no_digits_where_means_are_small():
+    """log f(1) = log m − log(exp(m) − 1) = −m/2 − m²/24 + m⁴/2880 − …; its derivatives in log m to the fourth."""
+    log_density = Poisson(truncated=True).log_density
+    for eta in (-3.0, -10.0, -30.0):
+        function, mean = lambda eta: log_density(jnp.array(1.0), eta, jnp.zeros(0)), np.exp(eta)
+        for order in range(5):
+            exact = -mean / 2 - 2.0**order * mean**2 / 24 + 4.0**order * mean**4 / 2880 - 6.0**order * mean**6 / 181440
+            np.testing.assert_allclose(float(function(jnp.array(eta))), exact, rtol=1e-6, atol=1e-14)
+            function = jax.grad(function)
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_densities_keep_the_contract_of_families():
+    for family in (Poisson(truncated=True), Tweedie()):
+        lmm.testing.check_family(ZeroInflated(family), [0.0, 2.0, 3.0])
+    lmm.testing.check_family("truncated_nbinom2", [1.0, 2.0, 7.0])
+    lmm.testing.check_family(ZeroInflated(Gamma(), ("Intercept", "x")), [[0.0, 1.0, 0.3], [2.5, 1.0, -1.0]])
+    with pytest.raises(lmm.OptionError, match="counts of at least 1; zero_inflated="):
+        lmm.testing.check_family("truncated_poisson", [0.0, 2.0])
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_distributions_have_the_moments_of_their_probabilities():
+    eta, k = np.array([-8.0, -0.4, 1.2]), np.arange(400.0)[:, None]
+    for family, dispersion in (
+        (Poisson(truncated=True), []), (NegativeBinomial(truncated=True), [0.7]), (ZeroInflated(Poisson()), [0.3]),
+        (ZeroInflated(NegativeBinomial(quadratic=False, truncated=True)), [0.7, 0.3]),
+    ):  # fmt: skip
+        distribution = family.distribution(eta, np.array(dispersion))
+        y = jnp.array(np.broadcast_to(k, (400, 3)))
+        log = family.log_density(y, jnp.broadcast_to(jnp.array(eta), (400, 3)), jnp.array(dispersion))
+        mass = np.where(family.allows(np.asarray(y)), np.exp(np.asarray(log)), 0.0)
+        mean = np.sum(mass * k, axis=0)
+        np.testing.assert_allclose(mass.sum(axis=0), 1.0, rtol=1e-9)
+        np.testing.assert_allclose(family.mean(jnp.array(eta), jnp.array(dispersion)), mean, rtol=1e-9)
+        np.testing.assert_allclose(distribution.var(), np.sum(mass * k**2, axis=0) - mean**2, rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(distribution.cdf(k[:20]), np.cumsum(mass, axis=0)[:20], rtol=1e-7, atol=1e-12)
+        draws = distribution.rvs(size=(40_000, 3), random_state=1)
+        assert np.all(np.abs(draws.mean(axis=0) - mean) <= 5 * np.sqrt(distribution.var() / 40_000) + 1e-12)
+
+
+def counts():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": np.repeat(np.arange(40), 8).astype(str), "x": rng.normal(size=320)})
+    data["w"], data["f"] = rng.normal(1000.0, 50.0, size=320), np.tile(["a", "b"], 160)
+    mean = np.exp(0.8 + 0.4 * data["x"] + rng.normal(0.0, 0.5, 40)[data["g"].astype(int)])
+    data["y"] = rng.poisson(mean)
+    share = scipy.special.expit(-1.2 + 0.02 * (data["w"] - 1000.0))
+    return data.assign(z=np.where(rng.uniform(size=320) < share, 0, data["y"]))
+
+
+DATA = counts()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return lmm.fit("y ~ x + (1 | g)", DATA, family="poisson")
+
+
+@pytest.fixture(scope="module")
+def constant():
+    return lmm.fit("z ~ x + (1 | g)", DATA, family="poisson", zero_inflated="~ 1")
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return lmm.fit("z ~ x + (1 | g)", DATA, family="poisson", zero_inflated="~ w")
+
+
+def test_without_additional_zeros_the_probability_is_zero_with_the_limit_s_numbers(plain, constant):
+    none = constant.refit(DATA["y"])
+    assert none.status == "boundary"
+    assert none.variance().loc[PROBABILITY, ["estimate", "at_boundary"]].tolist() == [0.0, True]
+    assert none.certificate.multipliers[PROBABILITY] > 0.0
+    np.testing.assert_allclose(none.deviance, plain.deviance, rtol=1e-10)
+    np.testing.assert_allclose(none.coef()["std_error"], plain.coef()["std_error"], rtol=1e-6)
+    table = lmm.compare(plain, none)
+    assert table["null_distribution"].iloc[1] == "0.5 chi2(0) + 0.5 chi2(1)"
+
+
+def test_zero_parts_are_compared_by_their_columns(plain, constant, fit):
+    assert lmm.compare(constant, fit)["null_distribution"].iloc[1] == "chi2(1)"
+    assert lmm.compare(plain.refit(DATA["z"]), fit)["null_distribution"].iloc[1] == "not nested"
+    held = constant.update(fixed={PROBABILITY: 0.0})
+    np.testing.assert_allclose(held.deviance, plain.refit(DATA["z"]).deviance, rtol=1e-10)
+
+
+def test_units_of_the_columns_change_nothing(fit):
+    other = lmm.fit("z ~ x + (1 | g)", DATA.assign(w=DATA["w"] / 1e3 - 1.0), family="poisson", zero_inflated="~ w")
+    np.testing.assert_allclose(other.deviance, fit.deviance, rtol=1e-10)
+    one, two = fit.variance().loc[SLOPE], other.variance().loc[SLOPE]
+    np.testing.assert_allclose([two["estimate"], two["std_error"]], 1e3 * one[["estimate", "std_error"]].astype(float),
+                               rtol=1e-5)  # fmt: skip
+
+
+def test_the_mean_counts_zeros_and_new_data_have_their_own(fit):
+    gamma = fit.variance()["estimate"].loc[[ZERO, SLOPE]]
+    share = scipy.special.expit(gamma.iloc[0] + gamma.iloc[1] * DATA["w"])
+    eta = fit.predict(type="link")["estimate"]
+    np.testing.assert_allclose(fit.fitted(), (1 - share) * np.exp(eta), rtol=SAME)
+    own, new = fit.predict(interval="confidence"), fit.predict(DATA, interval="confidence")
+    np.testing.assert_allclose(new, own, rtol=SAME)
+    assert (own["std_error"] > 0).all()
+    assert ((own["conf_low"] < own["estimate"]) & (own["estimate"] < own["conf_high"])).all()
+    unknown = DATA.head(3).assign(w=[900.0, np.nan, 1100.0])
+    np.testing.assert_array_equal(fit.predict(unknown)["estimate"].isna(), [False, True, False])
+    np.testing.assert_array_equal(fit.simulate(newdata=unknown)[0].isna(), [False, True, False])
+    center = fit.emmeans("x", at={"x": [0.0]}, type="response").to_frame()  # without the zero part
+    np.testing.assert_allclose(center["estimate"], np.exp(fit.fixef()["Intercept"]), rtol=SAME)
+    with pytest.raises(lmm.DataError, match="w"):
+        fit.predict(DATA[["x", "g"]])
+
+
+def test_simulations_have_the_model_s_zeros_and_recover_its_parameters(fit):
+    draws = fit.simulate(100, seed=1, re_form=None)
+    share = scipy.special.expit(fit.variance()["estimate"].loc[[ZERO, SLOPE]] @ np.stack([np.ones(320), DATA["w"]]))
+    mean = np.exp(fit.predict(type="link")["estimate"])
+    expected = share + (1 - share) * np.exp(-mean)
+    error = np.sqrt(np.sum(expected * (1 - expected)) / 100) / 320
+    assert abs((draws == 0).to_numpy().mean() - expected.mean()) < 5 * error
+    many = fit.simulate(20, seed=3)
+    again = lmm.fit_many(
+        "~ x + (1 | g)", DATA, responses=many.add_prefix("draw"), family="poisson", zero_inflated="~ w"
+    )
+    slopes = again.variance()
+    slopes = slopes[slopes["parameter"] == SLOPE]["estimate"]
+    own = fit.variance().loc[SLOPE]
+    assert abs(slopes.mean() - own["estimate"]) < 5 * own["std_error"] / np.sqrt(20)
+
+
+def test_residuals_are_those_of_the_mixture(fit):
+    eta, y = fit.predict(type="link")["estimate"], DATA["z"].to_numpy()
+    share = scipy.special.expit(fit.variance()["estimate"].loc[[ZERO, SLOPE]] @ np.stack([np.ones(320), DATA["w"]]))
+    mean = np.exp(eta)
+    variance = (1 - share) * (mean + share * mean**2)
+    np.testing.assert_allclose(fit.residuals("pearson"), (y - (1 - share) * mean) / np.sqrt(variance), rtol=1e-6)
+    quantile = scipy.stats.norm.cdf(fit.residuals("quantile", seed=1))
+    upper = share + (1 - share) * scipy.stats.poisson(mean).cdf(y)
+    lower = np.where(y > 0, share + (1 - share) * scipy.stats.poisson(mean).cdf(y - 1), 0.0)
+    assert ((lower - 1e-9 < quantile) & (quantile < upper + 1e-9)).all()
+    assert np.isfinite(fit.residuals("deviance")).all()
+
+
+def test_a_loaded_fit_predicts_and_prints_the_same(fit, tmp_path):
+    fit.save(tmp_path / "fit.json")
+    loaded = lmm.load(tmp_path / "fit.json")
+    assert str(loaded.summary()) == str(fit.summary())
+    some = DATA.head(5)
+    pd.testing.assert_frame_equal(loaded.predict(some, re_form="~0"), fit.predict(some, re_form="~0"))
+    text = str(fit.summary())
+    assert "Zero inflation: ~ w" in text
+    assert "Family: poisson, zero-inflated" in text
+
+
+def test_rows_without_a_value_of_the_zero_part_are_dropped(fit, constant):
+    other = lmm.fit("z ~ x + (1 | g)", DATA.assign(w=DATA["w"].where(DATA.index != 3)), family="poisson",
+                    zero_inflated="~ w")  # fmt: skip
+    assert (other.n, other.n_dropped) == (319, 1)
+    changed = fit.update(zero_inflated="~ 1")
+    np.testing.assert_allclose(changed.loglik, constant.loglik, rtol=1e-10)
+
+
+def test_intervals_of_the_zero_part(constant, fit):
+    slope, profile = fit.confint().loc[SLOPE], fit.confint(method="profile", parameters=[SLOPE]).loc[SLOPE]
+    error = fit.variance().loc[SLOPE, "std_error"]
+    assert (np.abs(profile - slope)[["conf_low", "conf_high"]] < 0.3 * error).all()
+    wald, profile = constant.confint(), constant.confint(method="profile", parameters=[PROBABILITY])
+    low, high = profile.loc[PROBABILITY, ["conf_low", "conf_high"]]
+    assert 0.0 <= low < constant.variance().loc[PROBABILITY, "estimate"] < high < 1.0
+    np.testing.assert_allclose([low, high], wald.loc[PROBABILITY, ["conf_low", "conf_high"]], atol=0.05)
+
+
+def test_many_responses_have_each_their_own_zero_part(constant):
+    responses = pd.DataFrame({"z": DATA["z"], "y": DATA["y"], "none": 0, "missing": DATA["z"].where(DATA.index > 20)})
+    many = lmm.fit_many("~ x + (1 | g)", DATA, responses=responses, family="poisson", zero_inflated="~ 1")
+    assert many.status.tolist() == ["interior", "boundary", "not_identified", "interior"]
+    table = many.variance()
+    own = table[(table["response"] == "z") & (table["parameter"] == PROBABILITY)]
+    np.testing.assert_allclose(own["estimate"], constant.variance().loc[PROBABILITY, "estimate"], rtol=1e-6)
+    np.testing.assert_allclose(many.fitted()["z"], constant.fitted(), rtol=1e-5)
+
+
+def test_levels_of_zeros_alone_give_a_hurdle_no_finite_estimate():
+    data = DATA.assign(zeros=DATA["z"].where(DATA["f"] == "b", 0), ones=DATA["z"].where(DATA["f"] == "b", 1))
+    options = {"family": "truncated_poisson", "zero_inflated": "~ 1"}
+    for name in ("zeros", "ones"):
+        with pytest.raises(lmm.DataError, match=r"finite estimate of .*Intercept"):
+            lmm.fit(f"{name} ~ f + (1 | g)", data, **options)
+    many = lmm.fit_many("~ f + (1 | g)", data, responses=["zeros", "ones"], **options)
+    assert many.status.tolist() == ["not_identified", "not_identified"]
+
+
+WRONG = [
+    ({"family": "truncated_poisson"}, lmm.DataError, "counts of at least 1; zero_inflated="),
+    ({"zero_inflated": "~ x"}, lmm.OptionError, "a family of counts or positive numbers, got 'gaussian'"),
+    ({"family": "binomial", "zero_inflated": "~ x"}, lmm.OptionError, "family of counts.*got Binomial"),
+    ({"family": "student_t", "zero_inflated": "~ 1"}, lmm.OptionError, "family of counts.*got StudentT"),
+    ({"family": "poisson", "zero_inflated": "~ w + (1 | g)"}, lmm.FormulaError, "fixed effects alone, got .1 | g."),
+    ({"family": "poisson", "zero_inflated": "w"}, lmm.FormulaError, "write '~ w'"),
+    ({"family": "poisson", "zero_inflated": "z ~ w"}, lmm.FormulaError, "nothing left of '~', got z"),
+    ({"family": "poisson", "zero_inflated": "~ 0"}, lmm.FormulaError, "leave zero_inflated= out"),
+    ({"family": "poisson", "zero_inflated": "~ w + offset(x)"}, lmm.FormulaError, "no offset"),
+    ({"family": "poisson", "zero_inflated": "~ w + I(2 * w)"}, lmm.DataError, "none of which the others determine"),
+    ({"family": "poisson", "zero_inflated": "~ unknown"}, lmm.FormulaError, "unknown"),
+    ({"family": "poisson", "zero_inflated": 1}, lmm.OptionError, "expected text such as"),
+    ({"family": "poisson", "ziformula": "~ w"}, lmm.OptionError, "write zero_inflated="),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), WRONG)
+def test_bad_input_is_told_before_any_computing(options, error, message):
+    with pytest.raises(error, match=message):
+        lmm.fit("z ~ x + (1 | g)", DATA, **options)

@@ -4,16 +4,19 @@ Run ``python benchmarks/glmm.py [scale] [--out FILE]``. ``scale`` multiplies the
 (0.02 for a quick trial); results of scale 1 go to ``benchmarks/results/glmm.json`` unless ``--out`` says otherwise, and
 those of a trial are only printed.
 
-Cases: ``many``, negative binomial counts of many taxa, 320 rows of 80 subjects, to the table with standard errors and a
-certificate for each; others, models of data that come with R's packages, from formula to result. Ours are medians of
-warm repeats with their range, and ``cold`` the first call in this process without a compilation cache. R's are medians
-inside R; of the many responses the first 20, one by one: the time for all of them is extrapolated, and called so. They
-are left out where there is no ``Rscript`` with glmmTMB and lme4.
+Cases: ``many``, negative binomial counts of many taxa, 320 rows of 80 subjects, to the table with standard errors and
+a certificate for each, spread over the cores; others, models of data that come with R's packages, from formula to
+result. Ours are medians of warm repeats with their range, and ``cold`` the first call in this process without a
+compilation cache. R's are medians inside R; of the many responses the first 20, one by one. They are left out where
+there is no ``Rscript`` with glmmTMB and lme4; so is gpboost, of the same 20 responses, where it is not installed.
+statsmodels has no maximum likelihood of these models.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -24,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["JAXLMM_CACHE_DIR"] = ""  # what is compiled is not kept: a first call is a first call
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
 import numpy as np
 import pandas as pd
 
@@ -97,7 +101,7 @@ def timed(function: Callable[[], object], repeats: int) -> tuple[object, dict[st
         start = time.perf_counter()
         result = function()
         times.append(time.perf_counter() - start)
-    return result, {"cold": cold, "warm": statistics.median(times), "from": min(times), "to": max(times)}
+    return result, {"cold": cold, "median": statistics.median(times), "min": min(times), "max": max(times)}
 
 
 def by_r(job: dict[str, object], data: pd.DataFrame | Path) -> dict[str, object] | None:
@@ -121,23 +125,43 @@ def by_r(job: dict[str, object], data: pd.DataFrame | Path) -> dict[str, object]
     return found
 
 
+def by_gpboost(data: pd.DataFrame, counts: pd.DataFrame) -> dict[str, object] | None:
+    """Return the time of a response by gpboost, and the log-likelihoods; None where it is not installed."""
+    try:
+        gpboost = importlib.import_module("gpboost")
+    except ImportError:
+        return None
+    x = pd.get_dummies(data[["dx", "visit"]], columns=["dx"], drop_first=True).astype(float)
+    x.insert(0, "intercept", 1.0)
+    logliks, start = [], time.perf_counter()
+    for name in counts:
+        model = gpboost.GPModel(group_data=data["subject"].to_numpy(), likelihood="negative_binomial")
+        model.fit(y=counts[name].to_numpy(float), X=x.to_numpy())
+        model.get_coef(std_err=True)
+        logliks.append(-float(model.get_current_neg_log_likelihood()))
+    taken = (time.perf_counter() - start) / len(logliks)
+    return {"seconds": taken, "loglik": logliks, "version": importlib.metadata.version("gpboost")}
+
+
 def many(m: int) -> dict[str, object]:
     """Measure many responses."""
     data, counts = taxa(m)
     formula = "~ dx + visit + (1 | subject)"
     fits, ours = timed(lambda: lmm.fit_many(formula, data, responses=counts, family="nbinom2", progress=False), 3)
     fits.tidy()
-    found: dict[str, object] = {"responses": m, "ours": ours, "ours_per_response": ours["warm"] / m}
+    own = ours["median"] / m
+    found: dict[str, object] = ours | {"responses": m, "per response": own}
     found["statuses"] = pd.Series(fits.estimates.words).value_counts().to_dict()
     some = list(counts.columns[:RESPONSES_OF_R])
+    loglik = -0.5 * fits.estimates.deviance[: len(some)]
     job = {"formula": "y " + formula, "family": "nbinom2", "responses": some, "factors": ["subject"]}
-    theirs = by_r(job, pd.concat([data, counts[some]], axis=1))
-    if theirs is not None:
-        loglik = -0.5 * fits.estimates.deviance[: len(some)]
-        found |= theirs | {"loglik_above_theirs": (loglik - np.array(theirs["glmmTMB"]["loglik"])).tolist()}
-        found["ratio"] = theirs["glmmTMB"]["seconds"] / found["ours_per_response"]
-        found["glmmTMB_all_extrapolated"] = theirs["glmmTMB"]["seconds"] * m
-    return found
+    theirs = by_r(job, pd.concat([data, counts[some]], axis=1)) or {}
+    peers = {"glmmTMB": theirs.get("glmmTMB"), "gpboost": by_gpboost(data, counts[some])}
+    for name, peer in peers.items():
+        if peer is not None:
+            above = loglik - np.array(peer["loglik"])
+            found[name] = {"seconds": peer["seconds"], "ours above": [float(above.min()), float(above.max())]}
+    return found | {"R": theirs.get("versions", {})}
 
 
 def single(name: str) -> dict[str, object]:
@@ -145,12 +169,12 @@ def single(name: str) -> dict[str, object]:
     formula, file, family, factors = SINGLE[name]
     data = pd.read_csv(DATA / file, dtype=dict.fromkeys(factors, str))
     fit, ours = timed(lambda: lmm.fit(formula, data, family=family), 15)
-    found: dict[str, object] = {"formula": formula, "family": family, "ours": ours, "status": fit.status}
-    theirs = by_r({"formula": formula, "family": family, "factors": factors, "repeats": 5}, DATA / file)
-    if theirs is not None:
-        found |= theirs | {"loglik_above_glmmTMB": fit.loglik - theirs["glmmTMB"]["loglik"]}
-        engines = [engine for engine in ("glmmTMB", "glmer") if engine in theirs]
-        found["ratio"] = {engine: theirs[engine]["seconds"] / ours["warm"] for engine in engines}
+    found: dict[str, object] = ours | {"formula": formula, "family": family, "status": fit.status}
+    theirs = by_r({"formula": formula, "family": family, "factors": factors, "repeats": 5}, DATA / file) or {}
+    for engine in ("glmmTMB", "glmer"):
+        if engine in theirs:
+            own = theirs[engine]
+            found[engine] = {"seconds": own["seconds"], "ours above": fit.loglik - own["loglik"]}
     return found
 
 
@@ -159,8 +183,16 @@ def main() -> None:
     parser.add_argument("scale", nargs="?", type=float, default=1.0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    found = {"many": many(max(int(RESPONSES * arguments.scale), RESPONSES_OF_R))}
-    found |= {name: single(name) for name in SINGLE}
+    first = many(max(int(RESPONSES * arguments.scale), RESPONSES_OF_R))
+    found = {
+        "device": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
+        "R": first.pop("R"),
+        "many": first,
+        "single": {name: single(name) for name in SINGLE},
+    }
     print(json.dumps(found, indent=1))
     out = arguments.out or (RESULTS if arguments.scale == 1.0 else None)
     if out is not None:

@@ -78,8 +78,9 @@ MAX_PARAMETERS_COMPILED_ONCE = 3
 
 
 def _runs_once(problems: Problems, start: Array, *_: Any) -> bool:
-    """Whether there is one response and few parameters."""
-    return problems.size == 1 and start.shape[1] <= MAX_PARAMETERS_COMPILED_ONCE
+    """Whether there is one response, and few parameters or a family, whose search is much to compile."""
+    few = start.shape[1] <= MAX_PARAMETERS_COMPILED_ONCE or problems.likelihood.layout.family is not None
+    return problems.size == 1 and few
 
 
 @program(once=_runs_once)

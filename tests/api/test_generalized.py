@@ -281,7 +281,12 @@ WRONG = [
     ("y ~ x + (1 + x + even | g)", {"family": "poisson", "quadrature": 5}, lmm.OptionError, "got 3"),
     ("y ~ x + (1 | g)", {"family": "poisson", "residual": "ou(x | g)"}, lmm.OptionError, "has no residual"),
     ("y ~ x + (1 | g)", {"family": "poisson", "dispersion": "~ x"}, lmm.OptionError, "has no residual"),
-    ("y ~ x + (1 | g)", {"family": "poisson", "method": "REML"}, lmm.OptionError, "fitted by 'ML'"),
+    (
+        "y ~ x + (1 | g)",
+        {"family": "poisson", "method": "REML", "quadrature": 5},
+        lmm.OptionError,
+        "expected quadrature=1",
+    ),
     ("y ~ x + (1 | g)", {"family": "poisson", "solver": "dense"}, lmm.OptionError, "expected 'auto'"),
     ("y ~ x + (1 | g)", {"family": "poisson", "ziformula": "~ 1"}, lmm.OptionError, "zero inflation"),
 ]

@@ -55,7 +55,7 @@ def fit(
     data
         A data frame (pandas, polars, pyarrow). Rows in which a used variable is missing are dropped, and counted.
     method
-        ``"REML"``, the default of linear mixed models, or ``"ML"``, that of all others.
+        ``"REML"``, the default of linear mixed models, or ``"ML"``, that of generalized ones.
     family
         The distribution of the response: ``"gaussian"``, a linear mixed model; ``"binomial"`` (or ``"bernoulli"``),
         ``"poisson"``, ``"nbinom2"``, ``"nbinom1"``, of counts of at least 1 ``"truncated_poisson"``,

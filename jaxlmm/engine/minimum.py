@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.covariance import Parameter
+from jaxlmm.engine.again import searched_again
 from jaxlmm.engine.boundary import (
     Snapped,
     boundary_curvature,
@@ -69,11 +70,7 @@ def find_optima(
         search = given is None
         reached, bases = descent.minimize(everyone, start, bases, in_rounds=True, search=search, snaps=True)
         if search and problems.likelihood.guesses_all:
-            again = np.flatnonzero(~reached.minimum.converged)
-            if again.size:  # from the usual start: a guess may be far off
-                unrotated = tiled(layout.bases(), again.size)
-                plain = descent.minimize(again, start[again], unrotated, in_rounds=True, snaps=True)
-                reached, bases = put((reached, bases), again, plain)
+            reached, bases = searched_again(descent, reached, bases, start, tiled(layout.bases(), everyone.size))
         unconverged = np.flatnonzero(~reached.minimum.converged & np.isfinite(reached.minimum.value))
         walks = not problems.likelihood.solver.quasi_newton and layout.family is None
         if unconverged.size and walks:

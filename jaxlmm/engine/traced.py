@@ -122,6 +122,8 @@ def _estimate(
         parts.append(optimum.theta[layout.slices()[-1]])
     if layout.dispersion is not None and factors.dispersion is not None:
         parts.append(layout.dispersion.report(factors.dispersion.coefficients))
+    if layout.family is not None:
+        parts.append(optimum.theta[layout.n_theta - layout.n_family : layout.n_theta - layout.family.n_columns])
     theta = jnp.concatenate([jnp.zeros(0, y.dtype), *parts])
     deviance = likelihood.criterion(point, None, response)
     degrees = jnp.asarray(design.n - design.n_fixed, y.dtype)

@@ -162,10 +162,10 @@ class AbstractFamily(Struct, abc.ABC):
 
     # ---- derived -------------------------------------------------------------------------------------------------
 
-    def mean_beside(
+    def mean_of_rows(
         self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
     ) -> Float[jax.Array, "*b"]:
-        """Return the mean of observations that are more than a response."""
+        """Return the means of rows, with the columns ``beside`` their responses: :meth:`mean` where it needs none."""
         return self.mean(eta, dispersion)
 
     def derivatives(
@@ -188,9 +188,9 @@ class AbstractFamily(Struct, abc.ABC):
 
     def natural(self, theta: Float[Array, " d"]) -> Float[jax.Array, " d"]:
         """Return the natural parameters at what is searched for."""
-        return self.natural_beside(theta, jnp.zeros(self.n_dispersion), np.ones(self.n_dispersion, bool))
+        return self.natural_with_held(theta, jnp.zeros(self.n_dispersion), np.ones(self.n_dispersion, bool))
 
-    def natural_beside(
+    def natural_with_held(
         self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]
     ) -> Float[jax.Array, " d"]:
         """Return the natural parameters where some are not ``free`` but ``held``."""

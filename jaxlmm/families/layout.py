@@ -73,7 +73,7 @@ class FamilyLayout(Struct):
         if count:
             searched = jnp.zeros(dispersion.shape[-1]).at[np.array(self.free)].set(theta[:count])
             is_free = np.isin(np.arange(dispersion.shape[-1]), self.free)
-            dispersion = self.family.natural_beside(searched, dispersion, is_free)
+            dispersion = self.family.natural_with_held(searched, dispersion, is_free)
         return FamilyParameters(dispersion, theta[count:])
 
     def limits(self) -> tuple[tuple[int, float, float], ...]:

@@ -9,6 +9,10 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 
+FEW_POSITIVE = 1e-8
+"""The probability of a positive count below which the variance of these is that of the second one: both terms of the
+difference are 1."""
+
 
 class TruncatedCounts:
     """The distribution of those of ``counts``, elementwise of their ``mean``, that are at least 1.
@@ -39,4 +43,6 @@ class TruncatedCounts:
     def var(self) -> Float[NumpyArray, "*b"]:
         """Return the variances."""
         square = np.asarray(self._counts.var()) + self._mean**2
-        return np.asarray(square / self._positive - (self._mean / self._positive) ** 2)
+        exact = square / self._positive - (self._mean / self._positive) ** 2
+        small = np.asarray(self._counts.pmf(2)) / np.where(self._positive > 0.0, self._positive, 1.0)
+        return np.where(self._positive < FEW_POSITIVE, small, exact)

@@ -125,6 +125,13 @@ class ZeroInflated(AbstractFamily):
         own = self.family.sides(count)
         return np.where(count == 0.0, np.nan, own) if self.is_hurdle else own
 
+    def sides_of_zero_part(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
+        """Return in which direction of Zγ the density of an observation rises for ever, as :meth:`sides` of eta.
+
+        That of a zero has a maximum, or is constant, unless all zeros are of the zero part.
+        """
+        return np.where(self._parts(y)[0] == 0.0, 1.0 if self.is_hurdle else 0.0, -1.0)
+
     def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
         count, _ = self._parts(jnp.asarray(y))
         if not self.is_hurdle:
@@ -166,13 +173,13 @@ class ZeroInflated(AbstractFamily):
         return jnp.where(count == 0.0, log_zero, other) if self.is_hurdle else other
 
     def mean(self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
-        return self.mean_beside(eta, dispersion, None)
+        return self.mean_of_rows(eta, dispersion, None)
 
-    def mean_beside(
+    def mean_of_rows(
         self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
     ) -> Float[jax.Array, "*b"]:
         own = self.family.mean(eta, dispersion[: self.family.n_dispersion])
-        return (1.0 - jnp.asarray(self.probability(np.asarray(dispersion), beside))) * own
+        return (1.0 - self.probability(dispersion, beside)) * own
 
     def distribution(
         self,
@@ -183,11 +190,11 @@ class ZeroInflated(AbstractFamily):
         """Return the distribution of the observations; in the place of trials stand their columns."""
         others = dispersion[: self.family.n_dispersion]
         mean = np.asarray(self.family.mean(jnp.asarray(eta), jnp.asarray(others)))
-        return WithZeros(self.family.distribution(eta, others), mean, self.probability(dispersion, trials))
+        return WithZeros(self.family.distribution(eta, others), mean, np.asarray(self.probability(dispersion, trials)))
 
     def probability(
-        self, dispersion: Float[NumpyArray, " d"], beside: Float[NumpyArray, "*b k"] | None
-    ) -> Float[NumpyArray, "*b"]:
+        self, dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
+    ) -> Float[jax.Array, "*b"]:
         """Return π, of each row where it depends on columns.
 
         Raises
@@ -195,17 +202,17 @@ class ZeroInflated(AbstractFamily):
         OptionError
             If it does, and they are not given.
         """
-        own = np.asarray(dispersion)[self.family.n_dispersion :]
+        own = jnp.asarray(dispersion)[self.family.n_dispersion :]
         if not self.columns:
-            return np.asarray(own[0])
+            return own[0]
         if beside is None:
             raise OptionError(f"the zero part has the columns {', '.join(self.columns)}, of which there are no values.")
-        return np.asarray(LINKS["logit"].mean(jnp.asarray(np.asarray(beside) @ own)).value)
+        return LINKS["logit"].mean(jnp.asarray(beside) @ own).value
 
-    def natural_beside(
+    def natural_with_held(
         self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]
     ) -> Float[jax.Array, " d"]:
-        natural, d = super().natural_beside(theta, held, free), self.family.n_dispersion
+        natural, d = super().natural_with_held(theta, held, free), self.family.n_dispersion
         if self.triangle is None:
             return natural
         triangle, own = jnp.asarray(self.triangle), list(natural[d:])

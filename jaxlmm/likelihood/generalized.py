@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxlmm._util import Array, default_device, static
 from jaxlmm.families import AbstractFamily, RowDistribution
@@ -23,18 +23,16 @@ from jaxlmm.likelihood.laplace import (
     Given,
     Laplace,
     Observations,
-    Places,
     Quadrature,
     RestrictedLaplace,
+    RowsByLevel,
+    coefficients_without_effects,
     effects_of,
+    likely_dispersion,
+    rough_variances,
 )
-from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design, Factors, Layout
 from jaxlmm.solvers import AbstractSolver, Effects
-
-STEPS, LENGTHS = 8, (1.0, 0.5, 0.25, 0.06, 0.0)
-"""Newton steps of the model without random effects, at which the coefficients begin, and lengths tried of each."""
-
 
 ARRAYS_OF_ROWS = 2
 """Arrays over the rows that an evaluation holds, as many as there are of the solver's work elsewhere."""
@@ -42,10 +40,6 @@ ARRAYS_OF_ROWS = 2
 
 CACHE_BYTES_OF_ROWS = 2**19
 """Bytes of one array over the rows of responses that are evaluated together on a CPU, with its derivatives."""
-
-
-STARTING_VARIANCE, GUESSED_VARIANCES = 0.25, (0.01, 4.0)
-"""Variances of effects at which a search begins where no level has two rows, and between which it begins elsewhere."""
 
 
 class Evaluated(NamedTuple):
@@ -60,28 +54,28 @@ class Generalized(Likelihood):
 
     The coefficients, on √n times the design's basis, and the dispersion stand at the end of theta; columns of the basis
     beyond ``design.n_fixed`` are zero, and theirs are kept at zero. The design says what the distribution of its rows
-    is; ``random_effects`` do a solver's work, on rows in their ``places`` where they have some. ``columns``, which the
+    is; ``random_effects`` do a solver's work, on rows ``by_level`` where these are few enough. ``columns``, which the
     coefficients multiply, and ``offset`` are in the same order.
     """
 
     random_effects: AbstractEffects = dataclasses.field(kw_only=True)
     columns: Float[Array, "M p"] = dataclasses.field(kw_only=True)
     offset: Float[Array, " M"] = dataclasses.field(kw_only=True)
-    places: Places | None = dataclasses.field(kw_only=True, default=None)
+    by_level: RowsByLevel | None = dataclasses.field(kw_only=True, default=None)
     by_restricted: bool = static(default=False, kw_only=True)
 
     @classmethod
     def of(cls, design: Design, solver: AbstractSolver, layout: Layout, *, restricted: bool = False) -> Self:
         """Return the likelihood of a design with a distribution of its rows, or the ``restricted`` one."""
         own, effects = design.without_relations(), effects_of(design)
-        places = Places.of(design) if type(effects) is EffectsByLevel else None
+        by_level = RowsByLevel.of(design) if type(effects) is EffectsByLevel else None
         columns, offset = own.basis * np.sqrt(float(own.n)), own.offset
-        if places is not None:
-            effects = EffectsInBlocks.placed(design, places)
-            columns, offset = places.put(columns.T).T, places.put(offset)
+        if by_level is not None:
+            effects = EffectsInBlocks.arranged(design, by_level)
+            columns, offset = by_level.arranged(columns.T).T, by_level.arranged(offset)
         return cls(
-            solver, layout, own, np.float64(restricted), True, random_effects=effects, columns=columns, offset=offset,
-            places=places, by_restricted=restricted,
+            solver, layout, own, np.float64(0.0), True, random_effects=effects, columns=columns, offset=offset,
+            by_level=by_level, by_restricted=restricted,
         )  # fmt: skip
 
     @property
@@ -116,7 +110,7 @@ class Generalized(Likelihood):
 
     @property
     def bytes_of_rows(self) -> int:
-        return 8 * ARRAYS_OF_ROWS * self.design.n_padded
+        return 8 * ARRAYS_OF_ROWS * self.columns.shape[0]
 
     @property
     def together(self) -> int | None:
@@ -133,21 +127,21 @@ class Generalized(Likelihood):
         return None
 
     def observed(self, y: Float[jax.Array, "*m N"]) -> Observations:
-        """Return observations of responses, in their places; one that is NaN has no weight."""
+        """Return observations of responses, in the order of ``columns``; one that is NaN has no weight."""
         weight = jnp.where(jnp.isnan(y), 0.0, jnp.asarray(self.rows.weight))
         first = jnp.take_along_axis(y, jnp.argmax(weight > 0, axis=-1, keepdims=True), axis=-1)
         nothing = jnp.zeros((*y.shape[:-1], 1), y.dtype)
         found = self.rows.observations(jnp.where(weight > 0, y, first))
-        if self.places is not None:
-            found = jnp.take(found, jnp.asarray(self.places.rows), axis=y.ndim - 1)
-        return Observations(found, self._placed(weight), nothing)
+        if self.by_level is not None:
+            found = jnp.take(found, jnp.asarray(self.by_level.row), axis=y.ndim - 1)
+        return Observations(found, self._arranged(weight), nothing)
 
-    def _placed(self, rows: Float[jax.Array, "*b N"]) -> Float[jax.Array, "*b M"]:
-        return rows if self.places is None else self.places.put(rows)
+    def _arranged(self, rows: Float[jax.Array, "*b N"]) -> Float[jax.Array, "*b M"]:
+        return rows if self.by_level is None else self.by_level.arranged(rows)
 
     def offset_by(self, responses: Response, offset: Float[Array, "m N"]) -> Response:
         """Return prepared responses with an ``offset`` of their own."""
-        return responses.replace(augmented=responses.augmented.replace(offset=self._placed(jnp.asarray(offset))))
+        return responses.replace(augmented=responses.augmented.replace(offset=self._arranged(jnp.asarray(offset))))
 
     def residuals(
         self, y: Float[jax.Array, "N m"]
@@ -156,38 +150,18 @@ class Generalized(Likelihood):
 
     def observe_all(self, fixed: Any, y: Float[jax.Array, "N m"]) -> Response:
         observed = self.observed(y.T)
-        coefficients = jax.vmap(self._without_effects)(observed)
+        family, offset = self.layout.family, jnp.asarray(self.offset)
+        assert family is not None
+
+        def without_effects(observed: Observations) -> Float[jax.Array, " p"]:
+            own = observed.replace(offset=offset + observed.offset)
+            return coefficients_without_effects(family, jnp.asarray(self.columns), self.design.n_fixed, own)
+
+        coefficients = jax.vmap(without_effects)(observed)
         one = jnp.ones(y.shape[1])
         root = jnp.sqrt(jnp.asarray(self.design.n, float))
         count = jnp.broadcast_to(jnp.asarray(self.design.n, one.dtype), one.shape)
         return Response(fixed, observed, root * coefficients, one, count, 0.0 * one, 0.0 * one)
-
-    def _without_effects(self, observed: Observations) -> Float[jax.Array, " p"]:
-        """Return the coefficients without random effects, roughly: at the start of the dispersion, by a few steps."""
-        assert self.layout.family is not None
-        x, weight = jnp.asarray(self.columns), jnp.asarray(observed.weight)
-        offset, n_fixed = jnp.asarray(self.offset) + observed.offset, jnp.asarray(self.design.n_fixed)
-        dispersion = self.layout.family.at(jnp.asarray(self.layout.family.start())).dispersion
-        filled = jnp.diag((jnp.arange(x.shape[1]) >= n_fixed).astype(x.dtype))
-
-        def value(beta: Float[jax.Array, " p"]) -> Float[jax.Array, ""]:
-            found = self.family.log_density(observed.y, x @ beta + offset, dispersion)
-            total = jnp.sum(jnp.where(weight > 0, weight * found, 0.0))
-            return jnp.where(jnp.isfinite(total), total, -jnp.inf)
-
-        def step(_: Int[jax.Array, ""], beta: Float[jax.Array, " p"]) -> Float[jax.Array, " p"]:
-            rows = self.family.derivatives(observed.y, x @ beta + offset, dispersion)
-            score, curvature = (jnp.where(weight > 0, weight * part, 0.0) for part in rows[1:])
-            information = x.T @ (jnp.maximum(curvature, 1e-3 * weight)[:, None] * x) + filled
-            towards = inverse_logdet(information)[0] @ (x.T @ score)
-            change = jnp.where(jnp.isfinite(towards), towards, 0.0)
-            tried = jnp.stack([beta + length * change for length in LENGTHS])
-            return tried[jnp.argmax(jax.vmap(value)(tried))]
-
-        rough = jnp.where(weight > 0, self.family.start(observed.y) - offset, 0.0)
-        start = x.T @ rough / jnp.asarray(self.design.n, x.dtype)
-        start = jnp.where(jnp.isfinite(value(start)), start, 0.0)
-        return jax.lax.fori_loop(0, STEPS, step, start)
 
     def started(self, start: Float[Array, "*b k"], responses: Response) -> Float[Array, "*b k"]:
         xp = start.__array_namespace__()
@@ -205,60 +179,29 @@ class Generalized(Likelihood):
         return jnp.zeros_like(y)
 
     def guess(self, response: Response) -> Float[jax.Array, "q q"] | None:
-        """Return a diagonal matrix of variances, from products of the scores of different rows of a level.
-
-        They are those of the model without random effects, where ``E(s_i s_j) = w_i w_j z_i z_j τ²`` with curvatures w,
-        to first order in the variance τ², whatever the dispersion is. The logarithm of one plus it is as exact where
-        it is small, and where the mean is an exponential function closer where it is not.
-        """
         if not self.guesses_all or not self.design.terms:
             return None
         observed, family = response.augmented, self.layout.family
         assert family is not None
-        coefficients = response.least_squares / jnp.sqrt(jnp.asarray(self.design.n, float))
-        fixed = jnp.asarray(self.columns) @ coefficients + jnp.asarray(self.offset) + observed.offset
-        dispersion = family.at(jnp.asarray(family.start())).dispersion
-        nothing = Given(Factors((), None, None), dispersion, fixed)
+        fixed = self._fixed(response.least_squares / jnp.sqrt(jnp.asarray(self.design.n, float)), observed)
+        own = likely_dispersion(family, jnp.asarray(family.start()), fixed, observed)
+        nothing = Given(Factors((), None, None), family.at(own).dispersion, fixed)
         rows = self.approximation.conditional(nothing, observed, jnp.zeros_like(fixed))
         score, weight = rows.score, rows.weight
-        if self.places is not None:
-            score, weight = self.places.taken(score), self.places.taken(weight)
-        found = []
-        for term in self.design.terms:
-            grouping = self.design.groupings[term.grouping]
-            for z in jnp.asarray(term.z).T:
-                own = z * score, weight * z**2
-                levels = (jax.ops.segment_sum(part, jnp.asarray(grouping.codes), self.design.n_padded) for part in own)
-                products, sizes = (jnp.sum(a**2) - jnp.sum(b**2) for a, b in zip(levels, own, strict=True))
-                known = sizes > 0.0
-                found.append(jnp.where(known, products / jnp.where(known, sizes, 1.0), STARTING_VARIANCE))
-        smallest, largest = GUESSED_VARIANCES
-        return jnp.diag(jnp.clip(jnp.log1p(jnp.maximum(jnp.stack(found), 0.0)), smallest, largest))
+        if self.by_level is not None:
+            score, weight = self.by_level.restored(score), self.by_level.restored(weight)
+        return jnp.diag(rough_variances(self.design, self.family, score, weight, observed))
 
     def guess_dispersion(
         self, theta: Float[jax.Array, " k"], bases: Sequence[Float[Array, "_ _"]], response: Response
     ) -> Float[jax.Array, " k"]:
-        """Return theta with the dispersion at which the rows are most likely given the modes, one entry at a time."""
-        family, observed = self.layout.family, response.augmented
+        """Return theta with the dispersion at which the rows are most likely given the modes."""
+        observed, family = response.augmented, self.layout.family
         assert family is not None
-        axes = family.search_axes()
-        if not axes:
-            return theta
         given = self._given(self.layout.factors(theta, bases), observed)
-        eta, weight = given.fixed + self.approximation.modes(given, observed).predictor, jnp.asarray(observed.weight)
+        eta = given.fixed + self.approximation.modes(given, observed).predictor
         first = self.layout.n_theta - self.layout.n_family
-
-        def value(own: Float[jax.Array, " _"]) -> Float[jax.Array, ""]:
-            found = self.family.log_density(observed.y, eta, family.at(own).dispersion)
-            total = jnp.sum(jnp.where(weight > 0, weight * found, 0.0))
-            return jnp.where(jnp.isfinite(total), total, -jnp.inf)
-
-        own = theta[first:]
-        for entry, nodes in axes:
-            tried = jnp.concatenate([own[entry][None], jnp.asarray(nodes)])
-            candidates = jnp.tile(own[None], (tried.size, 1)).at[:, entry].set(tried)
-            own = candidates[jnp.argmax(jax.vmap(value)(candidates))]
-        return theta.at[first:].set(own)
+        return theta.at[first:].set(likely_dispersion(family, theta[first:], eta, observed))
 
     def guess_residual(self, response: Response) -> Float[jax.Array, "q q"] | None:
         return None
@@ -284,14 +227,15 @@ class Generalized(Likelihood):
     ) -> Float[jax.Array, ""]:
         """Return the criterion of the restricted likelihood with ``(β − β̂)ᵀ S (β − β̂)`` beside it.
 
-        β̂ is the joint mode given the rest of theta, and S its information. The minimum is that of the criterion, with β
-        at β̂; half of its Hessian there has the inverse that propagates the errors of the rest of theta to β̂ and adds
-        S⁻¹, the covariance of the coefficients (Kass and Steffey 1989).
+        β̂ is the joint mode given the rest of theta, which is searched for from β, and S its information. The minimum is
+        that of the criterion, with β at β̂; half of its Hessian there has the inverse that propagates the errors of the
+        rest of theta to β̂ and adds S⁻¹, the covariance of the coefficients (Kass and Steffey 1989).
         """
         assert self.restricted is not None
-        alone = given._replace(fixed=jnp.asarray(self.offset) + observed.offset)
-        found = self.restricted.restricted(alone, observed)
-        away = coefficients - found.coefficients
+        # What is integrated over is the difference from the coefficients in theta, near which the mode is.
+        start = jax.lax.stop_gradient(coefficients)
+        found = self.restricted.restricted(given._replace(fixed=self._fixed(start, observed)), observed)
+        away = coefficients - start - found.coefficients
         # From coefficients on the columns to those of X, n^(-p/2) |T| with X = basis · T.
         p, n = (jnp.asarray(size, float) for size in (self.design.n_fixed, self.design.n))
         of_columns = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.asarray(self.design.triangle)))))
@@ -299,9 +243,11 @@ class Generalized(Likelihood):
 
     def _given(self, factors: Factors, observed: Observations) -> Given:
         assert factors.family is not None
-        columns, offset = jnp.asarray(self.columns), jnp.asarray(self.offset)
-        fixed = columns @ factors.family.coefficients + offset + observed.offset
-        return Given(factors, factors.family.dispersion, fixed)
+        return Given(factors, factors.family.dispersion, self._fixed(factors.family.coefficients, observed))
+
+    def _fixed(self, coefficients: Float[jax.Array, " p"], observed: Observations) -> Float[jax.Array, " M"]:
+        """Return the fixed part of the linear predictor, offsets included."""
+        return jnp.asarray(self.columns) @ coefficients + jnp.asarray(self.offset) + observed.offset
 
     def criterion(self, point: Point, sigma: Float[Array, ""] | None, response: Response) -> Float[jax.Array, ""]:
         return point.logdet + response.constant
@@ -330,7 +276,7 @@ class Generalized(Likelihood):
     def curvature(self, factors: Factors, response: Response) -> Float[jax.Array, " N"]:
         """Return the observed curvature of each row in its linear predictor, at the modes."""
         found = self.approximation.curvature_at(self._given(factors, response.augmented), response.augmented)
-        return found if self.places is None else self.places.taken(found)
+        return found if self.by_level is None else self.by_level.restored(found)
 
     def residual_sds(self, factors: Factors) -> Float[jax.Array, " N"]:
         return jnp.ones(self.design.n_padded)

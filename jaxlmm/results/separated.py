@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.engine import Found
 from jaxlmm.errors import DataError
-from jaxlmm.families import observations, separated
+from jaxlmm.families import ZeroInflated, observations, separated
 from jaxlmm.formula import ModelFrame
 from jaxlmm.inference import PROVEN, SEPARATED, STATUS, Rows, Verdict
 from jaxlmm.model import Design, independent_basis
@@ -54,7 +54,15 @@ class Limit(NamedTuple):
         if design.distribution is None or y is None:
             return None
         n, family = y.size, design.distribution.family
-        sides = family.sides(observations(y, frame.beside))
+        values = observations(y, frame.beside)
+        zeros = _of_zero_part(frame, values[:, None], np.ones((n, 1), bool)).get(0)
+        if zeros is not None:
+            raise DataError(
+                f"response {frame.labels.response}: expected zeros and others that determine the coefficients of the "
+                f"zero part, got none that give a finite estimate of {zeros}, as where a level has no zeros; leave a "
+                "term of zero_inflated or these rows out."
+            )
+        sides = family.sides(values)
         basis = np.asarray(design.basis)[:n]
         if np.isnan(sides).any():
             undetermined = _undetermined(basis, sides, np.ones(n, bool))
@@ -136,6 +144,7 @@ def examined(frame: ModelFrame, y: Float[NumpyArray, "n m"]) -> tuple[Bool[Numpy
     assert distribution is not None
     values = observations(np.where(observed, y, 0.0), frame.beside)
     impossible = np.any(observed & ~distribution.family.allows(values), axis=0)
+    of_zeros = _of_zero_part(frame, values, observed & ~impossible)
     sides, basis = distribution.family.sides(values), np.asarray(frame.design.basis)[: len(y)]
     to_columns, names = np.linalg.inv(np.asarray(frame.design.triangle)), frame.labels.fixed_names
     if np.isnan(sides).any():
@@ -144,7 +153,21 @@ def examined(frame: ModelFrame, y: Float[NumpyArray, "n m"]) -> tuple[Bool[Numpy
     else:
         found = separated(basis, np.where(observed, sides, 0.0), observed & ~impossible)
         directions = {number: own.direction[0] for number, own in found.items()}
-    return impossible, {number: _in_words(to_columns @ one, names) for number, one in directions.items()}
+    found_words = {number: _in_words(to_columns @ one, names) for number, one in directions.items()}
+    return impossible, {number: f"{words} of the zero part" for number, words in of_zeros.items()} | found_words
+
+
+def _of_zero_part(
+    frame: ModelFrame, values: Float[NumpyArray, "n m ..."], observed: Bool[NumpyArray, "n m"]
+) -> dict[int, str]:
+    """Return, by number, along which coefficients of the zero part the likelihoods of responses rise for ever."""
+    assert frame.design.distribution is not None
+    family, columns = frame.design.distribution.family, frame.beside
+    if not isinstance(family, ZeroInflated) or not family.columns or columns is None:
+        return {}
+    basis, _, triangle = independent_basis(np.asarray(columns))
+    found = separated(basis, np.where(observed, family.sides_of_zero_part(values), 0.0), observed)
+    return {i: _in_words(np.linalg.solve(triangle, own.direction[0]), family.columns) for i, own in found.items()}
 
 
 def _undetermined(

@@ -55,16 +55,38 @@ def test_print_and_comparisons(fits):
     assert fit.variance()["estimate"].iloc[0] > by_ml[1].variance()["estimate"].iloc[0]
 
 
-def test_normal_family_is_the_linear_mixed_model():
+def test_student_t_without_heavy_tails_is_the_linear_mixed_model():
     # Balanced data: the coefficients do not depend on theta, nor do their standard errors on its uncertainty.
-    data = lmm.datasets.sleepstudy()
-    linear = lmm.fit("Reaction ~ Days + (1 | Subject)", data)
-    fit = lmm.fit("Reaction ~ Days + (1 | Subject)", data, family="gaussian", method="REML")
+    data, formula = lmm.datasets.sleepstudy(), "Reaction ~ Days + (1 | Subject)"
+    linear = lmm.fit(formula, data)
+    fit = lmm.fit(formula, data, family="student_t", method="REML", fixed={"1/df": 0.0})
     np.testing.assert_allclose(fit.loglik, linear.loglik, rtol=1e-10)
     np.testing.assert_allclose(fit.fixef(), linear.fixef(), rtol=1e-8)
     np.testing.assert_allclose(fit.coef()["std_error"], linear.coef()["std_error"], rtol=1e-6)
-    np.testing.assert_allclose(fit.variance()["estimate"], linear.variance()["estimate"], rtol=1e-5)
+    np.testing.assert_allclose(
+        fit.variance().loc[linear.variance().index[:1], "estimate"], linear.variance()["estimate"].iloc[:1], rtol=1e-5
+    )
     np.testing.assert_allclose(fit.ranef("Subject"), linear.ranef("Subject"), rtol=1e-6, atol=1e-6)
+
+
+def test_units_change_the_likelihood_by_a_constant_alone():
+    # Far from 0, where the joint search for coefficients and effects must not begin.
+    data = lmm.datasets.sleepstudy().assign(large=lambda d: 100.0 * d["Reaction"])
+    fits = [
+        lmm.fit(f"{y} ~ Days + (1 | Subject)", data, family="student_t", method="REML") for y in ("Reaction", "large")
+    ]
+    assert {fit.status for fit in fits} <= {"interior", "boundary"}
+    change = (len(data) - 2) * np.log(100.0)
+    np.testing.assert_allclose(fits[0].loglik - change, fits[1].loglik, rtol=1e-9)
+    np.testing.assert_allclose(100.0 * fits[0].fixef(), fits[1].fixef(), rtol=1e-5)
+
+
+def test_links_of_which_zero_is_no_predictor():
+    data = data_of(MODELS["salamanders"])
+    fit = lmm.fit("count ~ mined + (1 | site)", data, family=lmm.families.Poisson(link="sqrt"), method="REML")
+    by_ml = lmm.fit("count ~ mined + (1 | site)", data, family=lmm.families.Poisson(link="sqrt"))
+    assert (fit.status, by_ml.status) == ("interior", "interior")
+    assert fit.variance()["estimate"].iloc[0] > by_ml.variance()["estimate"].iloc[0]
 
 
 def test_many_are_as_one_by_one_with_columns_that_depend_on_each_other(fits):

@@ -291,6 +291,19 @@ def test_levels_of_zeros_alone_give_a_hurdle_no_finite_estimate():
     assert many.status.tolist() == ["not_identified", "not_identified"]
 
 
+@pytest.mark.parametrize("family", ["poisson", "truncated_poisson"])
+def test_a_level_without_zeros_gives_the_zero_part_no_finite_estimate(family):
+    data = DATA.assign(some=DATA["z"].where(DATA["f"] == "a", DATA["z"].clip(lower=1)))
+    options = {"family": family, "zero_inflated": "~ f"}
+    with pytest.raises(lmm.DataError, match=r"zero part, got none that give a finite estimate of -?f\[T.b\]"):
+        lmm.fit("some ~ 1 + (1 | g)", data, **options)
+    if family == "poisson":
+        many = lmm.fit_many("~ 1 + (1 | g)", data, responses=["some", "z"], **options)
+        assert many.status["some"] == "not_identified"
+        assert many.status["z"] in ("interior", "boundary")
+        assert "f[T.b] of the zero part" in str(many.failed().iloc[0].to_dict())
+
+
 WRONG = [
     ({"family": "truncated_poisson"}, lmm.DataError, "counts of at least 1; zero_inflated="),
     ({"zero_inflated": "~ x"}, lmm.OptionError, "a family of counts or positive numbers, got 'gaussian'"),

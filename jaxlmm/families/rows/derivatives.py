@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
 from jaxlmm._util import Array
@@ -23,8 +26,8 @@ def derivatives_once(
 ) -> Derivatives:
     """Return :meth:`AbstractFamily.derivatives`, of which further derivatives are functions of the rows as well.
 
-    The density is differentiated in eta and in the dispersion alone, as often as is asked for: k directions of theta
-    cost products with what is found, where automatic differentiation would repeat the density's for each of them. With
+    The density is differentiated in eta and in the dispersion as often as is asked for: k directions of theta cost
+    products with what is found, where automatic differentiation would repeat the density's for each of them. With
     ``near``, everything is evaluated at that linear predictor, which is ``eta`` but for rounding; calls at different
     ``eta`` near it then share the evaluation.
     """
@@ -45,16 +48,40 @@ def _local(
     return _evaluated(order, in_dispersion, family, y, at_eta, at_dispersion)
 
 
-@_local.defjvp
-def _beside(
-    order: int, in_dispersion: int, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+def _local_jvp(
+    order: int, in_dispersion: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[jax.Array, jax.Array]:
-    along_eta, along_dispersion = tangents[4:]
+    family, y, _, _, eta, dispersion = primals
+    along_eta, along_dispersion = (_or_zeros(*pair) for pair in zip(tangents[4:], primals[4:], strict=True))
     following = _local(order + 1, in_dispersion, *primals)
     change = following[1:] * along_eta.reshape((1, *along_eta.shape) + (1,) * in_dispersion)
     if along_dispersion.size:
         change = change + _local(order, in_dispersion + 1, *primals) @ along_dispersion
+    if any(not isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(tangents[:2], is_leaf=_is_zero)):
+        # As where an estimate is differentiated in its response: rarely, and then as any function.
+        moving = jax.tree.map(_or_zeros, tangents[:2], (family, y), is_leaf=_is_zero)
+
+        def at_eta(family: AbstractFamily, y: jax.Array) -> jax.Array:
+            return _evaluated(order, in_dispersion, family, y, eta, dispersion)
+
+        change = change + jax.jvp(at_eta, (family, y), moving)[1]
     return following[:-1], change
+
+
+_local.defjvp(_local_jvp, symbolic_zeros=True)
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _or_zeros(tangent: Any, primal: jax.Array) -> Any:
+    """Return a tangent as an array, where it is known to be zero too."""
+    if not _is_zero(tangent):
+        return tangent
+    if jnp.issubdtype(jnp.result_type(primal), jnp.inexact):
+        return jnp.zeros_like(primal)
+    return np.zeros(np.shape(primal), jax.dtypes.float0)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)

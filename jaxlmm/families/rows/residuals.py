@@ -61,7 +61,7 @@ def means(
     NotImplementedError
         If the family has none.
     """
-    return np.asarray(family.mean_beside(jnp.asarray(eta), jnp.asarray(dispersion), beside))
+    return np.asarray(family.mean_of_rows(jnp.asarray(eta), jnp.asarray(dispersion), beside))
 
 
 def limits_of_mean(
@@ -98,7 +98,7 @@ def mean_slopes(
     """Return the derivative of the mean of each row in its linear predictor."""
 
     def mean(eta: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
-        return family.mean_beside(eta, jnp.asarray(dispersion), beside)
+        return family.mean_of_rows(eta, jnp.asarray(dispersion), beside)
 
     own = jnp.asarray(eta, float)
     return np.asarray(jax.jvp(mean, (own,), (jnp.ones_like(own),))[1])

@@ -1,4 +1,4 @@
-"""Rows in the order of their levels, as many places for each level: sums and copies by level without scatters."""
+"""Rows in the order of their levels, padded to as many for each: sums and copies by level without scatters."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from jaxlmm._util import Array, Struct, static
 from jaxlmm.likelihood.laplace.effects import EffectsByLevel
 from jaxlmm.model import Design
 
-MAX_PLACES = 1.5
-"""Places for each row, up to which empty ones cost less than scatters save."""
+MAX_PADDING = 1.5
+"""The number of rows with padding, relative to that without, up to which padding costs less than scatters."""
 
 
-class Places(Struct):
-    """Where rows are placed: the ``rows`` of the M places, any where none is, ``filled`` places, ``place`` of each row.
+class RowsByLevel(Struct):
+    """The order of M padded rows, ``width`` for each level.
 
-    Each level has ``width`` places.
+    ``row`` is the number of each in the design, any for padding, which is not ``real``; ``position`` is where each row
+    of the design is.
     """
 
-    rows: Int[Array, " M"]
-    filled: Bool[Array, " M"]
-    place: Int[Array, " N"]
+    row: Int[Array, " M"]
+    real: Bool[Array, " M"]
+    position: Int[Array, " N"]
     width: int = static()
 
     @classmethod
     def of(cls, design: Design) -> Self | None:
-        """Return the places of an unpadded design's rows on one grouping factor, None where many would be empty."""
+        """Return the order for an unpadded design on one grouping factor, None where padding would be much."""
         n = int(design.n)
         if not design.terms or n < design.n_padded or len({term.grouping for term in design.terms}) > 1:
             return None
@@ -38,37 +39,37 @@ class Places(Struct):
         codes, count = np.asarray(grouping.codes), int(grouping.n_levels)
         sizes = np.bincount(codes, minlength=count)
         width = int(sizes.max())
-        if count * width > MAX_PLACES * n:
+        if count * width > MAX_PADDING * n:
             return None
         order = np.argsort(codes, kind="stable")
-        place = np.empty(n, np.int32)
-        place[order] = codes[order] * width + np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows, filled = np.zeros(count * width, np.int32), np.zeros(count * width, bool)
-        rows[place], filled[place] = np.arange(n), True
-        return cls(rows, filled, place, width)
+        position = np.empty(n, np.int32)
+        position[order] = codes[order] * width + np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        row, real = np.zeros(count * width, np.int32), np.zeros(count * width, bool)
+        row[position], real[position] = np.arange(n), True
+        return cls(row, real, position, width)
 
-    def put(self, values: Float[Array, "*b N"]) -> Float[Array, "*b M"]:
-        """Return values of the rows in their places, 0 in empty ones."""
+    def arranged(self, values: Float[Array, "*b N"]) -> Float[Array, "*b M"]:
+        """Return values of the design's rows in this order, 0 in padding."""
         xp = values.__array_namespace__()
-        filled = xp.asarray(self.filled).reshape((1,) * (values.ndim - 1) + (-1,))
-        return xp.where(filled, values[..., self.rows], 0.0)
+        real = xp.asarray(self.real).reshape((1,) * (values.ndim - 1) + (-1,))
+        return xp.where(real, values[..., self.row], 0.0)
 
-    def taken(self, values: Float[Array, "*b M"]) -> Float[Array, "*b N"]:
-        """Return values of the rows in their own order."""
-        return values[..., self.place]
+    def restored(self, values: Float[Array, "*b M"]) -> Float[Array, "*b N"]:
+        """Return values of these rows in the order of the design."""
+        return values[..., self.position]
 
 
 class EffectsInBlocks(EffectsByLevel):
-    """The same on rows in their places, ``width`` for each level."""
+    """The same on rows by level, ``width`` for each."""
 
     width: int = static(kw_only=True)
 
     @classmethod
-    def placed(cls, design: Design, places: Places) -> Self:
-        """Return the effects of a design on rows in their places."""
+    def arranged(cls, design: Design, by_level: RowsByLevel) -> Self:
+        """Return the effects of a design on its rows by level."""
         own = EffectsByLevel.of(design)
-        codes = np.repeat(np.arange(own.n_blocks, dtype=np.int32), places.width)
-        return cls(codes, places.put(np.asarray(own.z).T).T, own.present, width=places.width)
+        codes = np.repeat(np.arange(own.n_blocks, dtype=np.int32), by_level.width)
+        return cls(codes, by_level.arranged(np.asarray(own.z).T).T, own.present, width=by_level.width)
 
     def total(self, rows: Float[jax.Array, " M"]) -> Float[jax.Array, " L"]:
         return jnp.sum(rows.reshape(-1, self.width), axis=1)

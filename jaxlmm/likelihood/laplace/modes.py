@@ -6,8 +6,6 @@ observed curvature W = −w ∂² log f / ∂η² there (Bates et al. 2015, sect
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from jaxlmm._util import Array, Struct
 from jaxlmm.families import AbstractFamily, derivatives_once
 from jaxlmm.likelihood.laplace.effects import AbstractEffects
+from jaxlmm.likelihood.laplace.sums import sum_of_rows
 from jaxlmm.model import Design, Factors
 from jaxlmm.solvers import Effects
 
@@ -247,32 +246,3 @@ class Laplace(Struct):
             weight = jnp.where(known, weight, jnp.maximum(weight, SMALLEST_WEIGHT))
         predictor = self.effects.step(given.factors, weight, score, modes.predictor)
         return Modes(predictor, score + weight * (modes.predictor - predictor))
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def sum_of_rows(
-    function: Callable[..., Any], order: int, y: Float[Array, "*y"], weight: Float[Array, " N"],
-    dispersion: Float[Array, " d"],
-) -> Float[jax.Array, "*d"]:  # fmt: skip
-    """Return the derivative of an ``order`` in the dispersion of the weighted sum of a ``function`` of the rows.
-
-    It is evaluated once for all directions in which theta is differentiated; in y it has none.
-    """
-
-    def total(dispersion: Float[jax.Array, " d"]) -> Float[jax.Array, ""]:
-        rows = function(y, dispersion)
-        if rows is None:
-            return jnp.zeros(())
-        return jnp.sum(jnp.where(weight > 0.0, weight * rows, 0.0))
-
-    for _ in range(order):
-        total = jax.jacfwd(total)
-    return total(jnp.asarray(dispersion))
-
-
-@sum_of_rows.defjvp
-def _of_sum(
-    function: Callable[..., Any], order: int, primals: tuple[Array, ...], tangents: tuple[Array, ...]
-) -> tuple[jax.Array, jax.Array]:
-    following = sum_of_rows(function, order + 1, *primals)
-    return sum_of_rows(function, order, *primals), following @ tangents[2]

@@ -101,7 +101,7 @@ class RestrictedLaplace(Laplace):
     effects: EffectsWithCoefficients
 
     def restricted(self, given: Given, observed: Observations) -> Restricted:
-        """Return the criterion with the coefficients, all with exact derivatives of first and second order."""
+        """Return the criterion with the coefficients; the derivatives of their information are exact to first order."""
         deviance, modes, rows = self.with_modes(given, observed)
         at_modes = given.factors, rows.weight
         coefficients, _ = self.effects.solved(*at_modes, rows.score, modes.predictor)

@@ -25,7 +25,7 @@ from jaxlmm.results.tables import noted, status_counts
 def _kind(labels: ModelLabels) -> str:
     """Return what the models are, in words."""
     kind = "linear mixed" if labels.terms else "linear"
-    return kind if labels.family is None else f"{labels.family.text} {kind}"
+    return kind if labels.family is None else f"{labels.family.text} generalized {kind}"
 
 
 @answering("many", FIT_MANY)  # names of other packages, as many.results, say what to write instead

@@ -36,7 +36,8 @@ def guess_columns(
         columns = slice(first, first + coords.shape[-2])
         inverse = jnp.asarray(inverse)
         rough = inverse @ covariance[columns, columns] @ inverse.T
-        start = start.at[where].set(structure.start_near(variance * _bounded(rough), start[where]))
+        rough = rough if layout.family is not None else _bounded(rough)  # with a family sigma is 1, and says no scale
+        start = start.at[where].set(structure.start_near(variance * rough, start[where]))
         first = columns.stop
     return start
 

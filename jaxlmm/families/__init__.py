@@ -4,7 +4,7 @@ from jaxlmm._util import static
 from jaxlmm.families.base import AbstractFamily, Derivatives, Distribution
 from jaxlmm.families.counts import NegativeBinomial, Poisson
 from jaxlmm.families.layout import FamilyLayout, FamilyParameters
-from jaxlmm.families.links import LINKS, LinkName
+from jaxlmm.families.links import LINKS, LinkName, has_unit
 from jaxlmm.families.positive import Gamma, InverseGaussian
 from jaxlmm.families.proportions import Beta, Binomial
 from jaxlmm.families.real import Gaussian, StudentT
@@ -58,6 +58,7 @@ __all__ = [
     "family_from_plain",
     "family_of",
     "family_to_plain",
+    "has_unit",
     "limits_of_mean",
     "mean_slopes",
     "means",

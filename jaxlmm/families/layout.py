@@ -16,8 +16,11 @@ from jaxlmm.families.base import AbstractFamily
 ROOT_NODES = np.array([0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.5, 5.0])
 """Values at which a start is looked for of the root of a parameter that can be zero; never 0, where the slope is 0."""
 
-NODES = np.array([-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0])
-"""The same on the scale, logarithmic, of parameters with one bound."""
+NODES = np.array([-12.0, -8.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 8.0, 12.0])
+"""The same on the scale, logarithmic, of parameters with one bound; far out for scales in units of the data."""
+
+FINER_NODES = np.array([-2.0, -1.0, 1.0, 2.0])
+"""Differences from the best of these, at which a better one is looked for."""
 
 NODES_BETWEEN = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
 """The same on the scale, logistic, of parameters between two bounds, near which densities have maxima of their own."""
@@ -97,6 +100,10 @@ class FamilyLayout(Struct):
                 if np.isfinite(given[k]):  # at a root of 0 the slope is 0
                     own[place] = max(searched[k], ROOT_NODES[0]) if _is_root(self.family.parameters[k]) else searched[k]
         return np.concatenate([own, np.zeros(self.n_columns)])
+
+    def finer_axes(self) -> list[tuple[int, Float[NumpyArray, " _"]]]:
+        """Return differences at which one is looked for once more, of each entry on a logarithmic scale."""
+        return [(k, FINER_NODES) for k, one in enumerate(self.parameters) if _nodes(one) is NODES]
 
     def search_axes(self) -> list[tuple[int, Float[NumpyArray, " _"]]]:
         """Return the values at which a better start is looked for, of each entry of the dispersion."""

@@ -119,3 +119,12 @@ LINKS: dict[str, Link] = {
 """The links by name."""
 
 assert tuple(LINKS) == get_args(LinkName)
+
+
+LINKS_IN_UNITS = ("identity", "inverse", "sqrt")
+"""Links whose linear predictors have a unit of the data, and no scale of their own."""
+
+
+def has_unit(family: object) -> bool:
+    """Return whether the linear predictors of a family have a unit of the data; not of one without a named link."""
+    return getattr(family, "link", "") in LINKS_IN_UNITS

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array
-from jaxlmm.families import AbstractFamily, FamilyLayout, derivatives_once
+from jaxlmm.families import AbstractFamily, FamilyLayout, derivatives_once, has_unit
 from jaxlmm.likelihood.laplace.modes import Observations
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design
@@ -18,8 +18,8 @@ STEPS, LENGTHS = 8, (1.0, 0.5, 0.25, 0.06, 0.0)
 STARTING_VARIANCE, GUESSED_VARIANCES = 0.25, (0.01, 4.0)
 """Variances of effects at which a search begins where no level has two rows, and between which it begins elsewhere."""
 
-LINKS_IN_UNITS, GUESSED_SHARES = ("identity", "inverse", "sqrt"), (0.001, 1.0)
-"""Links whose predictors have a unit of the data, and the same bounds there, of shares of the predictors' variance."""
+GUESSED_SHARES = (0.001, 1.0)
+"""The same bounds where predictors have a unit of the data, as shares of their variance."""
 
 
 def coefficients_without_effects(
@@ -77,7 +77,7 @@ def rough_variances(
             known = sizes > 0.0
             found.append(jnp.where(known, products / jnp.where(known, sizes, 1.0), STARTING_VARIANCE))
     variances = jnp.maximum(jnp.stack(found), 0.0)
-    if getattr(family, "link", "") not in LINKS_IN_UNITS:
+    if not has_unit(family):
         return jnp.clip(jnp.log1p(variances), *GUESSED_VARIANCES)
     prior = jnp.asarray(observed.weight)
     rough = jnp.where(prior > 0.0, family.start(observed.y), 0.0)
@@ -98,8 +98,13 @@ def likely_dispersion(
         total = jnp.sum(jnp.where(weight > 0, weight * found, 0.0))
         return jnp.where(jnp.isfinite(total), total, -jnp.inf)
 
-    for entry, nodes in family.search_axes():
-        tried = jnp.concatenate([own[entry][None], jnp.asarray(nodes)])
+    def best(own: Float[jax.Array, " _"], entry: int, tried: Float[jax.Array, " _"]) -> Float[jax.Array, " _"]:
+        tried = jnp.concatenate([own[entry][None], tried])
         candidates = jnp.tile(own[None], (tried.size, 1)).at[:, entry].set(tried)
-        own = candidates[jnp.argmax(jax.vmap(value)(candidates))]
+        return candidates[jnp.argmax(jax.vmap(value)(candidates))]
+
+    for entry, nodes in family.search_axes():
+        own = best(own, entry, jnp.asarray(nodes))
+    for entry, differences in family.finer_axes():
+        own = best(own, entry, own[entry] + jnp.asarray(differences))
     return own

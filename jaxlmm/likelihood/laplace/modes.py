@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, Struct
-from jaxlmm.families import AbstractFamily, derivatives_once
+from jaxlmm.families import AbstractFamily, derivatives_once, has_unit
 from jaxlmm.likelihood.laplace.effects import AbstractEffects
 from jaxlmm.likelihood.laplace.sums import sum_of_rows
 from jaxlmm.model import Design, Factors
@@ -23,7 +24,8 @@ MAX_STEPS, MAX_HALVINGS = 100, 30
 """Newton steps, and halvings of one step, after which the search for a mode fails: the deviance is then NaN."""
 
 LONGEST = 10.0
-"""The longest step of a linear predictor: where the curvature at its start says little, as of log means far off."""
+"""The longest step of a linear predictor without a unit: where the curvature at its start says little, as of log means far
+off."""
 
 SMALL_DECREMENT = 1e-7
 """The search in a block ends when the Newton decrement, the square of the distance in conditional standard deviations,
@@ -184,7 +186,8 @@ class Laplace(Struct):
             change = towards.predictor - modes.predictor
             decrement = total((state.rows.score - modes.dual) * change)
             size = self.effects.largest(jnp.abs(change))
-            whole = jnp.where(moving, jnp.minimum(1.0, LONGEST / jnp.maximum(size, LONGEST)), 0.0)
+            longest = np.inf if has_unit(self.family) else LONGEST
+            whole = jnp.where(moving, jnp.minimum(1.0, longest / jnp.maximum(size, LONGEST)), 0.0)
 
             def between(length: Float[jax.Array, " L"]) -> Modes:
                 own = spread(length)

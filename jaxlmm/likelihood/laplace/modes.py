@@ -24,8 +24,8 @@ MAX_STEPS, MAX_HALVINGS = 100, 30
 """Newton steps, and halvings of one step, after which the search for a mode fails: the deviance is then NaN."""
 
 LONGEST = 10.0
-"""The longest step of a linear predictor without a unit: where the curvature at its start says little, as of log means far
-off."""
+"""The longest step of a linear predictor without a unit: where the curvature at its start says little, as of log
+means far away."""
 
 SMALL_DECREMENT = 1e-7
 """The search in a block ends when the Newton decrement, the square of the distance in conditional standard deviations,

@@ -181,7 +181,9 @@ def test_without_additional_zeros_the_probability_is_zero_with_the_limit_s_numbe
 
 def test_zero_parts_are_compared_by_their_columns(plain, constant, fit):
     assert lmm.compare(constant, fit)["null_distribution"].iloc[1] == "chi2(1)"
-    assert lmm.compare(plain.refit(DATA["z"]), fit)["null_distribution"].iloc[1] == "not nested"
+    table = lmm.compare(plain.refit(DATA["z"]), fit)
+    assert table["null_distribution"].iloc[1] == "not nested"
+    assert table["model"].tolist() == [f"z ~ x + (1 | g), {family}" for family in ("poisson", "zero-inflated poisson")]
     held = constant.update(fixed={PROBABILITY: 0.0})
     np.testing.assert_allclose(held.deviance, plain.refit(DATA["z"]).deviance, rtol=1e-10)
 

@@ -18,7 +18,7 @@ from jaxlmm.formula import ModelFrame
 from jaxlmm.formula.groups import KnownMatrix, LevelStructure
 from jaxlmm.model import Design
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.hypotheses.nesting import can_be_zero, family_is_special_case, is_special_case
+from jaxlmm.results.hypotheses import nesting
 from jaxlmm.results.rows import check_draws, simulate
 
 COMPARE_COLUMNS = [
@@ -116,11 +116,11 @@ def compare(*fits: Fitted, refit: bool = True, nsim: int = 0, seed: int = 0) -> 
             "compare: restricted likelihoods of models with other fixed effects, or of REML and ML, cannot be "
             "compared; fit by method='ML', or leave refit=True."
         )
-    residuals = [label.text if (label := fit.estimates.labels.residual) else "" for fit in fits]
+    others = [nesting.beyond_the_formula(fit.estimates.labels) for fit in fits]
     names = [
-        f"{fit.formula}{f', residual: {text}' if text and len(set(residuals)) > 1 else ''}"
+        f"{fit.formula}{f', {text}' if text and len(set(others)) > 1 else ''}"
         f"{' [by ML]' if again and fit.method != 'ML' else ''}"
-        for fit, text in zip(fits, residuals, strict=True)
+        for fit, text in zip(fits, others, strict=True)
     ]
     if again:
         fits = tuple(fit if fit.method == "ML" else fit.call.update(fit, None, None, {"method": "ML"}) for fit in fits)
@@ -202,7 +202,7 @@ class Parts(NamedTuple):
         """Whether all that this model can be the larger one can be too."""
         names = {parameter.name for parameter in larger.natural}
         by_structure = self.residual_is_special_case_of(larger)
-        if not family_is_special_case(self.design.distribution, larger.design.distribution):
+        if not nesting.family_is_special_case(self.design.distribution, larger.design.distribution):
             return False
         without_names = ({RESIDUAL_SD.group} if by_structure else set()) | self.zero_part & larger.zero_part
         own = [p for p in self.natural if p.group not in without_names]
@@ -210,7 +210,7 @@ class Parts(NamedTuple):
         same = all(self.held.get(name) == value for name, value in larger.held.items())
         # Parameters of one name mean different things in different structures, as the range of two kernels.
         pairs = [(self.along[group], larger.along[group]) for group in self.along.keys() & larger.along.keys()]
-        same = same and all(type(one) is type(other) or is_special_case(one, other) for one, other in pairs)
+        same = same and all(type(one) is type(other) or nesting.is_special_case(one, other) for one, other in pairs)
         shared = {parameter.group for parameter in self.natural} & {parameter.group for parameter in larger.natural}
         related = all(_relates_alike(self.across.get(group), larger.across.get(group)) for group in shared)
         return free and same and related and within(self.x, larger.x)
@@ -231,7 +231,7 @@ class Parts(NamedTuple):
         if general is None or held or dispersed:
             return False
         if residual is None:
-            return is_special_case(None, general.structure)
+            return nesting.is_special_case(None, general.structure)
         q = min(residual.size, general.size)
         pairs = [(np.asarray(residual.positions) % q, np.asarray(general.positions) % q)]
         one, other = self.design.groupings[residual.grouping], larger.design.groupings[general.grouping]
@@ -239,7 +239,7 @@ class Parts(NamedTuple):
         if type(general.structure) is not Unstructured:
             pairs.append((np.asarray(residual.coords)[:, :q], np.asarray(general.coords)[:, :q]))
         same = all(np.array_equal(*pair) for pair in pairs)
-        return same and is_special_case(residual.structure, general.structure)
+        return same and nesting.is_special_case(residual.structure, general.structure)
 
 
 def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
@@ -255,7 +255,7 @@ def null_distribution(smaller: Parts, larger: Parts) -> NullDistribution:
     # What is held strictly inside its range is no boundary.
     inside = {p.name for p in more if p.name in smaller.held and not p.at_end(smaller.held[p.name])}
     free = [parameter for parameter in more if parameter.name not in inside]
-    variances = [parameter for parameter in free if parameter.is_sd or can_be_zero(parameter)]
+    variances = [parameter for parameter in free if parameter.is_sd or nesting.can_be_zero(parameter)]
     others = [parameter for parameter in free if parameter not in variances]
     if not variances:
         return NullDistribution(f"chi2({df})", (df,), (1.0,))

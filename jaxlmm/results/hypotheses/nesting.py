@@ -23,6 +23,7 @@ from jaxlmm.covariance import (
     Unstructured,
 )
 from jaxlmm.families import ZERO_PART, NegativeBinomial, Poisson, RowDistribution, ZeroInflated
+from jaxlmm.formula import ModelLabels
 
 SAME_SPACE = 1e-9
 """Singular values of the columns of two zero parts, relative to the largest, below which they are rounding."""
@@ -62,6 +63,13 @@ def is_special_case(smaller: AbstractCovariance | None, larger: AbstractCovarian
     # A share of its own, or standard deviations that differ, are special cases of nothing without them.
     flags = (("nugget", False), ("hom", True))
     return all(getattr(one, name, plain) == plain or getattr(larger, name, plain) != plain for name, plain in flags)
+
+
+def beyond_the_formula(labels: ModelLabels) -> str:
+    """Return what a formula does not say of a model: the structure of its residuals, or its family and zero part."""
+    if labels.family is not None:
+        return labels.family.text
+    return f"residual: {labels.residual.text}" if labels.residual else ""
 
 
 def family_is_special_case(one: RowDistribution | None, other: RowDistribution | None) -> bool:

@@ -165,7 +165,7 @@ def _of_zero_part(
     family, columns = frame.design.distribution.family, frame.beside
     if not isinstance(family, ZeroInflated) or not family.columns or columns is None:
         return {}
-    basis, _, triangle = independent_basis(np.asarray(columns))
+    _, basis, triangle = independent_basis(np.asarray(columns))
     found = separated(basis, np.where(observed, family.sides_of_zero_part(values), 0.0), observed)
     return {i: _in_words(np.linalg.solve(triangle, own.direction[0]), family.columns) for i, own in found.items()}
 

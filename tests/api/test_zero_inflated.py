@@ -183,7 +183,7 @@ def test_zero_parts_are_compared_by_their_columns(plain, constant, fit):
     assert lmm.compare(constant, fit)["null_distribution"].iloc[1] == "chi2(1)"
     table = lmm.compare(plain.refit(DATA["z"]), fit)
     assert table["null_distribution"].iloc[1] == "not nested"
-    assert table["model"].tolist() == [f"z ~ x + (1 | g), {family}" for family in ("poisson", "zero-inflated poisson")]
+    assert table["model"].str.split(", ", n=1).str[1].tolist() == ["poisson", "poisson, zero-inflated"]
     held = constant.update(fixed={PROBABILITY: 0.0})
     np.testing.assert_allclose(held.deviance, plain.refit(DATA["z"]).deviance, rtol=1e-10)
 

@@ -225,8 +225,9 @@ def test_pure_functions_of_a_design(poisson):
         slope = jax.grad(lambda o: lmm.estimate(design.replace(offset=o), y).beta[0])(jnp.zeros(120))
         np.testing.assert_allclose(slope.sum(), -1.0, rtol=1e-6)
         estimated = jax.jit(lambda y: lmm.estimate(design, y).beta[1])
-        ahead, behind = (estimated(y.at[3].add(step)) for step in (1e-4, -1e-4))
-        np.testing.assert_allclose(jax.jit(jax.grad(estimated))(y)[3], (ahead - behind) / 2e-4, rtol=1e-6)
+        largest = int(DATA["y"].argmax())  # a density that exists at whole numbers alone has no slope at 0
+        ahead, behind = (estimated(y.at[largest].add(step)) for step in (1e-4, -1e-4))
+        np.testing.assert_allclose(jax.jit(jax.grad(estimated))(y)[largest], (ahead - behind) / 2e-4, rtol=1e-6)
         weights = jnp.array(1.0 + np.arange(120) % 3)
         given = poisson.design.replace(weights=np.asarray(weights))
         traced = jax.jit(lambda w: lmm.estimate(poisson.design.replace(weights=w), y).deviance)(weights)

@@ -38,7 +38,7 @@ ARRAYS_OF_ROWS = 2
 """Arrays over the rows that an evaluation holds, as many as there are of the solver's work elsewhere."""
 
 
-CACHE_BYTES_OF_ROWS = 2**19
+CACHE_BYTES_OF_ROWS = 2**18
 """Bytes of one array over the rows of responses that are evaluated together on a CPU, with its derivatives."""
 
 

@@ -1,10 +1,12 @@
 """Settings of every test: strict JAX, programs in a folder of the run, a timeout that prints all stacks; fixtures."""
 
+import ctypes
 import faulthandler
 import gc
 import importlib
 import os
 import shutil
+import sys
 import tempfile
 
 import jax
@@ -17,12 +19,19 @@ import models
 TIMEOUT = 300
 """Seconds after which a test is taken to hang: all threads' stacks are printed and the run ends."""
 
+LIBC = ctypes.CDLL("libc.so.6") if sys.platform == "linux" else None
+"""The C library, where it can be told to give free memory back."""
+
 PROGRAMS = "JAXLMM_CACHE_DIR"
 """Where programs are kept: all test processes share a folder that is removed at the end, unless one is given."""
 
-# Compiling takes most of the time of tests, and few run a function twice: none is optimized.
-compiled.MAX_PARAMETERS_COMPILED_ONCE = 100
 programs = importlib.import_module("jaxlmm._util.programs.program")
+
+# Compiling takes most of the time of tests, and few run a function twice: none is optimized, in no process.
+FLAGS = [f"--{name}={str(value).lower()}" for name, value in programs.ONCE_OPTIONS.items()]
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
+jax.config.update("jax_disable_most_optimizations", True)
+compiled.MAX_PARAMETERS_COMPILED_ONCE = 100
 programs.CPU_OPTIONS.update(programs.ONCE_OPTIONS)
 
 # Traces make objects by the million, few of them garbage: looking for it less often saves a twentieth of the time.
@@ -56,6 +65,10 @@ def _bounded_memory():
     yield
     forget()
     jax.clear_caches()
+    gc.collect()
+    gc.freeze()  # what is left stays: the next collection looks at what is new alone
+    if LIBC is not None:
+        LIBC.malloc_trim(0)  # else free memory stays with the process, gigabytes of it
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Model:
             return method.deviance(Given(self.layout.factors(theta), family.natural(dispersion), fixed), self.observed)
 
         self.modes = jax.jit(lambda psi: self._at_mode(method, *jnp.split(psi, [k, k + d]), x))
-        self.deviance, self.gradient = jax.jit(deviance), jax.jit(jax.grad(deviance))
+        self.deviance, self.first_order = jax.jit(deviance), jax.jit(jax.value_and_grad(deviance))
         self.second_order = jax.jit(functools.partial(second_order, Objective(deviance)))
 
     def conditional_effects(self, psi):

@@ -7,6 +7,7 @@ from jaxlmm._util.programs import Program, program, store
 from jaxlmm._util.shapes import MAX_COARSE_SIZE, MIN_PADDED_ROWS, bucket, pad
 from jaxlmm._util.struct import Struct, aside, is_traced, on_host, static
 from jaxlmm._util.tables import ALL_DIGITS, as_frame, as_table
+from jaxlmm._util.tangents import is_zero, materialized
 from jaxlmm._util.typing import Array, NumpyArray
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "double_precision",
     "in_double_precision",
     "is_traced",
+    "is_zero",
+    "materialized",
     "memory_of_accelerator",
     "mesh_of_devices",
     "on_host",

@@ -210,8 +210,8 @@ def _check_observations(design: Design, y: jax.Array) -> None:
     distribution = design.distribution
     if distribution is None or is_traced((y, distribution)):
         return
-    values, beside = np.asarray(y, float), distribution.beside
-    own = None if beside is None else np.asarray(beside)[: values.size]
+    values, row_data = np.asarray(y, float), distribution.row_data
+    own = None if row_data is None else np.asarray(row_data)[: values.size]
     wrong = np.flatnonzero(~distribution.family.allows(observations(values, own)))
     if wrong.size:
         raise DataError(f"y: expected {distribution.family.expected()}, got {values[wrong[0]]:g} in row {wrong[0]}.")

@@ -116,13 +116,21 @@ def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     start = jnp.asarray(problem.likelihood.started(jnp.asarray(beginning.start), problem.response))
     objective, nodes = problem.objective(beginning.bases), jnp.asarray(plan.nodes)
     if not nodes.shape[0]:
-        if problem.likelihood.solver.guesses_residual or problem.likelihood.guesses_all:
-            start = guessed_start(problem, plan, start, beginning.bases)
-        if problem.likelihood.guesses_all:
-            return start
-        return plan.searched(objective, start, jnp.asarray(plan.sweeps), sequential=sequential)
+        return start_without_nodes(problem, objective, plan, start, beginning.bases)
     values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)
     return best_of_nodes(nodes, values, start)[0]
+
+
+def start_without_nodes(
+    problem: Problem, objective: Objective, plan: Plan, start: Float[jax.Array, " k"], bases: Sequence[Array]
+) -> Float[jax.Array, " k"]:
+    """Return a start by guesses, and of what is not guessed by the best of values along the plan's axes."""
+    likelihood = problem.likelihood
+    if likelihood.guesses_some:
+        start = guessed_start(problem, plan, start, bases)
+    if likelihood.guesses_all:
+        return start
+    return plan.searched(objective, start, jnp.asarray(plan.sweeps), sequential=likelihood.solver.sequential)
 
 
 def starts_of(
@@ -142,8 +150,7 @@ def starts_of(
     if likelihood.solver.quasi_newton and likelihood.solver.guesses:
         return problems.each(from_guess, start, tuple(bases))
     if nodes.shape[0] == 0:
-        guesses = likelihood.solver.guesses_residual or likelihood.guesses_all
-        return problems.each(from_guess, start, tuple(bases)) if guesses else start
+        return problems.each(from_guess, start, tuple(bases)) if likelihood.guesses_some else start
 
     def at_node(theta: jax.Array) -> jax.Array:
         factors = likelihood.layout.factors(theta, [jnp.asarray(basis)[0] for basis in bases])

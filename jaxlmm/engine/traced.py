@@ -7,10 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float, Int
 
-from jaxlmm._util import Array, program
+from jaxlmm._util import Array, is_zero, program
 from jaxlmm.engine.boundary import (
     Snapped,
     boundary_curvature,
@@ -154,8 +153,8 @@ def _located_jvp(
     free = (optimum.active_set == 0).astype(y.dtype)
     inverse, _ = inverse_logdet(optimum.hessian * free[:, None] * free[None, :] + jnp.diag(1.0 - free))
     values, tree = jax.tree.flatten((likelihood, y))
-    steps = jax.tree.leaves((d_likelihood, dy), is_leaf=_is_zero)
-    moving = [place for place, step in enumerate(steps) if not _is_zero(step)]
+    steps = jax.tree.leaves((d_likelihood, dy), is_leaf=is_zero)
+    moving = [place for place, step in enumerate(steps) if not is_zero(step)]
 
     def gradient_at(theta: jax.Array, moved: list[jax.Array]) -> jax.Array:
         new = list(values)
@@ -182,10 +181,6 @@ def _located_jvp(
 
 
 _located.defjvp(_located_jvp, symbolic_zeros=True)
-
-
-def _is_zero(step: Any) -> bool:
-    return isinstance(step, SymbolicZero)
 
 
 def _no_tangent(leaf: jax.Array) -> Array:

@@ -1,7 +1,7 @@
 """Families: the distributions of a response given its linear predictor, and yours in one method."""
 
 from jaxlmm._util import static
-from jaxlmm.families.base import AbstractFamily, Derivatives, Distribution
+from jaxlmm.families.base import AbstractFamily, Distribution
 from jaxlmm.families.counts import NegativeBinomial, Poisson
 from jaxlmm.families.layout import FamilyLayout, FamilyParameters
 from jaxlmm.families.links import LINKS, LinkName, has_unit
@@ -9,11 +9,11 @@ from jaxlmm.families.positive import Gamma, InverseGaussian
 from jaxlmm.families.proportions import Beta, Binomial
 from jaxlmm.families.real import Gaussian, StudentT
 from jaxlmm.families.rows import (
+    Derivatives,
     FittedRows,
     RowDistribution,
     Separation,
     check_contract,
-    derivatives_once,
     deviance_residuals,
     limits_of_mean,
     mean_slopes,
@@ -21,6 +21,7 @@ from jaxlmm.families.rows import (
     observations,
     pearson_residuals,
     quantile_residuals,
+    row_derivatives,
     separated,
 )
 from jaxlmm.families.tweedie import Tweedie
@@ -53,7 +54,6 @@ __all__ = [
     "Tweedie",
     "ZeroInflated",
     "check_contract",
-    "derivatives_once",
     "deviance_residuals",
     "family_from_plain",
     "family_of",
@@ -66,6 +66,7 @@ __all__ = [
     "observations",
     "pearson_residuals",
     "quantile_residuals",
+    "row_derivatives",
     "separated",
     "static",
 ]

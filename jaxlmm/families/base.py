@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import Parameter
-from jaxlmm.errors import OptionError, choose
+from jaxlmm.errors import choose
 from jaxlmm.families.links import LINKS, LinkName, Mean
 
 SMALLEST_SHARE = 1e-6
@@ -30,16 +30,6 @@ class Distribution(Protocol):
 
     def var(self) -> Any:
         """Return the variances."""
-
-
-class Derivatives(NamedTuple):
-    """The log-density of each observation, its ``score``, the derivative in eta, and the ``curvature``, that of the
-    score, with its sign changed: the weight of an observation where it is positive.
-    """
-
-    value: Float[jax.Array, "*b"]
-    score: Float[jax.Array, "*b"]
-    curvature: Float[jax.Array, "*b"]
 
 
 class AbstractFamily(Struct, abc.ABC):
@@ -163,28 +153,10 @@ class AbstractFamily(Struct, abc.ABC):
     # ---- derived -------------------------------------------------------------------------------------------------
 
     def mean_of_rows(
-        self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
+        self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], row_data: Float[Array, "*b k"] | None
     ) -> Float[jax.Array, "*b"]:
-        """Return the means of rows, with the columns ``beside`` their responses: :meth:`mean` where it needs none."""
+        """Return the means of rows, with their ``row_data``: :meth:`mean` where it needs none."""
         return self.mean(eta, dispersion)
-
-    def derivatives(
-        self, y: Float[Array, "*y"], eta: Float[Array, "*b"], dispersion: Float[Array, " d"]
-    ) -> Derivatives:
-        """Return the kernel of the log-density and its first two derivatives in eta, exact and differentiable."""
-
-        def score(eta: Float[jax.Array, "*b"]) -> tuple[Float[jax.Array, "*b"], Float[jax.Array, "*b"]]:
-            value, slope = jax.jvp(lambda eta: self.log_kernel(y, eta, dispersion), (eta,), (jnp.ones_like(eta),))
-            return slope, value
-
-        eta = jnp.asarray(eta)
-        slope, second, value = jax.jvp(score, (eta,), (jnp.ones_like(eta),), has_aux=True)
-        if value.shape != eta.shape:
-            raise OptionError(
-                f"{type(self).__name__}.log_density: expected one value for each linear predictor, shape {eta.shape}, "
-                f"got shape {value.shape}; do not sum over the observations."
-            )
-        return Derivatives(value, slope, -second)
 
     def natural(self, theta: Float[Array, " d"]) -> Float[jax.Array, " d"]:
         """Return the natural parameters at what is searched for."""

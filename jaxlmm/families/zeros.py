@@ -176,10 +176,10 @@ class ZeroInflated(AbstractFamily):
         return self.mean_of_rows(eta, dispersion, None)
 
     def mean_of_rows(
-        self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
+        self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"], row_data: Float[Array, "*b k"] | None
     ) -> Float[jax.Array, "*b"]:
         own = self.family.mean(eta, dispersion[: self.family.n_dispersion])
-        return (1.0 - self.probability(dispersion, beside)) * own
+        return (1.0 - self.probability(dispersion, row_data)) * own
 
     def distribution(
         self,
@@ -193,7 +193,7 @@ class ZeroInflated(AbstractFamily):
         return WithZeros(self.family.distribution(eta, others), mean, np.asarray(self.probability(dispersion, trials)))
 
     def probability(
-        self, dispersion: Float[Array, " d"], beside: Float[Array, "*b k"] | None
+        self, dispersion: Float[Array, " d"], row_data: Float[Array, "*b k"] | None
     ) -> Float[jax.Array, "*b"]:
         """Return π, of each row where it depends on columns.
 
@@ -205,9 +205,9 @@ class ZeroInflated(AbstractFamily):
         own = jnp.asarray(dispersion)[self.family.n_dispersion :]
         if not self.columns:
             return own[0]
-        if beside is None:
+        if row_data is None:
             raise OptionError(f"the zero part has the columns {', '.join(self.columns)}, of which there are no values.")
-        return LINKS["logit"].mean(jnp.asarray(beside) @ own).value
+        return LINKS["logit"].mean(jnp.asarray(row_data) @ own).value
 
     def natural_with_held(
         self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]

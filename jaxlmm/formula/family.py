@@ -89,10 +89,10 @@ def check_observations(
     name: str,
     family: AbstractFamily,
     y: Float[NumpyArray, " n"],
-    beside: Float[NumpyArray, "n ..."] | None,
+    row_data: Float[NumpyArray, "n ..."] | None,
     index: pd.Index,
 ) -> None:
-    """Raise unless the family can have all observations, responses with what stands ``beside`` them.
+    """Raise unless the family can have all observations, responses with their ``row_data``.
 
     Raises
     ------
@@ -100,10 +100,10 @@ def check_observations(
         With the first that it cannot have.
     """
     finite_or_raise(y[:, None], (name,))
-    wrong = np.flatnonzero(~family.allows(observations(y, beside)))
+    wrong = np.flatnonzero(~family.allows(observations(y, row_data)))
     if not wrong.size:
         return
-    trials = beside if family.has_trials else None
+    trials = row_data if family.has_trials else None
     first = int(wrong[0])
     of = "" if trials is None or trials[first] == 1.0 else f" of {trials[first]:g} trials"
     rows = f"{wrong.size} such rows" if wrong.size > 1 else "one such row"
@@ -117,7 +117,7 @@ def check_observations(
 def distribution_of(
     family: AbstractFamily | None,
     prior_weights: Float[NumpyArray, " n"],
-    beside: Float[NumpyArray, "n ..."] | None,
+    row_data: Float[NumpyArray, "n ..."] | None,
     n_padded: int,
     n_nodes: int,
     zeros: ZeroLabels | None,
@@ -126,7 +126,7 @@ def distribution_of(
     if family is None:
         return None, None
     labels = FamilyLabels.of(family, n_nodes, zeros)
-    return RowDistribution.of(family, n_padded, prior_weights, beside, n_nodes), labels
+    return RowDistribution.of(family, n_padded, prior_weights, row_data, n_nodes), labels
 
 
 def notes_of_approximation(

@@ -91,16 +91,16 @@ class ModelFrame:
         return np.asarray(effects)[..., : len(self.levels[group].labels), :]
 
     @property
-    def beside(self) -> Float[NumpyArray, "n ..."] | None:
+    def row_data(self) -> Float[NumpyArray, "n ..."] | None:
         """The trials or the columns of the zero part of each row, None where the family has none."""
-        beside = None if self.design.distribution is None else self.design.distribution.beside
-        return None if beside is None else np.asarray(beside)[: len(self.index)]
+        own = None if self.design.distribution is None else self.design.distribution.row_data
+        return None if own is None else np.asarray(own)[: len(self.index)]
 
     @property
     def trials(self) -> Float[NumpyArray, " n"] | None:
         """The number of trials in each row, None where the family has none."""
         distribution = self.design.distribution
-        return self.beside if distribution is not None and distribution.family.has_trials else None
+        return self.row_data if distribution is not None and distribution.family.has_trials else None
 
     @property
     def prior_weights(self) -> Float[NumpyArray, " n"]:
@@ -135,9 +135,9 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     total_offset, encodings = offset_of(parsed, rows)
     y, trials = observations_of(parsed, rows, family)
     zeros = None if family is None else zero_part(parsed, rows.data, family)
-    family, beside = (family, trials) if zeros is None else (zeros.family, zeros.columns)
+    family, row_data = (family, trials) if zeros is None else (zeros.family, zeros.columns)
     if family is not None and y is not None:
-        check_observations(join(parsed.response), family, y, beside, rows.data.index)
+        check_observations(join(parsed.response), family, y, row_data, rows.data.index)
     elif y is not None:
         check_response(join(parsed.response), y, total_offset)
     if trials is not None:  # a design of other options has no response to tell them
@@ -153,7 +153,7 @@ def build_frame(parsed: ParsedFormula, data: Any, options: ModelOptions, *, know
     dispersion, dispersion_labels = dispersion_of(parsed, rows.data, padded)
     check_quadrature(options, parsed.bars, [term.size for term, _ in terms.built])
     distribution, family_labels = distribution_of(
-        family, prior_weights, beside, padded, options.quadrature, None if zeros is None else zeros.labels
+        family, prior_weights, row_data, padded, options.quadrature, None if zeros is None else zeros.labels
     )
     design = Design(
         pad(fixed.basis, padded), fixed.triangle, pad(root_weight, padded), pad(total_offset, padded),

@@ -44,7 +44,7 @@ def with_response(frame: ModelFrame, y: Any) -> ModelFrame:
             "which drops such rows."
         )
     if frame.design.distribution is not None:
-        check_observations("y", frame.design.distribution.family, values, frame.beside, frame.index)
+        check_observations("y", frame.design.distribution.family, values, frame.row_data, frame.index)
     else:
         check_response("y", values, frame.offset)
         basis = np.asarray(frame.design.basis)[: values.size]

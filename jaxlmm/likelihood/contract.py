@@ -129,6 +129,11 @@ class Likelihood(Struct, abc.ABC):
         """Whether a search begins at the guesses below, and not at the best of values along the axes of theta."""
         return False
 
+    @property
+    def guesses_some(self) -> bool:
+        """Whether a search takes some parameters from the guesses below; others from the best of values along axes."""
+        return self.guesses_all or self.solver.guesses_residual
+
     def for_response(self, response: Response) -> Self:
         """Return the likelihood with parameters fixed in response units written relative to the response's scale."""
         return self.replace(layout=self.layout.in_unit(response.scale)) if self.layout.absolute else self

@@ -184,7 +184,7 @@ def _ranges(frame: ModelFrame, rows: Rows, report: Float[NumpyArray, " r"]) -> R
         scaled = (frame.y - predictor) / np.asarray(rows.residual_sds)[: len(frame.index)]
     else:
         family = distribution.family
-        own = FittedRows(family, predictor, report[report.size - family.n_dispersion :], frame.beside)
+        own = FittedRows(family, predictor, report[report.size - family.n_dispersion :], frame.row_data)
         try:
             scaled = np.sqrt(frame.prior_weights) * pearson_residuals(own, frame.y)
         except NotImplementedError:  # of a family with its log-density alone

@@ -54,7 +54,7 @@ class Limit(NamedTuple):
         if design.distribution is None or y is None:
             return None
         n, family = y.size, design.distribution.family
-        values = observations(y, frame.beside)
+        values = observations(y, frame.row_data)
         zeros = _of_zero_part(frame, values[:, None], np.ones((n, 1), bool)).get(0)
         if zeros is not None:
             raise DataError(
@@ -142,7 +142,7 @@ def examined(frame: ModelFrame, y: Float[NumpyArray, "n m"]) -> tuple[Bool[Numpy
     """
     distribution, observed = frame.design.distribution, np.isfinite(y)
     assert distribution is not None
-    values = observations(np.where(observed, y, 0.0), frame.beside)
+    values = observations(np.where(observed, y, 0.0), frame.row_data)
     impossible = np.any(observed & ~distribution.family.allows(values), axis=0)
     of_zeros = _of_zero_part(frame, values, observed & ~impossible)
     sides, basis = distribution.family.sides(values), np.asarray(frame.design.basis)[: len(y)]
@@ -162,7 +162,7 @@ def _of_zero_part(
 ) -> dict[int, str]:
     """Return, by number, along which coefficients of the zero part the likelihoods of responses rise for ever."""
     assert frame.design.distribution is not None
-    family, columns = frame.design.distribution.family, frame.beside
+    family, columns = frame.design.distribution.family, frame.row_data
     if not isinstance(family, ZeroInflated) or not family.columns or columns is None:
         return {}
     _, basis, triangle = independent_basis(np.asarray(columns))

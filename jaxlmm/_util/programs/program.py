@@ -26,8 +26,13 @@ T = TypeVar("T")
 CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 """Many small kernels compile twice as fast with the older code generator, and run nearly as fast, but for scatters."""
 
-ONCE_OPTIONS = {**CPU_OPTIONS, "xla_backend_optimization_level": 0}
-"""Options of functions that run once per fit, on few numbers: their code is not optimized."""
+ONCE_OPTIONS = {
+    **CPU_OPTIONS,
+    "xla_backend_optimization_level": 0,
+    "xla_disable_hlo_passes": "while-loop-invariant-code-motion,simplify-while-loops",
+}
+"""Options of functions that run once per fit, on few numbers: their code is not optimized. Those two passes over loops
+take half of the compiler's time where loops are within loops, as in a search for modes."""
 
 MAX_ENTRIES_COMPILED_ONCE = 100_000
 """Entries of all arguments up to which optimizing code that runs once costs more than it saves."""

@@ -16,7 +16,7 @@ from jaxlmm.engine.descent import MAX_EVALUATIONS, Descent
 from jaxlmm.engine.minimum import find_optima
 from jaxlmm.engine.problems import Problem, Problems, batches, take
 from jaxlmm.engine.single import single_problem
-from jaxlmm.engine.start import Plan, guessed_start
+from jaxlmm.engine.start import Plan, start_without_nodes
 from jaxlmm.inference import Units
 from jaxlmm.likelihood import Generalized, Likelihood, likelihood_of
 from jaxlmm.model import Design, Layout, Natural, held_layouts, independent_basis
@@ -165,12 +165,9 @@ def minimum_in(
         nothing = jnp.zeros(0)
         value = own.deviance(nothing, bases)
         return Minimum(nothing, value, nothing, jnp.zeros((0, 0)), jnp.isfinite(value), jnp.int32(1))
-    objective, sequential = own.objective(bases), likelihood.solver.sequential
+    objective = own.objective(bases)
     begin = jnp.asarray(likelihood.started(jnp.asarray(start), problem.response))
     near, holds = objective.feasible(begin, jnp.ones_like(begin))
     begin = jnp.where(holds, near, begin)
-    if likelihood.solver.guesses_residual or likelihood.guesses_all:
-        begin = guessed_start(own, plan, begin, bases)
-    if not likelihood.guesses_all:
-        begin = plan.searched(objective, begin, jnp.asarray(plan.sweeps), sequential=sequential)
+    begin = start_without_nodes(own, objective, plan, begin, bases)
     return minimize(method, objective, begin, jnp.int32(MAX_EVALUATIONS))

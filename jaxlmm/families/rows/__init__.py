@@ -1,7 +1,7 @@
 """The distribution of the rows of a design given their linear predictors, and residuals from it."""
 
 from jaxlmm.families.rows.contract import check_contract
-from jaxlmm.families.rows.derivatives import derivatives_once
+from jaxlmm.families.rows.derivatives import Derivatives, row_derivatives
 from jaxlmm.families.rows.distribution import RowDistribution, observations
 from jaxlmm.families.rows.residuals import (
     FittedRows,
@@ -15,11 +15,11 @@ from jaxlmm.families.rows.residuals import (
 from jaxlmm.families.rows.separation import Separation, separated
 
 __all__ = [
+    "Derivatives",
     "FittedRows",
     "RowDistribution",
     "Separation",
     "check_contract",
-    "derivatives_once",
     "deviance_residuals",
     "limits_of_mean",
     "mean_slopes",
@@ -27,5 +27,6 @@ __all__ = [
     "observations",
     "pearson_residuals",
     "quantile_residuals",
+    "row_derivatives",
     "separated",
 ]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError
 from jaxlmm.families.base import AbstractFamily
+from jaxlmm.families.rows.derivatives import row_derivatives
 
 ETA = np.array([-1.3, -0.4, 0.2, 0.9])
 """Linear predictors at which a family is tried out, beside its own starts."""
@@ -94,6 +95,6 @@ def _check_derivatives(
     size = 1.0 + np.abs(score[close]).max(initial=0.0)
     if not np.allclose(score[close], found[close] / (2.0 * STEP), rtol=SLOPE, atol=SLOPE * size):
         raise OptionError(f"{name}.log_density: derivatives in eta are not those of the values.")
-    curvature = family.derivatives(jnp.asarray(y), jnp.asarray(eta), jnp.asarray(dispersion)).curvature
+    curvature = row_derivatives(family, jnp.asarray(y), jnp.asarray(eta), jnp.asarray(dispersion)).curvature
     if not np.isfinite(np.asarray(curvature)[usable]).all():
         raise OptionError(f"{name}.log_density: expected finite second derivatives in eta.")

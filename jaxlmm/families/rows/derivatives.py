@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
-from jaxlmm._util import Array
+from jaxlmm._util import Array, is_zero, materialized
 from jaxlmm.errors import OptionError
-from jaxlmm.families.base import AbstractFamily, Derivatives
+from jaxlmm.families.base import AbstractFamily
 
 
-def derivatives_once(
+class Derivatives(NamedTuple):
+    """The kernel of the log-density of each observation, its ``score``, the derivative in eta, and the ``curvature``,
+    that of the score, with its sign changed: the weight of an observation where it is positive.
+    """
+
+    value: Float[jax.Array, "*b"]
+    score: Float[jax.Array, "*b"]
+    curvature: Float[jax.Array, "*b"]
+
+
+def row_derivatives(
     family: AbstractFamily,
     y: Float[Array, "*y"],
     eta: Float[Array, "*b"],
     dispersion: Float[Array, " d"],
     near: Float[Array, "*b"] | None = None,
 ) -> Derivatives:
-    """Return :meth:`AbstractFamily.derivatives`, of which further derivatives are functions of the rows as well.
+    """Return the kernel of the log-density and its first two derivatives in eta, exact and differentiable.
 
     The density is differentiated in eta and in the dispersion as often as is asked for: k directions of theta cost
     products with what is found, where automatic differentiation would repeat the density's for each of them. With
@@ -52,14 +60,14 @@ def _local_jvp(
     order: int, in_dispersion: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[jax.Array, jax.Array]:
     family, y, _, _, eta, dispersion = primals
-    along_eta, along_dispersion = (_or_zeros(*pair) for pair in zip(tangents[4:], primals[4:], strict=True))
+    along_eta, along_dispersion = map(materialized, tangents[4:])
     following = _local(order + 1, in_dispersion, *primals)
     change = following[1:] * along_eta.reshape((1, *along_eta.shape) + (1,) * in_dispersion)
     if along_dispersion.size:
         change = change + _local(order, in_dispersion + 1, *primals) @ along_dispersion
-    if any(not isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(tangents[:2], is_leaf=_is_zero)):
+    if not all(is_zero(leaf) for leaf in jax.tree.leaves(tangents[:2], is_leaf=is_zero)):
         # As where an estimate is differentiated in its response: rarely, and then as any function.
-        moving = jax.tree.map(_or_zeros, tangents[:2], (family, y), is_leaf=_is_zero)
+        moving = jax.tree.map(materialized, tangents[:2], is_leaf=is_zero)
 
         def at_eta(family: AbstractFamily, y: jax.Array) -> jax.Array:
             return _evaluated(order, in_dispersion, family, y, eta, dispersion)
@@ -69,19 +77,6 @@ def _local_jvp(
 
 
 _local.defjvp(_local_jvp, symbolic_zeros=True)
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, SymbolicZero)
-
-
-def _or_zeros(tangent: Any, primal: jax.Array) -> Any:
-    """Return a tangent as an array, where it is known to be zero too."""
-    if not _is_zero(tangent):
-        return tangent
-    if jnp.issubdtype(jnp.result_type(primal), jnp.inexact):
-        return jnp.zeros_like(primal)
-    return np.zeros(np.shape(primal), jax.dtypes.float0)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, NumpyArray, in_double_precision, program
 from jaxlmm.families.base import AbstractFamily
+from jaxlmm.families.rows.derivatives import row_derivatives
 from jaxlmm.families.rows.distribution import observations
 
 STEPS, LONGEST_STEP = 100, 2.0
@@ -23,28 +24,28 @@ SMALLEST_CURVATURE = 1e-12
 
 
 class FittedRows(NamedTuple):
-    """Rows at their linear predictors ``eta``, offset included, with the family's parameters, and what stands beside a
-    response in each row: trials, or the columns of the zero part, None of a family without them.
+    """Rows at their linear predictors ``eta``, offset included, with the family's parameters, and ``row_data`` beside
+    the responses: trials, or the columns of the zero part, None of a family without them.
     """
 
     family: AbstractFamily
     eta: Float[NumpyArray, " n"]
     dispersion: Float[NumpyArray, " d"]
-    beside: Float[NumpyArray, "n ..."] | None
+    row_data: Float[NumpyArray, "n ..."] | None
 
     @property
     def trials(self) -> Float[NumpyArray, " n"] | float:
         """The trials, 1 of a family without any."""
-        return self.beside if self.beside is not None and self.family.has_trials else 1.0
+        return self.row_data if self.row_data is not None and self.family.has_trials else 1.0
 
     @property
     def means(self) -> Float[NumpyArray, " n"]:
         """The means, of proportions where there are trials."""
-        return means(self.family, self.eta, self.dispersion, self.beside)
+        return means(self.family, self.eta, self.dispersion, self.row_data)
 
     def at(self, rows: Bool[NumpyArray, " n"]) -> FittedRows:
         """Return some of the rows."""
-        return self._replace(eta=self.eta[rows], beside=None if self.beside is None else self.beside[rows])
+        return self._replace(eta=self.eta[rows], row_data=None if self.row_data is None else self.row_data[rows])
 
 
 @in_double_precision
@@ -52,7 +53,7 @@ def means(
     family: AbstractFamily,
     eta: Float[NumpyArray, "*b"],
     dispersion: Float[NumpyArray, " d"],
-    beside: Float[NumpyArray, "*c"] | None = None,
+    row_data: Float[NumpyArray, "*c"] | None = None,
 ) -> Float[NumpyArray, "*b"]:
     """Return the mean of each row, of a proportion where there are trials.
 
@@ -61,7 +62,7 @@ def means(
     NotImplementedError
         If the family has none.
     """
-    return np.asarray(family.mean_of_rows(jnp.asarray(eta), jnp.asarray(dispersion), beside))
+    return np.asarray(family.mean_of_rows(jnp.asarray(eta), jnp.asarray(dispersion), row_data))
 
 
 def limits_of_mean(
@@ -69,7 +70,7 @@ def limits_of_mean(
     low: Float[NumpyArray, "*b"],
     high: Float[NumpyArray, "*b"],
     dispersion: Float[NumpyArray, " d"],
-    beside: Float[NumpyArray, "*c"] | None = None,
+    row_data: Float[NumpyArray, "*c"] | None = None,
 ) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
     """Return the limits of means whose linear predictors are between ``low`` and ``high``.
 
@@ -84,7 +85,7 @@ def limits_of_mean(
     if link == "sqrt" or (link == "inverse" and bounds[0] >= 0.0):
         low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
     with np.errstate(divide="ignore"):
-        ends = means(family, low, dispersion, beside), means(family, high, dispersion, beside)
+        ends = means(family, low, dispersion, row_data), means(family, high, dispersion, row_data)
     return np.clip(np.minimum(*ends), *bounds), np.clip(np.maximum(*ends), *bounds)
 
 
@@ -93,12 +94,12 @@ def mean_slopes(
     family: AbstractFamily,
     eta: Float[NumpyArray, "*b"],
     dispersion: Float[NumpyArray, " d"],
-    beside: Float[NumpyArray, "*c"] | None = None,
+    row_data: Float[NumpyArray, "*c"] | None = None,
 ) -> Float[NumpyArray, "*b"]:
     """Return the derivative of the mean of each row in its linear predictor."""
 
     def mean(eta: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
-        return family.mean_of_rows(eta, jnp.asarray(dispersion), beside)
+        return family.mean_of_rows(eta, jnp.asarray(dispersion), row_data)
 
     own = jnp.asarray(eta, float)
     return np.asarray(jax.jvp(mean, (own,), (jnp.ones_like(own),))[1])
@@ -114,7 +115,7 @@ def pearson_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[N
         If the family has no mean, or no distribution.
     """
     center = fitted.means * fitted.trials
-    spread = np.asarray(fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.beside).var())
+    spread = np.asarray(fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.row_data).var())
     return np.asarray((y - center) / np.sqrt(np.where(np.isfinite(spread), spread, np.nan)))
 
 
@@ -125,7 +126,7 @@ def deviance_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[
     The largest is over all linear predictors, with the same dispersion; the sign is that of its predictor less the
     fitted one (McCullagh and Nelder 1989, section 2.4.3).
     """
-    observed = jnp.asarray(observations(y, fitted.beside))
+    observed = jnp.asarray(observations(y, fitted.row_data))
     best, below = _below_the_largest(fitted.family, observed, jnp.asarray(fitted.eta), jnp.asarray(fitted.dispersion))
     return np.sign(np.asarray(best) - fitted.eta) * np.sqrt(2.0 * np.maximum(np.asarray(below), 0.0))
 
@@ -136,7 +137,7 @@ def _below_the_largest(
 ) -> tuple[Float[jax.Array, "*b"], Float[jax.Array, "*b"]]:
     def step(_: Int[jax.Array, ""], state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         here, best, highest = state
-        value, slope, curvature = family.derivatives(y, here, dispersion)
+        value, slope, curvature = row_derivatives(family, y, here, dispersion)
         better = value > highest
         best, highest = jnp.where(better, here, best), jnp.where(better, value, highest)
         curved = curvature > SMALLEST_CURVATURE
@@ -166,7 +167,7 @@ def quantile_residuals(
     NotImplementedError
         If the family has no distribution.
     """
-    distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.beside)
+    distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.row_data)
     upper = np.asarray(distribution.cdf(y), float)
     below = np.asarray(distribution.cdf(y - 1.0 if fitted.family.discrete else np.nextafter(y, -np.inf)), float)
     share = rng.uniform(size=y.shape)

@@ -87,7 +87,7 @@ class FamilyLabels(NamedTuple):
         """Return the labels of a family."""
         return cls(family, named(family), family.parameters, n_nodes, zeros)
 
-    def beside(self, data: Any) -> Float[NumpyArray, "n k"] | None:
+    def row_data(self, data: Any) -> Float[NumpyArray, "n k"] | None:
         """Return the columns of the zero part on new data, NaN where a variable is missing; None without any."""
         return None if self.zeros is None or self.zeros.encoding is None else self.zeros.encoding.columns(data)
 

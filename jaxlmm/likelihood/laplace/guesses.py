@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from jaxlmm._util import Array
-from jaxlmm.families import AbstractFamily, FamilyLayout, derivatives_once, has_unit
+from jaxlmm.families import AbstractFamily, FamilyLayout, has_unit, row_derivatives
 from jaxlmm.likelihood.laplace.modes import Observations
 from jaxlmm.linalg import inverse_logdet
 from jaxlmm.model import Design
@@ -34,12 +34,10 @@ def coefficients_without_effects(
     filled = jnp.diag((jnp.arange(x.shape[1]) >= jnp.asarray(n_fixed)).astype(x.dtype))
 
     def value(beta: Float[jax.Array, " p"]) -> Float[jax.Array, ""]:
-        found = family.family.log_kernel(observed.y, x @ beta + offset, dispersion)
-        total = jnp.sum(jnp.where(weight > 0, weight * found, 0.0))
-        return jnp.where(jnp.isfinite(total), total, -jnp.inf)
+        return _total(family.family.log_kernel(observed.y, x @ beta + offset, dispersion), weight)
 
     def step(_: Int[jax.Array, ""], beta: Float[jax.Array, " p"]) -> Float[jax.Array, " p"]:
-        rows = derivatives_once(family.family, observed.y, x @ beta + offset, dispersion)
+        rows = row_derivatives(family.family, observed.y, x @ beta + offset, dispersion)
         score, curvature = (jnp.where(weight > 0, weight * part, 0.0) for part in rows[1:])
         information = x.T @ (jnp.maximum(curvature, 1e-3 * weight)[:, None] * x) + filled
         towards = inverse_logdet(information)[0] @ (x.T @ score)
@@ -94,9 +92,7 @@ def likely_dispersion(
     weight = jnp.asarray(observed.weight)
 
     def value(own: Float[jax.Array, " _"]) -> Float[jax.Array, ""]:
-        found = family.family.log_density(observed.y, eta, family.at(own).dispersion)
-        total = jnp.sum(jnp.where(weight > 0, weight * found, 0.0))
-        return jnp.where(jnp.isfinite(total), total, -jnp.inf)
+        return _total(family.family.log_density(observed.y, eta, family.at(own).dispersion), weight)
 
     def best(own: Float[jax.Array, " _"], entry: int, tried: Float[jax.Array, " _"]) -> Float[jax.Array, " _"]:
         tried = jnp.concatenate([own[entry][None], tried])
@@ -108,3 +104,9 @@ def likely_dispersion(
     for entry, differences in family.finer_axes():
         own = best(own, entry, own[entry] + jnp.asarray(differences))
     return own
+
+
+def _total(rows: Float[jax.Array, " M"], weight: Float[jax.Array, " M"]) -> Float[jax.Array, ""]:
+    """Return the weighted sum of log-densities, −∞ where it is not finite; rows of weight zero are not looked at."""
+    total = jnp.sum(jnp.where(weight > 0, weight * rows, 0.0))
+    return jnp.where(jnp.isfinite(total), total, -jnp.inf)

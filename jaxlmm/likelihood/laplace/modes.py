@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import Array, Struct
-from jaxlmm.families import AbstractFamily, derivatives_once, has_unit
+from jaxlmm.families import AbstractFamily, has_unit, row_derivatives
 from jaxlmm.likelihood.laplace.effects import AbstractEffects
 from jaxlmm.likelihood.laplace.sums import sum_of_rows
 from jaxlmm.model import Design, Factors
@@ -34,7 +34,7 @@ is below this; that step and another one are taken, each of which squares the di
 ROUNDING = 1e-12
 """How much lower the penalized log-likelihood may be after a step, relative to one plus the sizes of its rows."""
 
-SMALLEST_WEIGHT = 1e-10
+RAISED_WEIGHT = 1e-10
 """Weights below this are raised to it where a matrix is not positive definite with those that there are."""
 
 
@@ -158,7 +158,7 @@ class Laplace(Struct):
         eta = jnp.where(counts, eta, eta[other])
         near = None if near is None else jnp.where(counts, near, near[other])
         y = jnp.where(counts.reshape(counts.shape + (1,) * (y.ndim - 1)), y, y[other][None])
-        found = derivatives_once(self.family, y, eta, given.dispersion, near)
+        found = row_derivatives(self.family, y, eta, given.dispersion, near)
         value, score, curvature = (jnp.where(counts, prior * part, 0.0) for part in found)
         return Conditional(value, score, curvature)
 
@@ -246,6 +246,6 @@ class Laplace(Struct):
         _, score, weight = rows
         if definite:
             known = self.effects.spread(jnp.isfinite(self.effects.logdet(given.factors, weight)))
-            weight = jnp.where(known, weight, jnp.maximum(weight, SMALLEST_WEIGHT))
+            weight = jnp.where(known, weight, jnp.maximum(weight, RAISED_WEIGHT))
         predictor = self.effects.step(given.factors, weight, score, modes.predictor)
         return Modes(predictor, score + weight * (modes.predictor - predictor))

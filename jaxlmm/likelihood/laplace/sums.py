@@ -8,10 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
-from jaxlmm._util import Array
+from jaxlmm._util import Array, is_zero, materialized
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -48,18 +47,15 @@ def _of_sum(
 ) -> tuple[jax.Array, jax.Array]:
     of_y, of_weight, of_dispersion = tangents
     change = jnp.zeros((primals[2].size,) * order)
-    if not isinstance(of_dispersion, SymbolicZero):
+    if not is_zero(of_dispersion):
         change = change + sum_of_rows(function, order + 1, *primals) @ of_dispersion
-    if not (isinstance(of_y, SymbolicZero) and isinstance(of_weight, SymbolicZero)):
-        moving = [
-            jnp.zeros_like(primal) if isinstance(one, SymbolicZero) else one
-            for one, primal in zip((of_y, of_weight), primals, strict=False)
-        ]
+    if not (is_zero(of_y) and is_zero(of_weight)):
+        moving = materialized(of_y), materialized(of_weight)
 
         def derivative(y: jax.Array, weight: jax.Array) -> jax.Array:
             return _derivative_of_sum(function, order, y, weight, primals[2])
 
-        change = change + jax.jvp(derivative, primals[:2], tuple(moving))[1]
+        change = change + jax.jvp(derivative, primals[:2], moving)[1]
     return sum_of_rows(function, order, *primals), change
 
 

@@ -99,7 +99,7 @@ def family_is_special_case(one: RowDistribution | None, other: RowDistribution |
 def _zero_columns(rows: RowDistribution) -> Float[NumpyArray, "N k"]:
     """Return the columns of a zero part, of one probability for all rows the intercept."""
     weight = np.asarray(rows.weight) > 0.0
-    return np.asarray(np.ones((weight.size, 1)) if rows.beside is None else rows.beside)[weight]
+    return np.asarray(np.ones((weight.size, 1)) if rows.row_data is None else rows.row_data)[weight]
 
 
 def can_be_zero(parameter: Parameter) -> bool:

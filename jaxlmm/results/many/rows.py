@@ -31,7 +31,7 @@ def fitted(many: FittedMany, level: str = "conditional") -> pd.DataFrame:
         return eta
     own = zip(eta.to_numpy().T, many.estimates.dispersion, strict=True)
     try:
-        values = np.stack([means(labels.known(), *pair, many.frame.beside) for pair in own], axis=1)
+        values = np.stack([means(labels.known(), *pair, many.frame.row_data) for pair in own], axis=1)
     except NotImplementedError as error:
         raise OptionError(str(error)) from error
     return pd.DataFrame(values, index=eta.index, columns=eta.columns)
@@ -73,7 +73,7 @@ def _of_family(many: FittedMany, kind: str, level: str, seed: int) -> pd.DataFra
     for number, dispersion in enumerate(many.estimates.dispersion):
         rows = np.isfinite(y[:, number]) & np.isfinite(eta[:, number])
         if rows.any():
-            own = FittedRows(labels.known(), eta[:, number], dispersion, frame.beside).at(rows)
+            own = FittedRows(labels.known(), eta[:, number], dispersion, frame.row_data).at(rows)
             found[rows, number] = residuals_of(own, y[rows, number], kind, frame.prior_weights[rows], rng)
     return pd.DataFrame(found, index=frame.index, columns=pd.Index(many.responses, name="response"))
 

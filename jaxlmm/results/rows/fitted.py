@@ -28,7 +28,7 @@ def fitted(fit: Fitted, level: str = "conditional") -> pd.Series:
     trials, ``"marginal"`` those of a level whose random effects are zero; zeros of a zero part count.
     """
     eta = linear_predictor(fit, level)
-    return pd.Series(on_response_scale(fit, eta.to_numpy(), fit.frame.beside), index=eta.index, name="fitted")
+    return pd.Series(on_response_scale(fit, eta.to_numpy(), fit.frame.row_data), index=eta.index, name="fitted")
 
 
 def linear_predictor(fit: Fitted, level: str = "conditional") -> pd.Series:
@@ -39,9 +39,9 @@ def linear_predictor(fit: Fitted, level: str = "conditional") -> pd.Series:
 
 
 def on_response_scale(
-    fit: Fitted, eta: Float[NumpyArray, " m"], beside: Float[NumpyArray, "m ..."] | None
+    fit: Fitted, eta: Float[NumpyArray, " m"], row_data: Float[NumpyArray, "m ..."] | None
 ) -> Float[NumpyArray, " m"]:
-    """Return the means at linear predictors, of rows with what stands ``beside`` a response in them.
+    """Return the means at linear predictors, of rows with their ``row_data``.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def on_response_scale(
     if labels is None:
         return eta
     try:
-        return means(labels.known(), eta, fit.estimates.dispersion, beside)
+        return means(labels.known(), eta, fit.estimates.dispersion, row_data)
     except NotImplementedError as error:
         raise OptionError(f"{error} Without it, ask for type='link'.") from error
 
@@ -122,7 +122,7 @@ def of_family(fit: Fitted, kind: str, level: str, seed: int) -> pd.Series:
     assert labels is not None
     assert frame.y is not None
     eta = linear_predictor(fit, level).to_numpy()
-    own = FittedRows(labels.known(), eta, fit.estimates.dispersion, frame.beside)
+    own = FittedRows(labels.known(), eta, fit.estimates.dispersion, frame.row_data)
     found = residuals_of(own, frame.y, kind, frame.prior_weights, np.random.default_rng(seed))
     return pd.Series(found, index=frame.index, name="residual")
 

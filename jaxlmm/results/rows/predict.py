@@ -134,12 +134,12 @@ def _on_scale(
     labels = fit.estimates.labels.family
     if labels is None or type == "link":
         return table
-    beside = fit.frame.beside if newdata is None else labels.beside(newdata)
-    estimate, dispersion = on_response_scale(fit, table["estimate"], beside), fit.estimates.dispersion
-    slope = mean_slopes(labels.known(), table["estimate"], dispersion, beside)
+    row_data = fit.frame.row_data if newdata is None else labels.row_data(newdata)
+    estimate, dispersion = on_response_scale(fit, table["estimate"], row_data), fit.estimates.dispersion
+    slope = mean_slopes(labels.known(), table["estimate"], dispersion, row_data)
     found = {"estimate": estimate, "std_error": np.abs(slope) * table["std_error"]}
     if "conf_low" in table:
-        limits = limits_of_mean(labels.known(), table["conf_low"], table["conf_high"], dispersion, beside)
+        limits = limits_of_mean(labels.known(), table["conf_low"], table["conf_high"], dispersion, row_data)
         found |= dict(zip(("conf_low", "conf_high"), limits, strict=True))
     return found
 

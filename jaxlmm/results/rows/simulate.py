@@ -87,8 +87,8 @@ def simulate(
     if labels.family is not None:
         if (fit.estimates.ranges.weights != 1.0).any():
             raise OptionError("simulate: expected weights of 1 beside a family: a row that counts twice has no draw.")
-        beside = fit.frame.beside if newdata is None else labels.family.beside(newdata)
-        own = FittedRows(labels.family.known(), mean.to_numpy()[:, None] + draws, fit.estimates.dispersion, beside)
+        row_data = fit.frame.row_data if newdata is None else labels.family.row_data(newdata)
+        own = FittedRows(labels.family.known(), mean.to_numpy()[:, None] + draws, fit.estimates.dispersion, row_data)
         return pd.DataFrame(_observed(own, rng), index=mean.index)
     noise = noise_drawn(fit.frame, factors, nsim, rng) if newdata is None else rng.standard_normal(draws.shape)
     return pd.DataFrame(mean.to_numpy()[:, None] + sigma * (draws + noise), index=mean.index)
@@ -96,14 +96,14 @@ def simulate(
 
 def _observed(fitted: FittedRows, rng: np.random.Generator) -> Float[NumpyArray, "n s"]:
     """Draw observations of a family, NaN where a variable is missing."""
-    eta, beside, missing = fitted.eta, fitted.beside, np.isnan(fitted.eta)
-    if beside is not None:
-        beside = np.broadcast_to(beside[:, None], (*eta.shape, *beside.shape[1:]))
-        missing = missing | np.isnan(beside).reshape(*eta.shape, -1).any(axis=-1)
-        beside = np.nan_to_num(beside)
+    eta, row_data, missing = fitted.eta, fitted.row_data, np.isnan(fitted.eta)
+    if row_data is not None:
+        row_data = np.broadcast_to(row_data[:, None], (*eta.shape, *row_data.shape[1:]))
+        missing = missing | np.isnan(row_data).reshape(*eta.shape, -1).any(axis=-1)
+        row_data = np.nan_to_num(row_data)
     eta = np.nan_to_num(eta, nan=0.0, posinf=FAR, neginf=-FAR)  # of separated rows too
     try:
-        distribution = fitted.family.distribution(eta, fitted.dispersion, beside)
+        distribution = fitted.family.distribution(eta, fitted.dispersion, row_data)
     except NotImplementedError as error:
         raise OptionError(f"simulate: {error}") from error
     return np.where(missing, np.nan, distribution.rvs(size=eta.shape, random_state=rng))

@@ -13,10 +13,9 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
-from jaxlmm._util import Array, Struct
+from jaxlmm._util import Array, Struct, is_zero, materialized
 
 MAX_PRODUCTS_KEPT = 2**24
 """Products of columns are kept up to this number of entries, 128 MB; beyond, they are formed at each ratio."""
@@ -125,16 +124,16 @@ def _weighted_jvp(order, primals, tangents):  # type: ignore[no-untyped-def]
     (ratio, values, parts), (d_ratio, *d_others) = primals, tangents
     out = weighted(order, ratio, values, parts)
     d_out = jax.tree.map(jnp.zeros_like, out)
-    if not _is_zero(d_ratio):
+    if not is_zero(d_ratio):
         next_order = weighted(order + 1, ratio, values, parts)
         d_out = jax.tree.map(lambda leaf: -(order + 1.0) * d_ratio * leaf, next_order)
-    if not all(_is_zero(leaf) for leaf in jax.tree.leaves(d_others, is_leaf=_is_zero)):
+    if not all(is_zero(leaf) for leaf in jax.tree.leaves(d_others, is_leaf=is_zero)):
 
         def totals(values: Float[Array, " r"], parts: Sequence[Part]) -> list[Any]:
             weights = _weights(order, ratio, values)
             return [part.total(weights) for part in parts]
 
-        tangents = tuple(jax.tree.map(_instantiated, d_others, is_leaf=_is_zero))
+        tangents = tuple(jax.tree.map(materialized, d_others, is_leaf=is_zero))
         _, change = jax.jvp(totals, (values, parts), tangents)
         d_out = jax.tree.map(jnp.add, d_out, change)
     return out, d_out
@@ -156,20 +155,11 @@ def log_determinant(ratio: Float[jax.Array, ""], values: Float[Array, " r"]) -> 
 def _log_determinant_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (ratio, values), (d_ratio, d_values) = primals, tangents
     d_out = jnp.zeros_like(ratio)
-    if not _is_zero(d_ratio):
+    if not is_zero(d_ratio):
         d_out = d_out + weighted(0, ratio, values, [Column(values)])[0] * d_ratio
-    if not _is_zero(d_values):
+    if not is_zero(d_values):
         d_out = d_out + ratio * weighted(0, ratio, values, [Column(d_values)])[0]
     return log_determinant(ratio, values), d_out
 
 
 log_determinant.defjvp(_log_determinant_jvp, symbolic_zeros=True)
-
-
-def _is_zero(leaf: object) -> bool:
-    return isinstance(leaf, SymbolicZero)
-
-
-def _instantiated(leaf: Any) -> Any:
-    """Return a tangent as an array, also where it is a symbolic zero."""
-    return jnp.zeros(leaf.shape, leaf.dtype) if _is_zero(leaf) else leaf

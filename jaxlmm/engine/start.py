@@ -112,12 +112,13 @@ class Beginning(NamedTuple):
 
 def start_of(problem: Problem, beginning: Beginning) -> Float[jax.Array, " k"]:
     """Return the start of one problem: the best of the plan's nodes, or of values along its axes."""
-    plan, sequential = beginning.plan, problem.likelihood.solver.sequential
+    plan, nodes = beginning.plan, jnp.asarray(beginning.plan.nodes)
     start = jnp.asarray(problem.likelihood.started(jnp.asarray(beginning.start), problem.response))
-    objective, nodes = problem.objective(beginning.bases), jnp.asarray(plan.nodes)
+    objective = problem.objective(beginning.bases)
     if not nodes.shape[0]:
         return start_without_nodes(problem, objective, plan, start, beginning.bases)
-    values = jax.lax.map(objective, nodes) if sequential else jax.vmap(objective)(nodes)
+    one_by_one = problem.likelihood.solver.sequential
+    values = jax.lax.map(objective, nodes) if one_by_one else jax.vmap(objective)(nodes)
     return best_of_nodes(nodes, values, start)[0]
 
 
@@ -126,8 +127,7 @@ def start_without_nodes(
 ) -> Float[jax.Array, " k"]:
     """Return a start by guesses, and of what is not guessed by the best of values along the plan's axes."""
     likelihood = problem.likelihood
-    if likelihood.guesses_some:
-        start = guessed_start(problem, plan, start, bases)
+    start = guessed_start(problem, plan, start, bases) if likelihood.guesses_some else start
     if likelihood.guesses_all:
         return start
     return plan.searched(objective, start, jnp.asarray(plan.sweeps), sequential=likelihood.solver.sequential)

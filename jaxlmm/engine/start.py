@@ -42,7 +42,6 @@ class Plan(Struct):
     """Where a start is looked for: the best of ``nodes`` if there are any, else axis by axis.
 
     The first node is the layout's start, which is left only for a gain: on a ridge rounding does not choose.
-
     ``axes`` are numbers of parameters and values for each, over which there are so many ``sweeps``; ``inverse_bases``
     take the guess of a covariance into the bases in which theta is written.
     """

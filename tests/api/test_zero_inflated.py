@@ -281,6 +281,14 @@ def test_many_responses_have_each_their_own_zero_part(constant):
     own = table[(table["response"] == "z") & (table["parameter"] == PROBABILITY)]
     np.testing.assert_allclose(own["estimate"], constant.variance().loc[PROBABILITY, "estimate"], rtol=1e-6)
     np.testing.assert_allclose(many.fitted()["z"], constant.fitted(), rtol=1e-5)
+    np.testing.assert_allclose(many.tidy().query("response == 'z' & term == 'x'")["p_value"].item(),
+                               constant.coef().loc["x", "p_value"], rtol=1e-5)  # fmt: skip
+    wald = many.anova()
+    assert wald["q_value"].notna().tolist() == (wald["response"] != "none").tolist()
+    np.testing.assert_allclose(wald.query("response == 'z'")["statistic"], constant.anova()["statistic"], rtol=1e-5)
+    ax = lmm.plot.volcano(many, "x")
+    drawn = sum(len(line.get_xdata()) for line in ax.lines[:2])
+    assert drawn == 3  # all but the one without an optimum
 
 
 def test_levels_of_zeros_alone_give_a_hurdle_no_finite_estimate():

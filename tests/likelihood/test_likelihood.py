@@ -30,27 +30,29 @@ def second_order(design, solver):
     return models.quickly(lambda theta, y: (f(theta, y), jax.grad(f)(theta, y), jax.hessian(f)(theta, y)))
 
 
-@pytest.mark.parametrize("method", ["REML", "ML"])
-@pytest.mark.parametrize(("name", "solver"), models.CASES)
-def test_value_is_the_plain_deviance(name, solver, method):
-    f = models.quickly(models.deviance(models.design(name, DATA), solver, method))
+def check_values(name, method, value):
     for factor in (1.0, 0.1, 3.0):
         theta = factor * np.array(models.MODELS[name].theta)
-        assert float(f(theta, jnp.asarray(Y))) == pytest.approx(
-            models.plain_deviance(name, DATA, theta, method), abs=1e-9
-        )
+        assert float(value(theta)) == pytest.approx(models.plain_deviance(name, DATA, theta, method), abs=1e-9)
 
 
 @pytest.mark.parametrize(("name", "solver"), models.CASES)
-def test_gradient_and_hessian(name, solver):
-    f = models.deviance(models.design(name, DATA), solver, "REML")
-    theta, y = models.theta_of(name), jnp.asarray(Y)
-    value, gradient = models.quickly(f), models.quickly(jax.grad(f))
-    hessian = np.asarray(models.quickly(jax.hessian(f))(theta, y))
+def test_value_is_the_plain_deviance_by_ml(name, solver):
+    f, y = models.quickly(models.deviance(models.design(name, DATA), solver, "ML")), jnp.asarray(Y)
+    check_values(name, "ML", lambda theta: f(theta, y))
+
+
+@pytest.mark.parametrize(("name", "solver"), models.CASES)
+def test_value_is_the_plain_deviance_by_reml_and_has_its_derivatives(name, solver):
+    of_second_order, y = second_order(models.design(name, DATA), solver), jnp.asarray(Y)
+    check_values(name, "REML", lambda theta: of_second_order(theta, y)[0])
+    theta = models.theta_of(name)
+    _, gradient, hessian = (np.asarray(part) for part in of_second_order(theta, y))
     steps = STEP * np.eye(theta.size)
-    by_value = [(float(value(theta + s, y)) - float(value(theta - s, y))) / (2 * STEP) for s in steps]
-    assert np.asarray(gradient(theta, y)) == pytest.approx(by_value, abs=1e-7, rel=1e-7)
-    by_gradient = np.array([(gradient(theta + s, y) - gradient(theta - s, y)) / (2 * STEP) for s in steps])
+    pairs = [[of_second_order(theta + sign * s, y) for sign in (1.0, -1.0)] for s in steps]
+    by_value = [(float(ahead[0]) - float(behind[0])) / (2 * STEP) for ahead, behind in pairs]
+    assert gradient == pytest.approx(by_value, abs=1e-7, rel=1e-7)
+    by_gradient = np.array([(ahead[1] - behind[1]) / (2 * STEP) for ahead, behind in pairs])
     assert hessian == pytest.approx(by_gradient, abs=1e-6, rel=1e-6)
     assert np.abs(hessian - hessian.T).max() < 1e-8
 

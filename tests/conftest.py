@@ -16,7 +16,7 @@ from jaxlmm.engine import compiled
 
 import models
 
-TIMEOUT = 300
+TIMEOUT = 600
 """Seconds after which a test is taken to hang: all threads' stacks are printed and the run ends."""
 
 LIBC = ctypes.CDLL("libc.so.6") if sys.platform == "linux" else None

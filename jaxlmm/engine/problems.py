@@ -20,6 +20,9 @@ from jaxlmm.solvers import AbstractSolver
 SMALL_BATCH, LARGE_BATCH = 64, 1024
 """Responses on which a compiled function works at once; numbers between are padded to one of these."""
 
+FEW_RESPONSES = 8
+"""The batch of a generalized model of no more responses than this, whose evaluations are dear: none is padded to 64."""
+
 LARGE_BATCH_OF_ACCELERATOR = 8192
 """The larger number on an accelerator, which has more work than this under way at once."""
 
@@ -104,7 +107,10 @@ class Problems(Struct):
 
         The sizes of batches are few, because each is a compiled function.
         """
-        return batches(size, 1, 1) if self.size == 1 else batches(size, self.largest)
+        if self.size == 1:
+            return batches(size, 1, 1)
+        few = self.likelihood.layout.family is not None and self.size <= FEW_RESPONSES
+        return batches(size, self.largest, FEW_RESPONSES if few else SMALL_BATCH)
 
     def each(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return ``function(problem, *arguments)`` for every problem, along a new first axis, as ``arguments`` have."""

@@ -28,11 +28,12 @@ PROGRAMS = "JAXLMM_CACHE_DIR"
 programs = importlib.import_module("jaxlmm._util.programs.program")
 
 # Compiling takes most of the time of tests, and few run a function twice: none is optimized, in no process.
-FLAGS = [f"--{name}={str(value).lower()}" for name, value in programs.ONCE_OPTIONS.items()]
+OPTIONS = {name: value for name, value in programs.ONCE_OPTIONS.items() if name != "xla_disable_hlo_passes"}
+FLAGS = [f"--{name}={str(value).lower()}" for name, value in OPTIONS.items()]
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 jax.config.update("jax_disable_most_optimizations", True)
 compiled.MAX_PARAMETERS_COMPILED_ONCE = 100
-programs.CPU_OPTIONS.update(programs.ONCE_OPTIONS)
+programs.CPU_OPTIONS.update(OPTIONS)
 
 # Traces make objects by the million, few of them garbage: looking for it less often saves a twentieth of the time.
 gc.set_threshold(50_000, 20, 50)

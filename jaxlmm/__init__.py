@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         OutputError,
         PrecisionError,
         ResumeError,
+        WorkerError,
     )
     from jaxlmm.inference import STATUS
     from jaxlmm.loading import load
@@ -48,6 +49,7 @@ __all__ = [
     "PrecisionError",
     "ResumeError",
     "Scan",
+    "WorkerError",
     "__version__",
     "compare",
     "covariance",
@@ -74,7 +76,7 @@ _HOMES = {
     "api": ("design", "design_from_arrays", "deviance", "estimate", "fit", "fit_many", "loglik", "simulate"),
     "errors": (
         "DataError", "FormulaError", "GenotypeError", "JaxlmmError", "KinshipError", "OptionError", "OutputError",
-        "PrecisionError", "ResumeError",
+        "PrecisionError", "ResumeError", "WorkerError",
     ),
     "inference": ("STATUS",),
     "loading": ("load",),

@@ -48,6 +48,10 @@ class OutputError(JaxlmmError, OSError):
         return type(self), (*self.args, self.errno)
 
 
+class WorkerError(JaxlmmError):
+    """Workers of an executor died, or failed twice at the same task."""
+
+
 class PrecisionError(JaxlmmError):
     """An array is not in double precision where a fit needs it."""
 

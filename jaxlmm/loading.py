@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 from jaxlmm.errors import DataError, OptionError
 from jaxlmm.genetics.matrices import read_gcta, read_gemma, read_npz
 from jaxlmm.results import load_saved
-from jaxlmm.scanning.output import load_scan
+from jaxlmm.scanning.output import load_scan, load_scans
 
 GEMMA_NAME = re.compile(r"\.[cs]XX\.txt(\.gz)?$")
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
-def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
+def load(path: str | PathLike[str] | Sequence[str | PathLike[str]], *, labels: Any = None) -> Any:
     """Return the fit, the fits, the scan or the known matrix that a file or a folder holds.
 
     Parameters
@@ -26,7 +27,8 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
         - ``.json``: what :meth:`jaxlmm.Fit.save` or :meth:`jaxlmm.FitMany.save` wrote. A fit prints, tabulates,
           predicts on other data and saves as it did, to the last digit. It holds no rows: what needs them (fitted
           values, residuals, matrices, ``refit``, ``update``) raises a ``DataError`` that says so.
-        - A folder: what :func:`jaxlmm.scan` wrote by ``out=``; its table is read from there on demand.
+        - A folder: what :func:`jaxlmm.scan` wrote by ``out=``; its table is read from there on demand. A list of
+          folders: scans that differ in responses or markers alone, as one.
         - ``.npz``: what ``Relationship.save`` wrote.
         - ``.grm.bin``: the matrix of GCTA, with ``.grm.id`` beside it.
         - ``.cXX.txt``, ``.sXX.txt``: the matrix of GEMMA, also with ``.gz``.
@@ -62,6 +64,8 @@ def load(path: str | PathLike[str], *, labels: Any = None) -> Any:
        estimate  std_error
     0    450.33        NaN
     """
+    if not isinstance(path, str | PathLike):
+        return load_scans([Path(one) for one in path])
     name = str(path)
     if os.path.isdir(name) and labels is None:
         return load_scan(Path(name))

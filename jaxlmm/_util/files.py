@@ -6,12 +6,15 @@ import contextlib
 import errno
 import hashlib
 import os
+import platform
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from jaxlmm._util.processes import has_ended
 from jaxlmm.errors import JaxlmmError, OutputError
 
 HINTS = {
@@ -24,7 +27,10 @@ HINTS = {
 """What to do, by what is wrong; elsewhere one is told to write to another place."""
 
 PARTIAL = ".partial-"
-"""How names of files begin that are being written."""
+"""How names of files begin that are being written; host and process follow."""
+
+PARTIAL_NAME = re.compile(rf"{re.escape(PARTIAL)}(?P<host>.*)-(?P<process>\d+)-[0-9a-f]{{32}}-")
+"""The names of files that are being written."""
 
 READ = 2**22
 """Bytes that are read at once to be summed up."""
@@ -126,7 +132,22 @@ def _places(path: str | PathLike[str]) -> tuple[Path, Path]:
         wrong = errno.ENOTDIR if any(folder.is_file() for folder in target.parents) else errno.ENOENT
     if wrong:
         raise OSError(wrong, os.strerror(wrong))
-    return target, target.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{target.name}")
+    return target, target.with_name(partial_name(target.name))
+
+
+def partial_name(name: str) -> str:
+    """Return a name under which this process writes a file, no other process's, before it is complete."""
+    return f"{PARTIAL}{platform.node()}-{os.getpid()}-{uuid.uuid4().hex}-{name}"
+
+
+def left_by_an_ended_process(path: Path) -> bool:
+    """Return whether a file was being written by a process of this machine that has ended.
+
+    >>> left_by_an_ended_process(Path(partial_name("a.txt")))
+    False
+    """
+    found = PARTIAL_NAME.match(path.name)
+    return found is not None and found["host"] == platform.node() and has_ended(int(found["process"]))
 
 
 def _is_direct(path: str | PathLike[str], target: Path) -> bool:

@@ -84,9 +84,9 @@ class Call:
         call = dataclasses.replace(self, replaced=True)
         return call.run(with_response(fit.frame, y), _choice_of(fit))
 
-    def refit_many(self, fit: Fit, y: Float[NumpyArray, "n m"]) -> ManyEstimates:
+    def refit_many(self, fit: Fit, y: Float[NumpyArray, "n m"], executor: Any = None) -> ManyEstimates:
         """Fit the model of ``fit`` to many responses on its rows."""
-        return refitted(self.options, fit.frame, _choice_of(fit), y)
+        return refitted(self.options, fit.frame, _choice_of(fit), y, executor)
 
     def update(self, fit: Fit, formula: str | None, data: Any, options: Mapping[str, Any]) -> Fit:
         """Fit a changed call; the design of ``fit`` serves again where only the way of fitting changes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxlmm._util import as_table, in_double_precision
+from jaxlmm._util import as_table, check_executor, in_double_precision
 from jaxlmm.api.call import Call
 from jaxlmm.api.many import run_many
 from jaxlmm.api.names import named_options
@@ -163,6 +163,7 @@ def fit_many(
     *,
     responses: Any = None,
     id: str | None = None,
+    executor: Any = None,
     progress: bool | None = None,
     method: str | None = None,
     family: str | AbstractFamily = "gaussian",
@@ -202,6 +203,10 @@ def fit_many(
         The column of the data that holds the labels of the rows of a frame ``responses``. Without it, a frame is
         matched by its index if both it and the data have labels, or the same ones in another order, else by position.
         Labels may repeat where both have the same ones in the same order.
+    executor
+        Anything with the ``submit`` of :mod:`concurrent.futures`, whose workers fit the responses, some at a time: a
+        ``ProcessPoolExecutor`` whose processes are spawned, a ``dask.distributed.Client``, ``mpi4py.futures``,
+        ``submitit``. Each task is sent the model and its responses.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, family, quadrature, trials, zero_inflated, weights, offset, kinship, covariance, residual, dispersion
@@ -218,6 +223,8 @@ def fit_many(
     ------
     FormulaError, DataError, KinshipError, OptionError
         Before any computing: what is wrong with the model, the data, or all responses; never for a single response.
+    WorkerError
+        If workers of the ``executor`` died or failed twice at the same task.
 
     Examples
     --------
@@ -236,7 +243,9 @@ def fit_many(
         weights=weights, offset=offset, kinship=kinship, covariance=covariance, residual=residual,
         dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
     )  # fmt: skip
-    return run_many(Call(formula, data, options), responses, id, progress)
+    if executor is not None:
+        check_executor(executor)
+    return run_many(Call(formula, data, options), responses, id, progress, executor)
 
 
 @named_options

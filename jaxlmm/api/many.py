@@ -64,7 +64,7 @@ def _holds(column: pd.Series, y: Float[NumpyArray, " n"]) -> bool:
 
 @in_double_precision
 @np.errstate(all="ignore")  # what is not finite ends in a status, not in a warning
-def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) -> FitMany:
+def run_many(call: Call, responses: Any, id: str | None, progress: bool | None, executor: Any = None) -> FitMany:
     """Fit the model of a call to responses found as :func:`jaxlmm.fit_many` says."""
     started = time.perf_counter()
     options, table = call.options, as_table(call.data)
@@ -84,5 +84,5 @@ def run_many(call: Call, responses: Any, id: str | None, progress: bool | None) 
     frame = build_frame(parsed, table, options, known_residual=options.known_residual)
     y = read.values if frame.used.all() else read.values[frame.used]
     choice = choose(frame.design, options.solver)
-    estimates = estimates_of(options, frame, choice, read, y, started, progress)
+    estimates = estimates_of(options, frame, choice, read, y, started, progress, executor)
     return FitMany(estimates, ManyOrigin(frame, read.values, choice.solver, SingleCalls(call)))

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlmm.api.pickling import Picklable
+from jaxlmm._util import Picklable
 from jaxlmm.api.values import as_mapping, check_apart
 from jaxlmm.covariance import RESIDUAL_SD
 from jaxlmm.errors import OptionError

@@ -14,6 +14,7 @@ from jaxlmm._util import NumpyArray, default_device, in_double_precision
 from jaxlmm.api.options import FitOptions
 from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
+from jaxlmm.api.workers import fit_in_workers
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
 from jaxlmm.formula import ModelFrame, Responses, exact_levels
 from jaxlmm.model import Natural, held_layout
@@ -27,10 +28,12 @@ would cost more. Results of the others there are replaced when these are fitted 
 
 @in_double_precision
 @np.errstate(all="ignore")
-def refitted(options: FitOptions, frame: ModelFrame, choice: Choice, y: Float[NumpyArray, "n m"]) -> ManyEstimates:
+def refitted(
+    options: FitOptions, frame: ModelFrame, choice: Choice, y: Float[NumpyArray, "n m"], executor: Any = None
+) -> ManyEstimates:
     """Fit the model of a frame to other responses ``y`` on its rows, named by their numbers; NaN where missing."""
     read = Responses(tuple(str(number) for number in range(y.shape[1])), y, "by order")
-    return estimates_of(options, frame, choice, read, y, time.perf_counter(), False)
+    return estimates_of(options, frame, choice, read, y, time.perf_counter(), False, executor)
 
 
 def estimates_of(
@@ -41,29 +44,58 @@ def estimates_of(
     y: Float[NumpyArray, "n m"],
     started: float,
     progress: bool | None,
+    executor: Any = None,
 ) -> ManyEstimates:
-    """Fit the model of a frame to the responses that were read, ``y`` on its rows; ``started`` is when that began."""
-    n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
-    n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
+    """Fit the model of a frame to the responses that were read, ``y`` on its rows; ``started`` is when that began.
+
+    With an ``executor`` its workers fit them.
+    """
+    n, _ = _observed(y)
     notes, circular = frame.notes_on(read.names, y), read.is_circular
-    start = natural("start", options.start, frame.labels, frame.design)
     fixed = natural("fixed", options.fixed, frame.labels, frame.design)
     exact = _exact_levels(frame, y, fixed)
     unusable = circular | (exact != "")
     if unusable.any():  # they are left out as if they had no values
-        y, complete = np.where(unusable, np.nan, y), complete & ~unusable
-    collector = Collector(frame, n, held_layout(frame.design, fixed), fixed)
-    engine_options = {
-        "solver": choice.solver, "method": options.criterion, "parameters": frame.labels.natural,
-        "first_order": options.first_order, "start": start, "fixed": fixed,
-    }  # fmt: skip
+        y = np.where(unusable, np.nan, y)
     with progress_bar(y.shape[1], progress, "responses") as done:
-        _Responses(frame, y, collector, engine_options, done).fit(complete)
+        if executor is None:
+            collector = _collected(options, frame, choice, y, done)
+        else:
+            collector = Collector(frame, n, held_layout(frame.design, fixed), fixed)
+            fit_in_workers(executor, _collected, (options, frame, choice), y, collector, done)
+    collector.arrays["n"] = n
     for level in sorted(set(exact) - {""}):
         collector.explain(np.flatnonzero(exact == level), "perfect_fit", f" in {level}")
     collector.explain(np.flatnonzero(circular), "also_a_predictor")
     seconds, device = time.perf_counter() - started, str(default_device())
     return collector.finish(read, notes, choice, options.criterion, device, seconds)
+
+
+def _collected(
+    options: FitOptions,
+    frame: ModelFrame,
+    choice: Choice,
+    y: Float[NumpyArray, "n m"],
+    done: Callable[[int], None] = lambda count: None,
+) -> Collector:
+    """Fit all responses, NaN where they are missing; return what was found."""
+    start = natural("start", options.start, frame.labels, frame.design)
+    fixed = natural("fixed", options.fixed, frame.labels, frame.design)
+    n, complete = _observed(y)
+    collector = Collector(frame, n, held_layout(frame.design, fixed), fixed)
+    engine_options = {
+        "solver": choice.solver, "method": options.criterion, "parameters": frame.labels.natural,
+        "first_order": options.first_order, "start": start, "fixed": fixed,
+    }  # fmt: skip
+    _Responses(frame, y, collector, engine_options, done).fit(complete)
+    return collector
+
+
+def _observed(y: Float[NumpyArray, "n m"]) -> tuple[Int[NumpyArray, " m"], Bool[NumpyArray, " m"]]:
+    """Return the number of values of each response that are finite, and whether all are."""
+    n, complete = np.full(y.shape[1], len(y)), np.isfinite(y.sum(axis=0))
+    n[~complete] = np.isfinite(y[:, ~complete]).sum(axis=0)
+    return n, complete
 
 
 def _exact_levels(frame: ModelFrame, y: Float[NumpyArray, "n m"], fixed: Natural | None) -> Shaped[NumpyArray, " m"]:

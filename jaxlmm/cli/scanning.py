@@ -202,10 +202,10 @@ def _set_aside(folder: Path | None, force: bool) -> Iterator[None]:
         yield
         return
     from jaxlmm._util import writing
-    from jaxlmm.scanning.checkpoint import check_free
+    from jaxlmm.scanning.checkpoint import check_folder
     from jaxlmm.scanning.output import MANIFEST, read_manifest
 
-    check_free(folder)
+    check_folder(folder)
     read_manifest(folder)
     aside = folder.with_name(f".{folder.name}.old")
     with writing(folder):

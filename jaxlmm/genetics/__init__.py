@@ -6,13 +6,14 @@ from jaxlmm.genetics.blocks import Block as Block
 from jaxlmm.genetics.formats import ArraySource, GenotypeSource
 from jaxlmm.genetics.genotypes import Genotypes, genotypes
 from jaxlmm.genetics.genotypes import as_genotypes as as_genotypes
-from jaxlmm.genetics.matrices import Relationship, grm, relationship
+from jaxlmm.genetics.matrices import LocoRelationships, Relationship, grm, relationship
 from jaxlmm.genetics.pedigrees import kinship
 
 __all__ = [
     "ArraySource",
     "GenotypeSource",
     "Genotypes",
+    "LocoRelationships",
     "Relationship",
     "allele_counts",
     "genotypes",

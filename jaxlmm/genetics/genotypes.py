@@ -113,6 +113,12 @@ class Genotypes:
         variants = self.variants[chosen].reset_index(drop=True)
         return dataclasses.replace(self, variants=variants, _indices=self._indices[chosen])
 
+    @property
+    def whole(self) -> Genotypes:
+        """The genotypes of all variants of the source, with the same coding and filters."""
+        variants = self.source.variants
+        return dataclasses.replace(self, variants=variants, notes=(), _indices=np.arange(len(variants)))
+
     def on_chromosome(self, chromosome: object) -> Bool[NumpyArray, " M"]:
         """Return which variants are on one chromosome, or on several, (M,) bool.
 

@@ -207,8 +207,8 @@ class Call(Protocol[F]):
         """Fit the model of ``fit`` to another response on its design."""
         ...
 
-    def refit_many(self, fit: F, y: Float[NumpyArray, "n m"]) -> ManyEstimates:
-        """Fit the model of ``fit`` to many responses on its rows."""
+    def refit_many(self, fit: F, y: Float[NumpyArray, "n m"], executor: Any = None) -> ManyEstimates:
+        """Fit the model of ``fit`` to many responses on its rows, by the workers of an executor if there is one."""
         ...
 
     def update(self, fit: F, formula: str | None, data: Any, options: Mapping[str, Any]) -> F:

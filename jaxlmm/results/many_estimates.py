@@ -7,9 +7,11 @@ is filled in :meth:`Collector.add`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, Shaped
 
@@ -160,6 +162,19 @@ class Collector:
         self.explain(index[stopped & found.verdicts.no_residual], "unbounded")
         self.explain(index[~stopped & found.verdicts.no_residual], "no_residual")
 
+    def take(
+        self, index: Int[NumpyArray, " b"], arrays: Mapping[str, Any], bases: Sequence[Float[NumpyArray, "b _ _"]]
+    ) -> None:
+        """Take the arrays and bases that another process collected of the responses ``index``."""
+        for name in self.arrays.keys() - {"n", "given"}:  # these are known before
+
+            def put(all_values: NumpyArray, values: NumpyArray) -> None:
+                all_values[index] = values
+
+            jax.tree.map(put, self.arrays[name], arrays[name])
+        for all_bases, own in zip(self.bases, bases, strict=True):
+            all_bases[index] = own
+
     def finish(
         self, read: Responses, notes: tuple[str, ...], choice: Choice, method: str, device: str, seconds: float
     ) -> ManyEstimates:
@@ -183,3 +198,17 @@ class Collector:
             notes=(*notes, *frame.notes),
             **self.arrays,
         )
+
+
+def joined(parts: Sequence[ManyEstimates]) -> ManyEstimates:
+    """Return estimates of one model as one, each response once: that of the first part which has it."""
+    first, places = parts[0], dict[str, int]()
+    for place, name in enumerate(name for part in parts for name in part.names):
+        places.setdefault(name, place)
+    index = np.array(list(places.values()))
+    per_response = unknown_arrays(ManyEstimates, {"m": 0, **sizes_of(first.labels), "k": 0, "s": 0}).keys() - {"given"}
+    changes = {
+        name: jax.tree.map(lambda *values: np.concatenate(values)[index], *(getattr(part, name) for part in parts))
+        for name in (*per_response, "bases")
+    }
+    return dataclasses.replace(first, names=tuple(places), seconds=sum(part.seconds for part in parts), **changes)

@@ -20,7 +20,7 @@ from jaxlmm.formula.tokens import column_called
 from jaxlmm.genetics import ArraySource, Genotypes, as_genotypes
 from jaxlmm.genetics.ids import Matched, hint, label_texts, match_samples
 from jaxlmm.model import Natural
-from jaxlmm.scanning.loco import MarkerGroup, OwnKinship, marker_groups
+from jaxlmm.scanning.loco import GivenKinship, KinshipByChromosome, MarkerGroup, OwnKinship, marker_groups
 
 MAX_RELATIVE_RESIDUAL_IN_SPAN = 1e-8
 """The length of a column's residual from the fixed effects, relative to its own, up to which it is in their span."""
@@ -33,8 +33,8 @@ class ScanData(NamedTuple):
     all predictors, ``y`` the ``responses`` on them, NaN where missing; ``responses`` themselves are on all rows of the
     data, and so is ``matched``, the match of the ids in the data with the samples of the genotypes. ``sample_ids`` are
     the analyzed samples, and ``sample_of_row`` the index among them of each row's sample. An interaction is with the
-    ``moderator``. ``own_kinship`` has the relationship matrices of the markers themselves, with ``kinship="auto"``;
-    ``markers`` are the indices of the markers among all of the scan.
+    ``moderator``. ``matrices`` are the relationship matrices of the source of markers, with ``kinship="auto"``, or
+    those by chromosome that were given; ``markers`` are the indices of the markers among all of the scan.
     """
 
     call: Call
@@ -47,7 +47,7 @@ class ScanData(NamedTuple):
     moderator: Float[NumpyArray, " n"] | None
     matched: Matched
     responses: Responses
-    own_kinship: OwnKinship | None
+    matrices: KinshipByChromosome | None
     markers: Int[NumpyArray, " markers"]
 
     @property
@@ -59,8 +59,8 @@ class ScanData(NamedTuple):
         """Return the data of a marker group: those of one chromosome have the relationship matrix of the others."""
         if marker_group.chromosome is None:
             return self
-        assert self.own_kinship is not None
-        call = self.own_kinship.given_to(self.call, without=marker_group.chromosome)
+        assert self.matrices is not None
+        call = self.matrices.given_to(self.call, without=marker_group.chromosome)
         in_group = np.zeros(len(self.genotypes.variants), bool)
         in_group[marker_group.markers] = True
         frame = build_frame(self.parsed, call.data, call.options, known_residual=call.options.known_residual)
@@ -82,7 +82,7 @@ def prepare_data(
     table, opened = as_table(call.data), as_genotypes(genotypes)
     # `.` is expanded only when the responses, which it leaves out, are known
     parsed = with_known_names(parse(call.formula, table.columns), table.columns, call.options, allow_cbind=True)
-    marker_groups(opened.variants, loco, opened.source.name)  # raises if loco has no chromosomes to tell apart
+    groups_of_markers = marker_groups(opened, loco)  # raises if loco has no chromosomes to tell apart
     # only a frame of responses is matched by id; arrays have the data's rows
     read = read_responses(parsed, call.data, responses, id if hasattr(responses, "columns") else None)
     id_column = None if id is None else column_of("id", id, table.columns)
@@ -102,17 +102,20 @@ def prepare_data(
     call = dataclasses.replace(call, formula=parsed.text)
     if not matched.kept.all():
         call = _on_rows(call, table, matched.kept)
-    own_kinship = None
+    matrices: KinshipByChromosome | None = GivenKinship.of(call.options.kinship) if loco else None
     if auto:
-        own_kinship = OwnKinship.of(call, str(id_column), opened, loco)
-        call = own_kinship.given_to(call)
+        matrices = OwnKinship.of(call, str(id_column), opened, loco)
+    if matrices is not None:
+        if loco:
+            matrices.check(str(group.chromosome) for group in groups_of_markers)
+        call = matrices.given_to(call)
     frame = build_frame(parsed, call.data, call.options, known_residual=call.options.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
     samples, sample_of_row = np.unique(matched.rows[used], return_inverse=True)
     moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))
     return ScanData(
         call, parsed, frame, read.values[used], opened, opened.sample_ids[samples], sample_of_row, moderator,
-        matched, read, own_kinship, np.arange(len(opened.variants)),
+        matched, read, matrices, np.arange(len(opened.variants)),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from jaxlmm.scanning.null_fits import NullFits
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import words_of
 from jaxlmm.scanning.patterns import Chunk, Pattern, ScanMethod, design_on
+from jaxlmm.scanning.shared import Shared, rows_name
 
 STATUS_WORDS = words_of(tuple(STATUSES)[1:])
 """The words of a scan's status codes, by code."""
@@ -104,6 +105,8 @@ class MarkerGroupScan:
         Markers of a block.
     cache
         Holds, for the present index of each loop: this scan, the rows of a pattern, the scanner of a chunk's responses.
+    shared, number
+        What other processes have prepared, and the number of this group there.
 
     Attributes
     ----------
@@ -113,13 +116,13 @@ class MarkerGroupScan:
 
     def __init__(
         self, data: ScanData, null_fits: NullFits, patterns: list[Pattern], scan_method: ScanMethod,
-        options: ScanOptions, block_size: int, cache: LoopCache,
+        options: ScanOptions, block_size: int, cache: LoopCache, shared: Shared, number: int,
     ) -> None:  # fmt: skip
         self.data, self.null_fits, self.patterns, self.scan_method = data, null_fits, patterns, scan_method
         self.options, self.block_size = options, block_size
         self.reml = data.call.options.criterion == "REML"
         self.untested: dict[int, Reason] = {}
-        self._cache = cache
+        self._cache, self._shared, self._number = cache, shared, number
 
     def scan(self, chunk: Chunk, pair_filter: PairFilter, advance: Callable[[int], None]) -> None:
         """Test the pairs of a chunk, block by block of its markers, and hand them to a filter.
@@ -137,7 +140,7 @@ class MarkerGroupScan:
             in_chunk = np.zeros(data.markers.size, bool)
             in_chunk[chunk.start : chunk.stop] = True
             genotypes = genotypes.select(in_chunk)
-        sample_ids = data.sample_ids[self._pattern_rows(chunk.pattern).samples]
+        sample_ids = data.sample_ids[self.pattern_rows(chunk.pattern).samples]
         markers_per_read = self.block_size * max(1, VALUES_PER_READ // (self.block_size * max(sample_ids.size, 1)))
         for block in genotypes.blocks(sample_ids, size=markers_per_read):
             _scan_block(scanner, block, markers[block.markers], responses, pair_filter)
@@ -153,13 +156,19 @@ class MarkerGroupScan:
                     continue
                 scanner = self._scanner(pattern, column, column + 1, refit=True)
                 assert scanner is not None
-                markers, sample_ids = data.markers[in_pairs], data.sample_ids[self._pattern_rows(pattern).samples]
+                markers, sample_ids = data.markers[in_pairs], data.sample_ids[self.pattern_rows(pattern).samples]
                 for block in data.genotypes.select(in_pairs).blocks(sample_ids):
                     scanner.scan(block.values, markers[block.markers], block.frequency, pair_filter)
 
-    def _pattern_rows(self, pattern: int) -> PatternRows:
-        """Return the rows of a pattern by its index, prepared unless they are the present ones."""
-        return self._cache.at(PATTERN_LOOP, pattern, lambda: self._prepared(self.patterns[pattern]))
+    def pattern_rows(self, pattern: int) -> PatternRows:
+        """Return the rows of a pattern by its index, prepared unless they are the present ones or shared."""
+
+        def make() -> PatternRows:
+            name = rows_name(self._number, pattern)
+            rows = self._shared.at(name, lambda: self._prepared(self.patterns[pattern]))
+            return rows if rows.models is None else rows._replace(models=rows.models.on_device())
+
+        return self._cache.at(PATTERN_LOOP, pattern, make)
 
     def _prepared(self, pattern: Pattern) -> PatternRows:
         """Prepare the rows of a pattern."""
@@ -179,7 +188,7 @@ class MarkerGroupScan:
 
     def _scanner(self, pattern: int, first: int, last: int, *, refit: bool) -> Scanner | None:
         """Return the scanner of some responses of a pattern; None where they have no optimum without a marker."""
-        rows, responses = self._pattern_rows(pattern), self.patterns[pattern].responses[first:last]
+        rows, responses = self.pattern_rows(pattern), self.patterns[pattern].responses[first:last]
 
         def make() -> Scanner | None:
             if rows.models is None:

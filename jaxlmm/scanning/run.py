@@ -1,49 +1,27 @@
-"""A scan from beginning to end: plan the chunks, scan them into memory or part by part into a folder, and report."""
+"""A planned scan: its chunks and parts, how they are scanned, and the result in words."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxlmm._util import default_device, in_double_precision
-from jaxlmm.api import Call, progress_bar
+from jaxlmm._util import default_device
 from jaxlmm.errors import OptionError
 from jaxlmm.inference import PROVEN
 from jaxlmm.results import FitMany
-from jaxlmm.scanning.checkpoint import MARKERS_PER_STEP, PART_PAIRS, Cost, Folder, digests, planned
-from jaxlmm.scanning.data import ScanData, prepare_data
+from jaxlmm.scanning.checkpoint import MARKERS_PER_STEP, PART_PAIRS, Cost, planned
+from jaxlmm.scanning.data import ScanData
 from jaxlmm.scanning.group_scan import GROUP_LOOP, STATUS_WORDS, LoopCache, MarkerGroupScan
 from jaxlmm.scanning.kernels import CODE_UNSEEN, PairCounts, PairFilter, Pairs, block_size
 from jaxlmm.scanning.loco import marker_groups
 from jaxlmm.scanning.null_fits import NullFits, are_fits
 from jaxlmm.scanning.options import ScanOptions
-from jaxlmm.scanning.output import (
-    NULL,
-    HeldTable,
-    Names,
-    Scan,
-    ScanHeader,
-    counted,
-    damaged,
-    header_of,
-    part_name,
-    part_number,
-    scan_of,
-    sealed,
-    tabulated,
-)
+from jaxlmm.scanning.output import Names, ScanHeader, counted, tabulated
 from jaxlmm.scanning.patterns import Chunk, ScanMethod, rows_in_words, testable_patterns
-
-MAX_TABLE_BYTES = 2**31
-"""The most memory that a table of all pairs may take."""
-
-TABLE_BYTES_PER_PAIR = 160
-"""The memory that a row of the table takes."""
+from jaxlmm.scanning.shared import Shared, group_name
 
 MAX_RESPONSES_PER_PASS = 64
 """Responses whose variance ratios are refitted in one pass over the markers."""
@@ -58,10 +36,11 @@ class ScanRun:
     def __init__(self, data: ScanData, options: ScanOptions, null: Any, formula: str) -> None:
         self.data, self.options, self.formula = data, options, formula
         self.scan_method = ScanMethod.of(data)
-        self.marker_groups = marker_groups(data.genotypes.variants, options.loco, data.genotypes.source.name)
+        self.marker_groups = marker_groups(data.genotypes, options.loco)
         self.given_null = self._by_chromosome(null)
         self.patterns, self.untested = testable_patterns(data)
         self.block_size = block_size(len(data.genotypes.variants))
+        self.shared = Shared()
         self._cache = LoopCache()
 
     def _by_chromosome(self, null: Any) -> dict[str | None, FitMany]:
@@ -90,6 +69,12 @@ class ScanRun:
                     chunks.append(Chunk(group, pattern, first, last, 0, markers.size))
         return chunks
 
+    def parts(self) -> list[list[Chunk]]:
+        """Return the chunks in parts, each of about half a minute of work."""
+        kind = self.scan_method.kind(self.options.variances)
+        cost = Cost.of(kind, len(self.data.y), self.scan_method.choice.solver, PART_PAIRS[kind])
+        return planned(self.chunks(), cost, min(self.block_size, MARKERS_PER_STEP.get(kind, self.block_size)))
+
     def scan(self, chunk: Chunk, pair_filter: PairFilter, advance: Callable[[int], None]) -> None:
         """Test the pairs of a chunk and hand them to a filter."""
         group_scan = self._group_scan(chunk.marker_group)
@@ -107,13 +92,18 @@ class ScanRun:
         """Return the rows of some pairs."""
         return tabulated(pairs, self.names, self.options.tests, self.options.interaction)
 
+    def unrefitted_pairs(self, pair_filter: PairFilter) -> Pairs:
+        """Return the pairs that a filter kept, as they were tested."""
+        pairs = pair_filter.finish()
+        if pairs is not None:
+            return pairs
+        none = np.zeros(0, int)
+        return Pairs.untested(none, none, none, none.astype(float), 1 if self.options.interaction is None else 2)
+
     def kept_pairs(self, pair_filter: PairFilter) -> Pairs:
         """Return the pairs that a filter kept, with variances refitted if the options say so."""
-        pairs = pair_filter.finish()
-        if pairs is None:
-            none = np.zeros(0, int)
-            return Pairs.untested(none, none, none, none.astype(float), 1 if self.options.interaction is None else 2)
-        return self._refitted(pairs) if self.options.variances == "kept" else pairs
+        pairs = self.unrefitted_pairs(pair_filter)
+        return self._refitted(pairs) if pairs.marker.size and self.options.variances == "kept" else pairs
 
     def _refitted(self, pairs: Pairs) -> Pairs:
         everything = PairFilter(self.options.tests[0], None, None, False)
@@ -133,14 +123,27 @@ class ScanRun:
         return fits if self.options.loco else fits["None"]
 
     def _group_scan(self, group: int) -> MarkerGroupScan:
-        def make() -> MarkerGroupScan:
+        def prepared() -> tuple[ScanData, NullFits]:
             data = self.data.on(self.marker_groups[group])
             null_fits = NullFits.of(data, self.given_null.get(self.marker_groups[group].chromosome))
+            if not self.scan_method.one_ratio:
+                null_fits.make(self.options)
+            return data, null_fits
+
+        def make() -> MarkerGroupScan:
+            data, null_fits = self.shared.at(group_name(group), prepared)
             return MarkerGroupScan(
-                data, null_fits, self.patterns, self.scan_method, self.options, self.block_size, self._cache
-            )
+                data, null_fits, self.patterns, self.scan_method, self.options, self.block_size, self._cache,
+                self.shared, group,
+            )  # fmt: skip
 
         return self._cache.at(GROUP_LOOP, group, make)
+
+    def prepare(self, group: int, pattern: int | None) -> None:
+        """Prepare a marker group, or the rows of a pattern with its matrix, for all processes that share them."""
+        group_scan = self._group_scan(group)
+        if pattern is not None:
+            group_scan.pattern_rows(pattern)
 
     @property
     def names(self) -> Names:
@@ -148,8 +151,13 @@ class ScanRun:
         data = self.data
         return Names(data.responses.names, np.isfinite(data.y).sum(axis=0), data.genotypes.variants, STATUS_WORDS)
 
-    def header(self, counts: PairCounts, seconds: float, notes: tuple[str, ...] = ()) -> ScanHeader:
-        """Return the header of the result: the scan in words, and counts of its markers and pairs."""
+    def header(
+        self, counts: PairCounts, seconds: float, notes: tuple[str, ...] = (), *, of_others: str = ""
+    ) -> ScanHeader:
+        """Return the header of the result: the scan in words, and counts of its markers and pairs.
+
+        ``of_others`` says in words what others test, where this is not all of the scan.
+        """
         data, options, device = self.data, self.options, default_device()
         names = data.responses.names
         n_markers = len(data.genotypes.variants)
@@ -158,8 +166,8 @@ class ScanRun:
         markers = {"tested": int(tested.sum())} | dict(counted(reasons[:CODE_UNSEEN], STATUS_WORDS))
         unseen = n_markers - sum(markers.values())
         pairs = dict(counted(counts.counts, STATUS_WORDS))
-        of_untested_responses = n_markers * len(names) - sum(pairs.values())
-        kinship = "" if data.own_kinship is None else str(data.own_kinship)
+        elsewhere = n_markers * len(names) - sum(pairs.values())
+        kinship = "" if data.matrices is None else str(data.matrices)
         if options.loco:
             kinship += f"; for each of {len(self.marker_groups)} chromosomes without its own"
         return ScanHeader(
@@ -168,127 +176,10 @@ class ScanRun:
             rows=rows_in_words(data, self.patterns), kinship=kinship,
             engine=self.scan_method.words(data.frame.design, options.variances),
             patterns=len(self.patterns), responses=names,
-            markers=markers | ({"without a response": unseen} if unseen else {}),
-            pairs=pairs | ({"of responses that are not": of_untested_responses} if of_untested_responses else {}),
+            markers=markers | ({of_others or "without a response": unseen} if unseen else {}),
+            pairs=pairs | ({of_others or "of responses that are not": elsewhere} if elsewhere else {}),
             untested={names[response]: reason for response, reason in sorted(self.untested.items())},
             kept=options.kept, complete=options.pair_filter().everything,
             notes=(*data.frame.notes_on(names, data.y), *data.frame.notes, *notes), seconds=seconds,
             device=f"{device} ({device.device_kind})",
         )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ScanRequest:
-    """The arguments of :func:`jaxlmm.scan`, once its options are checked; ``auto`` says ``kinship="auto"``."""
-
-    call: Call
-    options: ScanOptions
-    genotypes: Any
-    responses: Any
-    id: str | None
-    auto: bool
-    null: Any
-    progress: bool | None
-    out: Any
-    resume: bool
-
-
-@in_double_precision
-@np.errstate(all="ignore")  # numbers that are not finite end in a status, not in a warning
-def run_scan(request: ScanRequest) -> Scan:
-    """Scan as :func:`jaxlmm.scan` says."""
-    started, options, out = time.perf_counter(), request.options, request.out
-
-    def planned_run() -> ScanRun:
-        data = prepare_data(
-            request.call, request.genotypes, request.responses, request.id, request.auto, options.interaction,
-            options.loco,
-        )  # fmt: skip
-        if out is None:
-            _check_table_size(len(data.genotypes.variants), data.y.shape[1], options)
-        return ScanRun(data, options, request.null, request.call.formula)
-
-    if out is None:
-        return _scan_into_memory(planned_run(), request.progress, started)
-    with Folder.claimed(out, request.resume) as folder:
-        return _scan_into_folder(folder, planned_run(), request.progress, started)
-
-
-def _scan_into_memory(run: ScanRun, progress: bool | None, started: float) -> Scan:
-    options, pair_filter, chunks = run.options, run.options.pair_filter(), run.chunks()
-    with progress_bar(sum(chunk.n_pairs for chunk in chunks), progress, "tests") as advance:
-        for chunk in chunks:
-            run.scan(chunk, pair_filter, advance)
-        pairs = run.kept_pairs(pair_filter)
-    header = run.header(pair_filter.counts, time.perf_counter() - started)
-    return Scan(header, HeldTable(pairs, run.names, options.tests, options.interaction), run.null)
-
-
-def _scan_into_folder(folder: Folder, run: ScanRun, progress: bool | None, started: float) -> Scan:
-    """Scan the parts that a folder does not have yet, and write the result there."""
-    options, data, kind = run.options, run.data, run.scan_method.kind(run.options.variances)
-    cost = Cost.of(kind, len(data.y), run.scan_method.choice.solver, PART_PAIRS[kind])
-    parts = planned(run.chunks(), cost, min(run.block_size, MARKERS_PER_STEP.get(kind, run.block_size)))
-    fingerprint = digests(data, options, run.given_null)
-    folder, record = folder.begin(fingerprint, len(parts))
-    if record["finished"]:
-        scan = _finished_scan(folder, run, parts, record, progress)
-        if scan is not None:
-            return scan
-        folder.start(fingerprint, len(parts))
-        folder, _ = folder.begin(fingerprint, len(parts))
-    done = folder.done(len(parts))
-    with progress_bar(sum(chunk.n_pairs for part in parts for chunk in part), progress, "tests") as advance:
-        for number, part in enumerate(parts):
-            if number in done:
-                advance(sum(chunk.n_pairs for chunk in part))
-            else:
-                folder.put(number, run.scan_part(part, advance), run.untested, run.table)
-    pair_filter, files = options.pair_filter(), {}
-    for number in range(len(parts)):
-        untested, n_rows, seal = folder.take(number, pair_filter)
-        run.untested |= untested
-        if n_rows:
-            files[part_name(number)] = n_rows, seal
-    if not files:
-        files = folder.put_rows(run.kept_pairs(pair_filter), run.table)
-    notes = (f"Parts: {len(done)} of {len(parts)} were finished before",) if done else ()
-    header = run.header(pair_filter.counts, time.perf_counter() - started, notes)
-    return folder.finish(header, run.null(), files, fingerprint, len(parts))
-
-
-def _finished_scan(
-    folder: Folder, run: ScanRun, parts: list[list[Chunk]], record: dict[str, Any], progress: bool | None
-) -> Scan | None:
-    """Return the finished scan of a folder, once its damaged files are made again.
-
-    None where a file of rows is damaged and the filter left pairs out, so that no part can be made again on its own.
-    """
-    wrong = damaged(folder.path, record)
-    if not wrong:
-        return scan_of(folder.path, record)
-    header, wrong = header_of(folder.path, record), folder.without_copies(record, wrong)
-    numbers = [part_number(name) for name in wrong if name != NULL]
-    if numbers and (not header.complete or max(numbers) >= len(parts)):
-        return None
-    files = dict(record["files"])
-    seals = record.get("checksums") or {name: sealed(folder.path / name) for name in {*files, NULL} - set(wrong)}
-    n_pairs = sum(chunk.n_pairs for number in numbers for chunk in parts[number])
-    with progress_bar(n_pairs, progress, "tests") as advance:
-        for number in numbers:
-            pairs = run.kept_pairs(run.scan_part(parts[number], advance))
-            files[part_name(number)] = pairs.marker.size
-            seals[part_name(number)] = folder.put_file(number, pairs, run.table)
-    if NULL in wrong:
-        seals[NULL] = folder.put_null(run.null())
-    return folder.write_finished({**record, "files": files, "checksums": seals})
-
-
-def _check_table_size(markers: int, responses: int, options: ScanOptions) -> None:
-    """Raise if a table of all pairs would not fit into memory."""
-    size = markers * responses * TABLE_BYTES_PER_PAIR
-    if options.pair_filter().everything and size > MAX_TABLE_BYTES:
-        raise OptionError(
-            f"scan: a table of {markers:,} markers × {responses:,} responses would take {size / 2**30:.1f} GB; say "
-            "what is kept by p_max=, top= or best=True, or give a folder that it is written to by out=."
-        )

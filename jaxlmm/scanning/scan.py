@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+from jaxlmm._util import check_executor
 from jaxlmm.api import Call, FitOptions, named_options
 from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.results import FitMany
+from jaxlmm.scanning.checkpoint import Share
+from jaxlmm.scanning.loco import GivenKinship
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.scanning.output import Scan
-from jaxlmm.scanning.run import ScanRequest, run_scan
+from jaxlmm.scanning.request import ScanRequest, run_scan
 from jaxlmm.solvers import AbstractSolver
 
 
@@ -36,6 +39,8 @@ def scan(
     precision: str = "float64",
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    share: tuple[int, int] | None = None,
+    executor: Any = None,
     progress: bool | None = None,
     method: str = "REML",
     weights: str | Sequence[float] | None = None,
@@ -67,14 +72,16 @@ def scan(
         The column of the data with the samples' ids (and those of the rows of a frame ``responses``). Without it, the
         group of the known matrix; without one, the index of the data.
     kinship
-        As in :func:`jaxlmm.fit`, or ``"auto"``: the centered relationship matrix of the genotypes' markers with a minor
-        allele frequency of at least 0.01 and at most 5 % missing calls among all genotyped samples, for the group whose
-        levels are the samples' ids: what :func:`jaxlmm.genetics.grm` returns, whatever responses there are.
+        As in :func:`jaxlmm.fit`, or ``"auto"``: the centered relationship matrix of all markers of the genotypes'
+        source with a minor allele frequency of at least 0.01 and at most 5 % missing calls among all genotyped samples,
+        for the group whose levels are the samples' ids: what :func:`jaxlmm.genetics.grm` returns of the source,
+        whatever responses there are and whichever markers are selected to be tested.
     loco
         Test the markers of each chromosome with the matrix of those on the others ("leave one chromosome out": Yang et
         al. 2014, doi:10.1038/ng.2876), so that a marker does not compete with itself and its neighbors. With
-        ``kinship="auto"`` alone; what each chromosome adds to the matrix is subtracted, and variances without a marker
-        are estimated for each chromosome.
+        ``kinship="auto"``, or ``kinship={"id": lmm.genetics.grm(files, loco=True)}``, or a dict with your own matrix
+        for each chromosome; what a chromosome adds to the matrix is subtracted, and variances without a marker are
+        estimated for each chromosome.
     variances
         ``"refit"``: for every marker, exactly; ``"null"``: those of each response without a marker, the usual
         approximation, which takes thousands of responses; ``"kept"``: null, then refitted for what is kept.
@@ -97,9 +104,20 @@ def scan(
         A folder that the table is written to, part by part, and read from when it is asked for; needed where everything
         is kept and the table would take more than 2 GB. An interrupted scan goes on from its finished parts, each a
         minute or so of work, by the same call with ``resume=True``; files that are damaged or lost since are made
-        again. One process at a time may be at work there. The folder holds ``part-*.parquet``, the columns of
-        :meth:`Scan.tidy`, for pandas, polars or anything else; ``null.parquet``, the fits without a marker; and
-        ``manifest.json``. ``lmm.load(out)`` is the scan again. What is there is never overwritten.
+        again. One process at a time may be at work there, or one for each ``share``. The folder holds
+        ``part-*.parquet``, the columns of :meth:`Scan.tidy`, for pandas, polars or anything else; ``null.parquet``, the
+        fits without a marker; and ``manifest.json``. ``lmm.load(out)`` is the scan again. What is there is never
+        overwritten.
+    share
+        ``(k, N)``: do the parts whose number is k modulo N alone, of a scan that N processes do into one folder
+        ``out``, as the jobs of an array on a cluster; k is counted from 0 or from 1. Each prepares the scan for itself,
+        and goes on where an earlier one was stopped. Whoever finds all parts done finishes the folder; the others
+        return the scan of their own parts.
+    executor
+        Anything with the ``submit`` of :mod:`concurrent.futures`, in whose workers parts are scanned into the folder
+        ``out``, which all of them see: a ``ProcessPoolExecutor`` whose processes are spawned, a
+        ``dask.distributed.Client``, ``mpi4py.futures``, ``submitit``. Rows, decompositions and fits without a marker
+        are prepared once, in the folder. A task whose worker died is tried once more.
     progress
         Whether a bar is shown; by default on a terminal or in a notebook.
     method, weights, offset, covariance, residual, dispersion, start, fixed, solver, optimizer
@@ -123,6 +141,8 @@ def scan(
         process is at work there.
     OutputError
         If the folder cannot be written.
+    WorkerError
+        If workers of the ``executor`` died or failed twice; ``resume=True`` goes on from the finished parts.
 
     Notes
     -----
@@ -150,12 +170,13 @@ def scan(
         tests, variances=variances, interaction=interaction, p_max=p_max, top=top, best=best, precision=precision,
         loco=loco,
     )  # fmt: skip
-    if loco and not auto:
+    known: Any = None if auto else kinship
+    if loco and not auto and (not isinstance(known, Mapping) or GivenKinship.of(known) is None):
         raise OptionError(
-            "loco=True: expected kinship='auto', whose matrix is made without each chromosome in turn, got "
+            "loco=True: expected kinship='auto', or the matrices that each leave one chromosome out, as {'id': "
+            "lmm.genetics.grm(files, loco=True)}, got "
             f"{'none' if kinship is None else 'a matrix, of which it is not known what each chromosome adds'}."
         )
-    known: Any = None if auto else kinship
     options = FitOptions(
         method=method, weights=weights, offset=offset, kinship=known, covariance=covariance, residual=residual,
         dispersion=dispersion, start=start, fixed=fixed, solver=solver, optimizer=optimizer,
@@ -168,5 +189,15 @@ def scan(
         )
     if not isinstance(resume, bool) or (resume and out is None):
         raise OptionError(f"resume: expected True beside out=, the folder to go on from, or False, got {resume!r}.")
+    if out is None and (share is not None or executor is not None):
+        option = "executor" if share is None else "share"
+        raise OptionError(f"{option}: expected it beside out=, the folder in which several processes meet.")
+    if executor is not None:
+        check_executor(executor)
+    own_share = None if share is None else Share.of(share)
     call = Call(formula, data, options)
-    return run_scan(ScanRequest(call, scan_options, genotypes, responses, id, auto, null, progress, out, resume))
+    return run_scan(
+        ScanRequest(
+            call, scan_options, genotypes, responses, id, auto, null, progress, out, resume, own_share, executor
+        )
+    )

@@ -32,7 +32,7 @@ ROOMS = [
     "results.serialize", "results.refit", "results.maketables", "results.fit", "results.many", "results",
     "api",
     "scanning.kernels", "scanning.output", "scanning.options", "scanning.loco", "scanning.data", "scanning.null_fits",
-    "scanning.patterns", "scanning.group_scan", "scanning.checkpoint", "scanning",
+    "scanning.patterns", "scanning.shared", "scanning.group_scan", "scanning.checkpoint", "scanning",
     "loading", "plot", "", "cli",
 ]  # fmt: skip
 """From the ground up. A room is a package or a file, and a package whose parts are listed is its remaining files; the

@@ -14,6 +14,7 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.scanning import run as scan_run
+from jaxlmm.scanning.checkpoint import Folder
 
 from folders import StoppedError, cut, same, scanned, zeroed
 
@@ -239,17 +240,17 @@ def test_finished_is_written_last(study, whole, folder, monkeypatch):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(scan_run, "PART_PAIRS", {"one ratio": 120, "null": 70, "refit": 2})
         patched.setattr(scan_run, "block_size", lambda markers: 64)
-        put_null = scan_run.Folder.put_null
+        put_null = Folder.put_null
 
         def damaging(self, null):
             one_bit(out / "part-00002.parquet")
             return put_null(self, null)
 
-        patched.setattr(scan_run.Folder, "put_null", damaging)
+        patched.setattr(Folder, "put_null", damaging)
         with pytest.raises(lmm.DataError, match=r"part-00002.*go on"):
             scanned(study, out, resume=True)
         assert json.loads((out / "manifest.json").read_text())["finished"] is False
-        patched.setattr(scan_run.Folder, "put_null", put_null)
+        patched.setattr(Folder, "put_null", put_null)
         same(scanned(study, out, resume=True), whole[1])
 
 

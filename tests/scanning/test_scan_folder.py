@@ -15,6 +15,7 @@ import pytest
 
 import jaxlmm as lmm
 from jaxlmm.genetics import ArraySource
+from jaxlmm.scanning import request as scan_request
 from jaxlmm.scanning import run as scan_run
 from jaxlmm.scanning.checkpoint import fingerprint as scan_digest
 from jaxlmm.scanning.checkpoint import folder as scan_folder
@@ -241,7 +242,7 @@ def test_nothing_to_test_is_a_table_without_rows(study, tmp_path):
 
 
 def test_a_table_that_is_too_large_goes_to_a_folder(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan_run, "MAX_TABLE_BYTES", 100)
+    monkeypatch.setattr(scan_request, "MAX_TABLE_BYTES", 100)
     small = (study[0], study[1][["a"]], study[2].iloc[:, :5], study[3])
     with pytest.raises(lmm.OptionError, match="a folder that it is written to by out="):
         scanned(small)

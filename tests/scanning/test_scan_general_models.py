@@ -168,7 +168,7 @@ def test_a_sample_twice_is_an_error():
 
 def test_a_table_that_is_too_large_is_not_begun(monkeypatch):
     data, genotypes = people()
-    monkeypatch.setattr(sys.modules["jaxlmm.scanning.run"], "MAX_TABLE_BYTES", 100)
+    monkeypatch.setattr(sys.modules["jaxlmm.scanning.request"], "MAX_TABLE_BYTES", 100)
     with pytest.raises(lmm.OptionError, match="p_max=, top= or best=True"):
         lmm.scan("y ~ (1 | family)", data, genotypes=genotypes)
 

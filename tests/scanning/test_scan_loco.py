@@ -66,7 +66,7 @@ def test_kept_and_with_other_terms(study):
     pd.testing.assert_frame_equal(again.tidy(), hits.tidy(), rtol=1e-12)
     row = hits.top(1).iloc[0]
     marker = some.read()[:, some.variants["variant"].eq(row["variant"]).to_numpy().argmax()]
-    K = lmm.genetics.grm(some, exclude_chromosome=row["chromosome"])
+    K = lmm.genetics.grm(source, exclude_chromosome=row["chromosome"])
     own = data.assign(b=Y["b"], g=marker)
     fit = lmm.fit("b ~ x + g + (1 | id) + (1 | family)", own, kinship={"id": K})
     assert row["estimate"] == pytest.approx(fit.fixef()["g"], rel=1e-6)
@@ -76,10 +76,14 @@ def test_kept_and_with_other_terms(study):
 def test_what_cannot_be_left_out(study):
     data, Y, source = study
     options = {"responses": Y, "loco": True}
-    genotypes, one = lmm.datasets.genotypes(), lmm.genetics.genotypes(source, chromosome="1")
+    genotypes, table = lmm.datasets.genotypes(), source.variants.assign(chromosome="7")
+    single = ArraySource(genotypes.iloc[:, :300].to_numpy(), list(genotypes.index), variants=table)
+    matrices = lmm.genetics.grm(lmm.genetics.genotypes(source, chromosome=["1", "X"]), loco=True)
     cases = [
         ({"genotypes": genotypes, "kinship": "auto"}, lmm.GenotypeError, "expected the chromosome of each marker"),
-        ({"genotypes": one, "kinship": "auto"}, lmm.GenotypeError, "all on '1'"),
+        ({"genotypes": single, "kinship": "auto"}, lmm.GenotypeError, "all of genotypes on '7'"),
+        ({"genotypes": source, "kinship": {"id": matrices}}, lmm.KinshipError, "got none without '0'.* without 1, X"),
+        ({"genotypes": source, "kinship": {"id": matrices}, "loco": False}, lmm.KinshipError, "scan.loco=True"),
         ({"genotypes": source}, lmm.OptionError, "expected kinship='auto', .* got none"),
         ({"genotypes": source, "kinship": {"id": lmm.genetics.grm(source)}}, lmm.OptionError, "got a matrix, of which"),
         ({"genotypes": source, "kinship": "auto", "loco": "yes"}, lmm.OptionError, "loco: expected True or False"),
@@ -87,6 +91,29 @@ def test_what_cannot_be_left_out(study):
     for given, error, message in cases:
         with pytest.raises(error, match=message):
             lmm.scan("~ x + (1 | id)", data, **{**options, **given})
+    with pytest.raises(lmm.GenotypeError, match="all on '7' in genotypes"):
+        lmm.genetics.grm(single, loco=True)
     null = lmm.fit_many("~ x + (1 | id)", data, responses=Y, kinship={"id": lmm.genetics.grm(source)})
     with pytest.raises(lmm.OptionError, match="null: expected a dict with the fits of each chromosome"):
         lmm.scan("~ x + (1 | id)", data, genotypes=source, kinship="auto", null=null, **options)
+
+
+def test_one_chromosome_with_the_matrix_of_the_whole_source(study):
+    """Whichever markers are tested: by chromosomes, with matrices that were made before, and with one's own."""
+    data, Y, source = study
+    own = lmm.genetics.genotypes(source, chromosome="1")
+    options = {"responses": Y[["a"]], "variances": "null"}
+    expected = one_at_a_time((data, Y[["a"]], source), "~ (1 | id)", ["1"], variances="null")
+    matrices = lmm.genetics.grm(source, loco=True)
+    assert repr(matrices) == "<LocoRelationships: 100 ids, without each of 3 chromosomes: 0, 1, X>"
+    frames = {name: matrix.to_frame() for name, matrix in matrices.items()}
+    for kinship in ("auto", {"id": matrices}, {"id": frames}):
+        hits = lmm.scan("~ (1 | id)", data, genotypes=own, kinship=kinship, loco=True, **options)
+        pd.testing.assert_frame_equal(hits.tidy(), expected, rtol=SUBTRACTED)
+    whole = lmm.scan("~ (1 | id)", data, genotypes=source, kinship="auto", **options).tidy()
+    auto = lmm.scan("~ (1 | id)", data, genotypes=own, kinship="auto", **options)
+    pd.testing.assert_frame_equal(auto.tidy(), whole[whole["chromosome"] == "1"].reset_index(drop=True), rtol=1e-12)
+    assert "centered GRM of 300 markers (maf" in str(auto)
+    alone = lmm.genetics.ArraySource(own.read(), list(own.sample_ids), variants=own.variants)
+    hits = lmm.scan("~ (1 | id)", data, genotypes=alone, kinship="auto", **options)
+    assert "centered GRM of 198 markers, all on chromosome 1 (maf" in str(hits)

@@ -16,7 +16,7 @@ from jaxlmm.errors import KinshipError, nearest
 from jaxlmm.formula.groups.coordinates import LevelStructure, level_structure
 from jaxlmm.formula.groups.ids import as_text, complement, indices_among
 from jaxlmm.formula.groups.levels import Levels
-from jaxlmm.genetics import Relationship
+from jaxlmm.genetics import LocoRelationships, Relationship
 from jaxlmm.genetics.matrices import check_finite, symmetric
 from jaxlmm.model import Relation
 
@@ -103,6 +103,11 @@ def not_grouped_by(group: str, levels: Iterable[str]) -> KinshipError:
 
 def _named(group: str, value: Any) -> dict[str, Any]:
     """Return the matrices of a group by name: the group's, ``id``, or with their own, ``id[kin]`` and ``id[ibd]``."""
+    if isinstance(value, LocoRelationships):
+        raise KinshipError(
+            f"kinship of {group!r}: expected a matrix, got those that each leave one chromosome out, which are for "
+            "lmm.scan(loco=True); the matrix of all markers is their .whole."
+        )
     if isinstance(value, Mapping):
         parts = dict(value)
     elif isinstance(value, list | tuple):

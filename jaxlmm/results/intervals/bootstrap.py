@@ -11,7 +11,7 @@ import pandas as pd
 import scipy
 from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray
+from jaxlmm._util import NumpyArray, check_executor
 from jaxlmm.errors import OptionError, choose
 from jaxlmm.results.estimates import Estimates
 from jaxlmm.results.fitted import Fitted
@@ -27,7 +27,12 @@ METHODS = ("percentile", "basic", "bca")
 
 
 def bootstrap(
-    fit: Fitted, nsim: int = 1000, *, seed: int = 0, statistic: str | Callable[[Any], Any] | None = None
+    fit: Fitted,
+    nsim: int = 1000,
+    *,
+    seed: int = 0,
+    statistic: str | Callable[[Any], Any] | None = None,
+    executor: Any = None,
 ) -> Bootstrap:
     """Draw responses from the fit and fit the model to each of them, all in one call.
 
@@ -39,6 +44,8 @@ def bootstrap(
         What is kept of each refit: ``"fixef"``, ``"variance"`` (standard deviations and correlations), ``"ratio"`` of
         each group, ``"pve"``, None for fixed effects and variance parameters; or a function of a :class:`jaxlmm.Fit`
         that returns a number, a series or an array, which is called in a loop.
+    executor
+        As in :func:`jaxlmm.fit_many`: its workers refit the draws. The draws are those that this process makes.
 
     Returns
     -------
@@ -48,7 +55,7 @@ def bootstrap(
     Raises
     ------
     OptionError
-        If ``nsim`` is not positive, or ``statistic`` has another name.
+        If ``nsim`` is not positive, ``statistic`` has another name or, beside an executor, is a function.
     DataError
         If the fit was loaded, and has no rows.
 
@@ -63,6 +70,10 @@ def bootstrap(
     check_draws("nsim", nsim)
     if statistic is not None and not callable(statistic):
         choose("statistic", statistic, STATISTICS)
+    if executor is not None:
+        check_executor(executor)
+        if callable(statistic):
+            raise OptionError("executor: expected a statistic by name beside it, got a function, which is called here.")
     y = simulate(fit, nsim, seed=seed).to_numpy()
     if callable(statistic):
         own, rows, words = _series(statistic(fit)), [], []
@@ -72,7 +83,7 @@ def bootstrap(
             rows.append(_series(statistic(one)).to_numpy(float) if one.estimates.proven else np.full(len(own), np.nan))
         values, status = np.array(rows).reshape(nsim, len(own)), pd.Series(words, name="status")
     else:
-        refits = fit.call.refit_many(fit, y)
+        refits = fit.call.refit_many(fit, y, executor)
         own = _values(fit.estimates, statistic, 0).iloc[0]
         values = _values(refits, statistic, nsim).to_numpy()
         status = pd.Series(refits.words, name="status")

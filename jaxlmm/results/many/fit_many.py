@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxlmm._util import write_whole
@@ -18,7 +19,7 @@ from jaxlmm.results.many.moderate import moderate
 from jaxlmm.results.many.rows import fitted, ranef, residuals
 from jaxlmm.results.many.serialize import save
 from jaxlmm.results.many.tables import anova, failed, glance, pve, ratio, test, tidy, variance
-from jaxlmm.results.many_estimates import FAILED
+from jaxlmm.results.many_estimates import FAILED, joined
 from jaxlmm.results.tables import noted, status_counts
 
 
@@ -82,6 +83,11 @@ class FitMany(FittedMany):
             raise DataError(f"response {response!r} has no fit: {self.estimates.reason[index]}.")
         made_from = self._made_from
         return made_from.call.single(response, made_from.y[:, index])
+
+    @classmethod
+    def joined(cls, parts: Sequence[FitMany]) -> FitMany:
+        """Return fits of one model as one, each response once: that of the first part which has it; without rows."""
+        return cls(joined([part.estimates for part in parts]), None)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write :meth:`tidy` to a parquet file; an ``OutputError`` says why if that is not possible."""

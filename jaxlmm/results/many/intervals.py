@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,7 +91,9 @@ def confint(
     return long_table(many, "parameter", wanted, table, with_n=True)
 
 
-def bootstrap(many: FittedMany, nsim: int = 1000, *, seed: int = 0, statistic: str | None = None) -> ManyBootstrap:
+def bootstrap(
+    many: FittedMany, nsim: int = 1000, *, seed: int = 0, statistic: str | None = None, executor: Any = None
+) -> ManyBootstrap:
     """Draw responses from the fit of each, and fit its model to them: parameters are those of
     :meth:`jaxlmm.Fit.bootstrap`.
 
@@ -111,7 +114,7 @@ def bootstrap(many: FittedMany, nsim: int = 1000, *, seed: int = 0, statistic: s
         if proven:
             own = int(seeds[place].generate_state(1, np.uint64)[0])
             fit = many.call.single(name, many.values[:, place])
-            drawn[name] = fit.bootstrap(nsim, seed=own, statistic=statistic)
+            drawn[name] = fit.bootstrap(nsim, seed=own, statistic=statistic, executor=executor)
     return ManyBootstrap(many, drawn)
 
 

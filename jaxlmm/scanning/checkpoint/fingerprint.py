@@ -18,6 +18,7 @@ from jaxlmm.covariance import AbstractCovariance
 from jaxlmm.genetics import Genotypes
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.data import ScanData
+from jaxlmm.scanning.loco import GivenKinship
 from jaxlmm.scanning.options import ScanOptions
 from jaxlmm.solvers import identity
 
@@ -45,7 +46,7 @@ def digests(data: ScanData, scan_options: ScanOptions, null: dict[str | None, Fi
             repr(options.start), repr(options.fixed)
         ),
         "the rows or predictors": _of(design.without_relations(), data.sample_of_row, data.moderator),
-        "kinship": _of(relations),
+        "kinship": _of(relations, data.matrices.leaves() if isinstance(data.matrices, GivenKinship) else []),
         "the responses": _of(data.responses.names, data.y),
         "the genotypes": _of(
             data.sample_ids.tolist(), pd.util.hash_pandas_object(data.genotypes.variants).to_numpy(),

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import io
 import json
-import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxlmm._util import PARTIAL, NumpyArray, write_text, write_whole, writing
-from jaxlmm.errors import DataError, OptionError, ResumeError
+from jaxlmm._util import PARTIAL, NumpyArray, left_by_an_ended_process, write_text, write_whole, writing
+from jaxlmm.errors import DataError, ResumeError
 from jaxlmm.inference import Reason
 from jaxlmm.results import FitMany
-from jaxlmm.scanning.checkpoint.lock import LOCK, check_free, locked
 from jaxlmm.scanning.kernels import PairFilter, Pairs
 from jaxlmm.scanning.output import (
     KIND,
@@ -60,44 +57,10 @@ class Folder:
     path: Path
     scan: str = ""
 
-    @classmethod
-    @contextlib.contextmanager
-    def claimed(cls, out: Any, resume: bool) -> Iterator[Folder]:
-        """Lock a folder for this process, before anything is computed; a new one is removed if it stays empty.
-
-        Raises
-        ------
-        OptionError
-            If it holds something else, or a scan while ``resume`` is False.
-        DataError
-            If its scan is of another version of the layout, or its manifest is damaged.
-        ResumeError
-            If another process is at work there.
-        OutputError
-            If nothing can be written there.
-        """
-        path = Path(out)
-        if path.exists() and not path.is_dir():
-            raise OptionError(f"out: expected a folder, got {path}, which is a file.")
-        if path.is_dir():
-            check_free(path)
-            finished = _check_content(path, resume)
-            if finished and not os.access(path, os.W_OK):  # if nothing is damaged, nothing is written
-                yield cls(path)
-                return
-        with writing(path):
-            new = [folder for folder in (path, *path.parents) if not folder.exists()]
-            path.mkdir(parents=True, exist_ok=True)
-        try:
-            with locked(path):
-                yield cls(path)
-        finally:
-            with contextlib.suppress(OSError):  # that are not empty
-                for folder in new:
-                    folder.rmdir()
-
-    def begin(self, digests: dict[str, str], n_parts: int) -> tuple[Folder, dict[str, Any]]:
+    def begin(self, digests: dict[str, str], n_parts: int, alone: bool = True) -> tuple[Folder, dict[str, Any]]:
         """Write the manifest of a new scan, or check that it is that of this scan; return the folder and the manifest.
+
+        What others were writing is removed: all of it if this process works ``alone``, else that of ended processes.
 
         Raises
         ------
@@ -106,7 +69,8 @@ class Folder:
         """
         with writing(self.path):
             for leftover in (*self.path.glob(f"{PARTIAL}*"), *self.path.glob(f"{UNFINISHED}/{PARTIAL}*")):
-                leftover.unlink()
+                if alone or left_by_an_ended_process(leftover):
+                    leftover.unlink(missing_ok=True)
         if not (self.path / MANIFEST).exists():  # the first file: the folder is recognized wherever the scan stops
             self.start(digests, n_parts)
         record = read_manifest(self.path)
@@ -128,9 +92,23 @@ class Folder:
         """Write the manifest of a scan without finished parts."""
         self._write({"finished": False, "digests": digests, "n_parts": n_parts})
 
-    def done(self, n_parts: int) -> set[int]:
-        """Return the numbers of the finished parts whose files are unchanged."""
-        return {number for number in range(n_parts) if self._record(number) is not None}
+    def done(self, numbers: Iterable[int]) -> set[int]:
+        """Return which of the parts are finished, and their files unchanged."""
+        return {number for number in numbers if self._record(number) is not None}
+
+    def all_written(self, n_parts: int) -> bool:
+        """Return whether there is a record of every part, whatever is in it."""
+        return all(self._record_path(number).exists() for number in range(n_parts))
+
+    @property
+    def shared(self) -> Path:
+        """The folder of what processes at work on this scan share."""
+        return self.path / UNFINISHED
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the manifest is that of a finished scan."""
+        return bool(read_manifest(self.path)["finished"])
 
     def put(self, number: int, keep: PairFilter, untested: Mapping[int, str], table: Callable[[Pairs], Any]) -> None:
         """Write a part: its rows if all pairs are kept, then its record."""
@@ -267,20 +245,6 @@ class Folder:
 
     def _record_path(self, number: int) -> Path:
         return self.path / UNFINISHED / f"part-{number:05d}.npz"
-
-
-def _check_content(path: Path, resume: bool) -> bool:
-    """Raise unless a folder is new, or holds a scan to resume; return whether that scan is finished."""
-    names = {file.name for file in path.iterdir() if not file.name.startswith(PARTIAL)} - {LOCK}
-    begun = MANIFEST in names or (names == {UNFINISHED} and any((path / UNFINISHED).glob("part-*.npz")))
-    if names - {UNFINISHED} and MANIFEST not in names:
-        raise OptionError(f"out: expected a new or an empty folder, got {path}, which holds something else.")
-    if begun and not resume:
-        raise OptionError(
-            f"out: {path} holds a scan, which is never overwritten: go on with it by resume=True, delete it, or name "
-            "another folder."
-        )
-    return MANIFEST in names and bool(read_manifest(path)["finished"])
 
 
 def _digest(content: bytes) -> bytes:

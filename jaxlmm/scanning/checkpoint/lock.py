@@ -1,4 +1,7 @@
-"""The lock of a scan's folder: a file that names the one process at work; that of an ended process is removed."""
+"""The locks of a scan's folder: files that name the processes at work; that of an ended process is removed.
+
+One process has the lock of the whole folder, or several have one of a share each, and at the end that of the whole.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,24 @@ import contextlib
 import json
 import os
 import platform
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxlmm._util import PARTIAL, writing
+from jaxlmm._util import partial_name, started, writing
 from jaxlmm.errors import ResumeError
+from jaxlmm.scanning.checkpoint.share import Share
 
 LOCK = "scan.lock"
-"""The file that names the process at work."""
+"""The file that names the process at work in the whole folder."""
 
-ENDED_STATES = "ZX"
-"""States, in /proc, of a process that has ended and is still listed."""
+LOCKS = "scan*.lock"
+"""A pattern of the names of all locks."""
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process.
+def locked(folder: Path, share: Share | None = None) -> Iterator[None]:
+    """Lock a folder, or a share of it, for this process.
 
     Raises
     ------
@@ -32,13 +35,38 @@ def locked(folder: Path) -> Iterator[None]:
     OutputError
         If nothing can be written there.
     """
-    path, process = folder / LOCK, os.getpid()
+    with _holding(folder, _name_of(share), share):
+        with writing(folder):
+            others = [folder / LOCK] if share is not None else folder.glob(LOCKS)
+            for other in others:
+                if other.name != _name_of(share):
+                    _remove(other, check_free(other))
+        yield
+
+
+@contextlib.contextmanager
+def finishing(folder: Path) -> Iterator[bool]:
+    """Lock a folder for the process that puts its shares together; yield whether it may, since no other one does."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_holding(folder, LOCK, None))
+        except ResumeError:
+            held = False
+        else:
+            held = True
+        yield held
+
+
+@contextlib.contextmanager
+def _holding(folder: Path, name: str, share: Share | None) -> Iterator[None]:
+    """Hold one lock."""
+    path, process = folder / name, os.getpid()
     text = json.dumps(
         {"host": platform.node(), "process": process, "started": started(process), "token": uuid.uuid4().hex}
     )
     with writing(folder):
         while not _created(path, text):
-            _remove(path, check_free(folder))
+            _remove(path, check_free(path, share))
     try:
         yield
     finally:
@@ -47,8 +75,24 @@ def locked(folder: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def check_free(folder: Path) -> str:
-    """Raise if a process is at work in a folder; return the text of a lock that an ended one left, else ``""``.
+def check_folder(folder: Path, share: Share | None = None) -> None:
+    """Raise if a process is at work in a folder, or in its share and in the whole of it.
+
+    Raises
+    ------
+    ResumeError
+        If it runs, or may still run, on this machine or another one.
+    OutputError
+        If a lock cannot be read.
+    """
+    for path in sorted(folder.glob(LOCKS)) if share is None else [folder / LOCK, folder / _name_of(share)]:
+        check_free(path, share if path.name != LOCK else None)
+
+
+def check_free(path: Path, share: Share | None = None) -> str:
+    """Raise if the process that a lock names is at work; return the text of one that an ended process left, else "".
+
+    That of a ``share`` is taken from a process of another machine: a job that is started again elsewhere has ended.
 
     Raises
     ------
@@ -57,7 +101,7 @@ def check_free(folder: Path) -> str:
     OutputError
         If the lock cannot be read.
     """
-    path = folder / LOCK
+    folder = path.parent
     with writing(path):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -73,6 +117,8 @@ def check_free(folder: Path) -> str:
         ) from error
     wait = f"wait for it, or scan into another folder; if it no longer runs, delete {path}."
     if host != platform.node():
+        if share is not None:
+            return text
         raise ResumeError(
             f"out: process {process} on {host} is at work in {folder}, or was when it was stopped: {wait}"
         )
@@ -84,28 +130,9 @@ def check_free(folder: Path) -> str:
     return text
 
 
-def started(process: int) -> str | None:
-    """Return the start time of a process of this machine, as the system writes it.
-
-    It tells a process from a later one that was given the same number. Nothing (``""``) where there is no such process,
-    None where the system does not tell.
-
-    >>> started(os.getpid()) == started(os.getpid()), started(2**22 + 1)
-    (True, '')
-    """
-    if Path("/proc/self/stat").exists():
-        try:
-            state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-        return "" if state in ENDED_STATES else rest[18]  # fields 3 and 22 of proc(5)
-    try:
-        listed = subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True, check=False, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return listed.stdout.strip()
+def _name_of(share: Share | None) -> str:
+    """Return the name of the lock of a share, or of the whole."""
+    return LOCK if share is None else f"scan-{share.index}-of-{share.count}.lock"
 
 
 def _created(path: Path, text: str) -> bool:
@@ -128,7 +155,7 @@ def _remove(path: Path, text: str) -> None:
     """Remove the lock of an ended process, but not one that another process has written meanwhile."""
     if not text:
         return
-    aside = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
+    aside = path.with_name(partial_name(path.name))
     try:
         path.rename(aside)
     except FileNotFoundError:

@@ -128,6 +128,12 @@ class NullModels:
             ml_null = null_by(ml_criterion, None)
         return cls(rows, rotated, vanishes, weighted_squares, criterion, ml_criterion, null, ml_null)
 
+    def on_device(self) -> Self:
+        """Return them with what compiled functions take on the device, where another process prepared them."""
+        rows = dataclasses.replace(self.rows, rotation=jax.device_put(self.rows.rotation))
+        criterion, ml_criterion = jax.device_put((self.criterion, self.ml_criterion))
+        return dataclasses.replace(self, rows=rows, criterion=criterion, ml_criterion=ml_criterion)
+
     def sigma(self, *, reml: bool) -> Float[NumpyArray, " m"]:
         """Return the residual's standard deviation at the null optima of the criterion of the estimates."""
         basis, null = self.rows.basis, self.null

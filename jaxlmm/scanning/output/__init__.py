@@ -1,6 +1,7 @@
 """Results of a scan: tables in memory or in a folder."""
 
-from jaxlmm.scanning.output.folder import load_scan, scan_of, write_null
+from jaxlmm.scanning.output.folder import FolderTable, load_scan, scan_of, write_null
+from jaxlmm.scanning.output.joined import load_scans
 from jaxlmm.scanning.output.manifest import (
     KIND,
     MANIFEST,
@@ -22,6 +23,7 @@ __all__ = [
     "MANIFEST",
     "NULL",
     "VERSION",
+    "FolderTable",
     "HeldTable",
     "Names",
     "Scan",
@@ -31,6 +33,7 @@ __all__ = [
     "damaged",
     "header_of",
     "load_scan",
+    "load_scans",
     "part_name",
     "part_number",
     "read_manifest",

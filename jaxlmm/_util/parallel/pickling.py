@@ -1,10 +1,13 @@
-"""Optimizers in pickles: optax makes them of local functions, which ``pickle`` refuses."""
+"""Pickles for other processes; what ``pickle`` refuses, as the local functions of optax, is left to cloudpickle."""
 
 from __future__ import annotations
 
 import importlib
 import pickle
+from collections.abc import Callable
 from typing import Any, Self
+
+from jaxlmm.errors import OptionError
 
 
 class Lost:
@@ -50,3 +53,25 @@ class Picklable:
 
 def _unpacked(content: bytes) -> Picklable:
     return Picklable(pickle.loads(content))
+
+
+def pickled(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+    """Return an object as a pickle: by cloudpickle if it is installed, which sends what a notebook defines too.
+
+    Raises
+    ------
+    OptionError
+        If it holds something that cannot be sent.
+    """
+    try:
+        dumps = importlib.import_module("cloudpickle").dumps
+    except ModuleNotFoundError:
+        dumps = pickle.dumps
+    try:
+        content: bytes = dumps(value, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=buffer_callback)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise OptionError(
+            f"executor: expected a model and data that can be sent to other processes, got one that cannot: {error}. "
+            "Classes and functions that a notebook defines are sent where cloudpickle is installed."
+        ) from error
+    return content

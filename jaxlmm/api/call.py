@@ -22,7 +22,7 @@ from jaxlmm.formula import ModelFrame, build_frame, check_levels, parse, updated
 from jaxlmm.formula.syntax import resolved
 from jaxlmm.inference import blocks_with_multiplier
 from jaxlmm.likelihood import choose
-from jaxlmm.results import Estimates, Fit, Limit, ManyEstimates, Origin
+from jaxlmm.results import Estimates, Fit, Limit, ManyEstimates, Origin, with_zero_part
 from jaxlmm.solvers import Choice
 
 
@@ -59,6 +59,7 @@ class Call:
             )  # fmt: skip
             solution, found, rows = minimized.certified(labels.natural, fixed)
             verdict = found.verdicts.one(0, labels.parameters, _multiplier_names(frame, solution))
+            verdict = with_zero_part(verdict, frame, found)
             if limit is not None:
                 found, rows, verdict = limit.reported(found, rows, verdict, labels.fixed_names)
             estimates = Estimates.of(frame, solution, found, rows, verdict, choice, options.criterion, fixed)

@@ -19,8 +19,8 @@ from jaxlmm.cli.missing import without_codes
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 USAGE_ERROR, DATA_ERROR, INTERRUPTED = 2, 3, 4
-"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C, or a file
-cannot be written."""
+"""Exit codes: an option or a formula is wrong; the data cannot support the model; somebody pressed Ctrl-C, a file
+cannot be written, or workers died."""
 
 MAX_ROWS_PRINTED = 10
 """Rows of a table that are printed."""
@@ -142,6 +142,35 @@ def _opened(path: Path, more: bool) -> Iterator[TextIO]:
             file.close()
 
 
+@contextlib.contextmanager
+def executor_of(workers: int | None, dask: str | None) -> Iterator[Any]:
+    """Yield what runs work in other processes: a pool of so many, or a client of a Dask scheduler; else None."""
+    if workers is not None and dask is not None:
+        stop("--workers: expected this or --dask, got both.", USAGE_ERROR)
+    if workers is not None:
+        if workers < 1:
+            stop(f"--workers: expected a whole number of processes from 1, got {workers}.", USAGE_ERROR)
+        import concurrent.futures
+        import multiprocessing
+
+        spawned = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawned) as pool:
+            yield pool
+    elif dask is not None:
+        try:
+            from distributed import Client
+        except ModuleNotFoundError:
+            stop("--dask: needs dask.distributed, which is not installed: pip install distributed.", USAGE_ERROR)
+        try:
+            client = Client(dask)
+        except (OSError, ValueError, TimeoutError) as error:
+            stop(f"--dask: no scheduler answers at {dask}: {str(error).splitlines()[0]}.", USAGE_ERROR)
+        with client:
+            yield client
+    else:
+        yield None
+
+
 def save_figure(path: Path, axes: Any) -> None:
     """Write the figure of a plot to a file in the format of its ending."""
     from jaxlmm._util import write_whole
@@ -178,7 +207,7 @@ def exit_codes(interrupted: str = "nothing was written") -> Iterator[None]:
         yield
     except (lmm.FormulaError, lmm.OptionError) as error:
         stop(str(error), USAGE_ERROR)
-    except lmm.OutputError as error:
+    except (lmm.OutputError, lmm.WorkerError) as error:
         stop(str(error), INTERRUPTED)
     except lmm.JaxlmmError as error:
         stop(str(error), DATA_ERROR)

@@ -14,6 +14,7 @@ from jaxlmm.cli.common import (
     USAGE_ERROR,
     app,
     check_out,
+    executor_of,
     exit_codes,
     readers,
     save_figure,
@@ -23,6 +24,7 @@ from jaxlmm.cli.ids import read_data, read_ids
 from jaxlmm.cli.missing import MissingCode, codes_of
 from jaxlmm.cli.options import (
     DEFAULTS,
+    Dask,
     Data,
     FitArguments,
     Force,
@@ -31,6 +33,7 @@ from jaxlmm.cli.options import (
     Progress,
     Responses,
     RightSide,
+    Workers,
     with_fit_options,
 )
 
@@ -86,6 +89,8 @@ def fit_many(
     id: Id = None,
     model: FitArguments = DEFAULTS,
     missing_code: MissingCode = None,
+    workers: Workers = None,
+    dask: Dask = None,
     progress: Progress = None,
     out: Annotated[Path | None, typer.Option(help="Write all coefficients to this .parquet, .csv or .tsv.")] = None,
     force: Force = False,
@@ -95,7 +100,7 @@ def fit_many(
     import jaxlmm as lmm
     from jaxlmm.results.tables import by_reason
 
-    with exit_codes():
+    with exit_codes(), executor_of(workers, dask) as executor:
         codes = codes_of(missing_code)
         options = model.dispersion, model.zero_inflated
         frame = read_data(data, formula, model.kinship or [], id, model.residual, codes, *options)
@@ -104,6 +109,7 @@ def fit_many(
             frame,
             responses=responses_of(responses or [], frame, codes, id),
             id=id,
+            executor=executor,
             progress=progress,
             **model.keywords(),
         )

@@ -24,6 +24,10 @@ Responses = Annotated[
 ]
 Id = Annotated[str | None, typer.Option(help="The column of both files by which rows of --responses FILE are found.")]
 Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="A bar; by default on a terminal.")]
+Workers = Annotated[int | None, typer.Option(help="Do the work in this many processes of this machine.")]
+Dask = Annotated[
+    str | None, typer.Option(help="Do the work in the workers of the Dask scheduler at this address, tcp://HOST:PORT.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite --out.")]
 
 

@@ -17,6 +17,7 @@ from jaxlmm.cli.common import (
     USAGE_ERROR,
     app,
     check_out,
+    executor_of,
     exit_codes,
     logged,
     save_figure,
@@ -28,6 +29,7 @@ from jaxlmm.cli.matrices import Kinship
 from jaxlmm.cli.missing import MissingCode, codes_of
 from jaxlmm.cli.options import (
     DEFAULTS,
+    Dask,
     Data,
     FitArguments,
     Force,
@@ -35,6 +37,7 @@ from jaxlmm.cli.options import (
     Progress,
     Responses,
     RightSide,
+    Workers,
     with_scan_options,
 )
 from jaxlmm.cli.samples import chosen, id_column, with_covariates
@@ -118,11 +121,21 @@ def scan(
     out: Annotated[
         Path | None, typer.Option(help="Write all tests to this folder, in parts, or to this .tsv or .tsv.gz file.")
     ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(help="K/N: of a scan into the folder --out that N processes do, the parts K modulo N alone."),
+    ] = None,
+    workers: Workers = None,
+    dask: Dask = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted scan in --out.")] = False,
     force: Force = False,
 ) -> None:
     """Test every marker of a genotype file for one or many responses; --kinship auto makes the matrix from them."""
     folder = _folder(out, style, resume, force)
+    own_share = None if share is None else _share(share, folder, force)
+    if folder is None and not (workers is None and dask is None):
+        option = "--dask" if workers is None else "--workers"
+        stop(f"{option}: expected --out with a folder, in which the processes meet.", USAGE_ERROR)
     check_out(None if folder else out, (".tsv", ".gz"), force)
     check_out(plot, (".png", ".pdf", ".svg"), force or resume, "--plot")
     check_out(log, None, force or resume, "--log")
@@ -146,7 +159,7 @@ def scan(
         markers = lmm.genetics.genotypes(
             genotypes, coding=coding.value, maf=maf, missing=missing, chromosome=chromosome or None, extract=extract
         )
-        with _set_aside(folder, force):
+        with _set_aside(folder, force), executor_of(workers, dask) as executor:
             hits = lmm.scan(
                 formula,
                 frame,
@@ -165,6 +178,8 @@ def scan(
                 null=fits,
                 out=folder,
                 resume=resume,
+                share=own_share,
+                executor=executor,
             )
         say(str(hits))
         if hits.header.nothing_tested:
@@ -190,6 +205,17 @@ def _folder(out: Path | None, style: Style, resume: bool, force: bool) -> Path |
     if folder is not None and style is not Style.tidy:
         stop(f"--style: expected --out with a .tsv or .tsv.gz file, got the folder {folder}.", USAGE_ERROR)
     return folder
+
+
+def _share(text: str, folder: Path | None, force: bool) -> tuple[int, int]:
+    """Return the numbers of K/N."""
+    if folder is None or force:
+        stop("--share: expected --out with the folder in which all shares meet, and no --force.", USAGE_ERROR)
+    first, _, second = text.partition("/")
+    try:
+        return int(first), int(second)
+    except ValueError:
+        stop(f"--share: expected K/N, two whole numbers such as 3/500, got {text!r}.", USAGE_ERROR)
 
 
 @contextlib.contextmanager

@@ -77,6 +77,13 @@ def snapped(
         own = slice(layout.n_theta - layout.n_family + number, layout.n_theta - layout.n_family + number + 1)
         trials = _Trials(problem, theta, bases, _at_limit_or_not(theta[own], limit, near), len(bases), own)
         theta, bases, active_set = _with_first_allowed(trials, active_set, max_deviance)
+    without = None if layout.family is None else layout.family.limit_of_zero_part()
+    if without is not None:
+        number, limit_of_zeros = without
+        first = layout.n_theta - layout.n_family + number
+        own = slice(first, first + limit_of_zeros.size)
+        trials = _Trials(problem, theta, bases, _without_zero_part(theta[own], limit_of_zeros), len(bases), own)
+        theta, bases, active_set = _with_first_allowed(trials, active_set, max_deviance)
     movable = problem.objective(bases).movable(theta)
     return Snapped(theta, bases, active_set if movable is None else jnp.where(movable, active_set, 0))
 
@@ -128,6 +135,12 @@ def _at_limit_or_not(theta: Float[jax.Array, " 1"], limit: float, near: float) -
     basis, is_near = jnp.eye(1), jnp.abs(theta[0] - limit) < near
     there = jnp.full_like(theta, limit), basis, jnp.ones(1, jnp.int32), is_near
     return BoundaryCandidates.of([there, (theta, basis, jnp.zeros(1, jnp.int32), jnp.ones((), bool))])
+
+
+def _without_zero_part(theta: Float[jax.Array, " k"], limit: Float[jax.Array, " k"]) -> BoundaryCandidates:
+    """Return the candidates of a zero part: the ``limit`` without zeros of its own, or itself."""
+    basis, active, valid = jnp.eye(1), jnp.ones(theta.size, jnp.int32), jnp.ones((), bool)
+    return BoundaryCandidates.of([(limit, basis, -active, valid), (theta, basis, 0 * active, valid)])
 
 
 def _residual_candidates(layout: Layout, theta: Float[jax.Array, " k"]) -> BoundaryCandidates | None:

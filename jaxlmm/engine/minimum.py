@@ -24,8 +24,8 @@ from jaxlmm.engine.compiled import values
 from jaxlmm.engine.descent import MAX_EVALUATIONS, MAX_EVALUATIONS_FIRST_ORDER, Bases, Descent
 from jaxlmm.engine.problems import Problems, in_batches, put, take
 from jaxlmm.engine.start import starts_with
-from jaxlmm.engine.vanishing import residual_shares
-from jaxlmm.inference import OptimumDerivatives, Verdicts, certify
+from jaxlmm.engine.vanishing import grows_without_bound, residual_shares
+from jaxlmm.inference import STATUS, OptimumDerivatives, Verdicts, certify
 from jaxlmm.model import Natural
 from jaxlmm.optimize import AbstractMinimizer, Minimum
 
@@ -175,7 +175,7 @@ def judged(
         reached, _ = descent.minimize(index, theta, take(optima.bases, index), max_evaluations)
         return np.asarray(reached.minimum.x), np.asarray(reached.minimum.value)
 
-    return certify(
+    verdicts = certify(
         examination,
         active_set=optima.active_set,
         parameters=parameters,
@@ -186,3 +186,6 @@ def judged(
         walked=optima.at_limit,
         descend=descend,
     )
+    grows = grows_without_bound(problems, optima.theta, optima.bases)
+    status = np.where(grows, STATUS.index("not_converged"), verdicts.status).astype(verdicts.status.dtype)
+    return verdicts._replace(status=status, grows=grows)

@@ -1,4 +1,4 @@
-"""A residual variance that goes to zero without bound: the limit is reported, not a point on the way there.
+"""A likelihood without bound. Where a residual variance goes to zero the limit is reported, not a point on the way.
 
 Where a response is the same in all rows of each group (or is any other exact sum of fixed and random effects), and
 there are more rows than effects, the likelihood grows without bound as sigma goes to zero. The other variances have a
@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
 from jaxlmm._util import Array, NumpyArray
-from jaxlmm.engine.compiled import prepare_around
-from jaxlmm.engine.problems import Problems, batches
+from jaxlmm.engine.compiled import prepare_around, values
+from jaxlmm.engine.problems import Problems, batches, in_batches, take
+from jaxlmm.families import LIMIT_BETWEEN
 from jaxlmm.inference import OptimumDerivatives
 from jaxlmm.likelihood import Response
 
@@ -81,3 +82,34 @@ def closely(
         parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], part))
     augmented = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     return some.replace(responses=responses.replace(augmented=augmented, least_squares=least_squares))
+
+
+PLACES = np.array([8.0, 10.5, 13.0]) / LIMIT_BETWEEN
+"""Places on the logistic scale of a parameter between two bounds, relative to its end: towards a limit the deviance
+changes by less and less, towards a singularity by the same from one to the next."""
+
+SMALLEST_FALL = 1e-3
+"""A fall of the deviance between the last two of these that is a limit's, or rounding."""
+
+
+def grows_without_bound(
+    problems: Problems, theta: Float[NumpyArray, "b k"], bases: tuple[Float[NumpyArray, "b _ _"], ...]
+) -> Bool[NumpyArray, " b"]:
+    """Return at which optima a parameter of the family is at the end of its range because the likelihood is infinite
+    there, as a Tweedie density of counts at the power 1.
+    """
+    layout, found = problems.likelihood.layout, np.zeros(len(theta), bool)
+    for number, limit, _ in () if layout.family is None else layout.family.limits():
+        entry = layout.n_theta - layout.n_family + number
+        index = np.flatnonzero(theta[:, entry] / limit >= PLACES[-1]) if limit else np.zeros(0, int)
+        if not index.size:
+            continue
+        deviances = []
+        for place in PLACES:
+            moved = theta[index].copy()
+            moved[:, entry] = place * limit
+            some = in_batches(problems.without_rows(), values, index, moved, take(bases, index))
+            deviances.append(np.asarray(some))
+        first, second = deviances[0] - deviances[1], deviances[1] - deviances[2]
+        found[index] |= second > np.maximum(0.5 * first, SMALLEST_FALL)
+    return found

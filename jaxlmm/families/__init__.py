@@ -3,7 +3,7 @@
 from jaxlmm._util import static
 from jaxlmm.families.base import AbstractFamily, Distribution
 from jaxlmm.families.counts import NegativeBinomial, Poisson
-from jaxlmm.families.layout import FamilyLayout, FamilyParameters
+from jaxlmm.families.layout import LIMIT_BETWEEN, FamilyLayout, FamilyParameters
 from jaxlmm.families.links import LINKS, LinkName, has_unit
 from jaxlmm.families.positive import Gamma, InverseGaussian
 from jaxlmm.families.proportions import Beta, Binomial
@@ -28,10 +28,11 @@ from jaxlmm.families.tweedie import Tweedie
 from jaxlmm.families.words import FAMILIES, family_of, named
 from jaxlmm.families.words import from_plain as family_from_plain
 from jaxlmm.families.words import to_plain as family_to_plain
-from jaxlmm.families.zeros import ZERO_PART, ZeroInflated
+from jaxlmm.families.zeros import ZERO_PART, ZeroInflated, with_reported_zero_part
 
 __all__ = [
     "FAMILIES",
+    "LIMIT_BETWEEN",
     "LINKS",
     "ZERO_PART",
     "AbstractFamily",
@@ -69,4 +70,5 @@ __all__ = [
     "row_derivatives",
     "separated",
     "static",
+    "with_reported_zero_part",
 ]

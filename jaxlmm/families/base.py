@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import Parameter
 from jaxlmm.errors import choose
-from jaxlmm.families.links import LINKS, LinkName, Mean
+from jaxlmm.families.links import LINKS, LINKS_IN_UNITS, POSITIVE, PROPORTION, LinkName, Mean
 
 SMALLEST_SHARE = 1e-6
 """How near to a bound that is not attained a parameter between two bounds can come, relative to their distance."""
@@ -114,6 +114,21 @@ class AbstractFamily(Struct, abc.ABC):
         """Return a rough linear predictor of each observation, at which the fixed effects of a fit begin."""
         y = jnp.asarray(y)
         return jnp.zeros(y.shape[:-1] if self.has_trials else y.shape)
+
+    def on_open_scale(self, eta: Float[Array, "*b"]) -> tuple[AbstractFamily, Float[jax.Array, "*b"]]:
+        """Return the family with linear predictors of any size, which increase with the mean and have no unit, and what
+        ``eta`` is on that scale; by default they are those that there are.
+        """
+        return self, jnp.asarray(eta)
+
+    def ends_of_means(
+        self, low: Float[NumpyArray, "*b"], high: Float[NumpyArray, "*b"]
+    ) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
+        """Return, for intervals of linear predictors, those at which the mean is least and largest there.
+
+        By default the intervals' own ends; where not all linear predictors are possible, of those that are.
+        """
+        return low, high
 
     def mean(self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
         """Return the mean of each observation, of a proportion where there are trials, for predictions.
@@ -251,6 +266,20 @@ class LinkedFamily(AbstractFamily):
         inside = link.predictor(jnp.asarray(0.5 if np.isfinite(upper) else 1.0))
         kernel = self.kernel_of_mean(jnp.asarray(y), link.mean(jnp.where(possible, eta, inside)), dispersion)
         return jnp.where(possible, kernel, -jnp.inf)
+
+    def on_open_scale(self, eta: Float[Array, "*b"]) -> tuple[AbstractFamily, Float[jax.Array, "*b"]]:
+        link, eta = LINKS[self.link], jnp.asarray(eta)
+        if link.range == self.range and self.link not in LINKS_IN_UNITS:
+            return self, eta
+        plain: LinkName = "logit" if self.range == PROPORTION else "log" if self.range == POSITIVE else "identity"
+        return self.replace(link=plain), LINKS[plain].predictor(link.mean(eta).value)
+
+    def ends_of_means(
+        self, low: Float[NumpyArray, "*b"], high: Float[NumpyArray, "*b"]
+    ) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
+        if self.range[0] >= 0.0 and self.link == "inverse":
+            low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+        return LINKS[self.link].ends(low, high)
 
     def mean(self, eta: Float[Array, "*b"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
         return LINKS[self.link].mean(jnp.asarray(eta)).value

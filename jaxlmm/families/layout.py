@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jaxlmm._util import Array, NumpyArray, Struct, static
 from jaxlmm.covariance import NEARLY_ZERO, Parameter
 from jaxlmm.families.base import AbstractFamily
+from jaxlmm.families.zeros import ZeroInflated
 
 ROOT_NODES = np.array([0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.5, 5.0])
 """Values at which a start is looked for of the root of a parameter that can be zero; never 0, where the slope is 0."""
@@ -90,6 +91,17 @@ class FamilyLayout(Struct):
             if _is_between(one):
                 found += [(k, sign * LIMIT_BETWEEN, LIMIT_BETWEEN - NEAR_LIMIT) for sign in (-1.0, 1.0)]
         return tuple(found)
+
+    def limit_of_zero_part(self) -> tuple[int, Float[jax.Array, " k"]] | None:
+        """Return the first entry of a zero part with columns, and the values of its entries where it adds no zeros.
+
+        None where there is no such limit, or some parameters are held.
+        """
+        family = self.family
+        if not isinstance(family, ZeroInflated) or len(self.free) < family.n_dispersion:
+            return None
+        limit = family.limit
+        return None if limit is None else (family.family.n_dispersion, limit)
 
     def start(self, given: Float[NumpyArray, " d"] | None = None) -> Float[NumpyArray, " _"]:
         """Return a start, of coefficients 0, at the natural parameters that are ``given`` and not NaN."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlmm._util import Array
+from jaxlmm._util import Array, NumpyArray
 
 LinkName = Literal["logit", "probit", "cloglog", "cauchit", "log", "identity", "sqrt", "inverse"]
 """The links: of means between 0 and 1 the first four; of positive means the logarithm, the root and the inverse."""
@@ -36,8 +36,15 @@ class Mean(NamedTuple):
         return cls(value, jnp.log(value), jnp.log1p(-value))
 
 
+Interval: TypeAlias = tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]
+"""The ends of intervals."""
+
+
 class Link(NamedTuple):
     """``predictor`` is the link g, ``mean`` its inverse, from eta to the mean and its logarithms; ``range`` that of it.
+
+    ``ends`` returns, for intervals of eta, linear predictors at which the mean is least and largest there, in any
+    order; by default the intervals' own ends, between which a monotone mean has no other.
 
     >>> import jax.numpy as jnp
     >>> [round(float(part), 4) for part in LINKS["cloglog"].mean(jnp.array(0.0))]
@@ -47,6 +54,7 @@ class Link(NamedTuple):
     predictor: Map
     mean: Callable[[Float[Array, "*b"]], Mean]
     range: tuple[float, float]
+    ends: Callable[[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]], Interval] = lambda low, high: (low, high)
 
 
 @jax.custom_jvp
@@ -102,6 +110,18 @@ def _log(eta: Float[Array, "*b"]) -> Mean:
     return Mean(jnp.exp(eta), eta, jnp.where(near, complement, jnp.log1p(-jnp.exp(jnp.where(near, -1.0, eta)))))
 
 
+def _ends_of_square(low: Float[NumpyArray, "*b"], high: Float[NumpyArray, "*b"]) -> Interval:
+    """Return where a square is least and largest: where an interval holds 0, there and at its far end."""
+    within = (low < 0.0) & (high > 0.0)
+    return np.where(within, 0.0, low), np.where(within & (-low > high), low, high)
+
+
+def _ends_of_inverse(low: Float[NumpyArray, "*b"], high: Float[NumpyArray, "*b"]) -> Interval:
+    """Return where an inverse is least and largest: where an interval holds 0, on either side of it."""
+    within = (low < 0.0) & (high > 0.0)
+    return np.where(within, -0.0, low), np.where(within, 0.0, high)
+
+
 def _cauchit_of(mean: Float[Array, "*b"]) -> Float[jax.Array, "*b"]:
     return jnp.tan(jnp.pi * (jnp.asarray(mean) - 0.5))
 
@@ -113,8 +133,8 @@ LINKS: dict[str, Link] = {
     "cauchit": Link(_cauchit_of, _cauchit, PROPORTION),
     "log": Link(jnp.log, _log, POSITIVE),
     "identity": Link(jnp.asarray, Mean.of, REAL),
-    "sqrt": Link(jnp.sqrt, lambda eta: Mean.of(eta**2), POSITIVE),
-    "inverse": Link(lambda mean: 1.0 / mean, lambda eta: Mean.of(1.0 / eta), REAL),
+    "sqrt": Link(jnp.sqrt, lambda eta: Mean.of(eta**2), POSITIVE, _ends_of_square),
+    "inverse": Link(lambda mean: 1.0 / mean, lambda eta: Mean.of(1.0 / eta), REAL, _ends_of_inverse),
 }
 """The links by name."""
 

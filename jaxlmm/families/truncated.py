@@ -33,6 +33,11 @@ class TruncatedCounts:
         x = np.asarray(x, float)
         return np.where(x >= 1.0, 1.0 - np.asarray(self._counts.sf(x)) / self._positive, 0.0)
 
+    def sf(self, x: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
+        """Return the probability of more than ``x``."""
+        x = np.asarray(x, float)
+        return np.where(x >= 1.0, np.asarray(self._counts.sf(x)) / self._positive, 1.0)
+
     def rvs(self, size: int | tuple[int, ...] | None = None, random_state: object = None) -> Float[NumpyArray, "*b"]:
         """Return random observations, as SciPy's distributions do."""
         rng = np.random.default_rng(random_state)  # type: ignore[arg-type]

@@ -96,20 +96,13 @@ class Tweedie(LinkedFamily):
         return CompoundPoisson(np.asarray(mean), float(dispersion[0]), float(dispersion[1]))
 
 
-def log_series(y: Float[Array, "*b"], phi: Float[Array, ""], power: Float[Array, ""]) -> Float[jax.Array, "*b"]:
-    """Return the logarithm of the factor of the density that the mean does not enter, at positive ``y``.
-
-    With ``a = (2 − power) / (power − 1)`` it is ``1/y Σ_j z^j / (j! Γ(j a))``, where
-    ``log z = a log y − a log(power − 1) − (1 + a) log phi − log(2 − power)``.
-    """
-    largest = jnp.asarray(y) ** (2.0 - power) / (phi * (2.0 - power) * (power - 1.0))
-    return largest + relative_series(y, phi, power)
-
-
 def relative_series(y: Float[Array, "*b"], phi: Float[Array, ""], power: Float[Array, ""]) -> Float[jax.Array, "*b"]:
-    """Return :func:`log_series` less ``(1 + a) J``, with ``J = y^(2 − power) / (phi (2 − power))``.
+    """Return the logarithm of the factor of the density that the mean does not enter, at positive ``y``, less
+    ``(1 + a) J``, with ``a = (2 − power) / (power − 1)`` and ``J = y^(2 − power) / (phi (2 − power))``.
 
-    The term of number j has the logarithm ``(1 + a) (J − J h(j/J − 1)) − s(j) − s(j a) + ½ log a − log 2π``, where
+    The factor is ``1/y Σ_j z^j / (j! Γ(j a))``, with
+    ``log z = a log y − a log(power − 1) − (1 + a) log phi − log(2 − power)``. The term of number j has the logarithm
+    ``(1 + a) (J − J h(j/J − 1)) − s(j) − s(j a) + ½ log a − log 2π``, where
     ``h(t) = (1 + t) log(1 + t) − t`` and s is the rest of Stirling's formula: nothing large is left in a sum from which
     the largest part is taken off, however small phi, and however near to 2 the power is. Terms are largest near J, and
     have the standard deviation √(J (power − 1)).
@@ -147,6 +140,10 @@ def _terms(
     return first[..., None] + step[..., None] * numbers, step
 
 
+TAIL_SDS, TAIL_TERMS = 15.0, 60.0
+"""How far beyond the mean, in standard deviations and in terms, numbers are summed for probabilities of the tail."""
+
+
 class CompoundPoisson:
     """Tweedie's distribution on the host: sums of a Poisson number of gamma variables, elementwise of the ``mean``."""
 
@@ -164,6 +161,17 @@ class CompoundPoisson:
         total = np.where(x >= 0.0, number.pmf(0), 0.0)
         for j in np.arange(max(first, 1.0), last + 1.0):
             total = total + number.pmf(j) * scipy.stats.gamma(j * self._shape, scale=scale).cdf(x)
+        return np.minimum(total, 1.0)
+
+    def sf(self, x: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
+        """Return the probability of more than ``x``."""
+        x, rate, scale = np.broadcast_arrays(np.asarray(x, float), self._rate, self._scale)
+        number = scipy.stats.poisson(rate)
+        first, largest = number.ppf(1e-15).min(initial=np.inf), rate.max(initial=0.0)
+        last = np.ceil(largest + TAIL_SDS * np.sqrt(largest) + TAIL_TERMS)
+        total = np.where(x >= 0.0, 0.0, number.pmf(0))
+        for j in np.arange(max(first, 1.0), last + 1.0):
+            total = total + number.pmf(j) * scipy.stats.gamma(j * self._shape, scale=scale).sf(x)
         return np.minimum(total, 1.0)
 
     def rvs(self, size: int | tuple[int, ...] | None = None, random_state: object = None) -> Float[NumpyArray, "*b"]:

@@ -21,6 +21,12 @@ ZERO_PART = "Zero inflation"
 FAR = 600.0
 """Below minus this the logarithm of a probability is that of a number which double precision does not have."""
 
+NOWHERE = -800.0
+"""The logit of a probability that is zero in double precision, as are its derivatives."""
+
+ROUNDING = 1e-9
+"""How far a combination of columns, or a coefficient, may be off by rounding."""
+
 
 class ZeroInflated(AbstractFamily):
     """Zero with the probability π, else an observation of a ``family``.
@@ -40,6 +46,8 @@ class ZeroInflated(AbstractFamily):
         The names of the columns of logit π.
     triangle
         ``(k, k)``, upper triangular: what is searched for is its product with γ. The identity by default.
+    constant
+        ``(k,)``, the γ with which Zγ is 1 in all rows, None where there is none.
 
     Raises
     ------
@@ -60,6 +68,7 @@ class ZeroInflated(AbstractFamily):
     family: AbstractFamily
     columns: tuple[str, ...] = static(default=())
     triangle: Float[Array, "k k"] | None = None
+    constant: Float[Array, " k"] | None = None
 
     def __post_init__(self) -> None:
         family = self.family
@@ -75,7 +84,10 @@ class ZeroInflated(AbstractFamily):
     def of(cls, family: AbstractFamily, columns: tuple[str, ...], matrix: Float[NumpyArray, "n k"]) -> Self:
         """Return the family with columns of full rank, whose coefficients are searched for on √n times their basis."""
         triangle = np.linalg.qr(matrix / np.sqrt(len(matrix)), mode="r")
-        return cls(family, columns, triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None])
+        sum_to_one = np.linalg.lstsq(matrix, np.ones(len(matrix)), rcond=None)[0]
+        exact = np.allclose(matrix @ sum_to_one, 1.0, rtol=0.0, atol=ROUNDING)
+        constant = np.where(np.abs(sum_to_one) > ROUNDING, sum_to_one, 0.0) if exact else None
+        return cls(family, columns, triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None], constant)
 
     @property
     def is_hurdle(self) -> bool:
@@ -128,9 +140,43 @@ class ZeroInflated(AbstractFamily):
     def sides_of_zero_part(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
         """Return in which direction of Zγ the density of an observation rises for ever, as :meth:`sides` of eta.
 
-        That of a zero has a maximum, or is constant, unless all zeros are of the zero part.
+        That of a zero rises with π whatever the probability of one is in the family, and that of another observation
+        falls.
         """
-        return np.where(self._parts(y)[0] == 0.0, 1.0 if self.is_hurdle else 0.0, -1.0)
+        return np.where(self._parts(y)[0] == 0.0, 1.0, -1.0)
+
+    def on_open_scale(self, eta: Float[Array, "*b"]) -> tuple[AbstractFamily, Float[jax.Array, "*b"]]:
+        family, own = self.family.on_open_scale(eta)
+        return self.replace(family=family), own
+
+    def ends_of_means(
+        self, low: Float[NumpyArray, "*b"], high: Float[NumpyArray, "*b"]
+    ) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
+        return self.family.ends_of_means(low, high)
+
+    @property
+    def limit(self) -> Float[jax.Array, " k"] | None:
+        """What is searched for of γ where no row has a zero more than the family's.
+
+        None of a hurdle model, and where columns cannot be a constant.
+        """
+        if self.constant is None or self.triangle is None or self.is_hurdle:
+            return None
+        return NOWHERE * jnp.asarray(self.triangle) @ jnp.asarray(self.constant)
+
+    def reported(self, dispersion: Float[NumpyArray, "*b d"]) -> Float[NumpyArray, "*b d"]:
+        """Return natural parameters as they are reported: at the :attr:`limit` infinite, or NaN, which are then zeros.
+
+        A coefficient that moves towards the limit is −∞ there, and one that does not has no value.
+        """
+        if self.constant is None or self.is_hurdle:
+            return dispersion
+        d, constant = self.family.n_dispersion, np.asarray(self.constant)
+        there = np.all(np.abs(dispersion[..., d:] - NOWHERE * constant) < -1e-6 * NOWHERE, axis=-1)
+        with np.errstate(invalid="ignore"):
+            limit = np.where(constant != 0.0, -np.inf * np.sign(constant), np.nan)
+        own = np.where(there[..., None], limit, dispersion[..., d:])
+        return np.concatenate([dispersion[..., :d], own], axis=-1)
 
     def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
         count, _ = self._parts(jnp.asarray(y))
@@ -156,7 +202,7 @@ class ZeroInflated(AbstractFamily):
         if columns is None:
             of_zero = _log_sum(self._odds(dispersion), jnp.where(zero, kernel, 0.0))
         else:  # log(ω + f(0)), with log ω = Zγ
-            of_zero = kernel - LINKS["logit"].mean(kernel - columns @ self._own(dispersion)).log
+            of_zero = kernel - LINKS["logit"].mean(kernel - self._logits(columns, dispersion)).log
         return jnp.where(zero, of_zero, kernel)
 
     def normalizer(self, y: Float[Array, "*y"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
@@ -167,7 +213,7 @@ class ZeroInflated(AbstractFamily):
             log_other = -jnp.log1p(odds)
             log_zero = jnp.where(possible, jnp.log(jnp.where(possible, odds, 1.0)) + log_other, -jnp.inf)
         else:
-            _, log_zero, log_other = LINKS["logit"].mean(columns @ self._own(dispersion))
+            _, log_zero, log_other = LINKS["logit"].mean(self._logits(columns, dispersion))
         constant = self.family.normalizer(self._without_zeros(count), dispersion[: self.family.n_dispersion])
         other = log_other + (jnp.zeros_like(count) if constant is None else constant)
         return jnp.where(count == 0.0, log_zero, other) if self.is_hurdle else other
@@ -202,12 +248,11 @@ class ZeroInflated(AbstractFamily):
         OptionError
             If it does, and they are not given.
         """
-        own = jnp.asarray(dispersion)[self.family.n_dispersion :]
         if not self.columns:
-            return own[0]
+            return self._own(dispersion)[0]
         if row_data is None:
             raise OptionError(f"the zero part has the columns {', '.join(self.columns)}, of which there are no values.")
-        return LINKS["logit"].mean(jnp.asarray(row_data) @ own).value
+        return LINKS["logit"].mean(self._logits(row_data, dispersion)).value
 
     def natural_with_held(
         self, theta: Float[Array, " d"], held: Float[Array, " d"], free: Bool[NumpyArray, " d"]
@@ -240,10 +285,26 @@ class ZeroInflated(AbstractFamily):
     def _own(self, dispersion: Float[Array, " d"]) -> Float[jax.Array, " k"]:
         return jnp.asarray(dispersion)[self.family.n_dispersion :]
 
+    def _logits(self, columns: Float[Array, "*b k"], dispersion: Float[Array, " d"]) -> Float[jax.Array, "*b"]:
+        """Return Zγ; where γ is :meth:`reported` at the limit, what it is there."""
+        own = self._own(dispersion)
+        known = jnp.all(jnp.isfinite(own))
+        return jnp.where(known, jnp.asarray(columns) @ jnp.where(known, own, 0.0), NOWHERE)
+
     def _odds(self, dispersion: Float[Array, " d"]) -> Float[jax.Array, ""]:
         """Return π / (1 − π), where π is a parameter."""
         probability = self._own(dispersion)[0]
         return probability / (1.0 - probability)
+
+
+def with_reported_zero_part(
+    family: AbstractFamily | None, report: Float[NumpyArray, "*b r"]
+) -> Float[NumpyArray, "*b r"]:
+    """Return natural parameters of a model, the family's last, with those of a zero part as they are reported."""
+    if not isinstance(family, ZeroInflated):
+        return report
+    first = report.shape[-1] - family.n_dispersion
+    return np.concatenate([report[..., :first], family.reported(report[..., first:])], axis=-1)
 
 
 def _log_sum(odds: Float[jax.Array, ""], log: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
@@ -263,6 +324,12 @@ class WithZeros:
         """Return the probability of at most ``x``."""
         other = (1.0 - self._probability) * np.asarray(self._others.cdf(x), float)
         return np.asarray(np.where(np.asarray(x) >= 0.0, self._probability, 0.0) + other)
+
+    def sf(self, x: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
+        """Return the probability of more than ``x``."""
+        own = self._others.sf(x) if hasattr(self._others, "sf") else 1.0 - self._others.cdf(x)
+        other = (1.0 - self._probability) * np.asarray(own, float)
+        return np.asarray(np.where(np.asarray(x) < 0.0, self._probability, 0.0) + other)
 
     def rvs(self, size: int | tuple[int, ...] | None = None, random_state: object = None) -> Float[NumpyArray, "*b"]:
         """Return random observations, as SciPy's distributions do."""

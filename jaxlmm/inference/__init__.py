@@ -13,7 +13,15 @@ from jaxlmm.inference.curvature import Curvature, Products, curvature, natural_p
 from jaxlmm.inference.derivatives import OptimumDerivatives, Rows, Units, examine, rows_at
 from jaxlmm.inference.kenward_roger import CovarianceInfluence, KenwardRoger, covariance_influence, psi_at
 from jaxlmm.inference.moderation import Prior, fit_prior, fit_robust_prior, moderated, residual_degrees
-from jaxlmm.inference.status import PROVEN, REASONS, SEPARATED, STATUS, Reason
+from jaxlmm.inference.status import (
+    PROVEN,
+    REASONS,
+    SEPARATED,
+    STATUS,
+    WITHOUT_ZERO_PART,
+    ZERO_PART_AT_END,
+    Reason,
+)
 from jaxlmm.inference.uncertainty import Contrasts, Uncertainty, delta_method, uncertainty
 from jaxlmm.inference.verdict import Verdict, Verdicts
 
@@ -26,6 +34,8 @@ __all__ = [
     "SEPARATED",
     "STATUS",
     "VANISHING_SIGMA",
+    "WITHOUT_ZERO_PART",
+    "ZERO_PART_AT_END",
     "Contrasts",
     "CovarianceInfluence",
     "Curvature",

@@ -192,6 +192,7 @@ def _judge(
         at_boundary=extreme | flat.at_boundary,
         on_ridge=flat.on_ridge,
         no_residual=~proven & (group.residual_share < LOST_RESIDUAL_SHARE),
+        grows=np.zeros(len(proven), bool),
     )
 
 

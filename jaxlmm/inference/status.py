@@ -44,6 +44,27 @@ UNBOUNDED = (
 )
 """The explanation where no residual is left and the groups' effects are related, so that there is no optimum."""
 
+GROWS = (
+    "The likelihood grows without bound as a parameter of the family goes to the end of its range: there is no "
+    "optimum. That of a Tweedie distribution does so as its power goes to 1 where all values are multiples of one "
+    "number, as counts are, which family='nbinom2' is for."
+)
+"""The explanation where a density is unbounded at the end of the range of a parameter of the family."""
+
+WITHOUT_ZERO_PART = (
+    "The zero part adds no zeros: the likelihood is largest where their probability is 0 in all rows, and the model is "
+    "that without zero_inflated. What is reported is that limit: the coefficients of the zero part are at minus "
+    "infinity, or have no value, and all others have their estimates and standard errors there."
+)
+"""The explanation of a boundary at which a zero part vanishes."""
+
+ZERO_PART_AT_END = (
+    "The probability of a zero goes to 0 in some rows and to 1 in others as coefficients of the zero part go to "
+    "infinity; the deviance does not change any more. What is reported of them is where the search has stopped, "
+    "without standard errors; all others have their estimates and standard errors in the limit."
+)
+"""The explanation of a boundary to which the coefficients of a zero part are on their way."""
+
 SEPARATED = (
     "The likelihood rises for ever along the direction that the ridge names: all observations that move along it are "
     "zero, or all are at the other end, so that their coefficients have no finite estimate. What is reported is the "
@@ -70,7 +91,8 @@ REASONS: dict[Reason, str] = {
     "not_finite": "the deviance is not finite at any point that was tried",
     "no_optimum_without_marker": "in a scan, so is the deviance of the model without a marker",
     "stopped": "the minimizer stopped before an optimum was reached",
-    "unbounded": "the random effects fit the response exactly, and the likelihood grows without bound",
+    "unbounded": "the likelihood grows without bound: the random effects fit the response exactly, or a parameter of "
+    "the family goes to the end of its range",
     "no_residual": "the random effects fit the response exactly: the limit without a residual is reported",
 }
 """The reasons and their meaning: for a response that has no fit, or a fit to be read with care."""

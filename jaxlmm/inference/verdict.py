@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxlmm._util import NumpyArray
-from jaxlmm.inference.status import HELP, NO_RESIDUAL, PROVEN, STATUS, UNBOUNDED
+from jaxlmm.inference.status import GROWS, HELP, NO_RESIDUAL, PROVEN, STATUS, UNBOUNDED
 
 
 class Verdict(NamedTuple):
@@ -56,6 +56,8 @@ class Verdicts(NamedTuple):
         Which natural parameters are at a boundary, and which move along a ridge.
     no_residual
         Whether nothing is left of the residual, and the deviance falls without bound.
+    grows
+        Whether the likelihood grows without bound towards the end of the range of a parameter of the family.
     """
 
     status: Int[NumpyArray, " b"]
@@ -67,6 +69,7 @@ class Verdicts(NamedTuple):
     at_boundary: Bool[NumpyArray, "b r"]
     on_ridge: Bool[NumpyArray, "b r"]
     no_residual: Bool[NumpyArray, " b"]
+    grows: Bool[NumpyArray, " b"]
 
     @property
     def proven(self) -> Bool[NumpyArray, " b"]:
@@ -79,7 +82,7 @@ class Verdicts(NamedTuple):
         nothing, unknown = np.zeros((b, r), bool), np.full(b, np.nan)
         return cls(
             np.full(b, STATUS.index("failed"), np.int8), unknown, unknown.copy(), np.full((b, k), np.nan),
-            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(), np.zeros(b, bool),
+            np.zeros((b, r)), np.zeros((b, k, s)), nothing, nothing.copy(), np.zeros(b, bool), np.zeros(b, bool),
         )  # fmt: skip
 
     def one(self, i: int, names: Sequence[str], dual_names: Mapping[int, str]) -> Verdict:
@@ -90,6 +93,8 @@ class Verdicts(NamedTuple):
         explanation = HELP[word]
         if self.no_residual[i]:
             explanation = NO_RESIDUAL if word == "boundary" else UNBOUNDED
+        if self.grows[i]:
+            explanation = GROWS
         return Verdict(
             word, float(self.gradient[i]), float(self.min_eigenvalue[i]), multipliers, ridge, explanation,
             null[null.any(axis=1)], self.at_boundary[i], self.on_ridge[i],

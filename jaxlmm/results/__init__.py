@@ -11,7 +11,7 @@ from jaxlmm.results.intervals import Bootstrap, Profile
 from jaxlmm.results.many import FitMany, ManyOrigin
 from jaxlmm.results.many_estimates import Collector, ManyEstimates
 from jaxlmm.results.rows import Influence, check_draws, drawn, factors_of
-from jaxlmm.results.separated import Limit, examined, of_full_rank
+from jaxlmm.results.separated import Limit, examined, of_full_rank, with_zero_part
 
 __all__ = [
     "SCAN",
@@ -38,4 +38,5 @@ __all__ = [
     "factors_of",
     "load_saved",
     "of_full_rank",
+    "with_zero_part",
 ]

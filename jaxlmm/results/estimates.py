@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray
 from jaxlmm.engine import Found, Solution
-from jaxlmm.families import FittedRows, pearson_residuals
+from jaxlmm.families import FittedRows, pearson_residuals, with_reported_zero_part
 from jaxlmm.formula import ModelFrame, ModelLabels
 from jaxlmm.inference import PROVEN, STATUS, Rows, Uncertainty, Verdict
 from jaxlmm.model import Natural, relative_to
@@ -100,7 +100,9 @@ class Estimates:
         """
         examination, uncertainty = found.examination, found.uncertainty
         centered = frame.x - frame.x.mean(axis=0)
-        values = examination.values
+        values, distribution = examination.values, frame.design.distribution
+        family = None if distribution is None else distribution.family
+        report = with_reported_zero_part(family, np.asarray(values.report[0]))
         return cls(
             labels=frame.labels,
             method=method,
@@ -117,7 +119,7 @@ class Estimates:
             theta=_own(_theta(frame, solution, rows)),
             beta=_own(examination.beta[0]),
             column_cov=_own(centered.T @ centered / (len(centered) - 1)),
-            report=_own(values.report[0] if fixed is None else fixed.put_into(values.report[0])),
+            report=_own(report if fixed is None else fixed.put_into(report)),
             fixed=np.zeros(values.report[0].size, bool) if fixed is None else np.isfinite(fixed.given),
             n_variance_params=solution.layout.n_estimated,
             components=_own(values.components[0]),

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, Int8, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.engine import Found
+from jaxlmm.families import with_reported_zero_part
 from jaxlmm.formula import ModelFrame, ModelLabels, Responses
 from jaxlmm.inference import PROVEN, STATUS, Reason, Uncertainty
 from jaxlmm.model import Layout, Natural
@@ -144,7 +145,9 @@ class Collector:
         arrays["deviance"][index], arrays["sigma"][index] = examination.deviance, examination.sigma
         arrays["status"][index], arrays["theta"][index] = found.verdicts.status, optima.theta
         arrays["is_singular"][index] = np.any(optima.active_set != 0, axis=1)
-        report = examination.values.report
+        distribution = self.frame.design.distribution
+        family = None if distribution is None else distribution.family
+        report = with_reported_zero_part(family, np.asarray(examination.values.report))
         arrays["report"][index] = report if self.fixed is None else self.fixed.put_into(report)
         arrays["components"][index] = examination.values.components
         arrays["at_boundary"][index] = found.verdicts.at_boundary
@@ -159,7 +162,7 @@ class Collector:
         self.explain(index[found.verdicts.status == FAILED], "not_finite")
         stopped = found.verdicts.status == STATUS.index("not_converged")
         self.explain(index[stopped], "stopped")
-        self.explain(index[stopped & found.verdicts.no_residual], "unbounded")
+        self.explain(index[stopped & (found.verdicts.no_residual | found.verdicts.grows)], "unbounded")
         self.explain(index[~stopped & found.verdicts.no_residual], "no_residual")
 
     def take(

@@ -10,9 +10,17 @@ from jaxtyping import Bool, Float
 from jaxlmm._util import NumpyArray, pad
 from jaxlmm.engine import Found
 from jaxlmm.errors import DataError
-from jaxlmm.families import ZeroInflated, observations, separated
+from jaxlmm.families import ZERO_PART, ZeroInflated, observations, separated, with_reported_zero_part
 from jaxlmm.formula import ModelFrame
-from jaxlmm.inference import PROVEN, SEPARATED, STATUS, Rows, Verdict
+from jaxlmm.inference import (
+    PROVEN,
+    SEPARATED,
+    STATUS,
+    WITHOUT_ZERO_PART,
+    ZERO_PART_AT_END,
+    Rows,
+    Verdict,
+)
 from jaxlmm.model import Design, independent_basis
 
 SMALLEST_EIGENVALUE = 1e-8
@@ -127,6 +135,19 @@ class Limit(NamedTuple):
         if STATUS.index(verdict.status) in PROVEN or self.rows.all():
             told = told._replace(status="not_identified", help=SEPARATED)
         return wide, rows._replace(marginal=marginal, conditional=conditional), told
+
+
+def with_zero_part(verdict: Verdict, frame: ModelFrame, found: Found) -> Verdict:
+    """Return a verdict that explains a boundary to which a zero part with columns has gone."""
+    distribution = frame.design.distribution
+    if distribution is None or not isinstance(distribution.family, ZeroInflated) or verdict.status != "boundary":
+        return verdict
+    of_zeros = np.array([p.group == ZERO_PART and not p.at_end(0.0) for p in frame.labels.natural])
+    if not (of_zeros & verdict.at_boundary).any():
+        return verdict
+    report = with_reported_zero_part(distribution.family, np.asarray(found.examination.values.report[0]))
+    vanishes = not np.isfinite(report[of_zeros]).all()
+    return verdict._replace(help=WITHOUT_ZERO_PART if vanishes else ZERO_PART_AT_END)
 
 
 def _nullspace(rows: Float[NumpyArray, "k p"]) -> Float[NumpyArray, "p r"]:

@@ -179,11 +179,38 @@ def test_without_additional_zeros_the_probability_is_zero_with_the_limit_s_numbe
     assert table["null_distribution"].iloc[1] == "0.5 chi2(0) + 0.5 chi2(1)"
 
 
+def test_columns_of_a_zero_part_without_additional_zeros_are_at_the_limit(plain, fit, tmp_path):
+    """That is the model without a zero part, with all its inference, by itself, loaded, and among many."""
+    none = fit.refit(DATA["y"])
+    assert none.status == "boundary"
+    assert "without zero_inflated" in none.certificate.help
+    assert none.variance().loc[[ZERO, SLOPE], "estimate"].tolist()[0] == -np.inf
+    assert none.variance().loc[[ZERO, SLOPE], "at_boundary"].all()
+    np.testing.assert_allclose(none.deviance, plain.deviance, rtol=1e-10)
+    for column in ("estimate", "std_error", "p_value"):
+        np.testing.assert_allclose(none.coef()[column], plain.coef()[column], rtol=1e-6)
+    predicted = none.predict(DATA.head(3))["estimate"]
+    np.testing.assert_allclose(predicted, plain.predict(DATA.head(3))["estimate"], rtol=1e-6)
+    np.testing.assert_allclose(none.residuals("deviance"), plain.residuals("deviance"), rtol=1e-5, atol=1e-6)
+    assert none.simulate(20, seed=1).mean(axis=None) == pytest.approx(DATA["y"].mean(), rel=0.2)
+    none.save(tmp_path / "fit.json")
+    loaded = lmm.load(tmp_path / "fit.json")
+    np.testing.assert_allclose(loaded.predict(DATA.head(3))["estimate"], predicted)
+    many = lmm.fit_many("~ x + (1 | g)", DATA, responses=["y", "z"], family="poisson", zero_inflated="~ w")
+    assert many.status.tolist() == ["boundary", "interior"]
+    own = many.tidy().query("response == 'y'")
+    np.testing.assert_allclose(own[["estimate", "p_value"]], plain.coef()[["estimate", "p_value"]], rtol=1e-5)
+    by_level = lmm.fit("y ~ x + (1 | g)", DATA, family="poisson", zero_inflated="~ 0 + f")
+    assert by_level.variance()["estimate"].iloc[-2:].tolist() == [-np.inf, -np.inf]
+
+
 def test_zero_parts_are_compared_by_their_columns(plain, constant, fit):
     assert lmm.compare(constant, fit)["null_distribution"].iloc[1] == "chi2(1)"
     table = lmm.compare(plain.refit(DATA["z"]), fit)
-    assert table["null_distribution"].iloc[1] == "not nested"
-    assert table["model"].str.split(", ", n=1).str[1].tolist() == ["poisson", "poisson, zero-inflated"]
+    assert table["null_distribution"].iloc[1] == "not known"
+    assert table[["statistic", "df"]].iloc[1].tolist() == [table["deviance"][0] - table["deviance"][1], 2.0]
+    assert np.isnan(table["p_value"].iloc[1])
+    assert table["model"].str.split(", ", n=1).str[1].tolist() == ["poisson", "poisson, zero-inflated ~ w"]
     held = constant.update(fixed={PROBABILITY: 0.0})
     np.testing.assert_allclose(held.deviance, plain.refit(DATA["z"]).deviance, rtol=1e-10)
 
@@ -299,6 +326,13 @@ def test_levels_of_zeros_alone_give_a_hurdle_no_finite_estimate():
             lmm.fit(f"{name} ~ f + (1 | g)", data, **options)
     many = lmm.fit_many("~ f + (1 | g)", data, responses=["zeros", "ones"], **options)
     assert many.status.tolist() == ["not_identified", "not_identified"]
+
+
+def test_a_level_of_zeros_gives_the_zero_part_no_finite_estimate():
+    """Whatever zeros the family has itself, the likelihood rises for ever with the probability of more."""
+    data = DATA.assign(some=DATA["z"].where(DATA["f"] == "a", 0))
+    with pytest.raises(lmm.DataError, match=r"zero part, got none that give a finite estimate of f\[T.b\]"):
+        lmm.fit("some ~ 1 + (1 | g)", data, family="poisson", zero_inflated="~ f")
 
 
 @pytest.mark.parametrize("family", ["poisson", "truncated_poisson"])

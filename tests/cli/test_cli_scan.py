@@ -139,3 +139,37 @@ def test_starts_and_fixed_parameters(folder, tmp_path):
     found = pd.read_csv(out, sep="\t")
     np.testing.assert_allclose(found["std_error"], expected["std_error"], rtol=SAME)
     assert scan(folder, "--fixed", "Residual: sd").exit_code == 2
+
+
+def test_work_in_other_processes(folder, tmp_path):
+    """Shares of one folder, a pool of two processes; what is written is the same."""
+    alone = scan(folder, "--out", tmp_path / "alone")
+    assert alone.exit_code == 0, alone.output
+    for k in (1, 2):
+        done = scan(folder, "--out", tmp_path / "shares", "--share", f"{k}/2")
+        assert done.exit_code == 0, done.output
+    done = scan(folder, "--out", tmp_path / "pool", "--workers", 2)
+    assert done.exit_code == 0, done.output
+    expected = lmm.load(tmp_path / "alone").tidy()
+    for name in ("shares", "pool"):
+        pd.testing.assert_frame_equal(lmm.load(tmp_path / name).tidy(), expected, rtol=SAME)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--share", "1/2"), "--share: expected --out with the folder"),
+        (("--share", "one", "--out", "hits"), "--share: expected K/N, two whole numbers such as 3/500, got 'one'"),
+        (("--share", "5/2", "--out", "hits"), "share: expected (k, N) with k from 0 to N"),
+        (("--workers", "2"), "--workers: expected --out with a folder"),
+        (("--dask", "tcp://x:1"), "--dask: expected --out with a folder"),
+        (("--workers", "0", "--out", "hits"), "--workers: expected a whole number of processes from 1, got 0"),
+        (("--workers", "2", "--dask", "tcp://x:1", "--out", "hits"), "--workers: expected this or --dask, got both"),
+    ],
+)
+def test_processes_that_cannot_be(folder, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    done = scan(folder, *arguments)
+    assert done.exit_code == 2
+    assert message in done.output
+    assert not (tmp_path / "hits").exists()

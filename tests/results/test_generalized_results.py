@@ -9,7 +9,6 @@ import scipy.special
 import scipy.stats
 
 import jaxlmm as lmm
-from jaxlmm.families import limits_of_mean
 
 import references
 
@@ -140,15 +139,6 @@ def test_models_are_compared(fit, data):
     others = lmm.fit(FORMULA, data.assign(failure=data["failure"] + 1), family="binomial")
     with pytest.raises(lmm.DataError, match="trials, got others"):
         lmm.compare(smaller, others)
-
-
-def test_limits_of_means_stay_where_an_inverse_link_is_monotone():
-    root = lmm.families.Poisson(link="sqrt")
-    low, high = limits_of_mean(root, np.array([-0.5, 0.5]), np.array([1.0, 1.0]), np.zeros(0))
-    np.testing.assert_allclose([low, high], [[0.0, 0.25], [1.0, 1.0]])
-    low, high = limits_of_mean(lmm.families.Gamma(link="inverse"), np.array([-0.1]), np.array([0.5]), np.ones(1))
-    assert low[0] == 2.0
-    assert high[0] == np.inf
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,19 @@ def test_profiles_where_the_rows_of_a_response_drop_a_column(frame):
     held = lmm.fit_many("~ a + (1 | g)", frame, responses=y, fixed={"Residual: sd": 1.0})
     with pytest.raises(lmm.OptionError, match="'Residual: sd' is fixed, and has no profile"):
         held.confint("Residual: sd", method="profile")
+
+
+def test_a_response_that_cannot_be_fitted_alone_does_not_stop_the_bootstrap_of_others():
+    """As one that is observed in one level of a factor only: among many it has the columns of all, alone none."""
+    data = lmm.datasets.sleepstudy().assign(half=np.tile(["a", "b"], 90))
+    y = pd.DataFrame({"whole": data["Reaction"], "part": data["Reaction"].where(data["half"] == "a")})
+    many = lmm.fit_many("~ half + (1 | Subject)", data, responses=y)
+    assert many.status.isin(["interior", "boundary"]).all()
+    boot = many.bootstrap(5, seed=1)
+    assert boot["whole"].values.shape[0] == 5
+    with pytest.raises(
+        lmm.OptionError, match="'part' has no bootstrap: half: expected a factor with at least 2 levels"
+    ):
+        boot["part"]
+    table = boot.confint(parameters="Intercept").set_index("response")
+    assert table["conf_low"].notna().tolist() == [True, False]

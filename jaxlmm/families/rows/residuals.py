@@ -74,16 +74,16 @@ def limits_of_mean(
 ) -> tuple[Float[NumpyArray, "*b"], Float[NumpyArray, "*b"]]:
     """Return the limits of means whose linear predictors are between ``low`` and ``high``.
 
-    Where an inverse link is monotone on one side of zero alone, as a square, limits end there.
+    Where the mean is not monotone in them, as with the links ``sqrt`` and ``inverse``, they are the least and the
+    largest mean in between.
 
     Raises
     ------
     NotImplementedError
         If the family has no mean.
     """
-    link, bounds = getattr(family, "link", ""), getattr(family, "range", (-np.inf, np.inf))
-    if link == "sqrt" or (link == "inverse" and bounds[0] >= 0.0):
-        low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+    bounds = getattr(family, "range", (-np.inf, np.inf))
+    low, high = family.ends_of_means(low, high)
     with np.errstate(divide="ignore"):
         ends = means(family, low, dispersion, row_data), means(family, high, dispersion, row_data)
     return np.clip(np.minimum(*ends), *bounds), np.clip(np.maximum(*ends), *bounds)
@@ -123,12 +123,13 @@ def pearson_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[N
 def deviance_residuals(fitted: FittedRows, y: Float[NumpyArray, " n"]) -> Float[NumpyArray, " n"]:
     """Return the roots of twice what the log-density of each observation is below its largest, as signed differences.
 
-    The largest is over all linear predictors, with the same dispersion; the sign is that of its predictor less the
-    fitted one (McCullagh and Nelder 1989, section 2.4.3).
+    The largest is over all means, with the same dispersion; the sign is that of its mean less the fitted one
+    (McCullagh and Nelder 1989, section 2.4.3).
     """
     observed = jnp.asarray(observations(y, fitted.row_data))
-    best, below = _below_the_largest(fitted.family, observed, jnp.asarray(fitted.eta), jnp.asarray(fitted.dispersion))
-    return np.sign(np.asarray(best) - fitted.eta) * np.sqrt(2.0 * np.maximum(np.asarray(below), 0.0))
+    family, eta = fitted.family.on_open_scale(fitted.eta)
+    best, below = _below_the_largest(family, observed, eta, jnp.asarray(fitted.dispersion))
+    return np.sign(np.asarray(best) - np.asarray(eta)) * np.sqrt(2.0 * np.maximum(np.asarray(below), 0.0))
 
 
 @program(once=True)
@@ -147,9 +148,10 @@ def _below_the_largest(
         possible = jnp.isfinite(family.log_kernel(y, tried, dispersion)) & jnp.isfinite(uphill)
         return jnp.where(possible, tried, 0.5 * (here + best)), best, highest
 
-    eta = jnp.asarray(eta)
-    own = family.log_kernel(y, eta, dispersion)
-    _, best, highest = jax.lax.fori_loop(0, STEPS, step, (eta, eta, own))
+    eta, rough = jnp.asarray(eta), jnp.broadcast_to(family.start(y), jnp.shape(eta))
+    own, other = family.log_kernel(y, eta, dispersion), family.log_kernel(y, rough, dispersion)
+    begin = jnp.where(other > own, rough, eta)
+    _, best, highest = jax.lax.fori_loop(0, STEPS, step, (begin, begin, jnp.maximum(own, other)))
     return best, highest - own
 
 
@@ -168,7 +170,11 @@ def quantile_residuals(
         If the family has no distribution.
     """
     distribution = fitted.family.distribution(fitted.eta, fitted.dispersion, fitted.row_data)
-    upper = np.asarray(distribution.cdf(y), float)
-    below = np.asarray(distribution.cdf(y - 1.0 if fitted.family.discrete else np.nextafter(y, -np.inf)), float)
-    share = rng.uniform(size=y.shape)
-    return np.asarray(scipy.special.ndtri(below + share * (upper - below)))
+    before, share = y - 1.0 if fitted.family.discrete else np.nextafter(y, -np.inf), rng.uniform(size=y.shape)
+    below, upto = (np.asarray(distribution.cdf(one), float) for one in (before, y))
+    lower = below + share * (upto - below)
+    if not hasattr(distribution, "sf"):
+        return np.asarray(scipy.special.ndtri(lower))
+    above, beyond = (np.asarray(distribution.sf(one), float) for one in (before, y))
+    upper = above + share * (beyond - above)  # 1 − lower, with all its digits where that is nearly 1
+    return np.asarray(np.where(lower < 0.5, scipy.special.ndtri(lower), -scipy.special.ndtri(upper)))

@@ -17,8 +17,8 @@ def effects_of(design: Design) -> AbstractEffects:
 
     Effects of each row of its own are eliminated before.
     """
-    design = design.replace(distribution=None)
     own = _of_rows(design)
+    design = design.replace(distribution=None)
     if own is not None:
         return EffectsWithRows.of(design, own, effects_of(_without(design, own)))
     kind = _kind(design)
@@ -51,8 +51,12 @@ def algebra_of(design: Design) -> tuple[str, str]:
 
 
 def _of_rows(design: Design) -> int | None:
-    """Return the number of a term with an effect for each row, where the others can take weights of any kind."""
-    return None if _kind(design) is EffectsBySolver else EffectsWithRows.term_of(design)
+    """Return the number of a term with an effect for each row, where the others can take weights of any kind.
+
+    None for quadrature, whose effects are those of one grouping factor.
+    """
+    by_quadrature = design.distribution is not None and design.distribution.n_nodes > 1
+    return None if by_quadrature or _kind(design) is EffectsBySolver else EffectsWithRows.term_of(design)
 
 
 def _without(design: Design, term: int) -> Design:

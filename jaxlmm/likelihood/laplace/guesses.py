@@ -15,6 +15,10 @@ from jaxlmm.model import Design
 STEPS, LENGTHS = 8, (1.0, 0.5, 0.25, 0.06, 0.0)
 """Newton steps of the model without random effects, at which the coefficients begin, and lengths tried of each."""
 
+TOWARDS_LEAST_SQUARES = (1.0, 0.5, 0.25, 0.1, 0.0)
+"""Where the steps begin, on the way from a constant predictor to the rough one's least squares: the last that is
+possible."""
+
 STARTING_VARIANCE, GUESSED_VARIANCES = 0.25, (0.01, 4.0)
 """Variances of effects at which a search begins where no level has two rows, and between which it begins elsewhere."""
 
@@ -46,8 +50,13 @@ def coefficients_without_effects(
         return tried[jnp.argmax(jax.vmap(value)(tried))]
 
     rough = jnp.where(weight > 0, family.family.start(observed.y) - offset, 0.0)
-    start = x.T @ rough / jnp.maximum(jnp.sum(x**2, axis=0), 1.0)
-    start = jnp.where(jnp.isfinite(value(start)), start, 0.0)
+    mean = jnp.sum(weight * rough) / jnp.maximum(jnp.sum(weight), 1.0)
+    squares = jnp.maximum(jnp.sum(x**2, axis=0), 1.0)
+    fitted, constant = (x.T @ rows / squares for rows in (rough, jnp.broadcast_to(mean, rough.shape)))
+    # Least squares may leave the range of the means, the fitted constant does not: as far as is possible from it.
+    tried = jnp.stack([constant + length * (fitted - constant) for length in TOWARDS_LEAST_SQUARES])
+    possible = jnp.isfinite(jax.vmap(value)(tried))
+    start = jnp.where(jnp.any(possible), tried[jnp.argmax(possible)], 0.0)
     return jax.lax.fori_loop(0, STEPS, step, start)
 
 

@@ -2,7 +2,7 @@
 
 from jaxlmm.results.hypotheses.adjust import adjusted, choose_adjustment, critical
 from jaxlmm.results.hypotheses.anova import anova, f_tail, test
-from jaxlmm.results.hypotheses.compare import Parts, compare, null_distribution, within
+from jaxlmm.results.hypotheses.compare import compare
 from jaxlmm.results.hypotheses.drop import drop1, ranova
 from jaxlmm.results.hypotheses.emmeans import (
     MarginalMeans,
@@ -14,6 +14,7 @@ from jaxlmm.results.hypotheses.emmeans import (
     pairwise,
 )
 from jaxlmm.results.hypotheses.grid import Grid, factors_and_by, reference_grid, same_cells
+from jaxlmm.results.hypotheses.likelihood_ratio import Parts, null_distribution, within
 from jaxlmm.results.hypotheses.response_scale import ResponseScale
 from jaxlmm.results.hypotheses.rows import FixedPart
 

@@ -13,7 +13,7 @@ from jaxlmm.formula.columns import Encoding
 from jaxlmm.formula.groups import TermLabels
 from jaxlmm.formula.syntax import with_bars
 from jaxlmm.results.fitted import Fitted
-from jaxlmm.results.hypotheses.compare import Parts, null_distribution, tested_against
+from jaxlmm.results.hypotheses.likelihood_ratio import Parts, null_distribution, tested_against
 
 DROP_COLUMNS = ["term", "n_params", "loglik", "deviance", "aic", "statistic", "df", "p_value", "null_distribution"]
 

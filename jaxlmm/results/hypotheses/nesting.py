@@ -68,14 +68,15 @@ def is_special_case(smaller: AbstractCovariance | None, larger: AbstractCovarian
 def beyond_the_formula(labels: ModelLabels) -> str:
     """Return what a formula does not say of a model: the structure of its residuals, or its family and zero part."""
     if labels.family is not None:
-        return labels.family.text
+        zeros = labels.family.zeros
+        return labels.family.text if zeros is None else f"{labels.family.text} {zeros.text}"
     return f"residual: {labels.residual.text}" if labels.residual else ""
 
 
 def family_is_special_case(one: RowDistribution | None, other: RowDistribution | None) -> bool:
     """Whether a distribution of the rows is the other one, or Poisson's where that is negative binomial, with the same
-    link; or has no zero part where that has one of a probability that can be zero; and random effects are integrated
-    alike.
+    link; or has no zero part where that has one whose probability can be zero in all rows; and random effects are
+    integrated alike.
     """
     if one is None or other is None:
         return one is other
@@ -86,7 +87,7 @@ def family_is_special_case(one: RowDistribution | None, other: RowDistribution |
         nested = np.linalg.matrix_rank(both, rtol=SAME_SPACE) == np.linalg.matrix_rank(space, rtol=SAME_SPACE)
         family, larger = family.family, larger.family
     elif isinstance(larger, ZeroInflated):
-        nested, larger = not larger.columns, larger.family
+        nested, larger = not larger.columns or larger.constant is not None, larger.family
     else:
         nested = True
     poisson = isinstance(family, Poisson) and isinstance(larger, NegativeBinomial)
@@ -94,6 +95,11 @@ def family_is_special_case(one: RowDistribution | None, other: RowDistribution |
     names = ["link", "truncated"] if poisson else [field.name for field in dataclasses.fields(family)] if same else []
     alike = all(np.array_equal(getattr(family, name), getattr(larger, name)) for name in names)
     return one.n_nodes == other.n_nodes and nested and (poisson or same) and alike
+
+
+def has_zero_columns(rows: RowDistribution | None) -> bool:
+    """Whether a model has a zero part with columns."""
+    return rows is not None and isinstance(rows.family, ZeroInflated) and bool(rows.family.columns)
 
 
 def _zero_columns(rows: RowDistribution) -> Float[NumpyArray, "N k"]:

@@ -58,7 +58,7 @@ def compare(many: FittedMany, formula: str) -> pd.DataFrame:
     null = null_distribution(_parts(smaller), _parts(larger))
     statistic = smaller.estimates.deviance - larger.estimates.deviance
     proven = smaller.estimates.proven & larger.estimates.proven
-    statistic = np.where(proven & bool(null.degrees), statistic, np.nan)
+    statistic = np.where(proven & null.nested, statistic, np.nan)
     p_value = np.array([null.tail(value) for value in statistic])
     unproven = np.where(larger.estimates.proven, smaller.estimates.words, larger.estimates.words)
     reason = np.where(larger.estimates.proven, smaller.estimates.reason, larger.estimates.reason)

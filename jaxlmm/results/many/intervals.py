@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray, in_double_precision
 from jaxlmm.engine import ManyProfiler
-from jaxlmm.errors import OptionError, choose, nearest
+from jaxlmm.errors import DataError, OptionError, choose, nearest
 from jaxlmm.model import Natural
 from jaxlmm.results.intervals import MAX_ROUNDS, Bootstrap, LimitSearch, search_from_wald
 from jaxlmm.results.many.fitted import FittedMany
@@ -97,7 +97,8 @@ def bootstrap(
     """Draw responses from the fit of each, and fit its model to them: parameters are those of
     :meth:`jaxlmm.Fit.bootstrap`.
 
-    Each response has draws of its own, by the seed and its place.
+    Each response has draws of its own, by the seed and its place. One without a proven optimum, or that cannot be
+    fitted on its own rows as :class:`FitMany` ``["y7"]`` does, has none, and NaN in tables.
 
     Examples
     --------
@@ -109,25 +110,34 @@ def bootstrap(
     (100, 4)
     """
     seeds = np.random.SeedSequence(seed).spawn(len(many))
-    drawn = {}
+    drawn, apart = {}, {}
     for place, (name, proven) in enumerate(zip(many.responses, many.estimates.proven, strict=True)):
         if proven:
             own = int(seeds[place].generate_state(1, np.uint64)[0])
-            fit = many.call.single(name, many.values[:, place])
+            try:
+                fit = many.call.single(name, many.values[:, place])
+            except DataError as error:  # as a factor with one level on its rows
+                apart[name] = str(error)
+                continue
             drawn[name] = fit.bootstrap(nsim, seed=own, statistic=statistic, executor=executor)
-    return ManyBootstrap(many, drawn)
+    return ManyBootstrap(many, drawn, apart)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ManyBootstrap:
-    """The bootstrap of each response with a proven optimum, by its name: ``boot["y7"]`` is a single fit's."""
+    """The bootstrap of each response with a proven optimum, by its name: ``boot["y7"]`` is a single fit's.
+
+    ``apart`` has the errors of those that cannot be fitted on their own rows.
+    """
 
     many: FittedMany
     drawn: dict[str, Bootstrap]
+    apart: dict[str, str]
 
     def __getitem__(self, response: str) -> Bootstrap:
         if response not in self.drawn:
             known = "it has no proven optimum" if response in self.many.responses else "it is no response"
+            known = self.apart.get(response, known).rstrip(".")
             raise OptionError(f"{response!r} has no bootstrap: {known}.")
         return self.drawn[response]
 

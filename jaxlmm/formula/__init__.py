@@ -3,6 +3,7 @@
 from jaxlmm.formula.columns import Encoding, check_weights
 from jaxlmm.formula.constant import check_varies, constant_responses
 from jaxlmm.formula.exact_levels import check_levels, exact_levels
+from jaxlmm.formula.family import impossible_in_words
 from jaxlmm.formula.frame import ModelFrame, build_frame
 from jaxlmm.formula.groups import (
     DispersionLabels,
@@ -36,6 +37,7 @@ __all__ = [
     "check_weights",
     "constant_responses",
     "exact_levels",
+    "impossible_in_words",
     "notes_of_responses",
     "parse",
     "read_responses",

@@ -301,6 +301,16 @@ def test_levels_of_zeros_alone_give_a_hurdle_no_finite_estimate():
     assert many.status.tolist() == ["not_identified", "not_identified"]
 
 
+@pytest.mark.parametrize("family", ["poisson", "truncated_poisson", "gamma"])
+def test_a_zero_part_without_zeros_or_a_hurdle_of_zeros_alone_is_told(family):
+    data = DATA.assign(ones=DATA["z"] + 1.0, zeros=0.0)
+    with pytest.raises(lmm.DataError, match=r"expected zeros, .* got none in 320 rows; leave zero_inflated= out"):
+        lmm.fit("ones ~ x + (1 | g)", data, family=family, zero_inflated="~ w")
+    for zeros in ("~ 1", "~ w") if family != "poisson" else ():
+        with pytest.raises(lmm.DataError, match="expected others beside zeros, got 320 zeros"):
+            lmm.fit("zeros ~ x + (1 | g)", data, family=family, zero_inflated=zeros)
+
+
 @pytest.mark.parametrize("family", ["poisson", "truncated_poisson"])
 def test_a_level_without_zeros_gives_the_zero_part_no_finite_estimate(family):
     data = DATA.assign(some=DATA["z"].where(DATA["f"] == "a", DATA["z"].clip(lower=1)))

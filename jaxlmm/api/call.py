@@ -18,7 +18,7 @@ from jaxlmm.api.values import natural
 from jaxlmm.covariance import Parameter
 from jaxlmm.engine import Solution, solve_single
 from jaxlmm.errors import FormulaError, OptionError
-from jaxlmm.formula import ModelFrame, build_frame, check_levels, parse, updated, with_response
+from jaxlmm.formula import ModelFrame, build_frame, check_levels, check_varies, parse, updated, with_response
 from jaxlmm.formula.syntax import resolved
 from jaxlmm.inference import blocks_with_multiplier
 from jaxlmm.likelihood import choose
@@ -52,6 +52,7 @@ class Call:
             design, labels, choice = frame.design, frame.labels, choice or choose(frame.design, options.solver)
             start, fixed = (natural(name, getattr(options, name), labels, design) for name in ("start", "fixed"))
             check_levels(frame, fixed)
+            check_varies(frame, options.fixed or {})
             limit = Limit.of(frame)
             minimized = solve_single(
                 design if limit is None else limit.design, frame.y, solver=choice.solver, method=options.criterion,

@@ -18,7 +18,10 @@ FOREIGN_OPTIONS = {
     "contrasts": "write C(f, contr.sum) in the formula",
     "random": "write the random terms into the formula, as in '(1 | g)'",
     "correlation": "write residual='ou(t | g)'",
-    **dict.fromkeys(("dispformula", "scale_formula"), "write dispersion='~ x'"),
+    **dict.fromkeys(
+        ("dispformula", "scale_formula"),
+        "write dispersion='~ x' in a linear mixed model; parameters of a family have no formula, leave it out there",
+    ),
     "re_formula": "write the random terms into the formula, as in '(1 | g)'",
     **dict.fromkeys(("varlist", "relmat", "pedigree", "kmat"), "write kinship={'id': K} for a term (1 | id)"),
     **dict.fromkeys(
@@ -34,6 +37,16 @@ FOREIGN_OPTIONS = {
 """Options of other packages (lme4, nlme, statsmodels, PLINK, GEMMA), and what to write here."""
 
 
+_OF_A_FIT = "the responses drawn here are normal; those of a family are drawn from a fit, by fit.simulate(nsim=)"
+
+OF_VERBS = {
+    "simulate": dict.fromkeys(
+        ("family", "trials", "size", "quadrature", "nAGQ", "zero_inflated", "ziformula", "zi"), _OF_A_FIT
+    ),
+}
+"""Options that one verb does not have, where others do, and what to do instead."""
+
+
 def check_names(verb: str, names: Iterable[str], accepted: Iterable[str]) -> None:
     """Raise if one of the ``names`` of options given to a public function, ``verb``, is not ``accepted`` by it.
 
@@ -47,7 +60,7 @@ def check_names(verb: str, names: Iterable[str], accepted: Iterable[str]) -> Non
 
 def named_options(function: Callable[P, T]) -> Callable[P, T]:
     """Return a public function that raises an ``OptionError`` for an unknown option, with the one to write here."""
-    return foreign.named_options(function, FOREIGN_OPTIONS)
+    return foreign.named_options(function, {**FOREIGN_OPTIONS, **OF_VERBS.get(function.__name__, {})})
 
 
 _MIXED = "write lmm.fit('y ~ x + (1 | g)', data)"

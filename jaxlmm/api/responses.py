@@ -16,7 +16,7 @@ from jaxlmm.api.progress import progress_bar
 from jaxlmm.api.values import natural
 from jaxlmm.api.workers import fit_in_workers
 from jaxlmm.engine import patterns_of, solve_by_response, solve_many
-from jaxlmm.formula import ModelFrame, Responses, exact_levels
+from jaxlmm.formula import ModelFrame, Responses, constant_responses, exact_levels
 from jaxlmm.model import Natural, held_layout
 from jaxlmm.results import Collector, ManyEstimates, examined, of_full_rank
 from jaxlmm.solvers import Choice, Route
@@ -54,7 +54,8 @@ def estimates_of(
     notes, circular = frame.notes_on(read.names, y), read.is_circular
     fixed = natural("fixed", options.fixed, frame.labels, frame.design)
     exact = _exact_levels(frame, y, fixed)
-    unusable = circular | (exact != "")
+    constant = constant_responses(frame, y, options.fixed or {})
+    unusable = circular | (exact != "") | constant
     if unusable.any():  # they are left out as if they had no values
         y = np.where(unusable, np.nan, y)
     with progress_bar(y.shape[1], progress, "responses") as done:
@@ -66,6 +67,7 @@ def estimates_of(
     collector.arrays["n"] = n
     for level in sorted(set(exact) - {""}):
         collector.explain(np.flatnonzero(exact == level), "perfect_fit", f" in {level}")
+    collector.explain(np.flatnonzero(constant), "constant")
     collector.explain(np.flatnonzero(circular), "also_a_predictor")
     seconds, device = time.perf_counter() - started, str(default_device())
     return collector.finish(read, notes, choice, options.criterion, device, seconds)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jaxlmm._util import as_table, in_double_precision
+from jaxlmm.api.names import named_options
 from jaxlmm.covariance import AbstractCovariance, Along
 from jaxlmm.errors import OptionError
 from jaxlmm.formula import ModelOptions, build_frame, parse
@@ -16,6 +17,7 @@ from jaxlmm.model import Layout
 from jaxlmm.results import check_draws, drawn, factors_of
 
 
+@named_options
 @in_double_precision
 def simulate(
     formula: str,
@@ -33,7 +35,7 @@ def simulate(
     residual: str | Along | None = None,
     dispersion: str | None = None,
 ) -> pd.DataFrame:
-    """Draw responses from a model at given parameters.
+    """Draw responses from a linear mixed model at given parameters; those of a family are drawn by ``fit.simulate``.
 
     Parameters
     ----------
@@ -59,7 +61,8 @@ def simulate(
     Raises
     ------
     OptionError
-        If there are not as many numbers as parameters, or ``sigma`` or ``nsim`` is not positive.
+        If there are not as many numbers as parameters, ``sigma`` or ``nsim`` is not positive, or there is no such
+        option.
     FormulaError, DataError, KinshipError
         As :func:`jaxlmm.fit` does.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,6 +140,14 @@ def responses_of(arguments: list[str], data: Any, codes: Sequence[str] = (), id:
     files = [argument for argument in arguments if argument not in data and Path(argument).suffix in readers()]
     if files and arguments[1:]:
         stop(f"--responses: expected one file or names of columns, got {', '.join(arguments)}.", USAGE_ERROR)
+    for argument in arguments:
+        parts = [part.strip() for part in argument.split(",")]
+        if parts[1:] and argument not in data and all(part in data for part in parts):
+            repeated = " ".join(f"--responses {shlex.quote(part)}" for part in parts)
+            stop(
+                f"--responses: expected one column each time, got {len(parts)} in {argument!r}; write {repeated}.",
+                USAGE_ERROR,
+            )
     return read_ids(Path(files[0]), [id] if id else [], "--responses", codes) if files else arguments or None
 
 

@@ -66,11 +66,27 @@ class AbstractFamily(Struct, abc.ABC):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """The parameters of dispersion, with their bounds; none unless they are declared.
+        """The parameters of dispersion, a tuple of :class:`jaxlmm.covariance.Parameter`; none unless it is declared.
+
+        Each has a label, by which tables print it and ``start=`` and ``fixed=`` name it, and a kind, which gives its
+        bounds unless ``lower``, ``upper`` and ``attained`` do: a ``"rate"`` is positive, a ``"proportion"`` between 0
+        and 1, a ``"number"`` any one. :meth:`log_density` gets their values in this order.
 
         What is searched for is unbounded. A parameter with one bound is at a distance from it that is its exponential
         function or, where the bound is attained, its square; one with two bounds, of which none is attained, its
         logistic function between them; if the lower one is attained, the odds of its place between them are a square.
+
+        Examples
+        --------
+        >>> import jaxlmm as lmm
+        >>> class Laplace(lmm.families.AbstractFamily):
+        ...     @property
+        ...     def parameters(self):
+        ...         return (lmm.covariance.Parameter("scale", "rate", unit="response"),)
+        ...     def log_density(self, y, eta, dispersion):
+        ...         return -jnp.abs(y - eta) / dispersion[0] - jnp.log(2.0 * dispersion[0])
+        >>> Laplace().parameters[0].expected
+        'a number above 0, in units of the response'
         """
         return ()
 
@@ -94,7 +110,11 @@ class AbstractFamily(Struct, abc.ABC):
         return "finite numbers"
 
     def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
-        """Return which observations it can have."""
+        """Return which observations it can have, on the host: others are an error before anything is computed.
+
+        All finite numbers by default. Where the density of one of them is zero or not a number, as that of a negative
+        time, the fit would have the status ``failed``.
+        """
         return np.asarray(np.isfinite(y).all(axis=-1) if self.has_trials else np.isfinite(y))
 
     @property
@@ -109,6 +129,14 @@ class AbstractFamily(Struct, abc.ABC):
         observations on one side of a predictor are of the first kinds, there is no finite estimate.
         """
         return np.zeros(np.shape(y)[:-1] if self.has_trials else np.shape(y))
+
+    def unbounded_at(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
+        """Return of which observations the density grows without bound as the first of the parameters goes to a limit.
+
+        It does at the best linear predictor, as that of a normal distribution whose standard deviation goes to zero. A
+        response that has such a value in all rows is refused; none is by default.
+        """
+        return np.zeros(np.shape(y)[:-1] if self.has_trials else np.shape(y), bool)
 
     def start(self, y: Float[Array, "*y"]) -> Float[jax.Array, "*b"]:
         """Return a rough linear predictor of each observation, at which the fixed effects of a fit begin."""

@@ -34,6 +34,9 @@ class PositiveFamily(LinkedFamily):
     def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return np.isfinite(y) & (y > 0.0)
 
+    def unbounded_at(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
+        return np.ones(np.shape(y), bool)
+
     def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         return y
 

@@ -95,6 +95,9 @@ class Beta(LinkedFamily):
     def allows(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
         return (y > 0.0) & (y < 1.0)
 
+    def unbounded_at(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
+        return np.ones(np.shape(y), bool)
+
     def kernel_of_mean(
         self, y: Float[Array, "*y"], mean: Mean, dispersion: Float[Array, " d"]
     ) -> Float[jax.Array, "*b"]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
@@ -22,6 +22,9 @@ class RealFamily(LinkedFamily):
 
     link: LinkName = static(default="identity")
     links: ClassVar[tuple[LinkName, ...]] = ("identity", "log", "inverse")
+
+    def unbounded_at(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
+        return np.ones(np.shape(y), bool)
 
     def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         if self.link == "identity":

@@ -83,6 +83,9 @@ class Tweedie(LinkedFamily):
     def sides(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
         return np.where(y == 0.0, -1.0, 0.0) if self.link == "log" else np.zeros(np.shape(y))
 
+    def unbounded_at(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
+        return np.asarray(y > 0.0)
+
     def rough_mean(self, y: Float[jax.Array, "*y"]) -> Float[jax.Array, "*b"]:
         mean = jnp.mean(y)
         return jnp.maximum(y, jnp.where(mean > 0.0, 0.1 * mean, 1.0))

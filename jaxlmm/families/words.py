@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError, nearest
 from jaxlmm.families.base import AbstractFamily
 from jaxlmm.families.counts import NegativeBinomial, Poisson
@@ -32,6 +33,36 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "student_t": StudentT,
 }
 """The families by name, with the link that each has by default."""
+
+_INSTEAD = "is not available; write {0}, or a family of your own, a class with log_density"
+_ROWS = "'binomial' with a random intercept of each row, (1 | row)"
+
+ELSEWHERE: dict[str, str] = {
+    **dict.fromkeys(("normal", "norm", "lm"), "write 'gaussian'"),
+    **dict.fromkeys(("negative_binomial", "negbinomial", "negbin", "neg_binomial", "nbinom", "nb", "nb2"),
+                    "write 'nbinom2', of variance μ + a μ², or 'nbinom1', of μ + a μ"),
+    "nb1": "write 'nbinom1'",
+    **dict.fromkeys(("beta_family", "betar"), "write 'beta'"),
+    **dict.fromkeys(("t", "t_family", "student", "scat"), "write 'student_t'"),
+    **dict.fromkeys(("lognormal", "lognorm"), "take the logarithm, log(y) ~ x, in a linear mixed model"),
+    **dict.fromkeys(("zip", "zinb", "zero_inflated_poisson", "zero_inflated_negbinomial"),
+                    "write 'poisson' or 'nbinom2', with zero_inflated='~ 1'"),
+    **dict.fromkeys(("hurdle_poisson", "hurdle_negbinomial"),
+                    "write 'truncated_poisson' or 'truncated_nbinom2', with zero_inflated='~ 1'"),
+    **dict.fromkeys(("ziGamma", "hurdle_gamma"), "write 'gamma', with zero_inflated='~ 1'"),
+    **dict.fromkeys(("quasipoisson", "quasi_poisson"),
+                    "it has no likelihood; write 'nbinom1', whose variance is a multiple of the mean too"),
+    **dict.fromkeys(("quasibinomial", "quasi_binomial"), f"it has no likelihood; write {_ROWS}"),
+    **dict.fromkeys(("betabinomial", "beta_binomial", "betabinom"), f"it {_INSTEAD.format(_ROWS)}"),
+    **dict.fromkeys(("genpois", "generalized_poisson", "compois", "com_poisson", "conway_maxwell_poisson"),
+                    "it is not available; write 'nbinom2', or, for counts that vary less than Poisson's, a family of "
+                    "your own, a class with log_density"),
+    **dict.fromkeys(("ordbeta", "ordered_beta"),
+                    f"it {_INSTEAD.format(repr('beta'))}; 'beta' with zero_inflated='~ 1' has zeros too, but no ones"),
+    **dict.fromkeys(("ordinal", "cumulative", "categorical", "multinomial"),
+                    "families of ordered or unordered categories are not available; 'binomial' has two of them"),
+}  # fmt: skip
+"""Families by their names in other packages (glmmTMB, lme4, brms, mgcv, SciPy), and what to write here."""
 
 
 CLASSES: dict[str, type[AbstractFamily]] = {
@@ -88,7 +119,7 @@ def family_of(family: Any) -> AbstractFamily:
     Raises
     ------
     OptionError
-        If there is no such word, or the object is no family.
+        If there is no such word, the object is no family, or its ``parameters`` are something else.
 
     Examples
     --------
@@ -103,8 +134,23 @@ binomial, bernoulli, poisson, nbinom2, nbinom1, truncated_poisson, truncated_nbi
 inverse_gaussian, beta, tweedie, student_t.
     """
     if isinstance(family, AbstractFamily):
+        _check_parameters(family)
         return family
     if isinstance(family, str) and family in FAMILIES:
         return FAMILIES[family]()
-    hint = nearest(family, FAMILIES) if isinstance(family, str) else "an object is made by its class, as Poisson()"
+    if isinstance(family, str):
+        hint = ELSEWHERE.get(family) or nearest(family, FAMILIES)
+    else:
+        hint = "an object is made by its class, as Poisson()"
     raise OptionError(f"family: expected a word or an object of lmm.families, got {family!r}; {hint}.")
+
+
+def _check_parameters(family: AbstractFamily) -> None:
+    """Raise unless a family declares its parameters of dispersion as such."""
+    found: Any = family.parameters
+    wrong = [one for one in found if not isinstance(one, Parameter)] if isinstance(found, tuple) else [found]
+    if wrong:
+        raise OptionError(
+            f"{type(family).__name__}.parameters: expected a tuple of lmm.covariance.Parameter, got {wrong[0]!r}; "
+            "declare each as in lmm.covariance.Parameter('shape', 'rate'), and write parameters as a property."
+        )

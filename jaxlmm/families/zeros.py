@@ -137,6 +137,10 @@ class ZeroInflated(AbstractFamily):
         own = self.family.sides(count)
         return np.where(count == 0.0, np.nan, own) if self.is_hurdle else own
 
+    def unbounded_at(self, y: Float[NumpyArray, "*y"]) -> Bool[NumpyArray, "*b"]:
+        count, _ = self._parts(y)
+        return np.asarray((count != 0.0) & self.family.unbounded_at(count))
+
     def sides_of_zero_part(self, y: Float[NumpyArray, "*y"]) -> Float[NumpyArray, "*b"]:
         """Return in which direction of Zγ the density of an observation rises for ever, as :meth:`sides` of eta.
 

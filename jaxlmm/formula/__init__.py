@@ -1,7 +1,9 @@
 """Formulas: from a formula and a data frame to a design with its labels, on complete rows."""
 
 from jaxlmm.formula.columns import Encoding, check_weights
+from jaxlmm.formula.constant import check_varies, constant_responses
 from jaxlmm.formula.exact_levels import check_levels, exact_levels
+from jaxlmm.formula.family import impossible_in_words
 from jaxlmm.formula.frame import ModelFrame, build_frame
 from jaxlmm.formula.groups import (
     DispersionLabels,
@@ -31,8 +33,11 @@ __all__ = [
     "build_frame",
     "check_levels",
     "check_structure",
+    "check_varies",
     "check_weights",
+    "constant_responses",
     "exact_levels",
+    "impossible_in_words",
     "notes_of_responses",
     "parse",
     "read_responses",

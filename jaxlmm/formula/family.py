@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError, FormulaError, OptionError
-from jaxlmm.families import AbstractFamily, RowDistribution, observations
+from jaxlmm.families import AbstractFamily, RowDistribution, ZeroInflated, observations
 from jaxlmm.formula.columns import finite_or_raise
 from jaxlmm.formula.functions import as_numbers, is_text
 from jaxlmm.formula.groups import FamilyLabels, ZeroLabels
@@ -64,7 +64,34 @@ def observations_of(
     if rows.trials is not None:
         raise OptionError(f"trials: {join(parsed.response)} says how many trials there are; leave trials= out.")
     successes, failures = (_column(parsed, part, rows.data) for part in parts)
+    assert family is not None
+    _check_pairs(parsed, family, successes, failures, rows.data.index)
     return successes, successes + failures
+
+
+def _check_pairs(
+    parsed: ParsedFormula,
+    family: AbstractFamily,
+    successes: Float[NumpyArray, " n"],
+    failures: Float[NumpyArray, " n"],
+    index: pd.Index,
+) -> None:
+    """Raise where the family cannot have a pair since one of the two, as it is written, is no number of them."""
+    refused = ~family.allows(observations(successes, successes + failures))
+    parts = parts_of_cbind(parsed.response) or []
+    for word, part, values in zip(("successes", "failures"), parts, (successes, failures), strict=True):
+        wrong = np.flatnonzero(refused & ((values < 0.0) | (np.floor(values) != values)))
+        if wrong.size:
+            first = int(wrong[0])
+            raise DataError(
+                f"response {join(parsed.response)}: expected {word} that are whole numbers of at least 0, got "
+                f"{join(part)} of {values[first]:g} in row {index[first]!s} ({_such_rows(wrong.size)}); failures are "
+                "trials less successes, as in cbind(s, n - s) of s successes among n trials."
+            )
+
+
+def _such_rows(count: int) -> str:
+    return f"{count} such rows" if count > 1 else "one such row"
 
 
 def _column(parsed: ParsedFormula, part: list[Token], data: pd.DataFrame) -> Float[NumpyArray, " n"]:
@@ -97,21 +124,45 @@ def check_observations(
     Raises
     ------
     DataError
-        With the first that it cannot have.
+        With the first that it cannot have; if a zero part that depends on columns has no zeros, or a hurdle model has
+        nothing else.
     """
     finite_or_raise(y[:, None], (name,))
+    wrong = impossible_in_words(family, y, row_data, index)
+    if wrong:
+        raise DataError(f"response {name}: {wrong}.")
+    if not isinstance(family, ZeroInflated):
+        return
+    zero = y == 0.0
+    if family.columns and not zero.any():
+        raise DataError(
+            f"response {name}: expected zeros, of which zero_inflated= is a model, got none in {y.size} rows; leave "
+            "zero_inflated= out."
+        )
+    if family.is_hurdle and zero.all():
+        raise DataError(
+            f"response {name}: expected others beside zeros, got {y.size} zeros: of a hurdle model the family is the "
+            "distribution of the others, which are not there. Leave the response out."
+        )
+
+
+def impossible_in_words(
+    family: AbstractFamily,
+    y: Float[NumpyArray, " n"],
+    row_data: Float[NumpyArray, "n ..."] | None,
+    index: pd.Index,
+) -> str:
+    """Return what the family expects and the first observation that it cannot have, or ``""`` where it can have all."""
     wrong = np.flatnonzero(~family.allows(observations(y, row_data)))
     if not wrong.size:
-        return
+        return ""
     trials = row_data if family.has_trials else None
     first = int(wrong[0])
     of = "" if trials is None or trials[first] == 1.0 else f" of {trials[first]:g} trials"
-    rows = f"{wrong.size} such rows" if wrong.size > 1 else "one such row"
     share = trials is not None and bool(np.all((y >= 0.0) & (y <= 1.0)))
     hint = "; a proportion times its number of trials is a number of successes" if share else ""
-    raise DataError(
-        f"response {name}: expected {family.expected()}, got {y[first]:g}{of} in row {index[first]!s} ({rows}){hint}."
-    )
+    rows = _such_rows(wrong.size)
+    return f"expected {family.expected()}, got {y[first]:g}{of} in row {index[first]!s} ({rows}){hint}"
 
 
 def distribution_of(

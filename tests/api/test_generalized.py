@@ -308,6 +308,16 @@ def test_a_family_of_ones_own_is_the_built_in_one(poisson):
             refused()
 
 
+class Declared(Shifted):
+    """The same with whatever as parameters of dispersion."""
+
+    given: object = lmm.families.static()
+
+    @property
+    def parameters(self):
+        return self.given
+
+
 WRONG = [
     ("y - 5 ~ x + (1 | g)", {"family": "poisson"}, lmm.DataError, "whole numbers of at least 0.*such rows"),
     ("y + 0.5 ~ x + (1 | g)", {"family": "nbinom2"}, lmm.DataError, "family='tweedie' takes any number"),
@@ -318,7 +328,20 @@ WRONG = [
     ("f ~ x + (1 | g)", {"family": "binomial"}, lmm.DataError, "expected two values.*got 3"),
     ("cbind(y, y, y) ~ x + (1 | g)", {"family": "binomial"}, lmm.FormulaError, "cbind.successes, failures."),
     ("cbind(y, y) ~ x + (1 | g)", {"family": "binomial", "trials": "y"}, lmm.OptionError, "leave trials= out"),
-    ("cbind(y, y) ~ x + (1 | g)", {"family": "poisson"}, lmm.FormulaError, "cbind"),
+    ("cbind(y, y) ~ x + (1 | g)", {"family": "poisson"}, lmm.FormulaError, "successes, failures. is for .*'binomial'"),
+    (
+        "cbind(y, I(y - 30)) ~ x",
+        {"family": "binomial"},
+        lmm.DataError,
+        r"failures that are whole numbers of at least 0, got I\(y - 30\) of -.* trials less successes",
+    ),
+    ("cbind(I(-y), y) ~ x", {"family": "binomial"}, lmm.DataError, r"expected successes .*, got I\(-y\) of -"),
+    (
+        "cbind(y, I(y + 1 / 2)) ~ x",
+        {"family": "binomial"},
+        lmm.DataError,
+        r"expected failures .*, got I\(y \+ 1 / 2\) of 2.5 in row 0",
+    ),
     ("y ~ x + (1 | g)", {"family": "poison"}, lmm.OptionError, "did you mean poisson"),
     ("y ~ x + (1 | g)", {"family": "poisson", "trials": "y"}, lmm.OptionError, "successes among trials"),
     ("y ~ x + (1 | g)", {"trials": "y"}, lmm.OptionError, "successes among trials"),
@@ -337,6 +360,9 @@ WRONG = [
     ),
     ("y ~ x + (1 | g)", {"family": "poisson", "solver": "dense"}, lmm.OptionError, "expected 'auto'"),
     ("y ~ x + (1 | g)", {"family": "poisson", "ziformula": "~ 1"}, lmm.OptionError, "zero inflation"),
+    ("y ~ x", {"family": "nbinom2", "dispformula": "~ x"}, lmm.OptionError, "'~ x' in a linear mixed .* no formula"),
+    ("y ~ x", {"family": Declared(("phi",))}, lmm.OptionError, "Declared.parameters: expected a tuple .* got 'phi'"),
+    ("y ~ x", {"family": Declared(None)}, lmm.OptionError, "expected a tuple of lmm.covariance.Parameter, got None"),
 ]
 
 
@@ -357,6 +383,8 @@ def test_a_family_that_breaks_its_contract_is_told():
 
     with pytest.raises(lmm.OptionError, match="finite derivatives; where a branch"):
         lmm.testing.check_family(Branching(), [1.0, 2.0])
+    with pytest.raises(lmm.OptionError, match=r"Declared.parameters: expected a tuple .* got 'phi'"):
+        lmm.testing.check_family(Declared(("phi",)), [1.0, 2.0])
     with pytest.raises(lmm.OptionError, match="got NaN"):
         lmm.testing.check_family(Undefined(), [1.0, 2.0])
     for word, y in {"beta": [0.2, 0.7], "tweedie": [0.0, 2.5], "student_t": [-1.0, 3.0]}.items():

@@ -159,6 +159,10 @@ def test_missing_and_impossible_values_are_told_response_by_response(data):
     assert rows.loc[["negative", "half", "none", "infinite"], "reason"].tolist() == [
         "not_of_family", "not_of_family", "all_missing", "infinite",
     ]  # fmt: skip
+    with pytest.raises(
+        lmm.DataError, match=r"'half' has no fit: not_of_family, expected counts, .* in row 0 .320 such"
+    ):
+        many["half"]
     for name in ("some", "level"):
         observed = data.assign(y=responses[name])[responses[name].notna()]
         one = lmm.fit("y " + FORMULA, observed, family="nbinom2")

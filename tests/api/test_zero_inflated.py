@@ -181,7 +181,8 @@ def test_without_additional_zeros_the_probability_is_zero_with_the_limit_s_numbe
 
 def test_columns_of_a_zero_part_without_additional_zeros_are_at_the_limit(plain, fit, tmp_path):
     """That is the model without a zero part, with all its inference, by itself, loaded, and among many."""
-    none = fit.refit(DATA["y"])
+    few = DATA["y"].mask((DATA["y"] == 0) & (DATA.index % 2 == 0), 1)  # fewer zeros than Poisson's
+    plain, none = plain.refit(few), fit.refit(few)
     assert none.status == "boundary"
     assert "without zero_inflated" in none.certificate.help
     assert none.variance().loc[[ZERO, SLOPE], "estimate"].tolist()[0] == -np.inf
@@ -192,15 +193,16 @@ def test_columns_of_a_zero_part_without_additional_zeros_are_at_the_limit(plain,
     predicted = none.predict(DATA.head(3))["estimate"]
     np.testing.assert_allclose(predicted, plain.predict(DATA.head(3))["estimate"], rtol=1e-6)
     np.testing.assert_allclose(none.residuals("deviance"), plain.residuals("deviance"), rtol=1e-5, atol=1e-6)
-    assert none.simulate(20, seed=1).mean(axis=None) == pytest.approx(DATA["y"].mean(), rel=0.2)
+    assert none.simulate(20, seed=1).to_numpy().mean() == pytest.approx(few.mean(), rel=0.2)
     none.save(tmp_path / "fit.json")
     loaded = lmm.load(tmp_path / "fit.json")
     np.testing.assert_allclose(loaded.predict(DATA.head(3))["estimate"], predicted)
-    many = lmm.fit_many("~ x + (1 | g)", DATA, responses=["y", "z"], family="poisson", zero_inflated="~ w")
+    responses = pd.DataFrame({"few": few, "z": DATA["z"]})
+    many = lmm.fit_many("~ x + (1 | g)", DATA, responses=responses, family="poisson", zero_inflated="~ w")
     assert many.status.tolist() == ["boundary", "interior"]
-    own = many.tidy().query("response == 'y'")
+    own = many.tidy().query("response == 'few'")
     np.testing.assert_allclose(own[["estimate", "p_value"]], plain.coef()[["estimate", "p_value"]], rtol=1e-5)
-    by_level = lmm.fit("y ~ x + (1 | g)", DATA, family="poisson", zero_inflated="~ 0 + f")
+    by_level = lmm.fit("few ~ x + (1 | g)", DATA.assign(few=few), family="poisson", zero_inflated="~ 0 + f")
     assert by_level.variance()["estimate"].iloc[-2:].tolist() == [-np.inf, -np.inf]
 
 
@@ -333,6 +335,16 @@ def test_a_level_of_zeros_gives_the_zero_part_no_finite_estimate():
     data = DATA.assign(some=DATA["z"].where(DATA["f"] == "a", 0))
     with pytest.raises(lmm.DataError, match=r"zero part, got none that give a finite estimate of f\[T.b\]"):
         lmm.fit("some ~ 1 + (1 | g)", data, family="poisson", zero_inflated="~ f")
+
+
+@pytest.mark.parametrize("family", ["poisson", "truncated_poisson", "gamma"])
+def test_a_zero_part_without_zeros_or_a_hurdle_of_zeros_alone_is_told(family):
+    data = DATA.assign(ones=DATA["z"] + 1.0, zeros=0.0)
+    with pytest.raises(lmm.DataError, match=r"expected zeros, .* got none in 320 rows; leave zero_inflated= out"):
+        lmm.fit("ones ~ x + (1 | g)", data, family=family, zero_inflated="~ w")
+    for zeros in ("~ 1", "~ w") if family != "poisson" else ():
+        with pytest.raises(lmm.DataError, match="expected others beside zeros, got 320 zeros"):
+            lmm.fit("zeros ~ x + (1 | g)", data, family=family, zero_inflated=zeros)
 
 
 @pytest.mark.parametrize("family", ["poisson", "truncated_poisson"])

@@ -241,6 +241,12 @@ def test_fit_many_exit_codes(wide_csv, tmp_path):
     assert run("fit-many", MANY, wide_csv, "--responses", "microbe1", "--solver", "quick").exit_code == 2
 
 
+def test_columns_between_commas_are_responses_one_by_one(wide_csv):
+    result = run("fit-many", MANY, wide_csv, "--responses", "microbe1, microbe2")
+    assert (result.exit_code, "write --responses microbe1 --responses microbe2." in result.output) == (2, True)
+    assert "no column of the data" in run("fit-many", MANY, wide_csv, "--responses", "microbe1,none").output
+
+
 def test_interrupted(wide_csv, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """Families: densities, links and their derivatives against SciPy, mpmath and finite differences."""
 
 import inspect
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import scipy.stats
 
 from jaxlmm import OptionError, families
 from jaxlmm.families import FAMILIES, LINKS, family_of, row_derivatives
+from jaxlmm.families.words import ELSEWHERE
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -232,6 +234,26 @@ def test_words_and_links_are_checked():
     }  # fmt: skip
     with pytest.raises(OptionError, match="did you mean poisson"):
         family_of("poison")
+    for word, hint in {
+        "normal": "write 'gaussian'",
+        "nb": "write 'nbinom2'",
+        "negbin": "write 'nbinom2'",
+        "negative_binomial": "write 'nbinom2'",
+        "beta_family": "write 'beta'",
+        "t": "write 'student_t'",
+        "t_family": "write 'student_t'",
+        "lognormal": "take the logarithm",
+        "quasipoisson": "no likelihood; write 'nbinom1'",
+        "betabinomial": "is not available; write 'binomial' with a random intercept of each row",
+        "genpois": "is not available; write 'nbinom2', or, .* a family of your own",
+        "compois": "is not available; write 'nbinom2', or, .* a family of your own",
+        "ordbeta": "is not available; write 'beta'",
+    }.items():
+        with pytest.raises(OptionError, match=f"got '{word}'; .*{hint}"):
+            family_of(word)
+    named = {text for hint in ELSEWHERE.values() for text in re.findall(r"'([a-z]\w+)'", hint)}
+    assert named <= FAMILIES.keys()
+    assert not ELSEWHERE.keys() & FAMILIES.keys()
     with pytest.raises(OptionError, match="made by its class"):
         family_of(families.Poisson)
     with pytest.raises(OptionError, match="link of Poisson: expected one of 'log'"):

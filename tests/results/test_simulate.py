@@ -78,6 +78,10 @@ def test_from_parameters():
         ({"beta": {"x": 1.0}}, "beta: expected a number for each of Intercept, x"),
         ({"theta": [1.0, 2.0]}, "theta: expected 1 numbers"),
         ({"sigma": -1.0}, "sigma: expected a positive number"),
+        ({"family": "poisson"}, "no option 'family': the responses drawn here are normal; .* by fit.simulate"),
+        ({"zero_inflated": "~ 1"}, "those of a family are drawn from a fit"),
+        ({"weight": "w"}, "did you mean weights"),
+        ({"REML": False}, "no option 'REML'"),
     ],
 )
 def test_bad_input(options, message):

@@ -152,7 +152,8 @@ REPLACEMENTS = {
     ),
     **dict.fromkeys(("rcs", "pspline", "smoothing"), "write ns(x, df=4), a natural cubic spline"),
     "Q": "write a name in backquotes, `my days`",
-    "cbind": "several responses are fitted by fit_many, which takes cbind(y1, y2) left of '~'",
+    "cbind": "several responses are fitted by fit_many, which takes cbind(y1, y2) left of '~'; cbind(successes, "
+    "failures) is for family='binomial'",
     "mvbind": "several responses are fitted by fit_many, which takes cbind(y1, y2) left of '~'",
     **dict.fromkeys(("ceil", "ceiling"), "write np.ceil(x)"),
     "cut": f"{_BEFOREHAND}, as by pandas.cut(data['x'], 4)",

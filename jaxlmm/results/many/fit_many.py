@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from jaxlmm._util import write_whole
 from jaxlmm.errors import DataError, OptionError, nearest
-from jaxlmm.formula import ModelLabels
+from jaxlmm.formula import ModelLabels, impossible_in_words
 from jaxlmm.results.fit import Fit
 from jaxlmm.results.foreign import FIT_MANY, answering
 from jaxlmm.results.many.compare import compare
@@ -80,9 +82,19 @@ class FitMany(FittedMany):
             raise OptionError(f"{response!r} is no response; {nearest(str(response), self.estimates.names)}.")
         index = self.estimates.names.index(response)
         if self.estimates.status[index] == FAILED:
-            raise DataError(f"response {response!r} has no fit: {self.estimates.reason[index]}.")
+            raise DataError(f"response {response!r} has no fit: {self.estimates.reason[index]}{self._why(index)}.")
         made_from = self._made_from
         return made_from.call.single(response, made_from.y[:, index])
+
+    def _why(self, index: int) -> str:
+        """Return which value the family cannot have, where that is why a response has no fit; else an empty text."""
+        if self.estimates.reason[index] != "not_of_family" or self.origin is None:
+            return ""
+        frame, y = self.origin.frame, self.origin.y[self.origin.frame.used, index]
+        assert frame.design.distribution is not None
+        seen, row_data = ~np.isnan(y), frame.row_data
+        own = None if row_data is None else row_data[seen]
+        return f", {impossible_in_words(frame.design.distribution.family, y[seen], own, frame.index[seen])}"
 
     @classmethod
     def joined(cls, parts: Sequence[FitMany]) -> FitMany:

@@ -110,12 +110,12 @@ def bootstrap(
     (100, 4)
     """
     seeds = np.random.SeedSequence(seed).spawn(len(many))
-    drawn, apart = {}, {}
+    call, values, drawn, apart = many.call, many.values, {}, {}
     for place, (name, proven) in enumerate(zip(many.responses, many.estimates.proven, strict=True)):
         if proven:
             own = int(seeds[place].generate_state(1, np.uint64)[0])
             try:
-                fit = many.call.single(name, many.values[:, place])
+                fit = call.single(name, values[:, place])
             except DataError as error:  # as a factor with one level on its rows
                 apart[name] = str(error)
                 continue

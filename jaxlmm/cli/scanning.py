@@ -182,7 +182,7 @@ def scan(
                 executor=executor,
             )
         say(str(hits))
-        if hits.header.nothing_tested:
+        if hits.header.nothing_tested and own_share is None:
             stop(f"{hits.header.nothing_tested}.", DATA_ERROR)
         columns = ["response", "chromosome", "position", "variant", "estimate", "std_error", "status"]
         head = hits.top(MAX_ROWS_PRINTED)

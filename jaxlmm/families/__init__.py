@@ -23,12 +23,13 @@ from jaxlmm.families.rows import (
     quantile_residuals,
     row_derivatives,
     separated,
+    with_reported_zero_part,
 )
 from jaxlmm.families.tweedie import Tweedie
 from jaxlmm.families.words import FAMILIES, family_of, named
 from jaxlmm.families.words import from_plain as family_from_plain
 from jaxlmm.families.words import to_plain as family_to_plain
-from jaxlmm.families.zeros import ZERO_PART, ZeroInflated, with_reported_zero_part
+from jaxlmm.families.zeros import ZERO_PART, ZeroInflated
 
 __all__ = [
     "FAMILIES",

@@ -13,10 +13,11 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
-from jaxlmm.families.base import Distribution, LinkedFamily
+from jaxlmm.families.base import Distribution
+from jaxlmm.families.distributions import TruncatedCounts
+from jaxlmm.families.linked import LinkedFamily
 from jaxlmm.families.links import LINKS, POSITIVE, LinkName, Mean
 from jaxlmm.families.special import expm1_ratio, log1p_ratio, log_rising, log_times
-from jaxlmm.families.truncated import TruncatedCounts
 
 
 class CountFamily(LinkedFamily):

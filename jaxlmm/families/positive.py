@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 
 from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
-from jaxlmm.families.base import Distribution, LinkedFamily
+from jaxlmm.families.base import Distribution
+from jaxlmm.families.linked import LinkedFamily
 from jaxlmm.families.links import POSITIVE, LinkName, Mean
 from jaxlmm.families.special import stirling
 

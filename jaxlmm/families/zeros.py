@@ -13,13 +13,12 @@ from jaxlmm._util import Array, NumpyArray, static
 from jaxlmm.covariance import Parameter
 from jaxlmm.errors import OptionError
 from jaxlmm.families.base import AbstractFamily, Distribution
+from jaxlmm.families.distributions import WithZeros
 from jaxlmm.families.links import LINKS
+from jaxlmm.families.special import log_sum
 
 ZERO_PART = "Zero inflation"
 """The group of its parameters."""
-
-FAR = 600.0
-"""Below minus this the logarithm of a probability is that of a number which double precision does not have."""
 
 NOWHERE = -800.0
 """The logit of a probability that is zero in double precision, as are its derivatives."""
@@ -204,7 +203,7 @@ class ZeroInflated(AbstractFamily):
         if self.is_hurdle:
             return jnp.where(zero, 0.0, kernel)
         if columns is None:
-            of_zero = _log_sum(self._odds(dispersion), jnp.where(zero, kernel, 0.0))
+            of_zero = log_sum(self._odds(dispersion), jnp.where(zero, kernel, 0.0))
         else:  # log(ω + f(0)), with log ω = Zγ
             of_zero = kernel - LINKS["logit"].mean(kernel - self._logits(columns, dispersion)).log
         return jnp.where(zero, of_zero, kernel)
@@ -299,49 +298,3 @@ class ZeroInflated(AbstractFamily):
         """Return π / (1 − π), where π is a parameter."""
         probability = self._own(dispersion)[0]
         return probability / (1.0 - probability)
-
-
-def with_reported_zero_part(
-    family: AbstractFamily | None, report: Float[NumpyArray, "*b r"]
-) -> Float[NumpyArray, "*b r"]:
-    """Return natural parameters of a model, the family's last, with those of a zero part as they are reported."""
-    if not isinstance(family, ZeroInflated):
-        return report
-    first = report.shape[-1] - family.n_dispersion
-    return np.concatenate([report[..., :first], family.reported(report[..., first:])], axis=-1)
-
-
-def _log_sum(odds: Float[jax.Array, ""], log: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
-    """Return ``log(odds + exp(log))``, also at odds of 0, for logarithms of at most 0."""
-    far, possible = log < -FAR, odds > 0.0
-    near = jnp.log(odds + jnp.exp(jnp.where(far, 0.0, log)))
-    return jnp.where(far, jnp.where(possible, jnp.log(jnp.where(possible, odds, 1.0)), log), near)
-
-
-class WithZeros:
-    """Zero with a ``probability``, else a draw from ``others``, of a ``mean``, elementwise, on the host."""
-
-    def __init__(self, others: Any, mean: Float[NumpyArray, "*b"], probability: Float[NumpyArray, "*b"]) -> None:
-        self._others, self._mean, self._probability = others, mean, probability
-
-    def cdf(self, x: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
-        """Return the probability of at most ``x``."""
-        other = (1.0 - self._probability) * np.asarray(self._others.cdf(x), float)
-        return np.asarray(np.where(np.asarray(x) >= 0.0, self._probability, 0.0) + other)
-
-    def sf(self, x: Float[NumpyArray, "*b"]) -> Float[NumpyArray, "*b"]:
-        """Return the probability of more than ``x``."""
-        own = self._others.sf(x) if hasattr(self._others, "sf") else 1.0 - self._others.cdf(x)
-        other = (1.0 - self._probability) * np.asarray(own, float)
-        return np.asarray(np.where(np.asarray(x) < 0.0, self._probability, 0.0) + other)
-
-    def rvs(self, size: int | tuple[int, ...] | None = None, random_state: object = None) -> Float[NumpyArray, "*b"]:
-        """Return random observations, as SciPy's distributions do."""
-        rng = np.random.default_rng(random_state)  # type: ignore[arg-type]
-        drawn = np.asarray(self._others.rvs(size=np.shape(self._mean) if size is None else size, random_state=rng))
-        return np.where(rng.uniform(size=drawn.shape) < self._probability, 0.0, drawn)
-
-    def var(self) -> Float[NumpyArray, "*b"]:
-        """Return the variances."""
-        share = 1.0 - self._probability
-        return np.asarray(share * np.asarray(self._others.var()) + share * self._probability * self._mean**2)

@@ -134,7 +134,7 @@ class FolderScan:
             variances="null" if header.variances == "kept" else header.variances,
         )  # fmt: skip
         table: FolderTable | HeldTable
-        if run.options.pair_filter().everything:
+        if files:
             rows = {name: n_rows for name, (n_rows, _) in files.items()}
             table = FolderTable(folder.path.absolute(), rows, header.responses)
         else:

@@ -3,6 +3,7 @@
 from jaxlmm.families.rows.contract import check_contract
 from jaxlmm.families.rows.derivatives import Derivatives, row_derivatives
 from jaxlmm.families.rows.distribution import RowDistribution, observations
+from jaxlmm.families.rows.reported import with_reported_zero_part
 from jaxlmm.families.rows.residuals import (
     FittedRows,
     deviance_residuals,
@@ -29,4 +30,5 @@ __all__ = [
     "quantile_residuals",
     "row_derivatives",
     "separated",
+    "with_reported_zero_part",
 ]

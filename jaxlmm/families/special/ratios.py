@@ -1,4 +1,4 @@
-"""Ratios without cancellation near 0, and products with a logarithm."""
+"""Ratios without cancellation near 0, products with a logarithm, and a sum of what is known by its logarithm."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ EXPONENTIAL_SERIES_BELOW = 1.0
 SERIES_BELOW, N_TERMS = 0.1, 18
 """Arguments below which ``log(1 + x) / x`` and its derivatives are series of so many terms; just above, the fourth one
 loses five digits to cancellation."""
+
+FAR = 600.0
+"""Below minus this the logarithm of a probability is that of a number which double precision does not have."""
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -89,3 +92,10 @@ def log_times(y: Float[Array, "*b"], log: Float[Array, "*b"]) -> Float[jax.Array
     """Return ``y · log``, 0 where y is 0 whatever the logarithm, its derivatives too."""
     zero = jnp.asarray(y) == 0.0
     return jnp.where(zero, 0.0, y * jnp.where(zero, 0.0, log))
+
+
+def log_sum(odds: Float[jax.Array, ""], log: Float[jax.Array, "*b"]) -> Float[jax.Array, "*b"]:
+    """Return ``log(odds + exp(log))``, also at odds of 0, for logarithms of at most 0."""
+    far, possible = log < -FAR, odds > 0.0
+    near = jnp.log(odds + jnp.exp(jnp.where(far, 0.0, log)))
+    return jnp.where(far, jnp.where(possible, jnp.log(jnp.where(possible, odds, 1.0)), log), near)

@@ -29,7 +29,10 @@ class Chromosome(enum.StrEnum):
 
 @app.command()
 def grm(
-    genotypes: Annotated[Path, typer.Argument(help="A .bed file (.bim, .fam beside it) or .pgen (.pvar, .psam).")],
+    genotypes: Annotated[
+        list[str],
+        typer.Argument(help="A .bed, .pgen, .bgen, .vcf, .vcf.gz or .bcf file, or several of the same samples."),
+    ],
     out: Annotated[Path, typer.Option(help="Write the matrix to this .npz file, for --kinship id=FILE.")],
     scale: Annotated[Scale, typer.Option(help="As GEMMA's -gk 1 or -gk 2.")] = Scale.centered,
     maf: Annotated[float, typer.Option(help="Leave out markers with a rarer minor allele.")] = 0.01,
@@ -45,7 +48,11 @@ def grm(
 
     with exit_codes():
         matrix = lmm.genetics.grm(
-            genotypes, scale=scale.value, maf=maf, missing=missing, exclude_chromosome=exclude_chromosome
+            genotypes[0] if len(genotypes) == 1 else genotypes,
+            scale=scale.value,
+            maf=maf,
+            missing=missing,
+            exclude_chromosome=exclude_chromosome,
         )
         matrix.save(out)
     typer.echo(f"{matrix}\nThe matrix is in {out}.")

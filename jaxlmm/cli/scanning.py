@@ -80,7 +80,13 @@ class Style(enum.StrEnum):
 def scan(
     formula: RightSide,
     data: Data,
-    genotypes: Annotated[Path, typer.Option(help="A .bed file (.bim, .fam beside it) or .pgen (.pvar, .psam).")],
+    genotypes: Annotated[
+        list[str],
+        typer.Option(
+            help="A .bed file (.bim, .fam beside it), .pgen (.pvar, .psam), .bgen, .vcf, .vcf.gz or .bcf, or a pattern "
+            "such as 'chr*.bed'. Repeatable."
+        ),
+    ],
     responses: Responses = None,
     id: Id = None,
     kinship: Kinship = None,
@@ -93,7 +99,15 @@ def scan(
     coding: Annotated[Coding, typer.Option(help="Of counts of the effect allele.")] = Coding.additive,
     maf: Annotated[float, typer.Option(help="Leave out markers with a rarer minor allele.")] = 0.0,
     missing: Annotated[float, typer.Option(help="Leave out markers with a larger share of missing calls.")] = 0.05,
+    mac: Annotated[float, typer.Option(help="Leave out markers whose minor allele is counted less often.")] = 0.0,
+    info: Annotated[
+        float, typer.Option(help="Leave out markers whose dosages vary less, relative to genotypes.")
+    ] = 0.0,
+    hwe: Annotated[float, typer.Option(help="Leave out markers with a smaller p-value of Hardy-Weinberg.")] = 0.0,
     chromosome: Annotated[list[str] | None, typer.Option(help="Only this chromosome. Repeatable.")] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="Only CHROMOSOME:FIRST-LAST, as 6:25000000-34000000. Repeatable.")
+    ] = None,
     extract: Annotated[Path | None, typer.Option(help="A file with a marker's name in each line.")] = None,
     p_max: Annotated[float | None, typer.Option(help="Keep tests with a p-value of at most this.")] = None,
     top: Annotated[int | None, typer.Option(help="Keep this many, those with the smallest p-values.")] = None,
@@ -157,8 +171,9 @@ def scan(
             say("\n".join(notes))
         fits = None if null is None else _null(null)
         markers = lmm.genetics.genotypes(
-            genotypes, coding=coding.value, maf=maf, missing=missing, chromosome=chromosome or None, extract=extract
-        )
+            genotypes[0] if len(genotypes) == 1 else genotypes, coding=coding.value, maf=maf, missing=missing, mac=mac,
+            info=info, hwe=hwe, chromosome=chromosome or None, region=region or None, extract=extract,
+        )  # fmt: skip
         with _set_aside(folder, force), executor_of(workers, dask) as executor:
             hits = lmm.scan(
                 formula,

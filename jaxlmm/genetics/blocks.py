@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import warnings
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray
 from jaxlmm.errors import OptionError, choose
+from jaxlmm.genetics.equilibrium import hardy_weinberg
 
 MISSING_CODE = -9.0
 """Code of a missing value in files of PLINK and other programs."""
@@ -25,6 +27,9 @@ STATUSES = {
     "filtered_missing": "more calls are missing than `missing` allows",
     "monomorphic": "all calls are the same, as coded",
     "filtered_maf": "the minor allele is rarer than `maf`",
+    "filtered_mac": "the minor allele is there less often than `mac`",
+    "filtered_info": "the variance of the dosages, relative to that of genotypes, is below `info`",
+    "filtered_hwe": "the genotypes are farther from Hardy–Weinberg proportions than `hwe` allows",
 }
 """Statuses of a marker and their meaning, the first that applies; all but the first exclude it from an analysis."""
 
@@ -35,8 +40,9 @@ class Preparation:
 
     ``coding`` of counts g of the effect allele: additive g, dominant min(g, 1), recessive max(g − 1, 0), so that
     dosages between whole counts have a coding too. ``standardize``: mean 0 and sample standard deviation 1 over
-    all rows, after coding and imputation. ``maf`` is the
-    smallest minor allele frequency, ``missing`` the largest share of missing calls.
+    all rows, after coding and imputation. ``maf`` is the smallest minor allele frequency, ``missing`` the largest share
+    of missing calls, ``mac`` the smallest count of the minor allele, ``info`` the smallest variance of dosages relative
+    to ``2 p (1 − p)``, and ``hwe`` the smallest p-value of the test of Hardy–Weinberg proportions.
 
     Raises
     ------
@@ -48,16 +54,25 @@ class Preparation:
     standardize: bool = False
     maf: float = 0.0
     missing: float = 0.05
+    mac: float = 0.0
+    info: float = 0.0
+    hwe: float = 0.0
 
     def __post_init__(self) -> None:
         choose("coding", self.coding, CODINGS)
-        for name in ("maf", "missing"):
+        for name in ("maf", "missing", "mac", "info", "hwe"):
             if not isinstance(getattr(self, name), numbers.Real):
                 raise OptionError(f"{name}: expected a number, got {getattr(self, name)!r}.")
         if not 0.0 <= self.maf <= 0.5:
             raise OptionError(f"maf: expected a minor allele frequency from 0 to 0.5, got {self.maf!r}.")
         if not 0.0 <= self.missing <= 1.0:
             raise OptionError(f"missing: expected a share from 0 to 1, got {self.missing!r}.")
+        if not 0.0 <= self.mac < np.inf:
+            raise OptionError(f"mac: expected a count of at least 0, got {self.mac!r}.")
+        if not 0.0 <= self.info <= 1.0:
+            raise OptionError(f"info: expected a share from 0 to 1, got {self.info!r}.")
+        if not 0.0 <= self.hwe < 1.0:
+            raise OptionError(f"hwe: expected a p-value from 0 and below 1, got {self.hwe!r}.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,15 +122,18 @@ def prepare(
         Indices of the rows by which markers are filtered, of the samples that are analyzed: of them are frequency,
         number of calls and polymorphism. None: all. The mean that replaces missing calls is that of all rows.
     """
-    summary = _summary(calls if judged is None else calls[judged])
+    own = calls if judged is None else calls[judged]
+    summary = _summary(own)
     n = max(len(calls) if judged is None else len(judged), 1)
     are_counts = (summary.low >= 0.0) & (summary.high <= 2.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         alleles = 2.0 * summary.n_called
         total = np.where(are_counts, summary.total, np.nan)
         frequency = total / alleles
-        minor = np.minimum(total, alleles - total) / alleles  # 1 - frequency would round at the limit
-    needs_counts = preparation.maf > 0.0 or preparation.coding != "additive"
+        minor_count = np.minimum(total, alleles - total)
+        minor = minor_count / alleles  # 1 - frequency would round at the limit
+    filters = (preparation.maf, preparation.mac, preparation.info, preparation.hwe)
+    needs_counts = max(filters) > 0.0 or preparation.coding != "additive"
     status = np.select(
         [
             summary.n_called == 0,
@@ -125,6 +143,9 @@ def prepare(
             (n - summary.n_called) / n > preparation.missing,
             _coded(summary.low, preparation.coding) == _coded(summary.high, preparation.coding),
             minor < preparation.maf,
+            minor_count < preparation.mac,
+            _information(own, frequency, preparation.info) < preparation.info,
+            _equilibrium(own, preparation.hwe) < preparation.hwe,
         ],
         list(STATUSES)[1:],
         "",
@@ -136,6 +157,27 @@ def prepare(
         values -= values.mean(axis=0)
         values /= np.where(status == "", values.std(axis=0, ddof=1), 1.0)
     return Block(markers, values, frequency, summary.n_called, status)
+
+
+def _information(
+    calls: Float[NumpyArray, "n s"], frequency: Float[NumpyArray, " s"], wanted: float
+) -> Float[NumpyArray, " s"]:
+    """Return the variances of dosages relative to that of genotypes in Hardy–Weinberg proportions (r² of MaCH)."""
+    if wanted <= 0.0:
+        return np.ones(calls.shape[1])
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a call
+        return np.asarray(np.nanvar(calls, axis=0) / (2.0 * frequency * (1.0 - frequency)))
+
+
+def _equilibrium(calls: Float[NumpyArray, "n s"], wanted: float) -> Float[NumpyArray, " s"]:
+    """Return the p-values of Hardy–Weinberg proportions, of dosages those of the nearest genotypes."""
+    if wanted <= 0.0:
+        return np.ones(calls.shape[1])
+    with np.errstate(invalid="ignore"):
+        genotypes = np.rint(calls)
+    first, heterozygotes, second = (np.sum(genotypes == count, axis=0) for count in (0.0, 1.0, 2.0))
+    return hardy_weinberg(heterozygotes, first, second)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

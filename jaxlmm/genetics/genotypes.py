@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
-from jaxlmm._util import NumpyArray, as_frame, as_table
-from jaxlmm.errors import GenotypeError, nearest
+from jaxlmm._util import NumpyArray
+from jaxlmm.errors import GenotypeError, OptionError, nearest
 from jaxlmm.genetics.blocks import Block, Preparation, prepare
-from jaxlmm.genetics.formats import ArraySource, BedSource, GenotypeSource, PgenSource, frame_source
+from jaxlmm.genetics.formats import GenotypeSource, opened_source
 from jaxlmm.genetics.ids import label_texts, match_samples
-
-READERS: dict[str, Callable[[Path], GenotypeSource]] = {".bed": BedSource, ".pgen": PgenSource}
-"""Readers by the ending of a file's name; each is called with the path."""
-
-CONVERSION_ADVICE = "; plink2 --make-pgen writes other formats as .pgen"
 
 VALUES_PER_BLOCK = 2**22
 """Values (samples × markers) in a block of the default size: 32 MB."""
@@ -185,7 +180,11 @@ def genotypes(
     standardize: bool = False,
     maf: float = 0.0,
     missing: float = 0.05,
+    mac: float = 0.0,
+    info: float = 0.0,
+    hwe: float = 0.0,
     chromosome: object | Sequence[object] | None = None,
+    region: str | Sequence[str] | None = None,
     extract: str | os.PathLike[str] | Iterable[str] | None = None,
 ) -> Genotypes:
     """Open genotypes, and set the selection, coding and filters of their variants; calls are read later.
@@ -193,10 +192,12 @@ def genotypes(
     Parameters
     ----------
     source
-        The path of a PLINK 1 ``.bed`` file (``.bim`` and ``.fam`` beside it; the effect allele is A1) or a PLINK 2
-        ``.pgen`` file (``.pvar`` and ``.psam``; ALT); a frame with a column of counts per variant and sample ids as
-        index (of polars and pyarrow: as first column); an array (samples × variants); or a :class:`GenotypeSource`.
-        Sample ids are text: the IID, or ``FID_IID`` when IIDs repeat.
+        The path of a PLINK 1 ``.bed`` file (``.bim`` and ``.fam`` beside it; the effect allele is A1), a PLINK 2
+        ``.pgen`` file (``.pvar`` and ``.psam``; ALT), a ``.bgen`` file (dosages of the second allele; ``.sample``
+        beside it), or a ``.vcf``, ``.vcf.gz`` or ``.bcf`` file (dosages DS or calls GT; ALT); a list of paths or a
+        pattern, ``"chr*.bed"``, of files of the same samples, read as one; a frame with a column of counts per variant
+        and sample ids as index (of polars and pyarrow: as first column); an array (samples × variants); or a
+        :class:`GenotypeSource`. Sample ids are text: the IID, or ``FID_IID`` when IIDs repeat.
     coding
         Of counts g of the effect allele: ``"additive"`` g, ``"dominant"`` min(g, 1), ``"recessive"`` max(g − 1, 0).
     standardize
@@ -204,8 +205,14 @@ def genotypes(
     maf, missing
         Markers with a rarer minor allele, or a larger share of missing calls, in the analyzed samples are left out,
         with a status. Missing calls of the others are replaced by the mean.
+    mac, info, hwe
+        So are those whose minor allele is counted less often; whose dosages vary less, relative to ``2 p (1 − p)`` (the
+        r² of MaCH and minimac); and whose p-value of the exact test of Hardy–Weinberg proportions (of the nearest
+        genotypes) is smaller. Judged in the analyzed samples too.
     chromosome
         One, or several, as they are written in the source; None: all.
+    region
+        ``"6:25000000-34000000"``, or several: the variants of a chromosome at these positions, both ends included.
     extract
         Names of variants, or a text file with a name as first word of each line; None: all. Names that the source does
         not have are counted in ``notes``.
@@ -228,11 +235,13 @@ def genotypes(
     >>> lmm.genetics.genotypes(lmm.datasets.genotypes(), maf=0.05)
     Genotypes(frame: 100 samples, 500 variants)
     """
-    preparation = Preparation(coding, standardize, maf, missing)
-    opened = _open(source)
+    preparation = Preparation(coding, standardize, maf, missing, mac, info, hwe)
+    opened = opened_source(source)
     chosen = Genotypes(opened, preparation, opened.variants, (), np.arange(len(opened.variants)))
     if chromosome is not None:
         chosen = chosen.select(chosen.on_chromosome(chromosome))
+    if region is not None:
+        chosen = chosen.select(_in_regions(chosen, [region] if isinstance(region, str) else list(region)))
     return chosen if extract is None else chosen._named(_names(extract))
 
 
@@ -241,35 +250,29 @@ def as_genotypes(source: Any) -> Genotypes:
     return source if isinstance(source, Genotypes) else genotypes(source)
 
 
-def _open(source: Any) -> GenotypeSource:
-    if isinstance(source, GenotypeSource):
-        return source
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if path.suffix not in READERS:
-            near = [path.with_name(path.name + ending) for ending in READERS]
-            hint = "".join(f"; did you mean {other}?" for other in near if other.exists())
-            raise GenotypeError(
-                f"genotypes: expected a file ending in {' or '.join(READERS)}, got {path}{hint or CONVERSION_ADVICE}."
-            )
-        return READERS[path.suffix](path)
-    if isinstance(source, pd.DataFrame):
-        return frame_source(source, name="frame")
-    if hasattr(source, "__dataframe__") or hasattr(source, "__arrow_c_stream__"):
-        return _other_frame(source)
-    if hasattr(source, "__array__") and getattr(source, "ndim", None) == 2:
-        return ArraySource(source, name="array")
-    raise GenotypeError(
-        f"genotypes: expected a path ending in {' or '.join(READERS)}, a frame (ids × variants), an array (samples × "
-        f"variants) or a GenotypeSource, got {type(source).__name__}."
-    )
+def _in_regions(chosen: Genotypes, regions: Sequence[str]) -> Bool[NumpyArray, " M"]:
+    """Return which variants are in one of the regions ``CHROMOSOME:FIRST-LAST``.
 
-
-def _other_frame(source: Any) -> GenotypeSource:
-    """Read a frame of a library without row labels: its first column holds the ids."""
-    table = as_table(source, "genotypes")
-    frame = as_frame(table, list(table.columns))
-    return frame_source(frame.set_index(frame.columns[0]), name="frame")
+    Raises
+    ------
+    OptionError
+        If one is written otherwise.
+    GenotypeError
+        If a chromosome is not there, or no variant is in any of the regions.
+    """
+    found, position = np.zeros(len(chosen.variants), bool), chosen.variants["position"].to_numpy()
+    for region in regions:
+        chromosome, _, span = str(region).rpartition(":")
+        first, _, last = span.replace(",", "").replace("_", "").partition("-")
+        if not (chromosome and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+            raise OptionError(f"region: expected CHROMOSOME:FIRST-LAST, as '6:25000000-34000000', got {region!r}.")
+        found |= chosen.on_chromosome(chromosome) & (position >= int(first)) & (position <= int(last))
+    if not found.any():
+        raise GenotypeError(
+            f"region: expected variants of {chosen.source.name} in {', '.join(regions)}, got none of "
+            f"{len(chosen.variants):,}."
+        )
+    return found
 
 
 def _names(extract: str | os.PathLike[str] | Iterable[str]) -> dict[str, None]:

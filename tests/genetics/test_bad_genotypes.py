@@ -149,7 +149,7 @@ def test_bad_pgen(pgen, tmp_path, damage, said):
     ("source", "said"),
     [
         (HOLES.with_suffix(".fam"), "ending in .bed or .pgen"),
-        ("chr1.vcf.gz", "got chr1.vcf.gz; plink2 --make-pgen writes"),
+        ("chr1.gen.gz", "got chr1.gen.gz; plink2 --make-pgen writes"),
         (HOLES.with_suffix(""), r"did you mean .*holes.bed\?"),
         ("nowhere.bed", "does not exist"),
         (pd.DataFrame({"id": ["a"], "v": [1.0]}), "column 'id' is .*set_index"),

@@ -86,7 +86,10 @@ def glance(many: FittedMany) -> pd.DataFrame:
     """Return one row of scalars per response; ``seconds`` is each response's share of the time of all."""
     estimates = many.estimates
     n, deviance, beta = estimates.n, estimates.deviance, estimates.beta
-    n_estimated = np.where(estimates.status == FAILED, beta.shape[1], np.isfinite(beta).sum(axis=1))
+    found = np.isfinite(beta).sum(axis=1)
+    n_estimated = np.where(
+        (estimates.status == FAILED) | (found == 0), beta.shape[1], found
+    )  # none: what was asked for
     params = n_estimated + estimates.n_variance_params
     columns = {
         "n": n, "n_params": params, "loglik": -0.5 * deviance, "deviance": deviance, "aic": deviance + 2.0 * params,
@@ -158,17 +161,15 @@ def pve(many: FittedMany) -> pd.DataFrame:
 
 
 def failed(many: FittedMany) -> pd.DataFrame:
-    """Return the responses without an optimum, with the reason, and those whose optimum is not proven.
+    """Return the responses without a proven optimum, which have no tests, with the reason: those that have another
+    status than ``interior`` or ``boundary``.
 
     Returns ``response n status reason``.
     """
     estimates = many.estimates
     names, words = np.array(estimates.names, object), estimates.words
     table = {"response": names, "n": estimates.n, "status": words, "reason": estimates.reason}
-    wrong = np.isin(words, ("failed", "not_converged")) | np.array(
-        [r.startswith("separated") for r in estimates.reason]
-    )
-    return pd.DataFrame({name: values[wrong] for name, values in table.items()})
+    return pd.DataFrame({name: values[~estimates.proven] for name, values in table.items()})
 
 
 def false_discovery_rate(p_value: Float[NumpyArray, "m c"]) -> Float[NumpyArray, "m c"]:

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
+from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.results import FitMany
 from jaxlmm.results.many import serialize as many_record
@@ -57,6 +60,25 @@ class FolderTable:
             with _reading(self.folder / name):
                 part = pd.read_parquet(self.folder / name, columns=None if columns is None else list(columns))
             yield part
+
+    def numbers(self, column: str) -> tuple[Int[NumpyArray, " k"], Float[NumpyArray, " k"]]:
+        """Return, of all rows in no order, the index of the response, and the numbers of one column.
+
+        Raises
+        ------
+        DataError
+            If a file is gone or damaged since the scan was loaded.
+        """
+        import pyarrow.parquet as pq
+
+        codes, values, index = [np.zeros(0, np.int64)], [np.zeros(0)], pd.Index(self.responses)
+        for name in self.files:
+            with _reading(self.folder / name):  # names are read once for each group of rows, not for each row
+                table = pq.read_table(self.folder / name, columns=["response", column], read_dictionary=["response"])
+                response = table["response"].unify_dictionaries().combine_chunks()
+            codes.append(index.get_indexer(pd.Index(response.dictionary.to_pylist()))[response.indices.to_numpy()])
+            values.append(table[column].to_numpy())
+        return np.concatenate(codes), np.concatenate(values)
 
 
 def load_scan(folder: Path) -> Scan:

@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
+from jaxlmm._util import NumpyArray
 from jaxlmm.errors import DataError
 from jaxlmm.results import FitMany
 from jaxlmm.scanning.output.folder import load_scan
@@ -26,10 +29,11 @@ SAME = ("formula", "method", "variances", "tests", "interaction", "precision", "
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class JoinedTable:
-    """The rows of several tables, by response."""
+    """The rows of several tables, by response; ``own_responses`` are those of each."""
 
     tables: tuple[ScanTable, ...]
     responses: tuple[str, ...]
+    own_responses: tuple[tuple[str, ...], ...]
 
     def __len__(self) -> int:
         return sum(len(table) for table in self.tables)
@@ -46,6 +50,15 @@ class JoinedTable:
         """Yield all rows in parts that fit into memory."""
         for table in self.tables:
             yield from table.parts(columns)
+
+    def numbers(self, column: str) -> tuple[Int[NumpyArray, " k"], Float[NumpyArray, " k"]]:
+        """Return, of all rows in no order, the index of the response, and the numbers of one column."""
+        found = [table.numbers(column) for table in self.tables]
+        places = [
+            pd.Index(self.responses).get_indexer(pd.Index(own))[codes]
+            for own, (codes, _) in zip(self.own_responses, found, strict=True)
+        ]
+        return np.concatenate(places), np.concatenate([values for _, values in found])
 
 
 def load_scans(folders: Sequence[Path]) -> Scan:
@@ -80,7 +93,8 @@ def load_scans(folders: Sequence[Path]) -> Scan:
     names = tuple(dict.fromkeys(name for scan in scans for name in scan.responses))
     genotypes = [record["digests"]["the genotypes"] for record in records]
     header = _joined([scan.header for scan in scans], names, genotypes)
-    return Scan(header, JoinedTable(tuple(scan.table for scan in scans), names), functools.partial(_null, tuple(scans)))
+    table = JoinedTable(tuple(scan.table for scan in scans), names, tuple(scan.responses for scan in scans))
+    return Scan(header, table, functools.partial(_null, tuple(scans)))
 
 
 def _joined(headers: Sequence[ScanHeader], names: tuple[str, ...], genotypes: Sequence[str]) -> ScanHeader:

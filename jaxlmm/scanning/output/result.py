@@ -228,11 +228,13 @@ class Scan:
                 f"lambda_gc: expected the tests of all markers, got those that were kept ({self.header.kept}); scan "
                 "without p_max, top and best."
             )
-        table = self.table.read(["response", self.height])
-        with np.errstate(under="ignore"):
-            chi2 = scipy.special.chdtri(1, 10.0 ** -table[self.height].to_numpy(float))
-        grouped = pd.Series(chi2).groupby(table["response"].to_numpy(), sort=False).median()
-        return (grouped / scipy.special.chdtri(1, 0.5)).rename_axis("response").rename("lambda_gc")
+        codes, height = self.table.numbers(self.height)
+        grouped, everyone = pd.Series(height).groupby(codes), range(len(self.responses))
+        middle = [grouped.quantile(0.5, interpolation=one).reindex(everyone) for one in ("lower", "higher")]
+        with np.errstate(under="ignore"):  # χ² rises with the height: its median is between those of the middle two
+            chi2 = sum(scipy.special.chdtri(1, 10.0 ** -one.to_numpy(float)) for one in middle) / 2.0
+        index = pd.Index(list(self.responses), name="response")
+        return pd.Series(chi2 / scipy.special.chdtri(1, 0.5), index=index, name="lambda_gc")
 
     def to_tsv(self, path: str | Path, style: str = "tidy") -> None:
         """Write the table to a file with tabs, compressed if ``path`` ends in ``.gz``.

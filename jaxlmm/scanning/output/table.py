@@ -27,6 +27,9 @@ class ScanTable(Protocol):
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield all rows in parts that fit into memory, in no order."""
 
+    def numbers(self, column: str) -> tuple[Int[NumpyArray, " k"], Float[NumpyArray, " k"]]:
+        """Return, of all rows in no order, the index of the response, and the numbers of one column."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Names:
@@ -64,6 +67,10 @@ class HeldTable:
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield all rows at once."""
         yield self.read(columns)
+
+    def numbers(self, column: str) -> tuple[Int[NumpyArray, " k"], Float[NumpyArray, " k"]]:
+        """Return, of all rows in no order, the index of the response, and the numbers of one column."""
+        return np.asarray(self.pairs.response), self._frame[column].to_numpy(float)
 
 
 def tabulated(pairs: Pairs, names: Names, tests: tuple[str, ...], interaction: str | None) -> pd.DataFrame:

@@ -9,13 +9,14 @@ import pandas as pd
 import scipy
 from jaxtyping import Float
 
-from jaxlmm._util import NumpyArray
-from jaxlmm.errors import choose
-from jaxlmm.families import limits_of_mean, mean_slopes
+from jaxlmm._util import NumpyArray, in_double_precision
+from jaxlmm.errors import OptionError, choose
+from jaxlmm.families import AbstractFamily, ZeroInflated, limits_of_mean, mean_slopes, means
 from jaxlmm.formula.newdata import MISSING_CODE, chosen_columns, offset_on, row_labels
 from jaxlmm.results.fitted import Fitted
 from jaxlmm.results.rows.errors import prediction_variances
 from jaxlmm.results.rows.fitted import linear_predictor, on_response_scale
+from jaxlmm.results.rows.limit import fixed_part
 from jaxlmm.results.rows.new_residuals import new_residual_variance
 from jaxlmm.results.rows.terms import TermRows, left_terms, other_terms, own_terms
 from jaxlmm.results.tables import check_level
@@ -40,7 +41,8 @@ def predict(
         used; factors are coded as in the fit, ``poly`` and ``scale`` use its bases. None for the rows of the fit.
     type
         With a family: ``"response"``, means (of proportions where there are trials), or ``"link"``, linear predictors.
-        Of a linear mixed model both are the same.
+        Of a linear mixed model both are the same. With a zero part also ``"conditional"``, means without it, and
+        ``"zprob"``, the probabilities π of a zero that it adds, as glmmTMB calls them.
     re_form
         None for all random terms, ``"~0"`` for none (lme4's ``NA``), or some: ``"~ (1 | g)"`` takes the intercepts also
         out of ``(1 + x | g)``, as in lme4. Grouping factors of terms left out are not needed in ``newdata``.
@@ -89,7 +91,9 @@ def predict(
     [450.33, 356.08]
     """
     choose("new_levels", new_levels, ("error", "zero"))
-    choose("type", type, ("response", "link"))
+    choose("type", type, ("response", "link", "conditional", "zprob"))
+    if type in ("conditional", "zprob"):
+        _check_zero_part(fit, type)
     if interval is not None:
         choose("interval", interval, ("confidence", "prediction"))
         check_level(level)
@@ -105,7 +109,7 @@ def predict(
             terms = other_terms(fit, newdata, columns, new_levels)
             labels = fit.estimates.labels
             x, index = labels.encoding.columns(newdata)[:, labels.kept], row_labels(newdata)
-            fixed = fixed_part_of(x, fit.estimates.beta)
+            fixed = fixed_part(fit, x)
             estimate = fixed + offset_on(labels.offset, newdata) + _random_part(fit, terms)
         table = {"estimate": estimate}
         with_effects = any(rows is not None and rows.z.any() for rows in terms)
@@ -135,20 +139,60 @@ def _on_scale(
     if labels is None or type == "link":
         return table
     row_data = fit.frame.row_data if newdata is None else labels.row_data(newdata)
-    estimate, dispersion = on_response_scale(fit, table["estimate"], row_data), fit.estimates.dispersion
-    slope = mean_slopes(labels.known(), table["estimate"], dispersion, row_data)
+    family: AbstractFamily = labels.known()
+    dispersion = fit.estimates.dispersion
+    if type == "zprob":
+        return _zero_probabilities(fit, row_data, table)
+    if type == "conditional":
+        assert isinstance(family, ZeroInflated)
+        row_data, dispersion = None, dispersion[: family.family.n_dispersion]
+        family = family.family
+    estimate = (
+        on_response_scale(fit, table["estimate"], row_data)
+        if type == "response"
+        else means(family, table["estimate"], dispersion)
+    )
+    slope = mean_slopes(family, table["estimate"], dispersion, row_data)
     found = {"estimate": estimate, "std_error": np.abs(slope) * table["std_error"]}
     if "conf_low" in table:
-        limits = limits_of_mean(labels.known(), table["conf_low"], table["conf_high"], dispersion, row_data)
+        limits = limits_of_mean(family, table["conf_low"], table["conf_high"], dispersion, row_data)
         found |= dict(zip(("conf_low", "conf_high"), limits, strict=True))
     return found
 
 
-def fixed_part_of(x: Float[NumpyArray, "m p"], beta: Float[NumpyArray, " p"]) -> Float[NumpyArray, " m"]:
-    """Return ``x β``, to which a coefficient without a finite estimate adds nothing where its column is zero."""
-    if np.isfinite(beta).all():
-        return x @ beta
-    return np.sum(np.where(x == 0.0, 0.0, x * beta), axis=1)
+def _check_zero_part(fit: Fitted, type: str) -> None:
+    """Raise unless a model has a zero part."""
+    labels = fit.estimates.labels.family
+    if labels is None or not isinstance(labels.family, ZeroInflated):
+        raise OptionError(f"type: {type!r} is of models with zero_inflated=; expected 'response' or 'link'.")
+
+
+@in_double_precision
+def _zero_probabilities(
+    fit: Fitted, row_data: Float[NumpyArray, "m k"] | None, table: dict[str, Float[NumpyArray, " m"]]
+) -> dict[str, Float[NumpyArray, " m"]]:
+    """Return the probabilities of a zero of the zero part, with errors by the delta method.
+
+    Limits are those on the scale of the logit; the limits of a ``table`` have their level.
+    """
+    labels, estimates = fit.estimates.labels.family, fit.estimates
+    assert labels is not None
+    family = labels.known()
+    assert isinstance(family, ZeroInflated)
+    m, k = len(table["estimate"]), family.n_dispersion - family.family.n_dispersion
+    probability = np.broadcast_to(np.asarray(family.probability(estimates.dispersion, row_data)), (m,)).copy()
+    covariance = np.asarray(estimates.uncertainty.report_cov)[-k:, -k:]
+    inside = probability * (1.0 - probability)
+    if row_data is None:
+        error = np.full(m, np.sqrt(covariance[0, 0]))
+    else:
+        error = inside * np.sqrt(np.einsum("ni,ij,nj->n", row_data, covariance, row_data))
+    found = {"estimate": probability, "std_error": error}
+    if "conf_low" in table:
+        quantile = (table["conf_high"] - table["conf_low"]) / (2.0 * table["std_error"])
+        logit, half = scipy.special.logit(probability), quantile * error / inside
+        found |= {"conf_low": scipy.special.expit(logit - half), "conf_high": scipy.special.expit(logit + half)}
+    return found
 
 
 def estimated(fit: Fitted, newdata: Any, re_form: str | None, new_levels: str) -> pd.Series:
@@ -157,7 +201,7 @@ def estimated(fit: Fitted, newdata: Any, re_form: str | None, new_levels: str) -
     if newdata is None:
         return pd.Series(_own_rows(fit, re_form, [*own_terms(fit, columns)]), fit.frame.index)
     terms, labels = other_terms(fit, newdata, columns, new_levels), fit.estimates.labels
-    fixed = fixed_part_of(labels.encoding.columns(newdata)[:, labels.kept], fit.estimates.beta)
+    fixed = fixed_part(fit, labels.encoding.columns(newdata)[:, labels.kept])
     return pd.Series(fixed + offset_on(labels.offset, newdata) + _random_part(fit, terms), row_labels(newdata))
 
 

@@ -130,6 +130,8 @@ def scan(
     missing_code: MissingCode = None,
     progress: Progress = None,
     plot: Annotated[Path | None, typer.Option(help="Save a Manhattan plot to this .png, .pdf or .svg file.")] = None,
+    threshold: Annotated[float, typer.Option(help="The p-value of the line in --plot.")] = 5e-8,
+    qq: Annotated[Path | None, typer.Option(help="Save a Q-Q plot of the p-values to this .png, .pdf or .svg.")] = None,
     log: Annotated[Path | None, typer.Option(help="Write what is printed to this file too.")] = None,
     style: Annotated[Style, typer.Option(help="Columns of a file --out.")] = Style.tidy,
     out: Annotated[
@@ -152,6 +154,7 @@ def scan(
         stop(f"{option}: expected --out with a folder, in which the processes meet.", USAGE_ERROR)
     check_out(None if folder else out, (".tsv", ".gz"), force)
     check_out(plot, (".png", ".pdf", ".svg"), force or resume, "--plot")
+    check_out(qq, (".png", ".pdf", ".svg"), force or resume, "--qq")
     check_out(log, None, force or resume, "--log")
     if kinship and "auto" in kinship and len(kinship) > 1:
         stop("--kinship: expected auto alone or GROUP=FILE, got both.", USAGE_ERROR)
@@ -208,8 +211,11 @@ def scan(
                 hits.to_tsv(out, style=style.value)
             say(f"\nThe tests are in {out}.")
         if plot is not None:
-            save_figure(plot, lmm.plot.manhattan(hits, hits.responses[0]))
+            save_figure(plot, lmm.plot.manhattan(hits, hits.responses[0], threshold=threshold))
             say(f"The Manhattan plot of {hits.responses[0]} is in {plot}.")
+        if qq is not None:
+            save_figure(qq, lmm.plot.qq_p(hits, hits.responses[0]))
+            say(f"The Q-Q plot of {hits.responses[0]} is in {qq}.")
 
 
 def _folder(out: Path | None, style: Style, resume: bool, force: bool) -> Path | None:

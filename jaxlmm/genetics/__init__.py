@@ -6,6 +6,7 @@ from jaxlmm.genetics.blocks import Block as Block
 from jaxlmm.genetics.formats import ArraySource, GenotypeSource
 from jaxlmm.genetics.genotypes import Genotypes, genotypes
 from jaxlmm.genetics.genotypes import as_genotypes as as_genotypes
+from jaxlmm.genetics.genotypes import parse_region as parse_region
 from jaxlmm.genetics.matrices import LocoRelationships, Relationship, grm, relationship
 from jaxlmm.genetics.pedigrees import kinship
 

@@ -250,6 +250,19 @@ def as_genotypes(source: Any) -> Genotypes:
     return source if isinstance(source, Genotypes) else genotypes(source)
 
 
+def parse_region(region: str) -> tuple[str, int, int]:
+    """Return the chromosome, and the first and last position, of a region.
+
+    >>> parse_region("6:25,000,000-34,000,000")
+    ('6', 25000000, 34000000)
+    """
+    chromosome, _, span = str(region).rpartition(":")
+    first, _, last = span.replace(",", "").replace("_", "").partition("-")
+    if not (chromosome and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise OptionError(f"region: expected CHROMOSOME:FIRST-LAST, as '6:25000000-34000000', got {region!r}.")
+    return chromosome, int(first), int(last)
+
+
 def _in_regions(chosen: Genotypes, regions: Sequence[str]) -> Bool[NumpyArray, " M"]:
     """Return which variants are in one of the regions ``CHROMOSOME:FIRST-LAST``.
 
@@ -262,11 +275,8 @@ def _in_regions(chosen: Genotypes, regions: Sequence[str]) -> Bool[NumpyArray, "
     """
     found, position = np.zeros(len(chosen.variants), bool), chosen.variants["position"].to_numpy()
     for region in regions:
-        chromosome, _, span = str(region).rpartition(":")
-        first, _, last = span.replace(",", "").replace("_", "").partition("-")
-        if not (chromosome and first.isdigit() and last.isdigit() and int(first) <= int(last)):
-            raise OptionError(f"region: expected CHROMOSOME:FIRST-LAST, as '6:25000000-34000000', got {region!r}.")
-        found |= chosen.on_chromosome(chromosome) & (position >= int(first)) & (position <= int(last))
+        chromosome, first, last = parse_region(region)
+        found |= chosen.on_chromosome(chromosome) & (position >= first) & (position <= last)
     if not found.any():
         raise GenotypeError(
             f"region: expected variants of {chosen.source.name} in {', '.join(regions)}, got none of "

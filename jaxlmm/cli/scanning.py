@@ -96,6 +96,9 @@ def scan(
     ),
     tests: Annotated[list[Test] | None, typer.Option(help="By default wald. Repeatable.")] = None,
     interaction: Annotated[str | None, typer.Option(help="A column that markers interact with.")] = None,
+    condition_on: Annotated[
+        list[str] | None, typer.Option(help="A marker that is a fixed effect in every test. Repeatable.")
+    ] = None,
     coding: Annotated[Coding, typer.Option(help="Of counts of the effect allele.")] = Coding.additive,
     maf: Annotated[float, typer.Option(help="Leave out markers with a rarer minor allele.")] = 0.0,
     missing: Annotated[float, typer.Option(help="Leave out markers with a larger share of missing calls.")] = 0.05,
@@ -188,6 +191,7 @@ def scan(
                 variances=variances.value,
                 tests=[test.value for test in tests or [Test.wald]],
                 interaction=interaction,
+                condition_on=condition_on or [],
                 p_max=p_max,
                 top=top,
                 best=best,

@@ -12,18 +12,22 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxlmm._util import NumpyArray, as_frame, as_table
 from jaxlmm.api import Call, natural
-from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest
+from jaxlmm.errors import DataError, GenotypeError, OptionError, nearest, spelled_like
 from jaxlmm.formula import ModelFrame, ParsedFormula, Responses, build_frame, parse, read_responses
 from jaxlmm.formula.groups import not_grouped_by
 from jaxlmm.formula.syntax import column_of, resolved, resolved_options, with_known_names
-from jaxlmm.formula.tokens import column_called
+from jaxlmm.formula.tokens import column_called, quoted
 from jaxlmm.genetics import ArraySource, Genotypes, as_genotypes
 from jaxlmm.genetics.ids import Matched, hint, label_texts, match_samples
 from jaxlmm.model import Natural
 from jaxlmm.scanning.loco import GivenKinship, KinshipByChromosome, MarkerGroup, OwnKinship, marker_groups
+from jaxlmm.scanning.options import ScanOptions
 
 MAX_RELATIVE_RESIDUAL_IN_SPAN = 1e-8
 """The length of a column's residual from the fixed effects, relative to its own, up to which it is in their span."""
+
+MOST_NAMES_TRIED = 100_000
+"""Names of variants among which a similar one is looked for, for an error."""
 
 
 class ScanData(NamedTuple):
@@ -70,7 +74,7 @@ class ScanData(NamedTuple):
 
 
 def prepare_data(
-    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, interaction: str | None, loco: bool = False
+    call: Call, genotypes: Any, responses: Any, id: str | None, auto: bool, options: ScanOptions
 ) -> ScanData:
     """Match samples, build the design on the rows that have genotypes, and read the responses.
 
@@ -79,7 +83,7 @@ def prepare_data(
     GenotypeError, DataError, OptionError, FormulaError, KinshipError
         Before a marker is tested; the message says what was expected and what came.
     """
-    table, opened = as_table(call.data), as_genotypes(genotypes)
+    table, opened, loco = as_table(call.data), as_genotypes(genotypes), options.loco
     # `.` is expanded only when the responses, which it leaves out, are known
     parsed = with_known_names(parse(call.formula, table.columns), table.columns, call.options, allow_cbind=True)
     groups_of_markers = marker_groups(opened, loco)  # raises if loco has no chromosomes to tell apart
@@ -99,6 +103,11 @@ def prepare_data(
         id_column = _group_of_samples(parsed, call.options.kinship, table, opened, auto)
     matched = match_samples(_ids(table, id_column, genotypes, opened), opened.sample_ids)
     parsed = parsed.without_response()
+    if options.condition_on:
+        table, names = _with_markers(table, opened, matched, options.condition_on)
+        parsed = parse(" + ".join([parsed.text, *(quoted(name).text for name in names)]), table.columns)
+        parsed = resolved(with_known_names(parsed, table.columns, call.options), table.columns, call.options)
+        call = dataclasses.replace(call, data=table)
     call = dataclasses.replace(call, formula=parsed.text)
     if not matched.kept.all():
         call = _on_rows(call, table, matched.kept)
@@ -112,7 +121,9 @@ def prepare_data(
     frame = build_frame(parsed, call.data, call.options, known_residual=call.options.known_residual)
     used = np.flatnonzero(matched.kept)[frame.used]
     samples, sample_of_row = np.unique(matched.rows[used], return_inverse=True)
-    moderator = None if interaction is None else _moderator(interaction, frame, as_table(call.data))
+    moderator = None
+    if options.interaction is not None:
+        moderator = _moderator(options.interaction, frame, as_table(call.data))
     return ScanData(
         call, parsed, frame, read.values[used], opened, opened.sample_ids[samples], sample_of_row, moderator,
         matched, read, matrices, np.arange(len(opened.variants)),
@@ -217,3 +228,35 @@ def _moderator(name: str, frame: ModelFrame, table: Any) -> Float[NumpyArray, " 
             f"write '~ {name} + ...'."
         )
     return np.asarray(values)
+
+
+def _with_markers(
+    table: Any, genotypes: Genotypes, matched: Matched, names: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the data with a column for each of some markers of the source, and the names of these columns.
+
+    Counts are those of the effect allele, missing calls at the mean of all samples; rows without genotypes are NaN. A
+    name that a column of the data has is marked.
+
+    Raises
+    ------
+    GenotypeError
+        If a name is that of no variant, or of several.
+    """
+    whole, frame, columns = genotypes.whole, as_frame(table, list(table.columns)).copy(deep=False), []
+    variants = whole.variants["variant"].to_numpy()
+    for name in names:
+        places = np.flatnonzero(variants == name)
+        if places.size != 1:
+            near = spelled_like(name, [str(one) for one in variants[:MOST_NAMES_TRIED]])
+            hint = f"; did you mean {' or '.join(near)}?" if near and not places.size else "."
+            raise GenotypeError(
+                f"condition_on: expected names of variants of {whole.source.name}, each of one, got {name!r}, which "
+                f"{places.size or 'none'} {'has' if places.size < 1 else 'have'}{hint}"
+            )
+        counts = whole.read(places)[:, 0]
+        counts = np.where(np.isnan(counts), np.nanmean(counts), counts)
+        column = f"{name} (marker)" if name in frame else name
+        frame[column] = np.where(matched.kept, counts[np.where(matched.kept, matched.rows, 0)], np.nan)
+        columns.append(column)
+    return frame, columns

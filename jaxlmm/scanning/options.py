@@ -26,6 +26,7 @@ class ScanOptions:
     best: bool
     precision: str
     loco: bool
+    condition_on: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tests: Any, **options: Any) -> Self:
@@ -42,6 +43,8 @@ class ScanOptions:
                 raise OptionError(f"{name}: expected True or False, got {getattr(self, name)!r}.")
         if self.interaction is not None and not isinstance(self.interaction, str):
             raise OptionError(f"interaction: expected the name of one column, got {self.interaction!r}.")
+        if not all(isinstance(name, str) for name in self.condition_on):
+            raise OptionError(f"condition_on: expected names of variants, got {self.condition_on!r}.")
         for test in self.tests:
             choose("tests", test, ("wald", "lrt", "score"))
         if not self.tests:

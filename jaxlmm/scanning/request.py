@@ -50,10 +50,7 @@ def run_scan(request: ScanRequest) -> Scan:
     started, options, out = time.perf_counter(), request.options, request.out
 
     def planned_run() -> ScanRun:
-        data = prepare_data(
-            request.call, request.genotypes, request.responses, request.id, request.auto, options.interaction,
-            options.loco,
-        )  # fmt: skip
+        data = prepare_data(request.call, request.genotypes, request.responses, request.id, request.auto, options)
         if out is None:
             _check_table_size(len(data.genotypes.variants), data.y.shape[1], options)
         return ScanRun(data, options, request.null, request.call.formula)

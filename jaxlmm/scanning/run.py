@@ -166,6 +166,7 @@ class ScanRun:
         markers = {"tested": int(tested.sum())} | dict(counted(reasons[:CODE_UNSEEN], STATUS_WORDS))
         unseen = n_markers - sum(markers.values())
         pairs = dict(counted(counts.counts, STATUS_WORDS))
+        conditioned = [f"Conditioned on: {', '.join(options.condition_on)}"] if options.condition_on else []
         elsewhere = n_markers * len(names) - sum(pairs.values())
         kinship = "" if data.matrices is None else str(data.matrices)
         if options.loco:
@@ -180,6 +181,6 @@ class ScanRun:
             pairs=pairs | ({of_others or "of responses that are not": elsewhere} if elsewhere else {}),
             untested={names[response]: reason for response, reason in sorted(self.untested.items())},
             kept=options.kept, complete=options.pair_filter().everything,
-            notes=(*data.frame.notes_on(names, data.y), *data.frame.notes, *notes), seconds=seconds,
+            notes=(*conditioned, *data.frame.notes_on(names, data.y), *data.frame.notes, *notes), seconds=seconds,
             device=f"{device} ({device.device_kind})",
         )  # fmt: skip

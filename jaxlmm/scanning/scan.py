@@ -32,6 +32,7 @@ def scan(
     variances: str = "refit",
     tests: Sequence[str] = ("wald",),
     interaction: str | None = None,
+    condition_on: Sequence[str] = (),
     p_max: float | None = None,
     top: int | None = None,
     best: bool = False,
@@ -91,6 +92,9 @@ def scan(
     interaction
         A numeric column x of the fixed effects: markers enter as g and g·x, each is tested alone and both together,
         and ``"lrt"`` and ``"score"`` are tests of both.
+    condition_on
+        Names of markers of the source that are fixed effects in every test, as the strongest one of a locus, to see
+        what is left beside it. A marker that they determine has the status ``collinear``.
     p_max, top, best
         Which pairs are kept: those with a p-value of at most ``p_max`` (by the first of ``tests``, the joint one with
         an interaction), the ``top`` smallest of all, the ``best`` marker of each response. By default everything.
@@ -168,7 +172,7 @@ def scan(
         choose("kinship", kinship, ("auto",))
     scan_options = ScanOptions.of(
         tests, variances=variances, interaction=interaction, p_max=p_max, top=top, best=best, precision=precision,
-        loco=loco,
+        loco=loco, condition_on=(condition_on,) if isinstance(condition_on, str) else tuple(condition_on),
     )  # fmt: skip
     known: Any = None if auto else kinship
     if loco and not auto and (not isinstance(known, Mapping) or GivenKinship.of(known) is None):

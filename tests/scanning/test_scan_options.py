@@ -223,3 +223,21 @@ def test_files_hold_every_test(study, tmp_path):
         np.testing.assert_allclose(rows[name], table[column], rtol=EXACT)
     with pytest.raises(lmm.OptionError, match="expected 'wald' among the tests"):
         lmm.scan("y ~ x + (1 | id)", own, interaction="x", tests="lrt", **options).to_tsv(path, style="gwas-ssf")
+
+
+def test_conditioning_on_markers_is_having_them_as_fixed_effects():
+    table = lmm.datasets.genotypes().iloc[:, :40]
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"id": table.index, "x": rng.normal(size=100), "rs0003": rng.normal(size=100)})
+    data["y"] = table["rs0004"].to_numpy() + table["rs0007"].to_numpy() + rng.normal(size=100)
+    options = {"genotypes": table, "kinship": "auto", "variances": "null"}
+    hits = lmm.scan("y ~ x + (1 | id)", data, condition_on=["rs0004", "rs0003"], **options)
+    own = data.assign(one=table["rs0004"].to_numpy(), two=table["rs0003"].to_numpy())
+    expected = lmm.scan("y ~ x + one + two + (1 | id)", own, **options)
+    pd.testing.assert_frame_equal(hits.tidy(), expected.tidy(), rtol=1e-9)
+    assert hits.tidy().set_index("variant").loc["rs0004", "status"] == "collinear"
+    assert "Conditioned on: rs0004, rs0003" in str(hits)
+    with pytest.raises(lmm.GenotypeError, match="got 'rs004', which none has; did you mean rs00"):
+        lmm.scan("y ~ x + (1 | id)", data, condition_on="rs004", **options)
+    with pytest.raises(lmm.OptionError, match="condition_on: expected names of variants"):
+        lmm.scan("y ~ x + (1 | id)", data, condition_on=[4], **options)

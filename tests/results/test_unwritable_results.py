@@ -72,7 +72,8 @@ def test_written_as_a_whole_or_not_at_all(results, tmp_path, monkeypatch, name):
     path = tmp_path / f"result{ending}"
     write(path)
     whole = path.read_bytes()
-    assert there(tmp_path) == [path.name]
+    metadata = [f"{path.name}-meta.yaml"] if name == "catalogue" else []
+    assert there(tmp_path) == [path.name, *metadata]
     path.write_text("before")
     path.chmod(0o640)
     write(path)
@@ -120,7 +121,8 @@ def test_written_as_a_whole_or_not_at_all(results, tmp_path, monkeypatch, name):
         with pytest.raises(KeyboardInterrupt):
             write(path)
     assert path.read_text() == "before"
-    assert there(tmp_path) == [path.name]
+    metadata = [f"{path.name}-meta.yaml"] if name == "catalogue" else []
+    assert there(tmp_path) == [path.name, *metadata]
 
 
 def test_a_limit_on_the_size_of_files(results, tmp_path):

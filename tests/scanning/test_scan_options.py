@@ -1,5 +1,8 @@
 """What a scan counts, what it takes from earlier fits, how it is solved, and what other programs' files hold."""
 
+import hashlib
+import json
+
 import numpy as np
 import optax
 import pandas as pd
@@ -241,3 +244,34 @@ def test_conditioning_on_markers_is_having_them_as_fixed_effects():
         lmm.scan("y ~ x + (1 | id)", data, condition_on="rs004", **options)
     with pytest.raises(lmm.OptionError, match="condition_on: expected names of variants"):
         lmm.scan("y ~ x + (1 | id)", data, condition_on=[4], **options)
+
+
+def test_gwas_ssf_has_what_the_standard_asks_for(tmp_path):
+    """Numbers of chromosomes, names in the standard's patterns, and metadata with the digest of the file."""
+    table = lmm.datasets.genotypes().iloc[:, :8]
+    variants = pd.DataFrame({"variant": ["rs1", "own", "rs3x", "rs4", "rs5", "rs6", "rs7", "rs8"]})
+    variants["chromosome"] = ["1", "1", "chr2", "2", "X", "X", "Y", "MT"]
+    variants["position"], variants["effect_allele"] = np.arange(8) * 10 + 5, "A"
+    variants["other_allele"] = ["C", "GT", "C", ".", "C", "C", "C", "C"]
+    source = lmm.genetics.ArraySource(table.to_numpy(), list(table.index), variants)
+    data = pd.DataFrame({"id": table.index, "y": np.random.default_rng(1).normal(size=100)})
+    hits = lmm.scan("y ~ 1", data, genotypes=source, id="id")
+    hits.to_tsv(tmp_path / "hits.tsv", style="gwas-ssf")
+    rows = pd.read_csv(tmp_path / "hits.tsv", sep="\t", na_values="#NA")
+    assert list(rows)[7:] == ["neg_log_10_p_value", "variant_id", "rsid", "n"]
+    assert rows["chromosome"].tolist() == [1, 1, 2, 2, 23, 23, 24, 25]
+    assert rows["variant_id"].tolist()[:3] == ["1_5_C_A", "1_15_GT_A", "2_25_C_A"]
+    assert rows["variant_id"].isna().tolist() == [False] * 3 + [True] + [False] * 4
+    assert rows["rsid"].isna().tolist() == [False, True, True] + [False] * 5
+    lines = dict(line.split(": ", 1) for line in (tmp_path / "hits.tsv-meta.yaml").read_text().splitlines())
+    assert json.loads(lines["data_file_name"]) == "hits.tsv"
+    content = (tmp_path / "hits.tsv").read_bytes()
+    assert json.loads(lines["data_file_md5sum"]) == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    assert json.loads(lines["samples"]) == [{"sample_size": 100}]
+    assert lines["is_sorted"] == "true"
+    backwards = lmm.genetics.ArraySource(
+        table.to_numpy(), list(table.index), variants.iloc[::-1].reset_index(drop=True)
+    )
+    shuffled = lmm.scan("y ~ 1", data, genotypes=backwards, id="id")
+    shuffled.to_tsv(tmp_path / "other.tsv.gz", style="gwas-ssf")
+    assert "is_sorted: false" in (tmp_path / "other.tsv.gz-meta.yaml").read_text()

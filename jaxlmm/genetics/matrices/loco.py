@@ -28,7 +28,7 @@ class LocoRelationships(Mapping[str, Relationship]):
     >>> matrices
     <LocoRelationships: 100 ids, without each of 2 chromosomes: 1, 2>
     >>> matrices["2"]
-    <Relationship: 100 ids, dense, mean diagonal 0.3931>
+    <Relationship: 100 ids, dense, mean diagonal 0.3981>
     """
 
     def __init__(self, sums: MarkerSums) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
+import json
+from pathlib import Path
+
 import pandas as pd
 
+from jaxlmm._version import __version__
 from jaxlmm.errors import OptionError
 
 STYLES = ("tidy", "gwas-ssf", "regenie")
@@ -17,11 +23,21 @@ GWAS_SSF_COLUMNS = {
     "standard_error": "std_error",
     "effect_allele_frequency": "frequency",
     "neg_log_10_p_value": None,
-    "variant_id": "variant",
+    "variant_id": "variant_id",
+    "rsid": "rsid",
     "n": "n",
 }
-"""The standard's columns in its order, each with its column of a scan's table; None stands for the p-value of the
-marker's own effect, whose column depends on the tests."""
+"""The standard's columns in its order, each with its column of a scan's table, or of those that are made of it; None
+stands for the p-value of the marker's own effect, whose column depends on the tests."""
+
+CHROMOSOME_NUMBERS = {"X": 23, "XY": 23, "Y": 24, "M": 25, "MT": 25}
+"""Chromosomes that GWAS-SSF has numbers for."""
+
+RSID = r"rs[0-9]+"
+"""Names of variants that dbSNP has given."""
+
+METADATA_ENDING = "-meta.yaml"
+"""What the name of a file's metadata has after that of the file."""
 
 REGENIE_COLUMNS = {
     "CHROM": "chromosome",
@@ -75,6 +91,7 @@ def _suffix(test: str) -> str:
 
 def _gwas_ssf(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | None) -> pd.DataFrame:
     """Return the columns of GWAS-SSF, then those of further tests, which the standard does not name."""
+    table = _with_names_of_ssf(table)
     first = tests[0] if interaction is None else "wald"  # the others are tests of both effects
     names = {name: column or f"neg_log10_p{_suffix(first)}" for name, column in GWAS_SSF_COLUMNS.items()}
     names |= {f"neg_log_10_p_value_{test}": f"neg_log10_p{_suffix(test)}" for test in tests if test != first}
@@ -86,6 +103,40 @@ def _gwas_ssf(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | No
             "neg_log_10_p_value_joint": "neg_log10_p_joint",
         }
     return table[list(names.values())].set_axis(list(names), axis=1)
+
+
+def _with_names_of_ssf(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with chromosomes as numbers, and variants by place and alleles and by the name that dbSNP gave.
+
+    What has no number stays as it is; without known alleles there is no name by these.
+    """
+    plain = table["chromosome"].astype(str).str.replace("^chr", "", case=False, regex=True)
+    numbered = plain.map(lambda name: str(CHROMOSOME_NUMBERS.get(name.upper(), name)))
+    alleles = table["other_allele"].astype(str) + "_" + table["effect_allele"].astype(str)
+    names, known = table["variant"].astype(str), alleles.str.fullmatch("[ACGTacgt]+_[ACGTacgt]+")
+    by_place = numbered + "_" + table["position"].astype(str) + "_" + alleles
+    return table.assign(
+        chromosome=numbered, variant_id=by_place.where(known), rsid=names.where(names.str.fullmatch(RSID))
+    )
+
+
+def ends_if_sorted(table: pd.DataFrame) -> list[tuple[float, int]]:
+    """Return the places of the first and the last row of GWAS-SSF, in falling order if rows are not sorted."""
+    chromosome = pd.to_numeric(table["chromosome"], errors="coerce").fillna(-1.0)
+    keys = list(zip(chromosome, table["base_pair_location"], strict=True))
+    return [keys[0], keys[-1]] if keys == sorted(keys) else [(2.0, 0), (1.0, 0)]
+
+
+def metadata(path: Path, response: str, n: int, is_sorted: bool) -> str:
+    """Return the metadata of a file of GWAS-SSF as YAML; what a scan does not know is not reported (``NR``)."""
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    fields = {
+        "date_metadata_last_modified": datetime.date.today().isoformat(), "trait_description": [response],
+        "genome_assembly": "NR", "coordinate_system": "1-based", "samples": [{"sample_size": n}],
+        "data_file_name": path.name, "file_type": "GWAS-SSF v1.0", "data_file_md5sum": digest,
+        "analysis_software": f"jaxlmm {__version__}", "is_harmonised": False, "is_sorted": is_sorted,
+    }  # fmt: skip
+    return "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items())
 
 
 def _regenie(table: pd.DataFrame, tests: tuple[str, ...], interaction: str | None, several: bool) -> pd.DataFrame:

@@ -12,12 +12,19 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from jaxlmm._util import write_whole
+from jaxlmm._util import write_text, write_whole
 from jaxlmm.errors import DataError, OptionError, choose
 from jaxlmm.inference import PROVEN, STATUS
 from jaxlmm.results import SCAN, FitMany, answering
 from jaxlmm.results.tables import by_reason
-from jaxlmm.scanning.output.formats import STYLES, check_style, written
+from jaxlmm.scanning.output.formats import (
+    METADATA_ENDING,
+    STYLES,
+    check_style,
+    ends_if_sorted,
+    metadata,
+    written,
+)
 from jaxlmm.scanning.output.table import ScanTable
 
 COLLINEAR_STATUS = "collinear"
@@ -248,10 +255,11 @@ class Scan:
             (doi:10.1016/j.xgen.2022.100204), for one response; ``"regenie"``, those of regenie's step 2, with the
             response as ``EXTRA`` where there are several. A marker's own effect and the first of the tests are where
             these formats have them; nothing else is left out. GWAS-SSF has further columns for it
-            (``neg_log_10_p_value_lrt``, ``beta_interaction``, ``neg_log_10_p_value_joint``), regenie further rows by
-            ``TEST``: ``ADD-LRT`` and ``ADD-SCORE`` beside ``ADD``; with an interaction with ``x`` those that regenie
-            has for it, ``ADD-INT_SNP``, ``ADD-INT_SNPxx`` and ``ADD-INT_2DF``. Markers without a test are left out of
-            both, which know no status.
+            (``neg_log_10_p_value_lrt``, ``beta_interaction``, ``neg_log_10_p_value_joint``), and metadata beside the
+            file, ``path-meta.yaml``; chromosomes are numbers, X 23, and variants are named by place and alleles.
+            Regenie has further rows by ``TEST``: ``ADD-LRT`` and ``ADD-SCORE`` beside ``ADD``; with an interaction with
+            ``x`` those that regenie has for it, ``ADD-INT_SNP``, ``ADD-INT_SNPxx`` and ``ADD-INT_2DF``. Markers without
+            a test are left out of both, which know no status.
 
         Raises
         ------
@@ -264,15 +272,24 @@ class Scan:
         head, several = self.header, len(self.responses) > 1
         check_style(choose("style", style, STYLES), len(self.responses), head.tests, head.interaction)
 
+        places, largest = [(0.0, 0)], 0
+
         def write(aside: Path) -> None:
+            nonlocal largest
             for number, part in enumerate(self.table.parts()):
                 rows = written(part, style, head.tests, head.interaction, several)
+                if style == "gwas-ssf" and len(rows):
+                    largest = max(largest, int(rows["n"].max()))
+                    places.extend(ends_if_sorted(rows))
                 rows.to_csv(
                     aside, sep="\t", index=False, na_rep="#NA" if style == "gwas-ssf" else "NA",
                     mode="a" if number else "w", header=not number,
                 )  # fmt: skip
 
         write_whole(path, write)
+        if style == "gwas-ssf" and Path(path).is_file():
+            beside = f"{path}{METADATA_ENDING}"
+            write_text(beside, metadata(Path(path), self.responses[0], largest, places == sorted(places)))
 
 
 def words_of(markers: tuple[str, ...]) -> tuple[str, ...]:

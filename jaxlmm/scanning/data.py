@@ -63,14 +63,21 @@ class ScanData(NamedTuple):
         """Return the data of a marker group: those of one chromosome have the relationship matrix of the others."""
         if marker_group.chromosome is None:
             return self
-        assert self.matrices is not None
+        assert self.matrices is not None  # which the data of one group do not need
         call = self.matrices.given_to(self.call, without=marker_group.chromosome)
-        in_group = np.zeros(len(self.genotypes.variants), bool)
-        in_group[marker_group.markers] = True
         frame = build_frame(self.parsed, call.data, call.options, known_residual=call.options.known_residual)
         return self._replace(
-            call=call, frame=frame, genotypes=self.genotypes.select(in_group), markers=marker_group.markers
-        )
+            call=call, frame=frame, genotypes=self.genotypes_of(marker_group), markers=marker_group.markers,
+            matrices=None,
+        )  # fmt: skip
+
+    def genotypes_of(self, marker_group: MarkerGroup) -> Genotypes:
+        """Return the genotypes of the markers of a group."""
+        if marker_group.chromosome is None:
+            return self.genotypes
+        in_group = np.zeros(len(self.genotypes.variants), bool)
+        in_group[marker_group.markers] = True
+        return self.genotypes.select(in_group)
 
 
 def prepare_data(

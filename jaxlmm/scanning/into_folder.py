@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxlmm.api import progress_bar
-from jaxlmm.errors import DataError
+from jaxlmm.errors import DataError, OutputError
 from jaxlmm.scanning.checkpoint import Folder, Share, digests, finishing
 from jaxlmm.scanning.kernels import PairFilter
 from jaxlmm.scanning.output import (
@@ -68,7 +68,12 @@ class FolderScan:
         done = folder.done(numbers)
         if self.share is not None and len(done) < len(numbers) and folder.is_finished:  # meanwhile, by another process
             return load_scan(folder.path)
-        own._do(numbers, done)
+        try:
+            own._do(numbers, done)
+        except OutputError:
+            if self.share is not None and folder.is_finished:
+                return load_scan(folder.path)
+            raise
         if self.share is None:
             return own._put_together(fingerprint, own._gathered(numbers), len(done))
         return own._shared(self.share, fingerprint, numbers, len(done))
@@ -84,7 +89,10 @@ class FolderScan:
                     advance(sizes[number])
                 return
             for number in undone:
-                folder.put(number, run.scan_part(self.parts[number], advance), run.untested, run.table)
+                pair_filter = run.scan_part(self.parts[number], advance)
+                if self.share is not None and folder.is_finished:  # by another process with the same share
+                    return
+                folder.put(number, pair_filter, run.untested, run.table)
 
     def _gathered(self, numbers: Sequence[int]) -> Gathered:
         """Return the finished parts ``numbers``."""

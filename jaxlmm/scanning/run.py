@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -128,10 +129,14 @@ class ScanRun:
             null_fits = NullFits.of(data, self.given_null.get(self.marker_groups[group].chromosome))
             if not self.scan_method.one_ratio:
                 null_fits.make(self.options)
-            return data, null_fits
+            # What is shared has no genotypes: they are the caller's, who may have moved the file since.
+            nothing: Any = None
+            return data._replace(genotypes=nothing), dataclasses.replace(null_fits, data=nothing)
 
         def make() -> MarkerGroupScan:
             data, null_fits = self.shared.at(group_name(group), prepared)
+            data = data._replace(genotypes=self.data.genotypes_of(self.marker_groups[group]))
+            null_fits = dataclasses.replace(null_fits, data=data)
             return MarkerGroupScan(
                 data, null_fits, self.patterns, self.scan_method, self.options, self.block_size, self._cache,
                 self.shared, group,

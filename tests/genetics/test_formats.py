@@ -115,6 +115,18 @@ def test_vcf_has_dosages_or_calls_of_the_first_alternate_allele(vcf):
     assert same(genotypes(vcf, region="1:15-30").read(), EXPECTED[:, 1:3])
 
 
+def test_dosages_that_are_missing_are_called_genotypes(tmp_path):
+    lines = "1\t10\trs1\tA\tG\t.\t.\t.\tGT:DS\t0/1:.\t1/1:.\t0/0:0.4\t./.:.\n"
+    (tmp_path / "a.vcf").write_text(HEADER + lines)
+    assert same(genotypes(tmp_path / "a.vcf").read()[:, 0], np.array([1.0, 2.0, np.float32(0.4), np.nan]))
+    header = HEADER.replace(
+        "##FORMAT=<ID=GT", '##FORMAT=<ID=GQ,Number=1,Type=Integer,Description="q">\n##FORMAT=<ID=GT'
+    )
+    (tmp_path / "b.vcf").write_text(header + "1\t10\trs1\tA\tG\t.\t.\t.\tGQ\t1\t2\t3\t4\n")
+    with pytest.raises(lmm.GenotypeError, match=r"1:10: expected dosages \(DS\) or genotypes \(GT\), got GQ"):
+        genotypes(tmp_path / "b.vcf").read()
+
+
 def test_vcf_that_is_wrong(tmp_path):
     (tmp_path / "a.vcf").write_text(HEADER + LINES)
     opened = genotypes(tmp_path / "a.vcf")
@@ -179,7 +191,7 @@ def test_files_that_do_not_belong_together(chromosomes):
         lmm.GenotypeError, match=r"chr11.vcf: expected the 4 samples of chr1.vcf, got 4 samples, no 'd'"
     ):
         genotypes(f"{path}/chr1*.vcf")
-    (path / "chr11.vcf").write_text(text)
+    (path / "chr11.vcf").write_text(text + text.splitlines()[-1] + "\n")  # a repeat inside a file hides none of others
     with pytest.raises(lmm.GenotypeError, match=r"expected other variants than in chr10.vcf, got 'rs6' in both"):
         genotypes(f"{path}/chr1*.vcf")
 

@@ -61,7 +61,7 @@ def test_damaged_files_of_a_finished_scan(study, whole, folder, damages):
     assert len(before) == 5 + 2
     for name, damage in damages.items():
         DAMAGES[damage](out / f"{name}.parquet")
-    with pytest.raises(lmm.DataError, match=r"resume=True makes them again") as caught:
+    with pytest.raises(lmm.DataError, match=r"resume=True, and without share=, makes them again") as caught:
         lmm.load(out)
     assert {name for name in before if name in str(caught.value)} - {"manifest.json"} == {
         f"{name}.parquet" for name in damages

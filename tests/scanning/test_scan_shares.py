@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
-from jaxlmm.scanning.checkpoint import Share
+from jaxlmm.scanning.checkpoint import Folder, Share
+from jaxlmm.scanning.run import ScanRun
 
 from folders import TOGETHER, StoppedError, cut, same, scanned
 
@@ -123,6 +124,40 @@ def test_locks(study, whole, tmp_path):
     scanned(study, out, share=(1, 2))
     lock(out, "scan-0-of-2.lock")  # a job that was started again elsewhere
     same(scanned(study, out, share=(0, 2)), whole[1])
+
+
+def test_a_share_that_begins_while_the_scan_is_put_together(study, whole, tmp_path, monkeypatch):
+    """It has nothing to do, and disturbs nothing; nor does one that removes the records too."""
+    out, seen = tmp_path / "hits", []
+    put_null = Folder.put_null
+
+    def beginning(self, null):
+        monkeypatch.setattr(Folder, "put_null", put_null)
+        seen.append(str(scanned(study, out, share=(5, 6))))
+        return put_null(self, null)
+
+    monkeypatch.setattr(Folder, "put_null", beginning)
+    same(scanned(study, out, share=(0, 1)), whole[1])
+    assert "share 5 of 6" in seen[0]
+    folder = Folder(out)
+    folder._remove_records()
+    (out / "unfinished").mkdir()
+    folder._remove_records()
+    assert not (out / "unfinished").exists()
+
+
+def test_a_share_that_is_done_elsewhere_meanwhile_gives_up_its_part(study, whole, tmp_path, monkeypatch):
+    """As a job that is taken for dead and started again on another machine."""
+    out, scan_part = tmp_path / "hits", ScanRun.scan_part
+
+    def overtaken(self, chunks, advance):
+        monkeypatch.setattr(ScanRun, "scan_part", scan_part)
+        (out / "scan-0-of-1.lock").unlink()
+        same(scanned(study, out, share=(0, 1)), whole[1])
+        return scan_part(self, chunks, advance)
+
+    monkeypatch.setattr(ScanRun, "scan_part", overtaken)
+    same(scanned(study, out, share=(0, 1)), whole[1])
 
 
 @pytest.mark.parametrize("share", [(3, 2), (0, 0), (-1, 3), (1,), (1.0, 2), "1/2", (True, 2), 3])

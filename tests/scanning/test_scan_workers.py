@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 import jaxlmm as lmm
+from jaxlmm._util import read_mapped
 from jaxlmm._util.parallel import pickling
 from jaxlmm.genetics import ArraySource
+from jaxlmm.scanning.checkpoint import Folder
 
 from folders import same, scanned
 
@@ -102,6 +104,23 @@ def test_chromosomes_and_patterns_of_missing_values(study, executor, tmp_path):
     hits = lmm.scan("~ (1 | id)", data, genotypes=own, out=tmp_path / "pool", executor=executor, **options)
     pd.testing.assert_frame_equal(hits.tidy(), one.tidy(), check_exact=True)
     assert set(hits.null) == {"1", "2"}
+
+
+def test_what_workers_share_has_neither_genotypes_nor_sums_of_markers(study, executor, tmp_path, monkeypatch):
+    """So that it is small, and a scan that goes on reads the genotypes where they are now."""
+    data, source, _ = study
+    table = source.variants.assign(chromosome=np.repeat(["1", "2"], 150))
+    own = ArraySource(source.read(slice(None)), list(source.sample_ids), variants=table)
+    options = {"responses": ["a"], "kinship": "auto", "loco": True, "variances": "null", "genotypes": own}
+    monkeypatch.setattr(Folder, "_remove_records", lambda self: None)
+    lmm.scan("~ (1 | id)", data, out=tmp_path / "hits", executor=executor, **options)
+    files = sorted((tmp_path / "hits" / "unfinished").glob("group-?.mapped"))
+    assert len(files) == 2
+    for file in files:
+        shared, null_fits = read_mapped(file)
+        assert shared.genotypes is None
+        assert shared.matrices is None
+        assert null_fits.data is None
 
 
 def test_dask(study, whole, client, tmp_path):

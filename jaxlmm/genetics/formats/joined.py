@@ -39,17 +39,17 @@ class JoinedSource(GenotypeSource):
             in_order = np.array_equal(rows, np.arange(len(rows)))
             self._rows.append(None if in_order else rows)
         variants = pd.concat([source.variants for source in sources], ignore_index=True)
-        again = variants.duplicated(KEY, keep="first").to_numpy()
         file = np.repeat(np.arange(len(sources)), [len(source.variants) for source in sources])
-        if again.any():
-            number = int(np.flatnonzero(again)[0])
-            alike = (variants[KEY] == variants[KEY].iloc[number]).all(axis=1).to_numpy()
-            other = int(np.flatnonzero(alike)[0])
-            if file[other] != file[number]:
-                raise GenotypeError(
-                    f"{sources[file[number]].name}: expected other variants than in {sources[file[other]].name}, got "
-                    f"{variants['variant'].iloc[number]!r} in both ({again.sum()} repeated variants in all)."
-                )
+        own = variants[KEY].assign(file=file).drop_duplicates()
+        again = own[own.duplicated(KEY)]
+        if len(again):
+            one = again.iloc[0]
+            alike = own[(own[KEY] == one[KEY]).all(axis=1)]
+            raise GenotypeError(
+                f"{sources[int(one['file'])].name}: expected other variants than in "
+                f"{sources[int(alike['file'].iloc[0])].name}, got {one['variant']!r} in both ({len(again)} repeated "
+                "variants in all)."
+            )
         self._first = np.concatenate([[0], np.cumsum([len(source.variants) for source in sources])])
         name = first.name if len(sources) == 1 else f"{len(sources)} files, {first.name} to {sources[-1].name}"
         super().__init__(name, first.sample_ids, variants)

@@ -93,9 +93,20 @@ class VcfSource(GenotypeSource):
 
 
 def _counts(variant: Any) -> Float[NumpyArray, " N"]:
-    """Return the dosages of the first alternate allele, or how often it was called; NaN where nothing was."""
-    if "DS" in variant.FORMAT:
-        return np.asarray(variant.format("DS")[:, 0], float)
+    """Return the dosages of the first alternate allele, or how often it was called; NaN where nothing was.
+
+    Raises
+    ------
+    GenotypeError
+        If there is neither.
+    """
+    dosages = np.asarray(variant.format("DS")[:, 0], float) if "DS" in variant.FORMAT else None
+    if "GT" not in variant.FORMAT:
+        if dosages is None:
+            place, there = f"{variant.CHROM}:{variant.POS}", ":".join(variant.FORMAT)
+            raise GenotypeError(f"{place}: expected dosages (DS) or genotypes (GT), got {there or 'neither'}.")
+        return dosages
     alleles = np.asarray(variant.genotype.array())[:, :-1]  # the last column says whether they are phased
     called = np.all(alleles >= 0, axis=1) & (alleles.shape[1] == 2)
-    return np.where(called, np.sum(alleles == 1, axis=1), np.nan)
+    counts = np.where(called, np.sum(alleles == 1, axis=1), np.nan)
+    return counts if dosages is None else np.where(np.isnan(dosages), counts, dosages)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlmm._util import PARTIAL, NumpyArray, left_by_an_ended_process, write_text, write_whole, writing
+from jaxlmm._util import PARTIAL, NumpyArray, left_by_an_ended_process, partial_name, write_text, write_whole, writing
 from jaxlmm.errors import DataError, ResumeError
 from jaxlmm.inference import Reason
 from jaxlmm.results import FitMany
@@ -69,7 +69,9 @@ class Folder:
         """
         with writing(self.path):
             for leftover in (*self.path.glob(f"{PARTIAL}*"), *self.path.glob(f"{UNFINISHED}/{PARTIAL}*")):
-                if alone or left_by_an_ended_process(leftover):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                elif alone or left_by_an_ended_process(leftover):
                     leftover.unlink(missing_ok=True)
         if not (self.path / MANIFEST).exists():  # the first file: the folder is recognized wherever the scan stops
             self.start(digests, n_parts)
@@ -235,9 +237,14 @@ class Folder:
             return None
 
     def _remove_records(self) -> None:
+        """Remove the records, which another process may remove too."""
+        aside = self.path / partial_name(UNFINISHED)
         with writing(self.path):
-            if (self.path / UNFINISHED).exists():
-                shutil.rmtree(self.path / UNFINISHED)
+            try:
+                (self.path / UNFINISHED).rename(aside)
+            except FileNotFoundError:
+                return
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _write(self, record: dict[str, Any]) -> None:
         text = json.dumps({"kind": KIND, "version": VERSION, **record}, indent=1, allow_nan=False)

@@ -20,7 +20,10 @@ from jaxlmm.scanning.checkpoint.share import Share
 LOCK = "scan.lock"
 """The file that names the process at work in the whole folder."""
 
-LOCKS = "scan*.lock"
+FINISHING = "finishing.lock"
+"""The file that names the process that puts shares together, while others may begin that have nothing to do."""
+
+LOCKS = "*.lock"
 """A pattern of the names of all locks."""
 
 
@@ -49,7 +52,7 @@ def finishing(folder: Path) -> Iterator[bool]:
     """Lock a folder for the process that puts its shares together; yield whether it may, since no other one does."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_holding(folder, LOCK, None))
+            stack.enter_context(_holding(folder, FINISHING, None))
         except ResumeError:
             held = False
         else:

@@ -99,7 +99,7 @@ def load_scan(folder: Path) -> Scan:
     if wrong:
         raise DataError(
             f"{folder}: expected the files of its manifest, got {', '.join(wrong.values())}; the same call with "
-            "resume=True makes them again."
+            "resume=True, and without share=, makes them again."
         )
     return scan_of(folder, record)
 

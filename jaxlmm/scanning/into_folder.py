@@ -126,11 +126,9 @@ class FolderScan:
             with finishing(folder.path) as chosen:
                 if chosen and folder.is_finished:
                     return load_scan(folder.path)
-                if chosen:
-                    everything = list(range(n_parts))
-                    missing = len(everything) - len(folder.done(everything))
-                    if not missing:
-                        return self._put_together(fingerprint, self._gathered(everything), 0)
+                everything = list(range(n_parts))
+                if chosen and len(folder.done(everything)) == n_parts:
+                    return self._put_together(fingerprint, self._gathered(everything), 0)
         run, (pair_filter, files) = self.run, gathered
         note = (
             f"Parts: {len(numbers)} of {n_parts}, {share}; the scan in {folder.path} is whole when all shares are done"
